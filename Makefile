@@ -1,0 +1,37 @@
+# make demo   train an HMM on real fMRI, from the recordings to figures
+# make test   all checks and tests, as continuous integration runs them
+# Both make .venv first; only python3 (3.11 or newer) is needed.
+
+PYTHON ?= python3
+BIN := .venv/bin
+DEMO_FOLDER ?= demo_output
+
+.PHONY: demo test lint unit docs clean
+
+demo: .venv
+	MPLBACKEND=Agg $(BIN)/python -m dynml.cli.demo $(DEMO_FOLDER)
+
+test: lint unit docs
+
+lint: .venv
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+unit: .venv
+	MPLBACKEND=Agg $(BIN)/python -m pytest -n 2
+
+docs: .venv
+	$(BIN)/sphinx-build -q -W --keep-going docs docs/_build
+
+.venv: .venv/installed
+
+.venv/installed: setup.py requirements.txt requirements-dev.txt $(wildcard scripts_python/*.py)
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --requirement requirements-dev.txt
+	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
+	touch .venv/installed
+
+clean:
+	rm -rf .venv build *.egg-info docs/_build demo_output

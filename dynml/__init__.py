@@ -1,0 +1,36 @@
+"""dynml: learns the dynamics of the brain from many subjects' time series.
+
+Importing this package imports neither torch nor any scientific library: names are fetched when they are used.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+from dynml.version import __version__
+
+_HOMES = {
+    "BatchLoader": "dynml.training.batch_loader",
+    "BatchLoaderConfig": "dynml.training.batch_loader",
+    "BatchSampler": "dynml.training.batch_sampler",
+    "BatchSamplerConfig": "dynml.training.batch_sampler",
+    "DatasetConfig": "dynml.data.dataset",
+    "MultiSubjectDataset": "dynml.data.dataset",
+    "Recording": "dynml.data.recording",
+    "Trainer": "dynml.training.trainer",
+    "TrainerConfig": "dynml.training.trainer",
+    "load_experiment": "dynml.models.experiment",
+}
+
+__all__ = ["__version__", *sorted(_HOMES)]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'dynml' has no attribute {name!r}")
+    return getattr(importlib.import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,0 +1,1 @@
+"""What follows training: state statistics, model selection."""

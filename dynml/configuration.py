@@ -1,0 +1,86 @@
+"""Configs: frozen dataclasses that hold name, type, default, help and check of every setting together.
+
+Each component has its own `Config`. The command line, the YAML file, the docs and the error messages are all made
+from it, so a setting is described once.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+from collections.abc import Iterable, Mapping
+from typing import Any, TypeVar
+
+from dynml.errors import ConfigurationError
+
+ConfigType = TypeVar("ConfigType")
+
+
+def nearest_name(name: str, known: Iterable[str]) -> str:
+    """Say which known name a misspelt one may mean: " (did you mean 'x'?)", or the list of what there is."""
+    names = sorted(known)
+    close = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
+    return f" (did you mean {close[0]!r}?)" if close else f" (there are: {', '.join(names)})"
+
+
+def config_from(config_class: type[ConfigType], values: Mapping[str, Any], prefix: str) -> ConfigType:
+    """Build a Config from plain values and refuse keys that it does not know.
+
+    Parameters
+    ----------
+    config_class : type
+        A frozen dataclass.
+    values : mapping
+        Field names to values, as read from JSON or YAML.
+    prefix : str
+        Where the values stand, for the message (`model`).
+
+    Raises
+    ------
+    ConfigurationError
+        For an unknown key, with the nearest valid name, or a value that the Config refuses.
+    """
+    known = {field.name for field in dataclasses.fields(config_class)}  # type: ignore[arg-type]
+    for key in values:
+        if key not in known:
+            raise ConfigurationError(f"{prefix}.{key}", values[key], f"a known setting{nearest_name(key, known)}")
+    return config_class(**values)
+
+
+def config_to_dictionary(config: Any) -> dict[str, Any]:
+    """Plain values of a Config, ready for JSON."""
+    return dataclasses.asdict(config)
+
+
+def check_at_least(key: str, value: float | None, minimum: float, *, optional: bool = False) -> None:
+    """Refuse a number below `minimum` (or None, unless `optional`), by a sentence that names the key."""
+    if value is None and optional:
+        return
+    number = "a whole number" if isinstance(minimum, int) else "a number"
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if not is_number or not value >= minimum or (isinstance(minimum, int) and not isinstance(value, int)):  # type: ignore[operator]
+        raise ConfigurationError(key, value, f"{number} of at least {minimum}")
+
+
+def check_positive(key: str, value: float | None, *, optional: bool = False) -> None:
+    """Refuse a number that is not above zero."""
+    if value is None and optional:
+        return
+    if not isinstance(value, (int, float)) or isinstance(value, bool) or not value > 0:
+        raise ConfigurationError(key, value, "a number above 0")
+
+
+def check_fraction(key: str, value: float | None, *, optional: bool = False) -> None:
+    """Refuse a number outside (0, 1]."""
+    if value is None and optional:
+        return
+    if not isinstance(value, (int, float)) or isinstance(value, bool) or not 0 < value <= 1:
+        raise ConfigurationError(key, value, "a number above 0 and at most 1")
+
+
+def check_choice(key: str, value: object, choices: Iterable[object]) -> None:
+    """Refuse a value that is not one of `choices`, with the nearest one."""
+    allowed = list(choices)
+    if value not in allowed:
+        near = nearest_name(str(value), [str(choice) for choice in allowed]) if isinstance(value, str) else ""
+        raise ConfigurationError(key, value, f"one of {', '.join(map(str, allowed))}{near if 'mean' in near else ''}")

@@ -1,0 +1,1 @@
+"""Recordings, readers, preparation, the HDF5 store, the dataset, simulation."""

@@ -1,0 +1,15 @@
+"""Figures from arrays and logs. matplotlib is imported when a figure is made, and never pyplot."""
+
+from dynml.plotting.curves import plot_free_energy
+from dynml.plotting.matrices import plot_covariances, plot_transition_probabilities
+from dynml.plotting.states import plot_state_probabilities, plot_state_summary
+from dynml.plotting.style import save_figure
+
+__all__ = [
+    "plot_covariances",
+    "plot_free_energy",
+    "plot_state_probabilities",
+    "plot_state_summary",
+    "plot_transition_probabilities",
+    "save_figure",
+]

@@ -1,0 +1,1 @@
+"""What all families share: trainer, sampler, loader, checkpoint, monitors, EM and multi-start."""
