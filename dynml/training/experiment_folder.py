@@ -1,0 +1,198 @@
+"""One folder an experiment: parameters, best model, checkpoint, logs, summary, under the names users of dwi_ml know.
+
+EXPERIMENTS_PATH/EXPERIMENT_NAME/
+    parameters_<date>.json, parameters_latest.json
+    best_model/     model.safetensors  parameters.json  manifest.json
+    checkpoint/     model.safetensors  state.pt  parameters.json  manifest.json
+    logs/           <metric>_per_epoch.npy  metrics.csv
+    summary.json
+"""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import json
+import shutil
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from dynml.errors import CheckpointError, DataWarning
+from dynml.files import commit_directory, exclusive_lock, newest_committed, read_json, strict_json, write_json
+
+WEIGHTS, STATE, PARAMETERS = "model.safetensors", "state.pt", "parameters.json"
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A checkpoint as read from disk: weights, everything else that a run needs, and its parameters."""
+
+    weights: dict[str, torch.Tensor]
+    state: dict[str, Any]
+    parameters: dict[str, Any]
+
+
+class ExperimentFolder:
+    """Reads and writes the files of one experiment; knows nothing of training.
+
+    Parameters
+    ----------
+    experiments_path : Path
+        Must exist, so that a misspelt path is not created.
+    experiment_name : str
+        Name of the experiment's own folder.
+
+    Raises
+    ------
+    CheckpointError
+        When `experiments_path` is no folder or the name is a path.
+    """
+
+    def __init__(self, experiments_path: str | Path, experiment_name: str) -> None:
+        root = Path(experiments_path)
+        if not root.is_dir():
+            raise CheckpointError(f"The experiments path {root} is no existing folder.")
+        if not experiment_name or Path(experiment_name).name != experiment_name:
+            raise CheckpointError(f"The experiment name {experiment_name!r} must be a plain folder name.")
+        self.path = root / experiment_name
+        self.best_model, self.checkpoint, self.logs = (
+            self.path / name for name in ("best_model", "checkpoint", "logs")
+        )
+        self.summary = self.path / "summary.json"
+
+    @classmethod
+    def at(cls, path: str | Path) -> ExperimentFolder:
+        """Folder of an existing experiment, given as one path.
+
+        Raises
+        ------
+        CheckpointError
+            When it holds neither parameters nor a model.
+        """
+        path = Path(path).resolve()
+        if not path.is_dir():
+            raise CheckpointError(f"{path} is no existing experiment folder.")
+        folder = cls(path.parent, path.name)
+        if not any((path / name).exists() for name in ("parameters_latest.json", "best_model", "checkpoint")):
+            raise CheckpointError(
+                f"{path} is no experiment: it has no parameters_latest.json, best_model or checkpoint folder."
+            )
+        return folder
+
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
+        """Create the folder and keep other runs from writing into it."""
+        self.path.mkdir(exist_ok=True)
+        with exclusive_lock(self.path / ".lock"):
+            yield
+
+    def save_parameters(self, parameters: dict[str, Any]) -> None:
+        """Write parameters_<date>.json and the same as parameters_latest.json."""
+        date = datetime.datetime.now().strftime("%Y-%m-%d_%Hh%Mm%Ss")
+        write_json(self.path / f"parameters_{date}.json", parameters)
+        write_json(self.path / "parameters_latest.json", parameters)
+
+    def save_checkpoint(self, checkpoint: Checkpoint, information: dict[str, Any]) -> None:
+        """Commit a checkpoint: at every instant the old or the new one is complete on disk."""
+
+        def write(folder: Path) -> None:
+            _write_weights(folder / WEIGHTS, checkpoint.weights)
+            torch.save(checkpoint.state, folder / STATE)
+            _write_plain_json(folder / PARAMETERS, checkpoint.parameters)
+
+        commit_directory(self.checkpoint, write, information)
+
+    def load_checkpoint(self) -> Checkpoint | None:
+        """Read the newest checkpoint whose manifest verifies, and warn when it is not the last one written.
+
+        Returns
+        -------
+        Checkpoint or None
+            None when the folder has no usable checkpoint: a run then starts anew.
+
+        Raises
+        ------
+        CheckpointError
+            When a verified checkpoint holds something other than tensors and plain values; nothing is executed.
+        """
+        path, remarks = newest_committed(self.checkpoint)
+        for remark in remarks:
+            tail = f"Going on from {path}." if path else "There is no older one."
+            warnings.warn(f"{remark} {tail}", DataWarning, stacklevel=2)
+        if path is None:
+            return None
+        try:
+            state = torch.load(path / STATE, map_location="cpu", weights_only=True)
+        except Exception as error:
+            raise CheckpointError(
+                f"{path / STATE} holds more than tensors and plain values and was not loaded: {str(error).splitlines()[0]}"
+            ) from error
+        return Checkpoint(read_weights(path / WEIGHTS), state, read_json(path / PARAMETERS))
+
+    def has_checkpoint(self) -> bool:
+        """Whether a usable checkpoint exists."""
+        return newest_committed(self.checkpoint)[0] is not None
+
+    def save_best_model(
+        self, weights: dict[str, torch.Tensor], parameters: dict[str, Any], information: dict[str, Any]
+    ) -> None:
+        """Commit the best model, self-contained: weights and all that is needed to build it."""
+
+        def write(folder: Path) -> None:
+            _write_weights(folder / WEIGHTS, weights)
+            _write_plain_json(folder / PARAMETERS, parameters)
+
+        commit_directory(self.best_model, write, information)
+
+    def load_model(self, *, latest: bool = False) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
+        """Read weights and parameters of the best model, or of the latest epoch.
+
+        Raises
+        ------
+        CheckpointError
+            When there is none that verifies.
+        """
+        target = self.checkpoint if latest else self.best_model
+        path, remarks = newest_committed(target)
+        if path is None:
+            raise CheckpointError(remarks[0] if remarks else f"{self.path} has no {target.name} to load.")
+        for remark in remarks:
+            warnings.warn(f"{remark} Using {path}.", DataWarning, stacklevel=2)
+        return read_weights(path / WEIGHTS), read_json(path / PARAMETERS)
+
+    def clear(self) -> None:
+        """Remove what a run without a usable checkpoint left behind, so that it starts anew."""
+        for path in (self.best_model, self.checkpoint):
+            for suffix in ("", ".new", ".previous"):
+                shutil.rmtree(path.with_name(path.name + suffix), ignore_errors=True)
+        shutil.rmtree(self.logs, ignore_errors=True)
+        self.summary.unlink(missing_ok=True)
+
+
+def _write_weights(path: Path, weights: dict[str, torch.Tensor]) -> None:
+    save_file({name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}, path)
+
+
+def _write_plain_json(path: Path, content: dict[str, Any]) -> None:
+    path.write_text(json.dumps(strict_json(content), indent=2, allow_nan=False) + "\n", encoding="utf-8")
+
+
+def read_weights(path: Path) -> dict[str, torch.Tensor]:
+    """Read a safetensors file onto the CPU.
+
+    Raises
+    ------
+    CheckpointError
+        When it is missing or malformed.
+    """
+    try:
+        return load_file(path, device="cpu")
+    except (SafetensorError, OSError) as error:
+        raise CheckpointError(f"{path} could not be read: {error}.") from error

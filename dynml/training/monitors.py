@@ -1,0 +1,124 @@
+"""What a run remembers of itself: epoch means, the best epoch, and the logs on disk."""
+
+from __future__ import annotations
+
+import csv
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from dynml.files import replacing
+
+
+class EpochMonitor:
+    """Weighted mean of a value over the batches of one epoch, in float64, without waiting for the device.
+
+    Values are added on the device where they are; only `mean` reads them back.
+    """
+
+    def __init__(self) -> None:
+        self.weighted_sum: torch.Tensor | float = 0.0
+        self.weight: float = 0.0
+
+    def add(self, value: torch.Tensor | float, weight: float) -> None:
+        """Add one batch's mean `value` over `weight` samples."""
+        if isinstance(value, torch.Tensor):
+            value = value.detach().double() if value.device.type != "mps" else value.detach()
+        self.weighted_sum = self.weighted_sum + value * weight
+        self.weight += weight
+
+    @property
+    def mean(self) -> float:
+        """Mean so far; NaN before the first value."""
+        return float(self.weighted_sum) / self.weight if self.weight else math.nan
+
+    def state_dict(self) -> dict[str, float]:
+        """Plain values from which the sum goes on exactly."""
+        return {"weighted_sum": float(self.weighted_sum), "weight": self.weight}
+
+    def load_state_dict(self, state: dict[str, float]) -> None:
+        """Go on from `state_dict`."""
+        self.weighted_sum, self.weight = state["weighted_sum"], state["weight"]
+
+
+class BestMonitor:
+    """Which epoch was the best by a monitored value (lower is better), and since when there is no improvement.
+
+    Parameters
+    ----------
+    delta : float
+        An improvement is a fall by more than this. A value that is not finite never is one.
+    """
+
+    def __init__(self, delta: float = 0.0) -> None:
+        self.delta = delta
+        self.best_value: float | None = None
+        self.best_epoch: int | None = None
+        self.n_epochs_without_improvement = 0
+
+    def update(self, value: float, epoch: int) -> bool:
+        """Take the value of `epoch` (from 1); True when it is the best so far."""
+        if math.isfinite(value) and (self.best_value is None or value < self.best_value - self.delta):
+            self.best_value, self.best_epoch, self.n_epochs_without_improvement = value, epoch, 0
+            return True
+        self.n_epochs_without_improvement += 1
+        return False
+
+    def state_dict(self) -> dict[str, Any]:
+        """Plain values for a checkpoint."""
+        return {
+            "best_value": self.best_value,
+            "best_epoch": self.best_epoch,
+            "n_epochs_without_improvement": self.n_epochs_without_improvement,
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from `state_dict`."""
+        self.best_value, self.best_epoch = state["best_value"], state["best_epoch"]
+        self.n_epochs_without_improvement = state["n_epochs_without_improvement"]
+
+
+class History:
+    """One row of metrics an epoch, kept in memory, in the checkpoint and as plain files."""
+
+    def __init__(self) -> None:
+        self.rows: list[dict[str, float]] = []
+
+    def append(self, row: dict[str, float]) -> None:
+        """Add the metrics of one finished epoch."""
+        self.rows.append(dict(row))
+
+    def column(self, name: str) -> np.ndarray:
+        """Values of one metric over the epochs; NaN where an epoch has none."""
+        return np.array([row.get(name, math.nan) for row in self.rows], dtype=np.float64)
+
+    @property
+    def names(self) -> list[str]:
+        """Names of all metrics, in the order of their first appearance."""
+        return list(dict.fromkeys(name for row in self.rows for name in row))
+
+    def save(self, folder: Path) -> None:
+        """Write `<metric>_per_epoch.npy` and `metrics.csv`, each file whole or not at all."""
+        folder.mkdir(parents=True, exist_ok=True)
+        for name in self.names:
+            with (
+                replacing(folder / f"{name}_per_epoch.npy", durable=False) as temporary,
+                temporary.open("wb") as stream,
+            ):
+                np.save(stream, self.column(name))
+        with replacing(folder / "metrics.csv", durable=False) as temporary, temporary.open("w", newline="") as stream:
+            writer = csv.writer(stream)
+            writer.writerow(["epoch", *self.names])
+            for epoch, row in enumerate(self.rows, start=1):
+                writer.writerow([epoch, *(row.get(name, "") for name in self.names)])
+
+    def state_dict(self) -> list[dict[str, float]]:
+        """Plain values for a checkpoint."""
+        return self.rows
+
+    def load_state_dict(self, rows: list[dict[str, float]]) -> None:
+        """Go on from `state_dict`."""
+        self.rows = [dict(row) for row in rows]

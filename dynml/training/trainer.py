@@ -1,0 +1,514 @@
+"""The one trainer: epochs over batches, best model, resumable checkpoints, logs, and the reasons to stop.
+
+    train_and_validate()
+        initialize                  step by step where the family has starts; each finished step can be resumed from
+        for each epoch
+            train_one_epoch         for batch: run_one_batch -> loss, n, metrics; back_propagation
+            validate_one_epoch
+            best model, checkpoint, logs
+            stop?                   max_epochs, max_steps, patience, max_time, signal, non-finite loss
+
+A family overrides `run_one_batch` and, where it does not learn by gradients, `back_propagation` and the hooks.
+Randomness has no memory: torch's generator is seeded anew for every batch from (seed, epoch, batch), so a run that
+goes on from any step computes the same numbers as one that was never interrupted.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+import torch
+
+from dynml.configuration import config_from, config_to_dictionary
+from dynml.errors import CheckpointError, NonFiniteLossError
+from dynml.files import read_json, write_json
+from dynml.training.batch import Batch
+from dynml.training.batch_loader import BatchLoader
+from dynml.training.batch_sampler import BatchSampler
+from dynml.training.config import RunConfig, TrainerConfig
+from dynml.training.environment import describe_environment, resolve_device
+from dynml.training.experiment_folder import Checkpoint, ExperimentFolder
+from dynml.training.interruption import Interruption
+from dynml.training.monitors import BestMonitor, EpochMonitor, History
+from dynml.training.optimization import build_optimizer, learning_rate_at, set_learning_rate
+from dynml.training.progress_bar import ProgressBars
+from dynml.training.resume import check_resumable
+
+BATCH_STREAM = 7
+
+
+@dataclass
+class BatchResult:
+    """What one batch gives: the mean loss over `n` samples, and further means to be logged."""
+
+    loss: torch.Tensor
+    n: float
+    metrics: dict[str, torch.Tensor | float] = field(default_factory=dict)
+
+
+@dataclass
+class Progress:
+    """Where a run stands; with weights and family state this is all that resuming needs."""
+
+    phase: Literal["initialization", "training", "validation", "finished"] = "initialization"
+    epoch: int = 0
+    """Finished epochs."""
+    position: int = 0
+    """Finished batches of the phase, or finished steps of the initialization."""
+    step: int = 0
+    schedule_length: int = 0
+    n_skipped: int = 0
+    stopping_reason: str | None = None
+    seconds: dict[str, float] = field(default_factory=dict)
+
+
+class _RunEnded(Exception):
+    """Leaves the loops at a step border; carries the reason."""
+
+
+class Trainer:
+    """Trains any model on batches of a `MultiSubjectDataset`.
+
+    Parameters
+    ----------
+    model : torch.nn.Module
+        With `compute_loss(outputs, batch) -> (mean loss, n)`; called as `model(batch.signals)`.
+    experiments_path, experiment_name : str or Path, str
+        The experiment's folder is `experiments_path/experiment_name`.
+    batch_sampler, batch_loader
+        Which spans make a batch, and how they become tensors.
+    config : TrainerConfig, optional
+        Settings may also be given by name, as keywords.
+    parameters : dict, optional
+        Further sections for parameters.json (family, model).
+    resume : {"refuse", "auto", "force"}
+        What to do with an experiment that has a checkpoint: refuse; go on if it was started with the same settings;
+        go on whatever its settings were.
+
+    Raises
+    ------
+    CheckpointError
+        When the experiment exists (and `resume` is "refuse"), or `experiments_path` does not.
+    ResumeRefusedError
+        When the run to go on with has other settings; every difference is named.
+    """
+
+    config_class: ClassVar[type[RunConfig]] = TrainerConfig
+    loss_name: ClassVar[str] = "loss"
+
+    def __init__(
+        self,
+        model: torch.nn.Module,
+        experiments_path: str | Path,
+        experiment_name: str,
+        batch_sampler: BatchSampler,
+        batch_loader: BatchLoader,
+        config: RunConfig | None = None,
+        *,
+        parameters: dict[str, Any] | None = None,
+        resume: Literal["refuse", "auto", "force"] = "refuse",
+        **settings: Any,
+    ) -> None:
+        base = config_to_dictionary(config) if config is not None else {}
+        self.config: Any = config_from(type(config) if config else self.config_class, base | settings, "trainer")
+        self.folder = ExperimentFolder(experiments_path, experiment_name)
+        self.device = resolve_device(self.config.device)
+        self.model = model.to(self.device)
+        self.batch_sampler, self.batch_loader = batch_sampler, batch_loader
+        self.dataset = batch_loader.dataset
+        self.parameters = self._collect_parameters(parameters or {})
+        self.optimizer = self._build_optimizer()
+        self.progress = Progress(schedule_length=self.config.max_epochs)
+        self.best = BestMonitor(self.config.patience_delta)
+        self.history = History()
+        self.monitors: dict[str, EpochMonitor] = {}
+        self.interruption = Interruption()
+        self.resume = resume
+        self._best_weights: dict[str, torch.Tensor] | None = None
+        self._last_save = (-float("inf"), 0.0)
+        if self.config.deterministic:
+            torch.use_deterministic_algorithms(True)
+        if resume == "refuse" and self.folder.has_checkpoint():
+            raise CheckpointError(
+                f"The experiment {self.folder.path} exists already; resume it, or choose another name."
+            )
+
+    # ------------------------------------------------------------------ the run, from above
+
+    def train_and_validate(self) -> dict[str, Any]:
+        """Run until there is a reason to stop, and return what summary.json holds.
+
+        Raises
+        ------
+        NonFiniteLossError
+            When a loss is not finite and `non_finite` is "stop".
+        """
+        maximum = self.config.max_time
+        self.interruption = Interruption(None if maximum is None else 60 * maximum)
+        with self.folder.locked(), self.interruption.listening():
+            self._restore_or_start()
+            if self.progress.phase == "finished" and self.folder.summary.exists():
+                self._load_best_weights()
+                return read_json(self.folder.summary)
+            bars = ProgressBars(self.config.max_epochs, self.progress.epoch, shown=self.config.progress)
+            try:
+                self._run_phases(bars)
+            except _RunEnded as ended:
+                return self._end_interrupted(str(ended))
+            except NonFiniteLossError:
+                self._write_summary("non_finite_loss", {})
+                raise
+            finally:
+                bars.close()
+            return self._finish()
+
+    def _run_phases(self, bars: ProgressBars) -> None:
+        if self.progress.phase == "initialization":
+            with self._timed("initialization"):
+                self.initialize()
+            self._enter("training")
+        while self.progress.phase != "finished":
+            self.train_one_epoch(bars)
+            self.validate_one_epoch(bars)
+            self._close_epoch()
+            bars.epoch_done(self.monitored_value(self.history.rows[-1]), self.best.best_value, self.best.best_epoch)
+            reason = self.stopping_reason()
+            if reason is not None:
+                self.progress.phase, self.progress.stopping_reason = "finished", reason
+            else:
+                self._save_if_worthwhile()
+                self._end_if_interrupted()
+
+    def train_one_epoch(self, bars: ProgressBars) -> None:
+        """Go through the training batches that this epoch still lacks."""
+        if self.progress.phase != "training":
+            return
+        with self._timed("training"):
+            if self.progress.position == 0:
+                self.start_of_epoch()
+            self.model.train()
+            for batch in self._batches("training", bars):
+                result = self.run_one_batch(batch)
+                if self._is_usable(result, batch):
+                    self._monitor("training", result)
+                    self.back_propagation(result)
+                self.progress.step += 1
+                if self._after_batch():
+                    break
+            self._refuse_epoch_without_batches()
+            self.end_of_training_epoch()
+        self._enter("validation")
+
+    def validate_one_epoch(self, bars: ProgressBars) -> None:
+        """Go through all validation batches, always the same ones, without learning."""
+        if not self.dataset.validation_set.n_subjects:
+            return
+        with self._timed("validation"), torch.no_grad():
+            self.model.eval()
+            for batch in self._batches("validation", bars):
+                self._monitor("validation", self.run_one_batch(batch))
+                self._after_batch()
+
+    # ------------------------------------------------------------------ what families override
+
+    def initialize(self) -> None:
+        """Prepare the model before the first epoch; long work goes through `initialization_step`."""
+
+    def start_of_epoch(self) -> None:
+        """Set the learning rate (gradient families)."""
+        if self.optimizer is not None:
+            rate = learning_rate_at(self.config, self.progress.epoch, self.progress.schedule_length)
+            set_learning_rate(self.optimizer, rate)
+
+    def run_one_batch(self, batch: Batch) -> BatchResult:
+        """Compute the loss of one batch, in training and in validation."""
+        outputs = self.model(batch.signals)
+        loss, n = self.model.compute_loss(outputs, batch)
+        return BatchResult(loss, float(n))
+
+    def back_propagation(self, result: BatchResult) -> None:
+        """Learn from one batch: backward, clip, step, and clear the gradients."""
+        if self.optimizer is None:
+            return
+        every = self.config.accumulate_gradients
+        (result.loss / every).backward()
+        last = self.progress.position + 1 == self.batch_sampler.n_batches(self.progress.epoch)
+        if (self.progress.position + 1) % every and not last:
+            return
+        limit = self.config.clip_gradient or float("inf")
+        norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), limit)
+        self.monitors.setdefault("gradient_norm", EpochMonitor()).add(norm, 1.0)
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+
+    def end_of_training_epoch(self) -> None:
+        """Do what follows the last training batch of an epoch."""
+
+    def monitored_name(self) -> str:
+        """Name of the value that chooses the best model and that patience looks at."""
+        return "validation_loss" if self.dataset.validation_set.n_subjects else "training_loss"
+
+    def monitored_value(self, row: dict[str, float]) -> float:
+        """Value that chooses the best model, out of the metrics of an epoch; lower is better."""
+        return row[self.monitored_name()]
+
+    def stopping_reason(self) -> str | None:
+        """Why the run is over after this epoch, or None."""
+        if self.config.patience is not None and self.best.n_epochs_without_improvement >= self.config.patience:
+            return "patience"
+        if self.progress.epoch >= self.config.max_epochs:
+            return "max_epochs"
+        if self.config.max_steps is not None and self.progress.step >= self.config.max_steps:
+            return "max_steps"
+        return None
+
+    def family_state(self) -> dict[str, Any]:
+        """Tensors and plain values that a family needs beside the weights to go on."""
+        return {}
+
+    def load_family_state(self, state: dict[str, Any]) -> None:
+        """Go on from `family_state`."""
+
+    def final_report(self) -> dict[str, Any]:
+        """Further entries of summary.json, computed with the best model."""
+        return {}
+
+    # ------------------------------------------------------------------ batches
+
+    def _batches(self, context: Literal["training", "validation"], bars: ProgressBars) -> Iterator[Batch]:
+        self.batch_sampler.set_context(context)
+        self.batch_loader.set_context(context)
+        epoch, start = self.progress.epoch, self.progress.position
+        total = self.batch_sampler.n_batches(epoch)
+        batches = self.batch_loader.iterate(self.batch_sampler, epoch, start)
+        for batch in bars.batches(batches, total, start, context.capitalize()):
+            torch.manual_seed(batch_seed(self.config.seed, epoch, self.progress.position, context))
+            yield batch
+
+    def _after_batch(self) -> bool:
+        """Count the batch, save or end if it is time; True when no further step is allowed in this phase."""
+        self.progress.position += 1
+        every = getattr(self.config, "accumulate_gradients", 1)
+        if self.progress.phase == "validation" or self.progress.position % every == 0:
+            if time.monotonic() - self._last_save[0] > 60 * self.config.save_every:
+                self._save()
+            self._end_if_interrupted()
+        return (
+            self.progress.phase == "training"
+            and self.config.max_steps is not None
+            and self.progress.step >= self.config.max_steps
+        )
+
+    def _end_if_interrupted(self) -> None:
+        reason = self.interruption.reason
+        if reason is not None:
+            raise _RunEnded(reason)
+
+    def initialization_step_done(self) -> None:
+        """Commit one finished step of the initialization, and end there if the run is interrupted."""
+        self.progress.position += 1
+        self._save_if_worthwhile()
+        self._end_if_interrupted()
+
+    def _is_usable(self, result: BatchResult, batch: Batch) -> bool:
+        if bool(torch.isfinite(result.loss)):
+            return True
+        where = ", ".join(self._name_of_span(span) for span in batch.spans[:3])
+        if self.config.non_finite == "stop":
+            raise NonFiniteLossError(
+                f"The loss is {float(result.loss)} in epoch {self.progress.epoch + 1}, batch {self.progress.position + 1} "
+                f"({where}); the model was left as it was before this step."
+            )
+        self.progress.n_skipped += 1
+        return False
+
+    def _name_of_span(self, span: Any) -> str:
+        return f"{self.dataset.training_set.subjects[span.subject]} samples {span.start} to {span.stop}"
+
+    def _refuse_epoch_without_batches(self) -> None:
+        if "training_loss" not in self.monitors:
+            raise NonFiniteLossError(f"All batches of epoch {self.progress.epoch + 1} had a loss that is not finite.")
+
+    def _monitor(self, context: str, result: BatchResult) -> None:
+        for name, value in {"loss": result.loss, **result.metrics}.items():
+            self.monitors.setdefault(f"{context}_{name}", EpochMonitor()).add(value, result.n)
+
+    # ------------------------------------------------------------------ epochs
+
+    def _enter(self, phase: Literal["training", "validation"]) -> None:
+        self.progress.phase, self.progress.position = phase, 0
+
+    def _close_epoch(self) -> None:
+        row = {name: monitor.mean for name, monitor in self.monitors.items()}
+        if self.optimizer is not None:
+            row["learning_rate"] = self.optimizer.param_groups[0]["lr"]
+        for phase in ("training", "validation"):
+            row[f"{phase}_seconds"] = self.progress.seconds.pop(f"{phase}_of_epoch", 0.0)
+        if self.best.update(self.monitored_value(row), self.progress.epoch + 1):
+            self._best_weights = {name: tensor.detach().cpu().clone() for name, tensor in self.weights().items()}
+        row["best_value"] = float("nan") if self.best.best_value is None else self.best.best_value
+        self.history.append(row)
+        self.monitors = {}
+        self.progress.epoch += 1
+        self._enter("training")
+
+    def weights(self) -> dict[str, torch.Tensor]:
+        """Weights of the model as they are saved, whatever wraps it."""
+        return getattr(self.model, "_orig_mod", self.model).state_dict()
+
+    # ------------------------------------------------------------------ saving and restoring
+
+    def save_checkpoint(self) -> None:
+        """Commit best model, checkpoint and logs."""
+        self._save()
+
+    def _save_if_worthwhile(self) -> None:
+        """Save at the end of an epoch unless saving would take more than its share of the time."""
+        last, cost = self._last_save
+        if time.monotonic() - last >= cost / self.config.saving_share:
+            self._save()
+
+    def _save(self) -> None:
+        begin = time.monotonic()
+        information = {"epoch": self.progress.epoch, "step": self.progress.step, "phase": self.progress.phase}
+        if self._best_weights is not None:
+            best = {"best_epoch": self.best.best_epoch, "best_value": self.best.best_value}
+            self.folder.save_best_model(self._best_weights, self.parameters, best)
+            self._best_weights = None
+        self.folder.save_checkpoint(Checkpoint(self.weights(), self._state(), self.parameters), information)
+        self.history.save(self.folder.logs)
+        self._last_save = (time.monotonic(), time.monotonic() - begin)
+
+    def _state(self) -> dict[str, Any]:
+        return {
+            "progress": dataclasses.asdict(self.progress),
+            "best": self.best.state_dict(),
+            "history": self.history.state_dict(),
+            "monitors": {name: monitor.state_dict() for name, monitor in self.monitors.items()},
+            "optimizer": None if self.optimizer is None else self.optimizer.state_dict(),
+            "family": self.family_state(),
+        }
+
+    def _load_state(self, checkpoint: Checkpoint) -> None:
+        getattr(self.model, "_orig_mod", self.model).load_state_dict(checkpoint.weights)
+        state = checkpoint.state
+        self.progress = Progress(**state["progress"])
+        self.best.load_state_dict(state["best"])
+        self.history.load_state_dict(state["history"])
+        for name, values in state["monitors"].items():
+            self.monitors[name] = EpochMonitor()
+            self.monitors[name].load_state_dict(values)
+        if self.optimizer is not None and state["optimizer"] is not None:
+            self.optimizer.load_state_dict(state["optimizer"])
+        self.load_family_state(state["family"])
+
+    def _restore_or_start(self) -> None:
+        checkpoint = self.folder.load_checkpoint() if self.resume != "refuse" else None
+        if checkpoint is None:
+            self.folder.clear()
+            self.folder.save_parameters(self.parameters)
+            return
+        changes = check_resumable(checkpoint.parameters, self.parameters, force=self.resume == "force")
+        history = checkpoint.parameters.get("history", [])
+        self._load_state(checkpoint)
+        if self.progress.phase == "finished":
+            reason = self.stopping_reason()
+            if reason is not None:
+                self.parameters = checkpoint.parameters
+                self._last_save = (time.monotonic(), 0.0)
+                return
+            self._enter("training")
+            self.progress.stopping_reason = None
+            self.folder.summary.unlink(missing_ok=True)
+        entry = {"resumed_at_step": self.progress.step, "epoch": self.progress.epoch, "changes": changes}
+        self.parameters["history"] = [*history, entry]
+        self.folder.save_parameters(self.parameters)
+        self._last_save = (time.monotonic(), 0.0)
+
+    # ------------------------------------------------------------------ the end
+
+    def _finish(self) -> dict[str, Any]:
+        if self.folder.summary.exists() is False or self._best_weights is not None:
+            self._save()
+        self._load_best_weights()
+        with self._timed("report"):
+            self.model.eval()
+            report = self.final_report()
+        return self._write_summary(self.progress.stopping_reason or "max_epochs", report)
+
+    def _end_interrupted(self, reason: str) -> dict[str, Any]:
+        self._save()
+        return self._write_summary(reason, {})
+
+    def _load_best_weights(self) -> None:
+        if self.best.best_epoch is not None:
+            weights, _ = self.folder.load_model()
+            getattr(self.model, "_orig_mod", self.model).load_state_dict(weights)
+
+    def _write_summary(self, reason: str, report: dict[str, Any]) -> dict[str, Any]:
+        seconds = {name: value for name, value in self.progress.seconds.items() if not name.endswith("_of_epoch")}
+        summary = {
+            "family": self.parameters.get("family"),
+            "stopping_reason": reason,
+            "epochs": self.progress.epoch,
+            "steps": self.progress.step,
+            "best_epoch": self.best.best_epoch,
+            "monitored": self.monitored_name(),
+            "best_value": self.best.best_value,
+            "loss": self.loss_name,
+            "n_skipped_batches": self.progress.n_skipped,
+            "split": self.dataset.split,
+            "seconds": seconds,
+            "model": "best",
+            **report,
+        }
+        write_json(self.folder.summary, summary)
+        return summary
+
+    # ------------------------------------------------------------------ small helpers
+
+    def _timed(self, phase: str) -> _Stopwatch:
+        return _Stopwatch(self.progress.seconds, phase)
+
+    def _build_optimizer(self) -> torch.optim.Optimizer | None:
+        if not isinstance(self.config, TrainerConfig):
+            return None
+        return build_optimizer(self.config, self.model.parameters())
+
+    def _collect_parameters(self, given: dict[str, Any]) -> dict[str, Any]:
+        return {
+            "family": type(self.model).__name__,
+            "environment": describe_environment(),
+            "trainer": config_to_dictionary(self.config),
+            "sampler": config_to_dictionary(self.batch_sampler.config),
+            "loader": config_to_dictionary(self.batch_loader.config),
+            "dataset": self.dataset.describe(),
+            **given,
+        }
+
+
+class _Stopwatch:
+    """Adds the seconds of a block to the phase's total, and to that of the epoch, also when the block is left early."""
+
+    def __init__(self, seconds: dict[str, float], phase: str) -> None:
+        self.seconds, self.phase = seconds, phase
+
+    def __enter__(self) -> None:
+        self.begin = time.monotonic()
+
+    def __exit__(self, *error: object) -> None:
+        elapsed = time.monotonic() - self.begin
+        for name in (self.phase, f"{self.phase}_of_epoch"):
+            self.seconds[name] = self.seconds.get(name, 0.0) + elapsed
+
+
+def batch_seed(seed: int, epoch: int, position: int, context: str) -> int:
+    """Seed of torch's generator for one batch: a hash of where the batch stands, so that nothing has a memory."""
+    key = (seed, BATCH_STREAM, epoch, position, int(context == "validation"))
+    return int(np.random.SeedSequence(key).generate_state(1, np.uint64)[0] >> np.uint64(1))
