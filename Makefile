@@ -9,7 +9,7 @@ DEMO_FOLDER ?= demo_output
 .PHONY: demo test lint unit docs clean
 
 demo: .venv
-	MPLBACKEND=Agg $(BIN)/python -m dynml.cli.demo $(DEMO_FOLDER)
+	MPLBACKEND=Agg $(BIN)/python -m dynml.cli.demo $(DEMO_FOLDER) configs/haxby_hmm.yaml
 
 test: lint unit docs
 

@@ -40,6 +40,7 @@ class ScriptParser(ArgumentParser):
             formatter_class=_HelpFormatter,
             default_env=False,
             add_help=True,
+            allow_abbrev=False,
             **settings,
         )
         self.add_argument("--version", action="version", version=__version__)

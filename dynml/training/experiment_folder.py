@@ -131,8 +131,9 @@ class ExperimentFolder:
         try:
             state = torch.load(path / STATE, map_location="cpu", weights_only=True)
         except Exception as error:
+            reason = str(error).splitlines()[0]
             raise CheckpointError(
-                f"{path / STATE} holds more than tensors and plain values and was not loaded: {str(error).splitlines()[0]}"
+                f"{path / STATE} holds more than tensors and plain values and was not loaded: {reason}"
             ) from error
         return Checkpoint(read_weights(path / WEIGHTS), state, read_json(path / PARAMETERS))
 

@@ -26,7 +26,7 @@ FREE = {
     "trainer.tolerance",
     "loader.n_workers",
     "loader.residency",
-    "dataset.file",
+    "dataset.hdf5_file",
     "dataset.residency",
     "dataset.residency_reason",
     "dataset.device",

@@ -26,7 +26,7 @@ import numpy as np
 import torch
 
 from dynml.configuration import config_from, config_to_dictionary
-from dynml.errors import CheckpointError, NonFiniteLossError
+from dynml.errors import CheckpointError, ConfigurationError, NonFiniteLossError
 from dynml.files import read_json, write_json
 from dynml.training.batch import Batch
 from dynml.training.batch_loader import BatchLoader
@@ -101,6 +101,8 @@ class Trainer:
 
     config_class: ClassVar[type[RunConfig]] = TrainerConfig
     loss_name: ClassVar[str] = "loss"
+    family_name: ClassVar[str | None] = None
+    """Name in the registry, for models that are built without a script."""
 
     def __init__(
         self,
@@ -119,7 +121,7 @@ class Trainer:
         self.config: Any = config_from(type(config) if config else self.config_class, base | settings, "trainer")
         self.folder = ExperimentFolder(experiments_path, experiment_name)
         self.device = resolve_device(self.config.device)
-        self.model = model.to(self.device)
+        self.model = self._on_device(model)
         self.batch_sampler, self.batch_loader = batch_sampler, batch_loader
         self.dataset = batch_loader.dataset
         self.parameters = self._collect_parameters(parameters or {})
@@ -228,18 +230,22 @@ class Trainer:
 
     def run_one_batch(self, batch: Batch) -> BatchResult:
         """Compute the loss of one batch, in training and in validation."""
-        outputs = self.model(batch.signals)
-        loss, n = self.model.compute_loss(outputs, batch)
+        model: Any = self.model
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.precision == "bf16"):
+            outputs = model(batch.signals)
+        loss, n = model.compute_loss(outputs, batch)
         return BatchResult(loss, float(n))
 
     def back_propagation(self, result: BatchResult) -> None:
         """Learn from one batch: backward, clip, step, and clear the gradients."""
         if self.optimizer is None:
             return
-        every = self.config.accumulate_gradients
-        (result.loss / every).backward()
-        last = self.progress.position + 1 == self.batch_sampler.n_batches(self.progress.epoch)
-        if (self.progress.position + 1) % every and not last:
+        every, position = self.config.accumulate_gradients, self.progress.position
+        n_batches = self.batch_sampler.n_batches(self.progress.epoch)
+        first = position - position % every
+        size = min(every, n_batches - first)
+        (result.loss / size).backward()
+        if position + 1 < first + size:
             return
         limit = self.config.clip_gradient or float("inf")
         norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), limit)
@@ -322,8 +328,8 @@ class Trainer:
         where = ", ".join(self._name_of_span(span) for span in batch.spans[:3])
         if self.config.non_finite == "stop":
             raise NonFiniteLossError(
-                f"The loss is {float(result.loss)} in epoch {self.progress.epoch + 1}, batch {self.progress.position + 1} "
-                f"({where}); the model was left as it was before this step."
+                f"The loss is {result.loss.item()} in epoch {self.progress.epoch + 1}, batch "
+                f"{self.progress.position + 1} ({where}); the model was left as it was before this step."
             )
         self.progress.n_skipped += 1
         return False
@@ -359,8 +365,8 @@ class Trainer:
         self._enter("training")
 
     def weights(self) -> dict[str, torch.Tensor]:
-        """Weights of the model as they are saved, whatever wraps it."""
-        return getattr(self.model, "_orig_mod", self.model).state_dict()
+        """Weights of the model as they are saved."""
+        return self.model.state_dict()
 
     # ------------------------------------------------------------------ saving and restoring
 
@@ -396,7 +402,7 @@ class Trainer:
         }
 
     def _load_state(self, checkpoint: Checkpoint) -> None:
-        getattr(self.model, "_orig_mod", self.model).load_state_dict(checkpoint.weights)
+        self.model.load_state_dict(checkpoint.weights)
         state = checkpoint.state
         self.progress = Progress(**state["progress"])
         self.best.load_state_dict(state["best"])
@@ -449,7 +455,7 @@ class Trainer:
     def _load_best_weights(self) -> None:
         if self.best.best_epoch is not None:
             weights, _ = self.folder.load_model()
-            getattr(self.model, "_orig_mod", self.model).load_state_dict(weights)
+            self.model.load_state_dict(weights)
 
     def _write_summary(self, reason: str, report: dict[str, Any]) -> dict[str, Any]:
         seconds = {name: value for name, value in self.progress.seconds.items() if not name.endswith("_of_epoch")}
@@ -476,14 +482,24 @@ class Trainer:
     def _timed(self, phase: str) -> _Stopwatch:
         return _Stopwatch(self.progress.seconds, phase)
 
+    def _on_device(self, model: torch.nn.Module) -> torch.nn.Module:
+        if not callable(getattr(model, "compute_loss", None)) and type(self).run_one_batch is Trainer.run_one_batch:
+            raise ConfigurationError("model", type(model).__name__, "a module with compute_loss(outputs, batch)")
+        model = model.to(self.device)
+        if getattr(self.config, "compile", False):
+            model.compile()
+        return model
+
     def _build_optimizer(self) -> torch.optim.Optimizer | None:
         if not isinstance(self.config, TrainerConfig):
             return None
         return build_optimizer(self.config, self.model.parameters())
 
     def _collect_parameters(self, given: dict[str, Any]) -> dict[str, Any]:
+        settings = getattr(self.model, "config", None)
         return {
-            "family": type(self.model).__name__,
+            "family": self.family_name,
+            "model": config_to_dictionary(settings) if dataclasses.is_dataclass(settings) else None,
             "environment": describe_environment(),
             "trainer": config_to_dictionary(self.config),
             "sampler": config_to_dictionary(self.batch_sampler.config),

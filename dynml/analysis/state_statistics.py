@@ -1,0 +1,168 @@
+"""How often, how long and how regularly each state is visited.
+
+Shapes: T samples, K states. Every segment stands for itself: no visit and no interval reaches over a segment's border.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from dynml.errors import DataError
+from dynml.files import replacing
+
+COLUMNS = ("subject", "state", "fractional_occupancy", "mean_lifetime", "mean_interval", "switching_rate")
+NOT_AVAILABLE = "n/a"
+
+
+@dataclass(frozen=True, kw_only=True)
+class StateStatistics:
+    """One subject's statistics, one number a state, (K,) each."""
+
+    fractional_occupancy: NDArray[np.float64]
+    """Share of the samples in segments that belong to the state; sums to 1."""
+    mean_lifetime: NDArray[np.float64]
+    """Mean duration of a visit in seconds; NaN for a state that never occurs."""
+    mean_interval: NDArray[np.float64]
+    """Mean time in seconds from the end of a visit to the start of the next one in the same segment; NaN where no
+    segment holds two visits."""
+    switching_rate: NDArray[np.float64]
+    """Visits per second of samples in segments; 0 for a state that never occurs."""
+
+    @property
+    def n_states(self) -> int:
+        """K."""
+        return len(self.fractional_occupancy)
+
+
+def state_statistics(
+    states_or_alpha: ArrayLike,
+    segments: ArrayLike | None,
+    sampling_frequency: float,
+    *,
+    n_states: int | None = None,
+) -> StateStatistics:
+    """Statistics of one subject's states.
+
+    Parameters
+    ----------
+    states_or_alpha : array, (T,) or (T, K)
+        State of every sample (a Viterbi path), or the probability (or mixing coefficient) of every state: then a sample
+        belongs to its most probable state. Rows outside all segments may hold anything (NaN, -1).
+    segments : array, (n_segments, 2), or None
+        Good stretches [start, stop) in rows; None: all rows are one segment.
+    sampling_frequency : float
+        Hz.
+    n_states : int, optional
+        K, where a path is given: the largest state in it need not be the last one. Default: the largest plus one.
+
+    Returns
+    -------
+    StateStatistics
+
+    Raises
+    ------
+    DataError
+        When a row inside a segment holds NaN or no state, or segments hold no sample or reach beyond the rows.
+
+    Notes
+    -----
+    A visit is a run of samples in one state. One that is cut by a segment's border counts with the part that is seen,
+    so lifetimes are a little too short where segments are. The switching rate counts visits, the first of a segment
+    included.
+    """
+    values = np.asarray(states_or_alpha)
+    borders = np.array([[0, len(values)]]) if segments is None else np.asarray(segments, dtype=np.int64).reshape(-1, 2)
+    borders = borders[borders[:, 1] > borders[:, 0]]
+    if not len(borders):
+        raise DataError("The segments hold no sample, so states have no statistics.")
+    if borders.min() < 0 or borders.max() > len(values):
+        raise DataError(
+            f"Segments reach from row {borders.min()} to {borders.max()}, but there are {len(values)} rows."
+        )
+    assert values.ndim in (1, 2), values.shape
+    pieces = [_path(values[start:stop], int(start)) for start, stop in borders]
+    n_states = values.shape[1] if values.ndim == 2 else n_states or int(max(piece.max() for piece in pieces)) + 1
+    _check_range(pieces, borders, n_states)
+    visits = np.zeros(n_states)
+    samples = np.zeros(n_states)
+    gaps = np.zeros(n_states)
+    n_gaps = np.zeros(n_states)
+    for piece in pieces:
+        starts = np.concatenate([[0], np.flatnonzero(np.diff(piece)) + 1])
+        stops = np.append(starts[1:], len(piece))
+        visited = piece[starts]
+        np.add.at(visits, visited, 1)
+        np.add.at(samples, visited, stops - starts)
+        for state in np.unique(visited):
+            own = visited == state
+            between = starts[own][1:] - stops[own][:-1]
+            gaps[state] += between.sum()
+            n_gaps[state] += len(between)
+    seconds = samples.sum() / sampling_frequency
+    return StateStatistics(
+        fractional_occupancy=samples / samples.sum(),
+        mean_lifetime=_ratio(samples, visits) / sampling_frequency,
+        mean_interval=_ratio(gaps, n_gaps) / sampling_frequency,
+        switching_rate=visits / seconds,
+    )
+
+
+def write_state_statistics(path: str | Path, statistics: Mapping[str, StateStatistics]) -> None:
+    """Write a .tsv table with one row per subject and state; NaN is written as n/a.
+
+    States count from 1, as in figures: state 1 is column 0 of alpha.
+
+    Parameters
+    ----------
+    path : str or Path
+    statistics : mapping
+        Subject to its statistics, in the order in which they are written.
+
+    Raises
+    ------
+    DynmlError
+        When the file cannot be written; an old one stays.
+    """
+    text = io.StringIO()
+    writer = csv.writer(text, delimiter="\t", lineterminator="\n")
+    writer.writerow(COLUMNS)
+    for subject, own in statistics.items():
+        numbers = [getattr(own, column) for column in COLUMNS[2:]]
+        for state in range(own.n_states):
+            writer.writerow([subject, state + 1, *(_number(values[state]) for values in numbers)])
+    with replacing(Path(path)) as temporary:
+        temporary.write_text(text.getvalue(), encoding="utf-8")
+
+
+def _path(values: NDArray[Any], first_row: int) -> NDArray[np.int64]:
+    """States of one segment."""
+    if values.dtype.kind == "f":
+        finite = np.isfinite(values).reshape(len(values), -1).all(axis=1)
+        if not finite.all():
+            row = first_row + int(np.argmin(finite))
+            raise DataError(f"Row {row} lies within a segment, but its states are NaN or infinite.")
+    return (values.argmax(axis=1) if values.ndim == 2 else values).astype(np.int64)
+
+
+def _check_range(pieces: list[NDArray[np.int64]], borders: NDArray[np.int64], n_states: int) -> None:
+    for piece, (start, _) in zip(pieces, borders):
+        outside = (piece < 0) | (piece >= n_states)
+        if outside.any():
+            row = int(np.argmax(outside))
+            raise DataError(f"Row {start + row} is in state {piece[row]}, but states reach from 0 to {n_states - 1}.")
+
+
+def _ratio(sums: NDArray[np.float64], counts: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.divide(sums, counts, out=np.full(len(sums), np.nan), where=counts > 0)
+
+
+def _number(value: float) -> str:
+    return NOT_AVAILABLE if np.isnan(value) else f"{value:.6g}"

@@ -1,0 +1,49 @@
+"""Arguments of dynml_resume_training_from_checkpoint.py."""
+
+from __future__ import annotations
+
+from dynml.cli.parsing import ScriptParser
+from dynml.cli.train_command import RunRequest, request_from_parameters
+
+
+def parse_resume(description: str | None) -> RunRequest:
+    """Read what the experiment was started with, and change what the command line says.
+
+    The checkpoint's own parameters count; those of a run that was killed before its first checkpoint stand in
+    parameters_latest.json.
+    """
+    parser = ScriptParser(description=description)
+    parser.add_argument("experiments_path", metavar="EXPERIMENTS_PATH", help="folder of all experiments")
+    parser.add_argument("experiment_name", metavar="EXPERIMENT_NAME", help="the experiment to go on with")
+    parser.add_argument("--new_max_epochs", type=int, help="epochs in all, those done before included")
+    parser.add_argument("--new_patience", type=int, help="epochs without improvement before stopping")
+    parser.add_argument("--new_max_time", type=float, help="minutes for this run")
+    parser.add_argument("--new_learning_rate", type=str, help="learning rate from now on (gradient families)")
+    parser.add_argument("--new_batch_size_training", type=int, help="batch size from now on")
+    parser.add_argument("--hdf5_file", type=str, help="where the store is now; it must hold the same data")
+    parser.add_argument("--device", type=str, help="cpu, cuda, ...")
+    parser.add_argument("--residency", type=str, help="auto, device, memory or lazy")
+    parser.add_argument("--force", action="store_true", help="go on although the data or settings differ")
+    arguments = parser.parse_args()
+
+    from dynml.errors import CheckpointError
+    from dynml.files import newest_committed, read_json
+    from dynml.training.experiment_folder import PARAMETERS, ExperimentFolder
+
+    folder = ExperimentFolder(arguments.experiments_path, arguments.experiment_name)
+    newest, _ = newest_committed(folder.checkpoint)
+    source = newest / PARAMETERS if newest else folder.path / "parameters_latest.json"
+    if not source.exists():
+        raise CheckpointError(f"{folder.path} is no experiment: it has no checkpoint and no parameters_latest.json.")
+    changes = {
+        "trainer": {
+            "max_epochs": arguments.new_max_epochs,
+            "patience": arguments.new_patience,
+            "max_time": arguments.new_max_time,
+            "learning_rate": arguments.new_learning_rate,
+            "device": arguments.device,
+        },
+        "sampler": {"batch_size_training": arguments.new_batch_size_training},
+        "loader": {"residency": arguments.residency},
+    }
+    return request_from_parameters(read_json(source), folder.path, changes, arguments.hdf5_file, force=arguments.force)

@@ -1,0 +1,204 @@
+"""What the training and the resume script share: from arguments or parameters.json to a trainer, and its last words."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from dynml.cli.parsing import Namespace, ScriptParser
+from dynml.configuration import config_from, config_to_dictionary
+from dynml.data.dataset_config import DatasetConfig
+from dynml.errors import DataError
+from dynml.models.registry import Family, family_names, get_family, load
+
+if TYPE_CHECKING:
+    from dynml.training.trainer import Trainer
+
+
+@dataclass(frozen=True)
+class RunRequest:
+    """All that is needed to build a run: family, places and one Config a group."""
+
+    family: Family
+    experiments_path: str
+    experiment_name: str
+    hdf5_file: str
+    input_group: str
+    configs: dict[str, Any]
+    resume: Literal["refuse", "auto", "force"] = "refuse"
+    pretrained: str | None = None
+
+
+def parse_training(description: str | None) -> tuple[Namespace, RunRequest | None]:
+    """Parse the command line of dynml_train_model.py; settings of the family named on it are among the options."""
+    family = _family_on_command_line(sys.argv[1:])
+    parser = ScriptParser(description=description)
+    parser.add_argument("family", metavar="FAMILY", help=f"one of: {', '.join(family_names())}")
+    parser.add_argument("experiments_path", metavar="EXPERIMENTS_PATH", help="existing folder of all experiments")
+    parser.add_argument("experiment_name", metavar="EXPERIMENT_NAME", help="name of the experiment's own new folder")
+    parser.add_argument("hdf5_file", metavar="HDF5", help="store made by dynml_create_hdf5_dataset.py")
+    parser.add_argument("input_group", metavar="INPUT_GROUP", help="group of the store to learn from")
+    parser.add_argument("--config", action="config", help="YAML file with any of the settings below")
+    parser.add_argument("--pretrained", metavar="EXPERIMENT_PATH", help="start from the best model of an experiment")
+    parser.add_argument(
+        "--resume", choices=["auto"], help="auto: go on if the experiment exists, so that the command can be repeated"
+    )
+    groups = {"dataset": DatasetConfig} | (family.config_classes() if family else {})
+    for group, config_class in groups.items():
+        parser.add_argument(f"--{group}", type=config_class)
+        parser.set_defaults({f"{group}.{name}": value for name, value in _defaults(family, group).items()})
+    namespace = parser.parse_args()
+    if family is None:
+        return namespace, None
+    configs = {group: parser.build(namespace, group, config_class) for group, config_class in groups.items()}
+    places = {key: namespace[key] for key in ("experiments_path", "experiment_name", "hdf5_file", "input_group")}
+    resume: Literal["refuse", "auto"] = "auto" if namespace.resume else "refuse"
+    return namespace, RunRequest(family, **places, configs=configs, resume=resume, pretrained=namespace.pretrained)
+
+
+def request_from_parameters(
+    parameters: dict[str, Any],
+    experiment: Path,
+    changes: dict[str, dict[str, Any]],
+    hdf5_file: str | None,
+    *,
+    force: bool,
+) -> RunRequest:
+    """Ask for a run as its parameters.json states it, with some settings changed.
+
+    Parameters
+    ----------
+    parameters : dict
+        Content of parameters.json.
+    experiment : Path
+        The experiment's folder.
+    changes : dict
+        group -> setting -> new value; None values are left as they are.
+    hdf5_file : str or None
+        Where the store is now, if it moved.
+    force : bool
+        Go on although model, data or seed differ.
+    """
+    family = get_family(parameters["family"])
+    classes = {"dataset": DatasetConfig, **family.config_classes()}
+    dataset = parameters["dataset"]
+    stored = {group: dict(parameters.get(group) or {}) for group in classes if group != "dataset"}
+    stored["dataset"] = dict(dataset["config"])
+    for group, values in changes.items():
+        stored[group] |= {name: value for name, value in values.items() if value is not None}
+    configs = {group: config_from(config_class, stored[group], group) for group, config_class in classes.items()}
+    return RunRequest(
+        family=family,
+        experiments_path=str(experiment.parent),
+        experiment_name=experiment.name,
+        hdf5_file=hdf5_file or dataset["hdf5_file"],
+        input_group=dataset["group"],
+        configs=configs,
+        resume="force" if force else "auto",
+        pretrained=parameters.get("pretrained"),
+    )
+
+
+def build_trainer(request: RunRequest) -> Trainer:
+    """Open the store, build model, sampler and loader, and hand them to the family's trainer."""
+    from dynml.data.dataset import MultiSubjectDataset
+    from dynml.training.batch_loader import BatchLoader
+    from dynml.training.batch_sampler import BatchSampler
+    from dynml.training.environment import resolve_device
+    from dynml.training.model_summary import model_summary
+
+    configs, family = request.configs, request.family
+    device = resolve_device(configs["trainer"].device)
+    dataset = MultiSubjectDataset(
+        request.hdf5_file,
+        configs["loader"].residency,
+        group=request.input_group,
+        device=device,
+        config=configs["dataset"],
+    )
+    dataset.load_data()
+    if not dataset.training_set.n_subjects:
+        raise DataError(f"{request.hdf5_file} has no training subjects.")
+    model = load(family.model)(configs["model"], dataset.n_channels)
+    seed = configs["trainer"].seed
+    sampler = BatchSampler(dataset, configs["sampler"], seed=seed)
+    loader = BatchLoader(dataset, model, config=configs["loader"], seed=seed)
+    further = {"initialization": configs["initialization"]} if "initialization" in configs else {}
+    if request.pretrained is not None:
+        further["pretrained"] = request.pretrained
+    trainer = load(family.trainer)(
+        model,
+        request.experiments_path,
+        request.experiment_name,
+        sampler,
+        loader,
+        configs["trainer"],
+        parameters=_sections(request),
+        resume=request.resume,
+        **further,
+    )
+    print(_dataset_summary(dataset))
+    print(model_summary(model))
+    return trainer
+
+
+def run_training(request: RunRequest) -> int:
+    """Build, train, say how it went; the exit status is 0, or 128 + signal."""
+    trainer = build_trainer(request)
+    summary = trainer.train_and_validate()
+    print(_last_words(summary, trainer.folder.path))
+    return trainer.interruption.exit_status
+
+
+def _sections(request: RunRequest) -> dict[str, Any]:
+    groups = {group: config_to_dictionary(config) for group, config in request.configs.items() if group != "dataset"}
+    return {"family": request.family.name, "pretrained": request.pretrained, **groups}
+
+
+def _family_on_command_line(arguments: list[str]) -> Family | None:
+    names = family_names()
+    known = next((argument for argument in arguments if argument in names), None)
+    first = next((argument for argument in arguments if not argument.startswith("-")), None)
+    return get_family(known or first) if known or first else None
+
+
+def _defaults(family: Family | None, group: str) -> dict[str, Any]:
+    return (
+        {} if family is None else {"sampler": family.sampler_defaults, "loader": family.loader_defaults}.get(group, {})
+    )
+
+
+def _dataset_summary(dataset: Any) -> str:
+    sets = (dataset.training_set, dataset.validation_set, dataset.testing_set)
+    counts = ", ".join(f"{subset.name} {subset.n_subjects} ({subset.n_samples} samples)" for subset in sets)
+    return (
+        f"Subjects: {counts}; {dataset.n_channels} channels at {dataset.sampling_frequency:g} Hz; {dataset.residency}"
+    )
+
+
+def _last_words(summary: dict[str, Any], path: Path) -> str:
+    lines = [f"Stopped: {summary['stopping_reason']}, after {summary['epochs']} epochs."]
+    if summary.get("best_epoch") is not None:
+        lines.append(f"Best {summary['monitored']}: {summary['best_value']:.6g} (epoch {summary['best_epoch']}).")
+    if "free_energy" in summary:
+        lines += _comparison(summary)
+    return "\n".join([*lines, f"Results: {path}"])
+
+
+def _comparison(summary: dict[str, Any]) -> list[str]:
+    """Table of the model beside its baselines, and a plain word when a baseline is no worse."""
+    rows = {"model": summary["free_energy"], **summary.get("baselines", {})}
+    lines = [f"{'nats per sample, lower is better':<34}{'training':>12}{'validation':>12}"]
+    for name, values in rows.items():
+        cells = [values.get(subset) for subset in ("training", "validation")]
+        lines.append(f"  {name:<32}" + "".join(f"{'-' if cell is None else format(cell, '.4f'):>12}" for cell in cells))
+    held_out = {name: values["validation"] for name, values in rows.items() if values.get("validation") is not None}
+    better = [name for name in held_out if name != "model" and held_out[name] <= held_out.get("model", float("inf"))]
+    if better:
+        lines.append(f"On held-out data the model is no better than: {', '.join(better)}. {_ADVICE}")
+    return [*lines, *(f"Note: {finding}" for finding in summary.get("findings", []))]
+
+
+_ADVICE = "Consider fewer states, a stronger covariance prior, or more data."

@@ -1,0 +1,110 @@
+"""A trained model as a user of Python sees it: load an experiment, ask it about a store or arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from dynml.configuration import config_from
+from dynml.data.dataset import MultiSubjectDataset
+from dynml.errors import CheckpointError, DataError
+from dynml.models.registry import Family, get_family, load
+from dynml.training.environment import resolve_device
+from dynml.training.experiment_folder import ExperimentFolder
+
+SUBSETS = ("training", "validation", "testing")
+
+
+class Experiment:
+    """A trained model with its parameters.
+
+    Attributes
+    ----------
+    model : torch.nn.Module
+        In evaluation mode.
+    parameters : dict
+        Content of parameters.json.
+    family : Family
+    """
+
+    def __init__(self, model: torch.nn.Module, parameters: dict[str, Any], family: Family) -> None:
+        self.model, self.parameters, self.family = model.eval(), parameters, family
+
+    def infer(
+        self, data: str | Path | np.ndarray | Sequence[np.ndarray] | MultiSubjectDataset, *, group: str | None = None
+    ) -> Iterator[Any]:
+        """Infer every subject of a store (all subsets), or every array.
+
+        Parameters
+        ----------
+        data : path, array (T, C), list of arrays, or MultiSubjectDataset
+            Arrays must be prepared as the training data were (standardized, in the same order of channels).
+        group : str, optional
+            Group of the store; default: the one that the model was trained on.
+
+        Raises
+        ------
+        CheckpointError
+            When the family has no inference.
+        DataError
+            When the channels are not those of the training data.
+        """
+        if self.family.inference is None:
+            raise CheckpointError(f"The family {self.family.name} has no inference.")
+        dataset = self.open(data, group=group)
+        for name in SUBSETS:
+            yield from load(self.family.inference)(self.model, dataset.subset(name))
+
+    def open(
+        self, data: str | Path | np.ndarray | Sequence[np.ndarray] | MultiSubjectDataset, *, group: str | None = None
+    ) -> MultiSubjectDataset:
+        """Make a dataset of `data` and check that its channels are those of the training data."""
+        if isinstance(data, MultiSubjectDataset):
+            dataset = data
+        elif isinstance(data, (str, Path)):
+            device = next((tensor.device for tensor in self.model.state_dict().values()), torch.device("cpu"))
+            dataset = MultiSubjectDataset(data, group=group or self.parameters["dataset"]["group"], device=device)
+            dataset.load_data()
+        else:
+            dataset = MultiSubjectDataset.from_arrays(data)
+        self._check_channels(dataset, named=isinstance(data, (str, Path)))
+        return dataset
+
+    def _check_channels(self, dataset: MultiSubjectDataset, *, named: bool) -> None:
+        trained = self.parameters["dataset"]
+        if dataset.n_channels != trained["n_channels"]:
+            raise DataError(
+                f"The data have {dataset.n_channels} channels, but the model was trained on {trained['n_channels']}."
+            )
+        if named and list(dataset.channel_names) != list(trained["channel_names"]):
+            odd = next(pair for pair in zip(dataset.channel_names, trained["channel_names"]) if pair[0] != pair[1])
+            raise DataError(f"The data have channel {odd[0]} where the model was trained on {odd[1]}.")
+
+
+def load_experiment(path: str | Path, *, latest: bool = False, device: str = "cpu") -> Experiment:
+    """Load the model of an experiment folder.
+
+    Parameters
+    ----------
+    path : str or Path
+        EXPERIMENTS_PATH/EXPERIMENT_NAME.
+    latest : bool
+        Take the latest epoch instead of the best one.
+    device : str
+        cpu, cuda, auto; models load wherever they were trained.
+
+    Raises
+    ------
+    CheckpointError
+        When there is no model that verifies.
+    """
+    weights, parameters = ExperimentFolder.at(path).load_model(latest=latest)
+    family = get_family(parameters["family"])
+    config = config_from(family.config_classes()["model"], parameters["model"], "model")
+    model = load(family.model)(config, parameters["dataset"]["n_channels"])
+    model.load_state_dict(weights)
+    return Experiment(model.to(resolve_device(device)), parameters, family)

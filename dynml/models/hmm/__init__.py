@@ -1,0 +1,1 @@
+"""Hidden Markov model with Gaussian states, trained by exact EM."""

@@ -1,0 +1,103 @@
+"""Settings of the HMM family. No torch here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from dynml.configuration import check_at_least, check_choice, check_fraction
+from dynml.training.config import RunConfig
+
+
+@dataclass(frozen=True, kw_only=True)
+class HMMConfig:
+    """Hidden Markov model with Gaussian states."""
+
+    n_states: int
+    """Number of states K. Start with 6 to 12 and see that the findings do not hang on it."""
+
+    learn_means: bool = True
+    """Learn the states' means; false: they stay zero (usual for time-delay embedded data)."""
+
+    learn_covariances: bool = True
+    """Learn the states' covariances; false: they stay at what the start gave them."""
+
+    covariance_type: Literal["full", "diagonal"] = "full"
+    """Full covariances, or variances only."""
+
+    covariances_epsilon: float = 1e-6
+    """Added to the diagonal of learnt covariances."""
+
+    covariance_prior_samples: float = 1.0
+    """Strength of the inverse-Wishart prior around the covariance of all data, in pseudo-samples for each state.
+    0: no prior. Raise it (to tens or hundreds) for short recordings with many channels."""
+
+    learn_transitions: bool = True
+    """Learn the transition probabilities; false: they stay at 0.9 on the diagonal."""
+
+    transition_prior: float = 0.0
+    """Pseudo-counts added to every entry of the expected transition counts (a Dirichlet prior)."""
+
+    def __post_init__(self) -> None:
+        check_at_least("model.n_states", self.n_states, 1)
+        check_choice("model.covariance_type", self.covariance_type, ("full", "diagonal"))
+        check_at_least("model.covariances_epsilon", self.covariances_epsilon, 0.0)
+        check_at_least("model.covariance_prior_samples", self.covariance_prior_samples, 0.0)
+        check_at_least("model.transition_prior", self.transition_prior, 0.0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class HMMInitializationConfig:
+    """Where EM starts from: several starts on a part of the data, the best by free energy is kept."""
+
+    method: Literal["window_clustering", "random_state_time_course", "random_subset"] = "window_clustering"
+    """How a start is made: Gaussians clustered over short windows; Gaussians of the samples that a random state path
+    gives to each state; or random parameters, each start on another random part of the data."""
+
+    n_init: int = 3
+    """Number of starts."""
+
+    n_epochs: int = 10
+    """EM iterations of each start."""
+
+    take: float = 1.0
+    """Share of the training samples that starts see (whole segments, chosen at random)."""
+
+    max_samples: int = 50_000
+    """Starts see at most this many samples."""
+
+    def __post_init__(self) -> None:
+        methods = ("window_clustering", "random_state_time_course", "random_subset")
+        check_choice("initialization.method", self.method, methods)
+        check_at_least("initialization.n_init", self.n_init, 1)
+        check_at_least("initialization.n_epochs", self.n_epochs, 1)
+        check_fraction("initialization.take", self.take)
+        check_at_least("initialization.max_samples", self.max_samples, 1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class HMMTrainerConfig(RunConfig):
+    """EM: an epoch is one pass over all training segments."""
+
+    max_epochs: int = 200
+    """Most EM iterations."""
+
+    tolerance: float = 1e-6
+    """Converged when an epoch lowers the training free energy by less than this (nats per sample). 0: never."""
+
+    algorithm: Literal["batch", "incremental"] = "batch"
+    """batch: exact EM, one M-step an epoch. incremental: an M-step after every batch from decayed statistics, for
+    data so large that few epochs are possible."""
+
+    forgetting: float = 0.7
+    """incremental: the weight of batch t is (t + 2) ** -forgetting, between 0.5 and 1."""
+
+    empty_states: Literal["revive", "freeze"] = "revive"
+    """A state that no sample belongs to: restart it from half of the worst-fitting state, or leave it as it is."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_at_least("trainer.tolerance", self.tolerance, 0.0)
+        check_choice("trainer.algorithm", self.algorithm, ("batch", "incremental"))
+        check_fraction("trainer.forgetting", self.forgetting)
+        check_choice("trainer.empty_states", self.empty_states, ("revive", "freeze"))

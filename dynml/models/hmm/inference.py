@@ -1,0 +1,112 @@
+"""What a trained HMM says of each subject: state probabilities, Viterbi path, free energy, its own means and covariances."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from dynml.data.subset import MultiSubjectSubset
+from dynml.errors import DataError
+from dynml.models.hmm.model import GaussianHMM
+from dynml.ops.gaussian_hmm import CovariancePrior, e_step, m_step
+
+
+@dataclass(frozen=True)
+class SubjectInference:
+    """One subject under the model. Rows align with the subject's stored samples."""
+
+    subject: str
+    alpha: NDArray[np.float32]
+    """State probabilities, (T, K); NaN outside segments."""
+
+    states: NDArray[np.int64]
+    """Viterbi path, (T,); -1 outside segments."""
+
+    segments: NDArray[np.int64]
+    """(n_segments, 2), [start, stop)."""
+
+    log_likelihood: float
+    n_samples: int
+    sampling_frequency: float
+    means: NDArray[np.float64]
+    """Dual estimate, (K, C): the subject's own means given its state probabilities."""
+
+    covariances: NDArray[np.float64]
+    """Dual estimate, (K, C, C)."""
+
+    @property
+    def free_energy(self) -> float:
+        """-log p(x) per sample, in nats: exact."""
+        return -self.log_likelihood / self.n_samples
+
+
+def infer(model: GaussianHMM, subset: MultiSubjectSubset) -> Iterator[SubjectInference]:
+    """Go through the subjects of a subset.
+
+    Parameters
+    ----------
+    model : GaussianHMM
+    subset : MultiSubjectSubset
+
+    Raises
+    ------
+    DataError
+        When the data have another number of channels than the model.
+    """
+    if subset.n_subjects and subset.n_channels != model.n_channels:
+        raise DataError(f"The data have {subset.n_channels} channels, but the model was trained on {model.n_channels}.")
+    for index in range(subset.n_subjects):
+        yield _infer_subject(model, subset, index)
+
+
+def _infer_subject(model: GaussianHMM, subset: MultiSubjectSubset, index: int) -> SubjectInference:
+    table = subset.segments.take(subset.segments.subject == index)
+    segments = np.stack([table.start, table.stop], axis=1)
+    signals = torch.cat([subset.read(index, int(start), int(stop)) for start, stop in segments])
+    starts = torch.tensor([0, *np.cumsum(table.lengths)], dtype=torch.int64)
+    parameters = model.get_parameters()
+    statistics, _, posteriors = e_step(signals, starts, parameters, posteriors=True)
+    assert posteriors is not None
+    # A state that the subject never visits keeps the group's estimate.
+    weak = None
+    if model.config.covariance_type == "full":
+        pooled = parameters.covariances_KCC.mean(dim=0)
+        weak = CovariancePrior(WEAK_PRIOR_SAMPLES, pooled)
+    own, _ = m_step(
+        statistics,
+        parameters,
+        learn_means=model.config.learn_means,
+        learn_covariances=True,
+        learn_transitions=False,
+        covariance_prior=weak,
+        covariances_epsilon=model.config.covariances_epsilon,
+    )
+    rows = np.concatenate([np.arange(start, stop) for start, stop in segments])
+    n_rows = int(subset.n_rows_of[index])
+    alpha = np.full((n_rows, model.config.n_states), np.nan, dtype=np.float32)
+    alpha[rows] = posteriors.cpu().numpy()
+    states = np.full(n_rows, -1, dtype=np.int64)
+    states[rows] = model.most_likely_path(signals, starts).cpu().numpy()
+    return SubjectInference(
+        subject=subset.subjects[index],
+        alpha=alpha,
+        states=states,
+        segments=segments,
+        log_likelihood=float(statistics.log_likelihood),
+        n_samples=len(rows),
+        sampling_frequency=float(subset.sampling_frequencies[index]),
+        means=own.means_KC.numpy(),
+        covariances=_as_matrices(own.covariances_KCC).numpy(),
+    )
+
+
+WEAK_PRIOR_SAMPLES = 1.0
+"""Pseudo-samples of the group's mean covariance in a subject's dual estimate, so that rare states stay invertible."""
+
+
+def _as_matrices(covariances: torch.Tensor) -> torch.Tensor:
+    return torch.diag_embed(covariances) if covariances.ndim == 2 else covariances

@@ -1,0 +1,146 @@
+"""Hidden Markov model with Gaussian states.
+
+    p(s_1) = pi,    p(s_t | s_t-1) = P[s_t-1, s_t],    p(x_t | s_t = k) = N(x_t; mu_k, D_k)
+
+Shapes: T samples, C channels, K states. Parameters are float64: they are few, and EM sums over many samples.
+
+References
+----------
+Rabiner 1989, Proceedings of the IEEE 77:257. Vidaurre et al. 2018, NeuroImage 180:646 (brain dynamics).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+
+from dynml.models.hmm.config import HMMConfig
+from dynml.ops.forward_backward import sample_states
+from dynml.ops.gaussian_hmm import GaussianHMMParameters, e_step, n_parameters, viterbi
+
+STAY_PROBABILITY = 0.9
+
+
+class GaussianHMM(torch.nn.Module):
+    """The model and what can be asked of it; training is the trainer's.
+
+    Parameters
+    ----------
+    config : HMMConfig
+    n_channels : int
+        Channels C of the signals.
+    """
+
+    means: torch.Tensor
+    covariances: torch.Tensor
+    initial_probabilities: torch.Tensor
+    transition_probabilities: torch.Tensor
+
+    def __init__(self, config: HMMConfig, n_channels: int) -> None:
+        super().__init__()
+        self.config = config
+        K, C = config.n_states, n_channels
+        identity = torch.eye(C, dtype=torch.float64) if config.covariance_type == "full" else torch.ones(C).double()
+        self.register_buffer("means", torch.zeros(K, C, dtype=torch.float64))
+        self.register_buffer("covariances", identity.expand(K, *identity.shape).clone())
+        self.register_buffer("initial_probabilities", torch.full((K,), 1 / K, dtype=torch.float64))
+        self.register_buffer("transition_probabilities", sticky_transitions(K))
+
+    @property
+    def n_channels(self) -> int:
+        """Channels C."""
+        return self.means.shape[1]
+
+    def get_parameters(self) -> GaussianHMMParameters:
+        """Return all parameters as one value, in float64 on the CPU."""
+        return GaussianHMMParameters(
+            means_KC=self.means.cpu(),
+            covariances_KCC=self.covariances.cpu(),
+            initial_probabilities_K=self.initial_probabilities.cpu(),
+            transition_probabilities_KK=self.transition_probabilities.cpu(),
+        )
+
+    def set_parameters(self, parameters: GaussianHMMParameters) -> None:
+        """Take over all parameters."""
+        self.means.copy_(parameters.means_KC)
+        self.covariances.copy_(parameters.covariances_KCC)
+        self.initial_probabilities.copy_(parameters.initial_probabilities_K)
+        self.transition_probabilities.copy_(parameters.transition_probabilities_KK)
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Parameters as NumPy arrays, under the names of their files."""
+        return {
+            "means": self.means.cpu().numpy(),
+            "covariances": self.full_covariances().cpu().numpy(),
+            "transition_probabilities": self.transition_probabilities.cpu().numpy(),
+            "initial_probabilities": self.initial_probabilities.cpu().numpy(),
+        }
+
+    def full_covariances(self) -> torch.Tensor:
+        """Covariances as matrices, (K, C, C) float64, also where only variances are learnt."""
+        return torch.diag_embed(self.covariances) if self.config.covariance_type == "diagonal" else self.covariances
+
+    def posteriors(self, signals: torch.Tensor, starts: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """State probabilities given whole segments.
+
+        Parameters
+        ----------
+        signals : Tensor, (T, C), float32
+            Segments laid end to end.
+        starts : Tensor, (n_segments + 1,), int64
+            Row borders of the segments.
+
+        Returns
+        -------
+        posteriors : Tensor, (T, K)
+        log_likelihoods : Tensor, (n_segments,), float64
+            Exact log p(x) of each segment, in nats.
+        """
+        _, log_likelihoods, posteriors = e_step(signals, starts, self.get_parameters(), posteriors=True)
+        assert posteriors is not None
+        return posteriors, log_likelihoods
+
+    def most_likely_path(self, signals: torch.Tensor, starts: torch.Tensor) -> torch.Tensor:
+        """Viterbi path of each segment, (T,) int64."""
+        return viterbi(signals, starts, self.get_parameters())[0]
+
+    def sample(self, n_samples: int, generator: torch.Generator | None = None) -> tuple[torch.Tensor, torch.Tensor]:
+        """Draw one segment from the model.
+
+        Returns
+        -------
+        signals : Tensor, (n_samples, C), float32
+        states : Tensor, (n_samples,), int64
+        """
+        generator = generator or torch.Generator()
+        parameters = self.get_parameters()
+        states = sample_states(
+            n_samples, parameters.initial_probabilities_K, parameters.transition_probabilities_KK, generator
+        )
+        noise = torch.randn(n_samples, self.n_channels, generator=generator, dtype=torch.float64)
+        factors = torch.linalg.cholesky(self.full_covariances().cpu())
+        signals = torch.empty_like(noise)
+        for state, factor in enumerate(factors):
+            rows = states == state
+            signals[rows] = noise[rows] @ factor.T + parameters.means_KC[state]
+        return signals.float(), states
+
+    def parameter_table(self) -> Iterator[tuple[str, str, int, int]]:
+        """Rows (layer, shape, parameters, trained) of the printed summary; a covariance counts its free entries."""
+        K, C = self.config.n_states, self.n_channels
+        counts = n_parameters(K, C, self.config.covariance_type)
+        shape = f"{K}x{C}x{C}" if self.config.covariance_type == "full" else f"{K}x{C}"
+        yield "means", f"{K}x{C}", counts["means"], counts["means"] * self.config.learn_means
+        yield "covariances", shape, counts["covariances"], counts["covariances"] * self.config.learn_covariances
+        hidden = counts["hidden_states"]
+        yield "hidden states", f"{K}x{K}, {K}", hidden, hidden if self.config.learn_transitions else K
+
+
+def sticky_transitions(n_states: int, stay_probability: float = STAY_PROBABILITY) -> torch.Tensor:
+    """Transition matrix that stays with a given probability and moves to every other state alike, (K, K) float64."""
+    if n_states == 1:
+        return torch.ones(1, 1, dtype=torch.float64)
+    matrix = torch.full((n_states, n_states), (1 - stay_probability) / (n_states - 1), dtype=torch.float64)
+    return matrix.fill_diagonal_(stay_probability)

@@ -1,0 +1,269 @@
+"""Trains the HMM by EM: an epoch is an M-step followed by one pass that gives statistics and exact free energy.
+
+    initialize      pooled moments of the data; starts, each a few EM iterations on a part of it; the best is kept
+    epoch e         theta_e = M(statistics of theta_e-1)       start_of_epoch
+                    statistics and log p(x) under theta_e      run_one_batch, back_propagation
+                    so the free energy logged for an epoch is exactly that of the model saved for it
+
+The incremental version makes an M-step after every batch, from statistics that forget (Cappe & Moulines 2009,
+Journal of the Royal Statistical Society B 71:593), for data so large that few passes are possible.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from typing import Any, ClassVar, Literal
+
+import torch
+
+from dynml.configuration import config_to_dictionary
+from dynml.errors import ConfigurationError, DataWarning, EmptyStateWarning
+from dynml.models.hmm.config import HMMInitializationConfig, HMMTrainerConfig
+from dynml.models.hmm.model import GaussianHMM
+from dynml.models.hmm.report import baselines, findings
+from dynml.models.hmm.starts import Start, make_start
+from dynml.ops.gaussian_hmm import CovariancePrior, Statistics, e_step, log_prior, revive_state
+from dynml.training.batch import Batch
+from dynml.training.config import RunConfig
+from dynml.training.em import MStepSettings, PooledMoments, expectation, maximization, pooled_moments
+from dynml.training.experiment_folder import ExperimentFolder
+from dynml.training.monitors import EpochMonitor
+from dynml.training.trainer import BatchResult, Trainer
+
+MOST_REVIVALS = 3
+"""A state that empties more often than this is left empty: the data do not want it."""
+
+ROUNDING = 1e-4
+"""EM cannot raise its objective by more than what float32 likelihoods explain, in nats per sample."""
+
+RANK_TOLERANCE = 1e-9
+"""Eigenvalues below this share of the largest count as zero."""
+
+
+class HMMTrainer(Trainer):
+    """EM on the shared trainer; see `Trainer` for the other parameters.
+
+    Parameters
+    ----------
+    initialization : HMMInitializationConfig, optional
+    pretrained : str or Path, optional
+        Experiment whose best model this run starts from, instead of its own starts.
+    """
+
+    config_class: ClassVar[type[RunConfig]] = HMMTrainerConfig
+    loss_name: ClassVar[str] = "free_energy"
+    family_name: ClassVar[str | None] = "hmm"
+    model: GaussianHMM
+
+    def __init__(
+        self,
+        *arguments: Any,
+        initialization: HMMInitializationConfig | None = None,
+        pretrained: str | None = None,
+        **settings: Any,
+    ) -> None:
+        super().__init__(*arguments, **settings)
+        self.initialization = initialization or HMMInitializationConfig()
+        self.parameters["initialization"] = config_to_dictionary(self.initialization)
+        self.pretrained = pretrained
+        self.moments: PooledMoments | None = None
+        self.starts: list[Start] = []
+        self.statistics: Statistics | None = None
+        self.running: Statistics | None = None
+        self.revivals: dict[int, int] = {}
+        self.revived_now = False
+        self.converged = False
+        self._check_sizes()
+
+    # ------------------------------------------------------------------ initialization
+
+    def initialize(self) -> None:
+        """Pool the data's moments, then make the starts that are still missing and keep the best."""
+        if self.moments is None:
+            self.moments = pooled_moments(self._pass("training"), self.model.n_channels)
+            self._check_rank()
+            self.initialization_step_done()
+        if self.pretrained is not None:
+            weights, _ = ExperimentFolder.at(self.pretrained).load_model()
+            self.model.load_state_dict(weights)
+            return
+        while len(self.starts) < self.initialization.n_init:
+            self.starts.append(
+                make_start(
+                    len(self.starts),
+                    self.dataset.training_set,
+                    self.model,
+                    self.initialization,
+                    self._settings(),
+                    self.config.seed,
+                )
+            )
+            self.initialization_step_done()
+        self.model.set_parameters(min(self.starts, key=lambda start: start.free_energy).parameters)
+
+    # ------------------------------------------------------------------ epochs
+
+    def start_of_epoch(self) -> None:
+        """M-step from the statistics of the epoch before; the first epoch takes the start as it is."""
+        if self.statistics is not None and self.config.algorithm == "batch":
+            self._maximize(self.statistics)
+        self.running = None if self.config.algorithm == "batch" else self.running
+
+    def run_one_batch(self, batch: Batch) -> BatchResult:
+        """E-step of one batch; the loss is its exact free energy."""
+        assert batch.starts is not None, "EM needs packed batches"
+        statistics, _, _ = e_step(batch.signals, batch.starts, self.model.get_parameters())
+        self._of_batch = statistics
+        return BatchResult(torch.tensor(statistics.free_energy, dtype=torch.float64), float(batch.n_samples))
+
+    def back_propagation(self, result: BatchResult) -> None:
+        """Add the batch's statistics, or learn from it at once (incremental)."""
+        if self.config.algorithm == "batch":
+            self.running = self._of_batch if self.running is None else self.running + self._of_batch
+            return
+        assert self.moments is not None
+        scaled = self._of_batch.scaled(self.moments.n_samples / self._of_batch.n_samples)
+        weight = (self.progress.step + 2.0) ** -self.config.forgetting
+        self.running = scaled if self.running is None else self.running.scaled(1 - weight) + scaled.scaled(weight)
+        self._maximize(self.running)
+
+    def end_of_training_epoch(self) -> None:
+        """Keep the statistics for the next M-step and see whether EM has converged."""
+        loss = self.monitors["training_loss"].mean
+        self.statistics, self.running = self.running, self.running if self.config.algorithm == "incremental" else None
+        objective = loss - self._log_prior() / self.monitors["training_loss"].weight
+        self.monitors["training_objective"] = EpochMonitor()
+        self.monitors["training_objective"].add(objective, 1.0)
+        if self.config.algorithm == "incremental" or not self.history.rows:
+            return
+        fall = self.history.rows[-1]["training_objective"] - objective
+        self.converged = 0 <= fall < self.config.tolerance
+        if fall < -ROUNDING and not self.revived_now:
+            warnings.warn(
+                f"EM raised its objective by {-fall:.3g} nats per sample in epoch {self.progress.epoch + 1}, more than "
+                "rounding explains; the data may be badly scaled.",
+                DataWarning,
+                stacklevel=2,
+            )
+
+    def stopping_reason(self) -> str | None:
+        """Converged, or what stops any run."""
+        return "converged" if self.converged else super().stopping_reason()
+
+    def _maximize(self, statistics: Statistics) -> None:
+        parameters, empty = maximization(statistics, self.model.get_parameters(), self._settings())
+        self.revived_now = False
+        for state in empty.states:
+            times = self.revivals.get(state, 0)
+            if self.config.empty_states == "revive" and times < MOST_REVIVALS:
+                parameters = revive_state(
+                    parameters, state, statistics.occupancies_K, learn_means=self.model.config.learn_means
+                )
+                self.revivals[state], self.revived_now = times + 1, True
+            elif times <= MOST_REVIVALS:
+                self.revivals[state] = MOST_REVIVALS + 1
+                warnings.warn(f"State {state + 1} is empty and stays as it was.", EmptyStateWarning, stacklevel=2)
+        self.model.set_parameters(parameters)
+
+    # ------------------------------------------------------------------ state and report
+
+    def family_state(self) -> dict[str, Any]:
+        """Moments, finished starts and statistics: all that EM needs to go on."""
+        moments = self.moments
+        return {
+            "moments": None if moments is None else (moments.n_samples, moments.mean_C, moments.covariance_CC),
+            "starts": [start.to_dictionary() for start in self.starts]
+            if self.progress.phase == "initialization"
+            else [],
+            "statistics": None if self.statistics is None else self.statistics.to_dictionary(),
+            "running": None if self.running is None else self.running.to_dictionary(),
+            "revivals": dict(self.revivals),
+            "converged": self.converged,
+        }
+
+    def load_family_state(self, state: dict[str, Any]) -> None:
+        """Go on from `family_state`."""
+        self.moments = None if state["moments"] is None else PooledMoments(*state["moments"])
+        self.starts = [Start.from_dictionary(start) for start in state["starts"]]
+        self.statistics, self.running = (
+            None if state[name] is None else Statistics.from_dictionary(state[name])
+            for name in ("statistics", "running")
+        )
+        self.revivals = dict(state["revivals"])
+        self.converged = state["converged"]
+
+    def final_report(self) -> dict[str, Any]:
+        """Free energy of the best model on training and validation data, its baselines, and findings."""
+        assert self.moments is not None
+        parameters = self.model.get_parameters()
+        has_validation = bool(self.dataset.validation_set.n_subjects)
+        on_training = expectation(self._pass("training"), parameters)
+        held_out = expectation(self._pass("validation"), parameters).free_energy if has_validation else None
+        report: dict[str, Any] = {"free_energy": {"training": on_training.free_energy, "validation": held_out}}
+        report["baselines"] = baselines(
+            lambda: self._pass("training"),
+            (lambda: self._pass("validation")) if has_validation else None,
+            parameters,
+            self.moments,
+            self._settings(),
+        )
+        report["fractional_occupancies"] = (on_training.occupancies_K / on_training.n_samples).tolist()
+        return {**report, "findings": findings(on_training, report)}
+
+    # ------------------------------------------------------------------ small helpers
+
+    def _pass(self, context: Literal["training", "validation"]) -> Iterator[Batch]:
+        """Go once through all batches of a subset, in the order of the first epoch."""
+        self.batch_sampler.set_context(context)
+        self.batch_loader.set_context(context)
+        return self.batch_loader.iterate(self.batch_sampler, 0)
+
+    def _settings(self) -> MStepSettings:
+        config = self.model.config
+        return MStepSettings(
+            learn_means=config.learn_means,
+            learn_covariances=config.learn_covariances,
+            learn_transitions=config.learn_transitions,
+            covariances_epsilon=config.covariances_epsilon,
+            covariance_prior=self._covariance_prior(),
+            transition_prior=config.transition_prior,
+        )
+
+    def _covariance_prior(self) -> CovariancePrior | None:
+        strength = self.model.config.covariance_prior_samples
+        if not strength:
+            return None
+        assert self.moments is not None
+        pooled = self.moments.covariance_CC
+        if not self.model.config.learn_means:
+            pooled = pooled + torch.outer(self.moments.mean_C, self.moments.mean_C)
+        return CovariancePrior(strength, pooled)
+
+    def _log_prior(self) -> float:
+        settings = self._settings()
+        return log_prior(
+            self.model.get_parameters(),
+            covariance_prior=settings.covariance_prior,
+            transition_prior=settings.transition_prior,
+        )
+
+    def _check_sizes(self) -> None:
+        n_states, n_samples = self.model.config.n_states, self.dataset.training_set.n_samples
+        if n_states > n_samples:
+            raise ConfigurationError(
+                "model.n_states", n_states, f"at most the number of training samples ({n_samples})"
+            )
+
+    def _check_rank(self) -> None:
+        """Refuse full covariances without a prior on data that do not fill all dimensions."""
+        assert self.moments is not None
+        config, covariance = self.model.config, self.moments.covariance_CC
+        rank = int(torch.linalg.matrix_rank(covariance, hermitian=True, rtol=RANK_TOLERANCE))
+        if rank < len(covariance) and config.covariance_type == "full" and not config.covariance_prior_samples:
+            raise ConfigurationError(
+                "model.covariance_prior_samples",
+                config.covariance_prior_samples,
+                f"above 0, because the training data have rank {rank} of {len(covariance)} channels (or reduce the "
+                f"channels to {rank} by PCA)",
+            )

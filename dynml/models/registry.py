@@ -1,0 +1,96 @@
+"""Which families there are, and where their parts live. Nothing is imported before it is needed.
+
+A family is a module with a `FAMILY` of type `Family`. Those of this package stand in `FAMILIES`; another package adds
+its own by the entry point `dynml.families`:
+
+    [project.entry-points."dynml.families"]
+    my_family = "my_package.family:FAMILY"
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.metadata
+from dataclasses import dataclass, field
+from typing import Any
+
+from dynml.configuration import nearest_name
+from dynml.errors import ConfigurationError
+
+ENTRY_POINT_GROUP = "dynml.families"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Family:
+    """Dotted names ("package.module:Name") of what makes a family.
+
+    Only `model_config` and `model` are required: the shared trainer, sampler and loader serve a model that has
+    `compute_loss(outputs, batch) -> (mean loss, n)`.
+    """
+
+    name: str
+    """What stands on the command line."""
+
+    model_config: str
+    """Frozen dataclass of the model's settings, in a module without torch."""
+
+    model: str
+    """Called as `Model(config, n_channels)`."""
+
+    trainer: str = "dynml.training.trainer:Trainer"
+    """Trainer, or a subclass of it."""
+
+    trainer_config: str = "dynml.training.config:TrainerConfig"
+    initialization_config: str | None = None
+    """Settings of starts, given to the trainer as `initialization`; null: the family has none."""
+
+    sampler_config: str = "dynml.training.batch_sampler:BatchSamplerConfig"
+    loader_config: str = "dynml.training.batch_loader_config:BatchLoaderConfig"
+    inference: str | None = None
+    """Called as `infer(model, subset)`; null: the family cannot be inferred from yet."""
+
+    sampler_defaults: dict[str, Any] = field(default_factory=dict)
+    """Settings of the sampler that differ from its own defaults."""
+
+    loader_defaults: dict[str, Any] = field(default_factory=dict)
+    """Settings of the loader that differ from its own defaults."""
+
+    def config_classes(self) -> dict[str, type[Any]]:
+        """Config dataclass of each group of settings, without importing torch."""
+        names = {
+            "model": self.model_config,
+            "initialization": self.initialization_config,
+            "trainer": self.trainer_config,
+            "sampler": self.sampler_config,
+            "loader": self.loader_config,
+        }
+        return {group: load(name) for group, name in names.items() if name is not None}
+
+
+FAMILIES = {"hmm": "dynml.models.hmm.family:FAMILY"}
+
+
+def family_names() -> list[str]:
+    """Names of all families, those of other packages included."""
+    return sorted({*FAMILIES, *(point.name for point in importlib.metadata.entry_points(group=ENTRY_POINT_GROUP))})
+
+
+def get_family(name: str) -> Family:
+    """Find a family by name.
+
+    Raises
+    ------
+    ConfigurationError
+        When there is none of that name, with the nearest one.
+    """
+    if name in FAMILIES:
+        return load(FAMILIES[name])
+    for point in importlib.metadata.entry_points(group=ENTRY_POINT_GROUP, name=name):
+        return point.load()
+    raise ConfigurationError("FAMILY", name, f"a known family{nearest_name(name, family_names())}")
+
+
+def load(dotted_name: str) -> Any:
+    """Import what "package.module:Name" names."""
+    module, _, attribute = dotted_name.partition(":")
+    return getattr(importlib.import_module(module), attribute)

@@ -1,0 +1,120 @@
+"""What a model gets: a batch of spans as tensors."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from dynml.data.slicer import RowSlicer
+from dynml.training.batch_sampler import Span
+
+if TYPE_CHECKING:
+    from dynml.data.subset import MultiSubjectSubset
+
+
+@dataclass(kw_only=True)
+class Batch:
+    """Spans of a subset as tensors.
+
+    Shapes: B spans, T samples of the longest, C channels, n samples of all spans.
+
+    Parameters
+    ----------
+    signals : Tensor or RowSlicer
+        padded: (B, T, C), 0 after a span's end. packed: (n, C), spans end to end; a view where resident rows are
+        neighbours, so not to be written to. A segment that must not be in memory whole comes as a `RowSlicer`.
+    mask : Tensor or None
+        padded: (B, T) bool, True for samples of the span.
+    starts : Tensor or None
+        packed: (B + 1,) int64, row where each span starts, and n.
+    spans : tuple of Span
+        What was read.
+    subject, segment, start_sample, lengths : Tensor, (B,), int64
+        The spans' columns: indices in the subset, first row of the subject, samples.
+    keys : Tensor, (B,), int64
+        What all noise of a span is keyed by: (seed, epoch, span as sampled).
+    labels : dict or None
+        Column of the events to int64 (B, T) or (n,): a position in `dataset.label_names(column)`, -1 for none.
+    context : str
+        training, validation or testing.
+    epoch : int
+    subset : MultiSubjectSubset
+        Where the spans come from.
+    """
+
+    signals: Tensor | RowSlicer
+    mask: Tensor | None
+    starts: Tensor | None
+    spans: tuple[Span, ...]
+    subject: Tensor
+    segment: Tensor
+    start_sample: Tensor
+    lengths: Tensor
+    keys: Tensor
+    labels: dict[str, Tensor] | None
+    context: str
+    epoch: int
+    subset: MultiSubjectSubset = dataclasses.field(repr=False)
+
+    @property
+    def n_samples(self) -> int:
+        """Samples of all spans, without padding."""
+        return sum(span.length for span in self.spans)
+
+    @property
+    def n_spans(self) -> int:
+        """B."""
+        return len(self.spans)
+
+    @property
+    def is_packed(self) -> bool:
+        """Whether spans lie end to end."""
+        return self.starts is not None
+
+    @property
+    def device(self) -> torch.device:
+        """Where the signals are, or where slices of them will be."""
+        return self.signals.device
+
+    @property
+    def times_seconds(self) -> Tensor:
+        """Time of every sample since the start of its original run, in seconds: (B, T) or (n,) float64.
+
+        In padding, time goes on. Computed when asked for.
+        """
+        columns = np.array([(span.subject, span.segment, span.start) for span in self.spans], dtype=np.int64)
+        subject, segment, start = columns.reshape(-1, 3).T
+        first = torch.from_numpy(self.subset.seconds_of_rows(subject, segment, start)).to(self.device)
+        rates = torch.from_numpy(self.subset.sampling_frequencies[subject]).to(self.device)
+        span, position = self.span_and_position()
+        times = first[span] + position / rates[span]
+        return times if self.is_packed else times.reshape(self.signals.shape[:2])
+
+    def span_and_position(self) -> tuple[Tensor, Tensor]:
+        """Which span each row belongs to and where in it, two (n,) or, padded, (B T,) int64 tensors."""
+        if self.is_packed:
+            span = torch.arange(self.n_spans, device=self.device).repeat_interleave(
+                self.lengths, output_size=self.n_samples
+            )
+            assert self.starts is not None
+            return span, torch.arange(self.n_samples, device=self.device) - self.starts[span]
+        n_times = self.signals.shape[1]
+        span = torch.arange(self.n_spans, device=self.device).repeat_interleave(n_times)
+        return span, torch.arange(n_times, device=self.device).repeat(self.n_spans)
+
+    def to(self, device: torch.device) -> Batch:
+        """Give the same batch with all tensors on a device."""
+
+        def moved(tensor: Tensor | None) -> Tensor | None:
+            return None if tensor is None else tensor.to(device, non_blocking=True)
+
+        names = ("mask", "starts", "subject", "segment", "start_sample", "lengths", "keys")
+        tensors = {name: moved(getattr(self, name)) for name in names}
+        signals = self.signals if isinstance(self.signals, RowSlicer) else moved(self.signals)
+        labels = None if self.labels is None else {name: moved(column) for name, column in self.labels.items()}
+        return dataclasses.replace(self, signals=signals, labels=labels, **tensors)  # type: ignore[arg-type]

@@ -1,0 +1,178 @@
+"""Spans dealt out to batches: which ones go together, up to a budget of spans or samples.
+
+A composition is `order`, the spans' indices batch after batch, and `borders`, where each batch starts in it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class Composition:
+    """Batches as slices of an order.
+
+    Parameters
+    ----------
+    order : (n_spans,) int64
+        Every span's index, once.
+    borders : (n_batches + 1,) int64
+        Batch b holds order[borders[b]:borders[b + 1]].
+    """
+
+    order: NDArray[np.int64]
+    borders: NDArray[np.int64]
+
+    @property
+    def n_batches(self) -> int:
+        """How many batches there are."""
+        return len(self.borders) - 1
+
+    def batch(self, index: int) -> NDArray[np.int64]:
+        """Give the indices of a batch's spans."""
+        return self.order[self.borders[index] : self.borders[index + 1]]
+
+
+def in_order(order: NDArray[np.int64], costs: NDArray[np.int64], budget: int) -> Composition:
+    """Fill batches one after another in the given order.
+
+    Parameters
+    ----------
+    order : (n_spans,) int64
+    costs : (n_spans,) int64
+        What each span takes of the budget (1, or its samples).
+    budget : int
+        No batch goes above it, except a single span that is above it by itself.
+    """
+    cumulative = np.concatenate([[0], np.cumsum(costs[order])])
+    borders = [0]
+    while borders[-1] < len(order):
+        reached = int(np.searchsorted(cumulative, cumulative[borders[-1]] + budget, side="right")) - 1
+        borders.append(max(reached, borders[-1] + 1))
+    return Composition(order, np.array(borders, np.int64))
+
+
+def shuffled_batches(composition: Composition, generator: np.random.Generator) -> Composition:
+    """Put the same batches in random order."""
+    shuffled = generator.permutation(composition.n_batches)
+    pieces = [composition.batch(index) for index in shuffled]
+    borders = np.concatenate([[0], np.cumsum([len(piece) for piece in pieces], dtype=np.int64)])
+    return Composition(np.concatenate([composition.order[:0], *pieces]), borders)
+
+
+def by_subjects(
+    subjects: NDArray[np.int64],
+    costs: NDArray[np.int64],
+    budget: int,
+    n_subjects_per_batch: int,
+    cycles: int,
+    generator: np.random.Generator,
+) -> Composition:
+    """Batches of few subjects each, the same ones for `cycles` batches.
+
+    Subjects are drawn with a probability in proportion to what they have left. Each gives an even part of the budget;
+    what one cannot give any more the others of the batch do, and when all of them have run dry another is drawn, so
+    that only the last batch of an epoch falls short of its size.
+
+    Parameters
+    ----------
+    subjects : (n_spans,) int64
+        Whose span each is.
+    costs, budget
+        As in `in_order`.
+    n_subjects_per_batch, cycles : int
+        How many subjects are drawn, and for how many batches they stay.
+    generator : numpy.random.Generator
+        The source of the spans' order and of the draws.
+    """
+    queues = _Queues.of(subjects, costs, generator)
+    batches: list[NDArray[np.int64]] = []
+    while queues.any_left:
+        chosen = queues.draw(n_subjects_per_batch, generator)
+        for _ in range(cycles):
+            chosen = [subject for subject in chosen if queues.left(subject)]
+            if not chosen:
+                break
+            batches.append(_fill(queues, chosen, budget, generator))
+    borders = np.concatenate([[0], np.cumsum([len(batch) for batch in batches], dtype=np.int64)])
+    return Composition(np.concatenate([queues.order[:0], *batches]), borders)
+
+
+def _fill(queues: _Queues, chosen: list[int], budget: int, generator: np.random.Generator) -> NDArray[np.int64]:
+    """Take one batch from the chosen subjects, drawing others (appended to `chosen`) only when all have run dry."""
+    taken: list[NDArray[np.int64]] = []
+    room, givers = budget, list(chosen)
+    while room > 0:
+        givers = [subject for subject in givers if queues.left(subject) and queues.next_cost(subject) <= room]
+        for position, subject in enumerate(givers):
+            next_cost = queues.next_cost(subject)
+            if next_cost <= room:
+                even_share = -(-room // (len(givers) - position))
+                spans, cost = queues.take(subject, max(even_share, next_cost))
+                taken.append(spans)
+                room -= cost
+        if not givers:
+            if not queues.any_left or any(queues.left(subject) for subject in chosen):
+                break
+            givers = queues.draw(1, generator)
+            chosen.extend(givers)
+    if not taken:
+        taken.append(queues.take_one(next(subject for subject in chosen if queues.left(subject))))
+    return np.concatenate(taken)
+
+
+@dataclass
+class _Queues:
+    """The spans that each subject still has to give, in random order."""
+
+    order: NDArray[np.int64]
+    cumulative: NDArray[np.int64]
+    cursors: NDArray[np.int64]
+    ends: NDArray[np.int64]
+    n_left: int = field(default=0)
+
+    @classmethod
+    def of(cls, subjects: NDArray[np.int64], costs: NDArray[np.int64], generator: np.random.Generator) -> _Queues:
+        order = generator.permutation(len(subjects))
+        order = order[np.argsort(subjects[order], kind="stable")]
+        counts = np.bincount(subjects)
+        ends = np.cumsum(counts)
+        return cls(order, np.concatenate([[0], np.cumsum(costs[order])]), ends - counts, ends, len(subjects))
+
+    @property
+    def any_left(self) -> bool:
+        return self.n_left > 0
+
+    def left(self, subject: int) -> int:
+        return int(self.ends[subject] - self.cursors[subject])
+
+    def next_cost(self, subject: int) -> int:
+        cursor = self.cursors[subject]
+        return int(self.cumulative[cursor + 1] - self.cumulative[cursor])
+
+    def draw(self, n_subjects: int, generator: np.random.Generator) -> list[int]:
+        """Subjects without replacement, in proportion to the spans they have left: the first of exponential clocks."""
+        candidates = np.flatnonzero(self.ends > self.cursors)
+        rates = (self.ends - self.cursors)[candidates]
+        clocks = generator.exponential(size=len(candidates)) / rates
+        return [int(candidates[index]) for index in np.argsort(clocks, kind="stable")[:n_subjects]]
+
+    def take(self, subject: int, budget: int) -> tuple[NDArray[np.int64], int]:
+        """Take the next spans of a subject whose costs together stay within `budget`; give them and their cost."""
+        cursor, end = int(self.cursors[subject]), int(self.ends[subject])
+        reach = np.searchsorted(self.cumulative[cursor : end + 1], self.cumulative[cursor] + budget, side="right")
+        stop = cursor + int(reach) - 1
+        return self._advance(subject, stop), int(self.cumulative[stop] - self.cumulative[cursor])
+
+    def take_one(self, subject: int) -> NDArray[np.int64]:
+        """Take the next span of a subject, whatever it costs."""
+        return self._advance(subject, int(self.cursors[subject]) + 1)
+
+    def _advance(self, subject: int, stop: int) -> NDArray[np.int64]:
+        spans = self.order[self.cursors[subject] : stop]
+        self.n_left -= len(spans)
+        self.cursors[subject] = stop
+        return spans

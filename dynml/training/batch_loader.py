@@ -1,0 +1,279 @@
+"""Spans to batches: read on the host (in workers, if the data are lazy), then moved and augmented on the device."""
+
+from __future__ import annotations
+
+import warnings
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from dynml.configuration import check_choice, config_from
+from dynml.data.slicer import RowSlicer
+from dynml.errors import ConfigurationError, DataWarning, DynmlError
+from dynml.ops.augmentation import Augmentation, augmented_rows, jittered_starts
+from dynml.ops.keyed_noise import span_keys
+from dynml.training.batch import Batch
+from dynml.training.batch_loader_config import BatchLoaderConfig
+from dynml.training.batch_sampler import CONTEXTS, BatchSampler, Span
+from dynml.training.span_reading import SpanData, SpanReader, mask_of
+
+if TYPE_CHECKING:
+    from dynml.data.dataset import MultiSubjectDataset
+
+__all__ = ["Batch", "BatchLoader", "BatchLoaderConfig"]
+
+
+class BatchLoader:
+    """Makes batches of a dataset's spans.
+
+    Parameters
+    ----------
+    dataset : MultiSubjectDataset
+        Loaded before batches are asked for.
+    model : object, optional
+        A model whose `n_channels`, if it has any, must be the dataset's.
+    input_group_name : str, optional
+        Group of the store that the model is meant for; must be the dataset's.
+    config : BatchLoaderConfig, optional
+        Or its fields as keywords.
+    seed : int
+        What all noise is keyed by, together with epoch and span.
+
+    Raises
+    ------
+    ConfigurationError
+        For settings that cannot be used with this dataset or model.
+
+    Warns
+    -----
+    DataWarning
+        When n_workers has no effect.
+    """
+
+    def __init__(
+        self,
+        dataset: MultiSubjectDataset,
+        model: Any = None,
+        input_group_name: str | None = None,
+        config: BatchLoaderConfig | None = None,
+        *,
+        seed: int = 0,
+        **settings: Any,
+    ) -> None:
+        if config is not None and settings:
+            raise ConfigurationError("loader", sorted(settings), "a config or single settings, not both")
+        self.dataset, self.seed, self.context = dataset, seed, "training"
+        self.config = config if config is not None else config_from(BatchLoaderConfig, settings, "loader")
+        self._check(model, input_group_name)
+        self._reader = SpanReader(dataset, self.config.collate, self.config.labels)
+        self._augmentation = Augmentation(
+            noise=self.config.noise,
+            sign_flip=self.config.sign_flip,
+            channel_dropout=self.config.channel_dropout,
+            amplitude_jitter=self.config.amplitude_jitter,
+            time_jitter=self.config.time_jitter,
+            time_masking=self.config.time_masking,
+            channel_masking=self.config.channel_masking,
+        )
+
+    @property
+    def n_channels(self) -> int:
+        """Channels of the batches."""
+        return self.dataset.n_channels
+
+    def set_context(self, context: Literal["training", "validation", "testing"]) -> None:
+        """Choose the subset that spans refer to; only training is augmented."""
+        check_choice("context", context, CONTEXTS)
+        self.context = context
+
+    def load_batch(self, spans: Sequence[Span], epoch: int = 0) -> Batch:
+        """Read the spans of a batch where the series reside, without augmentation of their values.
+
+        Parameters
+        ----------
+        spans : sequence of Span
+            As the sampler gave them; an empty one gives an empty batch.
+        epoch : int
+        """
+        keys, read_spans = self._keys_and_spans(spans, epoch)
+        return self._assembled(read_spans, keys, epoch, self._reader.read(self.context, read_spans))
+
+    def on_device(self, batch: Batch) -> Batch:
+        """Move a batch to the compute device and, in training, augment it there."""
+        batch = batch.to(self.dataset.device)
+        if batch.context == "training" and self._augmentation.changes_values:
+            batch.signals = self._augmented(batch)
+        return batch
+
+    def iterate(self, sampler: BatchSampler, epoch: int, start: int = 0) -> Iterator[Batch]:
+        """Batches of an epoch from number `start` on, on the compute device.
+
+        With workers, lazy data are read ahead; the batches are the same.
+
+        Parameters
+        ----------
+        sampler : BatchSampler
+            In the same context as the loader.
+        epoch : int
+        start : int
+            How many batches are skipped.
+        """
+        assert sampler.context == self.context, (sampler.context, self.context)
+        batches = sampler.batches(epoch, start)
+        if self.dataset.is_resident or not self.config.n_workers:
+            return self._iterate_here(sampler, batches, epoch)
+        return self._iterate_with_workers(sampler, batches, epoch)
+
+    def _iterate_here(self, sampler: BatchSampler, batches: Iterator[list[Span]], epoch: int) -> Iterator[Batch]:
+        for spans in batches:
+            as_slicer = self._must_not_be_whole(sampler, spans)
+            yield self.on_device(self._sliced_batch(spans, epoch) if as_slicer else self.load_batch(spans, epoch))
+
+    def _iterate_with_workers(
+        self, sampler: BatchSampler, batches: Iterator[list[Span]], epoch: int
+    ) -> Iterator[Batch]:
+        context = self.context
+        under_way: deque[tuple[list[Span], Tensor | None, list[Span]]] = deque()
+
+        def orders() -> Iterator[tuple[str, list[Span]] | None]:
+            for spans in batches:
+                if self._must_not_be_whole(sampler, spans):
+                    under_way.append((spans, None, spans))
+                    yield None
+                else:
+                    keys, read_spans = self._keys_and_spans(spans, epoch)
+                    under_way.append((spans, keys, read_spans))
+                    yield context, read_spans
+
+        for data in _worker_pool(self._reader, orders(), self.config.n_workers, self.dataset.device):
+            spans, keys, read_spans = under_way.popleft()
+            if isinstance(data, DynmlError):
+                raise data
+            if keys is None:
+                yield self.on_device(self._sliced_batch(spans, epoch))
+            else:
+                yield self.on_device(self._assembled(read_spans, keys, epoch, data))
+
+    def _must_not_be_whole(self, sampler: BatchSampler, spans: Sequence[Span]) -> bool:
+        """Whether a batch is a single segment, longer than a batch may be, that does not lie on the device already."""
+        resident_there = self.dataset.is_resident and self.dataset.series_device == self.dataset.device
+        return self.config.collate == "packed" and not resident_there and sampler.is_oversized(spans)
+
+    def _keys_and_spans(self, spans: Sequence[Span], epoch: int) -> tuple[Tensor, list[Span]]:
+        """Keys of spans, and the spans after time jitter."""
+        columns = torch.tensor([(s.subject, s.segment, s.start, s.stop) for s in spans], dtype=torch.int64)
+        subject, segment, start, stop = columns.reshape(-1, 4).unbind(1)
+        keys = span_keys(self.seed, epoch, subject, segment, start, stop)
+        if self.context != "training" or not self._augmentation.time_jitter:
+            return keys, list(spans)
+        segments = self.dataset.subset(self.context).segments
+        index = np.searchsorted(segments.subject, subject.numpy()) + segment.numpy()
+        borders = torch.from_numpy(np.stack([segments.start[index], segments.stop[index]], axis=1))
+        moved = jittered_starts(keys, start, stop, borders, self._augmentation.time_jitter).tolist()
+        return keys, [Span(s.subject, s.segment, first, first + s.length) for s, first in zip(spans, moved)]
+
+    def _sliced_batch(self, spans: Sequence[Span], epoch: int) -> Batch:
+        keys, (span,) = self._keys_and_spans(spans, epoch)
+        subset = self.dataset.subset(self.context)
+        slicer = subset.slicer(span.subject, span.start, span.stop)
+        return self._assembled([span], keys, epoch, (slicer, self._reader.labels(self.context, [span])))
+
+    def _assembled(
+        self, spans: Sequence[Span], keys: Tensor, epoch: int, data: SpanData | tuple[RowSlicer, dict[str, Tensor]]
+    ) -> Batch:
+        signals, labels = data
+        columns = np.array([(s.subject, s.segment, s.start, s.stop) for s in spans], dtype=np.int64).reshape(-1, 4)
+        lengths = columns[:, 3] - columns[:, 2]
+        packed = self.config.collate == "packed"
+        return Batch(
+            signals=signals,
+            mask=None if packed else mask_of(lengths, int(lengths.max(initial=0))),
+            starts=torch.from_numpy(np.concatenate([[0], np.cumsum(lengths)])) if packed else None,
+            spans=tuple(spans),
+            subject=torch.from_numpy(columns[:, 0].copy()),
+            segment=torch.from_numpy(columns[:, 1].copy()),
+            start_sample=torch.from_numpy(columns[:, 2].copy()),
+            lengths=torch.from_numpy(lengths),
+            keys=keys,
+            labels=labels if self.config.labels else None,
+            context=self.context,
+            epoch=epoch,
+            subset=self.dataset.subset(self.context),
+        )
+
+    def _augmented(self, batch: Batch) -> Tensor | RowSlicer:
+        if isinstance(batch.signals, RowSlicer):
+            return batch.signals.transformed(lambda rows, first: self._augmented_piece(batch, rows, first))
+        span, position = batch.span_and_position()
+        rows = batch.signals.reshape(-1, self.n_channels)
+        augmented = augmented_rows(rows, span, position, batch.keys, batch.lengths, self._augmentation)
+        augmented = augmented.reshape(batch.signals.shape)
+        return augmented if batch.mask is None else torch.where(batch.mask[:, :, None], augmented, 0.0)
+
+    def _augmented_piece(self, batch: Batch, rows: Tensor, first: int) -> Tensor:
+        position = torch.arange(first, first + len(rows), device=rows.device)
+        return augmented_rows(rows, torch.zeros_like(position), position, batch.keys, batch.lengths, self._augmentation)
+
+    def _check(self, model: Any, input_group_name: str | None) -> None:
+        if input_group_name is not None and input_group_name != self.dataset.group:
+            raise ConfigurationError(
+                "input_group_name", input_group_name, f"the dataset's group ({self.dataset.group})"
+            )
+        n_channels = getattr(model, "n_channels", None)
+        if isinstance(n_channels, int) and n_channels != self.dataset.n_channels:
+            raise ConfigurationError("model.n_channels", n_channels, f"the data's ({self.dataset.n_channels})")
+        known = ("auto", self.dataset.requested_residency, self.dataset.residency)
+        if self.config.residency not in known:
+            raise ConfigurationError("loader.residency", self.config.residency, f"the dataset's ({known[-1]})")
+        if self.config.n_workers and self.dataset.is_resident:
+            warnings.warn(
+                f"loader.n_workers is {self.config.n_workers}, but is not used: workers read ahead from the file, and "
+                f"the series reside in {self.dataset.residency} ({self.dataset.residency_reason}).",
+                DataWarning,
+                stacklevel=3,
+            )
+
+
+class _ReadingWorker(Dataset):
+    """Does what the orders say, in a worker process; a user's errors come back as values, to be raised as they are."""
+
+    def __init__(self, reader: SpanReader) -> None:
+        self._reader = reader
+
+    def __getitem__(self, order: tuple[str, list[Span]] | None) -> SpanData | DynmlError | None:
+        try:
+            return None if order is None else self._reader.read(*order)
+        except DynmlError as error:
+            return error
+
+
+def _worker_pool(reader: SpanReader, orders: Iterator[Any], n_workers: int, device: torch.device) -> Iterable[Any]:
+    return DataLoader(
+        _ReadingWorker(reader),
+        sampler=_Orders(orders),
+        batch_size=None,
+        num_workers=n_workers,
+        collate_fn=_as_it_is,
+        pin_memory=device.type == "cuda",
+        # A generator of its own: workers must not draw from the one that the model's dropout uses.
+        generator=torch.Generator().manual_seed(0),
+    )
+
+
+class _Orders:
+    """An iterator as what a DataLoader takes for a sampler."""
+
+    def __init__(self, orders: Iterator[Any]) -> None:
+        self._orders = orders
+
+    def __iter__(self) -> Iterator[Any]:
+        return self._orders
+
+
+def _as_it_is(data: Any) -> Any:
+    return data

@@ -1,0 +1,60 @@
+"""Settings of the loader: how spans become tensors, and how they are augmented. No torch here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from dynml.configuration import check_at_least, check_choice
+from dynml.errors import ConfigurationError
+
+
+@dataclass(frozen=True, kw_only=True)
+class BatchLoaderConfig:
+    """How spans become tensors. Augmentation (from `noise` on) is for training only, and off by default."""
+
+    collate: Literal["padded", "packed"] = "padded"
+    """padded: signals (B, T, C) and a mask (B, T). packed: spans end to end, signals (n, C), and where each starts."""
+
+    residency: Literal["auto", "device", "memory", "lazy"] = "auto"
+    """Where the series live: on the device, in host memory, or in the file; auto: the fastest that fits."""
+
+    n_workers: int = 0
+    """Processes that read ahead from the file; of use to lazy data only. Batches are the same with any number."""
+
+    labels: tuple[str, ...] = ()
+    """Columns of the events whose label is given for every sample."""
+
+    noise: float = 0.0
+    """Standard deviation of Gaussian noise, in units of the signals."""
+
+    sign_flip: float = 0.0
+    """Probability that a window is multiplied by -1, all channels together."""
+
+    channel_dropout: float = 0.0
+    """Probability, for each channel of a window, that it is 0 throughout."""
+
+    amplitude_jitter: float = 0.0
+    """A window is multiplied by a number drawn evenly from 1 - amplitude_jitter to 1 + amplitude_jitter."""
+
+    time_jitter: int = 0
+    """A window is moved by up to so many samples within its segment. Windows may then share samples."""
+
+    time_masking: int = 0
+    """In each window one stretch of 0 to so many samples is 0."""
+
+    channel_masking: int = 0
+    """In each window 0 to so many channels are 0 throughout."""
+
+    def __post_init__(self) -> None:
+        check_choice("loader.collate", self.collate, ("padded", "packed"))
+        check_choice("loader.residency", self.residency, ("auto", "device", "memory", "lazy"))
+        check_at_least("loader.noise", self.noise, 0.0)
+        for name in ("n_workers", "time_jitter", "time_masking", "channel_masking"):
+            check_at_least(f"loader.{name}", getattr(self, name), 0)
+        for name in ("sign_flip", "channel_dropout", "amplitude_jitter"):
+            value = getattr(self, name)
+            if not isinstance(value, (int, float)) or isinstance(value, bool) or not 0 <= value < 1:
+                raise ConfigurationError(f"loader.{name}", value, "a number from 0 to below 1")
+        if isinstance(self.labels, str):
+            raise ConfigurationError("loader.labels", self.labels, "a list of names of columns")

@@ -1,0 +1,273 @@
+"""Which spans make a batch, and in which order: a pure function of (seed, epoch).
+
+A `Span` is a stretch of one segment of one subject. The sampler holds no running state: batch k of an epoch is the
+same whether the epoch was walked through or entered at k, so a run resumes exactly at any step.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from dynml.configuration import check_at_least, check_choice, config_from
+from dynml.data.segment_table import SegmentTable
+from dynml.errors import ConfigurationError, DataError, DataWarning
+from dynml.training.batch_composition import Composition, by_subjects, in_order, shuffled_batches
+from dynml.training.batch_sampler_config import BatchSamplerConfig
+from dynml.training.window_cutting import cut_random_lengths, cut_windows
+
+if TYPE_CHECKING:
+    from dynml.data.dataset import MultiSubjectDataset, MultiSubjectSubset
+
+__all__ = ["CONTEXTS", "BatchSampler", "BatchSamplerConfig", "SamplingReport", "Span"]
+
+CONTEXTS = ("training", "validation", "testing")
+_WINDOWS_STREAM, _BATCHES_STREAM = 1, 2
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """A stretch of samples [start, stop) of one segment; `subject` and `segment` are indices in the subset."""
+
+    subject: int
+    segment: int
+    start: int
+    stop: int
+
+    @property
+    def length(self) -> int:
+        """Samples of the span."""
+        return self.stop - self.start
+
+
+@dataclass(frozen=True)
+class SamplingReport:
+    """What an epoch takes of a subset, in counts."""
+
+    n_spans: int
+    n_batches: int
+    n_segments: int
+    n_segments_left_out: int
+    n_samples: int
+    n_samples_left_out: int
+
+
+class BatchSampler:
+    """Batches of spans for training, validation and testing.
+
+    In training every span of an epoch comes once, in an order drawn from (seed, epoch). Random windows start at a
+    random phase in every segment, so that borders move from epoch to epoch while no sample is in two windows. Whole
+    segments counted in samples are packed with their neighbours, and the packs are shuffled: a pack of resident rows
+    is then a view. Validation and testing: every span, in stored order, the same in every epoch; a range of lengths
+    counts as its longest.
+
+    Over ranks, batch sizes are those of all ranks together. Each rank makes the same number of steps with spans that no
+    other has; in the last step a rank may get an empty list.
+
+    Parameters
+    ----------
+    dataset : MultiSubjectDataset
+    config : BatchSamplerConfig, optional
+        Or its fields as keywords.
+    seed : int
+    rank, world_size : int
+        This process among those that train together.
+
+    Raises
+    ------
+    ConfigurationError
+        A setting that cannot be used, or a window longer than every segment.
+    DataError
+        No training data.
+
+    Warns
+    -----
+    DataWarning
+        When segments are too short to be used, with their number.
+    """
+
+    def __init__(
+        self,
+        dataset: MultiSubjectDataset,
+        config: BatchSamplerConfig | None = None,
+        *,
+        seed: int = 0,
+        rank: int = 0,
+        world_size: int = 1,
+        **settings: Any,
+    ) -> None:
+        if config is not None and settings:
+            raise ConfigurationError("sampler", sorted(settings), "a config or single settings, not both")
+        check_at_least("sampler.seed", seed, 0)
+        assert 0 <= rank < world_size
+        self.dataset, self.seed = dataset, seed
+        self.config = config if config is not None else config_from(BatchSamplerConfig, settings, "sampler")
+        self.rank, self.world_size = rank, world_size
+        self._check_ranks()
+        self._plans: dict[str, tuple[int, SegmentTable, Composition]] = {}
+        self._checked: set[str] = set()
+        self.context = "training"
+        self.set_context("training")
+
+    @property
+    def strategy(self) -> str:
+        """The strategy in force."""
+        return self.config.resolved_strategy
+
+    @property
+    def subset(self) -> MultiSubjectSubset:
+        """The subset of the context in force."""
+        return self.dataset.subset(self.context)
+
+    def set_context(self, context: Literal["training", "validation", "testing"]) -> None:
+        """Choose the subset that `batches` draws from."""
+        check_choice("context", context, CONTEXTS)
+        self.context = context
+        if context not in self._checked:
+            self._check_segments()
+            self._checked.add(context)
+
+    def n_batches(self, epoch: int = 0) -> int:
+        """Count the batches of an epoch on each rank (random phases let it vary a little between epochs)."""
+        _, composition = self._plan(epoch)
+        shares = self.world_size if self.config.batch_size_units == "nb_samples" else 1
+        return -(-composition.n_batches // shares)
+
+    def batches(self, epoch: int, start: int = 0) -> Iterator[list[Span]]:
+        """Yield the batches of an epoch from number `start` on.
+
+        Parameters
+        ----------
+        epoch : int
+            From 0. Without meaning in validation and testing.
+        start : int
+            How many batches are skipped; they cost nothing.
+        """
+        n_batches, (spans, composition) = self.n_batches(epoch), self._plan(epoch)
+        return (self._spans_of(self._share(composition, index), spans) for index in range(start, n_batches))
+
+    def is_oversized(self, spans: Sequence[Span]) -> bool:
+        """Whether a batch is one span with more samples than a batch of the context may have."""
+        limit = self.config.batch_size(self.context)
+        return self.config.batch_size_units == "nb_samples" and len(spans) == 1 and spans[0].length > limit
+
+    def report(self, epoch: int = 0) -> SamplingReport:
+        """How much of the subset an epoch uses."""
+        spans, composition = self._plan(epoch)
+        segments = self.subset.segments
+        used = np.unique(np.stack([spans.subject, spans.segment]), axis=1).shape[1]
+        return SamplingReport(
+            n_spans=len(spans),
+            n_batches=composition.n_batches,
+            n_segments=len(segments),
+            n_segments_left_out=len(segments) - used,
+            n_samples=segments.n_samples,
+            n_samples_left_out=segments.n_samples - _samples_covered(spans),
+        )
+
+    def _check_ranks(self) -> None:
+        for name in ("batch_size_training", "batch_size_validation"):
+            size = getattr(self.config, name)
+            if size is not None and size < self.world_size:
+                raise ConfigurationError(f"sampler.{name}", size, f"at least the number of ranks ({self.world_size})")
+
+    def _check_segments(self) -> None:
+        segments, minimum = self.subset.segments, self._minimum_length()
+        usable = segments.lengths >= (minimum or self._shortest_window())
+        if self.context == "training" and not len(segments):
+            raise DataError("The training subset has no samples in good segments.")
+        if len(segments) and not usable.any():
+            longest = int(np.argmax(segments.lengths))
+            raise ConfigurationError(
+                "sampler.window_length" if minimum is None else "sampler.minimum_length",
+                self.config.window_length if minimum is None else minimum,
+                f"at most {segments.lengths[longest]}, the samples of the longest {self.context} segment (segment "
+                f"{segments.segment[longest]} of {self.subset.subjects[segments.subject[longest]]})",
+            )
+        if not usable.all():
+            lost = segments.take(~usable)
+            warnings.warn(
+                f"{len(lost)} of {len(segments)} {self.context} segments ({lost.n_samples} of {segments.n_samples} "
+                f"samples) are shorter than {minimum or self._shortest_window()} samples and are not used.",
+                DataWarning,
+                stacklevel=4,
+            )
+
+    def _shortest_window(self) -> int:
+        bounds = self.config.window_bounds
+        return 1 if bounds is None else bounds[0]
+
+    def _minimum_length(self) -> int | None:
+        if self.config.minimum_length is not None:
+            return self.config.minimum_length
+        return None if self.context == "training" else 1
+
+    def _generator(self, stream: int, epoch: int) -> np.random.Generator:
+        return np.random.Generator(np.random.Philox(np.random.SeedSequence([self.seed, stream, epoch])))
+
+    def _plan(self, epoch: int) -> tuple[SegmentTable, Composition]:
+        epoch = epoch if self.context == "training" else 0
+        if self.context not in self._plans or self._plans[self.context][0] != epoch:
+            spans = self._cut(epoch)
+            self._plans[self.context] = (epoch, spans, self._compose(spans, epoch))
+        return self._plans[self.context][1:]
+
+    def _cut(self, epoch: int) -> SegmentTable:
+        segments, bounds, minimum = self.subset.segments, self.config.window_bounds, self._minimum_length()
+        if bounds is None:
+            return segments.take(segments.lengths >= (minimum or 1))
+        shortest, longest = bounds
+        if self.context != "training" or self.strategy == "fixed_windows":
+            return cut_windows(segments, longest, self.config.step or longest + self.config.gap, 0, minimum)
+        generator = self._generator(_WINDOWS_STREAM, epoch)
+        period = self.config.step or shortest + self.config.gap
+        highest_phases = np.clip(segments.lengths - shortest, 0, period - 1)
+        phases = generator.integers(0, highest_phases, endpoint=True)
+        if shortest == longest:
+            return cut_windows(segments, longest, period, phases, minimum)
+        return cut_random_lengths(segments, shortest, longest, self.config.gap, phases, minimum, generator)
+
+    def _compose(self, spans: SegmentTable, epoch: int) -> Composition:
+        in_samples = self.config.batch_size_units == "nb_samples"
+        costs = spans.lengths if in_samples else np.ones(len(spans), np.int64)
+        budget = self.config.batch_size(self.context) // (self.world_size if in_samples else 1)
+        stored_order = np.arange(len(spans), dtype=np.int64)
+        if self.context != "training":
+            return in_order(stored_order, costs, budget)
+        generator = self._generator(_BATCHES_STREAM, epoch)
+        if self.config.nb_subjects_per_batch is not None:
+            n_subjects, cycles = self.config.nb_subjects_per_batch, self.config.cycles or 1
+            return by_subjects(spans.subject, costs, budget, n_subjects, cycles, generator)
+        if in_samples and self.strategy == "whole_segments":
+            return shuffled_batches(in_order(stored_order, costs, budget), generator)
+        return in_order(generator.permutation(len(spans)), costs, budget)
+
+    def _share(self, composition: Composition, index: int) -> np.ndarray:
+        """Give this rank its part of step `index`: a part of a batch of windows, or one of several packs of samples."""
+        if self.world_size == 1:
+            return composition.batch(index)
+        if self.config.batch_size_units == "nb_windows":
+            return np.array_split(composition.batch(index), self.world_size)[self.rank]
+        own = index * self.world_size + self.rank
+        return composition.batch(own) if own < composition.n_batches else composition.order[:0]
+
+    @staticmethod
+    def _spans_of(indices: np.ndarray, spans: SegmentTable) -> list[Span]:
+        chosen = spans.take(indices)
+        columns = (chosen.subject, chosen.segment, chosen.start, chosen.stop)
+        return [Span(*row) for row in zip(*(column.tolist() for column in columns))]
+
+
+def _samples_covered(spans: SegmentTable) -> int:
+    """Count the samples in at least one span; spans are ordered by subject, segment and start."""
+    if not len(spans):
+        return 0
+    same_segment = np.concatenate(
+        [[False], (spans.subject[1:] == spans.subject[:-1]) & (spans.segment[1:] == spans.segment[:-1])]
+    )
+    covered_before = np.where(same_segment, np.concatenate([[0], spans.stop[:-1]]), 0)
+    return int((spans.stop - np.maximum(spans.start, covered_before)).sum())

@@ -1,0 +1,115 @@
+"""Settings of the sampler: which windows make a batch. No torch here."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from dynml.configuration import check_at_least, check_choice
+from dynml.errors import ConfigurationError
+
+STRATEGIES = ("random_windows", "fixed_windows", "whole_segments")
+
+
+@dataclass(frozen=True, kw_only=True)
+class BatchSamplerConfig:
+    """Which windows make a batch, and in which order."""
+
+    strategy: Literal["random_windows", "fixed_windows", "whole_segments"] | None = None
+    """random_windows: segments are cut at other places in every epoch. fixed_windows: always at the same places.
+    whole_segments: nothing is cut. null: random_windows if there is a window_length, else whole_segments."""
+
+    window_length: int | list[int] | None = None
+    """Samples of a window, or [shortest, longest], from which every random window's length is drawn."""
+
+    step: int | None = None
+    """Samples from the start of one window to the start of the next; null: window_length + gap. Below window_length,
+    windows overlap and samples come several times in an epoch."""
+
+    gap: int = 0
+    """Samples left out between windows."""
+
+    minimum_length: int | None = None
+    """Shortest span that is used, in samples. The ends of a segment that are shorter than a window, and segments
+    that are, come as shorter spans if they have so many. null: in training whole windows only; in validation and
+    testing every end, so that all samples count."""
+
+    batch_size_training: int = 64
+    """Windows (or samples, see `batch_size_units`) in a training batch, over all ranks."""
+
+    batch_size_validation: int | None = None
+    """The same for validation and testing; null: as in training."""
+
+    batch_size_units: Literal["nb_windows", "nb_samples"] = "nb_windows"
+    """What `batch_size_*` counts. A span with more samples than nb_samples allows is a batch of its own."""
+
+    nb_subjects_per_batch: int | None = None
+    """Draw the windows of a training batch from so many subjects only; null: from all."""
+
+    cycles: int | None = None
+    """Keep the drawn subjects for so many batches (less reading of large data); null: 1."""
+
+    def __post_init__(self) -> None:
+        if self.strategy is not None:
+            check_choice("sampler.strategy", self.strategy, STRATEGIES)
+        check_choice("sampler.batch_size_units", self.batch_size_units, ("nb_windows", "nb_samples"))
+        check_at_least("sampler.gap", self.gap, 0)
+        check_at_least("sampler.batch_size_training", self.batch_size_training, 1)
+        for name in ("step", "minimum_length", "batch_size_validation", "nb_subjects_per_batch", "cycles"):
+            check_at_least(f"sampler.{name}", getattr(self, name), 1, optional=True)
+        self._check_window()
+        if self.cycles is not None and self.nb_subjects_per_batch is None:
+            raise ConfigurationError("sampler.cycles", self.cycles, "absent unless nb_subjects_per_batch is given")
+
+    def _check_window(self) -> None:
+        bounds = self.window_bounds
+        if bounds is None:
+            for name in ("step", "gap"):
+                if getattr(self, name):
+                    raise ConfigurationError(f"sampler.{name}", getattr(self, name), "absent for whole segments")
+            return
+        shortest, longest = bounds
+        if shortest != longest and (self.step is not None or self.strategy == "fixed_windows"):
+            raise ConfigurationError(
+                "sampler.window_length", self.window_length, "one number when step is given or windows are fixed"
+            )
+        if self.step is not None and self.gap:
+            raise ConfigurationError("sampler.gap", self.gap, "absent when step is given")
+        if self.minimum_length is not None and self.minimum_length > shortest:
+            raise ConfigurationError("sampler.minimum_length", self.minimum_length, f"at most a window ({shortest})")
+
+    @property
+    def resolved_strategy(self) -> str:
+        """The strategy in force."""
+        if self.strategy is not None:
+            return self.strategy
+        return "whole_segments" if self.window_length is None else "random_windows"
+
+    @property
+    def window_bounds(self) -> tuple[int, int] | None:
+        """Shortest and longest window in samples, None for whole segments.
+
+        Raises
+        ------
+        ConfigurationError
+            When the length does not suit the strategy or is no length.
+        """
+        whole, length = self.resolved_strategy == "whole_segments", self.window_length
+        if whole != (length is None):
+            accepted = "absent for whole_segments" if whole else f"a number of samples for {self.strategy}"
+            raise ConfigurationError("sampler.window_length", length, accepted)
+        if length is None:
+            return None
+        bounds = list(length) if isinstance(length, Sequence) else [length, length]
+        numbers = all(isinstance(bound, int) and not isinstance(bound, bool) and bound >= 1 for bound in bounds)
+        if len(bounds) != 2 or not numbers or bounds[0] > bounds[1]:
+            accepted = "a whole number of at least 1, or [shortest, longest]"
+            raise ConfigurationError("sampler.window_length", length, accepted)
+        return bounds[0], bounds[1]
+
+    def batch_size(self, context: str) -> int:
+        """Windows or samples of a batch in a context."""
+        if context == "training" or self.batch_size_validation is None:
+            return self.batch_size_training
+        return self.batch_size_validation

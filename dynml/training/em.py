@@ -1,0 +1,146 @@
+"""EM for Gaussian hidden Markov models over any iterable of batches, and many starts of which the best is kept.
+
+Families share this: the HMM trains by it, and others start from it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import torch
+
+from dynml.ops.gaussian_hmm import CovariancePrior, EmptyStates, Signals, e_step, m_step, revive_state
+from dynml.ops.hmm_statistics import GaussianHMMParameters, Statistics
+
+
+class PackedBatch(Protocol):
+    """What EM needs of a batch: whole segments laid end to end, and their row borders."""
+
+    @property
+    def signals(self) -> Signals:
+        """(n, C), or a reader of it."""
+
+    @property
+    def starts(self) -> torch.Tensor | None:
+        """(n_segments + 1,) row borders."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class MStepSettings:
+    """What an M-step learns, and its priors."""
+
+    learn_means: bool = True
+    learn_covariances: bool = True
+    learn_transitions: bool = True
+    covariances_epsilon: float = 0.0
+    covariance_prior: CovariancePrior | None = None
+    transition_prior: float = 0.0
+
+
+@dataclass(frozen=True)
+class PooledMoments:
+    """Mean and covariance of all samples of a subset, segments' borders aside."""
+
+    n_samples: float
+    mean_C: torch.Tensor
+    covariance_CC: torch.Tensor
+
+
+@dataclass
+class EMResult:
+    """Where a run of EM arrived."""
+
+    parameters: GaussianHMMParameters
+    free_energy: float
+    """Of `parameters`, nats per sample."""
+    curve: list[float] = field(default_factory=list)
+    """Free energy before each M-step, then of the result."""
+
+
+def expectation(batches: Iterable[PackedBatch], parameters: GaussianHMMParameters) -> Statistics:
+    """Sum the statistics of all batches under `parameters`."""
+    total: Statistics | None = None
+    for batch in batches:
+        assert batch.starts is not None, "EM needs packed batches"
+        statistics, _, _ = e_step(batch.signals, batch.starts, parameters)
+        total = statistics if total is None else total + statistics
+    assert total is not None, "EM needs at least one batch"
+    return total
+
+
+def maximization(
+    statistics: Statistics, previous: GaussianHMMParameters, settings: MStepSettings
+) -> tuple[GaussianHMMParameters, EmptyStates]:
+    """Closed-form M-step; also the states that no sample belongs to (they keep their parameters)."""
+    return m_step(
+        statistics,
+        previous,
+        learn_means=settings.learn_means,
+        learn_covariances=settings.learn_covariances,
+        learn_transitions=settings.learn_transitions,
+        covariance_prior=settings.covariance_prior,
+        transition_prior=settings.transition_prior,
+        covariances_epsilon=settings.covariances_epsilon,
+    )
+
+
+def run_em(
+    batches: Iterable[PackedBatch],
+    parameters: GaussianHMMParameters,
+    settings: MStepSettings,
+    *,
+    n_iterations: int,
+    tolerance: float = 0.0,
+) -> EMResult:
+    """Iterate EM from `parameters`; states that empty are revived.
+
+    Parameters
+    ----------
+    batches : iterable
+        Gone through once an iteration, so a list or an object that can be iterated again.
+    parameters : GaussianHMMParameters
+    settings : MStepSettings
+    n_iterations : int
+        M-steps at most.
+    tolerance : float
+        Stop when the free energy falls by less than this, in nats per sample.
+    """
+    curve: list[float] = []
+    statistics = expectation(batches, parameters)
+    for _ in range(n_iterations):
+        curve.append(statistics.free_energy)
+        parameters, empty = maximization(statistics, parameters, settings)
+        for state in empty.states:
+            parameters = revive_state(
+                parameters, state, statistics.occupancies_K, learn_means=settings.learn_means
+            )
+        statistics = expectation(batches, parameters)
+        if not empty and curve[-1] - statistics.free_energy < tolerance:
+            break
+    return EMResult(parameters, statistics.free_energy, [*curve, statistics.free_energy])
+
+
+def pooled_moments(batches: Iterable[PackedBatch], n_channels: int) -> PooledMoments:
+    """Mean and covariance of all samples in one pass."""
+    one_state = GaussianHMMParameters(
+        means_KC=torch.zeros(1, n_channels, dtype=torch.float64),
+        covariances_KCC=torch.eye(n_channels, dtype=torch.float64)[None],
+        initial_probabilities_K=torch.ones(1, dtype=torch.float64),
+        transition_probabilities_KK=torch.ones(1, 1, dtype=torch.float64),
+    )
+    statistics = expectation(batches, one_state)
+    n = float(statistics.occupancies_K[0])
+    mean = statistics.first_moments_KC[0] / n
+    return PooledMoments(n, mean, statistics.second_moments_KCC[0] / n - torch.outer(mean, mean))
+
+
+def gaussian_free_energy(moments: PooledMoments, model: PooledMoments) -> float:
+    """Free energy of data with `moments` under the Gaussian that has the moments of `model`, in nats per sample."""
+    difference = moments.mean_C - model.mean_C
+    factor = torch.linalg.cholesky(model.covariance_CC)
+    scatter = moments.covariance_CC + torch.outer(difference, difference)
+    trace = torch.cholesky_solve(scatter, factor).diagonal().sum()
+    return float(0.5 * (trace + 2 * factor.diagonal().log().sum() + len(difference) * math.log(2 * math.pi)))

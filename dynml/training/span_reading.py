@@ -1,0 +1,117 @@
+"""Rows of spans gathered into one tensor: a view, one indexing call, or slices of the file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from dynml.data.dataset import MultiSubjectDataset
+from dynml.data.recording import NO_LABEL
+from dynml.data.subset import MultiSubjectSubset
+from dynml.training.batch_sampler import Span
+
+SpanData = tuple[Tensor, dict[str, Tensor]]
+"""Signals and, by column, labels of the spans of a batch."""
+
+
+class SpanReader:
+    """Reads the rows of a batch; this is what a worker process holds.
+
+    Parameters
+    ----------
+    dataset : MultiSubjectDataset
+    collate : {"padded", "packed"}
+    labels : sequence of str
+        Columns of the events to read.
+    """
+
+    def __init__(self, dataset: MultiSubjectDataset, collate: str, labels: Sequence[str]) -> None:
+        self._dataset, self._packed, self._columns = dataset, collate == "packed", tuple(labels)
+
+    def read(self, context: str, spans: Sequence[Span]) -> SpanData:
+        """Signals (B, T, C) or (n, C) and labels (B, T) or (n,) of spans, where the series reside."""
+        subset = self._dataset.subset(context)
+        signals = self._packed_signals(subset, spans) if self._packed else self._padded_signals(subset, spans)
+        return signals, {column: self._labels(subset, spans, column) for column in self._columns}
+
+    def labels(self, context: str, spans: Sequence[Span]) -> dict[str, Tensor]:
+        """Give the labels alone."""
+        subset = self._dataset.subset(context)
+        return {column: self._labels(subset, spans, column) for column in self._columns}
+
+    def _packed_signals(self, subset: MultiSubjectSubset, spans: Sequence[Span]) -> Tensor:
+        series = self._dataset.series
+        if series is None:
+            pieces = [subset.rows(subject, start, stop) for subject, start, stop in _joined(spans)]
+            return pieces[0] if len(pieces) == 1 else torch.cat([_no_rows(subset), *pieces])
+        first, lengths = _first_rows(subset, spans), _lengths(spans)
+        if len(spans) and np.array_equal(first[1:], first[:-1] + lengths[:-1]):
+            return series[first[0] : first[-1] + lengths[-1]]
+        return series.index_select(0, torch.from_numpy(_row_numbers(first, lengths)).to(series.device))
+
+    def _padded_signals(self, subset: MultiSubjectSubset, spans: Sequence[Span]) -> Tensor:
+        series, lengths = self._dataset.series, _lengths(spans)
+        n_times = int(lengths.max(initial=0))
+        if series is None:
+            signals = torch.zeros(len(spans), n_times, subset.n_channels)
+            for row, span in enumerate(spans):
+                signals[row, : span.length] = subset.rows(span.subject, span.start, span.stop)
+            return signals
+        positions = np.minimum(np.arange(n_times), lengths[:, None] - 1)
+        numbers = torch.from_numpy((_first_rows(subset, spans)[:, None] + positions).reshape(-1)).to(series.device)
+        signals = series.index_select(0, numbers).reshape(len(spans), n_times, subset.n_channels)
+        if (lengths == n_times).all():
+            return signals
+        return torch.where(mask_of(lengths, n_times).to(series.device)[:, :, None], signals, 0.0)
+
+    def _labels(self, subset: MultiSubjectSubset, spans: Sequence[Span], column: str) -> Tensor:
+        pieces = [subset.labels(span.subject, span.start, span.stop, column) for span in spans]
+        if self._packed:
+            return torch.from_numpy(np.concatenate([np.zeros(0, np.int64), *pieces]))
+        labels = np.full((len(spans), int(_lengths(spans).max(initial=0))), NO_LABEL, dtype=np.int64)
+        for row, piece in enumerate(pieces):
+            labels[row, : len(piece)] = piece
+        return torch.from_numpy(labels)
+
+
+def mask_of(lengths: NDArray[np.int64], n_times: int) -> Tensor:
+    """Which samples of a padded batch belong to its spans, (B, T) bool."""
+    return torch.from_numpy(np.arange(n_times) < lengths[:, None])
+
+
+def _lengths(spans: Sequence[Span]) -> NDArray[np.int64]:
+    return np.array([span.stop - span.start for span in spans], dtype=np.int64)
+
+
+def _first_rows(subset: MultiSubjectSubset, spans: Sequence[Span]) -> NDArray[np.int64]:
+    """Row of the resident series where each span starts."""
+    places = np.array([(span.subject, span.start) for span in spans], dtype=np.int64).reshape(-1, 2)
+    return subset.row_offsets[places[:, 0]] + places[:, 1]
+
+
+def _row_numbers(first: NDArray[np.int64], lengths: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Numbers of all rows of stretches, one stretch after another."""
+    before = np.cumsum(lengths) - lengths
+    return np.arange(int(lengths.sum())) + np.repeat(first - before, lengths)
+
+
+def _joined(spans: Sequence[Span]) -> Iterator[tuple[int, int, int]]:
+    """Join spans that follow one another in a subject's rows, so that the file is read in as few slices as possible."""
+    current: tuple[int, int, int] | None = None
+    for span in spans:
+        if current is not None and (current[0], current[2]) == (span.subject, span.start):
+            current = (current[0], current[1], span.stop)
+            continue
+        if current is not None:
+            yield current
+        current = (span.subject, span.start, span.stop)
+    if current is not None:
+        yield current
+
+
+def _no_rows(subset: MultiSubjectSubset) -> Tensor:
+    return torch.zeros(0, subset.n_channels)

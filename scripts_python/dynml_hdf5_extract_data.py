@@ -1,0 +1,33 @@
+#!/usr/bin/env python3
+"""Take one subject's signals out of a store, as .npy (time x channels) or as a table with channel names.
+
+dynml_hdf5_extract_data.py store.hdf5 sub-01 signals sub-01.npy --original_units
+"""
+
+from pathlib import Path
+
+from dynml.cli.errors import user_errors_in_one_sentence
+from dynml.cli.store_commands import parse_extraction
+
+
+def main() -> None:
+    """Parse, open, extract."""
+    arguments = parse_extraction(__doc__)
+    with user_errors_in_one_sentence(arguments.debug):
+        from dynml.data.store_extraction import extract
+        from dynml.data.store_reading import Store
+
+        with Store(arguments.hdf5) as store:
+            shape = extract(
+                store,
+                arguments.subject,
+                arguments.group,
+                Path(arguments.out),
+                original_units=arguments.original_units,
+                overwrite=arguments.force,
+            )
+        print(f"{arguments.out}: {shape[0]} samples x {shape[1]} channels.")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,25 @@
+#!/usr/bin/env python3
+"""Print what a store holds: its attributes and a table of all subjects.
+
+dynml_hdf5_print_architecture.py store.hdf5
+
+Samples and seconds count what lies within segments, that is without what was cut out.
+"""
+
+from dynml.cli.errors import user_errors_in_one_sentence
+from dynml.cli.store_commands import parse_printing
+
+
+def main() -> None:
+    """Parse, open, print."""
+    arguments = parse_printing(__doc__)
+    with user_errors_in_one_sentence(arguments.debug):
+        from dynml.data.store_printing import architecture_lines
+        from dynml.data.store_reading import Store
+
+        with Store(arguments.hdf5) as store:
+            print("\n".join(architecture_lines(store, arguments.group)), flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,33 @@
+#!/usr/bin/env python3
+"""Read every byte of a store and check it: checksums, structure, segments, events, subsets.
+
+dynml_hdf5_verify.py store.hdf5
+
+Prints one line a fault on standard error and ends with status 2 if there is any.
+"""
+
+import sys
+
+from dynml.cli.errors import EXIT_STATUS, report, user_errors_in_one_sentence
+from dynml.cli.store_commands import parse_verification
+
+
+def main() -> None:
+    """Parse, verify, list the faults."""
+    arguments = parse_verification(__doc__)
+    with user_errors_in_one_sentence(arguments.debug):
+        from dynml.data.store_reading import Store
+        from dynml.data.store_verification import faults_of_store
+
+        faults = faults_of_store(arguments.hdf5)
+        for fault in faults:
+            report(f"Fault: {fault}")
+        with Store(arguments.hdf5) as store:
+            n_subjects = len(store.subjects)
+        print(f"{arguments.hdf5}: {n_subjects} subjects read, {len(faults) or 'no'} faults.")
+        if faults:
+            sys.exit(EXIT_STATUS)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,24 @@
+#!/usr/bin/env python3
+"""Infer from a trained model: what it says of every subject of a store.
+
+    dynml_infer_from_model.py experiments/my_hmm store.hdf5 results
+
+HMM: <subject>_alpha.npy (state probabilities; rows align with the stored samples, NaN outside segments),
+<subject>_viterbi.npy, means.npy, covariances.npy, transition_probabilities.npy, initial_probabilities.npy,
+state_statistics.tsv and summary.json (free energies, AIC, BIC).
+"""
+
+import sys
+
+from dynml.cli.errors import user_errors_in_one_sentence
+from dynml.cli.infer_command import parse_inference, run_inference
+
+
+def main() -> None:
+    """Parse, load, infer, write."""
+    with user_errors_in_one_sentence("--debug" in sys.argv):
+        run_inference(parse_inference(__doc__))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,24 @@
+#!/usr/bin/env python3
+"""Go on with a training run from its latest checkpoint, to the same numbers as if it had never stopped.
+
+dynml_resume_training_from_checkpoint.py experiments my_hmm --new_max_epochs 300
+
+A finished run has nothing to do unless it is given more epochs or patience. A run that was killed before its first
+checkpoint starts anew.
+"""
+
+import sys
+
+from dynml.cli.errors import user_errors_in_one_sentence
+from dynml.cli.resume_command import parse_resume
+from dynml.cli.train_command import run_training
+
+
+def main() -> None:
+    """Parse, build, go on, say how it went."""
+    with user_errors_in_one_sentence("--debug" in sys.argv):
+        sys.exit(run_training(parse_resume(__doc__)))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,142 @@
+"""A model of a user's own trains by a few lines, and a family of another package from the command line."""
+
+import json
+import textwrap
+
+import numpy as np
+import pytest
+import torch
+from conftest import create_store, run_script
+
+from dynml import BatchLoader, BatchSampler, MultiSubjectDataset, Trainer
+
+TRANSITION = np.array([[0.8, 0.3, 0.0], [-0.3, 0.8, 0.0], [0.0, 0.0, 0.5]])
+
+FAMILY = """
+    from dataclasses import dataclass
+
+    @dataclass(frozen=True, kw_only=True)
+    class StepConfig:
+        '''One step ahead.'''
+
+        bias: bool = False
+        '''Learn an offset too.'''
+"""
+
+MODEL = """
+    import torch
+
+    class Step(torch.nn.Module):
+        def __init__(self, config, n_channels):
+            super().__init__()
+            self.linear = torch.nn.Linear(n_channels, n_channels, bias=config.bias)
+
+        def forward(self, signals):
+            return self.linear(signals[:, :-1])
+
+        def compute_loss(self, outputs, batch):
+            squares = (outputs - batch.signals[:, 1:]).square().mean(dim=2)
+            mask = batch.mask[:, 1:]
+            return squares[mask].mean(), int(mask.sum())
+"""
+
+REGISTRATION = """
+    from dynml.models.registry import Family
+
+    FAMILY = Family(
+        name="one_step",
+        model_config="one_step.config:StepConfig",
+        model="one_step.model:Step",
+        sampler_defaults={"window_length": 100, "batch_size_training": 4},
+    )
+"""
+
+
+class MyModel(torch.nn.Module):
+    """Layers only: no file, no window, no device."""
+
+    def __init__(self, n_channels: int) -> None:
+        super().__init__()
+        self.linear = torch.nn.Linear(n_channels, n_channels, bias=False)
+
+    def forward(self, signals):
+        return self.linear(signals[:, :-1])
+
+    def compute_loss(self, outputs, batch):
+        squares = (outputs - batch.signals[:, 1:]).square().mean(dim=2)
+        mask = batch.mask[:, 1:]
+        return squares[mask].mean(), int(mask.sum())
+
+
+def autoregressive_signals(n_samples, seed):
+    """x_t = A x_t-1 + noise, with the A that a model should find."""
+    generator = np.random.default_rng(seed)
+    signals = np.zeros((n_samples, 3))
+    for t in range(1, n_samples):
+        signals[t] = TRANSITION @ signals[t - 1] + generator.normal(size=3)
+    return signals.astype(np.float32)
+
+
+@pytest.fixture(scope="module")
+def hdf5_file(tmp_path_factory):
+    arrays = {f"sub-{i}": [autoregressive_signals(1500, seed=i)] for i in range(4)}
+    subsets = {"training": ["sub-0", "sub-1", "sub-2"], "validation": ["sub-3"]}
+    return create_store(tmp_path_factory.mktemp("own"), arrays, subsets, standardization="none")
+
+
+def test_the_lines_of_the_training_page_train_a_users_model(hdf5_file, tmp_path):
+    # Loading the data, possibly with lazy option
+    dataset = MultiSubjectDataset(hdf5_file, "lazy")
+    dataset.load_data()
+
+    # Preparing your model
+    model = MyModel(dataset.n_channels)
+
+    # Preparing the BatchSampler
+    batch_sampler = BatchSampler(dataset=dataset, window_length=100, batch_size_training=4)
+
+    # Preparing the BatchLoader
+    batch_loader = BatchLoader(dataset=dataset, model=model, input_group_name="signals")
+
+    # Preparing your trainer
+    trainer = Trainer(
+        model=model,
+        experiments_path=tmp_path,
+        experiment_name="mine",
+        batch_sampler=batch_sampler,
+        batch_loader=batch_loader,
+        max_epochs=20,
+        learning_rate=0.02,
+        progress=False,
+    )
+
+    # Run the training!
+    trainer.train_and_validate()
+
+    np.testing.assert_allclose(model.linear.weight.detach(), TRANSITION, atol=0.06)
+    assert (tmp_path / "mine" / "best_model" / "model.safetensors").exists()
+
+
+def test_a_family_of_another_package_trains_and_resumes_from_the_command_line(hdf5_file, tmp_path):
+    package = tmp_path / "site" / "one_step"
+    package.mkdir(parents=True)
+    (package / "__init__.py").write_text("")
+    for name, text in {"config": FAMILY, "model": MODEL, "family": REGISTRATION}.items():
+        (package / f"{name}.py").write_text(textwrap.dedent(text))
+    information = tmp_path / "site" / "one_step-1.0.dist-info"
+    information.mkdir()
+    (information / "METADATA").write_text("Metadata-Version: 2.1\nName: one-step\nVersion: 1.0\n")
+    (information / "entry_points.txt").write_text("[dynml.families]\none_step = one_step.family:FAMILY\n")
+    environment = {"PYTHONPATH": str(tmp_path / "site")}
+
+    shown = run_script("dynml_train_model.py", "one_step", "--help", environment=environment).stdout
+    assert "--model.bias" in shown
+    assert "Learn an offset too." in shown
+    arguments = ("one_step", tmp_path, "run", hdf5_file, "signals", "--trainer.max_epochs", 3)
+    run_script("dynml_train_model.py", *arguments, "--model.bias", "true", environment=environment)
+    summary = json.loads((tmp_path / "run" / "summary.json").read_text())
+    assert (summary["family"], summary["epochs"]) == ("one_step", 3)
+    run_script("dynml_resume_training_from_checkpoint.py", tmp_path, "run", "--new_max_epochs", 5, environment=environment)
+    assert json.loads((tmp_path / "run" / "summary.json").read_text())["epochs"] == 5
+    failed = run_script("dynml_train_model.py", "one_stop", *arguments[1:], status=2, environment=environment)
+    assert "did you mean 'one_step'" in failed.stderr

@@ -1,0 +1,153 @@
+"""Files are whole or not there, whatever instant a process is killed at."""
+
+import json
+import os
+import resource
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+
+import pytest
+
+from dynml.errors import CheckpointError, DynmlError
+from dynml.files import (
+    commit_directory,
+    exclusive_lock,
+    fault_of_committed,
+    newest_committed,
+    replacing,
+    strict_json,
+    sweep_partial,
+    write_json,
+)
+
+
+def write_text(text):
+    return lambda folder: (folder / "content.txt").write_text(text)
+
+
+def content_of(target):
+    path, _ = newest_committed(target)
+    return None if path is None else (path / "content.txt").read_text()
+
+
+def test_a_failing_block_leaves_the_old_file_and_no_leftover(tmp_path):
+    target = tmp_path / "file.txt"
+    target.write_text("old")
+    with pytest.raises(RuntimeError), replacing(target) as temporary:
+        temporary.write_text("half")
+        raise RuntimeError
+    assert target.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [target]
+
+
+def test_only_leftovers_of_dead_processes_are_swept(tmp_path):
+    target = tmp_path / "store.hdf5"
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    of_dead, of_living = (tmp_path / f".store.hdf5.partial-{pid}" for pid in (dead.pid, os.getpid()))
+    of_dead.touch()
+    of_living.touch()
+    assert sweep_partial(target) == [of_dead]
+    assert of_living.exists()
+
+
+def test_strict_json_holds_no_infinity():
+    assert strict_json({"patience": float("inf"), "values": (1.5, float("nan"))}) == {
+        "patience": None,
+        "values": [1.5, None],
+    }
+
+
+@pytest.mark.parametrize("damage", ["flip", "truncate", "remove", "manifest"])
+def test_a_damaged_set_is_recognised_and_the_older_one_is_used(tmp_path, damage):
+    target = tmp_path / "checkpoint"
+    commit_directory(target, write_text("old"))
+    target.rename(tmp_path / "kept")
+    commit_directory(target, write_text("newer"))
+    (tmp_path / "kept").rename(tmp_path / "checkpoint.previous")
+    victim = target / ("manifest.json" if damage == "manifest" else "content.txt")
+    if damage == "remove":
+        victim.unlink()
+    else:
+        content = victim.read_bytes()
+        victim.write_bytes(content[: len(content) // 2] if damage != "flip" else bytes([content[0] ^ 1]) + content[1:])
+    assert fault_of_committed(target) is not None
+    path, remarks = newest_committed(target)
+    assert path == tmp_path / "checkpoint.previous"
+    assert len(remarks) == 1
+    assert str(target) in remarks[0]
+    commit_directory(target, write_text("newest"))
+    assert content_of(target) == "newest"
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["checkpoint"]
+
+
+def test_kill_at_any_instant_leaves_a_complete_set(tmp_path):
+    target = tmp_path / "checkpoint"
+    commit_directory(target, write_text("0"))
+    endless = textwrap.dedent(f"""
+        from pathlib import Path
+        from dynml.files import commit_directory
+        number = 0
+        while True:
+            number += 1
+            def write(folder):
+                (folder / "content.txt").write_text(str(number))
+                (folder / "large.bin").write_bytes(bytes(200_000))
+            commit_directory(Path({str(target)!r}), write)
+            print(number, flush=True)
+    """)
+    last = 0
+    for delay in (0.0, 0.003, 0.007, 0.011, 0.017, 0.023, 0.031, 0.041):
+        process = subprocess.Popen([sys.executable, "-c", endless], stdout=subprocess.PIPE, text=True)
+        process.stdout.readline()
+        time.sleep(delay)
+        process.send_signal(signal.SIGKILL)
+        done = [int(line) for line in process.stdout.read().split()]
+        process.wait()
+        last = done[-1] if done else 1
+        assert int(content_of(target)) in (last, last + 1)
+
+
+def test_a_full_disk_is_one_sentence_and_the_old_set_stays(tmp_path):
+    target = tmp_path / "checkpoint"
+    commit_directory(target, write_text("old"))
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    previous = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))
+    try:
+        with pytest.raises(DynmlError, match="could not be written"):
+            commit_directory(target, write_text("x" * 5000))
+        with pytest.raises(DynmlError, match="could not be written"):
+            write_json(tmp_path / "summary.json", {"text": "x" * 5000})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        signal.signal(signal.SIGXFSZ, previous)
+    assert content_of(target) == "old"
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["checkpoint"]
+
+
+def test_two_processes_cannot_hold_one_lock(tmp_path):
+    attempt = f"""
+from pathlib import Path
+from dynml.errors import CheckpointError
+from dynml.files import exclusive_lock
+try:
+    with exclusive_lock(Path({str(tmp_path / ".lock")!r})):
+        print("held")
+except CheckpointError as error:
+    print(error)
+"""
+    with exclusive_lock(tmp_path / ".lock"):
+        inside = subprocess.run([sys.executable, "-c", attempt], capture_output=True, text=True, check=True).stdout
+    after = subprocess.run([sys.executable, "-c", attempt], capture_output=True, text=True, check=True).stdout
+    assert "another run" in inside
+    assert after.strip() == "held"
+    assert issubclass(CheckpointError, DynmlError)
+
+
+def test_written_json_reads_back(tmp_path):
+    write_json(tmp_path / "a.json", {"number": 1.25, "text": "é"})
+    assert json.loads((tmp_path / "a.json").read_text(encoding="utf-8")) == {"number": 1.25, "text": "é"}

@@ -1,0 +1,187 @@
+"""Training of the HMM: what it finds, against the simulation's truth and hmmlearn; how it goes on after a stop."""
+
+import json
+import math
+
+import numpy as np
+import pytest
+import torch
+from hmmlearn.hmm import GaussianHMM as Peer
+
+from dynml import load_experiment
+from dynml.data.simulation import simulate_hmm
+from dynml.errors import ConfigurationError, EmptyStateWarning
+from dynml.ops.matching import match_covariances
+from dynml.ops.metrics import dice, riemannian_distance
+
+
+def peer_of(simulation, lengths, signals):
+    """hmmlearn's EM at its optimum, started at the truth."""
+    K = len(simulation.means)
+    peer = Peer(K, "full", n_iter=200, tol=1e-6, init_params="", min_covar=0, covars_prior=0, covars_weight=0)
+    peer.startprob_, peer.transmat_ = np.full(K, 1 / K), simulation.transition_probabilities
+    peer.means_, peer.covars_ = simulation.means, simulation.covariances
+    return peer.fit(signals, lengths)
+
+
+def test_free_energy_and_covariances_equal_the_peers_at_its_optimum(make_trainer, simulation):
+    lengths = [len(series) for series in simulation.time_series[:-1]]
+    peer = peer_of(simulation, lengths, np.concatenate(simulation.time_series[:-1]))
+    trainer = make_trainer(
+        model={"covariance_prior_samples": 0, "covariances_epsilon": 0}, tolerance=1e-8, max_epochs=200
+    )
+    summary = trainer.train_and_validate()
+    training = -peer.score(np.concatenate(simulation.time_series[:-1]), lengths) / sum(lengths)
+    validation = -peer.score(simulation.time_series[-1]) / len(simulation.time_series[-1])
+    assert summary["free_energy"]["training"] == pytest.approx(training, abs=2e-4)
+    assert summary["free_energy"]["validation"] == pytest.approx(validation, abs=2e-3)
+    found = trainer.model.full_covariances()
+    order = match_covariances(torch.from_numpy(peer.covars_), found)
+    for state, other in enumerate(order):
+        assert riemannian_distance(torch.from_numpy(peer.covars_[state]), found[other]) < 0.05
+
+
+def test_states_of_held_out_data_are_found(make_trainer, simulation):
+    trainer = make_trainer()
+    trainer.train_and_validate()
+    series = torch.from_numpy(simulation.time_series[-1])
+    posteriors, _ = trainer.model.posteriors(series, torch.tensor([0, len(series)]))
+    order = match_covariances(torch.from_numpy(simulation.covariances), trainer.model.full_covariances())
+    truth = torch.nn.functional.one_hot(torch.from_numpy(simulation.states[-1]), 3).double()
+    assert dice(truth, posteriors[:, order].double()) > 0.98
+
+
+def test_the_logged_free_energy_of_the_best_epoch_is_that_of_the_saved_model(make_trainer):
+    trainer = make_trainer(validation=False)
+    summary = trainer.train_and_validate()
+    assert summary["monitored"] == "training_loss"
+    assert summary["free_energy"]["training"] == pytest.approx(summary["best_value"], abs=1e-9)
+    assert summary["free_energy"]["validation"] is None
+
+
+def test_em_never_raises_its_objective_and_stops_when_it_has_converged(make_trainer):
+    trainer = make_trainer(model={"covariance_prior_samples": 30, "transition_prior": 2.0}, tolerance=1e-5)
+    summary = trainer.train_and_validate()
+    objective = trainer.history.column("training_objective")
+    assert summary["stopping_reason"] == "converged"
+    assert (np.diff(objective) < 1e-6).all()
+    assert objective[-2] - objective[-1] < 1e-5 <= objective[-3] - objective[-2]
+
+
+@pytest.mark.parametrize("batch_size", [1, 1300, 10**6])
+def test_batches_change_nothing_but_rounding(make_trainer, batch_size):
+    reference = make_trainer("whole", batch_size=10**7, max_epochs=5)
+    reference.train_and_validate()
+    trainer = make_trainer("parts", batch_size=batch_size, max_epochs=5)
+    trainer.train_and_validate()
+    np.testing.assert_allclose(
+        trainer.history.column("training_loss"), reference.history.column("training_loss"), rtol=2e-6
+    )
+
+
+@pytest.mark.parametrize("covariance_type", ["full", "diagonal"])
+@pytest.mark.parametrize("learn_means", [True, False])
+def test_baselines_are_those_of_independent_formulas(make_trainer, simulation, covariance_type, learn_means):
+    trainer = make_trainer(model={"covariance_type": covariance_type, "learn_means": learn_means})
+    summary = trainer.train_and_validate()
+    signals = np.concatenate(simulation.time_series[:-1]).astype(np.float64)
+    gaussian = torch.distributions.MultivariateNormal(
+        torch.from_numpy(signals.mean(0)), torch.from_numpy(np.cov(signals.T, bias=True))
+    )
+    for name, data in {"training": signals, "validation": simulation.time_series[-1].astype(np.float64)}.items():
+        expected = -float(gaussian.log_prob(torch.from_numpy(data)).mean())
+        assert summary["baselines"]["gaussian"][name] == pytest.approx(expected, abs=2e-5)
+    model, mixture = summary["free_energy"]["training"], summary["baselines"]["gaussian_mixture"]["training"]
+    assert model < mixture
+
+
+def interrupt_at(trainer, call, n):
+    """Signal the run in the n-th call of one of its methods."""
+    original, seen = getattr(trainer, call), {"calls": 0}
+
+    def counting(*arguments):
+        seen["calls"] += 1
+        if seen["calls"] == n:
+            trainer.interruption.signal_number = 15
+        return original(*arguments)
+
+    setattr(trainer, call, counting)
+
+
+def numbers_of(trainer):
+    rows = [{name: value for name, value in row.items() if "seconds" not in name} for row in trainer.history.rows]
+    return rows, {name: tensor.clone() for name, tensor in trainer.weights().items()}
+
+
+@pytest.mark.parametrize("algorithm", ["batch", "incremental"])
+@pytest.mark.parametrize(
+    ("call", "n"), [("initialization_step_done", 1), ("initialization_step_done", 2), ("run_one_batch", 1), ("run_one_batch", 5), ("run_one_batch", 9)]
+)
+def test_an_interrupted_run_goes_on_to_the_same_numbers(make_trainer, algorithm, call, n):
+    settings = {"algorithm": algorithm, "max_epochs": 4, "tolerance": 0.0}
+    whole = make_trainer("whole", **settings)
+    whole.train_and_validate()
+    first = make_trainer("broken", **settings)
+    interrupt_at(first, call, n)
+    assert first.train_and_validate()["stopping_reason"] == "signal SIGTERM"
+    second = make_trainer("broken", resume="auto", **settings)
+    second.train_and_validate()
+    rows, weights = numbers_of(second)
+    expected_rows, expected_weights = numbers_of(whole)
+    assert rows == expected_rows
+    torch.testing.assert_close(weights, expected_weights, rtol=0, atol=0)
+
+
+def test_incremental_em_comes_close_to_exact_em_in_few_passes(make_trainer):
+    simulated = simulate_hmm(n_subjects=40, n_samples=500, n_states=3, n_channels=5, seed=4)
+    exact = make_trainer("exact", arrays=simulated.time_series).train_and_validate()
+    trainer = make_trainer("incremental", arrays=simulated.time_series, algorithm="incremental", max_epochs=4)
+    incremental = trainer.train_and_validate()
+    assert incremental["free_energy"]["validation"] == pytest.approx(exact["free_energy"]["validation"], abs=0.05)
+
+
+def test_fixed_transitions_and_means_stay_as_they_are(make_trainer):
+    trainer = make_trainer(model={"learn_transitions": False, "learn_means": False}, max_epochs=3)
+    before = trainer.model.transition_probabilities.clone()
+    trainer.train_and_validate()
+    assert torch.equal(trainer.model.transition_probabilities, before)
+    assert not trainer.model.means.any()
+
+
+def test_more_states_than_the_data_hold_never_give_nan(make_trainer, simulation):
+    short = [series[:40] for series in simulation.time_series]
+    with pytest.warns() as said:
+        summary = make_trainer(arrays=short, n_states=12, empty_states="freeze").train_and_validate()
+    assert math.isfinite(summary["best_value"])
+    assert any(issubclass(warning.category, EmptyStateWarning) for warning in said) or summary["findings"]
+
+
+def test_too_many_states_are_refused(make_trainer, simulation):
+    with pytest.raises(ConfigurationError, match=r"model\.n_states is 12, but must be at most the number of training samples .9."):
+        make_trainer(arrays=[series[:3] for series in simulation.time_series], n_states=12)
+
+
+def test_rank_deficient_data_without_a_prior_are_refused_and_with_one_trained(make_trainer, simulation):
+    deficient = [series - series.mean(axis=1, keepdims=True) for series in simulation.time_series]
+    with pytest.raises(ConfigurationError, match="rank 5 of 6"):
+        make_trainer("bare", arrays=deficient, model={"covariance_prior_samples": 0}).train_and_validate()
+
+
+def test_a_pretrained_experiment_is_where_another_run_starts(make_trainer, tmp_path):
+    first = make_trainer("first", validation=False)
+    first.train_and_validate()
+    second = make_trainer("second", validation=False, pretrained=str(tmp_path / "first"), max_epochs=1)
+    second.train_and_validate()
+    assert second.history.rows[0]["training_loss"] == pytest.approx(first.best.best_value, abs=1e-9)
+
+
+def test_a_saved_model_gives_the_same_inference_as_the_trained_one(make_trainer, simulation, tmp_path):
+    trainer = make_trainer()
+    summary = trainer.train_and_validate()
+    experiment = load_experiment(tmp_path / "run")
+    torch.testing.assert_close(dict(experiment.model.state_dict()), dict(trainer.model.state_dict()), rtol=0, atol=0)
+    results = list(experiment.infer(simulation.time_series[:-1]))
+    samples = sum(result.n_samples for result in results)
+    energy = -sum(result.log_likelihood for result in results) / samples
+    assert energy == pytest.approx(summary["free_energy"]["training"], abs=1e-9)
+    assert json.loads(trainer.folder.summary.read_text())["free_energy"]["training"] == pytest.approx(energy, abs=1e-9)
