@@ -1,0 +1,155 @@
+"""Augmentation of windows, on the device where they lie.
+
+Shapes: n rows (samples of all spans of a batch, one under another), C channels, B spans. A padded batch (B, T, C) is
+handled as its B T rows. What happens to a row depends on its span's key and its position in the span alone, so a span
+is augmented in the same way in whatever batch it comes, packed, padded or read piece by piece.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from dynml.ops.keyed_noise import derived_keys, keyed_integers, keyed_normal, keyed_uniform
+
+_NOISE, _SIGN, _DROPOUT, _AMPLITUDE, _SHIFT, _TIME_MASK, _CHANNEL_MASK = range(1, 8)
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """How much of what; everything is off by default.
+
+    Parameters
+    ----------
+    noise : float
+        Standard deviation of Gaussian noise, in units of the signals.
+    sign_flip : float
+        Probability that a span is multiplied by -1 (all channels: covariances stay).
+    channel_dropout : float
+        Probability, for each channel of a span, that it is 0 throughout.
+    amplitude_jitter : float
+        A span is multiplied by a number drawn evenly from 1 - a to 1 + a.
+    time_jitter : int
+        A span is moved by up to so many samples, evenly, within its segment (`jittered_starts`).
+    time_masking : int
+        In each span one stretch of 0 to so many samples, drawn evenly, is 0.
+    channel_masking : int
+        In each span 0 to so many channels, drawn evenly, are 0 throughout.
+    """
+
+    noise: float = 0.0
+    sign_flip: float = 0.0
+    channel_dropout: float = 0.0
+    amplitude_jitter: float = 0.0
+    time_jitter: int = 0
+    time_masking: int = 0
+    channel_masking: int = 0
+
+    @property
+    def changes_values(self) -> bool:
+        """Whether `augmented_rows` does anything."""
+        amounts = (self.noise, self.sign_flip, self.channel_dropout, self.amplitude_jitter)
+        return any(amounts) or self.time_masking > 0 or self.channel_masking > 0
+
+
+def augmented_rows(
+    signals: Tensor, span: Tensor, position: Tensor, keys: Tensor, lengths: Tensor, augmentation: Augmentation
+) -> Tensor:
+    """Apply amplitude jitter, sign flips, noise, channel dropout, channel and time masking, in that order.
+
+    Parameters
+    ----------
+    signals : Tensor, (n, C), float32
+        Left as it is.
+    span : Tensor, (n,), int64
+        Which of the B spans each row belongs to.
+    position : Tensor, (n,), int64
+        Sample of the span, from 0.
+    keys : Tensor, (B,), int64
+        From `span_keys`.
+    lengths : Tensor, (B,), int64
+        Samples of each span.
+    augmentation : Augmentation
+
+    Returns
+    -------
+    Tensor, (n, C), float32
+    """
+    n_channels = signals.shape[1]
+    channels = torch.arange(n_channels, device=signals.device)
+    factors = _factors(keys, augmentation)
+    if factors is not None:
+        signals = signals * factors[span][:, None]
+    if augmentation.noise:
+        counters = position[:, None] * n_channels + channels
+        noise_keys = derived_keys(keys, _NOISE)[span][:, None]
+        signals = signals + augmentation.noise * keyed_normal(noise_keys, counters)
+    kept = _kept_channels(keys, channels, augmentation)
+    if kept is not None:
+        signals = torch.where(kept[span], signals, 0.0)
+    if augmentation.time_masking:
+        starts, stops = _masked_stretches(keys, lengths, augmentation.time_masking)
+        masked = (position >= starts[span]) & (position < stops[span])
+        signals = torch.where(masked[:, None], 0.0, signals)
+    return signals
+
+
+def jittered_starts(keys: Tensor, starts: Tensor, stops: Tensor, borders: Tensor, time_jitter: int) -> Tensor:
+    """Where spans start after being moved by up to `time_jitter` samples within their segments.
+
+    Parameters
+    ----------
+    keys : Tensor, (B,), int64
+    starts, stops : Tensor, (B,), int64
+        The spans.
+    borders : Tensor, (B, 2), int64
+        [start, stop) of the segment around each span.
+    time_jitter : int
+
+    Returns
+    -------
+    Tensor, (B,), int64
+    """
+    back = torch.clamp(starts - borders[:, 0], max=time_jitter)
+    ahead = torch.clamp(borders[:, 1] - stops, max=time_jitter)
+    return starts - back + keyed_integers(derived_keys(keys, _SHIFT), torch.zeros_like(keys), back + ahead + 1)
+
+
+def _factors(keys: Tensor, augmentation: Augmentation) -> Tensor | None:
+    """Draw what every span is multiplied by, (B,)."""
+    if not augmentation.amplitude_jitter and not augmentation.sign_flip:
+        return None
+    nothing = torch.zeros_like(keys)
+    factors = torch.ones(len(keys), dtype=torch.float32, device=keys.device)
+    if augmentation.amplitude_jitter:
+        uniform = keyed_uniform(derived_keys(keys, _AMPLITUDE), nothing)
+        factors = factors + augmentation.amplitude_jitter * (2.0 * uniform - 1.0)
+    if augmentation.sign_flip:
+        flipped = keyed_uniform(derived_keys(keys, _SIGN), nothing) < augmentation.sign_flip
+        factors = torch.where(flipped, -factors, factors)
+    return factors
+
+
+def _kept_channels(keys: Tensor, channels: Tensor, augmentation: Augmentation) -> Tensor | None:
+    """Which channels of each span are neither dropped nor masked, (B, C) bool."""
+    if not augmentation.channel_dropout and not augmentation.channel_masking:
+        return None
+    kept = torch.ones(len(keys), len(channels), dtype=torch.bool, device=keys.device)
+    if augmentation.channel_dropout:
+        kept &= keyed_uniform(derived_keys(keys, _DROPOUT)[:, None], channels) >= augmentation.channel_dropout
+    if augmentation.channel_masking:
+        mask_keys = derived_keys(keys, _CHANNEL_MASK)[:, None]
+        ranks = keyed_uniform(mask_keys, channels).argsort(dim=1, stable=True).argsort(dim=1)
+        bound = torch.full_like(mask_keys, min(augmentation.channel_masking, len(channels)) + 1)
+        kept &= ranks >= keyed_integers(mask_keys, torch.full_like(mask_keys, len(channels)), bound)
+    return kept
+
+
+def _masked_stretches(keys: Tensor, lengths: Tensor, longest: int) -> tuple[Tensor, Tensor]:
+    """[start, stop) of the stretch of each span that is masked, (B,) each."""
+    mask_keys, zero = derived_keys(keys, _TIME_MASK), torch.zeros_like(keys)
+    masked = keyed_integers(mask_keys, zero, torch.clamp(lengths, max=longest) + 1)
+    starts = keyed_integers(mask_keys, zero + 1, lengths - masked + 1)
+    return starts, starts + masked

@@ -1,0 +1,227 @@
+"""State probabilities of hidden Markov chains by forward-backward over whole segments.
+
+Shapes: T samples (all segments end to end), K states. `starts`, (n_segments + 1,), holds the row borders of the segments,
+from 0 to T: segments of any lengths, nothing padded, nothing dropped.
+
+On a CPU the recursions are compiled sequential loops, several segments at a time over threads; on a GPU (or with
+`method="scan"`) they are a two-level scan. Rows may also begin or end inside a segment: `message` and `following` then
+carry what the neighbouring rows know, so that a segment too long for memory can be passed in blocks.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from dynml.ops import forward_backward_kernels as kernels
+from dynml.ops.forward_backward_scan import scan_forward, scan_forward_backward
+from dynml.ops.state_paths import most_likely_path, sample_states
+
+__all__ = ["ForwardBackward", "as_borders", "forward_backward", "forward_only", "most_likely_path", "sample_states"]
+
+Array = NDArray[Any]
+Method = Literal["auto", "sequential", "scan"]
+
+_FEWEST_ROWS_PER_THREAD = 2048
+
+
+@dataclass
+class ForwardBackward:
+    """What forward-backward knows about every row, and its sums."""
+
+    posteriors_TK: Tensor
+    """gamma: (T, K), float64, probabilities of the states given the whole segment; rows sum to 1."""
+    transitions_KK: Tensor
+    """(K, K), float64, CPU: sum over neighbouring rows of xi_t(i, j), the probability of i at t and j at t + 1."""
+    log_likelihoods: Tensor
+    """(n_segments,), float64, CPU: log p of the rows of each segment, nats."""
+
+
+def as_borders(starts: Tensor | Array | list[int], n_rows: int) -> Array:
+    """Row borders as an int64 array; asserts that they go from 0 to `n_rows` and never fall."""
+    borders = np.ascontiguousarray(starts.cpu() if isinstance(starts, Tensor) else starts, dtype=np.int64)
+    assert borders.ndim == 1
+    assert len(borders) >= 1
+    assert borders[0] == 0
+    assert borders[-1] == n_rows, f"the last border is {borders[-1]}, but there are {n_rows} rows"
+    assert bool((np.diff(borders) >= 0).all())
+    return borders
+
+
+def needs_logarithms(transitions_KK: Tensor) -> bool:
+    """Whether some transition is so unlikely that a scaled recursion could lose a path that still matters."""
+    return bool(transitions_KK.min() < kernels.SMALLEST_SCALED_PROBABILITY)
+
+
+def forward_backward(
+    log_likelihoods_TK: Tensor,
+    starts: Tensor | Array | list[int],
+    initial_probabilities_K: Tensor,
+    transition_probabilities_KK: Tensor,
+    *,
+    method: Method = "auto",
+    n_threads: int | None = None,
+    message_K: Tensor | None = None,
+    following_K: Tensor | None = None,
+) -> ForwardBackward:
+    """Probabilities of the states at every row, given their whole segment.
+
+    Parameters
+    ----------
+    log_likelihoods_TK : Tensor, (T, K), float32 or float64
+        Log-density of every row under every state, finite.
+    starts : Tensor or array, (n_segments + 1,)
+        Row borders of the segments; 0 first, T last.
+    initial_probabilities_K, transition_probabilities_KK : Tensor
+        Of the first row of a segment, and from state (row) to state (column).
+    method : {"auto", "sequential", "scan"}
+        "auto" takes the compiled loop for tensors on a CPU and the scan on a GPU.
+    n_threads : int, optional
+        CPU threads of the sequential method; default: torch's. A lone segment runs on one.
+    message_K : Tensor, optional
+        When the first row continues a segment: the message that `forward_only` gives for the rows before it.
+    following_K : Tensor, optional
+        When the last row is followed by another of its segment: the posteriors of that row. The sum of xi then includes
+        the step to it.
+
+    Notes
+    -----
+    Everything between the log-likelihoods and the posteriors is float64. Zeros in the initial and transition
+    probabilities and log-likelihoods of any size are exact: where a transition probability is below 1e-100 the
+    recursions run on logarithms.
+    """
+    borders = as_borders(starts, len(log_likelihoods_TK))
+    initial, transitions = initial_probabilities_K.double().cpu(), transition_probabilities_KK.double().cpu()
+    if _by_scan(method, log_likelihoods_TK):
+        posteriors, pairs, logs = scan_forward_backward(
+            log_likelihoods_TK,
+            torch.from_numpy(borders),
+            initial,
+            transitions,
+            in_logarithms=needs_logarithms(transitions),
+            message_K=message_K,
+            following_K=following_K,
+        )
+        return ForwardBackward(posteriors, pairs, logs)
+    shares = _shares(borders, n_threads)
+    likelihoods = log_likelihoods_TK.cpu().contiguous().numpy()
+    filtered, segment_logs = _filter(likelihoods, borders, initial, transitions, message_K, shares)
+    summed = _smooth_in_place(filtered, borders, transitions, following_K, shares)
+    return ForwardBackward(torch.from_numpy(filtered), torch.from_numpy(summed), torch.from_numpy(segment_logs))
+
+
+def forward_only(
+    log_likelihoods_TK: Tensor,
+    starts: Tensor | Array | list[int],
+    initial_probabilities_K: Tensor,
+    transition_probabilities_KK: Tensor,
+    *,
+    method: Method = "auto",
+    n_threads: int | None = None,
+    message_K: Tensor | None = None,
+) -> tuple[Tensor, Tensor]:
+    """Forward recursion alone; parameters as in `forward_backward`.
+
+    Returns
+    -------
+    log_likelihoods : Tensor, (n_segments,), float64, CPU
+        log p of the rows of each segment, nats.
+    message : Tensor, (K,), float64, CPU
+        What these rows predict for the next row of their last segment, for `message_K`: probabilities, or logarithms
+        where the recursions run on logarithms.
+    """
+    borders = as_borders(starts, len(log_likelihoods_TK))
+    initial, transitions = initial_probabilities_K.double().cpu(), transition_probabilities_KK.double().cpu()
+    in_logarithms = needs_logarithms(transitions)
+    if _by_scan(method, log_likelihoods_TK):
+        return scan_forward(
+            log_likelihoods_TK,
+            torch.from_numpy(borders),
+            initial,
+            transitions,
+            in_logarithms=in_logarithms,
+            message_K=message_K,
+        )
+    likelihoods = log_likelihoods_TK.cpu().contiguous().numpy()
+    filtered, logs = _filter(likelihoods, borders, initial, transitions, message_K, _shares(borders, n_threads))
+    last = torch.from_numpy(filtered[-1]) if len(filtered) else initial
+    message = (last.unsqueeze(1) + transitions.log()).logsumexp(0) if in_logarithms else last @ transitions
+    return torch.from_numpy(logs), message
+
+
+def _by_scan(method: Method, log_likelihoods: Tensor) -> bool:
+    return method == "scan" or (method == "auto" and log_likelihoods.device.type != "cpu")
+
+
+def _filter(
+    likelihoods: Array,
+    borders: Array,
+    initial: Tensor,
+    transitions: Tensor,
+    message: Tensor | None,
+    shares: list[tuple[int, int]],
+) -> tuple[Array, Array]:
+    """Filtered probabilities (or their logarithms), and log p of each segment."""
+    if needs_logarithms(transitions):
+        forward: Callable[..., Any] = kernels.logarithmic_forward
+        initial, transitions = initial.log(), transitions.log()
+    else:
+        forward = kernels.scaled_kernels(len(initial))[0]
+    entry, matrix = initial.contiguous().numpy(), transitions.contiguous().numpy()
+    first_entry = entry if message is None else message.double().cpu().contiguous().numpy()
+    filtered, segment_logs = np.empty(likelihoods.shape), np.zeros(len(borders) - 1)
+
+    def run(_: int, first: int, last: int) -> None:
+        predicted = first_entry if first == 0 else entry
+        part, logs = borders[first : last + 1], segment_logs[first:last]
+        forward(likelihoods, part, predicted, entry, matrix, filtered, logs)
+
+    _over_threads(run, shares)
+    return filtered, segment_logs
+
+
+def _smooth_in_place(
+    filtered: Array, borders: Array, transitions: Tensor, following: Tensor | None, shares: list[tuple[int, int]]
+) -> Array:
+    """Turn filtered into smoothed probabilities; returns the sum of xi, (K, K)."""
+    n_states, n_segments = len(transitions), len(borders) - 1
+    in_logarithms = needs_logarithms(transitions)
+    backward: Callable[..., Any]
+    backward = kernels.logarithmic_backward if in_logarithms else kernels.scaled_kernels(n_states)[1]
+    matrix = (transitions.log() if in_logarithms else transitions).contiguous().numpy()
+    known = np.zeros(n_states) if following is None else following.double().cpu().contiguous().numpy()
+    pairs = np.zeros((len(shares), n_states, n_states))
+
+    def run(share: int, first: int, last: int) -> None:
+        continues = following is not None and last == n_segments
+        backward(filtered, borders[first : last + 1], known, continues, matrix, pairs[share])
+
+    _over_threads(run, shares)
+    summed = pairs.sum(0)
+    return np.asarray(summed if in_logarithms else summed * matrix)
+
+
+def _shares(borders: Array, n_threads: int | None) -> list[tuple[int, int]]:
+    """Segments of each thread, [first, last), of about equal numbers of rows; a function of its arguments only."""
+    n_segments, n_rows = len(borders) - 1, int(borders[-1])
+    n_shares = max(1, min(n_threads or torch.get_num_threads(), n_segments, n_rows // _FEWEST_ROWS_PER_THREAD))
+    cuts = [int(np.searchsorted(borders, n_rows * share / n_shares)) for share in range(1, n_shares)]
+    edges = sorted({0, *(min(cut, n_segments) for cut in cuts), n_segments})
+    return list(itertools.pairwise(edges)) or [(0, 0)]
+
+
+def _over_threads(run: Callable[[int, int, int], None], shares: list[tuple[int, int]]) -> None:
+    if len(shares) == 1:
+        run(0, *shares[0])
+        return
+    with ThreadPoolExecutor(len(shares)) as pool:
+        for future in [pool.submit(run, index, *share) for index, share in enumerate(shares)]:
+            future.result()

@@ -1,0 +1,231 @@
+"""Gaussian log-likelihoods of many states at once.
+
+Shapes: T samples, C channels, K states. `Gaussians` holds what is made once per set of parameters (whiteners factored
+in float64), `state_log_likelihoods` is the same in one call.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from dynml.errors import NotPositiveDefiniteError
+
+CHUNK_ROWS = 2048
+"""Rows per matrix product on a CPU: the (rows, K C) intermediate stays in the cache."""
+
+CUDA_CHUNK_ROWS = 65536
+
+RESIDUAL_VARIANCE_FLOOR = 1e-12
+"""Smallest fraction of a channel's variance that the other channels may leave unexplained."""
+
+_MINIMUM_BLOCK_CHANNELS = 20
+_MAXIMUM_BLOCKS = 4
+_LARGEST_UNSHIFTED_MEAN = 16.0
+
+
+@contextlib.contextmanager
+def full_float32_precision(device: torch.device | str = "cpu") -> Iterator[None]:
+    """Keep matrix products in true float32 for a block: no TF32, no bfloat16, no autocast; restored afterwards.
+
+    TF32 keeps 10 bits of the mantissa, which would cost whole nats in a whitened distance. The setting belongs to the
+    process, autocast to the thread.
+    """
+    backends = (torch.backends.cuda.matmul, torch.backends.mkldnn.matmul)
+    per_backend = [backend.fp32_precision for backend in backends]
+    try:
+        before: str | None = torch.get_float32_matmul_precision()
+    except RuntimeError:  # torch's answer once a backend was set by itself
+        before = None
+    torch.set_float32_matmul_precision("highest")
+    try:
+        with torch.autocast(torch.device(device).type, enabled=False), torch.no_grad():
+            yield
+    finally:
+        if before is not None:
+            torch.set_float32_matmul_precision(before)
+        for backend, precision in zip(backends, per_backend, strict=True):
+            backend.fp32_precision = precision
+
+
+def inverse_cholesky(covariances_KCC: Tensor) -> Tensor:
+    """Whiteners of covariances: W = L^-1 with L L' = S, so that W x has unit covariance.
+
+    Parameters
+    ----------
+    covariances_KCC : Tensor, (K, C, C), symmetric positive definite
+
+    Returns
+    -------
+    Tensor, (K, C, C), float64, lower triangular.
+
+    Raises
+    ------
+    NotPositiveDefiniteError
+        Names the first state whose covariance has no Cholesky factor, or one where some channel is, to 12 digits, a
+        linear combination of the channels before it.
+    """
+    covariances = covariances_KCC.double()
+    factors, faults = torch.linalg.cholesky_ex(covariances)
+    residual_fractions = factors.diagonal(dim1=-2, dim2=-1).square() / covariances.diagonal(dim1=-2, dim2=-1)
+    singular = (faults != 0) | ~(residual_fractions > RESIDUAL_VARIANCE_FLOOR).all(dim=-1)
+    if bool(singular.any()):
+        _refuse(int(singular.nonzero()[0, 0]), len(covariances), "covariance is not positive definite")
+    identity = torch.eye(covariances.shape[-1], dtype=torch.float64, device=covariances.device)
+    return torch.linalg.solve_triangular(factors, identity.expand_as(factors), upper=False)
+
+
+def inverse_standard_deviations(variances_KC: Tensor) -> Tensor:
+    """Whiteners of diagonal covariances: one over the standard deviations, (K, C), float64.
+
+    Raises
+    ------
+    NotPositiveDefiniteError
+        Names the first state with a variance that is not a finite number above zero.
+    """
+    variances = variances_KC.double()
+    unusable = ~((variances > 0) & torch.isfinite(variances)).all(dim=1)
+    if bool(unusable.any()):
+        _refuse(int(unusable.nonzero()[0, 0]), len(variances), "variances are not all finite and above 0")
+    return variances.rsqrt()
+
+
+def _refuse(state: int, n_states: int, fault: str) -> None:
+    raise NotPositiveDefiniteError(
+        f"State {state} (of {n_states}, counted from 0): its {fault}; give the covariances a prior "
+        "(model.covariance_prior_samples, model.covariances_epsilon), reduce the channels to the rank of the data by "
+        "PCA, or use fewer states."
+    )
+
+
+@dataclass(frozen=True)
+class Gaussians:
+    """The Gaussians of K states, factored once, ready for many chunks of signals.
+
+    Full covariances: the whiteners are lower triangular, so the outputs are cut into up to four blocks of channels and
+    each block only multiplies the channels that it can depend on (a third of the work saved at 80 channels).
+    """
+
+    n_states: int
+    n_channels: int
+    shift_C: Tensor | None
+    weights: tuple[Tensor, ...]
+    """Full: one (inputs, K outputs) matrix a block of channels. Diagonal: the inverse standard deviations (K, C)."""
+    offsets: tuple[Tensor, ...]
+    """What to subtract after the product: the whitened means, (K outputs) a block. Diagonal: the means (K, C)."""
+    log_normalizers_K: Tensor
+    is_diagonal: bool
+
+    @classmethod
+    def prepare(
+        cls, means_KC: Tensor, covariances: Tensor, *, dtype: torch.dtype, device: torch.device | str = "cpu"
+    ) -> Gaussians:
+        """Factor covariances (K, C, C), or variances (K, C), in float64 and lay them out for chunks of `dtype`."""
+        means = means_KC.double().cpu()
+        n_states, n_channels = means.shape
+        if covariances.ndim == 2:
+            scales = inverse_standard_deviations(covariances.cpu())
+            weights, offsets, shift = [scales], [means], None
+            log_determinants = scales.log().sum(1)
+        else:
+            whiteners = inverse_cholesky(covariances.cpu())
+            shift = _common_shift(means, whiteners)
+            centred = means if shift is None else means - shift
+            weights, offsets = _triangular_blocks(whiteners, centred)
+            log_determinants = whiteners.diagonal(dim1=-2, dim2=-1).log().sum(1)
+        log_normalizers = log_determinants - 0.5 * n_channels * math.log(2 * math.pi)
+        return cls(
+            n_states=n_states,
+            n_channels=n_channels,
+            shift_C=None if shift is None else shift.to(device, dtype),
+            weights=tuple(weight.to(device, dtype).contiguous() for weight in weights),
+            offsets=tuple(offset.to(device, dtype) for offset in offsets),
+            log_normalizers_K=log_normalizers.to(device, dtype),
+            is_diagonal=covariances.ndim == 2,
+        )
+
+    def log_likelihoods(self, signals_TC: Tensor) -> Tensor:
+        """Log-density of every sample under every state, (T, K), in nats."""
+        shape = len(signals_TC), self.n_states
+        output = torch.empty(shape, dtype=self.log_normalizers_K.dtype, device=signals_TC.device)
+        with full_float32_precision(signals_TC.device):
+            self.fill_log_likelihoods(signals_TC, output)
+        return output
+
+    def fill_log_likelihoods(self, signals_TC: Tensor, output_TK: Tensor) -> None:
+        """`log_likelihoods` into given memory, chunk by chunk; the caller sees to `full_float32_precision`."""
+        chunk = CHUNK_ROWS if signals_TC.device.type == "cpu" else CUDA_CHUNK_ROWS
+        for first in range(0, len(signals_TC), chunk):
+            rows = signals_TC[first : first + chunk].to(output_TK.dtype)
+            self._distances(rows, output_TK[first : first + chunk])
+
+    def _distances(self, rows: Tensor, output: Tensor) -> None:
+        if self.is_diagonal:
+            for state, (scale, mean) in enumerate(zip(self.weights[0], self.offsets[0], strict=True)):
+                output[:, state] = torch.linalg.vector_norm((rows - mean) * scale, dim=1)
+            output.square_()
+        else:
+            if self.shift_C is not None:
+                rows = rows - self.shift_C
+            for block, (weight, offset) in enumerate(zip(self.weights, self.offsets, strict=True)):
+                whitened = torch.addmm(offset, rows[:, : len(weight)], weight, beta=-1)
+                norms = torch.linalg.vector_norm(whitened.view(len(rows), self.n_states, -1), dim=2)
+                if block == 0:
+                    torch.square(norms, out=output)
+                else:
+                    output.addcmul_(norms, norms)
+        output.mul_(-0.5).add_(self.log_normalizers_K)
+
+
+def _common_shift(means: Tensor, whiteners: Tensor) -> Tensor | None:
+    """Mean of the means, when it is so large that whitening first and subtracting later would lose digits."""
+    shift = means.mean(0)
+    largest = (whiteners @ shift).abs().max()
+    return shift if bool(largest > _LARGEST_UNSHIFTED_MEAN) else None
+
+
+def _triangular_blocks(whiteners: Tensor, means: Tensor) -> tuple[list[Tensor], list[Tensor]]:
+    n_states, n_channels, _ = whiteners.shape
+    n_blocks = max(1, min(_MAXIMUM_BLOCKS, n_channels // _MINIMUM_BLOCK_CHANNELS))
+    borders = [n_channels * block // n_blocks for block in range(n_blocks + 1)]
+    whitened_means = (whiteners @ means.unsqueeze(2)).squeeze(2)
+    weights, offsets = [], []
+    for first, last in itertools.pairwise(borders):
+        rows = whiteners[:, first:last, :last]
+        weights.append(rows.permute(2, 0, 1).reshape(last, n_states * (last - first)))
+        offsets.append(whitened_means[:, first:last].reshape(-1))
+    return weights, offsets
+
+
+def state_log_likelihoods(signals_TC: Tensor, means_KC: Tensor, covariances: Tensor) -> Tensor:
+    """Log-density of every sample under every state's Gaussian.
+
+    Parameters
+    ----------
+    signals_TC : Tensor, (T, C), float32 (or float64, then everything is float64)
+    means_KC : Tensor, (K, C)
+    covariances : Tensor, (K, C, C), symmetric positive definite, or (K, C), the variances of diagonal covariances
+
+    Returns
+    -------
+    Tensor, (T, K), of the signals' type and device, in nats.
+
+    Raises
+    ------
+    NotPositiveDefiniteError
+        Names the first state whose covariance has no Cholesky factor.
+
+    Notes
+    -----
+    log N(x; m, S) = -1/2 (|W (x - m)|^2 + C log 2 pi) + log det W, with the whitener W = inverse Cholesky factor of S
+    (Bishop 2006, eq. 2.43). W is made in float64 and applied in the signals' type: at condition number 1e6 a float32
+    factor costs 0.05 nats, a float64 one applied in float32 0.003.
+    """
+    gaussians = Gaussians.prepare(means_KC, covariances, dtype=signals_TC.dtype, device=signals_TC.device)
+    return gaussians.log_likelihoods(signals_TC)

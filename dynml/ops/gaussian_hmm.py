@@ -1,0 +1,230 @@
+"""Hidden Markov model with Gaussian states: exact E-step, likelihood, most likely path; the M-step stands beside it.
+
+Shapes: n samples of one or more segments end to end, C channels, K states. `starts`, (n_segments + 1,), are the row
+borders of the segments: 0 first, n last.
+
+One pass costs about 4 K C^2 FLOP a sample: one whitened product for all states' log-likelihoods, forward-backward, and
+one Gram product a state. Memory beyond the data (and the posteriors, if asked for) does not grow with n, and signals may
+be the reader of a file; `dynml.ops.hmm_pass` tells how.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from dynml.ops.forward_backward import as_borders, most_likely_path
+from dynml.ops.gaussian import full_float32_precision
+from dynml.ops.gaussian_hmm_m_step import CovariancePrior, EmptyStates, log_prior, m_step, revive_state
+from dynml.ops.hmm_pass import CHUNK_ROWS, HMMPass, Signals
+from dynml.ops.hmm_statistics import CovarianceType, GaussianHMMParameters, Statistics
+from dynml.ops.moments import Moments, chunk_moments
+from dynml.ops.workers import Workers
+
+__all__ = [
+    "CovariancePrior",
+    "EmptyStates",
+    "GaussianHMMParameters",
+    "Signals",
+    "Statistics",
+    "e_step",
+    "log_likelihood",
+    "log_prior",
+    "m_step",
+    "n_parameters",
+    "revive_state",
+    "statistics_of_posteriors",
+    "viterbi",
+]
+
+
+def e_step(
+    signals: Signals,
+    starts: Tensor | NDArray[Any],
+    parameters: GaussianHMMParameters,
+    *,
+    posteriors: bool = False,
+    memory: int | None = None,
+    n_threads: int | None = None,
+) -> tuple[Statistics, Tensor, Tensor | None]:
+    """One exact pass over the data: expected sufficient statistics and log-likelihood.
+
+    Parameters
+    ----------
+    signals : Tensor, (n, C), float32 or float64, on any device; or a reader with `.shape` and `[a:b]`
+        A reader is asked from several threads.
+    starts : Tensor or array, (n_segments + 1,)
+        Row borders of the segments. Segments of any length, also 1.
+    parameters : GaussianHMMParameters
+    posteriors : bool
+        Whether to give the state probabilities of every row, too.
+    memory : int, optional
+        Bytes for what is kept of segments longer than a chunk; default 64 MiB on a CPU, 2 GiB on a GPU. The statistics
+        depend on it by no more than the rounding of float64 sums.
+    n_threads : int, optional
+        Default: torch's. The results do not depend on it.
+
+    Returns
+    -------
+    statistics : Statistics
+    log_likelihoods : Tensor, (n_segments,), float64, CPU
+        log p(x) of each segment, nats, exact. NaN or infinite if the signals are.
+    posteriors : Tensor, (n, K), of the signals' type and device, or None
+
+    Raises
+    ------
+    NotPositiveDefiniteError
+        Names the first state whose covariance has no Cholesky factor.
+    """
+    borders = as_borders(starts, signals.shape[0])
+    statistics = Statistics.zeros(parameters.n_states, parameters.n_channels, parameters.covariance_type)
+    moments = Moments.zeros(parameters.n_states, parameters.n_channels, parameters.covariance_type)
+    logs = torch.zeros(len(borders) - 1, dtype=torch.float64)
+    with full_float32_precision(_device(signals)), Workers(_n_threads(signals, n_threads)) as workers:
+        passing = HMMPass(signals, borders, parameters, workers, memory=memory, posteriors=posteriors)
+        for part in passing.parts():
+            if part.log_likelihoods is not None:
+                logs[part.segments] += part.log_likelihoods
+            if part.transitions_KK is not None:
+                statistics.transitions_KK += part.transitions_KK
+            if part.initial_K is not None:
+                statistics.initial_K += part.initial_K
+            if part.moments is not None:
+                moments.add(part.moments)
+    moments = moments.about_zero(parameters.means_KC)
+    statistics.occupancies_K, statistics.first_moments_KC = moments.occupancies_K, moments.first_KC
+    statistics.second_moments_KCC = moments.second_KCC
+    statistics.log_likelihood = float(logs.sum())
+    statistics.n_samples, statistics.n_segments = int(borders[-1]), int((np.diff(borders) > 0).sum())
+    return statistics, logs, passing.posteriors
+
+
+def log_likelihood(
+    signals: Signals,
+    starts: Tensor | NDArray[Any],
+    parameters: GaussianHMMParameters,
+    *,
+    memory: int | None = None,
+    n_threads: int | None = None,
+) -> Tensor:
+    """Log p(x) of each segment, (n_segments,), float64, nats: the forward half of `e_step`, whose parameters it takes."""
+    borders = as_borders(starts, signals.shape[0])
+    logs = torch.zeros(len(borders) - 1, dtype=torch.float64)
+    with full_float32_precision(_device(signals)), Workers(_n_threads(signals, n_threads)) as workers:
+        for part in HMMPass(signals, borders, parameters, workers, memory=memory).log_likelihoods():
+            assert part.log_likelihoods is not None
+            logs[part.segments] += part.log_likelihoods
+    return logs
+
+
+def viterbi(
+    signals: Signals, starts: Tensor | NDArray[Any], parameters: GaussianHMMParameters
+) -> tuple[Tensor, Tensor]:
+    """Most likely sequence of states of every segment.
+
+    Parameters
+    ----------
+    signals, starts, parameters
+        As in `e_step`. The log-likelihoods of the longest segment are held in memory.
+
+    Returns
+    -------
+    path : Tensor, (n,), int64, CPU
+        Where two states are equally good, the lower one.
+    log_joint : Tensor, (n_segments,), float64, CPU
+        log p(x, path) of each segment, nats.
+    """
+    borders = as_borders(starts, signals.shape[0])
+    path = torch.empty(int(borders[-1]), dtype=torch.int64)
+    log_joint = torch.zeros(len(borders) - 1, dtype=torch.float64)
+    with full_float32_precision(_device(signals)), Workers(_n_threads(signals, None)) as workers:
+        passing = HMMPass(signals, borders, parameters, workers)
+        for piece, likelihoods in passing.state_log_likelihoods():
+            path[piece.first : piece.last], log_joint[piece.segments] = most_likely_path(
+                likelihoods,
+                passing.local_borders(piece),
+                parameters.initial_probabilities_K,
+                parameters.transition_probabilities_KK,
+            )
+    return path, log_joint
+
+
+def _device(signals: Signals) -> torch.device:
+    return signals.device if isinstance(signals, Tensor) else torch.device("cpu")
+
+
+def _n_threads(signals: Signals, n_threads: int | None) -> int | None:
+    return n_threads if _device(signals).type == "cpu" else 1
+
+
+def statistics_of_posteriors(
+    signals: Signals, starts: Tensor | NDArray[Any], posteriors_TK: Tensor, *, covariance_type: CovarianceType = "full"
+) -> Statistics:
+    """Sufficient statistics of given state probabilities, for starts of EM and for dual estimation.
+
+    Parameters
+    ----------
+    signals, starts
+        As in `e_step`.
+    posteriors_TK : Tensor, (n, K)
+        Probabilities, or a one-hot path. A row of zeros belongs to no state.
+    covariance_type : {"full", "diagonal"}
+
+    Returns
+    -------
+    Statistics
+        Transitions are counted as products of neighbouring rows (exact for a one-hot path); `log_likelihood` is 0.
+    """
+    borders = as_borders(starts, signals.shape[0])
+    n_rows, chunk_rows = int(borders[-1]), CHUNK_ROWS["cpu"]
+    statistics = Statistics.zeros(posteriors_TK.shape[1], signals.shape[1], covariance_type)
+    moments = Moments.zeros(posteriors_TK.shape[1], signals.shape[1], covariance_type)
+    posteriors = posteriors_TK.double() if posteriors_TK.dtype != torch.float32 else posteriors_TK
+    # The mean of the first rows is near enough to all means to save the digits that a large offset would cost.
+    centre = signals[0 : min(chunk_rows, n_rows)].double().mean(0).nan_to_num()
+    centres = centre.expand(posteriors.shape[1], -1).cpu()
+
+    def of_chunk(first: int) -> Moments:
+        rows = signals[first : min(first + chunk_rows, n_rows)]
+        return chunk_moments(rows, posteriors[first : first + len(rows)].to(rows.device), centres, covariance_type)
+
+    with full_float32_precision(_device(signals)), Workers(_n_threads(signals, None)) as workers:
+        for part in workers.map(of_chunk, range(0, n_rows, chunk_rows)):
+            moments.add(part)
+    begins = torch.from_numpy(borders[:-1][np.diff(borders) > 0])
+    statistics.initial_K = posteriors[begins.to(posteriors.device)].sum(0, dtype=torch.float64).cpu()
+    statistics.transitions_KK = _counts_of_neighbours(posteriors, begins)
+    moments = moments.about_zero(centres)
+    statistics.occupancies_K, statistics.first_moments_KC = moments.occupancies_K, moments.first_KC
+    statistics.second_moments_KCC = moments.second_KCC
+    statistics.n_samples, statistics.n_segments = n_rows, len(begins)
+    return statistics
+
+
+def _counts_of_neighbours(posteriors: Tensor, begins: Tensor) -> Tensor:
+    continues = torch.ones(len(posteriors), 1, dtype=torch.bool)
+    continues[begins] = False
+    counts = torch.zeros(posteriors.shape[1], posteriors.shape[1], dtype=torch.float64)
+    for first in range(1, len(posteriors), CHUNK_ROWS["cpu"]):
+        last = min(first + CHUNK_ROWS["cpu"], len(posteriors))
+        rows = posteriors[first - 1 : last].double().cpu()
+        counts += (rows[:-1] * continues[first:last]).T @ rows[1:]
+    return counts
+
+
+def n_parameters(n_states: int, n_channels: int, covariance_type: CovarianceType = "full") -> dict[str, int]:
+    """Numbers of parameters by part; their sum is the model's.
+
+    A covariance counts its lower triangle (or its diagonal), the hidden-state part all of the transition matrix and the
+    initial probabilities.
+    """
+    per_covariance = n_channels * (n_channels + 1) // 2 if covariance_type == "full" else n_channels
+    return {
+        "means": n_states * n_channels,
+        "covariances": n_states * per_covariance,
+        "hidden_states": n_states * n_states + n_states,
+    }

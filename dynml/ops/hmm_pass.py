@@ -1,0 +1,257 @@
+"""How one pass of a Gaussian HMM over the data is cut, computed on several threads, and put together again.
+
+Shapes: n rows (segments end to end), C channels, K states.
+
+The rows are cut into chunks, always at the same places whatever the threads and the memory: short segments together, up
+to a chunk, longer ones into chunks of their own. A chunk of short segments is one piece of work, from log-likelihoods to
+moments, while its signals are in the cache. Longer segments go in three phases: log-likelihoods of the chunks,
+forward-backward of the segments, moments of the chunks. A segment that is too long for the memory goes in blocks of
+chunks: a first sweep finds the forward message at every block's border, a second comes back block by block, recomputing.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from dynml.ops.forward_backward import ForwardBackward, forward_backward, forward_only
+from dynml.ops.gaussian import Gaussians
+from dynml.ops.hmm_statistics import GaussianHMMParameters
+from dynml.ops.moments import Moments, chunk_moments
+from dynml.ops.workers import Workers
+
+CHUNK_ROWS = {"cpu": 2**13, "cuda": 2**18}
+
+MEMORY = {"cpu": 64 * 2**20, "cuda": 2**31}
+"""Default bytes for what is kept of long segments: log-likelihoods, probabilities, and the rows that a reader read."""
+
+_BYTES_PER_PROBABILITY = {"cpu": 4 + 8, "cuda": 4 + 6 * 8}
+
+
+class Signals(Protocol):
+    """A tensor (n, C), or anything that reads one: `reader[a:b]` gives rows a to b as a tensor."""
+
+    @property
+    def shape(self) -> Any:
+        """(n, C)."""
+
+    def __getitem__(self, rows: slice, /) -> Tensor:
+        """Rows as a tensor (rows, C)."""
+
+
+@dataclass(frozen=True)
+class Piece:
+    """Rows of consecutive whole segments."""
+
+    segments: slice
+    first: int
+    last: int
+
+    @property
+    def n_rows(self) -> int:
+        """Number of rows."""
+        return self.last - self.first
+
+
+@dataclass
+class Part:
+    """What some rows add to the sums of a pass."""
+
+    segments: slice
+    log_likelihoods: Tensor | None = None
+    transitions_KK: Tensor | None = None
+    initial_K: Tensor | None = None
+    moments: Moments | None = None
+
+
+def cut_into_pieces(borders: NDArray[Any], largest: int) -> list[Piece]:
+    """Consecutive segments together up to `largest` rows; a longer one alone."""
+    pieces, segment, n_segments = [], 0, len(borders) - 1
+    while segment < n_segments:
+        first = int(borders[segment])
+        fitting = int(np.searchsorted(borders, first + largest, side="right")) - 1
+        following = min(max(fitting, segment + 1), n_segments)
+        pieces.append(Piece(slice(segment, following), first, int(borders[following])))
+        segment = following
+    return pieces
+
+
+class HMMPass:
+    """One pass over `signals` with fixed parameters."""
+
+    def __init__(
+        self,
+        signals: Signals,
+        borders: NDArray[Any],
+        parameters: GaussianHMMParameters,
+        workers: Workers,
+        *,
+        memory: int | None = None,
+        posteriors: bool = False,
+    ) -> None:
+        assert signals.shape[1] == parameters.n_channels, f"{signals.shape[1]} channels for {parameters.n_channels}"
+        self._signals, self._borders, self._parameters, self._workers = signals, borders, parameters, workers
+        sample = signals if isinstance(signals, Tensor) else signals[0 : min(1, int(borders[-1]))]
+        self._dtype = sample.dtype if sample.dtype == torch.float64 else torch.float32
+        self._device = sample.device
+        kind = "cpu" if self._device.type == "cpu" else "cuda"
+        self._chunk_rows = CHUNK_ROWS[kind]
+        bytes_per_row = _BYTES_PER_PROBABILITY[kind] * parameters.n_states
+        if not isinstance(signals, Tensor):
+            bytes_per_row += sample.element_size() * parameters.n_channels
+        chunks_in_memory = (MEMORY[kind] if memory is None else memory) // bytes_per_row // self._chunk_rows
+        self._rows_in_memory = max(1, chunks_in_memory) * self._chunk_rows
+        self._gaussians = Gaussians.prepare(
+            parameters.means_KC, parameters.covariances_KCC, dtype=self._dtype, device=self._device
+        )
+        self._chain = parameters.initial_probabilities_K, parameters.transition_probabilities_KK
+        self.posteriors: Tensor | None = None
+        if posteriors:
+            shape = int(borders[-1]), parameters.n_states
+            self.posteriors = torch.empty(shape, dtype=self._dtype, device=self._device)
+
+    def parts(self) -> Iterator[Part]:
+        """Sums of forward-backward and moments, in a fixed order."""
+        pieces = cut_into_pieces(self._borders, self._chunk_rows)
+        for is_long, group in itertools.groupby(pieces, key=lambda piece: piece.n_rows > self._chunk_rows):
+            if is_long:
+                yield from self._long_segments(list(group))
+            else:
+                yield from self._workers.map(self._short_segments, group)
+
+    def log_likelihoods(self) -> Iterator[Part]:
+        """Log-likelihoods alone, by the forward half."""
+        pieces = cut_into_pieces(self._borders, self._chunk_rows)
+        is_blocked = [piece.n_rows > self._rows_in_memory for piece in pieces]
+        yield from self._workers.map(
+            self._forward_of_piece, [piece for piece, blocked in zip(pieces, is_blocked, strict=True) if not blocked]
+        )
+        for piece in itertools.compress(pieces, is_blocked):
+            message: Tensor | None = None
+            for first, last in self._blocks(piece):
+                _, likelihoods = self._likelihoods(first, last)
+                logs, message = forward_only(likelihoods, [0, last - first], *self._chain, message_K=message)
+                yield Part(piece.segments, logs)
+
+    def state_log_likelihoods(self) -> Iterator[tuple[Piece, Tensor]]:
+        """Log-density of the rows of every piece under every state."""
+        for piece in cut_into_pieces(self._borders, self._chunk_rows):
+            yield piece, self._likelihoods(piece.first, piece.last)[1]
+
+    def local_borders(self, piece: Piece) -> NDArray[Any]:
+        """Row borders of a piece's segments, counted from its first row."""
+        return np.asarray(self._borders[piece.segments.start : piece.segments.stop + 1] - piece.first)
+
+    def _forward_of_piece(self, piece: Piece) -> Part:
+        likelihoods = self._chunk_likelihoods(self._read(piece.first, piece.last))
+        logs, _ = forward_only(likelihoods, self.local_borders(piece), *self._chain, n_threads=1)
+        return Part(piece.segments, logs)
+
+    def _short_segments(self, piece: Piece) -> Part:
+        rows = self._read(piece.first, piece.last)
+        likelihoods = self._chunk_likelihoods(rows)
+        part, posteriors = self._forward_backward(piece, likelihoods)
+        part.moments = self._chunk_moments((piece.first, rows, posteriors))
+        return part
+
+    def _long_segments(self, pieces: list[Piece]) -> Iterator[Part]:
+        """Segments longer than a chunk: as many at a time as the memory holds."""
+        for group in self._groups(pieces):
+            if group[0].n_rows > self._rows_in_memory:
+                yield from self._segment_in_blocks(group[0])
+                continue
+            first, last = group[0].first, group[-1].last
+            chunks, likelihoods = self._likelihoods(first, last)
+            parts_of_likelihoods = likelihoods.split([piece.n_rows for piece in group])
+            smoothed = list(self._workers.map(self._forward_backward, group, parts_of_likelihoods))
+            yield from (part for part, _ in smoothed)
+            for piece, (_, posteriors) in zip(group, smoothed, strict=True):
+                inside = [(start, rows) for start, rows in chunks if piece.first <= start < piece.last]
+                yield from self._moments_of_chunks(piece.segments, inside, piece.first, posteriors)
+
+    def _groups(self, pieces: list[Piece]) -> Iterator[list[Piece]]:
+        group: list[Piece] = []
+        for piece in pieces:
+            if group and piece.last - group[0].first > self._rows_in_memory:
+                yield group
+                group = []
+            group.append(piece)
+        yield group
+
+    def _blocks(self, piece: Piece) -> list[tuple[int, int]]:
+        edges = [*range(piece.first, piece.last, self._rows_in_memory), piece.last]
+        return list(itertools.pairwise(edges))
+
+    def _segment_in_blocks(self, piece: Piece) -> Iterator[Part]:
+        """A segment too long for the memory: forward messages first, then back from its end, block by block."""
+        blocks = self._blocks(piece)
+        messages: list[Tensor | None] = [None]
+        for first, last in blocks[:-1]:
+            _, likelihoods = self._likelihoods(first, last)
+            messages.append(forward_only(likelihoods, [0, last - first], *self._chain, message_K=messages[-1])[1])
+        following: Tensor | None = None
+        for (first, last), message in zip(reversed(blocks), reversed(messages), strict=True):
+            chunks, likelihoods = self._likelihoods(first, last)
+            block = Piece(piece.segments, first, last)
+            part, posteriors = self._forward_backward(block, likelihoods, message, following)
+            following = posteriors[0].clone()
+            if message is not None:
+                part.initial_K = None
+            yield part
+            yield from self._moments_of_chunks(piece.segments, chunks, first, posteriors)
+
+    def _likelihoods(self, first: int, last: int) -> tuple[list[tuple[int, Tensor]], Tensor]:
+        """First row and signals of every chunk of a long segment, or of several; log-likelihoods of all their rows."""
+        inner = slice(*np.searchsorted(self._borders, [first, last], side="right"))
+        cuts = [border for border in self._borders[inner].tolist() if border < last]
+        edges = [first, *cuts, last]
+        firsts = [start for begin, end in itertools.pairwise(edges) for start in range(begin, end, self._chunk_rows)]
+        output = torch.empty(last - first, self._parameters.n_states, dtype=self._dtype, device=self._device)
+
+        def fill(borders: tuple[int, int]) -> tuple[int, Tensor]:
+            start, stop = borders
+            rows = self._read(start, stop)
+            self._gaussians.fill_log_likelihoods(rows, output[start - first : stop - first])
+            return start, rows
+
+        return list(self._workers.map(fill, itertools.pairwise([*firsts, last]))), output
+
+    def _forward_backward(
+        self, piece: Piece, likelihoods: Tensor, message: Tensor | None = None, following: Tensor | None = None
+    ) -> tuple[Part, Tensor]:
+        borders = self._borders[piece.segments.start : piece.segments.stop + 1].clip(piece.first, piece.last)
+        borders = borders - piece.first
+        result: ForwardBackward = forward_backward(
+            likelihoods, borders, *self._chain, n_threads=1, message_K=message, following_K=following
+        )
+        begins = torch.from_numpy(borders[:-1][np.diff(borders) > 0]).to(self._device)
+        initial = result.posteriors_TK[begins].sum(0).cpu()
+        if self.posteriors is not None:
+            self.posteriors[piece.first : piece.last] = result.posteriors_TK
+        return Part(piece.segments, result.log_likelihoods, result.transitions_KK, initial), result.posteriors_TK
+
+    def _moments_of_chunks(
+        self, segments: slice, chunks: list[tuple[int, Tensor]], first: int, posteriors: Tensor
+    ) -> Iterator[Part]:
+        items = [(start, rows, posteriors[start - first : start - first + len(rows)]) for start, rows in chunks]
+        for moments in self._workers.map(self._chunk_moments, items):
+            yield Part(segments, moments=moments)
+
+    def _chunk_moments(self, chunk: tuple[int, Tensor, Tensor]) -> Moments:
+        _, rows, posteriors = chunk
+        return chunk_moments(rows, posteriors, self._parameters.means_KC, self._parameters.covariance_type)
+
+    def _chunk_likelihoods(self, rows: Tensor) -> Tensor:
+        output = torch.empty(len(rows), self._parameters.n_states, dtype=self._dtype, device=self._device)
+        self._gaussians.fill_log_likelihoods(rows, output)
+        return output
+
+    def _read(self, first: int, last: int) -> Tensor:
+        return self._signals[first:last].to(self._dtype)
