@@ -1,0 +1,248 @@
+"""Arrays in memory that a dataset reads as it reads a store.
+
+Shapes: T samples, C channels.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from dynml.configuration import check_choice, check_positive
+from dynml.data import checks
+from dynml.data.preparation import standardized
+from dynml.data.recording import Events, Recording, recording_of_runs
+from dynml.data.remarks import Remarks
+from dynml.data.store_layout import SUBSET_NAMES
+from dynml.data.store_reading import GroupDescription, sha256_of_signals
+from dynml.errors import DataError
+
+Series = ArrayLike | Recording | Sequence[ArrayLike | Recording] | Mapping[str, ArrayLike | Recording]
+"""One array (T, C), one Recording, several of these, or several by name."""
+
+GROUP = "signals"
+
+
+class ArraySource:
+    """Checked and standardized arrays under the names that a store's subjects would have.
+
+    Parameters
+    ----------
+    subsets : mapping
+        `Series` of each of training, validation and testing.
+    sampling_frequency : float
+        Hz, of plain arrays.
+    standardization : {"none", "per_subject", "per_run"}
+    missing : {"error", "mask"}
+        What to do with samples that are not finite; mask: cut them out.
+    channel_names : sequence of str, optional
+    participants : mapping
+        Subject to participant, where they differ.
+
+    Raises
+    ------
+    DataError
+        For arrays that cannot be used, or do not go together.
+    """
+
+    path = None
+    group = GROUP
+    split = "participants"
+
+    def __init__(
+        self,
+        subsets: Mapping[str, Series],
+        *,
+        sampling_frequency: float,
+        standardization: str,
+        missing: str,
+        channel_names: Sequence[str] | None,
+        participants: Mapping[str, str],
+    ) -> None:
+        check_positive("sampling_frequency", sampling_frequency)
+        check_choice("standardization", standardization, ("none", "per_subject", "per_run"))
+        check_choice("missing", missing, ("error", "mask"))
+        self._recordings: dict[str, Recording] = {}
+        self._descriptions: dict[str, GroupDescription] = {}
+        self._subsets: dict[str, list[str]] = {}
+        remarks = Remarks()
+        for subset in SUBSET_NAMES:
+            named = _named(subset, subsets[subset])
+            self._subsets[subset] = list(named)
+            for name, series in named.items():
+                if name in self._recordings:
+                    raise DataError(f"The array {name} is in two subsets, {self._subset_of(name)} and {subset}.")
+                recording = _as_recording(series, name, sampling_frequency, missing, channel_names)
+                self._add(name, recording, standardization, remarks)
+        self._participants = {name: participants.get(name, name) for name in self._recordings}
+        for name in participants:
+            if name not in self._recordings:
+                raise DataError(f"participants names {name!r}, which is none of the arrays ({self._some_names()}).")
+        self._check_participants()
+        remarks.tell()
+
+    @property
+    def subjects(self) -> list[str]:
+        """Names of all arrays."""
+        return list(self._recordings)
+
+    def subset(self, name: str) -> list[str]:
+        """Names of a subset's arrays."""
+        return list(self._subsets[name])
+
+    def groups(self, subject: str) -> list[str]:
+        """Names of a subject's groups: there is one."""
+        return [GROUP]
+
+    def participant(self, subject: str) -> str:
+        """Person that an array comes from."""
+        return self._participants[subject]
+
+    def attributes(self, subject: str, group: str) -> GroupDescription:
+        """Describe an array as a store would."""
+        return self._descriptions[subject]
+
+    def segments(self, subject: str, group: str) -> NDArray[np.int64]:
+        """Good stretches [start, stop), (n_segments, 2)."""
+        return self._recordings[subject].segments
+
+    def source_samples(self, subject: str, group: str) -> NDArray[np.int64]:
+        """For each segment, the sample of its run where it starts, and that run, (n_segments, 2)."""
+        return self._recordings[subject].source_samples
+
+    def events(self, subject: str, group: str) -> Events | None:
+        """Events of a Recording."""
+        return self._recordings[subject].events
+
+    def read(self, subject: str, group: str, start: int = 0, stop: int | None = None) -> NDArray[np.float32]:
+        """Rows [start, stop), (n, C)."""
+        return self._recordings[subject].signals[start:stop]
+
+    def fingerprint(self, group: str, subjects: Iterable[str]) -> str:
+        """SHA-256 over names, participants and data, made as a store makes it."""
+        digest = hashlib.sha256()
+        for subject in subjects:
+            line = [subject, self._participants[subject], self._descriptions[subject].sha256]
+            digest.update(json.dumps(line, ensure_ascii=False).encode() + b"\n")
+        return digest.hexdigest()
+
+    def settle(self, subject: str, signals: NDArray[np.float32]) -> None:
+        """Give up an array's own memory for equal rows that stand elsewhere."""
+        assert signals.shape == self._recordings[subject].signals.shape
+        self._recordings[subject] = dataclasses.replace(self._recordings[subject], signals=signals)
+
+    def _add(self, name: str, recording: Recording, standardization: str, remarks: Remarks) -> None:
+        self._check_agreement(name, recording)
+        if standardization == "none":
+            recording = dataclasses.replace(recording, signals=recording.signals.astype(np.float32))
+        checks.check_not_constant(recording, f"The array {name}")
+        recording = standardized(recording, standardization)
+        rank = checks.rank_of(checks.correlations(recording))
+        if rank < recording.n_channels:
+            topic = "Signals are rank-deficient, so that full covariances need a prior or PCA to their rank"
+            remarks.add(topic, f"{name}: rank {rank} of {recording.n_channels}")
+        self._recordings[name] = recording
+        self._descriptions[name] = GroupDescription(
+            n_samples=recording.n_samples,
+            n_channels=recording.n_channels,
+            sampling_frequency=recording.sampling_frequency,
+            channel_names=recording.channel_names,
+            units=recording.units,
+            rank=rank,
+            sha256=sha256_of_signals([recording.signals], recording.segments),
+            sources=recording.sources,
+            preparation=recording.preparation,
+        )
+
+    def _check_agreement(self, name: str, recording: Recording) -> None:
+        if not self._recordings:
+            return
+        first_name, first = next(iter(self._recordings.items()))
+        if recording.n_channels != first.n_channels:
+            raise DataError(
+                f"The array {name} has {recording.n_channels} channels, but {first_name} has {first.n_channels}."
+            )
+        if recording.channel_names != first.channel_names:
+            raise DataError(f"The channels of {name} have other names, or another order, than those of {first_name}.")
+        if recording.sampling_frequency != first.sampling_frequency:
+            raise DataError(
+                f"{name} has a sampling frequency of {recording.sampling_frequency:g} Hz, but {first_name} has "
+                f"{first.sampling_frequency:g} Hz."
+            )
+
+    def _check_participants(self) -> None:
+        home: dict[str, str] = {}
+        for subset, names in self._subsets.items():
+            for name in names:
+                participant = self._participants[name]
+                if home.setdefault(participant, subset) != subset:
+                    raise DataError(
+                        f"Participant {participant} is in two subsets, {home[participant]} and {subset}; a score would "
+                        "then not be about new people."
+                    )
+
+    def _subset_of(self, name: str) -> str:
+        return next(subset for subset, names in self._subsets.items() if name in names)
+
+    def _some_names(self) -> str:
+        names = list(self._recordings)
+        return ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
+
+
+def _named(subset: str, series: Series) -> dict[str, Any]:
+    """Arrays by name, whatever they came in."""
+    if isinstance(series, Mapping):
+        return dict(series)
+    alone = isinstance(series, Recording) or hasattr(series, "__array__")
+    listed = [series] if alone else list(series)  # type: ignore[arg-type]
+    return {f"{subset}-{index}": item for index, item in enumerate(listed)}
+
+
+def _as_recording(
+    series: Any, name: str, sampling_frequency: float, missing: str, channel_names: Sequence[str] | None
+) -> Recording:
+    if isinstance(series, Recording):
+        for start, stop in series.segments.tolist():
+            checks.check_finite(series.signals[start:stop], series.channel_names, f"{name}, segment from {start}")
+        return series
+    signals, where = _as_floats(series, name), f"The array {name}"
+    n_samples, n_channels = signals.shape
+    checks.check_size(n_samples, n_channels, where)
+    if channel_names is None:
+        checks.check_not_transposed(n_samples, n_channels, where)
+        channel_names = [f"channel_{index}" for index in range(n_channels)]
+    elif len(channel_names) != n_channels:
+        raise DataError(f"{where} has {n_channels} channels, but {len(channel_names)} names are given.")
+    if missing == "error":
+        checks.check_finite(signals, tuple(channel_names), where)
+    stretches = checks.good_stretches(signals)
+    stretches = stretches[stretches[:, 1] - stretches[:, 0] > 1]
+    if not len(stretches):
+        raise DataError(f"{where} has no two neighbouring samples that are finite in all channels.")
+    return recording_of_runs(
+        [signals],
+        sampling_frequency=float(sampling_frequency),
+        channel_names=channel_names,
+        run_names=[name],
+        stretches=[stretches],
+    )
+
+
+def _as_floats(series: Any, name: str) -> NDArray[np.floating[Any]]:
+    array = np.asarray(series)
+    if array.ndim != 2:
+        raise DataError(
+            f"The array {name} has the shape {array.shape}, but must be time x channels; several arrays are given as a "
+            "list."
+        )
+    if array.dtype in (np.float32, np.float64):
+        return array
+    if array.dtype.kind not in "fiub":
+        raise DataError(f"The array {name} has the type {array.dtype}, but must hold real numbers.")
+    return array.astype(np.float64)

@@ -1,0 +1,174 @@
+"""What can be wrong with signals, found before a model sees them.
+
+Shapes: T samples, C channels.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dynml.data.preparation import moments_of_segments
+from dynml.data.recording import Recording
+from dynml.errors import DataError
+
+ROWS_PER_BLOCK = 65536
+ROWS_FOR_MEDIANS = 50_000
+TRANSPOSED_RATIO = 20
+"""So many times more channels than samples are taken for a transposed array."""
+OUTLIER_SD = 1e6
+RELATIVE_EIGENVALUE = 1e-10
+"""Directions with less than this share of the largest variance count as absent: float32 rounding leaves some 1e-14."""
+PLAUSIBLE_SD = (1e-6, 1e6)
+"""Typical standard deviations outside of this range, left as they are, strain float32 covariances."""
+
+
+def check_size(n_samples: int, n_channels: int, where: str) -> None:
+    """Refuse a run without samples or channels, or with a single sample.
+
+    Raises
+    ------
+    DataError
+        Names `where`.
+    """
+    if n_channels == 0:
+        raise DataError(f"{where} has no channel.")
+    if n_samples < 2:
+        found = "is empty" if n_samples == 0 else "has a single sample"
+        raise DataError(f"{where} {found}; a run needs at least 2 samples. Remove the file or leave it out of 'files'.")
+
+
+def check_not_transposed(n_samples: int, n_channels: int, where: str) -> None:
+    """Refuse an array with so many more columns than rows that it must be channels x time.
+
+    Raises
+    ------
+    DataError
+        Says how to transpose it.
+    """
+    if n_samples * TRANSPOSED_RATIO < n_channels:
+        raise DataError(
+            f"{where} has {n_samples} samples of {n_channels} channels, which looks transposed: it must be time x "
+            "channels; save array.T instead, or state 'channel_names' if it is right."
+        )
+
+
+def good_stretches(signals: NDArray[np.floating[Any]]) -> NDArray[np.int64]:
+    """Longest stretches [start, stop) of rows that are finite in every channel, (n, 2)."""
+    good = np.concatenate([np.zeros(1, dtype=bool), *map(_rows_are_finite, _blocks(signals)), np.zeros(1, dtype=bool)])
+    borders = np.flatnonzero(good[1:] != good[:-1])
+    return borders.reshape(-1, 2).astype(np.int64)
+
+
+def check_finite(signals: NDArray[np.floating[Any]], channel_names: tuple[str, ...], where: str) -> None:
+    """Refuse samples that are NaN, infinite, or too large for float32.
+
+    Raises
+    ------
+    DataError
+        Names the first such sample, its channel, and how many there are.
+    """
+    bad_rows = np.flatnonzero(~np.concatenate([_rows_are_finite(block) for block in _blocks(signals)]))
+    if not len(bad_rows):
+        return
+    bad = ~_is_finite(signals[bad_rows])
+    channel = int(np.flatnonzero(bad[0])[0])
+    raise DataError(
+        f"{where}: channel {channel_names[channel]} is {signals[bad_rows[0], channel]:g} at sample {bad_rows[0]}, the "
+        f"first of {int(bad.sum())} values that are NaN or infinite (in {int(bad.any(axis=0).sum())} of "
+        f'{signals.shape[1]} channels); mend them, or set "missing": "mask" to cut such samples out.'
+    )
+
+
+def check_not_constant(recording: Recording, where: str, original_sd: NDArray[np.float64] | None = None) -> None:
+    """Refuse a channel that does not vary within a run, or varies by less than its numbers can hold.
+
+    Parameters
+    ----------
+    recording : Recording
+        Before standardization.
+    where : str
+        Subject and group, for the message.
+    original_sd : array, (R, C), optional
+        Standard deviations before a step that may have taken all variance away.
+
+    Raises
+    ------
+    DataError
+        Names the run and the channel.
+    """
+    resolution = 4.0 * float(np.finfo(recording.signals.dtype).eps)
+    for run, name in enumerate(recording.run_names):
+        mean, std = moments_of_segments(recording.signals, recording.segments_of_run(run))
+        scale = np.abs(mean) if original_sd is None else np.maximum(np.abs(mean), original_sd[run])
+        constant = np.flatnonzero(std <= resolution * scale)
+        if len(constant):
+            more = f" (and {len(constant) - 1} more channels)" if len(constant) > 1 else ""
+            step = "" if original_sd is None else " after detrending"
+            raise DataError(
+                f"{where}, run {name}: channel {recording.channel_names[constant[0]]}{more} is constant{step}, with "
+                f"value {mean[constant[0]]:g}; remove it from the files of all subjects."
+            )
+
+
+def correlations(recording: Recording) -> NDArray[np.float64]:
+    """Correlations of the channels over all good samples, (C, C), in float64."""
+    mean, std = moments_of_segments(recording.signals, recording.segments)
+    products = np.zeros((recording.n_channels, recording.n_channels))
+    for start, stop in recording.segments.tolist():
+        for first in range(start, stop, ROWS_PER_BLOCK):
+            block = (recording.signals[first : min(first + ROWS_PER_BLOCK, stop)] - mean) / std
+            products += block.T @ block
+    return products / (recording.segments[:, 1] - recording.segments[:, 0]).sum()
+
+
+def rank_of(correlations_CC: NDArray[np.float64]) -> int:
+    """Numerical rank: eigenvalues above `RELATIVE_EIGENVALUE` of the largest."""
+    eigenvalues = np.linalg.eigvalsh(correlations_CC)
+    return int((eigenvalues > RELATIVE_EIGENVALUE * eigenvalues[-1]).sum())
+
+
+def duplicated_channels(correlations_CC: NDArray[np.float64]) -> list[tuple[int, int]]:
+    """Pairs of channels that are one another's copy, up to scale, offset and sign."""
+    first, second = np.nonzero(np.triu(np.abs(correlations_CC) > 1.0 - 1e-9, k=1))
+    return list(zip(first.tolist(), second.tolist()))
+
+
+def outlying_channels(recording: Recording) -> list[tuple[str, float]]:
+    """Channels with a sample farther than `OUTLIER_SD` robust standard deviations from the median, and how far.
+
+    Notes
+    -----
+    The robust standard deviation is 1.4826 times the median absolute deviation. Medians are taken over at most 50,000
+    evenly spaced rows of a run.
+    """
+    found: dict[str, float] = {}
+    for run in range(len(recording.run_names)):
+        segments = recording.segments_of_run(run)
+        n_samples = int((segments[:, 1] - segments[:, 0]).sum())
+        step = max(1, n_samples // ROWS_FOR_MEDIANS)
+        sampled = np.concatenate([recording.signals[start:stop:step] for start, stop in segments])
+        median = np.median(sampled, axis=0)
+        spread = 1.4826 * np.median(np.abs(sampled - median), axis=0)
+        highest = np.max([recording.signals[start:stop].max(axis=0) for start, stop in segments], axis=0)
+        lowest = np.min([recording.signals[start:stop].min(axis=0) for start, stop in segments], axis=0)
+        farthest = np.maximum(highest - median, median - lowest)
+        for channel in np.flatnonzero((spread > 0) & (farthest > OUTLIER_SD * spread)):
+            name = recording.channel_names[channel]
+            found[name] = max(found.get(name, 0.0), float(farthest[channel] / spread[channel]))
+    return list(found.items())
+
+
+def _blocks(signals: NDArray[Any]) -> list[NDArray[Any]]:
+    return [signals[first : first + ROWS_PER_BLOCK] for first in range(0, len(signals), ROWS_PER_BLOCK)]
+
+
+def _is_finite(signals: NDArray[np.floating[Any]]) -> NDArray[np.bool_]:
+    # The comparison is false for NaN; float64 values beyond float32 would become infinite when stored.
+    return np.asarray(np.abs(signals) <= np.finfo(np.float32).max)
+
+
+def _rows_are_finite(signals: NDArray[np.floating[Any]]) -> NDArray[np.bool_]:
+    return np.asarray(_is_finite(signals).all(axis=1))

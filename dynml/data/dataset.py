@@ -1,0 +1,377 @@
+"""Many subjects' series as one object: a store or arrays in, subsets of tensors out.
+
+Wherever the series live (`residency`), a subset gives the same rows, bit for bit.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from dynml.configuration import nearest_name
+from dynml.data.array_source import ArraySource, Series
+from dynml.data.dataset_config import DatasetConfig
+from dynml.data.residency import choose_residency
+from dynml.data.segment_table import SegmentTable
+from dynml.data.signal_source import SignalSource
+from dynml.data.store_layout import PREPARATION_FITS, SUBSET_NAMES, natural_order
+from dynml.data.store_reading import Store
+from dynml.data.subset import MultiSubjectSubset
+from dynml.data.subsets import Subsets, check_fit_saw_no_held_out, draw_subsets, subjects_seen_by_fits
+from dynml.errors import DataError
+
+__all__ = ["DatasetConfig", "MultiSubjectDataset", "MultiSubjectSubset", "SegmentTable"]
+
+Residency = Literal["auto", "device", "memory", "lazy"]
+_BYTES_PER_READING = 2**26
+
+
+class MultiSubjectDataset:
+    """Training, validation and testing subjects of one group of a store.
+
+    Parameters
+    ----------
+    hdf5_file : str or Path
+        The store.
+    residency : {"auto", "device", "memory", "lazy"}
+        Where the series live: on `device`, in host memory, or in the file; auto: the fastest that fits.
+    group : str, optional
+        Group of the store; may be left out when all subjects have one and the same.
+    device : str or torch.device
+        Where the model computes.
+    config : DatasetConfig, optional
+        How subsets are redrawn.
+
+    Raises
+    ------
+    DataError
+        When the store, the group or the redrawn subsets cannot be used.
+    """
+
+    def __init__(
+        self,
+        hdf5_file: str | Path,
+        residency: Residency = "auto",
+        *,
+        group: str | None = None,
+        device: str | torch.device = "cpu",
+        config: DatasetConfig | None = None,
+    ) -> None:
+        self._open(Store(hdf5_file), residency, group, device, config)
+
+    @classmethod
+    def from_arrays(
+        cls,
+        training: Series,
+        validation: Series = (),
+        testing: Series = (),
+        *,
+        sampling_frequency: float = 1.0,
+        standardization: Literal["none", "per_subject", "per_run"] = "none",
+        missing: Literal["error", "mask"] = "error",
+        channel_names: Sequence[str] | None = None,
+        participants: Mapping[str, str] | None = None,
+        residency: Residency = "auto",
+        device: str | torch.device = "cpu",
+        config: DatasetConfig | None = None,
+    ) -> MultiSubjectDataset:
+        """Make a loaded dataset of arrays; nothing is written.
+
+        Parameters
+        ----------
+        training, validation, testing : array, Recording, list of these, or dict of name to one of these
+            Signals (T, C). Listed arrays are named training-0, training-1, ...
+        sampling_frequency : float
+            Hz. A Recording brings its own.
+        standardization : {"none", "per_subject", "per_run"}
+            per_subject: from each array's good samples, mean 0 and standard deviation 1 in every channel. per_run: the
+            same for every run of a Recording.
+        missing : {"error", "mask"}
+            What to do with samples that are NaN or infinite; mask: cut them out.
+        channel_names : sequence of str, optional
+            C names; default: channel_0, channel_1, ...
+        participants : mapping, optional
+            Name of a subject to its participant; default: each subject is one of its own.
+        residency, device, config
+            As for a store.
+
+        Raises
+        ------
+        DataError
+            For values that are not finite, a transposed array, a constant channel, or arrays that do not go together.
+        """
+        dataset = cls.__new__(cls)
+        source = ArraySource(
+            {"training": training, "validation": validation, "testing": testing},
+            sampling_frequency=sampling_frequency,
+            standardization=standardization,
+            missing=missing,
+            channel_names=channel_names,
+            participants=participants or {},
+        )
+        dataset._open(source, residency, source.group, device, config)
+        dataset.load_data()
+        return dataset
+
+    def _open(
+        self,
+        source: SignalSource,
+        residency: Residency,
+        group: str | None,
+        device: str | torch.device,
+        config: DatasetConfig | None,
+    ) -> None:
+        self.source, self.device, self.config = source, torch.device(device), config or DatasetConfig()
+        self._participants = {subject: source.participant(subject) for subject in source.subjects}
+        self._subsets = self._draw_subsets()
+        self.group = _only_group(source, self._all_subjects()) if group is None else group
+        self._refuse_fits_that_saw_held_out()
+        self._describe_channels()
+        row = 0
+        subsets = {}
+        for name in SUBSET_NAMES:
+            subsets[name] = MultiSubjectSubset(self, name, self._subsets.subjects[name], row)
+            row += subsets[name].n_rows
+        self._by_name, self.n_rows = subsets, row
+        n_bytes = row * self.n_channels * 4
+        self.requested_residency = residency
+        self.residency, self.residency_reason = choose_residency(residency, n_bytes, self.device)
+        self._series: Tensor | None = None
+        self._loaded = False
+        self._label_names: dict[str, tuple[str, ...]] = {}
+
+    @property
+    def training_set(self) -> MultiSubjectSubset:
+        """Subjects that the model learns from."""
+        return self._by_name["training"]
+
+    @property
+    def validation_set(self) -> MultiSubjectSubset:
+        """Subjects that choose the best epoch."""
+        return self._by_name["validation"]
+
+    @property
+    def testing_set(self) -> MultiSubjectSubset:
+        """Subjects that nothing is chosen by."""
+        return self._by_name["testing"]
+
+    def subset(self, name: str) -> MultiSubjectSubset:
+        """Give the subset `training`, `validation` or `testing`.
+
+        Raises
+        ------
+        DataError
+            For another name.
+        """
+        if name not in self._by_name:
+            raise DataError(f"{name!r} is no subset{nearest_name(name, SUBSET_NAMES)}.")
+        return self._by_name[name]
+
+    @property
+    def split(self) -> str:
+        """What separates the subsets: "participants", or "runs" when a participant stands in several."""
+        return self._subsets.split
+
+    @property
+    def sampling_frequency(self) -> float:
+        """Hz, of all subjects.
+
+        Raises
+        ------
+        DataError
+            When subjects differ; a subset's `sampling_frequencies` has them one by one.
+        """
+        rates = self._sampling_frequencies()
+        if len(rates) > 1:
+            raise DataError(
+                f"The sampling frequencies differ between subjects: {', '.join(f'{r:g}' for r in rates)} Hz."
+            )
+        return rates[0]
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 over the subjects in force, their participants and their data, subset by subset."""
+        return hashlib.sha256(json.dumps(self.fingerprints).encode()).hexdigest()
+
+    @cached_property
+    def fingerprints(self) -> dict[str, str]:
+        """The fingerprint of each subset."""
+        return {name: self.source.fingerprint(self.group, self._subsets.subjects[name]) for name in SUBSET_NAMES}
+
+    def participant(self, subject: str) -> str:
+        """Person that a subject's signals come from."""
+        return self._participants[subject]
+
+    @property
+    def is_resident(self) -> bool:
+        """Whether the series are in memory, of the host or the device, rather than in their file."""
+        return self.residency != "lazy"
+
+    @property
+    def series_device(self) -> torch.device:
+        """Where rows are before they are moved to the compute device."""
+        return self.device if self.residency == "device" else torch.device("cpu")
+
+    @property
+    def series(self) -> Tensor | None:
+        """All rows of all subjects end to end, (n_rows, C) float32, where they reside; None when lazy.
+
+        Raises
+        ------
+        DataError
+            Before `load_data`.
+        """
+        if not self._loaded:
+            raise DataError("The dataset has not been loaded: call load_data() first.")
+        return self._series
+
+    def load_data(self, *, verify: bool = True, progress: bool = False) -> None:
+        """Read all series once, so that damaged data are found before anything is trained. Called again: nothing.
+
+        Parameters
+        ----------
+        verify : bool
+            False: a lazy dataset is not read through, and damage shows only when a window is read.
+        progress : bool
+            Show a bar.
+
+        Raises
+        ------
+        DataCorruptionError
+            When stored bytes do not match their checksum; names the file, subject and group.
+        DataError
+            When the series do not fit into the memory that was asked for.
+        """
+        if self._loaded:
+            return
+        series = self._allocate() if self.is_resident else None
+        if series is not None or verify:
+            self._read_through(series, progress)
+        self._series, self._loaded = series, True
+
+    def label_names(self, column: str) -> tuple[str, ...]:
+        """Labels of an events' column over all subjects; a label's position is its code in every subject.
+
+        Raises
+        ------
+        DataError
+            When no subject has the column.
+        """
+        if column not in self._label_names:
+            names: set[str] = set()
+            columns: set[str] = set()
+            for subject in self._all_subjects():
+                events = self.source.events(subject, self.group)
+                if events is not None:
+                    columns.update(events.names)
+                    names.update(events.names.get(column, ()))
+            if column not in columns:
+                near = nearest_name(column, columns) if columns else " (no subject has events)"
+                raise DataError(f"No subject has events with a column {column!r}{near}.")
+            self._label_names[column] = tuple(sorted(names, key=natural_order))
+        return self._label_names[column]
+
+    def describe(self) -> dict[str, Any]:
+        """Plain values that say which data a run has seen, ready for JSON."""
+        return {
+            "hdf5_file": None if self.source.path is None else str(self.source.path),
+            "group": self.group,
+            "residency": self.residency,
+            "residency_reason": self.residency_reason,
+            "device": str(self.device),
+            "fingerprint": self.fingerprint,
+            "n_channels": self.n_channels,
+            "channel_names": list(self.channel_names),
+            "sampling_frequencies": self._sampling_frequencies(),
+            "split": self.split,
+            "redrawn": self.config.redraws,
+            "config": dataclasses.asdict(self.config),
+            "subsets": {
+                name: {
+                    "n_subjects": subset.n_subjects,
+                    "n_participants": len(set(subset.participants)),
+                    "n_segments": len(subset.segments),
+                    "n_samples": subset.n_samples,
+                    "fingerprint": self.fingerprints[name],
+                    "subjects": list(subset.subjects),
+                }
+                for name, subset in self._by_name.items()
+            },
+        }
+
+    def __getstate__(self) -> dict[str, Any]:
+        # What a worker process gets: resident series stay where they are.
+        return {**self.__dict__, "_series": None, "_loaded": self._loaded and not self.is_resident}
+
+    def _all_subjects(self) -> list[str]:
+        return [subject for name in SUBSET_NAMES for subject in self._subsets.subjects[name]]
+
+    def _draw_subsets(self) -> Subsets:
+        stored = Subsets({name: self.source.subset(name) for name in SUBSET_NAMES}, self.source.split)
+        return draw_subsets(stored, self._participants, self.config)
+
+    def _refuse_fits_that_saw_held_out(self) -> None:
+        if isinstance(self.source, Store):
+            seen = subjects_seen_by_fits(self.source, self.group)
+            where = f"{PREPARATION_FITS}/{self.group} of {self.source.path}"
+            check_fit_saw_no_held_out(self._subsets, self._participants, seen, where)
+
+    def _describe_channels(self) -> None:
+        subjects = self._all_subjects()
+        if not subjects:
+            raise DataError(f"{self.source.path or 'The dataset'} has no subject in any subset.")
+        self.channel_names: tuple[str, ...] = self.source.attributes(subjects[0], self.group).channel_names
+        for subject in subjects[1:]:
+            names = self.source.attributes(subject, self.group).channel_names
+            if names != self.channel_names:
+                raise DataError(
+                    f"Subject {subject}, group {self.group}: the channels differ from those of {subjects[0]} "
+                    f"({len(names)} and {len(self.channel_names)})."
+                )
+        self.n_channels = len(self.channel_names)
+
+    def _sampling_frequencies(self) -> list[float]:
+        return sorted({self.source.attributes(name, self.group).sampling_frequency for name in self._all_subjects()})
+
+    def _allocate(self) -> Tensor:
+        try:
+            return torch.empty(self.n_rows, self.n_channels, dtype=torch.float32, device=self.series_device)
+        except RuntimeError as error:
+            size = self.n_rows * self.n_channels * 4 / 2**30
+            raise DataError(
+                f"The series take {size:.3g} GiB, which the memory of {self.series_device} does not hold: use "
+                "residency lazy."
+            ) from error
+
+    def _read_through(self, series: Tensor | None, progress: bool) -> None:
+        from tqdm import tqdm
+
+        rows_per_reading = max(_BYTES_PER_READING // (4 * self.n_channels), 1)
+        numbered = [(subset, index) for subset in self._by_name.values() for index in range(subset.n_subjects)]
+        for subset, index in tqdm(numbered, desc="Reading subjects", unit="subject", disable=not progress):
+            offset, n_rows = int(subset.row_offsets[index]), int(subset.n_rows_of[index])
+            for start in range(0, n_rows, rows_per_reading):
+                stop = min(start + rows_per_reading, n_rows)
+                rows = self.source.read(subset.subjects[index], self.group, start, stop)
+                if series is not None:
+                    series[offset + start : offset + stop] = torch.from_numpy(rows)
+            if series is not None and series.device.type == "cpu" and isinstance(self.source, ArraySource):
+                self.source.settle(subset.subjects[index], series[offset : offset + n_rows].numpy())
+
+
+def _only_group(source: SignalSource, subjects: list[str]) -> str:
+    """Name of the one group that all subjects have."""
+    groups = {tuple(source.groups(subject)) for subject in subjects}
+    names = sorted({name for of_subject in groups for name in of_subject})
+    if len(names) != 1:
+        found = f"has the groups {', '.join(names)}" if names else "has no groups"
+        raise DataError(f"{source.path or 'The dataset'} {found}: say which one by group=.")
+    return names[0]

@@ -1,0 +1,119 @@
+"""Who is who: the participant, data set and covariates of each stored subject."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from dynml.configuration import nearest_name
+from dynml.data import store_layout as layout
+from dynml.data.tables import NOT_AVAILABLE, read_table
+from dynml.errors import DataError
+
+SUBJECT, PARTICIPANT_ID = "subject", "participant_id"
+
+
+@dataclass(frozen=True, kw_only=True)
+class SubjectIdentity:
+    """A stored subject and the person that it comes from."""
+
+    subject: str
+    participant: str
+    covariates: dict[str, str] = field(default_factory=dict)
+    """Data set and further columns, as text."""
+
+
+def identities(
+    subjects: list[str], participants: str | dict[str, Any] | None, folders: list[Path]
+) -> dict[str, SubjectIdentity]:
+    """Say for each subject whose it is; by default its own.
+
+    Parameters
+    ----------
+    subjects : list of str
+        Stored subjects.
+    participants : str, dict or None
+        A `.tsv` file whose column `subject` names the subjects, or, without one, `participant_id` does. A column
+        `participant` (or `participant_id` beside `subject`) names the person; the others are covariates. Or a mapping
+        {subject: participant} or {subject: {"participant": .., "dataset": .., ..}}.
+    folders : list of Path
+        Where a relative path is looked for, in this order.
+
+    Raises
+    ------
+    DataError
+        When a subject is not described, or described twice.
+    """
+    if participants is None:
+        return {subject: SubjectIdentity(subject=subject, participant=subject) for subject in subjects}
+    if isinstance(participants, str):
+        path = _find(participants, folders)
+        descriptions, where = _from_table(path), str(path)
+    else:
+        descriptions, where = _from_mapping(participants), "the key 'participants' of the config"
+    found = {}
+    for subject in subjects:
+        if subject not in descriptions:
+            near = nearest_name(subject, descriptions)
+            raise DataError(f"Subject {subject} is not in {where}{near if 'did you mean' in near else ''}.")
+        columns = {name: value for name, value in descriptions[subject].items() if value != NOT_AVAILABLE}
+        participant = columns.pop(layout.PARTICIPANT, subject)
+        found[subject] = SubjectIdentity(subject=subject, participant=participant, covariates=columns)
+    return found
+
+
+def check_split(subsets: dict[str, list[str]], identified: dict[str, SubjectIdentity], split: str) -> None:
+    """Refuse a participant in two subsets, unless the config says that runs are split.
+
+    Raises
+    ------
+    DataError
+        Names the participant, two subjects and their subsets.
+    """
+    home: dict[str, tuple[str, str]] = {}
+    for subset, subjects in subsets.items():
+        for subject in subjects:
+            participant = identified[subject].participant
+            other_subset, other = home.setdefault(participant, (subset, subject))
+            if other_subset != subset and split != "runs":
+                raise DataError(
+                    f"Participant {participant} is in two subsets: subject {other} in {other_subset}, subject "
+                    f"{subject} in {subset}; a score would then not be about new people. If that is meant, say "
+                    '"split": "runs" in the config.'
+                )
+
+
+def _find(name: str, folders: list[Path]) -> Path:
+    for folder in folders:
+        if (folder / name).is_file():
+            return folder / name
+    raise DataError(f"The table of participants {name} is neither in {' nor in '.join(map(str, folders))}.")
+
+
+def _from_table(path: Path) -> dict[str, dict[str, str]]:
+    table = read_table(path)
+    key = SUBJECT if SUBJECT in table.columns else PARTICIPANT_ID
+    if key not in table.columns:
+        raise DataError(f"{path} has no column {SUBJECT!r} or {PARTICIPANT_ID!r}; it has {', '.join(table.columns)}.")
+    descriptions: dict[str, dict[str, str]] = {}
+    for row, subject in enumerate(table.columns[key]):
+        if subject in descriptions:
+            raise DataError(f"Subject {subject} stands twice in {path}.")
+        values = {name: column[row] for name, column in table.columns.items() if name != key}
+        if PARTICIPANT_ID in values and layout.PARTICIPANT not in values:
+            values[layout.PARTICIPANT] = values.pop(PARTICIPANT_ID)
+        descriptions[subject] = values
+    return descriptions
+
+
+def _from_mapping(mapping: dict[str, Any]) -> dict[str, dict[str, str]]:
+    descriptions = {}
+    for subject, value in mapping.items():
+        if isinstance(value, str):
+            descriptions[subject] = {layout.PARTICIPANT: value}
+        elif isinstance(value, dict):
+            descriptions[subject] = {str(name): str(item) for name, item in value.items()}
+        else:
+            raise DataError(f"participants.{subject} is {value!r}, but must be a participant's name or a mapping.")
+    return descriptions

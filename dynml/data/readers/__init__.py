@@ -1,0 +1,91 @@
+"""Readers of recordings, one module a format, found by the file's extension.
+
+A further format is one more module with a class like `NumpyReader`, and one more line in `READERS`.
+"""
+
+from __future__ import annotations
+
+import importlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from numpy.typing import NDArray
+
+from dynml.errors import DataError
+
+READERS = {
+    ".npy": "dynml.data.readers.numpy_array.NumpyReader",
+    ".nii": "dynml.data.readers.nifti.NiftiReader",
+    ".nii.gz": "dynml.data.readers.nifti.NiftiReader",
+}
+"""Extension to dotted name of the reader, imported when a file asks for it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReaderInputs:
+    """Files and settings that a reader needs beside the signals' own file."""
+
+    atlas: Path | None = None
+    atlas_labels: Path | list[str] | dict[str, str] | None = None
+    mask: Path | str | None = None
+    """A file, or "auto"."""
+
+    @property
+    def given(self) -> set[str]:
+        """Names of the settings that are given."""
+        return {name for name in ("atlas", "atlas_labels", "mask") if getattr(self, name) is not None}
+
+
+@dataclass(frozen=True, kw_only=True)
+class FileDescription:
+    """What a file's header says of its signals."""
+
+    n_samples: int
+    n_channels: int
+    channel_names: tuple[str, ...] | None = None
+    """None where the format names no channels."""
+    sampling_frequency: float | None = None
+    """Hz; None where the file does not say."""
+    rate_fault: str = ""
+    """Why the file does not say, where there is a reason."""
+    remarks: tuple[str, ...] = ()
+    """What the user should be told about this file."""
+
+
+class Reader(Protocol):
+    """Reads files of one format."""
+
+    settings: frozenset[str]
+    """The settings of `ReaderInputs` that this format can use."""
+
+    def __init__(self, inputs: ReaderInputs) -> None: ...
+
+    def describe(self, path: Path) -> FileDescription:
+        """Read the header only, and refuse a file that cannot be used."""
+        ...
+
+    def read(self, path: Path) -> NDArray[Any]:
+        """Read the signals, (T, C), float32 or float64; missing samples are NaN."""
+        ...
+
+
+def extension_of(path: Path) -> str:
+    """Extension of a file that there is a reader for; the longest that fits.
+
+    Raises
+    ------
+    DataError
+        When there is none; names the formats that there are.
+    """
+    fitting = [extension for extension in READERS if path.name.lower().endswith(extension)]
+    if not fitting:
+        raise DataError(f"{path} has a format that cannot be read; there are readers of {', '.join(READERS)}.")
+    return max(fitting, key=len)
+
+
+def reader_class(path: Path) -> type[Reader]:
+    """Class that reads a file, by its extension."""
+    module, name = READERS[extension_of(path)].rsplit(".", 1)
+    reader: type[Reader] = getattr(importlib.import_module(module), name)
+    return reader

@@ -1,0 +1,186 @@
+"""Label atlases: an image of whole numbers, brought onto the grid of the recordings."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dynml.data.tables import read_table
+from dynml.errors import DataCorruptionError, DataError
+from dynml.files import read_json
+
+
+class LabelAtlas:
+    """A label atlas and the names of its labels.
+
+    Value 0 is background. Every other value that occurs in the image is a channel, in ascending order.
+
+    Parameters
+    ----------
+    path : Path
+        3D NIfTI image of whole numbers.
+    labels : Path, list, dict or None
+        Names: a mapping {value: name}; a list with one name a label in ascending order of value, or, when its first
+        name is "Background", with the name of value v at position v; a `.json` file of either; a `.tsv` file with
+        columns `index` and `name`. Without names, channels are called `label_<value>`.
+
+    Raises
+    ------
+    DataError
+        When the image is no label atlas, or a value has no name.
+    """
+
+    def __init__(self, path: Path, labels: Path | list[str] | dict[str, str] | None = None) -> None:
+        self.path = path
+        data, self.affine = load_volume(path, "The atlas")
+        if not np.isfinite(data).all() or (data != np.rint(data)).any() or data.min() < 0:
+            raise DataError(f"The atlas {path} holds values that are no labels: they must be whole numbers, 0 outside.")
+        self.data: NDArray[np.int64] = data.astype(np.int64)
+        self.values: list[int] = [int(value) for value in np.unique(self.data) if value != 0]
+        if not self.values:
+            raise DataError(f"The atlas {path} holds no label: all of its voxels are 0.")
+        names = _names_of_values(labels, self.values, path)
+        unnamed = [str(value) for value in self.values if value not in names]
+        if unnamed:
+            raise DataError(f"The atlas {path} has labels without a name in atlas_labels: {', '.join(unnamed[:10])}.")
+        self.names: tuple[str, ...] = tuple(names[value] for value in self.values)
+        if len(set(self.names)) < len(self.names):
+            twice = next(name for name in self.names if self.names.count(name) > 1)
+            raise DataError(f"Two labels of the atlas {path} have the same name, {twice!r}.")
+        self.names_without_voxel: list[str] = [names[value] for value in names if value not in {0, *self.values}]
+        self._on_grid: dict[Any, NDArray[np.int64]] = {}
+
+    def on_grid(self, shape: tuple[int, int, int], affine: NDArray[np.float64]) -> NDArray[np.int64]:
+        """Labels on another image's grid, nearest neighbour, (x, y, z).
+
+        Raises
+        ------
+        DataError
+            When a label has no voxel on that grid, or none has.
+        """
+        key = (shape, affine.tobytes())
+        if key not in self._on_grid:
+            labels = resampled(self.data, self.affine, shape, affine)
+            present = set(np.unique(labels).tolist())
+            if not present - {0}:
+                raise DataError(
+                    f"The atlas {self.path} does not overlap the recordings: no label falls within their grid of "
+                    f"{_grid(shape)} voxels."
+                )
+            lost = [name for value, name in zip(self.values, self.names) if value not in present]
+            if lost:
+                raise DataError(
+                    f"The atlas {self.path} has labels without a voxel on the recordings' grid of {_grid(shape)}: "
+                    f"{', '.join(lost[:10])}{f' and {len(lost) - 10} more' if len(lost) > 10 else ''}; use an atlas "
+                    "that lies within the images, or remove these labels from it."
+                )
+            self._on_grid[key] = labels
+        return self._on_grid[key]
+
+
+def load_image(path: Path, what: str, **settings: Any) -> Any:
+    """Open a NIfTI image without reading its voxels.
+
+    Raises
+    ------
+    DataError
+        When there is no such file, or it is no image.
+    """
+    import nibabel
+
+    try:
+        return nibabel.load(path, **settings)  # type: ignore[attr-defined]
+    except FileNotFoundError as error:
+        raise DataError(f"{what} {path} does not exist.") from error
+    except (nibabel.filebasedimages.ImageFileError, OSError, EOFError, ValueError) as error:
+        raise DataCorruptionError(f"{what} {path} is no readable NIfTI image: {_flat(error)}.") from error
+
+
+def load_volume(path: Path, what: str) -> tuple[NDArray[Any], NDArray[np.float64]]:
+    """Read a 3D image, (x, y, z), and its affine; a fourth axis of length 1 is dropped.
+
+    Raises
+    ------
+    DataError
+        When the image has another shape, or cannot be read.
+    """
+    image = load_image(path, what)
+    shape = image.shape[:-1] if len(image.shape) == 4 and image.shape[-1] == 1 else image.shape
+    if len(shape) != 3:
+        raise DataError(f"{what} {path} has shape {image.shape}, but must be a 3D image.")
+    try:
+        return np.asanyarray(image.dataobj).reshape(shape), image.affine
+    except (OSError, EOFError, ValueError) as error:
+        raise DataCorruptionError(f"{what} {path} cannot be read to its end: {_flat(error)}.") from error
+
+
+def same_grid(
+    shape: tuple[int, ...], affine: NDArray[np.float64], other_shape: tuple[int, ...], other_affine: NDArray[np.float64]
+) -> bool:
+    """Say whether two images' voxels coincide (to 1 % of a voxel)."""
+    tolerance = 0.01 * np.abs(affine[:3, :3]).max()
+    return tuple(shape) == tuple(other_shape) and bool(np.allclose(affine, other_affine, rtol=0, atol=tolerance))
+
+
+def resampled(
+    data: NDArray[np.int64],
+    affine: NDArray[np.float64],
+    shape: tuple[int, int, int],
+    target_affine: NDArray[np.float64],
+) -> NDArray[np.int64]:
+    """Bring an image of labels onto another grid, nearest neighbour; untouched where the grids coincide."""
+    if same_grid(data.shape, affine, shape, target_affine):
+        return data
+    from dipy.align.imaffine import AffineMap
+
+    mapping = AffineMap(
+        np.eye(4),
+        domain_grid_shape=shape,
+        domain_grid2world=target_affine,
+        codomain_grid_shape=data.shape,
+        codomain_grid2world=affine,
+    )
+    return np.rint(mapping.transform(data.astype(np.float64), interpolation="nearest")).astype(np.int64)
+
+
+def _names_of_values(
+    labels: Path | list[str] | dict[str, str] | None, values: list[int], atlas: Path
+) -> dict[int, str]:
+    if labels is None:
+        return {value: f"label_{value}" for value in values}
+    if isinstance(labels, Path):
+        labels = _labels_from_file(labels)
+    if isinstance(labels, dict):
+        try:
+            return {int(value): str(name) for value, name in labels.items()}
+        except ValueError as error:
+            raise DataError(f"atlas_labels of {atlas} must map whole numbers to names: {error}.") from error
+    if labels and labels[0].lower() == "background":
+        return dict(enumerate(labels))
+    if len(labels) != len(values):
+        raise DataError(f"atlas_labels lists {len(labels)} names, but the atlas {atlas} has {len(values)} labels.")
+    return dict(zip(values, labels))
+
+
+def _labels_from_file(path: Path) -> list[str] | dict[str, str]:
+    if path.suffix.lower() == ".json":
+        content = read_json(path)
+        if isinstance(content, (list, dict)):
+            return content
+        raise DataError(f"{path} must hold a list of names or a mapping of values to names.")
+    table = read_table(path)
+    for column in ("index", "name"):
+        if column not in table.columns:
+            raise DataError(f"{path} has no column {column!r}; it has {', '.join(table.columns)}.")
+    return dict(zip(table.columns["index"], table.columns["name"]))
+
+
+def _grid(shape: tuple[int, ...]) -> str:
+    return " x ".join(map(str, shape))
+
+
+def _flat(error: Exception) -> str:
+    return " ".join(str(error).split()).rstrip(".")

@@ -1,0 +1,68 @@
+"""Reads `.npy` files: one two-dimensional array, time x channels."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dynml.data.readers import FileDescription, ReaderInputs
+from dynml.errors import DataCorruptionError, DataError
+
+
+class NumpyReader:
+    """Reads `.npy` files; nothing in them is ever executed."""
+
+    settings: frozenset[str] = frozenset()
+
+    def __init__(self, inputs: ReaderInputs) -> None:
+        self.inputs = inputs
+
+    def describe(self, path: Path) -> FileDescription:
+        """Read shape and type from the header.
+
+        Raises
+        ------
+        DataError
+            When the file is no array of numbers with two dimensions.
+        """
+        shape, dtype = _header(path)
+        if len(shape) != 2:
+            raise DataError(f"{path} has shape {shape}, but must be two-dimensional: time x channels.")
+        if dtype.kind not in "fiu":
+            raise DataError(f"{path} holds values of type {dtype}, but must hold real numbers.")
+        remarks = ("float16 keeps three digits only: store float32 or float64",) if dtype == np.float16 else ()
+        return FileDescription(n_samples=shape[0], n_channels=shape[1], remarks=remarks)
+
+    def read(self, path: Path) -> NDArray[Any]:
+        """Read the array, (T, C): float64 stays so, what float32 holds exactly becomes float32."""
+        _header(path)
+        try:
+            array = np.load(path, allow_pickle=False)
+        except (OSError, ValueError) as error:
+            raise DataError(f"{path} could not be read: {error}.") from error
+        exact = array.dtype in (np.float32, np.float16, np.int16, np.uint16, np.int8, np.uint8)
+        return np.ascontiguousarray(array, dtype=np.float32 if exact else np.float64)
+
+
+def _header(path: Path) -> tuple[tuple[int, ...], np.dtype[Any]]:
+    """Read shape and type, and see that the file has as many bytes as they ask for."""
+    try:
+        with path.open("rb") as stream:
+            version = np.lib.format.read_magic(stream)
+            read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+            shape, _, dtype = read(stream)
+            n_bytes = path.stat().st_size - stream.tell()
+    except OSError as error:
+        raise DataError(f"{path} could not be read: {error.strerror or error}.") from error
+    except ValueError as error:
+        raise DataError(f"{path} is no .npy file: {str(error).splitlines()[0].rstrip('.')}.") from error
+    if dtype.hasobject:
+        raise DataError(f"{path} holds Python objects instead of numbers; they are never loaded.")
+    expected = math.prod(shape) * dtype.itemsize
+    if n_bytes < expected:
+        raise DataCorruptionError(f"{path} is truncated: it holds {n_bytes} bytes of signals instead of {expected}.")
+    return shape, dtype

@@ -1,0 +1,68 @@
+"""What a dataset reads from: a store, or arrays that stand in for one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dynml.data.recording import Events
+from dynml.data.store_reading import GroupDescription
+
+
+class SignalSource(Protocol):
+    """The part of `Store` that a dataset needs; see there for what each gives."""
+
+    @property
+    def path(self) -> Path | None:
+        """File that is read, None for arrays."""
+        ...
+
+    @property
+    def split(self) -> str:
+        """What separates the subsets: "participants" or "runs"."""
+        ...
+
+    @property
+    def subjects(self) -> list[str]:
+        """All subjects."""
+        ...
+
+    def subset(self, name: str) -> list[str]:
+        """List a subset's subjects."""
+        ...
+
+    def groups(self, subject: str) -> list[str]:
+        """List a subject's groups."""
+        ...
+
+    def participant(self, subject: str) -> str:
+        """Name the person behind a subject."""
+        ...
+
+    def attributes(self, subject: str, group: str) -> GroupDescription:
+        """Describe a subject's group without reading its signals."""
+        ...
+
+    def segments(self, subject: str, group: str) -> NDArray[np.int64]:
+        """Give the good stretches [start, stop), (n_segments, 2)."""
+        ...
+
+    def source_samples(self, subject: str, group: str) -> NDArray[np.int64]:
+        """Give the sample of its run where each segment starts, and that run, (n_segments, 2)."""
+        ...
+
+    def events(self, subject: str, group: str) -> Events | None:
+        """Give the events, None where there are none."""
+        ...
+
+    def read(self, subject: str, group: str, start: int = 0, stop: int | None = None) -> NDArray[np.float32]:
+        """Read rows [start, stop), (n, C)."""
+        ...
+
+    def fingerprint(self, group: str, subjects: Iterable[str]) -> str:
+        """SHA-256 over names, participants and data of some subjects."""
+        ...

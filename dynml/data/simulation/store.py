@@ -1,0 +1,203 @@
+"""Simulations as stores, with the truth beside the signals.
+
+/truth                            attributes kind, arguments (JSON)
+/truth/means ...                  the arrays of the group
+/truth/states/<subject>           the state of every stored sample
+/truth/subject_covariances/<subject>    where subjects differ from the group
+
+Shapes: T samples, C channels, K states.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dynml.configuration import check_at_least, config_to_dictionary
+from dynml.data.simulation.config import HMMSimulationConfig
+from dynml.data.simulation.hmm import HMMSimulation
+from dynml.errors import ConfigurationError, DataCorruptionError, DataError
+
+if TYPE_CHECKING:
+    import h5py
+
+    from dynml.data.recording import Recording
+
+TRUTH, KIND, ARGUMENTS = "truth", "kind", "arguments"
+STATES, SUBJECT_COVARIANCES = "states", "subject_covariances"
+PARAMETERS = ("means", "covariances", "transition_probabilities", "initial_probabilities")
+SIGNALS = "signals"
+
+
+@dataclass(frozen=True, kw_only=True)
+class SimulationTruth:
+    """What the signals of a store were simulated from."""
+
+    kind: str
+    """What was simulated: hmm."""
+    arguments: dict[str, Any]
+    """Settings of the simulation, its seed among them."""
+    means: NDArray[np.float64]
+    """(K, C)."""
+    covariances: NDArray[np.float64]
+    """(K, C, C), of the group."""
+    transition_probabilities: NDArray[np.float64]
+    """(K, K), rows = from-state."""
+    initial_probabilities: NDArray[np.float64]
+    """(K,)."""
+    states: dict[str, NDArray[np.int64]]
+    """Subject to the state of every stored sample, (T,)."""
+    subject_covariances: dict[str, NDArray[np.float64]] | None
+    """Subject to its covariances (K, C, C), or None where all have the group's."""
+
+
+def write_simulation(
+    simulation: HMMSimulation,
+    path: str | Path,
+    *,
+    group: str = SIGNALS,
+    n_validation_subjects: int = 0,
+    n_testing_subjects: int = 0,
+    overwrite: bool = False,
+) -> dict[str, list[str]]:
+    """Write a simulation as a store that holds the truth as well.
+
+    Parameters
+    ----------
+    simulation : HMMSimulation
+    path : str or Path
+        The store, `.hdf5` or `.h5`.
+    group : str
+        Name of the signals' group.
+    n_validation_subjects, n_testing_subjects : int
+        The last subjects are for testing, those before them for validation, all others for training.
+    overwrite : bool
+        Replace an existing store, at the very end.
+
+    Returns
+    -------
+    dict
+        Subset name to its subjects.
+
+    Raises
+    ------
+    ConfigurationError
+        When no subject is left for training.
+    DataError
+        When the store exists, or a subject has a single sample or a constant channel.
+    DynmlError
+        When the file cannot be written; an old store stays as it was.
+    """
+    from dynml.data import checks
+    from dynml.data.participants import SubjectIdentity
+    from dynml.data.remarks import Remarks
+    from dynml.data.store_layout import is_valid_name
+    from dynml.data.store_writing import new_store
+
+    if not is_valid_name(group):
+        raise ConfigurationError("group", group, "a name without /")
+    if min(map(len, simulation.time_series)) < 2:
+        raise DataError("A subject of the simulation has a single sample: raise n_samples to at least 2.")
+    subsets = _subsets(simulation.subjects, n_validation_subjects, n_testing_subjects)
+    config = {"simulation": {KIND: "hmm", "group": group, **_without_arrays(simulation.config)}}
+    remarks = Remarks()
+    with new_store(Path(path), config, subsets, overwrite=overwrite) as writer:
+        for subject, signals in zip(simulation.subjects, simulation.time_series):
+            recording = _recording(simulation, signals)
+            checks.check_not_constant(recording, f"Subject {subject} of the simulation")
+            rank = checks.rank_of(checks.correlations(recording))
+            if rank < recording.n_channels:
+                remarks.add("Simulated signals are rank-deficient", f"{subject}: rank {rank} of {recording.n_channels}")
+            writer.add_subject(SubjectIdentity(subject=subject, participant=subject))
+            writer.add_group(subject, group, recording, rank)
+        _write_truth(writer._file, simulation)
+    remarks.tell()
+    return subsets
+
+
+def read_truth(path: str | Path) -> SimulationTruth:
+    """Read what the signals of a store were simulated from.
+
+    Raises
+    ------
+    DataError
+        When the file is no store, or its signals were not simulated.
+    DataCorruptionError
+        When the truth cannot be read.
+    """
+    from dynml.data.store_reading import Store
+
+    with Store(path) as store:
+        if TRUTH not in store.file:
+            raise DataError(f"{path} holds no truth: its signals were not made by dynml_simulate_data.py.")
+        node = store.file[TRUTH]
+        try:
+            varied = _arrays(node[SUBJECT_COVARIANCES]) if SUBJECT_COVARIANCES in node else None
+            return SimulationTruth(
+                kind=str(node.attrs[KIND]),
+                arguments=json.loads(node.attrs[ARGUMENTS]),
+                states=_arrays(node[STATES]),
+                subject_covariances=varied,
+                **{name: node[name][:] for name in PARAMETERS},
+            )
+        except (OSError, KeyError, ValueError, TypeError) as error:
+            raise DataCorruptionError(f"The truth in {path} cannot be read: {error}.") from error
+
+
+def _subsets(subjects: list[str], n_validation: int, n_testing: int) -> dict[str, list[str]]:
+    check_at_least("n_validation_subjects", n_validation, 0)
+    check_at_least("n_testing_subjects", n_testing, 0)
+    n_training = len(subjects) - n_validation - n_testing
+    if n_training < 1:
+        accepted = f"above n_validation_subjects + n_testing_subjects ({n_validation} + {n_testing})"
+        raise ConfigurationError("n_subjects", len(subjects), accepted)
+    n_seen = n_training + n_validation
+    return {"training": subjects[:n_training], "validation": subjects[n_training:n_seen], "testing": subjects[n_seen:]}
+
+
+def _without_arrays(config: HMMSimulationConfig) -> dict[str, Any]:
+    """Settings to look at: thousands of numbers stand in the truth, not here."""
+    settings = config_to_dictionary(config)
+    nested = {key for key, value in settings.items() if isinstance(value, list) and isinstance(value[0], list)}
+    return {key: "given" if key in nested else value for key, value in settings.items()}
+
+
+def _recording(simulation: HMMSimulation, signals: NDArray[np.float32]) -> Recording:
+    from dynml.data.preparation import standardized
+    from dynml.data.recording import recording_of_runs
+
+    recording = recording_of_runs([signals], sampling_frequency=simulation.sampling_frequency)
+    if simulation.mean is None or simulation.std is None:
+        return standardized(recording, "none")
+    step = {"step": "standardize", "method": "over_all_subjects"}
+    mean, std = simulation.mean[None], simulation.std[None]
+    return dataclasses.replace(recording, mean=mean, std=std, preparation=(*recording.preparation, step))
+
+
+def _write_truth(file: h5py.File, simulation: HMMSimulation) -> None:
+    node = file.create_group(TRUTH)
+    node.attrs[KIND] = "hmm"
+    node.attrs[ARGUMENTS] = json.dumps(config_to_dictionary(simulation.config))
+    _write_arrays(node, {name: getattr(simulation, name) for name in PARAMETERS})
+    _write_arrays(node.create_group(STATES), dict(zip(simulation.subjects, simulation.states)))
+    if simulation.subject_covariances is not None:
+        varied = dict(zip(simulation.subjects, simulation.subject_covariances))
+        _write_arrays(node.create_group(SUBJECT_COVARIANCES), varied)
+
+
+def _write_arrays(node: h5py.Group, arrays: Mapping[str, NDArray[Any]]) -> None:
+    for name, array in arrays.items():
+        node.create_dataset(name, data=array, chunks=array.shape, fletcher32=True)
+
+
+def _arrays(node: h5py.Group) -> dict[str, NDArray[Any]]:
+    from dynml.data.store_layout import natural_order
+
+    return {name: node[name][:] for name in sorted(node, key=natural_order)}

@@ -1,0 +1,94 @@
+"""Refuses differences between subjects: all of a group have the same channels, in one order, and one rate."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Hashable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from dynml.data.readers import FileDescription, Reader
+from dynml.data.recording import Events
+from dynml.errors import DataError
+
+
+@dataclass(frozen=True, kw_only=True)
+class SourceFile:
+    """One run's file, as its header describes it."""
+
+    path: Path
+    name: str
+    """Path within the subject's folder."""
+    run_name: str
+    """The same without its extension."""
+    description: FileDescription
+    reader: Reader
+
+
+@dataclass(frozen=True, kw_only=True)
+class GroupSources:
+    """What makes one group of one subject."""
+
+    files: list[SourceFile]
+    channel_names: tuple[str, ...]
+    sampling_frequency: float
+    """Hz."""
+    events: Events | None
+
+
+def check_agreement(group: str, sources: Mapping[str, GroupSources], *, mixed_rates: bool) -> None:
+    """Refuse differences between subjects in the channels, their order, or the rate.
+
+    Raises
+    ------
+    DataError
+        Names the subject that differs from most, the group, the field and both values.
+    """
+    n_channels = {subject: len(one.channel_names) for subject, one in sources.items()}
+    odd = _odd_one_out(n_channels)
+    if odd is not None:
+        subject, other = odd
+        run = sources[subject].files[0]
+        if run.description.n_samples == n_channels[other] and run.description.channel_names is None:
+            raise DataError(
+                f"Subject {subject}, group {group}: {run.path} has {run.description.n_samples} samples of "
+                f"{n_channels[subject]} channels, while {other} has {n_channels[other]} channels: it looks transposed; "
+                "save array.T instead."
+            )
+        raise DataError(
+            f"Subject {subject}, group {group}: the number of channels is {n_channels[subject]}, but "
+            f"{n_channels[other]} in {_how_many(n_channels, other)}."
+        )
+    names = {subject: one.channel_names for subject, one in sources.items()}
+    odd = _odd_one_out(names)
+    if odd is not None:
+        subject, other = odd
+        same_set = set(names[subject]) == set(names[other])
+        position = next(i for i, pair in enumerate(zip(names[subject], names[other])) if pair[0] != pair[1])
+        what = "the order of the channels differs" if same_set else "the channel names differ"
+        raise DataError(
+            f"Subject {subject}, group {group}: {what}: channel {position} is {names[subject][position]!r}, but "
+            f"{names[other][position]!r} in {_how_many(names, other)}."
+        )
+    rates = {subject: float(f"{one.sampling_frequency:.6g}") for subject, one in sources.items()}
+    odd = None if mixed_rates else _odd_one_out(rates)
+    if odd is not None:
+        subject, other = odd
+        raise DataError(
+            f"Subject {subject}, group {group}: the sampling frequency is {rates[subject]:g} Hz, but "
+            f"{rates[other]:g} Hz in {_how_many(rates, other)}; resample, or allow it by "
+            '"allow_mixed_sampling_frequency": true.'
+        )
+
+
+def _odd_one_out(values: Mapping[str, Hashable]) -> tuple[str, str] | None:
+    """First subject that differs from most, and one of these; None when all agree."""
+    most = Counter(values.values()).most_common(1)[0][0]
+    typical = next(subject for subject, value in values.items() if value == most)
+    odd = next((subject for subject, value in values.items() if value != most), None)
+    return None if odd is None else (odd, typical)
+
+
+def _how_many(values: Mapping[str, Hashable], typical: str) -> str:
+    others = sum(value == values[typical] for value in values.values()) - 1
+    return typical if others == 0 else f"{typical} and {others} more"

@@ -1,0 +1,245 @@
+"""What a store is to hold: the config file, one section a group, and the three lists of subjects."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from dynml.configuration import check_choice, check_positive, config_from, nearest_name
+from dynml.data import store_layout as layout
+from dynml.errors import ConfigurationError, DataError
+from dynml.files import read_json
+
+STANDARDIZATIONS = ("per_run", "per_subject", "none")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TimeseriesGroupConfig:
+    """One group of the store: which files of a subject make its signals, and how they are prepared.
+
+    Paths are relative to the subject's folder, then to the folder of the config file; `files` to the subject's only.
+    """
+
+    type: Literal["timeseries"]
+    """Kind of the group."""
+
+    files: list[str]
+    """Patterns of the runs' files. Patterns count in their order, the files of one pattern in natural order."""
+
+    standardization: Literal["per_run", "per_subject", "none"] = "per_run"
+    """Subtract each channel's mean and divide by its standard deviation, in each run or over all runs of a subject."""
+
+    detrend: bool = False
+    """Remove each run's linear trend, around the channel's mean."""
+
+    sampling_frequency: float | None = None
+    """Samples per second, Hz. Overrides what the files say, with a warning."""
+
+    repetition_time: float | None = None
+    """Seconds between samples: the same as `sampling_frequency`, as fMRI states it."""
+
+    atlas: str | None = None
+    """NIfTI image of whole-number labels, 0 outside: the mean of each label's voxels is a channel."""
+
+    atlas_labels: str | list[str] | dict[str, str] | None = None
+    """Names of the atlas' labels: a list, a mapping {value: name}, a .json file of either, or a .tsv (index, name)."""
+
+    mask: str | None = None
+    """NIfTI image of the voxels to use, or "auto": the brain as dipy's median_otsu finds it in each run's mean."""
+
+    events: str | None = None
+    """Pattern of .tsv files: BIDS events (onset and duration in seconds), or one label per sample."""
+
+    channel_names: str | list[str] | None = None
+    """Names of the channels, or a text file with one name a line."""
+
+    units: str = "arbitrary"
+    """Units of the signals before standardization."""
+
+    missing: Literal["error", "mask"] = "error"
+    """What to do with samples that are NaN or infinite: refuse them, or cut them out of the segments."""
+
+    preparation: list[str] = dataclasses.field(default_factory=list)
+    """Names of preparation steps, applied in this order before standardization."""
+
+    def __post_init__(self) -> None:
+        check_choice("type", self.type, [layout.GROUP_TYPE])
+        check_choice("standardization", self.standardization, STANDARDIZATIONS)
+        check_choice("missing", self.missing, ["error", "mask"])
+        _check_type("detrend", self.detrend, bool, "true or false")
+        for key in ("sampling_frequency", "repetition_time"):
+            value = getattr(self, key)
+            check_positive(key, value, optional=True)
+            if value is not None and not math.isfinite(value):
+                raise ConfigurationError(key, value, "a finite number above 0")
+        if self.sampling_frequency is not None and self.repetition_time is not None:
+            raise ConfigurationError(
+                "repetition_time", self.repetition_time, "left out where sampling_frequency is given"
+            )
+        _check_texts("files", self.files)
+        if not self.files:
+            raise ConfigurationError("files", self.files, "a list of at least one pattern, such as run-*.npy")
+        for key in ("atlas", "mask", "events"):
+            _check_type(key, getattr(self, key), (str, type(None)), "a path")
+        _check_type("units", self.units, str, "a text")
+        if isinstance(self.channel_names, list):
+            _check_texts("channel_names", self.channel_names)
+        _check_type("channel_names", self.channel_names, (str, list, type(None)), "a list of names or a path")
+        _check_type("atlas_labels", self.atlas_labels, (str, list, dict, type(None)), "a path, a list or a mapping")
+        _check_texts("preparation", self.preparation)
+
+    @property
+    def stated_sampling_frequency(self) -> float | None:
+        """Rate that the config states, in Hz, or None."""
+        return 1.0 / self.repetition_time if self.repetition_time is not None else self.sampling_frequency
+
+
+@dataclass(frozen=True, kw_only=True)
+class StoreConfig:
+    """A config file, checked.
+
+    Beside the groups it may hold `allow_mixed_sampling_frequency` (bool), `split` ("participants", or "runs" where runs
+    of one participant may stand in several subsets) and `participants`: a .tsv file with a column `subject` (or BIDS's
+    `participant_id`) that names the folders and columns `participant`, `dataset` and any covariate, or a mapping
+    {subject: participant} or {subject: {"participant": .., "dataset": .., ..}}.
+    """
+
+    groups: dict[str, TimeseriesGroupConfig]
+    allow_mixed_sampling_frequency: bool = False
+    split: str = "participants"
+    participants: str | dict[str, Any] | None = None
+    folder: Path = Path()
+    """Where the config file stands."""
+    content: dict[str, Any] = dataclasses.field(default_factory=dict)
+    """The config as it was given."""
+
+
+def read_store_config(path: Path) -> StoreConfig:
+    """Read and check a config file.
+
+    Raises
+    ------
+    DynmlError
+        For a missing or unreadable file.
+    ConfigurationError
+        For an unknown or misspelt key, or a value that is not accepted; names the group and the key.
+    """
+    return store_config_from(read_json(path), path.parent, str(path))
+
+
+def store_config_from(content: Any, folder: Path, name: str = "the config") -> StoreConfig:
+    """Check a config that is at hand as plain values; `folder` is where its relative paths start."""
+    if not isinstance(content, dict):
+        raise DataError(
+            f'{name} must hold a JSON object of groups, such as {{"signals": {{"type": "timeseries", ..}}}}.'
+        )
+    settings = {key: value for key, value in content.items() if key in layout.TOP_LEVEL_KEYS}
+    sections = {key: value for key, value in content.items() if key not in layout.TOP_LEVEL_KEYS}
+    groups = {key: _group_config(key, value) for key, value in sections.items()}
+    if not groups:
+        raise DataError(
+            f'{name} names no group; it needs one such as "signals": {{"type": "timeseries", "files": [..]}}.'
+        )
+    allow_mixed = settings.get(layout.ALLOW_MIXED_SAMPLING_FREQUENCY, False)
+    _check_type(layout.ALLOW_MIXED_SAMPLING_FREQUENCY, allow_mixed, bool, "true or false")
+    split = settings.get(layout.SPLIT, "participants")
+    check_choice(layout.SPLIT, split, ["participants", "runs"])
+    participants = settings.get(layout.PARTICIPANTS)
+    _check_type(layout.PARTICIPANTS, participants, (str, dict, type(None)), "a path of a .tsv file or a mapping")
+    return StoreConfig(
+        groups=groups,
+        allow_mixed_sampling_frequency=allow_mixed,
+        split=split,
+        participants=participants,
+        folder=folder,
+        content=content,
+    )
+
+
+def read_subject_list(path: Path) -> list[str]:
+    """Read the names of a subset's subjects: one a line; empty lines and lines that start with # do not count.
+
+    Raises
+    ------
+    DataError
+        For a missing file, a name that stands twice, or one that cannot name a folder.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except FileNotFoundError as error:
+        raise DataError(f"The list of subjects {path} does not exist.") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"The list of subjects {path} could not be read: {error}.") from error
+    subjects = [line.strip() for line in lines if line.strip() and not line.lstrip().startswith("#")]
+    for subject in subjects:
+        if not layout.is_valid_name(subject):
+            raise DataError(f"{path} names a subject {subject!r}, which cannot be the name of a folder.")
+    seen: set[str] = set()
+    for subject in subjects:
+        if subject in seen:
+            raise DataError(f"Subject {subject} stands twice in {path}.")
+        seen.add(subject)
+    return subjects
+
+
+def read_subsets(lists: dict[str, Path]) -> dict[str, list[str]]:
+    """Read the lists of all subsets, which may be empty, but not all, and share no subject.
+
+    Parameters
+    ----------
+    lists : dict
+        Subset name to text file.
+
+    Raises
+    ------
+    DataError
+        When a subject stands twice, or no list names any.
+    """
+    subsets = {subset: read_subject_list(path) for subset, path in lists.items()}
+    home: dict[str, str] = {}
+    for subset, subjects in subsets.items():
+        for subject in subjects:
+            if subject in home:
+                raise DataError(
+                    f"Subject {subject} stands in two lists: {lists[home[subject]]} ({home[subject]}) and "
+                    f"{lists[subset]} ({subset})."
+                )
+            home[subject] = subset
+    if not home:
+        raise DataError(f"None of the lists {', '.join(map(str, lists.values()))} names a subject.")
+    return subsets
+
+
+def _group_config(name: str, values: Any) -> TimeseriesGroupConfig:
+    if not layout.is_valid_name(name):
+        raise DataError(f"{name!r} cannot name a group of the store: use letters, digits, - and _.")
+    if not isinstance(values, dict):
+        raise ConfigurationError(name, values, f"a known key or a group{nearest_name(name, layout.TOP_LEVEL_KEYS)}")
+    for key in ("type", "files"):
+        if key not in values:
+            near = nearest_name(name, layout.TOP_LEVEL_KEYS)
+            hint = near if "did you mean" in near else ""
+            raise DataError(f"Group {name!r} of the config has no {key!r}{hint}.")
+    values = {**values, "files": [values["files"]] if isinstance(values["files"], str) else values["files"]}
+    try:
+        return config_from(TimeseriesGroupConfig, values, name)
+    except ConfigurationError as error:
+        if error.key.startswith(f"{name}."):
+            raise
+        raise ConfigurationError(f"{name}.{error.key}", error.found, error.accepted) from error
+
+
+def _check_type(key: str, value: object, types: type | tuple[type, ...], accepted: str) -> None:
+    if not isinstance(value, types):
+        raise ConfigurationError(key, value, accepted)
+
+
+def _check_texts(key: str, values: object) -> None:
+    if not isinstance(values, list) or not all(isinstance(value, str) and value for value in values):
+        raise ConfigurationError(key, values, "a list of texts")
+    if len(set(values)) < len(values):
+        twice = next(value for value in values if values.count(value) > 1)
+        raise ConfigurationError(key, values, f"a list without repetitions ({twice!r} stands twice)")

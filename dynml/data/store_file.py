@@ -1,0 +1,123 @@
+"""The file beneath a store that is being written: a full disk is noticed, remembered, and kept away from HDF5.
+
+When a write of HDF5 fails, HDF5 can neither go on nor close the file, and takes the process down when it ends (seen in
+HDF5 1.14 and 2.0). So HDF5 writes through this file here, which takes every write: from the first that the system
+refuses on, they stay in memory, the file can be closed, and whoever writes it asks for `fault`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import h5py
+
+LIBRARY_VERSIONS = ("v110", "v110")
+"""Of the file format: attributes of any size, small groups, checksummed headers; readable since HDF5 1.10 (2016)."""
+
+
+class FaultKeepingFile:
+    """A new file, in the manner of Python's file objects, whose writes never fail.
+
+    Parameters
+    ----------
+    path : Path
+        Must not exist yet.
+
+    Raises
+    ------
+    OSError
+        When it cannot be created.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.fault: OSError | None = None
+        """What the system said to the first write that it refused."""
+        self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
+        self._position = 0
+        self._size = 0
+        self._kept: list[tuple[int, bytes]] = []
+
+    def check(self) -> None:
+        """Raise the fault, if there was one."""
+        if self.fault is not None:
+            raise OSError(self.fault.errno, self.fault.strerror)
+
+    def close(self) -> None:
+        """Close the file; what stayed in memory is lost."""
+        os.close(self._descriptor)
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        """Move, and say where to."""
+        self._position = offset + {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: self._size}[whence]
+        return self._position
+
+    def tell(self) -> int:
+        """Say where the next byte is read or written."""
+        return self._position
+
+    def write(self, data: memoryview) -> int:
+        """Write all of it, to the disk or into memory."""
+        view = memoryview(data).cast("B")
+        if self.fault is None:
+            try:
+                written = 0
+                while written < len(view):
+                    written += os.pwrite(self._descriptor, view[written:], self._position + written)
+            except OSError as error:
+                self.fault = error
+        if self.fault is not None:
+            self._kept.append((self._position, bytes(view)))
+        self._position += len(view)
+        self._size = max(self._size, self._position)
+        return len(view)
+
+    def read(self, size: int) -> bytes:
+        """Read some bytes; what was never written is zero."""
+        buffer = bytearray(size)
+        return bytes(buffer[: self.readinto(memoryview(buffer))])
+
+    def readinto(self, buffer: memoryview) -> int:
+        """Fill a buffer; what was never written is zero."""
+        view = memoryview(buffer).cast("B")
+        start, stop = self._position, self._position + len(view)
+        view[:] = os.pread(self._descriptor, len(view), start).ljust(len(view), b"\0")
+        for offset, data in self._kept:
+            first, last = max(start, offset), min(stop, offset + len(data))
+            if first < last:
+                view[first - start : last - start] = data[first - offset : last - offset]
+        self._position = stop
+        return len(view)
+
+    def truncate(self, size: int) -> int:
+        """Set the length."""
+        if self.fault is None:
+            try:
+                os.ftruncate(self._descriptor, size)
+            except OSError as error:
+                self.fault = error
+        self._size = size
+        return size
+
+    def flush(self) -> None:
+        """Do nothing: nothing is buffered here."""
+
+
+@contextlib.contextmanager
+def new_hdf5_file(path: Path) -> Iterator[tuple[h5py.File, FaultKeepingFile]]:
+    """Open a new HDF5 file for writing, and close it in any case.
+
+    Raises
+    ------
+    OSError
+        When the file cannot be created, or the system refused a write; the file is then of no use.
+    """
+    disk = FaultKeepingFile(path)
+    try:
+        with h5py.File(disk, "w", driver="fileobj", libver=LIBRARY_VERSIONS) as file:
+            yield file, disk
+        disk.check()
+    finally:
+        disk.close()

@@ -1,0 +1,118 @@
+"""What a store holds, as text: its attributes, a table of all subjects, and totals."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+from dynml.configuration import nearest_name
+from dynml.data import store_layout as layout
+from dynml.data.store_reading import Store
+from dynml.errors import DataError
+
+COLUMNS = (
+    ("subject", str.ljust),
+    ("participant", str.ljust),
+    ("subset", str.ljust),
+    ("group", str.ljust),
+    ("samples", str.rjust),
+    ("channels", str.rjust),
+    ("segments", str.rjust),
+    ("runs", str.rjust),
+    ("Hz", str.rjust),
+    ("seconds", str.rjust),
+    ("rank", str.rjust),
+)
+N_NAMED = 8
+
+
+def architecture_lines(store: Store, group: str | None = None) -> Iterator[str]:
+    """Describe a store line by line.
+
+    Parameters
+    ----------
+    store : Store
+    group : str, optional
+        Tell of this group only.
+
+    Yields
+    ------
+    str
+        Root attributes, one line a subject and group, then totals.
+
+    Raises
+    ------
+    DataError
+        When no subject has the group.
+    """
+    subsets = {subject: subset for subset in layout.SUBSET_NAMES for subject in store.subset(subset)}
+    rows = [
+        _row(store, subject, subsets.get(subject, "-"), name)
+        for subject in store.subjects
+        for name in store.groups(subject)
+        if group in (None, name)
+    ]
+    if group is not None and not rows:
+        known = {name for subject in store.subjects for name in store.groups(subject)}
+        raise DataError(f"{store.path} has no group {group!r}{nearest_name(group, known)}.")
+    yield str(store.path)
+    yield from _root_lines(store)
+    yield ""
+    yield from _table(rows)
+    yield ""
+    yield from _total_lines(store, rows)
+
+
+def _root_lines(store: Store) -> Iterator[str]:
+    attributes = store.root_attributes()
+    for name in (layout.FORMAT, layout.FORMAT_VERSION_KEY, layout.DYNML_VERSION, layout.CREATED):
+        yield f"  {name}: {attributes.get(name, '-')}"
+    yield f"  {layout.SPLIT}: {store.split}"
+    for name, value in store.config.items():
+        is_long = name == layout.PARTICIPANTS and isinstance(value, dict)
+        text = f"a mapping of {len(value)} subjects" if is_long else json.dumps(value, ensure_ascii=False)
+        yield f"  {layout.CONFIG}.{name}: {text}"
+
+
+def _row(store: Store, subject: str, subset: str, group: str) -> dict[str, Any]:
+    description = store.attributes(subject, group)
+    segments = store.segments(subject, group)
+    n_good = int((segments[:, 1] - segments[:, 0]).sum())
+    return {
+        "subject": subject,
+        "participant": store.participant(subject),
+        "subset": subset,
+        "group": group,
+        "samples": n_good,
+        "channels": description.n_channels,
+        "segments": len(segments),
+        "runs": len(store.run_names(subject, group)),
+        "Hz": f"{description.sampling_frequency:.6g}",
+        "seconds": f"{n_good / description.sampling_frequency:.1f}",
+        "rank": description.rank,
+        "names": description.channel_names,
+    }
+
+
+def _table(rows: list[dict[str, Any]]) -> Iterator[str]:
+    cells = [{name: str(row[name]) for name, _ in COLUMNS} for row in rows]
+    widths = {name: max([len(name), *(len(cell[name]) for cell in cells)]) for name, _ in COLUMNS}
+    yield "  ".join(align(name, widths[name]) for name, align in COLUMNS).rstrip()
+    for cell in cells:
+        yield "  ".join(align(cell[name], widths[name]) for name, align in COLUMNS).rstrip()
+
+
+def _total_lines(store: Store, rows: list[dict[str, Any]]) -> Iterator[str]:
+    for group in sorted({row["group"] for row in rows}):
+        names = next(row["names"] for row in rows if row["group"] == group)
+        shown = ", ".join(names[:N_NAMED]) + (f", .. {names[-1]}" if len(names) > N_NAMED else "")
+        yield f"{group}: {len(names)} channels ({shown})"
+        for subset in layout.SUBSET_NAMES:
+            chosen = [row for row in rows if row["group"] == group and row["subset"] == subset]
+            n_participants = len({row["participant"] for row in chosen})
+            n_samples = sum(row["samples"] for row in chosen)
+            hours = sum(float(row["seconds"]) for row in chosen) / 3600
+            yield (
+                f"  {subset}: {len(chosen)} subjects, {n_participants} participants, {n_samples} samples, {hours:.2f} h"
+            )

@@ -1,0 +1,373 @@
+"""The store, opened for reading: descriptions cost no data, data come as slices, and every fault has a name."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from dynml.configuration import nearest_name
+from dynml.data import store_layout as layout
+from dynml.data.recording import Events, Source, run_starts
+from dynml.errors import DataCorruptionError, DataError
+
+N_NAMED = 12
+"""So many names are listed in a message; of more, the first and the last."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class GroupDescription:
+    """What a store says about one subject's group without reading its signals."""
+
+    n_samples: int
+    """Rows, good or not."""
+    n_channels: int
+    sampling_frequency: float
+    """Hz."""
+    channel_names: tuple[str, ...]
+    units: str
+    rank: int
+    """Numerical rank of the good samples."""
+    sha256: str
+    """Of the data's bytes followed by the segments' bytes."""
+    sources: tuple[Source, ...]
+    preparation: tuple[dict[str, Any], ...]
+
+
+class Store:
+    """A store of many subjects' signals, opened read-only.
+
+    The handle is opened when first needed and again in every other process, so that a store can be pickled and used
+    on both sides of a fork.
+
+    Parameters
+    ----------
+    path : str or Path
+        The HDF5 file.
+
+    Raises
+    ------
+    DataError
+        When the file is missing, a folder, locked, no HDF5 file, not one of ours, or of a newer format.
+    DataCorruptionError
+        When it is truncated or lacks what every store has.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        self._handle: h5py.File | None = None
+        self._process: int | None = None
+        self._subjects: list[str] | None = None
+        self._descriptions: dict[tuple[str, str], GroupDescription] = {}
+        self._check_root()
+
+    def __enter__(self) -> Store:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_handle": None, "_process": None}
+
+    def __repr__(self) -> str:
+        return f"Store({str(self.path)!r})"
+
+    def close(self) -> None:
+        """Close the handle of this process; the next access opens it again."""
+        if self._handle is not None and self._process == os.getpid():
+            self._handle.close()
+        self._handle = None
+
+    @property
+    def file(self) -> h5py.File:
+        """The HDF5 handle of this process."""
+        # A handle that came through a fork shares its file position with the parent's: it must not be used.
+        if self._handle is None or self._process != os.getpid():
+            self._handle = _open(self.path)
+            self._process = os.getpid()
+        return self._handle
+
+    def root_attributes(self) -> dict[str, str]:
+        """Format, versions, date and config of the file, as text."""
+        with self._faults_named("the top of the file"):
+            return {name: _text(value) for name, value in self.file.attrs.items()}
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """The config that the store was created with."""
+        return self._json(self.file, layout.CONFIG, "the file")
+
+    @property
+    def split(self) -> str:
+        """What separates the subsets: "participants", or "runs" when a participant may stand in several."""
+        return str(self.config.get(layout.SPLIT, "participants"))
+
+    @property
+    def subjects(self) -> list[str]:
+        """All subjects, in natural order."""
+        if self._subjects is None:
+            with self._faults_named("the list of subjects"):
+                self._subjects = sorted(self.file[layout.SUBJECTS], key=layout.natural_order)
+        return list(self._subjects)
+
+    def subset(self, name: str) -> list[str]:
+        """Subjects of the subset `training`, `validation` or `testing`, in the order of its list.
+
+        Raises
+        ------
+        DataError
+            For another name.
+        """
+        if name not in layout.SUBSET_NAMES:
+            raise DataError(f"{name!r} is no subset of {self.path}{nearest_name(name, layout.SUBSET_NAMES)}.")
+        with self._faults_named(f"the list of {name} subjects"):
+            return [_text(subject) for subject in self.file[layout.subset_path(name)][:]]
+
+    def groups(self, subject: str) -> list[str]:
+        """Names of a subject's groups, sorted.
+
+        Raises
+        ------
+        DataError
+            For an unknown subject, with the nearest name.
+        """
+        with self._faults_named(f"subject {subject}"):
+            return sorted(self._subject(subject))
+
+    def participant(self, subject: str) -> str:
+        """Person that a subject's signals come from."""
+        return _text(self._subject_attributes(subject).get(layout.PARTICIPANT, subject))
+
+    def covariates(self, subject: str) -> dict[str, str]:
+        """Give the data set and further columns of the participants' table, by name."""
+        return {name: value for name, value in self._subject_attributes(subject).items() if name != layout.PARTICIPANT}
+
+    def attributes(self, subject: str, group: str) -> GroupDescription:
+        """Everything about a subject's group that is known without reading its signals.
+
+        Raises
+        ------
+        DataError
+            For an unknown subject or group, with the nearest name.
+        DataCorruptionError
+            When an attribute or dataset is missing.
+        """
+        if (subject, group) not in self._descriptions:
+            self._descriptions[subject, group] = self._describe(subject, group)
+        return self._descriptions[subject, group]
+
+    def segments(self, subject: str, group: str) -> NDArray[np.int64]:
+        """Good stretches [start, stop), (n_segments, 2)."""
+        return self._array(subject, group, layout.SEGMENTS)
+
+    def segment_runs(self, subject: str, group: str) -> NDArray[np.int64]:
+        """Index of each segment's run, (n_segments,)."""
+        return self._array(subject, group, layout.SEGMENT_RUNS)
+
+    def run_names(self, subject: str, group: str) -> list[str]:
+        """Names of the runs, in the order in which they are stored."""
+        return [_text(name) for name in self._array(subject, group, layout.RUN_NAMES)]
+
+    def run_starts(self, subject: str, group: str) -> NDArray[np.int64]:
+        """Row where each run starts, (n_runs,)."""
+        return run_starts(
+            self.segments(subject, group),
+            self.segment_runs(subject, group),
+            self.source_samples(subject, group),
+            len(self.run_names(subject, group)),
+        )
+
+    def source_samples(self, subject: str, group: str) -> NDArray[np.int64]:
+        """For each segment, the sample of the original run where it starts, and that run, (n_segments, 2)."""
+        return self._array(subject, group, layout.SOURCE_SAMPLES)
+
+    def mean(self, subject: str, group: str) -> NDArray[np.float64]:
+        """Read what standardization subtracted, (n_runs or 1, C)."""
+        return self._array(subject, group, layout.MEAN)
+
+    def std(self, subject: str, group: str) -> NDArray[np.float64]:
+        """Read what standardization divided by, (n_runs or 1, C)."""
+        return self._array(subject, group, layout.STD)
+
+    def events(self, subject: str, group: str) -> Events | None:
+        """Events of a subject's group, or None where none were given."""
+        node = self._group(subject, group)
+        with self._faults_named(f"the events of subject {subject}, group {group}"):
+            if layout.EVENTS not in node:
+                return None
+            events = node[layout.EVENTS]
+            labels = events[layout.LABELS]
+            return Events(
+                onset=events[layout.ONSET][:],
+                duration=events[layout.DURATION][:],
+                labels={column: labels[column][:] for column in labels},
+                names={column: tuple(map(_text, labels[column].attrs[layout.NAMES])) for column in labels},
+            )
+
+    def read(self, subject: str, group: str, start: int = 0, stop: int | None = None) -> NDArray[np.float32]:
+        """Read stored rows [start, stop).
+
+        Returns
+        -------
+        array, (n, C), float32
+
+        Raises
+        ------
+        DataCorruptionError
+            When a checksum does not match; names the file, subject and group.
+        """
+        node = self._group(subject, group)
+        with self._faults_named(f"the signals of subject {subject}, group {group}"):
+            return node[layout.DATA][start:stop]
+
+    def fingerprint(self, group: str, subjects: Iterable[str]) -> str:
+        """SHA-256 over names, participants and data of some subjects, in the order given; reads no signals."""
+        digest = hashlib.sha256()
+        for subject in subjects:
+            line = [subject, self.participant(subject), self.attributes(subject, group).sha256]
+            digest.update(json.dumps(line, ensure_ascii=False).encode() + b"\n")
+        return digest.hexdigest()
+
+    def _check_root(self) -> None:
+        with self._faults_named("the top of the file"):
+            self._check_top()
+
+    def _check_top(self) -> None:
+        attributes = self.file.attrs
+        if _text(attributes.get(layout.FORMAT, "")) != layout.FORMAT_NAME:
+            self.close()
+            raise DataError(
+                f"{self.path} is an HDF5 file, but no store of dynml: make one by dynml_create_hdf5_dataset.py."
+            )
+        version = attributes.get(layout.FORMAT_VERSION_KEY)
+        if version is None:
+            raise DataCorruptionError(f"{self.path} lacks the attribute {layout.FORMAT_VERSION_KEY!r}.")
+        if int(version) > layout.FORMAT_VERSION:
+            raise DataError(
+                f"{self.path} has format version {int(version)}, but this version of dynml reads up to "
+                f"{layout.FORMAT_VERSION}: update dynml, or create the store anew."
+            )
+        required = [layout.SUBJECTS, *map(layout.subset_path, layout.SUBSET_NAMES)]
+        for name in required:
+            if name not in self.file:
+                raise DataCorruptionError(f"{self.path} lacks {name!r}.")
+        if layout.CONFIG not in attributes:
+            raise DataCorruptionError(f"{self.path} lacks the attribute {layout.CONFIG!r}.")
+
+    def _describe(self, subject: str, group: str) -> GroupDescription:
+        node, where = self._group(subject, group), f"subject {subject}, group {group}"
+        with self._faults_named(where):
+            missing = [name for name in layout.REQUIRED_DATASETS if name not in node]
+            missing += [name for name in layout.REQUIRED_ATTRIBUTES if name not in node.attrs]
+            if missing:
+                raise DataCorruptionError(f"{self.path}: {where} lacks {', '.join(missing)}.")
+            n_samples, n_channels = node[layout.DATA].shape
+            return GroupDescription(
+                n_samples=n_samples,
+                n_channels=n_channels,
+                sampling_frequency=float(node.attrs[layout.SAMPLING_FREQUENCY]),
+                channel_names=tuple(map(_text, node.attrs[layout.CHANNEL_NAMES])),
+                units=_text(node.attrs[layout.UNITS]),
+                rank=int(node.attrs[layout.RANK]),
+                sha256=_text(node.attrs[layout.SHA256]),
+                sources=tuple(map(Source.from_dictionary, self._json(node, layout.SOURCES, where))),
+                preparation=tuple(self._json(node, layout.PREPARATION, where)),
+            )
+
+    def _subject(self, subject: str) -> h5py.Group:
+        subjects = self.file[layout.SUBJECTS]
+        if not layout.is_valid_name(subject) or subject not in subjects:
+            raise DataError(f"{self.path} has no subject {subject!r}{_nearest(subject, self.subjects)}.")
+        return subjects[subject]
+
+    def _subject_attributes(self, subject: str) -> dict[str, str]:
+        with self._faults_named(f"subject {subject}"):
+            return {name: _text(value) for name, value in self._subject(subject).attrs.items()}
+
+    def _group(self, subject: str, group: str) -> h5py.Group:
+        with self._faults_named(f"subject {subject}"):
+            node = self._subject(subject)
+            if not layout.is_valid_name(group) or group not in node:
+                raise DataError(f"{self.path}: subject {subject} has no group {group!r}{_nearest(group, list(node))}.")
+            return node[group]
+
+    def _array(self, subject: str, group: str, name: str) -> NDArray[Any]:
+        node = self._group(subject, group)
+        where = f"subject {subject}, group {group}"
+        if name not in node:
+            raise DataCorruptionError(f"{self.path}: {where} lacks {name}.")
+        with self._faults_named(f"{name} of {where}"):
+            return node[name][:]
+
+    def _json(self, node: h5py.Group, name: str, where: str) -> Any:
+        try:
+            return json.loads(_text(node.attrs[name]))
+        except json.JSONDecodeError as error:
+            raise DataCorruptionError(f"{self.path}: the attribute {name!r} of {where} is no valid JSON.") from error
+
+    @contextmanager
+    def _faults_named(self, what: str) -> Iterator[None]:
+        try:
+            yield
+        except DataError:
+            raise
+        except (OSError, KeyError, RuntimeError, ValueError, TypeError) as error:
+            # HDF5 1.14 speaks of Fletcher32, 2.0 of a filter; the checksum is the only filter that a store has.
+            checksum = "fletcher32" in str(error).lower() or "filter returned failure" in str(error)
+            reason = "the stored bytes do not match their checksum" if checksum else str(error).strip("\"'")
+            raise DataCorruptionError(f"{self.path}: {what} cannot be read: {reason}.") from error
+
+
+def sha256_of_signals(blocks: Iterable[NDArray[np.float32]], segments: NDArray[np.int64]) -> str:
+    """SHA-256 of the bytes of signals, given in blocks of rows, followed by those of their segments."""
+    digest = hashlib.sha256()
+    for block in blocks:
+        digest.update(np.ascontiguousarray(block, dtype="<f4").data)
+    digest.update(np.ascontiguousarray(segments, dtype="<i8").data)
+    return digest.hexdigest()
+
+
+def _open(path: Path) -> h5py.File:
+    if not path.exists():
+        raise DataError(f"{path} does not exist.")
+    if not path.is_file():
+        raise DataError(f"{path} is a folder, but must be an HDF5 file.")
+    try:
+        return h5py.File(path, "r", locking="best-effort")
+    except OSError as error:
+        reason = str(error).lower()
+        n_bytes = path.stat().st_size
+        if "truncated" in reason:
+            raise DataCorruptionError(
+                f"{path} is truncated: it holds {n_bytes} bytes, fewer than were written; copy or create it anew."
+            ) from error
+        if "lock" in reason or "already open" in reason:
+            raise DataError(f"{path} is locked: another process is writing to it.") from error
+        if isinstance(error, PermissionError) or not os.access(path, os.R_OK):
+            raise DataError(f"{path} may not be read by this user.") from error
+        if "signature not found" in reason:
+            raise DataError(f"{path} is no HDF5 file ({n_bytes} bytes).") from error
+        raise DataCorruptionError(f"{path} cannot be opened as HDF5: {error}.") from error
+
+
+def _nearest(name: str, known: list[str]) -> str:
+    """Nearest name, without pouring thousands of names over the user."""
+    alike = [other for other in known if other.lower() == name.lower()]
+    near = nearest_name(name, alike or known)
+    if "did you mean" in near or len(known) <= N_NAMED:
+        return near
+    return f" (there are {len(known)}, from {known[0]} to {known[-1]})"
+
+
+def _text(value: Any) -> str:
+    return value.decode() if isinstance(value, bytes) else str(value)

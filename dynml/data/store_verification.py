@@ -1,0 +1,176 @@
+"""Reads every byte of a store and says what is wrong with it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dynml.data import store_layout as layout
+from dynml.data.store_reading import GroupDescription, Store, sha256_of_signals
+from dynml.errors import DataError
+
+ROWS_PER_BLOCK = 65536
+
+
+def faults_of_store(path: str | Path) -> list[str]:
+    """Check a whole store: checksums, structure, segments, events, subsets.
+
+    Parameters
+    ----------
+    path : str or Path
+        The HDF5 file.
+
+    Returns
+    -------
+    list of str
+        One sentence a fault, naming subject and group; empty when the store is sound.
+
+    Raises
+    ------
+    DataError
+        When the file cannot be opened at all.
+    """
+    with Store(path) as store:
+        faults = _faults_of_subsets(store)
+        for subject in store.subjects:
+            faults += _faults_of_subject(store, subject)
+    return faults
+
+
+def _faults_of_subject(store: Store, subject: str) -> list[str]:
+    try:
+        groups = store.groups(subject)
+    except DataError as error:
+        return [str(error)]
+    if not groups:
+        return [f"{store.path}: subject {subject} has no group."]
+    faults = []
+    for group in groups:
+        try:
+            found = _faults_of_group(store, subject, group)
+        except DataError as error:
+            faults.append(str(error))
+        except (ValueError, IndexError, TypeError) as error:
+            faults.append(f"{store.path}: subject {subject}, group {group} has arrays of wrong shape or type: {error}.")
+        else:
+            faults += [f"{store.path}: subject {subject}, group {group}: {fault}." for fault in found]
+    return faults
+
+
+def _faults_of_group(store: Store, subject: str, group: str) -> list[str]:
+    description = store.attributes(subject, group)
+    return [
+        *_faults_of_attributes(description),
+        *_faults_of_segments(store, subject, group, description),
+        *_faults_of_moments(store, subject, group, description),
+        *_faults_of_events(store, subject, group, description),
+        *_faults_of_signals(store, subject, group, description),
+    ]
+
+
+def _faults_of_attributes(description: GroupDescription) -> list[str]:
+    n_names, n_channels = len(description.channel_names), description.n_channels
+    faults = []
+    if n_names != n_channels:
+        faults.append(f"it has {n_names} channel names for {n_channels} channels")
+    if not description.sampling_frequency > 0:
+        faults.append(f"its sampling frequency is {description.sampling_frequency}")
+    if not 0 < description.rank <= n_channels:
+        faults.append(f"its rank is {description.rank}, of {n_channels} channels")
+    return faults
+
+
+def _faults_of_segments(store: Store, subject: str, group: str, description: GroupDescription) -> list[str]:
+    segments, runs = store.segments(subject, group), store.segment_runs(subject, group)
+    n_runs = len(store.run_names(subject, group))
+    if segments.ndim != 2 or segments.shape[1] != 2 or not len(segments):
+        return [f"its segments have shape {segments.shape}, but must be (n, 2)"]
+    borders = segments.ravel()
+    if borders[0] < 0 or borders[-1] > description.n_samples or (np.diff(borders) < 0).any():
+        return ["its segments overlap, are out of order, or lie outside of the data"]
+    if (segments[:, 1] <= segments[:, 0]).any():
+        return ["it has an empty segment"]
+    if runs.shape != (len(segments),) or set(runs.tolist()) != set(range(n_runs)) or (np.diff(runs) < 0).any():
+        return [f"its segments do not belong to the {n_runs} runs that are named"]
+    starts = store.run_starts(subject, group)
+    sources = store.source_samples(subject, group)
+    if not np.array_equal(sources[:, 1], runs) or not np.array_equal(starts[runs] + sources[:, 0], segments[:, 0]):
+        return ["the source samples of its segments contradict the segments"]
+    ends = np.append(starts[1:], description.n_samples)
+    if starts[0] != 0 or (segments[:, 1] > ends[runs]).any():
+        return ["a segment crosses the border of its run"]
+    return []
+
+
+def _faults_of_moments(store: Store, subject: str, group: str, description: GroupDescription) -> list[str]:
+    n_runs = len(store.run_names(subject, group))
+    mean, std = store.mean(subject, group), store.std(subject, group)
+    if mean.shape != std.shape or mean.shape not in {(1, description.n_channels), (n_runs, description.n_channels)}:
+        return [f"mean and std have shapes {mean.shape} and {std.shape}"]
+    if not np.isfinite(mean).all() or not (np.isfinite(std) & (std > 0)).all():
+        return ["mean or std holds values that are not finite, or a standard deviation that is not above 0"]
+    return []
+
+
+def _faults_of_events(store: Store, subject: str, group: str, description: GroupDescription) -> list[str]:
+    events = store.events(subject, group)
+    if events is None:
+        return []
+    faults = []
+    if (events.onset < 0).any() or (events.onset + events.duration > description.n_samples).any():
+        faults.append("an event lies outside of the data")
+    if (np.diff(events.onset) < 0).any() or (events.duration < 0).any():
+        faults.append("its events are out of order, or last less than 0 samples")
+    for column, labels in events.labels.items():
+        if len(labels) != len(events) or (labels >= len(events.names[column])).any() or (labels < -1).any():
+            faults.append(f"its event labels {column!r} do not fit their names")
+    return faults
+
+
+def _faults_of_signals(store: Store, subject: str, group: str, description: GroupDescription) -> list[str]:
+    segments = store.segments(subject, group)
+    good = np.zeros(description.n_samples, dtype=bool)
+    for start, stop in segments.tolist():
+        good[start:stop] = True
+    missing = 0
+
+    def blocks() -> Iterator[NDArray[np.float32]]:
+        nonlocal missing
+        for start in range(0, description.n_samples, ROWS_PER_BLOCK):
+            block = store.read(subject, group, start, start + ROWS_PER_BLOCK)
+            missing += int((~np.isfinite(block[good[start : start + len(block)]])).sum())
+            yield block
+
+    same = sha256_of_signals(blocks(), segments) == description.sha256
+    faults = [] if same else ["its data are not those that were written: the SHA-256 differs"]
+    if missing:
+        faults.append(f"{missing} values within its segments are NaN or infinite")
+    return faults
+
+
+def _faults_of_subsets(store: Store) -> list[str]:
+    faults: list[str] = []
+    home: dict[str, str] = {}
+    participants: dict[str, str] = {}
+    subjects = set(store.subjects)
+    for subset in layout.SUBSET_NAMES:
+        try:
+            names = store.subset(subset)
+        except DataError as error:
+            faults.append(str(error))
+            continue
+        for subject in names:
+            if subject not in subjects:
+                faults.append(f"{store.path}: subject {subject} of the subset {subset} is not in the file.")
+                continue
+            if subject in home:
+                faults.append(f"{store.path}: subject {subject} stands twice, in {home[subject]} and {subset}.")
+            home[subject] = subset
+            participant = store.participant(subject)
+            if participants.setdefault(participant, subset) != subset and store.split != "runs":
+                faults.append(f"{store.path}: participant {participant} is in two subsets, but split by participants.")
+    homeless = [subject for subject in store.subjects if subject not in home]
+    return faults + [f"{store.path}: subject {subject} is in no subset." for subject in homeless]

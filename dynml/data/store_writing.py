@@ -1,0 +1,167 @@
+"""Writes stores: under a temporary name beside the target, verified, then renamed, so that they are whole or absent."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+
+from dynml.data import store_layout as layout
+from dynml.data.participants import SubjectIdentity
+from dynml.data.recording import Events, Recording
+from dynml.data.store_file import FaultKeepingFile, new_hdf5_file
+from dynml.data.store_reading import sha256_of_signals
+from dynml.data.store_verification import faults_of_store
+from dynml.errors import DataError
+from dynml.files import replacing, strict_json, sweep_partial
+from dynml.version import __version__
+
+BYTES_PER_CHUNK = 1024**2
+EXTENSIONS = (".hdf5", ".h5")
+
+
+class StoreWriter:
+    """Fills a new store, one subject's group after another; made by `new_store`."""
+
+    def __init__(self, file: h5py.File, disk: FaultKeepingFile) -> None:
+        self._file = file
+        self._disk = disk
+
+    def add_subject(self, identity: SubjectIdentity) -> None:
+        """Make a subject's place, with its participant and covariates."""
+        if not layout.is_valid_name(identity.subject):
+            raise DataError(f"{identity.subject!r} cannot be the name of a subject.")
+        node = self._file.create_group(layout.subject_path(identity.subject))
+        node.attrs[layout.PARTICIPANT] = identity.participant
+        for name, value in identity.covariates.items():
+            node.attrs[name] = value
+
+    def add_group(self, subject: str, group: str, recording: Recording, rank: int) -> None:
+        """Write one subject's prepared signals as a group.
+
+        Parameters
+        ----------
+        subject, group : str
+        recording : Recording
+            Standardized, so that `mean` and `std` are known.
+        rank : int
+            Numerical rank of its good samples.
+        """
+        assert recording.mean is not None, "a recording is standardized (by 'none' at least) before it is stored"
+        assert recording.std is not None, "a recording is standardized (by 'none' at least) before it is stored"
+        node = self._file.create_group(layout.subject_path(subject, group))
+        signals = np.ascontiguousarray(recording.signals, dtype=np.float32)
+        segments = np.ascontiguousarray(recording.segments, dtype=np.int64)
+        n_rows = max(1, min(recording.n_samples, BYTES_PER_CHUNK // (4 * recording.n_channels)))
+        node.create_dataset(layout.DATA, data=signals, chunks=(n_rows, recording.n_channels), fletcher32=True)
+        _add_array(node, layout.SEGMENTS, segments)
+        _add_array(node, layout.SEGMENT_RUNS, recording.segment_runs.astype(np.int64))
+        _add_array(node, layout.SOURCE_SAMPLES, recording.source_samples.astype(np.int64))
+        _add_array(node, layout.MEAN, recording.mean)
+        _add_array(node, layout.STD, recording.std)
+        node.create_dataset(layout.RUN_NAMES, data=list(recording.run_names), dtype=h5py.string_dtype())
+        attributes: dict[str, Any] = {
+            layout.TYPE: layout.GROUP_TYPE,
+            layout.SAMPLING_FREQUENCY: float(recording.sampling_frequency),
+            layout.UNITS: recording.units,
+            layout.RANK: rank,
+            layout.SOURCES: _json([source.as_dictionary() for source in recording.sources]),
+            layout.PREPARATION: _json(recording.preparation),
+            layout.SHA256: sha256_of_signals([signals], segments),
+        }
+        for name, value in attributes.items():
+            node.attrs[name] = value
+        node.attrs.create(layout.CHANNEL_NAMES, list(recording.channel_names), dtype=h5py.string_dtype())
+        if recording.events is not None:
+            _add_events(node.create_group(layout.EVENTS), recording.events)
+        self._disk.check()
+
+
+@contextlib.contextmanager
+def new_store(
+    target: Path, config: Mapping[str, Any], subsets: Mapping[str, list[str]], *, overwrite: bool = False
+) -> Iterator[StoreWriter]:
+    """Open a store for writing; it appears under its name when the block has ended well and the store was verified.
+
+    Parameters
+    ----------
+    target : Path
+        The store; `.hdf5` or `.h5`.
+    config : mapping
+        What it was made from, plain values; kept in the file.
+    subsets : mapping
+        Subset name to subjects; a subset that is not named is empty.
+    overwrite : bool
+        Replace an existing store, at the very end.
+
+    Raises
+    ------
+    DataError
+        When the target exists already, cannot be one, or does not verify.
+    DynmlError
+        When the disk is full or the folder cannot be written to; an old store stays as it was.
+    """
+    check_target(target, overwrite)
+    sweep_partial(target)
+    with replacing(target) as temporary:
+        with new_hdf5_file(temporary) as (file, disk):
+            file.attrs[layout.FORMAT] = layout.FORMAT_NAME
+            file.attrs[layout.FORMAT_VERSION_KEY] = layout.FORMAT_VERSION
+            file.attrs[layout.DYNML_VERSION] = __version__
+            file.attrs[layout.CREATED] = datetime.now(UTC).isoformat(timespec="seconds")
+            file.attrs[layout.CONFIG] = _json(config)
+            file.create_group(layout.SUBJECTS)
+            for subset in layout.SUBSET_NAMES:
+                names = np.array(subsets.get(subset, []), dtype=object)
+                file.create_dataset(layout.subset_path(subset), data=names, dtype=h5py.string_dtype())
+            yield StoreWriter(file, disk)
+        faults = faults_of_store(temporary)
+        if faults:
+            raise DataError(f"{target} was not written, because its copy did not verify: {faults[0]}")
+
+
+def check_target(target: Path, overwrite: bool) -> None:
+    """Refuse a store's path that exists (unless `overwrite`), is a folder, has no folder, or another extension.
+
+    Raises
+    ------
+    DataError
+        Says what is in the way.
+    """
+    if target.suffix.lower() not in EXTENSIONS:
+        raise DataError(f"{target} must end in {' or '.join(EXTENSIONS)}.")
+    if target.is_dir():
+        raise DataError(f"{target} is a folder, but must be the path of a file.")
+    if not target.parent.is_dir():
+        raise DataError(f"{target} cannot be written: the folder {target.parent} does not exist.")
+    if target.exists() and not overwrite:
+        raise DataError(f"{target} exists already; use -f to replace it.")
+
+
+def _add_array(node: h5py.Group, name: str, array: np.ndarray[Any, Any]) -> None:
+    """Write a small array under a checksum, which HDF5 gives to chunks only."""
+    if array.size:
+        node.create_dataset(name, data=array, chunks=array.shape, fletcher32=True)
+    else:
+        node.create_dataset(name, data=array)
+
+
+def _add_events(node: h5py.Group, events: Events) -> None:
+    _add_array(node, layout.ONSET, events.onset)
+    _add_array(node, layout.DURATION, events.duration)
+    labels = node.create_group(layout.LABELS)
+    for column, codes in events.labels.items():
+        _add_array(labels, column, codes)
+        labels[column].attrs.create(
+            layout.NAMES, np.array(events.names[column], dtype=object), dtype=h5py.string_dtype()
+        )
+
+
+def _json(value: Any) -> str:
+    return json.dumps(strict_json(value), ensure_ascii=False, allow_nan=False)

@@ -1,0 +1,146 @@
+"""One subset of a dataset: its subjects, their segments and their rows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from dynml.data.recording import NO_LABEL
+from dynml.data.segment_table import SegmentTable, segment_table
+from dynml.data.slicer import RowSlicer
+
+if TYPE_CHECKING:
+    from dynml.data.dataset import MultiSubjectDataset
+
+
+class MultiSubjectSubset:
+    """Subjects of one subset, numbered from 0.
+
+    Parameters
+    ----------
+    dataset : MultiSubjectDataset
+    name : str
+        training, validation or testing.
+    subjects : sequence of str
+        Names in the store.
+    first_row : int
+        Where the first subject's rows start in the dataset's resident series.
+
+    Attributes
+    ----------
+    n_rows_of : (n_subjects,) int64
+        Stored rows of each subject, good or not.
+    row_offsets : (n_subjects,) int64
+        Row of the resident series where each subject starts.
+    sampling_frequencies : (n_subjects,) float64
+        Hz.
+    segments : SegmentTable
+        Good stretches.
+    """
+
+    def __init__(self, dataset: MultiSubjectDataset, name: str, subjects: Sequence[str], first_row: int) -> None:
+        self._dataset, self.name, self.subjects = dataset, name, list(subjects)
+        source, group = dataset.source, dataset.group
+        described = [source.attributes(subject, group) for subject in self.subjects]
+        self.n_rows_of = np.array([one.n_samples for one in described], dtype=np.int64)
+        self.row_offsets = first_row + np.cumsum(self.n_rows_of) - self.n_rows_of
+        self.sampling_frequencies = np.array([one.sampling_frequency for one in described], dtype=np.float64)
+        self.ranks = np.array([one.rank for one in described], dtype=np.int64)
+        self.segments: SegmentTable = segment_table([source.segments(subject, group) for subject in self.subjects])
+        self._labels: dict[tuple[int, str], NDArray[np.int32]] = {}
+
+    @property
+    def n_subjects(self) -> int:
+        """How many subjects there are."""
+        return len(self.subjects)
+
+    @property
+    def participants(self) -> list[str]:
+        """The person behind each subject."""
+        return [self._dataset.participant(subject) for subject in self.subjects]
+
+    @property
+    def n_rows(self) -> int:
+        """Stored rows, good or not."""
+        return int(self.n_rows_of.sum())
+
+    @property
+    def n_samples(self) -> int:
+        """Good samples, in segments."""
+        return self.segments.n_samples
+
+    @property
+    def n_channels(self) -> int:
+        """Columns of every row."""
+        return self._dataset.n_channels
+
+    @property
+    def device(self) -> torch.device:
+        """Where `read` gives its rows."""
+        return self._dataset.device
+
+    def read(self, subject: int, start: int, stop: int) -> Tensor:
+        """Rows [start, stop) of a subject on the compute device; a view where they reside there.
+
+        Returns
+        -------
+        Tensor, (n, C), float32. Not to be written to.
+        """
+        return self.rows(subject, start, stop).to(self._dataset.device)
+
+    def rows(self, subject: int, start: int, stop: int) -> Tensor:
+        """Rows [start, stop) of a subject where they reside: a view, or (lazy) host memory read from the file."""
+        series = self._dataset.series
+        if series is not None:
+            offset = int(self.row_offsets[subject])
+            return series[offset + start : offset + stop]
+        read = self._dataset.source.read(self.subjects[subject], self._dataset.group, start, stop)
+        return torch.from_numpy(np.ascontiguousarray(read, dtype=np.float32))
+
+    def slicer(self, subject: int, start: int, stop: int) -> RowSlicer:
+        """Rows [start, stop) of a subject that are read only when sliced."""
+        return RowSlicer(self, subject, start, stop)
+
+    def labels(self, subject: int, start: int, stop: int, column: str) -> NDArray[np.int64]:
+        """Label of each row in a column of the events; -1 where there is none.
+
+        Returns
+        -------
+        (n,) int64
+            Positions in `dataset.label_names(column)`.
+        """
+        key = (subject, column)
+        if key not in self._labels:
+            self._labels[key] = self._labels_of_subject(subject, column)
+        return self._labels[key][start:stop].astype(np.int64)
+
+    def seconds_of_rows(
+        self, subject: NDArray[np.int64], segment: NDArray[np.int64], row: NDArray[np.int64]
+    ) -> NDArray:
+        """Time since the start of the original run of given rows, in seconds, float64."""
+        index = np.searchsorted(self.segments.subject, subject) + segment
+        samples = self._source_starts[index] + row - self.segments.start[index]
+        return samples / self.sampling_frequencies[subject]
+
+    @cached_property
+    def _source_starts(self) -> NDArray[np.int64]:
+        source, group = self._dataset.source, self._dataset.group
+        starts = [source.source_samples(subject, group)[:, 0] for subject in self.subjects]
+        return np.concatenate([np.zeros(0, np.int64), *starts])
+
+    def _labels_of_subject(self, subject: int, column: str) -> NDArray[np.int32]:
+        # Each subject numbers the labels that occur in it; here they get the numbers of the whole dataset.
+        names = self._dataset.label_names(column)
+        n_rows, name = int(self.n_rows_of[subject]), self.subjects[subject]
+        events = self._dataset.source.events(name, self._dataset.group)
+        if events is None or column not in events.labels:
+            return np.full(n_rows, NO_LABEL, dtype=np.int32)
+        common = [names.index(label) for label in events.names[column]]
+        codes = np.array([*common, NO_LABEL], dtype=np.int32)
+        return codes[events.labels_of_samples(column, n_rows)]

@@ -1,0 +1,232 @@
+"""Who trains, validates and tests: subsets read from a store and redrawn by participant.
+
+A participant's subjects (sessions, runs) always go together: a model must be judged on people that it has not seen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+
+from dynml.configuration import nearest_name
+from dynml.data.dataset_config import DatasetConfig
+from dynml.data.store_layout import PREPARATION_FITS, SUBJECTS, SUBSET_NAMES, natural_order
+from dynml.data.store_reading import Store
+from dynml.errors import ConfigurationError, DataError
+from dynml.files import read_json
+
+_FOLDS_STREAM, _TRAINING_STREAM = 1, 2
+
+
+@dataclass(frozen=True)
+class Subsets:
+    """Subjects of each subset, and what separates the subsets.
+
+    Parameters
+    ----------
+    subjects : dict
+        Lists of subjects of `training`, `validation` and `testing`.
+    split : str
+        "participants", or "runs" when a participant stands in several subsets.
+    """
+
+    subjects: dict[str, list[str]]
+    split: str
+
+
+def draw_subsets(stored: Subsets, participants: Mapping[str, str], config: DatasetConfig) -> Subsets:
+    """Redraw subsets as a config says.
+
+    Parameters
+    ----------
+    stored : Subsets
+        The store's own.
+    participants : mapping
+        Participant of every subject in the store.
+    config : DatasetConfig
+
+    Raises
+    ------
+    DataError
+        For an unknown or repeated name, a participant in two subsets, or too few participants.
+    """
+    subsets = stored
+    if config.subsets is not None:
+        subsets = _from_file(Path(config.subsets), participants)
+    if config.folds is not None:
+        assert config.fold is not None
+        subsets = _with_fold_held_out(subsets, participants, config.folds, config.fold, config.seed)
+    if config.n_training_subjects is not None:
+        subsets = _with_fewer_in_training(subsets, participants, config.n_training_subjects, config.seed)
+    return subsets
+
+
+def subjects_seen_by_fits(store: Store, group: str) -> list[str]:
+    """Subjects that what is stored under /preparation/<group> was fitted to: its `subjects`, dataset or attribute."""
+    path = f"{PREPARATION_FITS}/{group}"
+    if path not in store.file:
+        return []
+    seen: set[str] = set()
+
+    def collect(_: str, node: Any) -> None:
+        names = list(node.attrs.get(SUBJECTS, ()))
+        if isinstance(node, h5py.Group) and isinstance(node.get(SUBJECTS), h5py.Dataset):
+            names += list(node[SUBJECTS][:])
+        seen.update(name.decode() if isinstance(name, bytes) else str(name) for name in names)
+
+    fits = store.file[path]
+    collect(path, fits)
+    fits.visititems(collect)
+    return sorted(seen, key=natural_order)
+
+
+def check_fit_saw_no_held_out(
+    subsets: Subsets, participants: Mapping[str, str], seen: Sequence[str], where: str
+) -> None:
+    """Refuse subsets that hold out someone whom a stored fit across subjects has seen.
+
+    Parameters
+    ----------
+    subsets : Subsets
+    participants : mapping
+        Participant of every subject.
+    seen : sequence of str
+        Subjects that the fit has seen.
+    where : str
+        The file and its group that hold the fit, for the message.
+    """
+    seen_subjects = set(seen)
+    seen_participants = {participants.get(subject, subject) for subject in seen_subjects}
+    for subset in ("validation", "testing"):
+        for subject in subsets.subjects[subset]:
+            both_by_runs = subsets.split == "runs" and subject not in seen_subjects
+            if participants[subject] in seen_participants and not both_by_runs:
+                raise DataError(
+                    f"Subject {subject} of the {subset} subset has been seen by the fit stored at {where}: "
+                    "leave it in training, or prepare the data anew with these subsets."
+                )
+
+
+def _from_file(path: Path, participants: Mapping[str, str]) -> Subsets:
+    content = read_json(path)
+    if not isinstance(content, dict) or not all(_is_list_of_names(names) for names in content.values()):
+        raise DataError(
+            f'{path} must hold lists of names: {{"training": [...], "validation": [...], "testing": [...]}}.'
+        )
+    for key in content:
+        if key not in SUBSET_NAMES:
+            raise DataError(f"{path} has the key {key!r}, which is no subset{nearest_name(key, SUBSET_NAMES)}.")
+    sessions = _subjects_of_participants(participants)
+    subjects: dict[str, list[str]] = {}
+    for subset in SUBSET_NAMES:
+        subjects[subset] = []
+        for name in content.get(subset, []):
+            if name not in sessions and name not in participants:
+                near = nearest_name(name, [*sessions, *participants])
+                raise DataError(
+                    f"{path} lists {name!r} for {subset}, which is no participant or subject of the store"
+                    f"{near if 'mean' in near else ''}."
+                )
+            subjects[subset] += sessions.get(name, [name])
+    _check_each_subject_once(path, subjects)
+    _check_participants_whole(path, subjects, participants, sessions)
+    return Subsets(subjects, "participants")
+
+
+def _is_list_of_names(names: object) -> bool:
+    return isinstance(names, list) and all(isinstance(name, str) for name in names)
+
+
+def _check_each_subject_once(path: Path, subjects: Mapping[str, list[str]]) -> None:
+    place: dict[str, str] = {}
+    for subset, names in subjects.items():
+        for name in names:
+            if name in place:
+                raise DataError(f"{path} lists subject {name} twice: for {place[name]} and for {subset}.")
+            place[name] = subset
+
+
+def _check_participants_whole(
+    path: Path,
+    subjects: Mapping[str, list[str]],
+    participants: Mapping[str, str],
+    sessions: Mapping[str, list[str]],
+) -> None:
+    place = {name: subset for subset, names in subjects.items() for name in names}
+    for name, subset in place.items():
+        for sibling in sessions[participants[name]]:
+            other = place.get(sibling)
+            if other != subset:
+                found = "nowhere" if other is None else f"for {other}"
+                raise DataError(
+                    f"{path} lists subject {name} for {subset} and subject {sibling} {found}, but both are of "
+                    f"participant {participants[name]}, whose subjects must stay together."
+                )
+
+
+def _with_fold_held_out(subsets: Subsets, participants: Mapping[str, str], folds: int, fold: int, seed: int) -> Subsets:
+    pool = [*subsets.subjects["training"], *subsets.subjects["validation"]]
+    people = _people(pool, participants)
+    _check_not_in_testing(subsets, people, participants)
+    if len(people) < folds:
+        raise DataError(
+            f"The training and validation subsets hold {_counted(people)}, which cannot be cut into {folds} folds by "
+            "participant."
+        )
+    held_out = set(_shuffled(people, seed, _FOLDS_STREAM)[fold::folds])
+    redrawn = {
+        "training": [subject for subject in pool if participants[subject] not in held_out],
+        "validation": [subject for subject in pool if participants[subject] in held_out],
+        "testing": subsets.subjects["testing"],
+    }
+    return Subsets(redrawn, "participants")
+
+
+def _check_not_in_testing(subsets: Subsets, people: list[str], participants: Mapping[str, str]) -> None:
+    pool = set(people)
+    for subject in subsets.subjects["testing"]:
+        if participants[subject] in pool:
+            raise DataError(
+                f"Participant {participants[subject]} is in training or validation and, as {subject}, in testing, so "
+                "folds by participant cannot be drawn: the store's subsets are split by runs."
+            )
+
+
+def _with_fewer_in_training(subsets: Subsets, participants: Mapping[str, str], n: int, seed: int) -> Subsets:
+    people = _people(subsets.subjects["training"], participants)
+    if subsets.split == "runs" and len(people) == 1:
+        raise DataError(
+            f"The training subset holds {_counted(people)} split by runs, so dataset.n_training_subjects, which keeps "
+            "or drops participants whole, has nothing to choose from."
+        )
+    if n > len(people):
+        raise ConfigurationError("dataset.n_training_subjects", n, f"at most {len(people)}, the training participants")
+    kept = set(_shuffled(people, seed, _TRAINING_STREAM)[:n])
+    training = [subject for subject in subsets.subjects["training"] if participants[subject] in kept]
+    return Subsets({**subsets.subjects, "training": training}, subsets.split)
+
+
+def _people(subjects: Sequence[str], participants: Mapping[str, str]) -> list[str]:
+    """Participants in natural order, so that draws depend on names and seed alone."""
+    return sorted({participants[subject] for subject in subjects}, key=natural_order)
+
+
+def _shuffled(people: list[str], seed: int, stream: int) -> list[str]:
+    generator = np.random.Generator(np.random.Philox(np.random.SeedSequence([seed, stream])))
+    return [people[index] for index in generator.permutation(len(people))]
+
+
+def _counted(people: list[str]) -> str:
+    return f"one participant ({people[0]})" if len(people) == 1 else f"{len(people)} participants"
+
+
+def _subjects_of_participants(participants: Mapping[str, str]) -> dict[str, list[str]]:
+    sessions: dict[str, list[str]] = {}
+    for subject, participant in participants.items():
+        sessions.setdefault(participant, []).append(subject)
+    return sessions

@@ -1,0 +1,60 @@
+"""Tab-separated tables, as BIDS has them."""
+
+from __future__ import annotations
+
+import csv
+from dataclasses import dataclass
+from pathlib import Path
+
+from dynml.errors import DataError
+
+NOT_AVAILABLE = "n/a"
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table's columns; every value is text, and empty cells are `n/a`."""
+
+    path: Path
+    columns: dict[str, list[str]]
+
+    def __len__(self) -> int:
+        return len(next(iter(self.columns.values())))
+
+    def rows(self, chosen: list[int]) -> Table:
+        """Give the table of some rows only."""
+        return Table(self.path, {name: [values[row] for row in chosen] for name, values in self.columns.items()})
+
+
+def read_table(path: Path) -> Table:
+    """Read a tab-separated table whose first line names the columns.
+
+    Raises
+    ------
+    DataError
+        When the file is missing, is not separated by tabs, has no or repeated column names, or a line of another
+        length; names the line.
+    """
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as stream:
+            lines = [
+                (number, line) for number, line in enumerate(csv.reader(stream, delimiter="\t"), start=1) if any(line)
+            ]
+    except FileNotFoundError as error:
+        raise DataError(f"{path} does not exist.") from error
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"{path} could not be read as a table: {error}.") from error
+    if not lines:
+        raise DataError(f"{path} is empty, but must be a table whose first line names the columns.")
+    header = [name.strip() for name in lines[0][1]]
+    if len(header) == 1 and ("," in header[0] or ";" in header[0]):
+        raise DataError(f"{path} is not separated by tabs: its first line is {header[0][:60]!r}.")
+    if "" in header or len(set(header)) < len(header):
+        raise DataError(f"{path} has a column without a name, or two of one name: {', '.join(map(repr, header))}.")
+    for number, line in lines[1:]:
+        if len(line) != len(header):
+            raise DataError(f"Line {number} of {path} has {len(line)} values, but there are {len(header)} columns.")
+    columns = {
+        name: [line[position].strip() or NOT_AVAILABLE for _, line in lines[1:]] for position, name in enumerate(header)
+    }
+    return Table(path, columns)

@@ -1,0 +1,210 @@
+"""Subsets redrawn by participant: balanced, repeatable, and never with a participant on both sides."""
+
+import json
+
+import h5py
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dynml.data.dataset import DatasetConfig, MultiSubjectDataset
+from dynml.data.participants import SubjectIdentity
+from dynml.data.preparation import standardized
+from dynml.data.recording import recording_of_runs
+from dynml.data.store_writing import new_store
+from dynml.data.subsets import Subsets, draw_subsets
+from dynml.errors import ConfigurationError, DataError
+
+
+def many(n_participants, n_sessions=2, split="participants"):
+    """Subsets of participants with several sessions each; the last three participants test."""
+    participants = {f"p{i}_s{j}": f"p{i}" for i in range(n_participants) for j in range(n_sessions)}
+    names = list(participants)
+    cut = len(names) - 3 * n_sessions
+    return Subsets({"training": names[: cut - 2], "validation": names[cut - 2 : cut], "testing": names[cut:]}, split), (
+        participants
+    )
+
+
+@given(n=st.integers(6, 40), folds=st.integers(2, 6), seed=st.integers(0, 5))
+def test_folds_are_balanced_and_hold_everyone_out_once(n, folds, seed):
+    stored, participants = many(n)
+    pool = {participants[s] for name in ("training", "validation") for s in stored.subjects[name]}
+    if len(pool) < folds:
+        return
+    held_out = []
+    for fold in range(folds):
+        drawn = draw_subsets(stored, participants, DatasetConfig(folds=folds, fold=fold, seed=seed)).subjects
+        people = {name: {participants[s] for s in subjects} for name, subjects in drawn.items()}
+        assert not people["training"] & people["validation"]
+        assert people["training"] | people["validation"] == pool
+        assert sorted(drawn["training"] + drawn["validation"]) == sorted(
+            stored.subjects["training"] + stored.subjects["validation"]
+        )
+        assert drawn["testing"] == stored.subjects["testing"]
+        held_out.append(people["validation"])
+    sizes = [len(people) for people in held_out]
+    assert max(sizes) - min(sizes) <= 1
+    assert sum(sizes) == len(set().union(*held_out)) == len(pool)
+
+
+def test_folds_depend_on_names_and_seed_not_on_the_order_of_lists():
+    stored, participants = many(20)
+    turned = Subsets({name: names[::-1] for name, names in stored.subjects.items()}, "participants")
+
+    def held_out(subsets, seed):
+        return set(
+            draw_subsets(subsets, participants, DatasetConfig(folds=4, fold=2, seed=seed)).subjects["validation"]
+        )
+
+    assert held_out(stored, 1) == held_out(turned, 1)
+    assert len({frozenset(held_out(stored, seed)) for seed in range(5)}) > 1
+
+
+def test_fewer_training_participants_are_among_more_and_keep_their_sessions():
+    stored, participants = many(20)
+    before = []
+    for n in range(1, 17):
+        drawn = draw_subsets(stored, participants, DatasetConfig(n_training_subjects=n)).subjects
+        assert len({participants[s] for s in drawn["training"]}) == n
+        assert len(drawn["training"]) == 2 * n
+        assert set(before) <= set(drawn["training"])
+        assert drawn["validation"] == stored.subjects["validation"]
+        before = drawn["training"]
+    with pytest.raises(ConfigurationError, match=r"at most 16"):
+        draw_subsets(stored, participants, DatasetConfig(n_training_subjects=17))
+
+
+def test_a_file_of_subsets_takes_participants_and_subjects(tmp_path):
+    stored, participants = many(8)
+    path = tmp_path / "subsets.json"
+    path.write_text(json.dumps({"training": ["p5", "p0_s1", "p0_s0"], "validation": ["p7"]}))
+    drawn = draw_subsets(stored, participants, DatasetConfig(subsets=str(path)))
+    assert drawn.subjects == {
+        "training": ["p5_s0", "p5_s1", "p0_s1", "p0_s0"],
+        "validation": ["p7_s0", "p7_s1"],
+        "testing": [],
+    }
+    assert drawn.split == "participants"
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ({"training": ["p1", "p9"]}, r"'p9' for training, which is no participant or subject"),
+        ({"trainig": ["p1"]}, r"'trainig', which is no subset \(did you mean 'training'\?\)"),
+        ({"training": ["p1"], "testing": ["p1"]}, r"p1_s0 twice: for training and for testing"),
+        ({"training": ["p1", "p1_s0"]}, r"p1_s0 twice: for training and for training"),
+        ({"training": ["p1_s0"], "testing": ["p1_s1"]}, r"p1_s0 for training.*p1_s1 for testing.*participant p1"),
+        ({"training": ["p1_s0"]}, r"p1_s0 for training.*p1_s1 nowhere.*participant p1"),
+        ({"training": "p1"}, r"must hold lists of names"),
+        ([["p1"]], r"must hold lists of names"),
+    ],
+)
+def test_faults_of_a_file_of_subsets_are_named(tmp_path, content, message):
+    stored, participants = many(8)
+    path = tmp_path / "subsets.json"
+    path.write_text(json.dumps(content))
+    with pytest.raises(DataError, match=message):
+        draw_subsets(stored, participants, DatasetConfig(subsets=str(path)))
+
+
+@pytest.mark.parametrize(
+    ("settings", "key"),
+    [
+        ({"folds": 1, "fold": 0}, "dataset.folds"),
+        ({"folds": 5}, "dataset.fold"),
+        ({"folds": 5, "fold": 5}, "dataset.fold"),
+        ({"folds": 5, "fold": -1}, "dataset.fold"),
+        ({"fold": 0}, "dataset.fold"),
+        ({"n_training_subjects": 0}, "dataset.n_training_subjects"),
+        ({"seed": -1}, "dataset.seed"),
+    ],
+)
+def test_settings_that_cannot_be_used_are_named(settings, key):
+    with pytest.raises(ConfigurationError) as error:
+        DatasetConfig(**settings)
+    assert error.value.key == key
+
+
+def test_more_folds_than_participants_are_refused():
+    stored, participants = many(6)
+    with pytest.raises(DataError, match=r"3 participants, which cannot be cut into 4 folds"):
+        draw_subsets(stored, participants, DatasetConfig(folds=4, fold=0))
+
+
+def test_one_participant_split_by_runs_cannot_be_redrawn():
+    runs = [f"sub-1_run-{i}" for i in range(6)]
+    participants = dict.fromkeys(runs, "sub-1")
+    stored = Subsets({"training": runs[:4], "validation": runs[4:], "testing": []}, "runs")
+    with pytest.raises(DataError, match=r"one participant \(sub-1\)"):
+        draw_subsets(stored, participants, DatasetConfig(folds=2, fold=0))
+    with pytest.raises(DataError, match=r"one participant \(sub-1\) split by runs"):
+        draw_subsets(stored, participants, DatasetConfig(n_training_subjects=1))
+    assert draw_subsets(stored, participants, DatasetConfig()) == stored
+
+
+def test_runs_of_a_testing_participant_cannot_make_folds_but_others_can():
+    participants = {f"p{i}_r{j}": f"p{i}" for i in range(4) for j in range(3)}
+
+    def runs(j):
+        return [name for name in participants if name.endswith(f"r{j}")]
+
+    stored = Subsets({"training": runs(0), "validation": runs(1), "testing": runs(2)}, "runs")
+    with pytest.raises(DataError, match=r"p0 is in training or validation and, as p0_r2, in testing"):
+        draw_subsets(stored, participants, DatasetConfig(folds=2, fold=0))
+    stored = Subsets({"training": runs(0), "validation": runs(1), "testing": []}, "runs")
+    drawn = draw_subsets(stored, participants, DatasetConfig(folds=2, fold=0))
+    assert drawn.split == "participants"
+    assert len(drawn.subjects["validation"]) == 4
+
+
+@pytest.fixture
+def fitted_store(tmp_path):
+    """Six participants, four training; a fit across subjects is stored that has seen those four."""
+    path = tmp_path / "store.hdf5"
+    names = [f"sub-{i}" for i in range(6)]
+    rng = np.random.default_rng(0)
+    with new_store(path, {}, {"training": names[:4], "validation": names[4:5], "testing": names[5:]}) as writer:
+        for name in names:
+            writer.add_subject(SubjectIdentity(subject=name, participant=f"person-{name}"))
+            recording = recording_of_runs([rng.normal(size=(20, 2)).astype(np.float32)], sampling_frequency=1.0)
+            for group in ("signals", "raw"):
+                writer.add_group(name, group, standardized(recording, "none"), 2)
+    with h5py.File(path, "r+") as file:
+        fit = file.create_group("preparation/signals/pca")
+        fit.create_dataset("subjects", data=names[:4], dtype=h5py.string_dtype())
+        fit.create_dataset("components", data=np.eye(2))
+    return path
+
+
+def test_holding_out_whom_a_stored_fit_has_seen_is_refused(fitted_store):
+    MultiSubjectDataset(fitted_store, group="signals")
+    MultiSubjectDataset(fitted_store, group="signals", config=DatasetConfig(n_training_subjects=2))
+    refused = 0
+    for fold in range(5):
+        config = DatasetConfig(folds=5, fold=fold)
+        held_out = MultiSubjectDataset(fitted_store, group="raw", config=config).validation_set.subjects
+        if held_out == ["sub-4"]:
+            MultiSubjectDataset(fitted_store, group="signals", config=config)
+            continue
+        refused += 1
+        with pytest.raises(DataError, match=rf"Subject {held_out[0]} of the validation subset .* preparation/signals"):
+            MultiSubjectDataset(fitted_store, group="signals", config=config)
+    assert refused == 4
+
+
+def test_a_session_of_a_person_whom_a_fit_has_seen_counts_as_seen(fitted_store, tmp_path):
+    with h5py.File(fitted_store, "r+") as file:
+        file["subjects/sub-5"].attrs["participant"] = "person-sub-0"
+    with pytest.raises(DataError, match="Subject sub-5 of the testing subset"):
+        MultiSubjectDataset(fitted_store, group="signals")
+
+
+def test_subjects_of_a_fit_may_stand_in_an_attribute(fitted_store):
+    with h5py.File(fitted_store, "r+") as file:
+        del file["preparation/signals/pca/subjects"]
+        file["preparation/signals"].attrs["subjects"] = ["sub-4"]
+    with pytest.raises(DataError, match="Subject sub-4 of the validation subset"):
+        MultiSubjectDataset(fitted_store, group="signals")

@@ -1,0 +1,172 @@
+import numpy as np
+import pytest
+from store_making import Study, noise
+
+from dynml.data.events_reading import RunOfSamples, read_events
+from dynml.errors import DataError, DataWarning
+
+RUNS = [RunOfSamples(name="run-1", n_samples=40), RunOfSamples(name="run-2", n_samples=30)]
+
+
+def events_of(tmp_path, text, runs=RUNS, rate=10.0, subject="sub-a"):
+    path = tmp_path / "events.tsv"
+    path.write_text(text, encoding="utf-8")
+    return read_events([path], runs, rate, subject)
+
+
+def test_bids_events_become_samples_of_the_stored_rows(tmp_path):
+    text = (
+        "onset\tduration\trun\ttrial_type\tresponse\n"
+        "2.04\t0.5\t1\tface\tleft\n"
+        "0.0\tn/a\t1\tcat\tn/a\n"
+        "1.26\t0.96\t2\tface\tright\n"
+    )
+    events, remarks = events_of(tmp_path, text)
+    assert remarks == []
+    assert events.onset.tolist() == [0, 20, 40 + 13]
+    assert events.duration.tolist() == [0, 5, 10]
+    assert events.names == {"trial_type": ("cat", "face"), "response": ("left", "right")}
+    assert events.labels["trial_type"].tolist() == [0, 1, 1]
+    assert events.labels["response"].tolist() == [-1, 0, 1]
+    labels = events.labels_of_samples("trial_type", 70)
+    assert labels[20:25].tolist() == [1] * 5
+    assert labels[[0, 19, 25, 52, 63]].tolist() == [-1] * 5
+    assert labels[53:63].tolist() == [1] * 10
+
+
+def test_several_runs_in_one_file_need_a_column_run(tmp_path):
+    with pytest.raises(DataError, match=r"speaks of 2 runs of subject sub-a .* needs a column 'run'"):
+        events_of(tmp_path, "onset\tduration\ttrial_type\n1\t1\ta\n")
+
+
+@pytest.mark.parametrize("values", [("1", "2"), ("run-01", "run-02"), ("run-1", "run-2"), ("early", "late")])
+def test_runs_are_matched_by_name_number_or_order(tmp_path, values):
+    text = f"onset\tduration\trun\tkind\n0.5\t1\t{values[1]}\tb\n0.5\t1\t{values[0]}\ta\n"
+    events, _ = events_of(tmp_path, text)
+    assert events.onset.tolist() == [5, 45]
+    assert events.labels["kind"].tolist() == [0, 1]
+
+
+def test_a_run_stored_as_a_subject_takes_its_rows_by_the_subjects_number(tmp_path):
+    text = "run\tlabel\n" + "1\trest\n" * 5 + "2\tface\n" * 3 + "2\trest\n" * 2
+    events, _ = events_of(tmp_path, text, [RunOfSamples(name="bold", n_samples=5)], subject="sub-001_run-02")
+    assert events.onset.tolist() == [0, 3]
+    assert [events.names["label"][code] for code in events.labels["label"]] == ["face", "rest"]
+
+
+def test_runs_that_match_nothing_are_refused(tmp_path):
+    text = "run\tlabel\na\tx\nb\ty\nc\tz\n"
+    with pytest.raises(DataError, match=r"column 'run' of .*events\.tsv \(a, b, c\) does not name the runs"):
+        events_of(tmp_path, text)
+
+
+def test_one_label_per_sample_becomes_stretches_within_runs(tmp_path):
+    labels = ["rest"] * 10 + ["n/a"] * 5 + ["face"] * 25 + ["face"] * 20 + ["cat"] * 10
+    events, _ = events_of(tmp_path, "label\n" + "".join(f"{label}\n" for label in labels))
+    assert events.onset.tolist() == [0, 15, 40, 60]
+    assert events.duration.tolist() == [10, 25, 20, 10]
+    assert events.names["label"] == ("cat", "face", "rest")
+    expected = [-1 if label == "n/a" else ("cat", "face", "rest").index(label) for label in labels]
+    assert events.labels_of_samples("label", 70).tolist() == expected
+
+
+def test_several_columns_of_labels_share_their_stretches(tmp_path):
+    rows = [("a", "1")] * 3 + [("a", "2")] * 4 + [("b", "2")] * 3
+    text = "kind\tblock\n" + "".join("\t".join(row) + "\n" for row in rows)
+    events, _ = events_of(tmp_path, text, [RunOfSamples(name="run-1", n_samples=10)])
+    assert events.onset.tolist() == [0, 3, 7]
+    assert events.labels_of_samples("kind", 10).tolist() == [0] * 7 + [1] * 3
+    assert events.labels_of_samples("block", 10).tolist() == [0] * 3 + [1] * 7
+
+
+def test_a_wrong_number_of_rows_is_refused_with_both_numbers(tmp_path):
+    with pytest.raises(DataError, match=r"has 9 rows for run run-1 of subject sub-a, but the run has 10 samples"):
+        events_of(tmp_path, "label\n" + "x\n" * 9, [RunOfSamples(name="run-1", n_samples=10)])
+
+
+def test_rows_out_of_order_are_refused(tmp_path):
+    text = "volume\tlabel\n" + "".join(f"{number}\tx\n" for number in (0, 2, 1))
+    with pytest.raises(DataError, match="Column 'volume' of .* does not count the samples"):
+        events_of(tmp_path, text, [RunOfSamples(name="run-1", n_samples=3)])
+
+
+def test_events_outside_the_run_are_left_out_and_told(tmp_path):
+    text = "onset\tduration\ttrial_type\n-1\t1\ta\n1\t1\tb\n3.5\t2\tc\n9\t1\td\n"
+    events, remarks = events_of(tmp_path, text, RUNS[:1])
+    assert events.onset.tolist() == [10, 35]
+    assert events.duration.tolist() == [10, 5]
+    assert events.names["trial_type"] == ("b", "c")
+    assert remarks == [
+        "2 of 4 events of events.tsv lie outside run run-1 and were left out",
+        "1 of 4 events of events.tsv go beyond the end of run run-1 and were cut there",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("onset\tduration\n1000\t100\n2000\t100\n", "No event of .* must be seconds from the run's start"),
+        ("onset\ttrial_type\n1\ta\n", "no column 'duration'"),
+        ("onset\tduration\nlate\t1\n", "Row 1 of .*: onset is 'late', but must be seconds"),
+        ("onset\tduration\nn/a\t1\n", "Row 1 of .*: onset is 'n/a'"),
+        ("onset\tduration\n1\t-1\n", "Row 1 of .*: duration is '-1'"),
+        ("onset\tduration\n1\t1\t3\n", "Line 2 of .* has 3 values, but there are 2 columns"),
+        ("onset,duration\n1,1\n", "not separated by tabs"),
+        ("", "is empty"),
+        ("run\tvolume\n" + "".join(f"1\t{n}\n" for n in range(40)), "no column of labels"),
+        ("onset\tduration\ta/b\n1\t1\tx\n", "'a/b' .* rename it"),
+    ],
+)
+def test_faulty_tables_are_refused(tmp_path, text, sentence):
+    with pytest.raises(DataError, match=sentence):
+        events_of(tmp_path, text, RUNS[:1])
+
+
+def test_events_in_the_store_one_file_a_run(tmp_path):
+    study = Study(tmp_path, {"sub-a": [noise(40), noise(30, seed=1)]}, events="events-*.tsv", sampling_frequency=10.0)
+    for number, onset in enumerate((1.0, 0.5)):
+        text = f"onset\tduration\ttrial_type\n{onset}\t0.3\tkind{number}\n"
+        (study.ready / "sub-a" / f"events-{number}.tsv").write_text(text)
+    events = study.create().events("sub-a", "signals")
+    assert events is not None
+    assert events.onset.tolist() == [10, 45]
+    assert events.duration.tolist() == [3, 3]
+    assert events.names == {"trial_type": ("kind0", "kind1")}
+    (study.ready / "sub-a" / "events-2.tsv").write_text(text)
+    with pytest.raises(DataError, match="3 events files .* for 2 runs"):
+        study.create(overwrite=True)
+
+
+def test_events_beside_the_config_serve_all_subjects(tmp_path):
+    study = Study(tmp_path, {"sub-a": [noise(10)], "sub-b": [noise(10, seed=1)]}, events="labels.tsv")
+    (tmp_path / "labels.tsv").write_text("label\n" + "x\n" * 4 + "y\n" * 6)
+    store = study.create()
+    for subject in store.subjects:
+        events = store.events(subject, "signals")
+        assert events is not None
+        assert events.onset.tolist() == [0, 4]
+
+
+def test_missing_events_are_named_and_remarks_are_told(tmp_path):
+    study = Study(tmp_path, {"sub-a": [noise(10)]}, events="events.tsv", sampling_frequency=1.0)
+    with pytest.raises(DataError, match=r"Subject sub-a, group signals: events 'events\.tsv' match no file"):
+        study.create()
+    (study.ready / "sub-a" / "events.tsv").write_text("onset\tduration\tk\n1\t1\ta\n50\t1\tb\n")
+    with pytest.warns(
+        DataWarning, match=r"do not fit their run: sub-a: 1 of 2 events of events\.tsv"
+    ):
+        study.create()
+
+
+def test_a_store_without_events_says_so(tmp_path):
+    assert Study(tmp_path, {"sub-a": [noise(10)]}).create().events("sub-a", "signals") is None
+
+
+def test_an_event_free_table_is_stored(tmp_path):
+    study = Study(tmp_path, {"sub-a": [noise(10)]}, events="events.tsv")
+    (study.ready / "sub-a" / "events.tsv").write_text("onset\tduration\tkind\n")
+    events = study.create().events("sub-a", "signals")
+    assert events is not None
+    assert len(events) == 0
+    assert events.names == {"kind": ()}
+    np.testing.assert_array_equal(events.labels_of_samples("kind", 3), [-1, -1, -1])
