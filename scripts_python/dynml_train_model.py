@@ -16,8 +16,7 @@ from dynml.cli.train_command import parse_training, run_training
 def main() -> None:
     """Parse, build, train, say how it went."""
     with user_errors_in_one_sentence("--debug" in sys.argv):
-        _, request = parse_training(__doc__)
-        sys.exit(run_training(request))
+        sys.exit(run_training(parse_training(__doc__)))
 
 
 if __name__ == "__main__":

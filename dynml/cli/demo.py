@@ -57,9 +57,7 @@ def draw_figures(out: Path) -> list[Path]:
 
     experiment, states, folder = out / "experiments" / "haxby_hmm", out / "states", out / "figures"
     summary = json.loads((experiment / "summary.json").read_text(encoding="utf-8"))
-    curves = {
-        name: np.load(experiment / "logs" / f"{name}_loss_per_epoch.npy") for name in ("training", "validation")
-    }
+    curves = {name: np.load(experiment / "logs" / f"{name}_loss_per_epoch.npy") for name in ("training", "validation")}
     with Store(out / "haxby.hdf5") as store:
         subject = store.subset("testing")[0]
         description = store.attributes(subject, "bold")

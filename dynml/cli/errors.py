@@ -11,6 +11,7 @@ from typing import TextIO
 from dynml.errors import DynmlError
 
 EXIT_STATUS = 2
+INTERRUPTED_STATUS = 130
 
 
 def report(sentence: str) -> None:
@@ -42,6 +43,11 @@ def user_errors_in_one_sentence(debug: bool = False) -> Iterator[None]:
                 raise
             report(f"Error: {error}")
             sys.exit(EXIT_STATUS)
+        except KeyboardInterrupt:
+            if debug:
+                raise
+            report("Interrupted.")
+            sys.exit(INTERRUPTED_STATUS)
         except BrokenPipeError:
             sys.stderr.close()
             sys.exit(EXIT_STATUS)

@@ -46,7 +46,8 @@ def run_inference(arguments: Namespace) -> None:
     out = _prepared_folder(Path(arguments.out_folder), force=arguments.force)
     _write_model(experiment, out)
     energies: dict[str, Any] = dict.fromkeys(SUBSETS)
-    criteria, subjects, statistics = {}, {}, {}
+    criteria: dict[str, float] | None = None
+    subjects, statistics = {}, {}
     for name in SUBSETS if arguments.subset == "all" else (arguments.subset,):
         log_likelihood, n_samples = 0.0, 0
         for result in load(experiment.family.inference)(experiment.model, dataset.subset(name)):
@@ -56,9 +57,14 @@ def run_inference(arguments: Namespace) -> None:
             log_likelihood, n_samples = log_likelihood + result.log_likelihood, n_samples + result.n_samples
         if n_samples:
             energies[name] = -log_likelihood / n_samples
-            criteria[name] = _criteria(experiment, log_likelihood, n_samples)
+        if n_samples and name == "training":
+            criteria = _criteria(experiment, log_likelihood, n_samples)
     write_state_statistics(out / "state_statistics.tsv", statistics)
-    summary = {"experiment": str(arguments.experiment_path), "split": dataset.split, "information_criteria": criteria}
+    summary = {
+        "experiment": str(arguments.experiment_path),
+        "split": dataset.split,
+        "training_information_criteria": criteria,
+    }
     write_json(out / "summary.json", {"free_energy": {**energies, "subjects": subjects}, **summary})
     print(f"{len(subjects)} subjects inferred ({dataset.split}). Results: {out}")
 
@@ -76,7 +82,8 @@ def _prepared_folder(folder: Path, *, force: bool) -> Path:
 
 
 def _write_model(experiment: Experiment, out: Path) -> None:
-    for name, array in experiment.model.arrays().items():
+    model: Any = experiment.model
+    for name, array in model.arrays().items():
         _save(out / f"{name}.npy", array)
 
 
@@ -100,10 +107,11 @@ def _save(path: Path, array: Any) -> None:
 def _criteria(experiment: Experiment, log_likelihood: float, n_samples: int) -> dict[str, float]:
     from dynml.analysis.model_selection import information_criteria, n_free_parameters
 
-    config = experiment.model.config
+    model: Any = experiment.model
+    config = model.config
     count = n_free_parameters(
         config.n_states,
-        experiment.model.n_channels,
+        model.n_channels,
         learn_means=config.learn_means,
         learn_covariances=config.learn_covariances,
         covariance_type=config.covariance_type,

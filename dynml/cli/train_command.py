@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from dynml.cli.parsing import Namespace, ScriptParser
+from dynml.cli.parsing import ScriptParser
 from dynml.configuration import config_from, config_to_dictionary
 from dynml.data.dataset_config import DatasetConfig
 from dynml.errors import DataError
@@ -31,7 +31,7 @@ class RunRequest:
     pretrained: str | None = None
 
 
-def parse_training(description: str | None) -> tuple[Namespace, RunRequest | None]:
+def parse_training(description: str | None) -> RunRequest:
     """Parse the command line of dynml_train_model.py; settings of the family named on it are among the options."""
     family = _family_on_command_line(sys.argv[1:])
     parser = ScriptParser(description=description)
@@ -50,12 +50,11 @@ def parse_training(description: str | None) -> tuple[Namespace, RunRequest | Non
         parser.add_argument(f"--{group}", type=config_class)
         parser.set_defaults({f"{group}.{name}": value for name, value in _defaults(family, group).items()})
     namespace = parser.parse_args()
-    if family is None:
-        return namespace, None
+    assert family is not None, "a command line without a family does not parse"
     configs = {group: parser.build(namespace, group, config_class) for group, config_class in groups.items()}
     places = {key: namespace[key] for key in ("experiments_path", "experiment_name", "hdf5_file", "input_group")}
     resume: Literal["refuse", "auto"] = "auto" if namespace.resume else "refuse"
-    return namespace, RunRequest(family, **places, configs=configs, resume=resume, pretrained=namespace.pretrained)
+    return RunRequest(family, **places, configs=configs, resume=resume, pretrained=namespace.pretrained)
 
 
 def request_from_parameters(
@@ -82,7 +81,7 @@ def request_from_parameters(
         Go on although model, data or seed differ.
     """
     family = get_family(parameters["family"])
-    classes = {"dataset": DatasetConfig, **family.config_classes()}
+    classes: dict[str, type[Any]] = {"dataset": DatasetConfig, **family.config_classes()}
     dataset = parameters["dataset"]
     stored = {group: dict(parameters.get(group) or {}) for group in classes if group != "dataset"}
     stored["dataset"] = dict(dataset["config"])
@@ -161,7 +160,8 @@ def _family_on_command_line(arguments: list[str]) -> Family | None:
     names = family_names()
     known = next((argument for argument in arguments if argument in names), None)
     first = next((argument for argument in arguments if not argument.startswith("-")), None)
-    return get_family(known or first) if known or first else None
+    name = known or first
+    return None if name is None else get_family(name)
 
 
 def _defaults(family: Family | None, group: str) -> dict[str, Any]:
@@ -188,17 +188,10 @@ def _last_words(summary: dict[str, Any], path: Path) -> str:
 
 
 def _comparison(summary: dict[str, Any]) -> list[str]:
-    """Table of the model beside its baselines, and a plain word when a baseline is no worse."""
+    """Table of the model beside its baselines, and the findings in plain words."""
     rows = {"model": summary["free_energy"], **summary.get("baselines", {})}
     lines = [f"{'nats per sample, lower is better':<34}{'training':>12}{'validation':>12}"]
     for name, values in rows.items():
         cells = [values.get(subset) for subset in ("training", "validation")]
         lines.append(f"  {name:<32}" + "".join(f"{'-' if cell is None else format(cell, '.4f'):>12}" for cell in cells))
-    held_out = {name: values["validation"] for name, values in rows.items() if values.get("validation") is not None}
-    better = [name for name in held_out if name != "model" and held_out[name] <= held_out.get("model", float("inf"))]
-    if better:
-        lines.append(f"On held-out data the model is no better than: {', '.join(better)}. {_ADVICE}")
     return [*lines, *(f"Note: {finding}" for finding in summary.get("findings", []))]
-
-
-_ADVICE = "Consider fewer states, a stronger covariance prior, or more data."

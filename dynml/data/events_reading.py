@@ -219,9 +219,7 @@ def _check_count(table: Table, run: RunOfSamples) -> None:
     for column in COUNTS_OF_SAMPLES:
         counts = table.columns.get(column)
         if counts and counts not in (list(map(str, range(len(counts)))), list(map(str, range(1, len(counts) + 1)))):
-            raise DataError(
-                f"Column {column!r} of {table.path} does not count the samples of run {run.name} in order."
-            )
+            raise DataError(f"Column {column!r} of {table.path} does not count the samples of run {run.name} in order.")
 
 
 def _assemble(parts: Sequence[_EventsOfRun], runs: Sequence[RunOfSamples]) -> Events:

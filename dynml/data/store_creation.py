@@ -64,21 +64,19 @@ def create_store(
     config = read_store_config(config_file)
     subsets = read_subsets(dict(lists))
     remarks = Remarks()
-    try:
-        all_sources = find_sources(ready_folder, config, subsets, remarks)
-        scales: dict[str, dict[str, float]] = {group: {} for group in config.groups}
-        with new_store(target, config.content, subsets, overwrite=overwrite) as writer:
-            for sources in tqdm(all_sources, desc="Subjects", unit="subject", disable=None if progress else True):
-                subject = sources.identity.subject
-                writer.add_subject(sources.identity)
-                for group, group_sources in sources.groups.items():
-                    recording, rank = prepared(group_sources, config.groups[group], subject, group, remarks)
-                    if config.groups[group].standardization == "none":
-                        scales[group][subject] = _typical_sd(recording)
-                    writer.add_group(subject, group, recording, rank)
-        _remark_scales(scales, remarks)
-    finally:
-        remarks.tell()
+    all_sources = find_sources(ready_folder, config, subsets, remarks)
+    scales: dict[str, dict[str, float]] = {group: {} for group in config.groups}
+    with new_store(target, config.content, subsets, overwrite=overwrite) as writer:
+        for sources in tqdm(all_sources, desc="Subjects", unit="subject", disable=None if progress else True):
+            subject = sources.identity.subject
+            writer.add_subject(sources.identity)
+            for group, group_sources in sources.groups.items():
+                recording, rank = prepared(group_sources, config.groups[group], subject, group, remarks)
+                if config.groups[group].standardization == "none":
+                    scales[group][subject] = _typical_sd(recording)
+                writer.add_group(subject, group, recording, rank)
+    _remark_scales(scales, remarks)
+    remarks.tell()
     counts = ", ".join(f"{len(subjects)} {subset}" for subset, subjects in subsets.items())
     return f"{target}: {counts} subjects; {target.stat().st_size / 1e6:.1f} MB, verified."
 

@@ -323,7 +323,8 @@ class Store:
             raise
         except (OSError, KeyError, RuntimeError, ValueError, TypeError) as error:
             # HDF5 1.14 speaks of Fletcher32, 2.0 of a filter; the checksum is the only filter that a store has.
-            checksum = "fletcher32" in str(error).lower() or "filter returned failure" in str(error)
+            words = ("fletcher32", "filter returned failure", "metadata checksum")
+            checksum = any(word in str(error).lower() for word in words)
             reason = "the stored bytes do not match their checksum" if checksum else str(error).strip("\"'")
             raise DataCorruptionError(f"{self.path}: {what} cannot be read: {reason}.") from error
 

@@ -90,7 +90,7 @@ def find_sources(
     _check_folders(ready_folder, subjects, remarks)
     for group, group_config in config.groups.items():
         _check_steps(group, group_config)
-    identified = identities(subjects, config.participants, [config.folder, ready_folder])
+    identified = identities(subjects, config.participants, [config.folder.resolve(), ready_folder.resolve()])
     check_split(subsets, identified, config.split)
     readers: dict[Hashable, Reader] = {}
     sources = [

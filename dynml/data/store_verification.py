@@ -169,8 +169,20 @@ def _faults_of_subsets(store: Store) -> list[str]:
             if subject in home:
                 faults.append(f"{store.path}: subject {subject} stands twice, in {home[subject]} and {subset}.")
             home[subject] = subset
-            participant = store.participant(subject)
-            if participants.setdefault(participant, subset) != subset and store.split != "runs":
+            participant = _participant(store, subject)
+            if (
+                participant is not None
+                and participants.setdefault(participant, subset) != subset
+                and store.split != "runs"
+            ):
                 faults.append(f"{store.path}: participant {participant} is in two subsets, but split by participants.")
     homeless = [subject for subject in store.subjects if subject not in home]
     return faults + [f"{store.path}: subject {subject} is in no subset." for subject in homeless]
+
+
+def _participant(store: Store, subject: str) -> str | None:
+    """Participant of a subject, or None where the subject cannot be read, which is told elsewhere."""
+    try:
+        return store.participant(subject)
+    except DataError:
+        return None

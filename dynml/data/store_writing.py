@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import h5py
 import numpy as np
+from numpy.typing import NDArray
 
 from dynml.data import store_layout as layout
 from dynml.data.participants import SubjectIdentity
@@ -33,14 +34,18 @@ class StoreWriter:
         self._file = file
         self._disk = disk
 
+    @property
+    def file(self) -> h5py.File:
+        """The file under way, for what stands beside the subjects (a simulation's truth)."""
+        return self._file
+
     def add_subject(self, identity: SubjectIdentity) -> None:
         """Make a subject's place, with its participant and covariates."""
         if not layout.is_valid_name(identity.subject):
             raise DataError(f"{identity.subject!r} cannot be the name of a subject.")
         node = self._file.create_group(layout.subject_path(identity.subject))
-        node.attrs[layout.PARTICIPANT] = identity.participant
-        for name, value in identity.covariates.items():
-            node.attrs[name] = value
+        for name, value in {layout.PARTICIPANT: identity.participant, **identity.covariates}.items():
+            node.attrs[name] = _text(value)
 
     def add_group(self, subject: str, group: str, recording: Recording, rank: int) -> None:
         """Write one subject's prepared signals as a group.
@@ -65,19 +70,19 @@ class StoreWriter:
         _add_array(node, layout.SOURCE_SAMPLES, recording.source_samples.astype(np.int64))
         _add_array(node, layout.MEAN, recording.mean)
         _add_array(node, layout.STD, recording.std)
-        node.create_dataset(layout.RUN_NAMES, data=list(recording.run_names), dtype=h5py.string_dtype())
-        attributes: dict[str, Any] = {
-            layout.TYPE: layout.GROUP_TYPE,
+        _add_array(node, layout.RUN_NAMES, _texts(recording.run_names))
+        attributes = {
+            layout.TYPE: _text(layout.GROUP_TYPE),
             layout.SAMPLING_FREQUENCY: float(recording.sampling_frequency),
-            layout.UNITS: recording.units,
+            layout.UNITS: _text(recording.units),
+            layout.CHANNEL_NAMES: _texts(recording.channel_names),
             layout.RANK: rank,
             layout.SOURCES: _json([source.as_dictionary() for source in recording.sources]),
             layout.PREPARATION: _json(recording.preparation),
-            layout.SHA256: sha256_of_signals([signals], segments),
+            layout.SHA256: _text(sha256_of_signals([signals], segments)),
         }
         for name, value in attributes.items():
             node.attrs[name] = value
-        node.attrs.create(layout.CHANNEL_NAMES, list(recording.channel_names), dtype=h5py.string_dtype())
         if recording.events is not None:
             _add_events(node.create_group(layout.EVENTS), recording.events)
         self._disk.check()
@@ -111,15 +116,14 @@ def new_store(
     sweep_partial(target)
     with replacing(target) as temporary:
         with new_hdf5_file(temporary) as (file, disk):
-            file.attrs[layout.FORMAT] = layout.FORMAT_NAME
+            file.attrs[layout.FORMAT] = _text(layout.FORMAT_NAME)
             file.attrs[layout.FORMAT_VERSION_KEY] = layout.FORMAT_VERSION
-            file.attrs[layout.DYNML_VERSION] = __version__
-            file.attrs[layout.CREATED] = datetime.now(UTC).isoformat(timespec="seconds")
+            file.attrs[layout.DYNML_VERSION] = _text(__version__)
+            file.attrs[layout.CREATED] = _text(datetime.now(UTC).isoformat(timespec="seconds"))
             file.attrs[layout.CONFIG] = _json(config)
             file.create_group(layout.SUBJECTS)
             for subset in layout.SUBSET_NAMES:
-                names = np.array(subsets.get(subset, []), dtype=object)
-                file.create_dataset(layout.subset_path(subset), data=names, dtype=h5py.string_dtype())
+                _add_array(file, layout.subset_path(subset), _texts(subsets.get(subset, [])))
             yield StoreWriter(file, disk)
         faults = faults_of_store(temporary)
         if faults:
@@ -158,10 +162,21 @@ def _add_events(node: h5py.Group, events: Events) -> None:
     labels = node.create_group(layout.LABELS)
     for column, codes in events.labels.items():
         _add_array(labels, column, codes)
-        labels[column].attrs.create(
-            layout.NAMES, np.array(events.names[column], dtype=object), dtype=h5py.string_dtype()
-        )
+        labels[column].attrs[layout.NAMES] = _texts(events.names[column])
 
 
-def _json(value: Any) -> str:
-    return json.dumps(strict_json(value), ensure_ascii=False, allow_nan=False)
+def _text(text: str) -> NDArray[Any]:
+    return _texts([text]).reshape(())
+
+
+def _texts(texts: Sequence[str]) -> NDArray[Any]:
+    """Texts of fixed length, UTF-8: they lie where HDF5 keeps checksums.
+
+    Texts of variable length do not: one flipped bit in their heap can send HDF5 into an endless loop.
+    """
+    encoded = [text.encode() for text in texts]
+    return np.array(encoded, dtype=h5py.string_dtype("utf-8", max([1, *map(len, encoded)])))
+
+
+def _json(value: Any) -> NDArray[Any]:
+    return _text(json.dumps(strict_json(value), ensure_ascii=False, allow_nan=False))

@@ -44,7 +44,7 @@ class Family:
     initialization_config: str | None = None
     """Settings of starts, given to the trainer as `initialization`; null: the family has none."""
 
-    sampler_config: str = "dynml.training.batch_sampler:BatchSamplerConfig"
+    sampler_config: str = "dynml.training.batch_sampler_config:BatchSamplerConfig"
     loader_config: str = "dynml.training.batch_loader_config:BatchLoaderConfig"
     inference: str | None = None
     """Called as `infer(model, subset)`; null: the family cannot be inferred from yet."""

@@ -15,6 +15,8 @@ from torch import Tensor
 from dynml.ops.keyed_noise import derived_keys, keyed_integers, keyed_normal, keyed_uniform
 
 _NOISE, _SIGN, _DROPOUT, _AMPLITUDE, _SHIFT, _TIME_MASK, _CHANNEL_MASK = range(1, 8)
+_VALUES_PER_BLOCK = {"cpu": 2**16}
+_VALUES_PER_BLOCK_ELSEWHERE = 2**24
 
 
 @dataclass(frozen=True)
@@ -83,9 +85,7 @@ def augmented_rows(
     if factors is not None:
         signals = signals * factors[span][:, None]
     if augmentation.noise:
-        counters = position[:, None] * n_channels + channels
-        noise_keys = derived_keys(keys, _NOISE)[span][:, None]
-        signals = signals + augmentation.noise * keyed_normal(noise_keys, counters)
+        signals = _with_noise(signals, derived_keys(keys, _NOISE)[span], position, augmentation.noise)
     kept = _kept_channels(keys, channels, augmentation)
     if kept is not None:
         signals = torch.where(kept[span], signals, 0.0)
@@ -115,6 +115,19 @@ def jittered_starts(keys: Tensor, starts: Tensor, stops: Tensor, borders: Tensor
     back = torch.clamp(starts - borders[:, 0], max=time_jitter)
     ahead = torch.clamp(borders[:, 1] - stops, max=time_jitter)
     return starts - back + keyed_integers(derived_keys(keys, _SHIFT), torch.zeros_like(keys), back + ahead + 1)
+
+
+def _with_noise(signals: Tensor, keys_of_rows: Tensor, position: Tensor, deviation: float) -> Tensor:
+    n_rows, n_channels = signals.shape
+    channels = torch.arange(n_channels, device=signals.device)
+    # The generator's integers take several times the memory of the signals, and on a CPU belong in its cache.
+    n_block = max(_VALUES_PER_BLOCK.get(signals.device.type, _VALUES_PER_BLOCK_ELSEWHERE) // n_channels, 1)
+    noisy = torch.empty_like(signals)
+    for first in range(0, n_rows, n_block):
+        block = slice(first, first + n_block)
+        noise = keyed_normal(keys_of_rows[block, None], position[block, None] * n_channels + channels)
+        torch.add(signals[block], noise, alpha=deviation, out=noisy[block])
+    return noisy
 
 
 def _factors(keys: Tensor, augmentation: Augmentation) -> Tensor | None:

@@ -1,7 +1,7 @@
 """State probabilities of hidden Markov chains by forward-backward over whole segments.
 
-Shapes: T samples (all segments end to end), K states. `starts`, (n_segments + 1,), holds the row borders of the segments,
-from 0 to T: segments of any lengths, nothing padded, nothing dropped.
+Shapes: T samples (all segments end to end), K states. `starts`, (n_segments + 1,), holds the row borders of the
+segments, from 0 to T: segments of any lengths, nothing padded, nothing dropped.
 
 On a CPU the recursions are compiled sequential loops, several segments at a time over threads; on a GPU (or with
 `method="scan"`) they are a two-level scan. Rows may also begin or end inside a segment: `message` and `following` then
@@ -31,6 +31,7 @@ Array = NDArray[Any]
 Method = Literal["auto", "sequential", "scan"]
 
 _FEWEST_ROWS_PER_THREAD = 2048
+_NEGLIGIBLE_PATHS = 1e-13
 
 
 @dataclass
@@ -95,27 +96,61 @@ def forward_backward(
     Notes
     -----
     Everything between the log-likelihoods and the posteriors is float64. Zeros in the initial and transition
-    probabilities and log-likelihoods of any size are exact: where a transition probability is below 1e-100 the
-    recursions run on logarithms.
+    probabilities and log-likelihoods of any size are exact. Where transition probabilities are below 1e-100, they are
+    first raised to that: if the posteriors then expect fewer than 1e-13 such transitions, paths without any hold all
+    but 1e-13 of the probability, and no result is further off than that. Otherwise the recursions run on logarithms,
+    several times slower.
     """
     borders = as_borders(starts, len(log_likelihoods_TK))
     initial, transitions = initial_probabilities_K.double().cpu(), transition_probabilities_KK.double().cpu()
-    if _by_scan(method, log_likelihoods_TK):
-        posteriors, pairs, logs = scan_forward_backward(
-            log_likelihoods_TK,
-            torch.from_numpy(borders),
-            initial,
-            transitions,
-            in_logarithms=needs_logarithms(transitions),
-            message_K=message_K,
-            following_K=following_K,
-        )
-        return ForwardBackward(posteriors, pairs, logs)
+
+    def run(matrix: Tensor) -> ForwardBackward:
+        if _by_scan(method, log_likelihoods_TK):
+            return _scan(log_likelihoods_TK, borders, initial, matrix, message_K, following_K)
+        return _sequential(log_likelihoods_TK, borders, initial, matrix, message_K, following_K, n_threads)
+
+    if message_K is None and following_K is None and needs_logarithms(transitions):
+        floored = transitions.clamp(min=kernels.SMALLEST_SCALED_PROBABILITY)
+        result = run(floored)
+        if float(result.transitions_KK[transitions < floored].sum()) < _NEGLIGIBLE_PATHS:
+            result.transitions_KK *= transitions / floored
+            return result
+    return run(transitions)
+
+
+def _scan(
+    likelihoods: Tensor,
+    borders: Array,
+    initial: Tensor,
+    transitions: Tensor,
+    message: Tensor | None,
+    following: Tensor | None,
+) -> ForwardBackward:
+    posteriors, pairs, logs = scan_forward_backward(
+        likelihoods,
+        torch.from_numpy(borders),
+        initial,
+        transitions,
+        in_logarithms=needs_logarithms(transitions),
+        message_K=message,
+        following_K=following,
+    )
+    return ForwardBackward(posteriors, pairs, logs)
+
+
+def _sequential(
+    likelihoods: Tensor,
+    borders: Array,
+    initial: Tensor,
+    transitions: Tensor,
+    message: Tensor | None,
+    following: Tensor | None,
+    n_threads: int | None,
+) -> ForwardBackward:
     shares = _shares(borders, n_threads)
-    likelihoods = log_likelihoods_TK.cpu().contiguous().numpy()
-    filtered, segment_logs = _filter(likelihoods, borders, initial, transitions, message_K, shares)
-    summed = _smooth_in_place(filtered, borders, transitions, following_K, shares)
-    return ForwardBackward(torch.from_numpy(filtered), torch.from_numpy(summed), torch.from_numpy(segment_logs))
+    filtered, logs = _filter(likelihoods.cpu().contiguous().numpy(), borders, initial, transitions, message, shares)
+    summed = _smooth_in_place(filtered, borders, transitions, following, shares)
+    return ForwardBackward(torch.from_numpy(filtered), torch.from_numpy(summed), torch.from_numpy(logs))
 
 
 def forward_only(

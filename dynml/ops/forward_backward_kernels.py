@@ -2,13 +2,13 @@
 
 Two pairs of kernels do the same sums. The scaled pair works with probabilities and is made for one number of states at
 a time, so that the compiler unrolls and vectorises the K loops; it is exact while every transition probability is at
-least `SMALLEST_SCALED_PROBABILITY`. The logarithmic pair takes any transition matrix, exact zeros included: where a state can
-be reached from few others, a path can lose a factor of e^-1000 against its rivals and still win later, which no scaled
-number can hold.
+least `SMALLEST_SCALED_PROBABILITY`. The logarithmic pair takes any transition matrix, exact zeros included: where a
+state can be reached from few others, a path can lose a factor of e^-1000 against its rivals and still win later, which
+no scaled number can hold.
 
-Rows of several segments lie end to end: segment i is `borders[i]:borders[i + 1]`. A stretch may begin or end inside a
+Rows of several segments lie end to end: segment i is `borders[i]:borders[i + 1]`. Rows may begin or end inside a
 segment; then `predicted` or `following` carries the message across. Both backward kernels use the smoothing recursion
-on the filtered probabilities (Rauch, Tung and Striebel), which needs no likelihoods a second time: with
+on the filtered probabilities (Rauch, Tung and Striebel 1965), which needs no likelihoods a second time: with
 pred_t+1(j) = sum_i alpha_t(i) A_ij,
 
     xi_t(i, j) = alpha_t(i) A_ij gamma_t+1(j) / pred_t+1(j),    gamma_t(i) = sum_j xi_t(i, j).
@@ -26,6 +26,7 @@ from numba import njit
 
 SMALLEST_SCALED_PROBABILITY = 1e-100
 
+_FAST = {"contract", "nsz", "arcp", "reassoc"}
 _TILE_ROWS = 64
 _LOG_2_E = math.log2(math.e)
 _LN_2_HIGH = 6.93147180369123816490e-01  # ln 2 in two parts, so that n ln 2 is exact for every n needed
@@ -69,135 +70,144 @@ def _exponentials(values, rounded, powers, output):  # type: ignore  # noqa
         output[i] = p * powers[i] if values[i] > _SMALLEST_EXPONENT else 0.0
 
 
+@njit(cache=True, nogil=True, error_model="numpy")
+def _possible_weights(ll, expected, weight):  # type: ignore  # noqa
+    """Weights of one row relative to the likeliest state that can be here; returns what was taken off, and their sum.
+
+    For the rare row whose likeliest states cannot be here, so that no weight would be left.
+    """
+    largest = -np.inf
+    for j in range(len(ll)):
+        if expected[j] > 0.0:
+            largest = max(largest, ll[j] + math.log(expected[j]))
+    total = 0.0
+    for j in range(len(ll)):
+        weight[j] = 0.0
+        if expected[j] > 0.0:
+            weight[j] = math.exp(ll[j] + math.log(expected[j]) - largest)
+        total += weight[j]
+    return largest, total
+
+
 @functools.cache
 def scaled_kernels(n_states: int) -> tuple[Callable[..., Any], Callable[..., Any]]:
     """Forward and backward kernel for `n_states` states, compiled at their first call and cached on disk.
 
     forward(log_likelihoods_TK, borders, predicted_K, initial_K, transitions_KK, alpha_TK, segment_log_likelihoods)
-        fills alpha (filtered probabilities) and adds log p of each segment's rows. `predicted` is what is expected of the
-        first row: the initial probabilities, or the message of the rows before.
+        fills alpha (filtered probabilities) and adds log p of each segment's rows. `predicted` is what is expected of
+        the first row: the initial probabilities, or the message of the rows before.
     backward(alpha_TK, borders, following_K, continues, transitions_KK, pairs_KK)
-        turns alpha into gamma in place and adds the sums of xi / A to `pairs`. With `continues`, the last row is followed
-        by a row of the same segment whose gamma is `following`.
+        turns alpha into gamma in place and adds the sums of xi / A to `pairs`. With `continues`, the last row is
+        followed by a row of the same segment whose gamma is `following`.
     """
-    K = n_states
+    return _scaled_forward(n_states), _scaled_backward(n_states)
 
-    @njit(cache=True, nogil=True, fastmath={"contract", "nsz", "arcp", "reassoc"})
+
+def _scaled_forward(n_states: int) -> Callable[..., Any]:  # noqa: C901
+    K = n_states  # a constant to the compiler
+
+    @njit(cache=True, nogil=True, fastmath=_FAST, error_model="numpy")
+    def tile_emissions(ll, values, rounded, powers, emission, shifts):  # type: ignore  # noqa
+        for row in range(len(ll)):
+            largest = ll[row, 0]
+            for j in range(1, K):
+                largest = max(largest, ll[row, j])
+            shifts[row] = largest
+            for j in range(K):
+                values[row * K + j] = np.float64(ll[row, j]) - np.float64(largest)
+        _exponentials(values[: len(ll) * K], rounded, powers, emission.reshape(-1))
+
+    @njit(cache=True, nogil=True, fastmath=_FAST, error_model="numpy")
     def forward(ll, borders, predicted, initial, transitions, alpha, segment_log_likelihoods):  # type: ignore  # noqa
-        values = np.empty(_TILE_ROWS * K)
-        rounded = np.empty(_TILE_ROWS * K)
-        powers = np.empty(_TILE_ROWS * K)
-        emission = np.empty((_TILE_ROWS, K))
-        shifts = np.empty(_TILE_ROWS)
-        expected = np.empty(K)
-        weight = np.empty(K)
-        nxt = np.empty(K)
-        for j in range(K):
-            expected[j] = predicted[j]
+        values, rounded, powers = np.empty(_TILE_ROWS * K), np.empty(_TILE_ROWS * K), np.empty(_TILE_ROWS * K)
+        emission, shifts = np.empty((_TILE_ROWS, K)), np.empty(_TILE_ROWS)
+        expected, weight, ahead = np.empty(K), np.empty(K), np.empty(K)
         for segment in range(len(borders) - 1):
-            log_scale = 0.0
-            product = 1.0
-            if segment > 0:
-                for j in range(K):
-                    expected[j] = initial[j]
+            log_scale, product = 0.0, 1.0
+            for j in range(K):
+                expected[j] = predicted[j] if segment == 0 else initial[j]
             for tile in range(borders[segment], borders[segment + 1], _TILE_ROWS):
                 n_rows = min(_TILE_ROWS, borders[segment + 1] - tile)
-                for row in range(n_rows):
-                    largest = ll[tile + row, 0]
-                    for j in range(1, K):
-                        largest = max(largest, ll[tile + row, j])
-                    shifts[row] = largest
-                    for j in range(K):
-                        values[row * K + j] = np.float64(ll[tile + row, j]) - np.float64(largest)
-                _exponentials(values[: n_rows * K], rounded, powers, emission.reshape(-1))
+                tile_emissions(ll[tile : tile + n_rows], values, rounded, powers, emission, shifts)
                 for row in range(n_rows):
                     total = 0.0
                     for j in range(K):
                         weight[j] = expected[j] * emission[row, j]
                         total += weight[j]
                     if not total > SMALLEST_SCALED_PROBABILITY:
-                        # The likeliest state is one that cannot be here: shift by the likeliest that can.
-                        largest = -np.inf
-                        for j in range(K):
-                            if expected[j] > 0.0:
-                                largest = max(largest, ll[tile + row, j] + math.log(expected[j]))
-                        shifts[row] = largest
-                        total = 0.0
-                        for j in range(K):
-                            weight[j] = 0.0
-                            if expected[j] > 0.0:
-                                weight[j] = math.exp(ll[tile + row, j] + math.log(expected[j]) - largest)
-                            total += weight[j]
+                        shifts[row], total = _possible_weights(ll[tile + row], expected, weight)
+                    log_scale += shifts[row]
                     product *= total
-                    if product < 1e-200:
+                    if product < 1e-200:  # a logarithm once in a while is cheaper than one a row
                         log_scale += math.log(product)
                         product = 1.0
-                    log_scale += shifts[row]
                     inverse = 1.0 / total
                     for j in range(K):
-                        nxt[j] = 0.0
                         alpha[tile + row, j] = weight[j] * inverse
+                        ahead[j] = 0.0
                     for i in range(K):
                         for j in range(K):
-                            nxt[j] += weight[i] * transitions[i, j]
+                            ahead[j] += weight[i] * transitions[i, j]
                     for j in range(K):
-                        expected[j] = nxt[j] * inverse
+                        expected[j] = ahead[j] * inverse
             segment_log_likelihoods[segment] += log_scale + math.log(product)
 
-    @njit(cache=True, nogil=True, fastmath={"contract", "nsz", "arcp", "reassoc"})
+    return forward
+
+
+def _scaled_backward(n_states: int) -> Callable[..., Any]:  # noqa: C901
+    K = n_states  # a constant to the compiler
+
+    @njit(cache=True, nogil=True, fastmath=_FAST, error_model="numpy")
+    def smooth(alpha, gamma, transitions, columns, expected, ratio, sums):  # type: ignore  # noqa
+        """Rows from the last to the first, given gamma of the row after them."""
+        for t in range(len(alpha) - 1, -1, -1):
+            filtered = alpha[t]
+            for j in range(K):
+                expected[j] = 0.0
+            for i in range(K):
+                for j in range(K):
+                    expected[j] += filtered[i] * transitions[i, j]
+            for j in range(K):
+                ratio[j] = gamma[j] / expected[j]
+                gamma[j] = 0.0
+            for j in range(K):
+                for i in range(K):
+                    gamma[i] += ratio[j] * columns[j, i]
+            for i in range(K):
+                for j in range(K):
+                    sums[i, j] += filtered[i] * ratio[j]
+            for i in range(K):
+                gamma[i] *= filtered[i]
+            if t & 255 == 0:  # rounding would drift over millions of rows
+                total = 0.0
+                for j in range(K):
+                    total += gamma[j]
+                for j in range(K):
+                    gamma[j] /= total
+            for j in range(K):
+                filtered[j] = gamma[j]
+
+    @njit(cache=True, nogil=True, fastmath=_FAST, error_model="numpy")
     def backward(alpha, borders, following, continues, transitions, pairs):  # type: ignore  # noqa
-        gamma = np.empty(K)
-        ratio = np.empty(K)
-        filtered = np.empty(K)
-        expected = np.empty(K)
-        sums = np.zeros((K, K))
-        columns = transitions.T.copy()
+        gamma, ratio, expected = np.empty(K), np.empty(K), np.empty(K)
+        columns, sums = transitions.T.copy(), np.zeros((K, K))
         for segment in range(len(borders) - 2, -1, -1):
             first, last = borders[segment], borders[segment + 1]
-            if last == first:
-                continue
-            begin = last - 1
-            if segment == len(borders) - 2 and continues:
+            if last > first:
+                is_followed = segment == len(borders) - 2 and continues
+                last = last if is_followed else last - 1
                 for j in range(K):
-                    gamma[j] = following[j]
-            else:
-                for j in range(K):
-                    gamma[j] = alpha[last - 1, j]
-                begin = last - 2
-            for t in range(begin, first - 1, -1):
-                for j in range(K):
-                    filtered[j] = alpha[t, j]
-                    expected[j] = 0.0
-                for i in range(K):
-                    for j in range(K):
-                        expected[j] += filtered[i] * transitions[i, j]
-                for j in range(K):
-                    ratio[j] = gamma[j] / expected[j]
-                    gamma[j] = 0.0
-                for j in range(K):
-                    for i in range(K):
-                        gamma[i] += ratio[j] * columns[j, i]
-                for i in range(K):
-                    gamma[i] *= filtered[i]
-                for i in range(K):
-                    for j in range(K):
-                        sums[i, j] += filtered[i] * ratio[j]
-                if t & 255 == 0:
-                    total = 0.0
-                    for j in range(K):
-                        total += gamma[j]
-                    for j in range(K):
-                        gamma[j] /= total
-                for j in range(K):
-                    alpha[t, j] = gamma[j]
+                    gamma[j] = following[j] if is_followed else alpha[last, j]
+                smooth(alpha[first:last], gamma, transitions, columns, expected, ratio, sums)
         for i in range(K):
             for j in range(K):
                 pairs[i, j] += sums[i, j]
 
-    return forward, backward
+    return backward
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def _log_sum(values, weights, n_values):  # type: ignore  # noqa
     """Log sum exp(values + weights); terms below the rounding of the sum are skipped."""
     largest = -np.inf
@@ -213,7 +223,7 @@ def _log_sum(values, weights, n_values):  # type: ignore  # noqa
     return largest + math.log(total)
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def logarithmic_forward(ll, borders, predicted, initial, transitions, alpha, segment_log_likelihoods):  # type: ignore  # noqa
     """As the scaled forward kernel, for logarithms: `predicted`, `initial`, `transitions` and `alpha` hold logs."""
     n_states = ll.shape[1]
@@ -232,7 +242,7 @@ def logarithmic_forward(ll, borders, predicted, initial, transitions, alpha, seg
             segment_log_likelihoods[segment] += total
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def logarithmic_backward(alpha, borders, following, continues, transitions, pairs):  # type: ignore  # noqa
     """As the scaled backward kernel, for log alpha and log transitions; gamma, `following` and `pairs` are no logs.
 
@@ -272,7 +282,7 @@ def logarithmic_backward(alpha, borders, following, continues, transitions, pair
                 alpha[t, i] = gamma[i]
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def chunk_messages(operators, transitions, following, continues):  # type: ignore  # noqa
     """Short pass of the two-level scan, in logarithms throughout.
 

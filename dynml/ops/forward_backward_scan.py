@@ -1,12 +1,12 @@
 """Forward-backward as a two-level scan, for a GPU (any torch device).
 
-Shapes: T rows, N chunks of L rows, K states. The rows of all segments, end to end, are cut into equal chunks whatever the
-segments: a border is only a rank-one step (whatever the state before, the next is drawn from the initial distribution).
-Rows that fill up the first chunk stand before the first segment, where nothing can depend on them. Three loops of
-L steps and one of N small ones replace T steps:
+Shapes: T rows, N chunks of L rows, K states. The rows of all segments, end to end, are cut into equal chunks whatever
+the segments: a border is only a rank-one step (whatever the state before, the next is drawn from the initial
+distribution). Rows that fill up the first chunk stand before the first segment, where nothing can depend on them. Three
+loops of L steps and one of N small ones replace T steps:
 
-1. for all chunks at once, the K x K operator that maps the filtered probabilities before a chunk to those after it, with a
-   log-scale a row, so that operators of any length stay in range;
+1. for all chunks at once, the K x K operator that maps the filtered probabilities before a chunk to those after it,
+   with a log-scale a row, so that operators of any length stay in range;
 2. one short pass over the operators, forward and backward, gives the messages at every chunk border;
 3. for all chunks at once, the forward and the backward recursion, from the right messages.
 

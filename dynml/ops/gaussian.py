@@ -11,6 +11,7 @@ import itertools
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -37,7 +38,7 @@ def full_float32_precision(device: torch.device | str = "cpu") -> Iterator[None]
     TF32 keeps 10 bits of the mantissa, which would cost whole nats in a whitened distance. The setting belongs to the
     process, autocast to the thread.
     """
-    backends = (torch.backends.cuda.matmul, torch.backends.mkldnn.matmul)
+    backends: list[Any] = [torch.backends.cuda.matmul, torch.backends.mkldnn.matmul]  # type: ignore[attr-defined]
     per_backend = [backend.fp32_precision for backend in backends]
     try:
         before: str | None = torch.get_float32_matmul_precision()

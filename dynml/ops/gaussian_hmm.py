@@ -4,8 +4,8 @@ Shapes: n samples of one or more segments end to end, C channels, K states. `sta
 borders of the segments: 0 first, n last.
 
 One pass costs about 4 K C^2 FLOP a sample: one whitened product for all states' log-likelihoods, forward-backward, and
-one Gram product a state. Memory beyond the data (and the posteriors, if asked for) does not grow with n, and signals may
-be the reader of a file; `dynml.ops.hmm_pass` tells how.
+one Gram product a state. Memory beyond the data (and the posteriors, if asked for) does not grow with n, and signals
+may be the reader of a file; `dynml.ops.hmm_pass` tells how.
 """
 
 from __future__ import annotations
@@ -111,7 +111,7 @@ def log_likelihood(
     memory: int | None = None,
     n_threads: int | None = None,
 ) -> Tensor:
-    """Log p(x) of each segment, (n_segments,), float64, nats: the forward half of `e_step`, whose parameters it takes."""
+    """Log p(x) of each segment, (n_segments,), float64, nats: the forward half of `e_step`; parameters as there."""
     borders = as_borders(starts, signals.shape[0])
     logs = torch.zeros(len(borders) - 1, dtype=torch.float64)
     with full_float32_precision(_device(signals)), Workers(_n_threads(signals, n_threads)) as workers:

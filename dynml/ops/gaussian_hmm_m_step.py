@@ -215,7 +215,7 @@ def revive_state(
 
 
 def _principal_axis(covariance: Tensor) -> tuple[Tensor, Tensor]:
-    """First principal axis, as long as its standard deviation, and its share of the covariance (or of the variances)."""
+    """First principal axis, as long as its standard deviation, and its share of the covariance (or variances)."""
     if covariance.ndim == 1:
         axis = torch.zeros_like(covariance)
         channel = int(covariance.argmax())

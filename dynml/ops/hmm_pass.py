@@ -2,11 +2,12 @@
 
 Shapes: n rows (segments end to end), C channels, K states.
 
-The rows are cut into chunks, always at the same places whatever the threads and the memory: short segments together, up
-to a chunk, longer ones into chunks of their own. A chunk of short segments is one piece of work, from log-likelihoods to
-moments, while its signals are in the cache. Longer segments go in three phases: log-likelihoods of the chunks,
-forward-backward of the segments, moments of the chunks. A segment that is too long for the memory goes in blocks of
-chunks: a first sweep finds the forward message at every block's border, a second comes back block by block, recomputing.
+The rows are cut into chunks, always at the same places whatever the threads and the memory: short segments together,
+up to a chunk, longer ones into chunks of their own. A chunk of short segments is one piece of work, from
+log-likelihoods to moments, while its signals are in the cache. Longer segments go in three phases: log-likelihoods of
+the chunks, forward-backward of the segments, moments of the chunks. A segment that is too long for the memory goes in
+blocks of chunks: a first sweep finds the forward message at every block's border, a second comes back block by block,
+recomputing.
 """
 
 from __future__ import annotations

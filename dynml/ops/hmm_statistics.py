@@ -53,7 +53,7 @@ class GaussianHMMParameters:
 
     @property
     def covariance_type(self) -> CovarianceType:
-        """ "full" or "diagonal"."""
+        """Whether covariances are "full" or "diagonal"."""
         return "full" if self.covariances_KCC.ndim == 3 else "diagonal"
 
     def full_covariances(self) -> Tensor:

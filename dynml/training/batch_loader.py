@@ -100,8 +100,7 @@ class BatchLoader:
             As the sampler gave them; an empty one gives an empty batch.
         epoch : int
         """
-        keys, read_spans = self._keys_and_spans(spans, epoch)
-        return self._assembled(read_spans, keys, epoch, self._reader.read(self.context, read_spans))
+        return self._load(spans, epoch, self.context)
 
     def on_device(self, batch: Batch) -> Batch:
         """Move a batch to the compute device and, in training, augment it there."""
@@ -124,67 +123,77 @@ class BatchLoader:
             How many batches are skipped.
         """
         assert sampler.context == self.context, (sampler.context, self.context)
-        batches = sampler.batches(epoch, start)
+        # The context is kept, so that validating amid an epoch does not disturb the epoch.
+        arguments = (sampler, sampler.batches(epoch, start), epoch, self.context)
         if self.dataset.is_resident or not self.config.n_workers:
-            return self._iterate_here(sampler, batches, epoch)
-        return self._iterate_with_workers(sampler, batches, epoch)
+            return self._iterate_here(*arguments)
+        return self._iterate_with_workers(*arguments)
 
-    def _iterate_here(self, sampler: BatchSampler, batches: Iterator[list[Span]], epoch: int) -> Iterator[Batch]:
+    def _iterate_here(
+        self, sampler: BatchSampler, batches: Iterator[list[Span]], epoch: int, context: str
+    ) -> Iterator[Batch]:
         for spans in batches:
-            as_slicer = self._must_not_be_whole(sampler, spans)
-            yield self.on_device(self._sliced_batch(spans, epoch) if as_slicer else self.load_batch(spans, epoch))
+            load = self._sliced_batch if self._must_not_be_whole(sampler, spans, context) else self._load
+            yield self.on_device(load(spans, epoch, context))
 
     def _iterate_with_workers(
-        self, sampler: BatchSampler, batches: Iterator[list[Span]], epoch: int
+        self, sampler: BatchSampler, batches: Iterator[list[Span]], epoch: int, context: str
     ) -> Iterator[Batch]:
-        context = self.context
-        under_way: deque[tuple[list[Span], Tensor | None, list[Span]]] = deque()
+        under_way: deque[tuple[list[Span], Tensor | None]] = deque()
 
         def orders() -> Iterator[tuple[str, list[Span]] | None]:
             for spans in batches:
-                if self._must_not_be_whole(sampler, spans):
-                    under_way.append((spans, None, spans))
+                if self._must_not_be_whole(sampler, spans, context):
+                    under_way.append((spans, None))
                     yield None
                 else:
-                    keys, read_spans = self._keys_and_spans(spans, epoch)
-                    under_way.append((spans, keys, read_spans))
+                    keys, read_spans = self._keys_and_spans(spans, epoch, context)
+                    under_way.append((read_spans, keys))
                     yield context, read_spans
 
         for data in _worker_pool(self._reader, orders(), self.config.n_workers, self.dataset.device):
-            spans, keys, read_spans = under_way.popleft()
+            spans, keys = under_way.popleft()
             if isinstance(data, DynmlError):
                 raise data
             if keys is None:
-                yield self.on_device(self._sliced_batch(spans, epoch))
+                yield self.on_device(self._sliced_batch(spans, epoch, context))
             else:
-                yield self.on_device(self._assembled(read_spans, keys, epoch, data))
+                yield self.on_device(self._assembled(spans, keys, epoch, context, data))
 
-    def _must_not_be_whole(self, sampler: BatchSampler, spans: Sequence[Span]) -> bool:
+    def _must_not_be_whole(self, sampler: BatchSampler, spans: Sequence[Span], context: str) -> bool:
         """Whether a batch is a single segment, longer than a batch may be, that does not lie on the device already."""
         resident_there = self.dataset.is_resident and self.dataset.series_device == self.dataset.device
-        return self.config.collate == "packed" and not resident_there and sampler.is_oversized(spans)
+        return self.config.collate == "packed" and not resident_there and sampler.is_oversized(spans, context)
 
-    def _keys_and_spans(self, spans: Sequence[Span], epoch: int) -> tuple[Tensor, list[Span]]:
+    def _keys_and_spans(self, spans: Sequence[Span], epoch: int, context: str) -> tuple[Tensor, list[Span]]:
         """Keys of spans, and the spans after time jitter."""
         columns = torch.tensor([(s.subject, s.segment, s.start, s.stop) for s in spans], dtype=torch.int64)
         subject, segment, start, stop = columns.reshape(-1, 4).unbind(1)
         keys = span_keys(self.seed, epoch, subject, segment, start, stop)
-        if self.context != "training" or not self._augmentation.time_jitter:
+        if context != "training" or not self._augmentation.time_jitter:
             return keys, list(spans)
-        segments = self.dataset.subset(self.context).segments
+        segments = self.dataset.subset(context).segments
         index = np.searchsorted(segments.subject, subject.numpy()) + segment.numpy()
         borders = torch.from_numpy(np.stack([segments.start[index], segments.stop[index]], axis=1))
         moved = jittered_starts(keys, start, stop, borders, self._augmentation.time_jitter).tolist()
         return keys, [Span(s.subject, s.segment, first, first + s.length) for s, first in zip(spans, moved)]
 
-    def _sliced_batch(self, spans: Sequence[Span], epoch: int) -> Batch:
-        keys, (span,) = self._keys_and_spans(spans, epoch)
-        subset = self.dataset.subset(self.context)
-        slicer = subset.slicer(span.subject, span.start, span.stop)
-        return self._assembled([span], keys, epoch, (slicer, self._reader.labels(self.context, [span])))
+    def _load(self, spans: Sequence[Span], epoch: int, context: str) -> Batch:
+        keys, read_spans = self._keys_and_spans(spans, epoch, context)
+        return self._assembled(read_spans, keys, epoch, context, self._reader.read(context, read_spans))
+
+    def _sliced_batch(self, spans: Sequence[Span], epoch: int, context: str) -> Batch:
+        keys, (span,) = self._keys_and_spans(spans, epoch, context)
+        slicer = self.dataset.subset(context).slicer(span.subject, span.start, span.stop)
+        return self._assembled([span], keys, epoch, context, (slicer, self._reader.labels(context, [span])))
 
     def _assembled(
-        self, spans: Sequence[Span], keys: Tensor, epoch: int, data: SpanData | tuple[RowSlicer, dict[str, Tensor]]
+        self,
+        spans: Sequence[Span],
+        keys: Tensor,
+        epoch: int,
+        context: str,
+        data: SpanData | tuple[RowSlicer, dict[str, Tensor]],
     ) -> Batch:
         signals, labels = data
         columns = np.array([(s.subject, s.segment, s.start, s.stop) for s in spans], dtype=np.int64).reshape(-1, 4)
@@ -201,9 +210,9 @@ class BatchLoader:
             lengths=torch.from_numpy(lengths),
             keys=keys,
             labels=labels if self.config.labels else None,
-            context=self.context,
+            context=context,
             epoch=epoch,
-            subset=self.dataset.subset(self.context),
+            subset=self.dataset.subset(context),
         )
 
     def _augmented(self, batch: Batch) -> Tensor | RowSlicer:

@@ -150,9 +150,9 @@ class BatchSampler:
         n_batches, (spans, composition) = self.n_batches(epoch), self._plan(epoch)
         return (self._spans_of(self._share(composition, index), spans) for index in range(start, n_batches))
 
-    def is_oversized(self, spans: Sequence[Span]) -> bool:
-        """Whether a batch is one span with more samples than a batch of the context may have."""
-        limit = self.config.batch_size(self.context)
+    def is_oversized(self, spans: Sequence[Span], context: str | None = None) -> bool:
+        """Whether a batch is one span with more samples than a batch of the context (default: in force) may have."""
+        limit = self.config.batch_size(context or self.context)
         return self.config.batch_size_units == "nb_samples" and len(spans) == 1 and spans[0].length > limit
 
     def report(self, epoch: int = 0) -> SamplingReport:

@@ -8,12 +8,16 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Protocol
 
 import torch
 
 from dynml.ops.gaussian_hmm import CovariancePrior, EmptyStates, Signals, e_step, m_step, revive_state
 from dynml.ops.hmm_statistics import GaussianHMMParameters, Statistics
+
+RANK_TOLERANCE = 1e-6
+"""Share of the largest eigenvalue; float32 products leave about 1e-7."""
 
 
 class PackedBatch(Protocol):
@@ -47,6 +51,11 @@ class PooledMoments:
     n_samples: float
     mean_C: torch.Tensor
     covariance_CC: torch.Tensor
+
+    @cached_property
+    def rank(self) -> int:
+        """Dimensions that the samples fill, as far as sums of float32 products can tell."""
+        return int(torch.linalg.matrix_rank(self.covariance_CC, hermitian=True, rtol=RANK_TOLERANCE))
 
 
 @dataclass
@@ -114,9 +123,7 @@ def run_em(
         curve.append(statistics.free_energy)
         parameters, empty = maximization(statistics, parameters, settings)
         for state in empty.states:
-            parameters = revive_state(
-                parameters, state, statistics.occupancies_K, learn_means=settings.learn_means
-            )
+            parameters = revive_state(parameters, state, statistics.occupancies_K, learn_means=settings.learn_means)
         statistics = expectation(batches, parameters)
         if not empty and curve[-1] - statistics.free_energy < tolerance:
             break
@@ -137,10 +144,28 @@ def pooled_moments(batches: Iterable[PackedBatch], n_channels: int) -> PooledMom
     return PooledMoments(n, mean, statistics.second_moments_KCC[0] / n - torch.outer(mean, mean))
 
 
-def gaussian_free_energy(moments: PooledMoments, model: PooledMoments) -> float:
-    """Free energy of data with `moments` under the Gaussian that has the moments of `model`, in nats per sample."""
+def gaussian_free_energy(moments: PooledMoments, model: PooledMoments, *, epsilon: float = 0.0) -> float | None:
+    """Free energy of data with `moments` under the Gaussian that has the moments of `model`, in nats per sample.
+
+    Parameters
+    ----------
+    moments : PooledMoments
+        Of the data.
+    model : PooledMoments
+        Of the data that the Gaussian was fitted to.
+    epsilon : float
+        Added to the diagonal of its covariance, as to the states' that it is compared with.
+
+    Returns
+    -------
+    float or None
+        None when the covariance is singular: the density does not exist.
+    """
+    covariance = model.covariance_CC + epsilon * torch.eye(len(model.mean_C), dtype=torch.float64)
+    factor, fault = torch.linalg.cholesky_ex(covariance)
+    if int(fault):
+        return None
     difference = moments.mean_C - model.mean_C
-    factor = torch.linalg.cholesky(model.covariance_CC)
     scatter = moments.covariance_CC + torch.outer(difference, difference)
     trace = torch.cholesky_solve(scatter, factor).diagonal().sum()
     return float(0.5 * (trace + 2 * factor.diagonal().log().sum() + len(difference) * math.log(2 * math.pi)))

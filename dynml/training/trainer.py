@@ -214,7 +214,9 @@ class Trainer:
         with self._timed("validation"), torch.no_grad():
             self.model.eval()
             for batch in self._batches("validation", bars):
-                self._monitor("validation", self.run_one_batch(batch))
+                result = self.run_one_batch(batch)
+                if result.n:
+                    self._monitor("validation", result)
                 self._after_batch()
 
     # ------------------------------------------------------------------ what families override
@@ -323,6 +325,8 @@ class Trainer:
         self._end_if_interrupted()
 
     def _is_usable(self, result: BatchResult, batch: Batch) -> bool:
+        if not result.n:
+            return False
         if bool(torch.isfinite(result.loss)):
             return True
         where = ", ".join(self._name_of_span(span) for span in batch.spans[:3])

@@ -6,7 +6,7 @@ import textwrap
 import numpy as np
 import pytest
 import torch
-from conftest import create_store, run_script
+from running_scripts import create_store, run_script
 
 from dynml import BatchLoader, BatchSampler, MultiSubjectDataset, Trainer
 
@@ -136,7 +136,9 @@ def test_a_family_of_another_package_trains_and_resumes_from_the_command_line(hd
     run_script("dynml_train_model.py", *arguments, "--model.bias", "true", environment=environment)
     summary = json.loads((tmp_path / "run" / "summary.json").read_text())
     assert (summary["family"], summary["epochs"]) == ("one_step", 3)
-    run_script("dynml_resume_training_from_checkpoint.py", tmp_path, "run", "--new_max_epochs", 5, environment=environment)
+    run_script(
+        "dynml_resume_training_from_checkpoint.py", tmp_path, "run", "--new_max_epochs", 5, environment=environment
+    )
     assert json.loads((tmp_path / "run" / "summary.json").read_text())["epochs"] == 5
     failed = run_script("dynml_train_model.py", "one_stop", *arguments[1:], status=2, environment=environment)
     assert "did you mean 'one_step'" in failed.stderr

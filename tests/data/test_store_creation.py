@@ -24,13 +24,13 @@ def test_layout_is_what_the_page_promises(tmp_path):
     study.lists = {"training": ["sub-b"], "validation": ["sub-a"], "testing": []}
     stored(study)
     with h5py.File(study.target) as file:
-        assert file.attrs["format"] == "dynml"
+        assert file.attrs["format"].decode() == "dynml"
         assert file.attrs["format_version"] == 1
         assert {"dynml_version", "created"} <= set(file.attrs)
         assert json.loads(file.attrs["config"]) == study.config
         assert file["subsets/training"].asstr()[:].tolist() == ["sub-b"]
         assert file["subsets/testing"].shape == (0,)
-        assert file["subjects/sub-a"].attrs["participant"] == "sub-a"
+        assert file["subjects/sub-a"].attrs["participant"].decode() == "sub-a"
         group = file["subjects/sub-a/signals"]
         assert group["data"].shape == (180, 4)
         assert group["data"].dtype == np.float32
@@ -42,9 +42,14 @@ def test_layout_is_what_the_page_promises(tmp_path):
         assert group["source_samples"][:].tolist() == [[0, 0], [0, 1]]
         assert group["mean"].shape == group["std"].shape == (2, 4)
         assert group["mean"].dtype == np.float64
-        assert group.attrs["type"] == "timeseries"
+        assert group.attrs["type"].decode() == "timeseries"
         assert group.attrs["sampling_frequency"] == 100.0
-        assert list(group.attrs["channel_names"]) == ["channel_0", "channel_1", "channel_2", "channel_3"]
+        assert [name.decode() for name in group.attrs["channel_names"]] == [
+            "channel_0",
+            "channel_1",
+            "channel_2",
+            "channel_3",
+        ]
         assert group.attrs["rank"] == 4
         source = json.loads(group.attrs["sources"])[1]
         assert source["file"] == "run-1.npy"
@@ -328,3 +333,14 @@ def test_a_folder_that_cannot_be_written_to(tmp_path):
     study.target = closed / "store.hdf5"
     with pytest.raises(DynmlError, match="could not be written"):
         study.create()
+
+
+def test_attributes_may_be_larger_than_64_kilobytes(tmp_path):
+    names = [f"channel {number}".ljust(200, "*") for number in range(400)]
+    study = Study(tmp_path, {"sub-a": [noise(30, 400)]}, channel_names=names)
+    study.config["participants"] = {f"subject-{number}": f"participant-{number}" for number in range(5000)}
+    study.config["participants"]["sub-a"] = "anna"
+    with pytest.warns(DataWarning, match="rank"):
+        store = study.create()
+    assert store.attributes("sub-a", "signals").channel_names == tuple(names)
+    assert store.config == study.config

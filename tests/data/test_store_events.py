@@ -152,9 +152,7 @@ def test_missing_events_are_named_and_remarks_are_told(tmp_path):
     with pytest.raises(DataError, match=r"Subject sub-a, group signals: events 'events\.tsv' match no file"):
         study.create()
     (study.ready / "sub-a" / "events.tsv").write_text("onset\tduration\tk\n1\t1\ta\n50\t1\tb\n")
-    with pytest.warns(
-        DataWarning, match=r"do not fit their run: sub-a: 1 of 2 events of events\.tsv"
-    ):
+    with pytest.warns(DataWarning, match=r"do not fit their run: sub-a: 1 of 2 events of events\.tsv"):
         study.create()
 
 

@@ -35,9 +35,7 @@ def test_a_faulty_setting_is_named(tmp_path, settings, sentence):
 
 def test_a_setting_that_files_cannot_use_is_refused(tmp_path):
     study = two_subjects(tmp_path, mask="auto")
-    with pytest.raises(
-        ConfigurationError, match=r"signals\.mask is 'auto', but must be left out for .* run-0\.npy"
-    ):
+    with pytest.raises(ConfigurationError, match=r"signals\.mask is 'auto', but must be left out for .* run-0\.npy"):
         study.create()
 
 
@@ -132,9 +130,7 @@ def test_channel_counts_that_differ_name_the_odd_subject(tmp_path):
         study.create()
     study.save("sub-c", 0, noise(50, 4))
     study.save("sub-a", 1, noise(50, 6))
-    with pytest.raises(
-        DataError, match="sub-a, .* the number of channels is 6 in run run-1, but 4 in run run-0"
-    ):
+    with pytest.raises(DataError, match="sub-a, .* the number of channels is 6 in run run-1, but 4 in run run-0"):
         study.create()
 
 
@@ -142,14 +138,10 @@ def test_channel_names_and_their_order_must_agree(tmp_path):
     study = two_subjects(tmp_path, channel_names="names.txt")
     (study.ready / "sub-a" / "names.txt").write_text("Fz\nCz\nPz\nOz\n")
     (study.ready / "sub-b" / "names.txt").write_text("Fz\nPz\nCz\nOz\n")
-    with pytest.raises(
-        DataError, match="sub-b, .* the order of the channels differs: channel 1 is 'Pz', but 'Cz'"
-    ):
+    with pytest.raises(DataError, match="sub-b, .* the order of the channels differs: channel 1 is 'Pz', but 'Cz'"):
         study.create()
     (study.ready / "sub-b" / "names.txt").write_text("Fz\nCz\nPz\nO2\n")
-    with pytest.raises(
-        DataError, match="sub-b, .* the channel names differ: channel 3 is 'O2', but 'Oz' in sub-a"
-    ):
+    with pytest.raises(DataError, match="sub-b, .* the channel names differ: channel 3 is 'O2', but 'Oz' in sub-a"):
         study.create()
 
 
@@ -221,9 +213,7 @@ def test_a_participant_in_two_subsets_is_refused_unless_runs_are_split(tmp_path)
     study = two_subjects(tmp_path)
     study.lists = {"training": ["sub-a"], "validation": ["sub-b"], "testing": []}
     study.config["participants"] = {"sub-a": "anna", "sub-b": {"participant": "anna", "site": "Trier"}}
-    with pytest.raises(
-        DataError, match="Participant anna is in two subsets: subject sub-a in training, subject sub-b"
-    ):
+    with pytest.raises(DataError, match="Participant anna is in two subsets: subject sub-a in training, subject sub-b"):
         study.create()
     study.config["split"] = "runs"
     store = study.create()

@@ -1,6 +1,5 @@
 """Simulated HMM data and runs of the HMM family, small enough for seconds."""
 
-import numpy as np
 import pytest
 
 from dynml import BatchLoader, BatchSampler, MultiSubjectDataset
@@ -35,7 +34,9 @@ def make_trainer(tmp_path, simulation):
         **settings,
     ):
         arrays = simulation.time_series if arrays is None else arrays
-        dataset = MultiSubjectDataset.from_arrays(arrays[:-1] if validation else arrays, arrays[-1:] if validation else ())
+        dataset = MultiSubjectDataset.from_arrays(
+            arrays[:-1] if validation else arrays, arrays[-1:] if validation else ()
+        )
         hmm = GaussianHMM(HMMConfig(n_states=n_states, **(model or {})), dataset.n_channels)
         sampler = BatchSampler(
             dataset, strategy="whole_segments", batch_size_units="nb_samples", batch_size_training=batch_size
@@ -52,7 +53,3 @@ def make_trainer(tmp_path, simulation):
         )
 
     return make
-
-
-def stacked(simulation):
-    return np.concatenate(simulation.time_series)

@@ -64,7 +64,10 @@ def test_rows_of_a_subject_align_with_its_stored_samples(simulation):
     assert np.isnan(result.alpha[~inside]).all()
     assert (result.states[~inside] == -1).all()
     assert (result.states[inside] == simulation.states[0][:400][inside]).mean() > 0.97
-    parts = [model_of(simulation).posteriors(torch.from_numpy(series[a:b]), torch.tensor([0, b - a])) for a, b in [(20, 150), (170, 390)]]
+    parts = [
+        model_of(simulation).posteriors(torch.from_numpy(series[a:b]), torch.tensor([0, b - a]))
+        for a, b in [(20, 150), (170, 390)]
+    ]
     assert result.log_likelihood == pytest.approx(sum(float(logs.sum()) for _, logs in parts), rel=1e-9)
     assert result.n_samples == 350
 

@@ -12,7 +12,7 @@ from dynml import load_experiment
 from dynml.data.simulation import simulate_hmm
 from dynml.errors import ConfigurationError, EmptyStateWarning
 from dynml.ops.matching import match_covariances
-from dynml.ops.metrics import dice, riemannian_distance
+from dynml.ops.metrics import dice_coefficient, riemannian_distance
 
 
 def peer_of(simulation, lengths, signals):
@@ -48,7 +48,7 @@ def test_states_of_held_out_data_are_found(make_trainer, simulation):
     posteriors, _ = trainer.model.posteriors(series, torch.tensor([0, len(series)]))
     order = match_covariances(torch.from_numpy(simulation.covariances), trainer.model.full_covariances())
     truth = torch.nn.functional.one_hot(torch.from_numpy(simulation.states[-1]), 3).double()
-    assert dice(truth, posteriors[:, order].double()) > 0.98
+    assert dice_coefficient(truth, posteriors[:, order].double()) > 0.98
 
 
 def test_the_logged_free_energy_of_the_best_epoch_is_that_of_the_saved_model(make_trainer):
@@ -115,7 +115,14 @@ def numbers_of(trainer):
 
 @pytest.mark.parametrize("algorithm", ["batch", "incremental"])
 @pytest.mark.parametrize(
-    ("call", "n"), [("initialization_step_done", 1), ("initialization_step_done", 2), ("run_one_batch", 1), ("run_one_batch", 5), ("run_one_batch", 9)]
+    ("call", "n"),
+    [
+        ("initialization_step_done", 1),
+        ("initialization_step_done", 2),
+        ("run_one_batch", 1),
+        ("run_one_batch", 5),
+        ("run_one_batch", 9),
+    ],
 )
 def test_an_interrupted_run_goes_on_to_the_same_numbers(make_trainer, algorithm, call, n):
     settings = {"algorithm": algorithm, "max_epochs": 4, "tolerance": 0.0}
@@ -148,16 +155,44 @@ def test_fixed_transitions_and_means_stay_as_they_are(make_trainer):
     assert not trainer.model.means.any()
 
 
-def test_more_states_than_the_data_hold_never_give_nan(make_trainer, simulation):
-    short = [series[:40] for series in simulation.time_series]
-    with pytest.warns() as said:
-        summary = make_trainer(arrays=short, n_states=12, empty_states="freeze").train_and_validate()
+def with_an_unreachable_state(trainer):
+    """Let the run begin with a third state that no sample can belong to."""
+    initialize = trainer.initialize
+
+    def initializing():
+        initialize()
+        trainer.model.means[2] = 1000.0
+
+    trainer.initialize = initializing
+    return trainer
+
+
+def test_an_empty_state_is_frozen_with_a_warning(make_trainer):
+    trainer = with_an_unreachable_state(make_trainer(empty_states="freeze"))
+    with pytest.warns(EmptyStateWarning, match="State 3 is empty"):
+        summary = trainer.train_and_validate()
+    assert trainer.model.means[2].tolist() == [1000.0] * 6
+    assert all(torch.isfinite(tensor).all() for tensor in trainer.model.state_dict().values())
+    assert any("hardly occur: 3 (0.00%)" in finding for finding in summary["findings"])
+
+
+def test_an_empty_state_is_revived_and_finds_its_place(make_trainer):
+    expected = make_trainer("expected").train_and_validate()["free_energy"]["training"]
+    summary = with_an_unreachable_state(make_trainer(empty_states="revive")).train_and_validate()
+    assert min(summary["fractional_occupancies"]) > 0.05
+    assert summary["free_energy"]["training"] == pytest.approx(expected, abs=1e-3)
+
+
+def test_more_states_than_short_data_can_hold_never_give_nan(make_trainer, simulation):
+    summary = make_trainer(arrays=[series[:40] for series in simulation.time_series], n_states=12).train_and_validate()
     assert math.isfinite(summary["best_value"])
-    assert any(issubclass(warning.category, EmptyStateWarning) for warning in said) or summary["findings"]
+    assert np.isfinite(summary["fractional_occupancies"]).all()
 
 
 def test_too_many_states_are_refused(make_trainer, simulation):
-    with pytest.raises(ConfigurationError, match=r"model\.n_states is 12, but must be at most the number of training samples .9."):
+    with pytest.raises(
+        ConfigurationError, match=r"model\.n_states is 12, but must be at most the number of training samples .9."
+    ):
         make_trainer(arrays=[series[:3] for series in simulation.time_series], n_states=12)
 
 
@@ -165,6 +200,9 @@ def test_rank_deficient_data_without_a_prior_are_refused_and_with_one_trained(ma
     deficient = [series - series.mean(axis=1, keepdims=True) for series in simulation.time_series]
     with pytest.raises(ConfigurationError, match="rank 5 of 6"):
         make_trainer("bare", arrays=deficient, model={"covariance_prior_samples": 0}).train_and_validate()
+    summary = make_trainer("held", arrays=deficient, max_epochs=15).train_and_validate()
+    assert math.isfinite(summary["free_energy"]["validation"])
+    assert any("rank 5 of 6" in finding for finding in summary["findings"])
 
 
 def test_a_pretrained_experiment_is_where_another_run_starts(make_trainer, tmp_path):

@@ -96,6 +96,15 @@ def test_padded_batches_hold_the_rows_and_zeros(store, rows, residency):
 
 
 @pytest.mark.parametrize("residency", ["memory", "lazy"])
+def test_a_short_span_at_the_very_end_of_the_data_is_padded(store, rows, residency):
+    loader = BatchLoader(loaded(store, residency))
+    loader.set_context("validation")
+    batch = loader.load_batch([Span(0, 0, 0, 41), Span(0, 1, 51, 61)])
+    assert torch.equal(batch.signals[1, :10], rows["v"][51:61])
+    assert (batch.signals[1, 10:] == 0).all()
+
+
+@pytest.mark.parametrize("residency", ["memory", "lazy"])
 def test_packed_batches_hold_the_rows_end_to_end(store, rows, residency):
     batch = BatchLoader(loaded(store, residency), collate="packed", labels=("task",)).load_batch(SPANS)
     expected = torch.cat([rows[NAMES["training"][span.subject]][span.start : span.stop] for span in SPANS])
@@ -294,6 +303,23 @@ def test_time_jitter_moves_spans_within_their_segments(store, rows):
             assert torch.equal(signals, rows[NAMES["training"][moved.subject]][moved.start : moved.stop])
             moves.append(moved.start - span.start)
     assert set(moves) == set(range(-3, 4))
+
+
+@pytest.mark.parametrize(("residency", "n_workers"), [("memory", 0), ("lazy", 0), ("lazy", 1)])
+def test_validating_amid_an_epoch_does_not_disturb_it(store, residency, n_workers):
+    dataset = loaded(store, residency)
+    sampler = BatchSampler(dataset, window_length=10, batch_size_training=4, batch_size_validation=3, seed=3)
+    loader = BatchLoader(dataset, n_workers=n_workers, noise=0.2, seed=3)
+    undisturbed = [batch.signals for batch in loader.iterate(sampler, 1)]
+    training, found = loader.iterate(sampler, 1), []
+    for context in ("validation", "training") * 20:
+        sampler.set_context(context)
+        loader.set_context(context)
+        if context == "validation":
+            assert {batch.context for batch in loader.iterate(sampler, 1)} == {"validation"}
+        found += [batch.signals for batch in [next(training, None)] if batch is not None]
+    assert len(found) == len(undisturbed)
+    assert all(torch.equal(one, other) for one, other in zip(found, undisturbed))
 
 
 def test_unused_and_impossible_settings_are_told(store):

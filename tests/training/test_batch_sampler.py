@@ -96,6 +96,28 @@ def test_with_minimum_length_one_every_good_sample_comes_exactly_once(layout, le
 
 @given(
     layout=layouts(longest=60),
+    bounds=st.tuples(st.integers(1, 8), st.integers(8, 15)),
+    gap=st.integers(0, 4),
+    minimum=st.integers(1, 3),
+    fixed=st.booleans(),
+)
+@settings(max_examples=60, deadline=None)
+def test_ends_keep_the_gap_to_their_window_too(layout, bounds, gap, minimum, fixed):
+    length, minimum = (bounds[1] if fixed else list(bounds)), min(minimum, bounds[0])
+    if max(stop - start for s in layout for start, stop in s) < minimum:
+        return
+    sampler = BatchSampler(Layout(layout), window_length=length, gap=gap, minimum_length=minimum, seed=2)
+    windows = by_segment(spans_of(sampler))
+    for (i, j), found in windows.items():
+        start, stop = layout[i][j]
+        assert all(after[0] - before[1] == gap for before, after in pairwise(found))
+        assert found[0][0] - start < minimum + gap
+        assert stop - found[-1][1] < minimum + gap
+        assert all(minimum <= b - a <= bounds[1] for a, b in found)
+
+
+@given(
+    layout=layouts(longest=60),
     shortest=st.integers(1, 10),
     more=st.integers(0, 15),
     gap=st.integers(0, 3),

@@ -7,8 +7,8 @@ import time
 import numpy as np
 import pytest
 import torch
-from conftest import OneStepAhead, random_walks
 from safetensors.torch import load_file
+from small_model import OneStepAhead, random_walks
 
 from dynml import BatchSampler
 from dynml.errors import CheckpointError, ConfigurationError, DataWarning, NonFiniteLossError, ResumeRefusedError

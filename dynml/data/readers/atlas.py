@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 from typing import Any
 
@@ -35,11 +36,10 @@ class LabelAtlas:
 
     def __init__(self, path: Path, labels: Path | list[str] | dict[str, str] | None = None) -> None:
         self.path = path
-        data, self.affine = load_volume(path, "The atlas")
+        data, _ = load_volume(path, "The atlas")
         if not np.isfinite(data).all() or (data != np.rint(data)).any() or data.min() < 0:
             raise DataError(f"The atlas {path} holds values that are no labels: they must be whole numbers, 0 outside.")
-        self.data: NDArray[np.int64] = data.astype(np.int64)
-        self.values: list[int] = [int(value) for value in np.unique(self.data) if value != 0]
+        self.values: list[int] = [int(value) for value in np.unique(data) if value != 0]
         if not self.values:
             raise DataError(f"The atlas {path} holds no label: all of its voxels are 0.")
         names = _names_of_values(labels, self.values, path)
@@ -51,7 +51,6 @@ class LabelAtlas:
             twice = next(name for name in self.names if self.names.count(name) > 1)
             raise DataError(f"Two labels of the atlas {path} have the same name, {twice!r}.")
         self.names_without_voxel: list[str] = [names[value] for value in names if value not in {0, *self.values}]
-        self._on_grid: dict[Any, NDArray[np.int64]] = {}
 
     def on_grid(self, shape: tuple[int, int, int], affine: NDArray[np.float64]) -> NDArray[np.int64]:
         """Labels on another image's grid, nearest neighbour, (x, y, z).
@@ -61,24 +60,38 @@ class LabelAtlas:
         DataError
             When a label has no voxel on that grid, or none has.
         """
-        key = (shape, affine.tobytes())
-        if key not in self._on_grid:
-            labels = resampled(self.data, self.affine, shape, affine)
-            present = set(np.unique(labels).tolist())
-            if not present - {0}:
-                raise DataError(
-                    f"The atlas {self.path} does not overlap the recordings: no label falls within their grid of "
-                    f"{_grid(shape)} voxels."
-                )
-            lost = [name for value, name in zip(self.values, self.names) if value not in present]
-            if lost:
-                raise DataError(
-                    f"The atlas {self.path} has labels without a voxel on the recordings' grid of {_grid(shape)}: "
-                    f"{', '.join(lost[:10])}{f' and {len(lost) - 10} more' if len(lost) > 10 else ''}; use an atlas "
-                    "that lies within the images, or remove these labels from it."
-                )
-            self._on_grid[key] = labels
-        return self._on_grid[key]
+        state = self.path.stat()
+        labels, present = _labels_on_grid(
+            self.path, state.st_mtime_ns, state.st_size, shape, np.asarray(affine, dtype=np.float64).tobytes()
+        )
+        if not present:
+            raise DataError(
+                f"The atlas {self.path} does not overlap the recordings: no label falls within their grid of "
+                f"{_grid(shape)} voxels."
+            )
+        lost = [name for value, name in zip(self.values, self.names) if value not in present]
+        if lost:
+            raise DataError(
+                f"The atlas {self.path} has labels without a voxel on the recordings' grid of {_grid(shape)}: "
+                f"{', '.join(lost[:10])}{f' and {len(lost) - 10} more' if len(lost) > 10 else ''}; use an atlas "
+                "that lies within the images, or remove these labels from it."
+            )
+        return labels
+
+
+@functools.lru_cache(maxsize=2)
+def _labels_on_grid(
+    path: Path, modified: int, n_bytes: int, shape: tuple[int, int, int], affine_bytes: bytes
+) -> tuple[NDArray[np.int64], frozenset[int]]:
+    """Labels on a grid, and those that occur there.
+
+    Few are kept: subjects often share a grid, but thousands with grids or atlases of their own must not fill memory.
+    `modified` and `n_bytes` tell a file that was written anew from the one before.
+    """
+    data, own_affine = load_volume(path, "The atlas")
+    affine = np.frombuffer(affine_bytes).reshape(4, 4)
+    labels = resampled(data.astype(np.int64), own_affine, shape, affine)
+    return labels, frozenset(np.unique(labels).tolist()) - {0}
 
 
 def load_image(path: Path, what: str, **settings: Any) -> Any:

@@ -20,7 +20,7 @@ PLAUSIBLE_SECONDS = (0.01, 60.0)
 
 
 class NiftiReader:
-    """Reads 4D images; the atlas is loaded once and brought onto each grid once.
+    """Reads 4D images; the atlas is brought onto the grid of each.
 
     Parameters
     ----------

@@ -117,7 +117,7 @@ def write_simulation(
                 remarks.add("Simulated signals are rank-deficient", f"{subject}: rank {rank} of {recording.n_channels}")
             writer.add_subject(SubjectIdentity(subject=subject, participant=subject))
             writer.add_group(subject, group, recording, rank)
-        _write_truth(writer._file, simulation)
+        _write_truth(writer.file, simulation)
     remarks.tell()
     return subsets
 

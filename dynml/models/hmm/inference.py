@@ -1,4 +1,4 @@
-"""What a trained HMM says of each subject: state probabilities, Viterbi path, free energy, its own means and covariances."""
+"""What a trained HMM says of each subject: state probabilities, Viterbi path, free energy, own covariances."""
 
 from __future__ import annotations
 

@@ -24,6 +24,8 @@ MIXTURE_ITERATIONS = 15
 SELDOM = 0.01
 """A state with less than this share of the samples is named among the findings."""
 
+ADVICE = "Consider fewer states, a stronger covariance prior, or more data."
+
 
 @dataclass(frozen=True)
 class SamplesAlone:
@@ -66,8 +68,10 @@ def baselines(
     """
     held_out = None if validation is None else pooled_moments(validation(), len(moments.mean_C))
     gaussian = {
-        "training": gaussian_free_energy(moments, moments),
-        "validation": None if held_out is None else gaussian_free_energy(held_out, moments),
+        "training": gaussian_free_energy(moments, moments, epsilon=settings.covariances_epsilon),
+        "validation": None
+        if held_out is None
+        else gaussian_free_energy(held_out, moments, epsilon=settings.covariances_epsilon),
     }
     mixture = run_em(WithoutTime(training), parameters, settings, n_iterations=MIXTURE_ITERATIONS, tolerance=1e-4)
     of_mixture = {
@@ -79,11 +83,17 @@ def baselines(
     return {"gaussian": gaussian, "gaussian_mixture": of_mixture}
 
 
-def findings(statistics: Statistics, report: dict[str, Any]) -> list[str]:
-    """Say what a statistician would point out: states that hardly occur, baselines that win."""
+def findings(statistics: Statistics, report: dict[str, Any], rank: int) -> list[str]:
+    """Say what a statistician would point out: states that hardly occur, baselines that win, missing dimensions."""
     shares = statistics.occupancies_K / statistics.occupancies_K.sum()
     seldom = [f"{state} ({share:.2%})" for state, share in enumerate(shares.tolist(), start=1) if share < SELDOM]
     said = [f"These states hardly occur: {', '.join(seldom)}. Consider fewer states."] if seldom else []
+    n_channels = statistics.first_moments_KC.shape[1]
+    if rank < n_channels:
+        said.append(
+            f"The data have rank {rank} of {n_channels}: in the missing dimensions the free energy is that of the prior, "
+            "so compare it with runs of the same prior only."
+        )
     model = report["free_energy"]
     for subset in ("training", "validation"):
         worse = [
@@ -92,5 +102,6 @@ def findings(statistics: Statistics, report: dict[str, Any]) -> list[str]:
             if model[subset] is not None and values[subset] is not None and values[subset] <= model[subset]
         ]
         if worse:
-            said.append(f"On {subset} data the HMM is no better than: {', '.join(worse)}.")
+            names = " and ".join(name.replace("_", " ") for name in worse)
+            said.append(f"On {subset} data the HMM is no better than one of its baselines ({names}). {ADVICE}")
     return said

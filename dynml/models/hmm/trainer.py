@@ -37,8 +37,8 @@ MOST_REVIVALS = 3
 ROUNDING = 1e-4
 """EM cannot raise its objective by more than what float32 likelihoods explain, in nats per sample."""
 
-RANK_TOLERANCE = 1e-9
-"""Eigenvalues below this share of the largest count as zero."""
+RIDGE = 1e-3
+"""Share of the mean variance that the prior of rank-deficient data adds in all directions."""
 
 
 class HMMTrainer(Trainer):
@@ -75,6 +75,8 @@ class HMMTrainer(Trainer):
         self.revived_now = False
         self.converged = False
         self._check_sizes()
+        if pretrained is not None:
+            self._pretrained_weights(pretrained)
 
     # ------------------------------------------------------------------ initialization
 
@@ -85,8 +87,7 @@ class HMMTrainer(Trainer):
             self._check_rank()
             self.initialization_step_done()
         if self.pretrained is not None:
-            weights, _ = ExperimentFolder.at(self.pretrained).load_model()
-            self.model.load_state_dict(weights)
+            self.model.load_state_dict(self._pretrained_weights(self.pretrained))
             return
         while len(self.starts) < self.initialization.n_init:
             self.starts.append(
@@ -209,7 +210,7 @@ class HMMTrainer(Trainer):
             self._settings(),
         )
         report["fractional_occupancies"] = (on_training.occupancies_K / on_training.n_samples).tolist()
-        return {**report, "findings": findings(on_training, report)}
+        return {**report, "findings": findings(on_training, report, self._rank())}
 
     # ------------------------------------------------------------------ small helpers
 
@@ -238,6 +239,8 @@ class HMMTrainer(Trainer):
         pooled = self.moments.covariance_CC
         if not self.model.config.learn_means:
             pooled = pooled + torch.outer(self.moments.mean_C, self.moments.mean_C)
+        if self._rank() < self.model.n_channels:
+            pooled = pooled + RIDGE * pooled.diagonal().mean() * torch.eye(len(pooled), dtype=torch.float64)
         return CovariancePrior(strength, pooled)
 
     def _log_prior(self) -> float:
@@ -248,6 +251,14 @@ class HMMTrainer(Trainer):
             transition_prior=settings.transition_prior,
         )
 
+    def _pretrained_weights(self, path: str) -> dict[str, torch.Tensor]:
+        weights, _ = ExperimentFolder.at(path).load_model()
+        own = {name: tuple(tensor.shape) for name, tensor in self.model.state_dict().items()}
+        given = {name: tuple(tensor.shape) for name, tensor in weights.items()}
+        if own != given:
+            raise ConfigurationError("pretrained", path, f"an HMM of the same shape ({own}; it has {given})")
+        return weights
+
     def _check_sizes(self) -> None:
         n_states, n_samples = self.model.config.n_states, self.dataset.training_set.n_samples
         if n_states > n_samples:
@@ -255,15 +266,19 @@ class HMMTrainer(Trainer):
                 "model.n_states", n_states, f"at most the number of training samples ({n_samples})"
             )
 
+    def _rank(self) -> int:
+        """Rank of the training data: that of the subjects, which was found in float64, unless they complete each other."""
+        assert self.moments is not None
+        largest = int(self.dataset.training_set.ranks.max())
+        return largest if largest == self.model.n_channels else max(largest, self.moments.rank)
+
     def _check_rank(self) -> None:
         """Refuse full covariances without a prior on data that do not fill all dimensions."""
-        assert self.moments is not None
-        config, covariance = self.model.config, self.moments.covariance_CC
-        rank = int(torch.linalg.matrix_rank(covariance, hermitian=True, rtol=RANK_TOLERANCE))
-        if rank < len(covariance) and config.covariance_type == "full" and not config.covariance_prior_samples:
+        config, rank, n_channels = self.model.config, self._rank(), self.model.n_channels
+        if rank < n_channels and config.covariance_type == "full" and not config.covariance_prior_samples:
             raise ConfigurationError(
                 "model.covariance_prior_samples",
                 config.covariance_prior_samples,
-                f"above 0, because the training data have rank {rank} of {len(covariance)} channels (or reduce the "
-                f"channels to {rank} by PCA)",
+                f"above 0, because the training data have rank {rank} of {n_channels} channels (or reduce the channels "
+                f"to {rank} by PCA)",
             )

@@ -7,7 +7,6 @@ import sys
 from pathlib import Path
 
 import numpy as np
-import pytest
 
 SCRIPTS = Path(sys.executable).parent
 
@@ -43,8 +42,3 @@ def create_store(folder, arrays, subsets, **settings):
     out = folder / "store.hdf5"
     run_script("dynml_create_hdf5_dataset.py", ready, out, folder / "config.json", *lists)
     return out
-
-
-@pytest.fixture(scope="session")
-def scripts():
-    return run_script

@@ -1,0 +1,204 @@
+"""What a user gets who makes a mistake or whose disk does: one sentence, status 2, and nothing half-written."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import time
+
+import h5py
+import numpy as np
+import pytest
+from running_scripts import SCRIPTS, create_store, run_script
+
+TRAIN, RESUME, INFER = (
+    "dynml_train_model.py",
+    "dynml_resume_training_from_checkpoint.py",
+    "dynml_infer_from_model.py",
+)
+
+
+def switching_signals(n_samples, seed, n_channels=5):
+    generator = np.random.default_rng(seed)
+    state = np.repeat(generator.integers(0, 2, n_samples // 20 + 1), 20)[:n_samples, None]
+    scale = np.where(state, np.linspace(0.5, 2, n_channels), np.linspace(2, 0.5, n_channels))
+    return (generator.normal(size=(n_samples, n_channels)) * scale).astype(np.float32)
+
+
+@pytest.fixture(scope="module")
+def hdf5_file(tmp_path_factory):
+    arrays = {f"sub-{i}": [switching_signals(600, i), switching_signals(300, 10 + i)] for i in range(4)}
+    subsets = {"training": ["sub-0", "sub-1"], "validation": ["sub-2"], "testing": ["sub-3"]}
+    return create_store(tmp_path_factory.mktemp("faults"), arrays, subsets)
+
+
+def train(folder, hdf5_file, name="run", *further, status=0):
+    sizes = ("--model.n_states", 2, "--trainer.max_epochs", 30)
+    return run_script(TRAIN, "hmm", folder, name, hdf5_file, "signals", *sizes, *further, status=status)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["--model.n_sttes", "3"], "did you mean '--model.n_states'"),
+        (["--model.n_states", "0"], "model.n_states is 0, but must be a whole number of at least 1"),
+        (["--model.n_states", "5000"], "at most the number of training samples (1800)"),
+        (["--model.n_states", "two"], "model.n_states: Expected a whole number"),
+        (["--model.covariance_type", "ful"], "'full', 'diagonal'"),
+        (["--trainer.max_epochs", "0"], "trainer.max_epochs is 0"),
+        (["--trainer.learning_rate", "0.1"], "--trainer.learning_rate is not an argument"),
+        (["--trainer.device", "cuda:99"], "trainer.device"),
+        (["--sampler.batch_size_training", "0"], "sampler.batch_size_training is 0"),
+        (["--dataset.folds", "3"], "dataset.fold is None"),
+        (["--dataset.subsets", "nowhere.json"], "nowhere.json does not exist"),
+        (["--config", "nowhere.yaml"], "nowhere.yaml"),
+        (["--pretrained", "nowhere"], "no existing experiment folder"),
+    ],
+)
+def test_a_wrong_setting_is_named_before_anything_is_made(hdf5_file, tmp_path, arguments, sentence):
+    done = train(tmp_path, hdf5_file, "run", *arguments, status=2)
+    assert sentence in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+    assert not (tmp_path / "run" / "checkpoint").exists()
+
+
+def test_wrong_places_are_named(hdf5_file, tmp_path):
+    assert "no existing folder" in train(tmp_path / "nowhere", hdf5_file, status=2).stderr
+    assert "a plain folder name" in train(tmp_path, hdf5_file, "a/b", status=2).stderr
+    assert "did you mean 'hmm'" in run_script(TRAIN, "hm", tmp_path, "x", hdf5_file, "signals", status=2).stderr
+    assert "required" in run_script(TRAIN, "hmm", tmp_path, status=2).stderr
+    sizes = ("--model.n_states", 2)
+    missing = run_script(TRAIN, "hmm", tmp_path, "x", hdf5_file, "signal", *sizes, status=2)
+    assert "signals" in missing.stderr
+    nowhere = run_script(TRAIN, "hmm", tmp_path, "x", tmp_path / "no.hdf5", "signals", *sizes, status=2)
+    assert "no.hdf5" in nowhere.stderr
+    assert "is no experiment" in run_script(RESUME, tmp_path, "nothing", status=2).stderr
+    assert (
+        "no existing experiment folder" in run_script(INFER, tmp_path / "x", hdf5_file, tmp_path / "o", status=2).stderr
+    )
+
+
+def damaged(hdf5_file, target, *, flip=False, cut=False):
+    content = bytearray(hdf5_file.read_bytes())
+    if flip:
+        with h5py.File(hdf5_file) as file:
+            chunk = file["subjects/sub-0/signals/data"].id.get_chunk_info(0)
+        content[chunk.byte_offset + 100] ^= 1
+    target.write_bytes(content[: len(content) // 2] if cut else content)
+    return target
+
+
+def test_a_flipped_bit_is_found_before_training(hdf5_file, tmp_path):
+    for residency in ("memory", "lazy"):
+        store = damaged(hdf5_file, tmp_path / "flipped.hdf5", flip=True)
+        done = train(tmp_path, store, "run", "--loader.residency", residency, status=2)
+        assert "sub-0" in done.stderr
+        assert not (tmp_path / "run").exists()
+    assert "sub-0" in run_script("dynml_hdf5_verify.py", tmp_path / "flipped.hdf5", status=2).stderr
+
+
+def test_a_truncated_store_and_a_foreign_file_are_one_sentence(hdf5_file, tmp_path):
+    assert "cut.hdf5" in train(tmp_path, damaged(hdf5_file, tmp_path / "cut.hdf5", cut=True), status=2).stderr
+    (tmp_path / "text.hdf5").write_text("not a store")
+    assert "text.hdf5" in train(tmp_path, tmp_path / "text.hdf5", status=2).stderr
+
+
+def test_an_experiment_is_not_overwritten_and_resume_auto_repeats_the_command(hdf5_file, tmp_path):
+    train(tmp_path, hdf5_file)
+    assert "exists already" in train(tmp_path, hdf5_file, status=2).stderr
+    before = (tmp_path / "run" / "summary.json").read_bytes()
+    train(tmp_path, hdf5_file, "run", "--resume", "auto")
+    assert (tmp_path / "run" / "summary.json").read_bytes() == before
+
+
+def test_going_on_with_another_model_or_other_data_is_refused_with_the_difference(hdf5_file, tmp_path):
+    train(tmp_path, hdf5_file)
+    other = train(tmp_path, hdf5_file, "run", "--resume", "auto", "--model.learn_means", "false", status=2)
+    assert "model.learn_means: True -> False" in other.stderr
+    (tmp_path / "other").mkdir()
+    arrays = {f"sub-{i}": [switching_signals(600, 50 + i)] for i in range(3)}
+    store = create_store(tmp_path / "other", arrays, {"training": ["sub-0", "sub-1"], "validation": ["sub-2"]})
+    refused = run_script(RESUME, tmp_path, "run", "--new_max_epochs", 50, "--hdf5_file", store, status=2)
+    assert "dataset.fingerprint" in refused.stderr
+
+
+def metrics(folder):
+    rows = (folder / "logs" / "metrics.csv").read_text().splitlines()
+    names = rows[0].split(",")
+    keep = [i for i, name in enumerate(names) if "seconds" not in name]
+    return [[row.split(",")[i] for i in keep] for row in rows]
+
+
+SLOW = (
+    "--trainer.tolerance",
+    0,
+    "--trainer.saving_share",
+    1,
+    "--initialization.n_init",
+    4,
+    "--trainer.max_epochs",
+    150,
+)
+
+
+def start(folder, hdf5_file, name):
+    arguments = ["hmm", folder, name, hdf5_file, "signals", "--model.n_states", 2, *SLOW, "--resume", "auto"]
+    return subprocess.Popen(
+        [str(SCRIPTS / TRAIN), *map(str, arguments)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+
+
+def test_kill_9_and_sigterm_at_random_times_lose_nothing_but_time(hdf5_file, tmp_path):
+    whole = start(tmp_path, hdf5_file, "whole")
+    assert whole.wait() == 0, whole.stderr.read()
+    generator = random.Random(1)
+    statuses = []
+    for attempt in range(60):
+        process = start(tmp_path, hdf5_file, "broken")
+        kind = signal.SIGTERM if attempt % 3 == 2 else signal.SIGKILL
+        while process.poll() is None and not (tmp_path / "broken").exists():
+            time.sleep(0.01)
+        time.sleep(generator.uniform(0.0, 0.6) + (0.4 if attempt > 5 else 0))
+        if process.poll() is None:
+            process.send_signal(kind)
+        statuses.append(process.wait())
+        if statuses[-1] == 0:
+            break
+        assert statuses[-1] in (-signal.SIGKILL, 128 + signal.SIGTERM, -signal.SIGTERM), process.stderr.read()
+    assert statuses[-1] == 0
+    assert len(statuses) > 1
+    assert metrics(tmp_path / "broken") == metrics(tmp_path / "whole")
+    for folder in ("best_model", "checkpoint"):
+        weights = [(tmp_path / name / folder / "model.safetensors").read_bytes() for name in ("whole", "broken")]
+        assert weights[0] == weights[1]
+
+
+def test_inference_refuses_other_channels_and_a_full_folder(hdf5_file, tmp_path):
+    train(tmp_path, hdf5_file)
+    (tmp_path / "narrow").mkdir()
+    store = create_store(tmp_path / "narrow", {"a": [switching_signals(200, 0, 3)]}, {"training": ["a"]})
+    refused = run_script(INFER, tmp_path / "run", store, tmp_path / "out", status=2)
+    assert "3 channels" in refused.stderr
+    run_script(INFER, tmp_path / "run", hdf5_file, tmp_path / "out", "--subset", "validation")
+    assert "not empty" in run_script(INFER, tmp_path / "run", hdf5_file, tmp_path / "out", status=2).stderr
+    run_script(INFER, tmp_path / "run", hdf5_file, tmp_path / "out", "-f", "--dual_estimation")
+    free_energy = json.loads((tmp_path / "out" / "summary.json").read_text())["free_energy"]
+    assert set(free_energy["subjects"]) == {"sub-0", "sub-1", "sub-2", "sub-3"}
+    assert free_energy["validation"] == pytest.approx(
+        json.loads((tmp_path / "run" / "summary.json").read_text())["free_energy"]["validation"], abs=1e-8
+    )
+
+
+def test_a_damaged_best_model_is_refused(hdf5_file, tmp_path):
+    train(tmp_path, hdf5_file)
+    weights = tmp_path / "run" / "best_model" / "model.safetensors"
+    content = bytearray(weights.read_bytes())
+    content[-3] ^= 1
+    weights.write_bytes(bytes(content))
+    refused = run_script(INFER, tmp_path / "run", hdf5_file, tmp_path / "out", status=2)
+    assert "the checksum of model.safetensors differs" in refused.stderr

@@ -1,0 +1,83 @@
+"""Every command and every line of Python in the README and the guide runs, in the order in which a reader meets it.
+
+Blocks marked `bash` and `python` are executed, page by page, each page in an empty folder of its own. Blocks marked
+`sh` (installation, minutes of work) and all others (`text`, `yaml`, `json`) are not.
+"""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from dynml.data.simulation import simulate_hmm
+
+ROOT = Path(__file__).parents[2]
+BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", flags=re.MULTILINE | re.DOTALL)
+PAGES = sorted(page for page in (ROOT / "README.md", *(ROOT / "docs").glob("*.md")))
+EXECUTED = ("bash", "python")
+MARKS = {*EXECUTED, "sh", "text", "yaml", "json", "toml"}
+
+
+def blocks_of(page):
+    """Marked blocks of a page as (mark, line where it starts, text)."""
+    text = page.read_text(encoding="utf-8")
+    return [(found[1], text[: found.start()].count("\n") + 1, found[2]) for found in BLOCK.finditer(text)]
+
+
+def executed_blocks(page):
+    return [block for block in blocks_of(page) if block[0] in EXECUTED]
+
+
+def what_a_reader_has(page, folder):
+    """Recordings of their own (README), and the recipes of the repository."""
+    shutil.copytree(ROOT / "configs", folder / "configs")
+    if page.name == "README.md":
+        for number, signals in enumerate(simulate_hmm(n_subjects=4, n_samples=1000, n_channels=6).time_series, 1):
+            (folder / "ready" / f"sub-{number:02d}").mkdir(parents=True)
+            for run, half in enumerate(np.split(signals, 2), 1):
+                np.save(folder / "ready" / f"sub-{number:02d}" / f"run-{run}.npy", half)
+
+
+def run_commands(commands, folder):
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    environment = {**os.environ, "PATH": path, "MPLBACKEND": "Agg"}
+    return subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", commands], cwd=folder, env=environment, capture_output=True, text=True
+    )
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if executed_blocks(page)], ids=lambda page: page.stem)
+def test_what_a_page_says_runs(page, tmp_path, monkeypatch):
+    what_a_reader_has(page, tmp_path)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MPLBACKEND", "Agg")
+    names = {"__name__": page.stem}
+    for mark, line, text in executed_blocks(page):
+        if mark == "bash":
+            done = run_commands(text, tmp_path)
+            assert done.returncode == 0, f"{page.name}, line {line}: status {done.returncode}\n{done.stderr}"
+        else:
+            exec(compile("\n" * line + text, str(page), "exec"), names)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_every_block_says_whether_it_is_executed(page):
+    text = page.read_text(encoding="utf-8")
+    opened = [line for line in text.splitlines() if line.startswith("```") and line != "```"]
+    unmarked = {line.strip("`") for line in opened} - MARKS
+    assert {mark for mark in unmarked if not mark.startswith("{")} == set()
+    for mark, line, block in blocks_of(page):
+        if mark not in (*EXECUTED, "sh"):
+            assert not re.search(r"^\$? ?dynml_\w+\.py", block, flags=re.MULTILINE), f"{page.name}, line {line}"
+
+
+def test_the_readme_trains_on_an_array_in_fifteen_lines():
+    blocks = [text for mark, _, text in blocks_of(ROOT / "README.md") if mark == "python" and "from_arrays" in text]
+    assert len(blocks) == 1
+    assert len([line for line in blocks[0].splitlines() if line.strip()]) <= 15
+    assert "load_experiment" in blocks[0]

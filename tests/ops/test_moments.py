@@ -1,0 +1,54 @@
+"""Weighted moments: what is left out is as small as the docs promise."""
+
+import pytest
+import torch
+
+from dynml.ops.moments import Moments, _add_dense, chunk_moments
+
+
+def weights_and_signals(dtype=torch.float32, n_rows=5000):
+    generator = torch.Generator().manual_seed(0)
+    weights = (torch.randn(n_rows, 4, generator=generator, dtype=torch.float64) * 15).softmax(1)
+    signals = torch.randn(n_rows, 6, generator=generator, dtype=torch.float64)
+    return weights, signals.to(dtype)
+
+
+@pytest.mark.parametrize("covariance_type", ["full", "diagonal"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_rows_left_out_cost_less_than_the_rounding_of_the_type(covariance_type, dtype):
+    weights, signals = weights_and_signals(dtype)
+    centres = torch.randn(4, 6, generator=torch.Generator().manual_seed(3), dtype=torch.float64)
+    moments = chunk_moments(signals, weights, centres, covariance_type).about_zero(centres)
+    exact = torch.einsum("tk,tc,td->kcd", weights, signals.double(), signals.double())
+    if covariance_type == "diagonal":
+        exact = exact.diagonal(dim1=1, dim2=2)
+    scale = 20 * torch.finfo(dtype).eps
+    torch.testing.assert_close(moments.occupancies_K, weights.sum(0), rtol=1e-14, atol=0)
+    torch.testing.assert_close(moments.first_KC, weights.T @ signals.double(), rtol=0, atol=scale * len(signals))
+    torch.testing.assert_close(moments.second_KCC, exact, rtol=0, atol=scale * len(signals))
+
+
+def test_a_hardly_occupied_state_keeps_its_rows():
+    weights, signals = weights_and_signals(torch.float64)
+    weights[:, 0] = 1e-9  # below the share that would matter beside 1, but all that this state has
+    moments = chunk_moments(signals.float(), weights, torch.zeros(4, 6), "full")
+    torch.testing.assert_close(moments.second_KCC[0], 1e-9 * signals.T @ signals, rtol=1e-4, atol=1e-9)
+
+
+def test_weights_of_zero_leave_no_trace():
+    weights, signals = weights_and_signals()
+    signals[:2500] = torch.nan
+    weights[:2500] = 0.0
+    moments = chunk_moments(signals, weights, torch.zeros(4, 6), "full")
+    assert torch.isfinite(moments.second_KCC).all()
+
+
+@pytest.mark.parametrize("covariance_type", ["full", "diagonal"])
+def test_the_way_of_the_gpu_agrees_with_that_of_the_cpu(covariance_type):
+    weights, signals = weights_and_signals(torch.float64)
+    centres = torch.full((4, 6), 0.3).double()
+    sparse = chunk_moments(signals, weights, centres, covariance_type)
+    dense = Moments.zeros(4, 6, covariance_type)
+    _add_dense(dense, signals, weights, centres)
+    torch.testing.assert_close(dense.first_KC, sparse.first_KC, rtol=1e-10, atol=1e-10)
+    torch.testing.assert_close(dense.second_KCC, sparse.second_KCC, rtol=1e-10, atol=1e-10)
