@@ -2,11 +2,12 @@
 
     python benchmarks/hmm_pass.py [--data FILE.npz] [--threads 2] [--peers_python VENV/bin/python] [--device cuda]
 
-FILE.npz holds `time_series` (T, C); without it, 76,800 samples of 80 channels are simulated. Every contender runs with the
-same number of threads, in a process of its own, on the same data from the same parameters: hmmlearn with
-`implementation="scaling"` (from this environment), glhmm in the environment of `--peers_python`, without its free energy
-and by the faster of its two forward-backwards. The limit is the time of 4 K C^2 FLOP a sample at the speed of a large
-float32 product, measured in the same run. Medians of repeats. Results: benchmarks/results/hmm_pass_<device>.{json,md}.
+FILE.npz holds `time_series` (T, C); without it, 76,800 samples of 80 channels are simulated. Every contender runs with
+the same number of threads, in a process of its own, on the same data from the same parameters: hmmlearn with
+`implementation="scaling"` (from this environment), glhmm in the environment of `--peers_python`, without its free
+energy and by the faster of its two forward-backwards. The limit is the time of 4 K C^2 FLOP a sample at the speed of a
+large float32 product, measured in the same run; a pass can beat it, because whiteners are triangular, Gram products
+symmetric, and posteriors nearly one-hot. Medians of repeats. Results: benchmarks/results/hmm_pass_<device>.{json,md}.
 """
 
 from __future__ import annotations
@@ -332,7 +333,8 @@ def as_markdown(report):
         "# One EM pass of the Gaussian HMM",
         "",
         f"{report['date']}, {report['machine']}; {report['threads']} threads; {report['shape'][0]} samples x "
-        f"{report['shape'][1]} channels in {report['n_segments']} segments, {report['n_states']} states, full covariances.",
+        f"{report['shape'][1]} channels in {report['n_segments']} segments, {report['n_states']} states, full "
+        "covariances.",
         "",
         "| one pass | seconds | times dynml's first pass | share of the limit |",
         "|---|---|---|---|",

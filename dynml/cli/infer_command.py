@@ -60,11 +60,8 @@ def run_inference(arguments: Namespace) -> None:
         if n_samples and name == "training":
             criteria = _criteria(experiment, log_likelihood, n_samples)
     write_state_statistics(out / "state_statistics.tsv", statistics)
-    summary = {
-        "experiment": str(arguments.experiment_path),
-        "split": dataset.split,
-        "training_information_criteria": criteria,
-    }
+    summary: dict[str, Any] = {"experiment": str(arguments.experiment_path), "split": dataset.split}
+    summary["training_information_criteria"] = criteria
     write_json(out / "summary.json", {"free_energy": {**energies, "subjects": subjects}, **summary})
     print(f"{len(subjects)} subjects inferred ({dataset.split}). Results: {out}")
 

@@ -70,6 +70,20 @@ def _exponentials(values, rounded, powers, output):  # type: ignore  # noqa
         output[i] = p * powers[i] if values[i] > _SMALLEST_EXPONENT else 0.0
 
 
+@njit(cache=True, nogil=True, fastmath=_FAST, error_model="numpy")
+def _tile_emissions(ll, values, rounded, powers, emission, shifts):  # type: ignore  # noqa
+    """Likelihoods of some rows relative to each row's largest; the logarithm of that goes to `shifts`."""
+    n_rows, n_states = ll.shape
+    for row in range(n_rows):
+        largest = ll[row, 0]
+        for j in range(1, n_states):
+            largest = max(largest, ll[row, j])
+        shifts[row] = largest
+        for j in range(n_states):
+            values[row * n_states + j] = np.float64(ll[row, j]) - np.float64(largest)
+    _exponentials(values[: n_rows * n_states], rounded, powers, emission.reshape(-1))
+
+
 @njit(cache=True, nogil=True, error_model="numpy")
 def _possible_weights(ll, expected, weight):  # type: ignore  # noqa
     """Weights of one row relative to the likeliest state that can be here; returns what was taken off, and their sum.
@@ -103,19 +117,11 @@ def scaled_kernels(n_states: int) -> tuple[Callable[..., Any], Callable[..., Any
     return _scaled_forward(n_states), _scaled_backward(n_states)
 
 
+# The kernels close over a number only: numba cannot find what closes over another function in its cache again.
+
+
 def _scaled_forward(n_states: int) -> Callable[..., Any]:  # noqa: C901
     K = n_states  # a constant to the compiler
-
-    @njit(cache=True, nogil=True, fastmath=_FAST, error_model="numpy")
-    def tile_emissions(ll, values, rounded, powers, emission, shifts):  # type: ignore  # noqa
-        for row in range(len(ll)):
-            largest = ll[row, 0]
-            for j in range(1, K):
-                largest = max(largest, ll[row, j])
-            shifts[row] = largest
-            for j in range(K):
-                values[row * K + j] = np.float64(ll[row, j]) - np.float64(largest)
-        _exponentials(values[: len(ll) * K], rounded, powers, emission.reshape(-1))
 
     @njit(cache=True, nogil=True, fastmath=_FAST, error_model="numpy")
     def forward(ll, borders, predicted, initial, transitions, alpha, segment_log_likelihoods):  # type: ignore  # noqa
@@ -128,7 +134,7 @@ def _scaled_forward(n_states: int) -> Callable[..., Any]:  # noqa: C901
                 expected[j] = predicted[j] if segment == 0 else initial[j]
             for tile in range(borders[segment], borders[segment + 1], _TILE_ROWS):
                 n_rows = min(_TILE_ROWS, borders[segment + 1] - tile)
-                tile_emissions(ll[tile : tile + n_rows], values, rounded, powers, emission, shifts)
+                _tile_emissions(ll[tile : tile + n_rows], values, rounded, powers, emission, shifts)
                 for row in range(n_rows):
                     total = 0.0
                     for j in range(K):
@@ -159,47 +165,42 @@ def _scaled_backward(n_states: int) -> Callable[..., Any]:  # noqa: C901
     K = n_states  # a constant to the compiler
 
     @njit(cache=True, nogil=True, fastmath=_FAST, error_model="numpy")
-    def smooth(alpha, gamma, transitions, columns, expected, ratio, sums):  # type: ignore  # noqa
-        """Rows from the last to the first, given gamma of the row after them."""
-        for t in range(len(alpha) - 1, -1, -1):
-            filtered = alpha[t]
-            for j in range(K):
-                expected[j] = 0.0
-            for i in range(K):
-                for j in range(K):
-                    expected[j] += filtered[i] * transitions[i, j]
-            for j in range(K):
-                ratio[j] = gamma[j] / expected[j]
-                gamma[j] = 0.0
-            for j in range(K):
-                for i in range(K):
-                    gamma[i] += ratio[j] * columns[j, i]
-            for i in range(K):
-                for j in range(K):
-                    sums[i, j] += filtered[i] * ratio[j]
-            for i in range(K):
-                gamma[i] *= filtered[i]
-            if t & 255 == 0:  # rounding would drift over millions of rows
-                total = 0.0
-                for j in range(K):
-                    total += gamma[j]
-                for j in range(K):
-                    gamma[j] /= total
-            for j in range(K):
-                filtered[j] = gamma[j]
-
-    @njit(cache=True, nogil=True, fastmath=_FAST, error_model="numpy")
     def backward(alpha, borders, following, continues, transitions, pairs):  # type: ignore  # noqa
         gamma, ratio, expected = np.empty(K), np.empty(K), np.empty(K)
         columns, sums = transitions.T.copy(), np.zeros((K, K))
         for segment in range(len(borders) - 2, -1, -1):
             first, last = borders[segment], borders[segment + 1]
-            if last > first:
-                is_followed = segment == len(borders) - 2 and continues
-                last = last if is_followed else last - 1
+            if last == first:
+                continue
+            is_followed = segment == len(borders) - 2 and continues
+            last = last if is_followed else last - 1
+            for j in range(K):
+                gamma[j] = following[j] if is_followed else alpha[last, j]
+            for t in range(last - 1, first - 1, -1):
+                filtered = alpha[t]
                 for j in range(K):
-                    gamma[j] = following[j] if is_followed else alpha[last, j]
-                smooth(alpha[first:last], gamma, transitions, columns, expected, ratio, sums)
+                    expected[j] = 0.0
+                for i in range(K):
+                    for j in range(K):
+                        expected[j] += filtered[i] * transitions[i, j]
+                for j in range(K):
+                    ratio[j] = gamma[j] / expected[j]
+                    gamma[j] = 0.0
+                for j in range(K):
+                    for i in range(K):
+                        gamma[i] += ratio[j] * columns[j, i]
+                for i in range(K):
+                    for j in range(K):
+                        sums[i, j] += filtered[i] * ratio[j]
+                scale = 1.0
+                if (t - first) & 255 == 0:  # rounding would drift over millions of rows
+                    total = 0.0
+                    for j in range(K):
+                        total += gamma[j] * filtered[j]
+                    scale = 1.0 / total
+                for j in range(K):
+                    gamma[j] *= filtered[j] * scale
+                    filtered[j] = gamma[j]
         for i in range(K):
             for j in range(K):
                 pairs[i, j] += sums[i, j]

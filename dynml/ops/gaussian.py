@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from numba import njit
 from torch import Tensor
 
 from dynml.errors import NotPositiveDefiniteError
@@ -172,16 +173,31 @@ class Gaussians:
                 output[:, state] = torch.linalg.vector_norm((rows - mean) * scale, dim=1)
             output.square_()
         else:
-            if self.shift_C is not None:
-                rows = rows - self.shift_C
-            for block, (weight, offset) in enumerate(zip(self.weights, self.offsets, strict=True)):
-                whitened = torch.addmm(offset, rows[:, : len(weight)], weight, beta=-1)
-                norms = torch.linalg.vector_norm(whitened.view(len(rows), self.n_states, -1), dim=2)
-                if block == 0:
-                    torch.square(norms, out=output)
+            output.zero_()
+            centred = rows if self.shift_C is None else rows - self.shift_C
+            for weight, offset in zip(self.weights, self.offsets, strict=True):
+                whitened = centred[:, : len(weight)] @ weight
+                if whitened.device.type == "cpu":
+                    _add_squared_distances(whitened.numpy(), offset.numpy(), output.numpy())
                 else:
-                    output.addcmul_(norms, norms)
+                    deviations = (whitened - offset).view(len(rows), self.n_states, -1)
+                    output += torch.linalg.vector_norm(deviations, dim=2).square_()
         output.mul_(-0.5).add_(self.log_normalizers_K)
+
+
+@njit(cache=True, nogil=True, fastmath={"contract", "nsz", "arcp", "reassoc"})
+def _add_squared_distances(whitened, offset, distances):  # type: ignore  # noqa
+    """Add |whitened - offset|^2, summed over each state's share of the columns, while the rows are in the cache."""
+    n_rows, n_states = distances.shape
+    n_outputs = whitened.shape[1] // n_states
+    for row in range(n_rows):
+        for state in range(n_states):
+            total = whitened.dtype.type(0)
+            first = state * n_outputs
+            for i in range(n_outputs):  # counted from 0, or the compiler does not vectorise it
+                deviation = whitened[row, first + i] - offset[first + i]
+                total += deviation * deviation
+            distances[row, state] += total
 
 
 def _common_shift(means: Tensor, whiteners: Tensor) -> Tensor | None:

@@ -11,6 +11,7 @@ top, fifty times less than the rounding of the weights themselves.
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 
 import numpy as np
@@ -101,9 +102,16 @@ def _add_dense(moments: Moments, signals: Tensor, weights: Tensor, centres: Tens
 
 
 def _products(rows: Tensor, n_dimensions: int) -> Tensor:
-    if n_dimensions == 3:
-        return (rows.T @ rows).double()
-    return torch.linalg.vector_norm(rows, dim=0, dtype=torch.float64).square()
+    if n_dimensions == 2:
+        return torch.linalg.vector_norm(rows, dim=0, dtype=torch.float64).square()
+    n_channels = rows.shape[1]
+    # Only blocks on and below the diagonal: half the work for many channels, but slower products for few.
+    n_blocks = 4 if n_channels >= 128 else 2 if n_channels >= 64 else 1
+    borders = [n_channels * block // n_blocks for block in range(n_blocks + 1)]
+    lower = rows.new_zeros(n_channels, n_channels)
+    for first, last in itertools.pairwise(borders):
+        lower[first:last, :last] = rows[:, first:last].T @ rows[:, :last]
+    return (lower.tril() + lower.tril(-1).T).double()
 
 
 @njit(cache=True, nogil=True)

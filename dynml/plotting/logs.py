@@ -69,7 +69,8 @@ def plot_logs(logs: Mapping[str, Logs], names: Sequence[str], best_epochs: Mappi
                 continue
             values, colour = own[name], PALETTE[position % len(PALETTE)]
             epochs = np.arange(1, len(values) + 1)
-            axes.plot(epochs, values, color=colour, linewidth=1.4, label=experiment, marker="." if len(values) < 3 else "")
+            marker = "." if len(values) < 3 else ""
+            axes.plot(epochs, values, color=colour, linewidth=1.4, label=experiment, marker=marker)
             best = best_epochs.get(experiment)
             if best is not None and best <= len(values):
                 axes.plot(best, values[best - 1], "o", color=colour, markersize=5)

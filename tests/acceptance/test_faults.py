@@ -158,14 +158,15 @@ def test_kill_9_and_sigterm_at_random_times_lose_nothing_but_time(hdf5_file, tmp
     assert whole.wait() == 0, whole.stderr.read()
     generator = random.Random(1)
     statuses = []
-    for attempt in range(60):
+    begun = tmp_path / "broken" / "parameters_latest.json"
+    for attempt in range(25):
+        before = begun.stat().st_mtime_ns if begun.exists() else 0
         process = start(tmp_path, hdf5_file, "broken")
-        kind = signal.SIGTERM if attempt % 3 == 2 else signal.SIGKILL
-        while process.poll() is None and not (tmp_path / "broken").exists():
-            time.sleep(0.01)
-        time.sleep(generator.uniform(0.0, 0.6) + (0.4 if attempt > 5 else 0))
+        while process.poll() is None and (not begun.exists() or begun.stat().st_mtime_ns == before):
+            time.sleep(0.005)
+        time.sleep(generator.uniform(0.0, 1.0))
         if process.poll() is None:
-            process.send_signal(kind)
+            process.send_signal(signal.SIGTERM if attempt % 3 == 2 else signal.SIGKILL)
         statuses.append(process.wait())
         if statuses[-1] == 0:
             break

@@ -6,6 +6,8 @@ Blocks marked `bash` and `python` are executed, page by page, each page in an em
 
 import os
 import re
+import runpy
+import shlex
 import shutil
 import subprocess
 import sys
@@ -43,24 +45,48 @@ def what_a_reader_has(page, folder):
                 np.save(folder / "ready" / f"sub-{number:02d}" / f"run-{run}.npy", half)
 
 
-def run_commands(commands, folder):
+def run_commands(text, folder, capsys):
+    """Run a block as bash would; the scripts in this process, which has torch and the compiled loops at hand already."""
+    others = []
+    for line in [*re.sub(r"\\\n\s*", "", text).splitlines(), "dynml_end"]:
+        if not line.startswith("dynml_"):
+            others.append(line)
+            continue
+        run_by_bash("\n".join(others), folder)
+        others = []
+        if line != "dynml_end":
+            run_script(line, capsys)
+
+
+def run_by_bash(commands, folder):
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    environment = {**os.environ, "PATH": path, "MPLBACKEND": "Agg"}
-    return subprocess.run(
+    environment = {**os.environ, "PATH": path}
+    done = subprocess.run(
         ["bash", "-euo", "pipefail", "-c", commands], cwd=folder, env=environment, capture_output=True, text=True
     )
+    assert done.returncode == 0, f"{commands}\n{done.stderr}"
+
+
+def run_script(line, capsys):
+    name, *arguments = shlex.split(line)
+    capsys.readouterr()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", [name, *arguments])
+        try:
+            runpy.run_path(str(ROOT / "scripts_python" / name), run_name="__main__")
+        except SystemExit as end:
+            assert not end.code, f"{line}\nstatus {end.code}: {capsys.readouterr().err}"
 
 
 @pytest.mark.parametrize("page", [page for page in PAGES if executed_blocks(page)], ids=lambda page: page.stem)
-def test_what_a_page_says_runs(page, tmp_path, monkeypatch):
+def test_what_a_page_says_runs(page, tmp_path, monkeypatch, capsys):
     what_a_reader_has(page, tmp_path)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("MPLBACKEND", "Agg")
     names = {"__name__": page.stem}
     for mark, line, text in executed_blocks(page):
         if mark == "bash":
-            done = run_commands(text, tmp_path)
-            assert done.returncode == 0, f"{page.name}, line {line}: status {done.returncode}\n{done.stderr}"
+            run_commands(text, tmp_path, capsys)
         else:
             exec(compile("\n" * line + text, str(page), "exec"), names)
 

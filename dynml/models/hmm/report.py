@@ -91,8 +91,8 @@ def findings(statistics: Statistics, report: dict[str, Any], rank: int) -> list[
     n_channels = statistics.first_moments_KC.shape[1]
     if rank < n_channels:
         said.append(
-            f"The data have rank {rank} of {n_channels}: in the missing dimensions the free energy is that of the prior, "
-            "so compare it with runs of the same prior only."
+            f"The data have rank {rank} of {n_channels}: missing dimensions were given a small variance, so compare "
+            "free energies with runs on the same data only."
         )
     model = report["free_energy"]
     for subset in ("training", "validation"):

@@ -75,6 +75,8 @@ def make_start(
     config: HMMInitializationConfig,
     settings: MStepSettings,
     seed: int,
+    *,
+    jitter: float = 0.0,
 ) -> Start:
     """Make start `number` and improve it by EM.
 
@@ -90,10 +92,16 @@ def make_start(
     settings : MStepSettings
     seed : int
         The run's seed.
+    jitter : float
+        Standard deviation of noise added to the signals, so that starts on rank-deficient data have covariances that
+        can be inverted.
     """
     common = subset_for_starts(subset, config, seed)
     own = subset_for_starts(subset, config, seed, number + 1) if config.method == "random_subset" else common
     generator = np.random.default_rng(np.random.SeedSequence((seed, START_STREAM, number)))
+    if jitter:
+        noise = jitter * generator.standard_normal(own.signals.shape, dtype=np.float32)
+        own = PackedSegments(own.signals + torch.from_numpy(noise).to(own.signals.device), own.starts)
     make = window_clustering if config.method == "window_clustering" else random_state_time_course
     parameters = make(
         own.signals,
@@ -106,6 +114,6 @@ def make_start(
         transitions=None if model.config.learn_transitions else model.transition_probabilities.cpu(),
     )
     improved = run_em([own], parameters, settings, n_iterations=config.n_epochs)
-    if own is not common:
+    if config.method == "random_subset":
         improved = run_em([common], improved.parameters, settings, n_iterations=1)
     return Start(improved.parameters, improved.free_energy)

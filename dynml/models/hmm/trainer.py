@@ -11,6 +11,7 @@ Journal of the Royal Statistical Society B 71:593), for data so large that few p
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Iterator
 from typing import Any, ClassVar, Literal
@@ -37,8 +38,8 @@ MOST_REVIVALS = 3
 ROUNDING = 1e-4
 """EM cannot raise its objective by more than what float32 likelihoods explain, in nats per sample."""
 
-RIDGE = 1e-3
-"""Share of the mean variance that the prior of rank-deficient data adds in all directions."""
+RIDGE = 1e-5
+"""Share of the mean variance that rank-deficient data get in all directions; float32 sums leave errors of 1e-7."""
 
 
 class HMMTrainer(Trainer):
@@ -98,6 +99,7 @@ class HMMTrainer(Trainer):
                     self.initialization,
                     self._settings(),
                     self.config.seed,
+                    jitter=math.sqrt(self._ridge()),
                 )
             )
             self.initialization_step_done()
@@ -139,8 +141,10 @@ class HMMTrainer(Trainer):
         if self.config.algorithm == "incremental" or not self.history.rows:
             return
         fall = self.history.rows[-1]["training_objective"] - objective
-        self.converged = 0 <= fall < self.config.tolerance
-        if fall < -ROUNDING and not self.revived_now:
+        # The ridge of rank-deficient data is outside the objective, which may then rise a little at the optimum.
+        exact = not self._ridge()
+        self.converged = fall < self.config.tolerance and (fall >= 0 or not exact) and not self.revived_now
+        if fall < -ROUNDING and exact and not self.revived_now:
             warnings.warn(
                 f"EM raised its objective by {-fall:.3g} nats per sample in epoch {self.progress.epoch + 1}, more than "
                 "rounding explains; the data may be badly scaled.",
@@ -226,7 +230,7 @@ class HMMTrainer(Trainer):
             learn_means=config.learn_means,
             learn_covariances=config.learn_covariances,
             learn_transitions=config.learn_transitions,
-            covariances_epsilon=config.covariances_epsilon,
+            covariances_epsilon=max(config.covariances_epsilon, self._ridge()),
             covariance_prior=self._covariance_prior(),
             transition_prior=config.transition_prior,
         )
@@ -239,8 +243,6 @@ class HMMTrainer(Trainer):
         pooled = self.moments.covariance_CC
         if not self.model.config.learn_means:
             pooled = pooled + torch.outer(self.moments.mean_C, self.moments.mean_C)
-        if self._rank() < self.model.n_channels:
-            pooled = pooled + RIDGE * pooled.diagonal().mean() * torch.eye(len(pooled), dtype=torch.float64)
         return CovariancePrior(strength, pooled)
 
     def _log_prior(self) -> float:
@@ -267,10 +269,17 @@ class HMMTrainer(Trainer):
             )
 
     def _rank(self) -> int:
-        """Rank of the training data: that of the subjects, which was found in float64, unless they complete each other."""
+        """Rank of the training data: that of the subjects (found in float64), unless they complete each other."""
         assert self.moments is not None
         largest = int(self.dataset.training_set.ranks.max())
         return largest if largest == self.model.n_channels else max(largest, self.moments.rank)
+
+    def _ridge(self) -> float:
+        """Variance that is added in all directions where the data do not fill them; 0 for data of full rank."""
+        if self.model.config.covariance_type == "diagonal" or self._rank() == self.model.n_channels:
+            return 0.0
+        assert self.moments is not None
+        return RIDGE * float(self.moments.covariance_CC.diagonal().mean())
 
     def _check_rank(self) -> None:
         """Refuse full covariances without a prior on data that do not fill all dimensions."""
