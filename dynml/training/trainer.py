@@ -435,7 +435,7 @@ class Trainer:
                 return
             self._enter("training")
             self.progress.stopping_reason = None
-            self.folder.summary.unlink(missing_ok=True)
+        self.folder.summary.unlink(missing_ok=True)
         entry = {"resumed_at_step": self.progress.step, "epoch": self.progress.epoch, "changes": changes}
         self.parameters["history"] = [*history, entry]
         self.folder.save_parameters(self.parameters)
@@ -444,8 +444,7 @@ class Trainer:
     # ------------------------------------------------------------------ the end
 
     def _finish(self) -> dict[str, Any]:
-        if self.folder.summary.exists() is False or self._best_weights is not None:
-            self._save()
+        self._save()
         self._load_best_weights()
         with self._timed("report"):
             self.model.eval()

@@ -164,7 +164,7 @@ def test_kill_9_and_sigterm_at_random_times_lose_nothing_but_time(hdf5_file, tmp
         process = start(tmp_path, hdf5_file, "broken")
         while process.poll() is None and (not begun.exists() or begun.stat().st_mtime_ns == before):
             time.sleep(0.005)
-        time.sleep(generator.uniform(0.0, 1.0))
+        time.sleep(generator.uniform(0.0, 0.4 * (attempt + 1)))  # longer and longer, so that a slow machine ends too
         if process.poll() is None:
             process.send_signal(signal.SIGTERM if attempt % 3 == 2 else signal.SIGKILL)
         statuses.append(process.wait())
