@@ -12,14 +12,19 @@ from dynml.version import __version__
 
 _HOMES = {
     "BatchLoader": "dynml.training.batch_loader",
-    "BatchLoaderConfig": "dynml.training.batch_loader",
+    "BatchLoaderConfig": "dynml.training.batch_loader_config",
     "BatchSampler": "dynml.training.batch_sampler",
-    "BatchSamplerConfig": "dynml.training.batch_sampler",
-    "DatasetConfig": "dynml.data.dataset",
+    "BatchSamplerConfig": "dynml.training.batch_sampler_config",
+    "DatasetConfig": "dynml.data.dataset_config",
+    "GaussianHMM": "dynml.models.hmm.model",
+    "HMMConfig": "dynml.models.hmm.config",
+    "HMMInitializationConfig": "dynml.models.hmm.config",
+    "HMMTrainer": "dynml.models.hmm.trainer",
+    "HMMTrainerConfig": "dynml.models.hmm.config",
     "MultiSubjectDataset": "dynml.data.dataset",
     "Recording": "dynml.data.recording",
     "Trainer": "dynml.training.trainer",
-    "TrainerConfig": "dynml.training.trainer",
+    "TrainerConfig": "dynml.training.config",
     "load_experiment": "dynml.models.experiment",
 }
 

@@ -139,7 +139,7 @@ def commit_directory(target: Path, write: Callable[[Path], None], information: d
     Parameters
     ----------
     target : Path
-        The directory to appear. While it is replaced, the old set stands as `<target>.previous`.
+        The directory to appear. The set before it stays as `<target>.previous`, to fall back on.
     write : callable
         Called with the temporary directory; writes plain files into it.
     information : dict, optional
@@ -162,6 +162,7 @@ def commit_directory(target: Path, write: Callable[[Path], None], information: d
         write_json(new / MANIFEST, {"manifest_version": MANIFEST_VERSION, **(information or {}), "files": entries})
         fsync(new)
         if target.exists():
+            shutil.rmtree(previous, ignore_errors=True)
             os.replace(target, previous)
         os.replace(new, target)
         fsync(target.parent)
@@ -171,7 +172,6 @@ def commit_directory(target: Path, write: Callable[[Path], None], information: d
     except BaseException:
         shutil.rmtree(new, ignore_errors=True)
         raise
-    shutil.rmtree(previous, ignore_errors=True)
 
 
 def fault_of_committed(directory: Path) -> str | None:
@@ -228,8 +228,7 @@ def _settle_leftovers(target: Path) -> None:
     elif newest == previous:
         shutil.rmtree(target, ignore_errors=True)
         os.replace(previous, target)
-    for leftover in (new, previous):
-        shutil.rmtree(leftover, ignore_errors=True)
+    shutil.rmtree(new, ignore_errors=True)
 
 
 def _sibling(target: Path, suffix: str) -> Path:

@@ -16,8 +16,11 @@ def parse_resume(description: str | None) -> RunRequest:
     parser.add_argument("experiments_path", metavar="EXPERIMENTS_PATH", help="folder of all experiments")
     parser.add_argument("experiment_name", metavar="EXPERIMENT_NAME", help="the experiment to go on with")
     parser.add_argument("--new_max_epochs", type=int, help="epochs in all, those done before included")
+    parser.add_argument("--new_max_steps", type=int, help="training batches in all, those done before included")
     parser.add_argument("--new_patience", type=int, help="epochs without improvement before stopping")
-    parser.add_argument("--new_max_time", type=float, help="minutes for this run")
+    parser.add_argument(
+        "--new_max_time", type=float, help="stop, saved, after this many minutes; the other limits hold too"
+    )
     parser.add_argument("--new_learning_rate", type=str, help="learning rate from now on (gradient families)")
     parser.add_argument("--new_batch_size_training", type=int, help="batch size from now on")
     parser.add_argument("--hdf5_file", type=str, help="where the store is now; it must hold the same data")
@@ -38,6 +41,7 @@ def parse_resume(description: str | None) -> RunRequest:
     changes = {
         "trainer": {
             "max_epochs": arguments.new_max_epochs,
+            "max_steps": arguments.new_max_steps,
             "patience": arguments.new_patience,
             "max_time": arguments.new_max_time,
             "learning_rate": arguments.new_learning_rate,

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from dynml.cli.parsing import ScriptParser
 from dynml.configuration import config_from, config_to_dictionary
 from dynml.data.dataset_config import DatasetConfig
-from dynml.errors import DataError
+from dynml.errors import CheckpointError, DataError
 from dynml.models.registry import Family, family_names, get_family, load
 
 if TYPE_CHECKING:
@@ -83,6 +83,10 @@ def request_from_parameters(
     family = get_family(parameters["family"])
     classes: dict[str, type[Any]] = {"dataset": DatasetConfig, **family.config_classes()}
     dataset = parameters["dataset"]
+    if hdf5_file is None and dataset["hdf5_file"] is None:
+        raise CheckpointError(
+            f"The run {experiment} was made from arrays; go on with it in Python, or give --hdf5_file with the same data."
+        )
     stored = {group: dict(parameters.get(group) or {}) for group in classes if group != "dataset"}
     stored["dataset"] = dict(dataset["config"])
     for group, values in changes.items():

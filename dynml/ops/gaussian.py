@@ -100,7 +100,7 @@ def inverse_standard_deviations(variances_KC: Tensor) -> Tensor:
 
 def _refuse(state: int, n_states: int, fault: str) -> None:
     raise NotPositiveDefiniteError(
-        f"State {state} (of {n_states}, counted from 0): its {fault}; give the covariances a prior "
+        f"State {state + 1} of {n_states}: its {fault}; give the covariances a prior "
         "(model.covariance_prior_samples, model.covariances_epsilon), reduce the channels to the rank of the data by "
         "PCA, or use fewer states."
     )

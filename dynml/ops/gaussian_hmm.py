@@ -95,7 +95,7 @@ def e_step(
                 statistics.initial_K += part.initial_K
             if part.moments is not None:
                 moments.add(part.moments)
-    moments = moments.about_zero(parameters.means_KC)
+        moments = moments.about_zero(parameters.means_KC)
     statistics.occupancies_K, statistics.first_moments_KC = moments.occupancies_K, moments.first_KC
     statistics.second_moments_KCC = moments.second_KCC
     statistics.log_likelihood = float(logs.sum())
@@ -195,10 +195,10 @@ def statistics_of_posteriors(
     with full_float32_precision(_device(signals)), Workers(_n_threads(signals, None)) as workers:
         for part in workers.map(of_chunk, range(0, n_rows, chunk_rows)):
             moments.add(part)
+        moments = moments.about_zero(centres)
     begins = torch.from_numpy(borders[:-1][np.diff(borders) > 0])
     statistics.initial_K = posteriors[begins.to(posteriors.device)].sum(0, dtype=torch.float64).cpu()
     statistics.transitions_KK = _counts_of_neighbours(posteriors, begins)
-    moments = moments.about_zero(centres)
     statistics.occupancies_K, statistics.first_moments_KC = moments.occupancies_K, moments.first_KC
     statistics.second_moments_KCC = moments.second_KCC
     statistics.n_samples, statistics.n_segments = n_rows, len(begins)

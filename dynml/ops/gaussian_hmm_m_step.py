@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from dynml.ops.hmm_statistics import GaussianHMMParameters, Statistics
+from dynml.ops.workers import one_thread
 
 SMALLEST_OCCUPANCY = 1.0
 """Samples below which a state counts as empty."""
@@ -52,6 +53,7 @@ class EmptyStates:
         return bool(self.states)
 
 
+@one_thread()
 def m_step(
     statistics: Statistics,
     previous: GaussianHMMParameters,
@@ -149,6 +151,7 @@ def _transitions(counts: Tensor, previous: Tensor, is_empty: Tensor, transition_
     return torch.where(keeps, previous, counts / torch.where(keeps, 1.0, totals))
 
 
+@one_thread()
 def log_prior(
     parameters: GaussianHMMParameters,
     *,
@@ -173,6 +176,7 @@ def log_prior(
     return total
 
 
+@one_thread()
 def revive_state(
     parameters: GaussianHMMParameters, state: int, occupancies_K: Tensor, *, learn_means: bool = True
 ) -> GaussianHMMParameters:

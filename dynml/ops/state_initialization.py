@@ -24,21 +24,27 @@ from dynml.ops.hmm_statistics import CovarianceType, GaussianHMMParameters
 
 Array = NDArray[Any]
 
-WINDOW_LENGTHS = (8, 24, 72)
-"""Samples; one of them is near the states' mean lifetime where that is between 5 and 150 samples."""
+WINDOW_LENGTHS = (5, 10, 24, 72)
+"""Samples; one of them is near the states' mean lifetime where that is between 4 and 150 samples."""
 
 STRETCH_LENGTH = 2000
 """Samples of a contiguous part that is drawn from a long segment."""
 
 STAY_PROBABILITY = 0.9
 
-_FIRST_ITERATIONS, _NEXT_ITERATIONS = 8, 3
-"""Of the subspace; a longer window goes on from the forms of the one before."""
+_MOST_ITERATIONS = 10
+"""Of the subspace, for each window length; the next one goes on from where the last one arrived."""
 
-_CLUSTERED_ROWS, _CLUSTER_RESTARTS = 4000, 10
+_ENOUGH = 0.01
+"""The subspace has converged when an iteration adds less than this share to the variance that it holds."""
+
+_CLUSTERED_ROWS, _CLUSTER_RESTARTS = 4000, 6
 
 _LARGEST_PRODUCT = 2**21
 """Numbers in the largest intermediate product of the quadratic features."""
+
+_TRIAL_TOLERANCE = 1e-3
+"""Nats per sample: a trial that improves by less in an iteration is over."""
 
 _CHUNK_ROWS = 8192
 
@@ -107,9 +113,9 @@ def window_clustering(
     prior: CovariancePrior | None = None,
     transitions: Tensor | None = None,
     window_lengths: Sequence[int] = WINDOW_LENGTHS,
-    n_trial_iterations: int = 3,
+    n_trial_iterations: int = 8,
     max_samples: int | None = None,
-    softening: float = 2.0,
+    softening: tuple[float, float] = (1.0, 4.0),
 ) -> GaussianHMMParameters:
     """Gaussians of windows that are alike in the products of channels that change most slowly.
 
@@ -120,15 +126,16 @@ def window_clustering(
     transitions : Tensor, (K, K), optional
         Of the result, never changed; by default a state stays for one window on average, then EM goes on from there.
     window_lengths : sequence of int
-        Samples. Every length gives a clustering, each is improved by `n_trial_iterations` EM iterations, and the one
-        with the lowest free energy (prior included) is kept.
+        Samples. Every length gives a clustering, each is improved by up to `n_trial_iterations` EM iterations, and the
+        one with the lowest free energy (prior included) is kept.
     n_trial_iterations : int
         With 0 and a single window length, the clustering is returned as it is.
     max_samples : int, optional
         Random stretches with about as many samples are used; by default max(30,000, 40 K C).
-    softening : float
-        Samples with a squared norm (per whitened channel) well above this count for little more than it, because
-        products of channels give an artefact the fourth power of its size.
+    softening : (float, float)
+        Samples with a squared norm (per whitened channel) well above a limit count for little more than it, because
+        products of channels give an artefact the fourth power of its size. The limit is drawn between these two, so
+        that several starts differ.
 
     Returns
     -------
@@ -147,13 +154,13 @@ def window_clustering(
     assert len(window_lengths) > 0
     wanted = max(30_000, 40 * n_states * signals.shape[1]) if max_samples is None else max_samples
     signals, borders = random_stretches(signals, starts, wanted, generator)
-    forms = _forms_of(signals, learn_means, covariance_type, softening)
+    limit = float(np.exp(generator.uniform(*np.log(softening))))
+    forms = _forms_of(signals, learn_means, covariance_type, limit)
     coefficients = forms.random(min(n_states + 1, forms.n_independent), generator)
     best: tuple[float, GaussianHMMParameters] | None = None
-    for number, window_length in enumerate(sorted(window_lengths) if n_states > 1 else window_lengths[:1]):
+    for window_length in sorted(window_lengths) if n_states > 1 else window_lengths[:1]:
         neighbourhood = _Neighbourhood.of(borders, window_length)
-        n_iterations = _NEXT_ITERATIONS if number else _FIRST_ITERATIONS
-        coefficients, values = _slowest(forms, coefficients, neighbourhood, n_states - 1, n_iterations)
+        coefficients, values = _slowest(forms, coefficients, neighbourhood, n_states - 1)
         labels = _cluster(neighbourhood.average(values), n_states, generator)
         chain = stay_or_jump(n_states, 1 - 1 / max(window_length, 2)) if transitions is None else transitions
         parameters = parameters_from_labels(
@@ -319,7 +326,7 @@ class _ProductForms:
         return (0.5 * (sums + sums.transpose(1, 2))).flatten(1)
 
 
-def _forms_of(signals: Tensor, learn_means: bool, covariance_type: CovarianceType, softening: float) -> _Forms:
+def _forms_of(signals: Tensor, learn_means: bool, covariance_type: CovarianceType, limit: float) -> _Forms:
     """Whiten the signals (scale them, for diagonal covariances), soften outlying samples, and choose the forms."""
     rows = signals - _centre(signals).to(signals) if learn_means else signals
     if covariance_type == "full":
@@ -329,7 +336,7 @@ def _forms_of(signals: Tensor, learn_means: bool, covariance_type: CovarianceTyp
         rows = rows @ (eigenvectors[:, kept] * eigenvalues[kept].rsqrt()).to(rows)
     else:
         rows = rows / rows.square().mean(0).sqrt().clamp(min=torch.finfo(rows.dtype).tiny)
-    rows = rows * (1 + rows.square().mean(1, keepdim=True) / softening).rsqrt()
+    rows = rows * (1 + rows.square().mean(1, keepdim=True) / limit).rsqrt()
     return _ProductForms(rows, learn_means) if covariance_type == "full" else _ChannelForms(rows, learn_means)
 
 
@@ -362,16 +369,20 @@ class _Neighbourhood:
 
 
 def _slowest(
-    forms: _Forms, coefficients: Tensor, neighbourhood: _Neighbourhood, n_wanted: int, n_iterations: int
+    forms: _Forms, coefficients: Tensor, neighbourhood: _Neighbourhood, n_wanted: int
 ) -> tuple[Tensor, Tensor]:
-    """Subspace iteration: coefficients to go on from, and the values of the slowest forms, (n, at most `n_wanted`)."""
-    for _ in range(n_iterations):
+    """Subspace iteration: coefficients to go on from, and the slowest forms' values, (n, at most `n_wanted`)."""
+    held, n_wanted = -float("inf"), max(n_wanted, 1)
+    for _ in range(_MOST_ITERATIONS):
         values = forms.values(torch.linalg.qr(coefficients.T).Q.T)
         averages = neighbourhood.average(values, without_itself=True)
         coefficients = forms.transposed(averages)
-    between = values.double().T @ averages.double()
-    slowest_first = torch.linalg.eigh(0.5 * (between + between.T)).eigenvectors.flip(1)
-    return coefficients, values @ slowest_first[:, : max(n_wanted, 1)].to(values)
+        between = (values.double().T @ averages.double()).cpu() / max(len(values), 1)
+        variances, rotation = torch.linalg.eigh(0.5 * (between + between.T))
+        before, held = held, float(variances[-n_wanted:].clamp(min=0).sum())
+        if held - before <= _ENOUGH * held:
+            break
+    return coefficients, values @ rotation.flip(1)[:, :n_wanted].to(values)
 
 
 def _cluster(points: Tensor, n_clusters: int, generator: np.random.Generator) -> Tensor:
@@ -430,20 +441,25 @@ def _try(
     learn_transitions: bool,
 ) -> tuple[float, GaussianHMMParameters]:
     """A few EM iterations: negative log-likelihood (and prior) per sample, and the parameters it belongs to."""
+    score, before = float("inf"), float("inf")
     for iteration in range(n_iterations + 1):
         try:
             statistics, _, _ = e_step(signals, borders, parameters)
         except NotPositiveDefiniteError:
             return float("inf"), parameters
-        score = -(statistics.log_likelihood + log_prior(parameters, covariance_prior=prior)) / len(signals)
-        if iteration < n_iterations:
-            parameters, _ = m_step(
-                statistics,
-                parameters,
-                learn_means=learn_means,
-                learn_transitions=learn_transitions,
-                covariance_prior=prior,
-            )
+        before, score = (
+            score,
+            -(statistics.log_likelihood + log_prior(parameters, covariance_prior=prior)) / len(signals),
+        )
+        if iteration == n_iterations or before - score < _TRIAL_TOLERANCE:
+            break
+        parameters, _ = m_step(
+            statistics,
+            parameters,
+            learn_means=learn_means,
+            learn_transitions=learn_transitions,
+            covariance_prior=prior,
+        )
     return score, parameters
 
 

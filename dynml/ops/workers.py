@@ -7,6 +7,7 @@ thread, the results do not depend on how many there are.
 
 from __future__ import annotations
 
+import contextlib
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -16,6 +17,17 @@ from typing import Any, TypeVar
 import torch
 
 Result = TypeVar("Result")
+
+
+@contextlib.contextmanager
+def one_thread() -> Iterator[None]:
+    """Let torch use one thread for a block of small operations, where waking others costs more than it gains."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 class Workers:
@@ -33,9 +45,9 @@ class Workers:
         self._threads_before = torch.get_num_threads()
 
     def __enter__(self) -> Workers:
+        self._threads_before = torch.get_num_threads()
+        torch.set_num_threads(1)
         if self.n_threads > 1:
-            self._threads_before = torch.get_num_threads()
-            torch.set_num_threads(1)
             self._pool = ThreadPoolExecutor(self.n_threads, initializer=torch.set_num_threads, initargs=(1,))
         return self
 
@@ -45,7 +57,7 @@ class Workers:
         if self._pool is not None:
             self._pool.shutdown(cancel_futures=True)
             self._pool = None
-            torch.set_num_threads(self._threads_before)
+        torch.set_num_threads(self._threads_before)
 
     def map(self, function: Callable[..., Result], *items: Iterable[Any]) -> Iterator[Result]:
         """Results in the order of the items (as the built-in `map`), with a few under way at a time."""

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from dynml.data.simulation import simulate_hmm
 
@@ -46,7 +47,7 @@ def what_a_reader_has(page, folder):
 
 
 def run_commands(text, folder, capsys):
-    """Run a block as bash would; the scripts in this process, which has torch and the compiled loops at hand already."""
+    """Run a block as bash would, but the scripts in this process, which has torch and the compiled loops at hand."""
     others = []
     for line in [*re.sub(r"\\\n\s*", "", text).splitlines(), "dynml_end"]:
         if not line.startswith("dynml_"):
@@ -70,14 +71,26 @@ def run_by_bash(commands, folder):
 def run_script(line, capsys):
     name, *arguments = shlex.split(line)
     capsys.readouterr()
+    status = None
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sys, "argv", [name, *arguments])
         try:
             runpy.run_path(str(ROOT / "scripts_python" / name), run_name="__main__")
         except SystemExit as end:
-            assert not end.code, f"{line}\nstatus {end.code}: {capsys.readouterr().err}"
+            status = end.code
+    assert not status, f"{line}\nstatus {status}: {capsys.readouterr().err}"
 
 
+@pytest.fixture
+def one_thread():
+    """Small data on one thread: two test processes that share two cores otherwise wait for each other's threads."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.mark.usefixtures("one_thread")
 @pytest.mark.parametrize("page", [page for page in PAGES if executed_blocks(page)], ids=lambda page: page.stem)
 def test_what_a_page_says_runs(page, tmp_path, monkeypatch, capsys):
     what_a_reader_has(page, tmp_path)
@@ -99,7 +112,7 @@ def test_every_block_says_whether_it_is_executed(page):
     assert {mark for mark in unmarked if not mark.startswith("{")} == set()
     for mark, line, block in blocks_of(page):
         if mark not in (*EXECUTED, "sh"):
-            assert not re.search(r"^\$? ?dynml_\w+\.py", block, flags=re.MULTILINE), f"{page.name}, line {line}"
+            assert not re.search(r"^\$? ?dynml_\w+\.py \S", block, flags=re.MULTILINE), f"{page.name}, line {line}"
 
 
 def test_the_readme_trains_on_an_array_in_fifteen_lines():

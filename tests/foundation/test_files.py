@@ -81,7 +81,7 @@ def test_a_damaged_set_is_recognised_and_the_older_one_is_used(tmp_path, damage)
     assert str(target) in remarks[0]
     commit_directory(target, write_text("newest"))
     assert content_of(target) == "newest"
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["checkpoint"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["checkpoint", "checkpoint.previous"]
 
 
 def test_kill_at_any_instant_leaves_a_complete_set(tmp_path):

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from dynml.configuration import check_at_least, check_choice, check_fraction
+from dynml.errors import ConfigurationError
 from dynml.training.config import RunConfig
 
 
@@ -25,10 +26,10 @@ class HMMConfig:
     covariance_type: Literal["full", "diagonal"] = "full"
     """Full covariances, or variances only."""
 
-    covariances_epsilon: float = 1e-6
+    covariances_epsilon: float = 0.0
     """Added to the diagonal of learnt covariances."""
 
-    covariance_prior_samples: float = 1.0
+    covariance_prior_samples: float = 0.01
     """Strength of the inverse-Wishart prior around the covariance of all data, in pseudo-samples for each state.
     0: no prior. Raise it (to tens or hundreds) for short recordings with many channels."""
 
@@ -83,21 +84,23 @@ class HMMTrainerConfig(RunConfig):
     """Most EM iterations."""
 
     tolerance: float = 1e-6
-    """Converged when an epoch lowers the training free energy by less than this (nats per sample). 0: never."""
+    """Converged when an epoch lowers the training objective (free energy and priors) by less than this, in nats per
+    sample. 0: never."""
 
     algorithm: Literal["batch", "incremental"] = "batch"
     """batch: exact EM, one M-step an epoch. incremental: an M-step after every batch from decayed statistics, for
     data so large that few epochs are possible."""
 
     forgetting: float = 0.7
-    """incremental: the weight of batch t is (t + 2) ** -forgetting, between 0.5 and 1."""
+    """incremental: the weight of batch t is (t + 2) ** -forgetting, above 0.5 and at most 1."""
 
     empty_states: Literal["revive", "freeze"] = "revive"
-    """A state that no sample belongs to: restart it from half of the worst-fitting state, or leave it as it is."""
+    """A state that no sample belongs to: restart it from half of the most occupied state, or leave it as it is."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
         check_at_least("trainer.tolerance", self.tolerance, 0.0)
         check_choice("trainer.algorithm", self.algorithm, ("batch", "incremental"))
-        check_fraction("trainer.forgetting", self.forgetting)
+        if not isinstance(self.forgetting, float) or not 0.5 < self.forgetting <= 1:
+            raise ConfigurationError("trainer.forgetting", self.forgetting, "a number above 0.5 and at most 1")
         check_choice("trainer.empty_states", self.empty_states, ("revive", "freeze"))

@@ -35,7 +35,17 @@ from dynml.training.trainer import BatchResult, Trainer
 MOST_REVIVALS = 3
 """A state that empties more often than this is left empty: the data do not want it."""
 
-ROUNDING = 1e-4
+AUGMENTATIONS = (
+    "noise",
+    "sign_flip",
+    "channel_dropout",
+    "amplitude_jitter",
+    "time_jitter",
+    "time_masking",
+    "channel_masking",
+)
+
+ROUNDING = 1e-3
 """EM cannot raise its objective by more than what float32 likelihoods explain, in nats per sample."""
 
 RIDGE = 1e-5
@@ -76,6 +86,7 @@ class HMMTrainer(Trainer):
         self.revived_now = False
         self.converged = False
         self._check_sizes()
+        self._check_loader()
         if pretrained is not None:
             self._pretrained_weights(pretrained)
 
@@ -267,6 +278,17 @@ class HMMTrainer(Trainer):
             raise ConfigurationError(
                 "model.n_states", n_states, f"at most the number of training samples ({n_samples})"
             )
+
+    def _check_loader(self) -> None:
+        """EM sums over whole, unchanged segments: refuse padding, windows and augmentation."""
+        loader, sampler = self.batch_loader.config, self.batch_sampler
+        if loader.collate != "packed":
+            raise ConfigurationError("loader.collate", loader.collate, "packed for an HMM")
+        if sampler.strategy != "whole_segments":
+            raise ConfigurationError("sampler.strategy", sampler.strategy, "whole_segments for an HMM")
+        for name in AUGMENTATIONS:
+            if getattr(loader, name):
+                raise ConfigurationError(f"loader.{name}", getattr(loader, name), "0 for an HMM, whose EM is exact")
 
     def _rank(self) -> int:
         """Rank of the training data: that of the subjects (found in float64), unless they complete each other."""

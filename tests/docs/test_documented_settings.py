@@ -1,0 +1,102 @@
+"""The guide names every script and every setting, with the default that the code has."""
+
+import ast
+import dataclasses
+import re
+from pathlib import Path
+
+import pytest
+
+from dynml.cli.simulate_command import KINDS
+from dynml.data.dataset_config import DatasetConfig
+from dynml.data.simulation import HMMSimulationConfig
+from dynml.data.store_config import StoreConfig, TimeseriesGroupConfig
+from dynml.data.store_layout import TOP_LEVEL_KEYS
+from dynml.models.registry import FAMILIES, get_family
+from dynml.training.config import RunConfig, TrainerConfig
+
+ROOT = Path(__file__).parents[2]
+ROW = re.compile(r"^\| `([\w.]+)` \| (\S.*?) \| (\S.*?) \|$", flags=re.MULTILINE)
+JSON_WORDS = {"null": None, "true": True, "false": False}
+
+
+def rows_of(page):
+    """Rows `name | default | meaning` of a page's tables: name to default."""
+    return {name: default for name, default, _ in ROW.findall((ROOT / "docs" / page).read_text(encoding="utf-8"))}
+
+
+def documented_value(text):
+    """A default as a Python value; "needed" where there is none, a word where it is not in quotes."""
+    if text == "needed":
+        return dataclasses.MISSING
+    assert re.fullmatch(r"`.*`", text), text
+    word = text.strip("`")
+    if word in JSON_WORDS:
+        return JSON_WORDS[word]
+    try:
+        return ast.literal_eval(word)
+    except (ValueError, SyntaxError):
+        return word
+
+
+def defaults_of(config_class):
+    return {
+        field.name: field.default if field.default_factory is dataclasses.MISSING else field.default_factory()
+        for field in dataclasses.fields(config_class)
+    }
+
+
+def hmm_settings():
+    family = get_family("hmm")
+    groups = {"dataset": DatasetConfig, **family.config_classes()}
+    settings = {f"{group}.{name}": value for group, kind in groups.items() for name, value in defaults_of(kind).items()}
+    for group, defaults in {"sampler": family.sampler_defaults, "loader": family.loader_defaults}.items():
+        settings |= {f"{group}.{name}": value for name, value in defaults.items()}
+    return settings
+
+
+def gradient_settings():
+    own = defaults_of(TrainerConfig)
+    return {f"trainer.{name}": value for name, value in own.items() if name not in defaults_of(RunConfig)}
+
+
+def store_settings():
+    whole = {name: value for name, value in defaults_of(StoreConfig).items() if name in TOP_LEVEL_KEYS}
+    return defaults_of(TimeseriesGroupConfig) | whole
+
+
+@pytest.mark.parametrize(
+    ("page", "settings"),
+    [
+        ("training_hmm.md", hmm_settings()),
+        ("own_model.md", gradient_settings()),
+        ("store.md", store_settings()),
+        ("simulation.md", defaults_of(HMMSimulationConfig)),
+    ],
+    ids=["hmm", "gradients", "store", "simulation"],
+)
+def test_every_setting_has_a_row_with_its_default(page, settings):
+    rows = rows_of(page)
+    assert {name: documented_value(rows[name]) for name in settings if name in rows} == settings
+    dotted = {name for name in rows if name.split(".")[0] in {setting.split(".")[0] for setting in settings}}
+    assert dotted <= set(settings), "rows of settings that there are not"
+
+
+def test_every_script_is_shown_in_use():
+    pages = [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]
+    commands = "\n".join(
+        block for page in pages for block in re.findall(r"^```bash\n(.*?)^```$", page.read_text(), re.M | re.S)
+    )
+    for script in sorted((ROOT / "scripts_python").glob("dynml_*.py")):
+        assert re.search(rf"^{script.name} ", commands, flags=re.MULTILINE), script.name
+
+
+def test_there_is_no_family_or_simulation_that_the_guide_does_not_know():
+    assert (sorted(FAMILIES), sorted(KINDS)) == (["hmm"], ["hmm"])
+
+
+def test_every_dependency_is_explained():
+    needed = re.findall(r"^([\w-]+)", (ROOT / "requirements.txt").read_text(), flags=re.MULTILINE)
+    page = (ROOT / "docs" / "installation.md").read_text()
+    explained = {name for row in re.findall(r"^\| ([\w ,-]+) \|", page, flags=re.MULTILINE) for name in row.split(", ")}
+    assert set(needed) <= explained
