@@ -12,6 +12,8 @@ import numpy as np
 import pytest
 from running_scripts import SCRIPTS, create_store, run_script
 
+from dynml import BatchLoader, BatchSampler, GaussianHMM, HMMConfig, HMMTrainer, MultiSubjectDataset
+
 TRAIN, RESUME, INFER = (
     "dynml_train_model.py",
     "dynml_resume_training_from_checkpoint.py",
@@ -121,6 +123,14 @@ def test_going_on_with_another_model_or_other_data_is_refused_with_the_differenc
     store = create_store(tmp_path / "other", arrays, {"training": ["sub-0", "sub-1"], "validation": ["sub-2"]})
     refused = run_script(RESUME, tmp_path, "run", "--new_max_epochs", 50, "--hdf5_file", store, status=2)
     assert "dataset.fingerprint" in refused.stderr
+
+
+def test_a_run_made_from_arrays_is_resumed_in_python_only(tmp_path):
+    dataset = MultiSubjectDataset.from_arrays([switching_signals(300, 0)])
+    model = GaussianHMM(HMMConfig(n_states=2), 5)
+    loader = BatchLoader(dataset, model, collate="packed")
+    HMMTrainer(model, tmp_path, "run", BatchSampler(dataset), loader, max_epochs=2, progress=False).train_and_validate()
+    assert "was made from arrays" in run_script(RESUME, tmp_path, "run", "--new_max_epochs", 3, status=2).stderr
 
 
 def metrics(folder):

@@ -8,7 +8,7 @@ import pytest
 import torch
 from hmmlearn.hmm import GaussianHMM as Peer
 
-from dynml import load_experiment
+from dynml import BatchLoader, BatchSampler, GaussianHMM, HMMConfig, HMMTrainer, MultiSubjectDataset, load_experiment
 from dynml.data.simulation import simulate_hmm
 from dynml.errors import ConfigurationError, EmptyStateWarning
 from dynml.ops.matching import match_covariances
@@ -187,6 +187,18 @@ def test_more_states_than_short_data_can_hold_never_give_nan(make_trainer, simul
     summary = make_trainer(arrays=[series[:40] for series in simulation.time_series], n_states=12).train_and_validate()
     assert math.isfinite(summary["best_value"])
     assert np.isfinite(summary["fractional_occupancies"]).all()
+
+
+@pytest.mark.parametrize(
+    ("settings", "sentence"),
+    [({"collate": "padded"}, "loader.collate"), ({"collate": "packed", "noise": 0.1}, r"loader\.noise is 0\.1")],
+)
+def test_padding_and_augmentation_are_refused(simulation, tmp_path, settings, sentence):
+    dataset = MultiSubjectDataset.from_arrays(simulation.time_series)
+    model = GaussianHMM(HMMConfig(n_states=3), 6)
+    loader = BatchLoader(dataset, model, **settings)
+    with pytest.raises(ConfigurationError, match=sentence):
+        HMMTrainer(model, tmp_path, "run", BatchSampler(dataset), loader)
 
 
 def test_too_many_states_are_refused(make_trainer, simulation):

@@ -11,11 +11,14 @@ import torch
 from dynml.data.subset import MultiSubjectSubset
 from dynml.models.hmm.config import HMMInitializationConfig
 from dynml.models.hmm.model import GaussianHMM
-from dynml.ops.gaussian_hmm import GaussianHMMParameters
+from dynml.ops.gaussian_hmm import GaussianHMMParameters, log_prior
 from dynml.ops.state_initialization import random_state_time_course, window_clustering
 from dynml.training.em import MStepSettings, run_em
 
 SUBSET_STREAM, START_STREAM = 11, 12
+
+START_TOLERANCE = 1e-4
+"""Nats per sample: a start that improves by less in an iteration is over."""
 
 
 @dataclass(frozen=True)
@@ -33,15 +36,19 @@ class Start:
     parameters: GaussianHMMParameters
     free_energy: float
     """On the part of the data that starts see, nats per sample."""
+    objective: float
+    """Free energy and priors: what EM minimises, and what starts are compared by."""
 
     def to_dictionary(self) -> dict[str, Any]:
         """Tensors and plain values for a checkpoint."""
-        return {"parameters": self.parameters.to_dictionary(), "free_energy": self.free_energy}
+        numbers = {"free_energy": self.free_energy, "objective": self.objective}
+        return {"parameters": self.parameters.to_dictionary(), **numbers}
 
     @classmethod
     def from_dictionary(cls, content: dict[str, Any]) -> Start:
         """Go on from `to_dictionary`."""
-        return cls(GaussianHMMParameters.from_dictionary(content["parameters"]), content["free_energy"])
+        parameters = GaussianHMMParameters.from_dictionary(content["parameters"])
+        return cls(parameters, content["free_energy"], content["objective"])
 
 
 def subset_for_starts(
@@ -113,7 +120,12 @@ def make_start(
         prior=settings.covariance_prior,
         transitions=None if model.config.learn_transitions else model.transition_probabilities.cpu(),
     )
-    improved = run_em([own], parameters, settings, n_iterations=config.n_epochs)
+    improved = run_em([own], parameters, settings, n_iterations=config.n_epochs, tolerance=START_TOLERANCE)
     if config.method == "random_subset":
         improved = run_em([common], improved.parameters, settings, n_iterations=1)
-    return Start(improved.parameters, improved.free_energy)
+    prior = log_prior(
+        improved.parameters,
+        covariance_prior=settings.covariance_prior,
+        transition_prior=settings.transition_prior,
+    )
+    return Start(improved.parameters, improved.free_energy, improved.free_energy - prior / len(common.signals))

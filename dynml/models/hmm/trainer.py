@@ -114,7 +114,7 @@ class HMMTrainer(Trainer):
                 )
             )
             self.initialization_step_done()
-        self.model.set_parameters(min(self.starts, key=lambda start: start.free_energy).parameters)
+        self.model.set_parameters(min(self.starts, key=lambda start: start.objective).parameters)
 
     # ------------------------------------------------------------------ epochs
 
