@@ -20,7 +20,7 @@ lint: .venv
 	$(BIN)/lint-imports
 
 unit: .venv
-	MPLBACKEND=Agg $(BIN)/python -m pytest -n 2
+	OMP_NUM_THREADS=1 MPLBACKEND=Agg $(BIN)/python -m pytest -n 2
 
 docs: .venv
 	$(BIN)/sphinx-build -q -W --keep-going docs docs/_build
