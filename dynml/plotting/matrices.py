@@ -56,7 +56,7 @@ def plot_covariances(
     n_rows = math.ceil(n_states / n_columns)
     named = channel_names is not None and n_channels <= MOST_NAMED_CHANNELS
     side = 2.2 if not named else max(2.2, 0.115 * n_channels)
-    figure = new_figure(side * n_columns + 2.6, side * n_rows + (1.8 if named else 0.8))
+    figure = new_figure(side * n_columns + 2.6, side * n_rows + (2.3 if named else 0.8))
     panels = figure.subplots(n_rows, n_columns, squeeze=False)
     image = None
     for position, axes in enumerate(panels.ravel()):
