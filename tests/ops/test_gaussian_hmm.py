@@ -152,7 +152,7 @@ def test_threads_of_torch_are_restored_also_after_an_error():
         parameters.initial_probabilities_K,
         parameters.transition_probabilities_KK,
     )
-    with pytest.raises(NotPositiveDefiniteError, match="State 0"):
+    with pytest.raises(NotPositiveDefiniteError, match="State 1 of"):
         e_step(torch.zeros(10, 3), [0, 10], broken, n_threads=3)
     e_step(torch.zeros(10, 3), [0, 10], parameters, n_threads=3)
     assert torch.get_num_threads() == before
