@@ -305,7 +305,7 @@ class Trainer:
         every = getattr(self.config, "accumulate_gradients", 1)
         if self.progress.phase == "validation" or self.progress.position % every == 0:
             if time.monotonic() - self._last_save[0] > 60 * self.config.save_every:
-                self._save()
+                self.save_checkpoint()
             self._end_if_interrupted()
         return (
             self.progress.phase == "training"
@@ -374,17 +374,14 @@ class Trainer:
 
     # ------------------------------------------------------------------ saving and restoring
 
-    def save_checkpoint(self) -> None:
-        """Commit best model, checkpoint and logs."""
-        self._save()
-
     def _save_if_worthwhile(self) -> None:
         """Save at the end of an epoch unless saving would take more than its share of the time."""
         last, cost = self._last_save
         if time.monotonic() - last >= cost / self.config.saving_share:
-            self._save()
+            self.save_checkpoint()
 
-    def _save(self) -> None:
+    def save_checkpoint(self) -> None:
+        """Commit best model, checkpoint and logs."""
         begin = time.monotonic()
         information = {"epoch": self.progress.epoch, "step": self.progress.step, "phase": self.progress.phase}
         if self._best_weights is not None:
@@ -444,7 +441,7 @@ class Trainer:
     # ------------------------------------------------------------------ the end
 
     def _finish(self) -> dict[str, Any]:
-        self._save()
+        self.save_checkpoint()
         self._load_best_weights()
         with self._timed("report"):
             self.model.eval()
@@ -452,7 +449,7 @@ class Trainer:
         return self._write_summary(self.progress.stopping_reason or "max_epochs", report)
 
     def _end_interrupted(self, reason: str) -> dict[str, Any]:
-        self._save()
+        self.save_checkpoint()
         return self._write_summary(reason, {})
 
     def _load_best_weights(self) -> None:

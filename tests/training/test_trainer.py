@@ -264,8 +264,8 @@ def test_learning_rates_follow_the_list_and_added_epochs_keep_the_last_one(make_
 def test_very_short_epochs_do_not_all_write_a_checkpoint_but_the_last_state_is_saved(make_trainer):
     trainer = make_trainer(max_epochs=30, saving_share=1e-4)
     saves = []
-    original = trainer._save
-    trainer._save = lambda: (saves.append(trainer.progress.epoch), original())
+    original = trainer.save_checkpoint
+    trainer.save_checkpoint = lambda: (saves.append(trainer.progress.epoch), original())
     trainer.train_and_validate()
     assert len(saves) < 6
     assert saves[-1] == 30
