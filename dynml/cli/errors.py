@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import sys
 import warnings
 from collections.abc import Iterator
@@ -15,8 +16,10 @@ INTERRUPTED_STATUS = 130
 
 
 def report(sentence: str) -> None:
-    """Print one line on standard error."""
-    print(" ".join(sentence.split()), file=sys.stderr, flush=True)
+    """Print one line on standard error; of processes that train together, each but the first gives its number."""
+    rank = os.environ.get("RANK", "0")
+    speaker = "" if rank == "0" else f"[process {rank}] "
+    print(speaker + " ".join(sentence.split()), file=sys.stderr, flush=True)
 
 
 @contextlib.contextmanager
@@ -61,4 +64,5 @@ def _show_in_one_line(
     file: TextIO | None = None,
     line: str | None = None,
 ) -> None:
-    report(f"Warning: {message}")
+    if os.environ.get("RANK", "0") == "0":
+        report(f"Warning: {message}")

@@ -13,6 +13,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -49,11 +50,13 @@ class MultiSubjectDataset:
         Where the model computes.
     config : DatasetConfig, optional
         How subsets are redrawn.
+    rank, world_size : int
+        This process among those that share a run: each holds the series of its own subjects.
 
     Raises
     ------
     DataError
-        When the store, the group or the redrawn subsets cannot be used.
+        When the store, the group or the redrawn subsets cannot be used, or there are more processes than subjects.
     """
 
     def __init__(
@@ -64,7 +67,10 @@ class MultiSubjectDataset:
         group: str | None = None,
         device: str | torch.device = "cpu",
         config: DatasetConfig | None = None,
+        rank: int = 0,
+        world_size: int = 1,
     ) -> None:
+        self.rank, self.world_size = rank, world_size
         self._open(Store(hdf5_file), residency, group, device, config)
 
     @classmethod
@@ -82,6 +88,8 @@ class MultiSubjectDataset:
         residency: Residency = "auto",
         device: str | torch.device = "cpu",
         config: DatasetConfig | None = None,
+        rank: int = 0,
+        world_size: int = 1,
     ) -> MultiSubjectDataset:
         """Make a loaded dataset of arrays; nothing is written.
 
@@ -100,7 +108,7 @@ class MultiSubjectDataset:
             C names; default: channel_0, channel_1, ...
         participants : mapping, optional
             Name of a subject to its participant; default: each subject is one of its own.
-        residency, device, config
+        residency, device, config, rank, world_size
             As for a store.
 
         Raises
@@ -109,6 +117,7 @@ class MultiSubjectDataset:
             For values that are not finite, a transposed array, a constant channel, or arrays that do not go together.
         """
         dataset = cls.__new__(cls)
+        dataset.rank, dataset.world_size = rank, world_size
         source = ArraySource(
             {"training": training, "validation": validation, "testing": testing},
             sampling_frequency=sampling_frequency,
@@ -139,8 +148,9 @@ class MultiSubjectDataset:
         subsets = {}
         for name in SUBSET_NAMES:
             subsets[name] = MultiSubjectSubset(self, name, self._subsets.subjects[name], row)
-            row += subsets[name].n_rows
+            row += subsets[name].n_own_rows
         self._by_name, self.n_rows = subsets, row
+        self._check_ranks()
         n_bytes = row * self.n_channels * 4
         self.requested_residency = residency
         self.residency, self.residency_reason = choose_residency(residency, n_bytes, self.device)
@@ -324,6 +334,14 @@ class MultiSubjectDataset:
             where = f"{PREPARATION_FITS}/{self.group} of {self.source.path}"
             check_fit_saw_no_held_out(self._subsets, self._participants, seen, where)
 
+    def _check_ranks(self) -> None:
+        n_blocks = len(set(self.training_set.block.tolist()))
+        if self.world_size > 1 and self.world_size > n_blocks:
+            raise DataError(
+                f"{self.world_size} processes were started to share {self.training_set.n_subjects} training subjects: "
+                f"start at most {n_blocks}."
+            )
+
     def _describe_channels(self) -> None:
         subjects = self._all_subjects()
         if not subjects:
@@ -355,7 +373,9 @@ class MultiSubjectDataset:
         from tqdm import tqdm
 
         rows_per_reading = max(_BYTES_PER_READING // (4 * self.n_channels), 1)
-        numbered = [(subset, index) for subset in self._by_name.values() for index in range(subset.n_subjects)]
+        numbered = [
+            (subset, int(index)) for subset in self._by_name.values() for index in np.flatnonzero(subset.is_own)
+        ]
         for subset, index in tqdm(numbered, desc="Reading subjects", unit="subject", disable=not progress):
             offset, n_rows = int(subset.row_offsets[index]), int(subset.n_rows_of[index])
             for start in range(0, n_rows, rows_per_reading):

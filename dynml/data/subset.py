@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -17,6 +17,8 @@ from dynml.data.slicer import RowSlicer
 
 if TYPE_CHECKING:
     from dynml.data.dataset import MultiSubjectDataset
+
+_BLOCK_SAMPLES, _MANY_BLOCKS = 4096, 64
 
 
 class MultiSubjectSubset:
@@ -36,8 +38,13 @@ class MultiSubjectSubset:
     ----------
     n_rows_of : (n_subjects,) int64
         Stored rows of each subject, good or not.
+    block : (n_subjects,) int64
+        Number of the block of neighbours that each subject belongs to: what is dealt out to processes, and what sums
+        are made of, so that they come out the same however many processes there are.
+    is_own : (n_subjects,) bool
+        Which subjects this process trains on, among the processes that share a run: all of them where there is one.
     row_offsets : (n_subjects,) int64
-        Row of the resident series where each subject starts.
+        Row of the resident series where each of the own subjects starts; -1 for others.
     sampling_frequencies : (n_subjects,) float64
         Hz.
     segments : SegmentTable
@@ -49,11 +56,17 @@ class MultiSubjectSubset:
         source, group = dataset.source, dataset.group
         described = [source.attributes(subject, group) for subject in self.subjects]
         self.n_rows_of = np.array([one.n_samples for one in described], dtype=np.int64)
-        self.row_offsets = first_row + np.cumsum(self.n_rows_of) - self.n_rows_of
         self.sampling_frequencies = np.array([one.sampling_frequency for one in described], dtype=np.float64)
         self.ranks = np.array([one.rank for one in described], dtype=np.int64)
         self.segments: SegmentTable = segment_table([source.segments(subject, group) for subject in self.subjects])
         self._labels: dict[tuple[int, str], NDArray[np.int32]] = {}
+        samples_of = np.bincount(self.segments.subject, weights=self.segments.lengths, minlength=len(self.subjects))
+        self.block = blocks_of_subjects(samples_of)
+        samples_of_block = np.bincount(self.block, weights=samples_of)
+        self.is_own = shares(samples_of_block, dataset.world_size)[self.block] == dataset.rank
+        own_rows = np.where(self.is_own, self.n_rows_of, 0)
+        self.n_own_rows = int(own_rows.sum())
+        self.row_offsets = np.where(self.is_own, first_row + np.cumsum(own_rows) - own_rows, -1)
 
     @property
     def n_subjects(self) -> int:
@@ -97,7 +110,7 @@ class MultiSubjectSubset:
     def rows(self, subject: int, start: int, stop: int) -> Tensor:
         """Rows [start, stop) of a subject where they reside: a view, or (lazy) host memory read from the file."""
         series = self._dataset.series
-        if series is not None:
+        if series is not None and self.is_own[subject]:
             offset = int(self.row_offsets[subject])
             return series[offset + start : offset + stop]
         read = self._dataset.source.read(self.subjects[subject], self._dataset.group, start, stop)
@@ -144,3 +157,43 @@ class MultiSubjectSubset:
         common = [names.index(label) for label in events.names[column]]
         codes = np.array([*common, NO_LABEL], dtype=np.int32)
         return codes[events.labels_of_samples(column, n_rows)]
+
+
+def blocks_of_subjects(n_samples_of: NDArray[Any]) -> NDArray[np.int64]:
+    """Join neighbouring subjects of few samples until a block is worth a piece of work of its own.
+
+    A block has 4,096 samples or more, or the 64th part of all samples if that is less.
+
+    Parameters
+    ----------
+    n_samples_of : (n_subjects,)
+
+    Returns
+    -------
+    (n_subjects,) int64
+        From 0, rising by 1 from block to block.
+    """
+    enough = min(_BLOCK_SAMPLES, n_samples_of.sum() / _MANY_BLOCKS)
+    block = np.zeros(len(n_samples_of), dtype=np.int64)
+    current, filled = 0, 0.0
+    for subject, n_samples in enumerate(n_samples_of):
+        if filled and filled >= enough:
+            current, filled = current + 1, 0.0
+        block[subject] = current
+        filled += n_samples
+    return block
+
+
+def shares(n_samples_of_block: NDArray[Any], n_shares: int) -> NDArray[np.int64]:
+    """Deal blocks out to processes so that each has about as many samples: the largest first, to who has least.
+
+    Returns
+    -------
+    (n_blocks,) int64
+        Number of the share that each block belongs to.
+    """
+    share, load = np.zeros(len(n_samples_of_block), dtype=np.int64), np.zeros(n_shares)
+    for block in np.argsort(-n_samples_of_block, kind="stable"):
+        share[block] = np.argmin(load)
+        load[share[block]] += n_samples_of_block[block]
+    return share

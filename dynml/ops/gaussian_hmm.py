@@ -50,6 +50,7 @@ def e_step(
     posteriors: bool = False,
     memory: int | None = None,
     n_threads: int | None = None,
+    groups: Tensor | NDArray[Any] | None = None,
 ) -> tuple[Statistics, Tensor, Tensor | None]:
     """One exact pass over the data: expected sufficient statistics and log-likelihood.
 
@@ -67,6 +68,10 @@ def e_step(
         depend on it by no more than the rounding of float64 sums.
     n_threads : int, optional
         Default: torch's. The results do not depend on it.
+    groups : Tensor or array, (n_groups + 1,), optional
+        First segment of every group (a subject, say), and n_segments. What a group adds to the statistics then does
+        not depend on the groups beside it, but for the rounding of float64 sums. Default: all are one group. Not used
+        on a GPU.
 
     Returns
     -------
@@ -85,7 +90,15 @@ def e_step(
     moments = Moments.zeros(parameters.n_states, parameters.n_channels, parameters.covariance_type)
     logs = torch.zeros(len(borders) - 1, dtype=torch.float64)
     with full_float32_precision(_device(signals)), Workers(_n_threads(signals, n_threads)) as workers:
-        passing = HMMPass(signals, borders, parameters, workers, memory=memory, posteriors=posteriors)
+        passing = HMMPass(
+            signals,
+            borders,
+            parameters,
+            workers,
+            memory=memory,
+            posteriors=posteriors,
+            groups=None if groups is None else np.asarray(groups),
+        )
         for part in passing.parts():
             if part.log_likelihoods is not None:
                 logs[part.segments] += part.log_likelihoods

@@ -3,7 +3,8 @@
 Shapes: n rows (segments end to end), C channels, K states.
 
 The rows are cut into chunks, always at the same places whatever the threads and the memory: short segments together,
-up to a chunk, longer ones into chunks of their own. A chunk of short segments is one piece of work, from
+up to a chunk, longer ones into chunks of their own. No chunk spans two groups of segments (subjects, say), so that what
+a group adds does not depend on the groups around it. A chunk of short segments is one piece of work, from
 log-likelihoods to moments, while its signals are in the cache. Longer segments go in three phases: log-likelihoods of
 the chunks, forward-backward of the segments, moments of the chunks. A segment that is too long for the memory goes in
 blocks of chunks: a first sweep finds the forward message at every block's border, a second comes back block by block,
@@ -72,15 +73,27 @@ class Part:
     moments: Moments | None = None
 
 
-def cut_into_pieces(borders: NDArray[Any], largest: int) -> list[Piece]:
-    """Consecutive segments together up to `largest` rows; a longer one alone."""
-    pieces, segment, n_segments = [], 0, len(borders) - 1
-    while segment < n_segments:
-        first = int(borders[segment])
-        fitting = int(np.searchsorted(borders, first + largest, side="right")) - 1
-        following = min(max(fitting, segment + 1), n_segments)
-        pieces.append(Piece(slice(segment, following), first, int(borders[following])))
-        segment = following
+def cut_into_pieces(borders: NDArray[Any], largest: int, groups: NDArray[Any] | None = None) -> list[Piece]:
+    """Consecutive segments of a group together up to `largest` rows; a longer one alone.
+
+    Parameters
+    ----------
+    borders : (n_segments + 1,)
+        Row borders of the segments.
+    largest : int
+    groups : (n_groups + 1,), optional
+        Number of the first segment of every group, and n_segments. Default: all are one group.
+    """
+    n_segments = len(borders) - 1
+    edges = [0, n_segments] if groups is None else groups.tolist()
+    pieces = []
+    for segment, end in itertools.pairwise(edges):
+        while segment < end:
+            first = int(borders[segment])
+            fitting = int(np.searchsorted(borders, first + largest, side="right")) - 1
+            following = min(max(fitting, segment + 1), end)
+            pieces.append(Piece(slice(segment, following), first, int(borders[following])))
+            segment = following
     return pieces
 
 
@@ -96,6 +109,7 @@ class HMMPass:
         *,
         memory: int | None = None,
         posteriors: bool = False,
+        groups: NDArray[Any] | None = None,
     ) -> None:
         assert signals.shape[1] == parameters.n_channels, f"{signals.shape[1]} channels for {parameters.n_channels}"
         self._signals, self._borders, self._parameters, self._workers = signals, borders, parameters, workers
@@ -103,6 +117,8 @@ class HMMPass:
         self._dtype = sample.dtype if sample.dtype == torch.float64 else torch.float32
         self._device = sample.device
         kind = "cpu" if self._device.type == "cpu" else "cuda"
+        # On a GPU small pieces would cost more than the last digits of float32 are worth.
+        self._groups_of_segments = groups if kind == "cpu" else None
         self._chunk_rows = CHUNK_ROWS[kind]
         bytes_per_row = _BYTES_PER_PROBABILITY[kind] * parameters.n_states
         if not isinstance(signals, Tensor):
@@ -120,7 +136,7 @@ class HMMPass:
 
     def parts(self) -> Iterator[Part]:
         """Sums of forward-backward and moments, in a fixed order."""
-        pieces = cut_into_pieces(self._borders, self._chunk_rows)
+        pieces = cut_into_pieces(self._borders, self._chunk_rows, self._groups_of_segments)
         for is_long, group in itertools.groupby(pieces, key=lambda piece: piece.n_rows > self._chunk_rows):
             if is_long:
                 yield from self._long_segments(list(group))

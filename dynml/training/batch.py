@@ -77,6 +77,13 @@ class Batch:
         return self.starts is not None
 
     @property
+    def groups(self) -> Tensor:
+        """First span of every block of subjects in the batch, and B, int64 on the CPU."""
+        blocks = self.subset.block[[span.subject for span in self.spans]]
+        firsts = np.flatnonzero(np.diff(blocks, prepend=-1))
+        return torch.tensor([*firsts.tolist(), len(blocks)], dtype=torch.int64)
+
+    @property
     def device(self) -> torch.device:
         """Where the signals are, or where slices of them will be."""
         return self.signals.device

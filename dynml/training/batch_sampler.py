@@ -65,8 +65,8 @@ class BatchSampler:
     is then a view. Validation and testing: every span, in stored order, the same in every epoch; a range of lengths
     counts as its longest.
 
-    Over ranks, batch sizes are those of all ranks together. Each rank makes the same number of steps with spans that no
-    other has; in the last step a rank may get an empty list.
+    Over several processes, batches are those that one process would make, and each process gets the spans of its own
+    subjects: the same number of steps everywhere, and in some steps an empty list.
 
     Parameters
     ----------
@@ -74,8 +74,6 @@ class BatchSampler:
     config : BatchSamplerConfig, optional
         Or its fields as keywords.
     seed : int
-    rank, world_size : int
-        This process among those that train together.
 
     Raises
     ------
@@ -96,18 +94,13 @@ class BatchSampler:
         config: BatchSamplerConfig | None = None,
         *,
         seed: int = 0,
-        rank: int = 0,
-        world_size: int = 1,
         **settings: Any,
     ) -> None:
         if config is not None and settings:
             raise ConfigurationError("sampler", sorted(settings), "a config or single settings, not both")
         check_at_least("sampler.seed", seed, 0)
-        assert 0 <= rank < world_size
         self.dataset, self.seed = dataset, seed
         self.config = config if config is not None else config_from(BatchSamplerConfig, settings, "sampler")
-        self.rank, self.world_size = rank, world_size
-        self._check_ranks()
         self._plans: dict[str, tuple[int, SegmentTable, Composition]] = {}
         self._checked: set[str] = set()
         self.context = "training"
@@ -132,10 +125,8 @@ class BatchSampler:
             self._checked.add(context)
 
     def n_batches(self, epoch: int = 0) -> int:
-        """Count the batches of an epoch on each rank (random phases let it vary a little between epochs)."""
-        _, composition = self._plan(epoch)
-        shares = self.world_size if self.config.batch_size_units == "nb_samples" else 1
-        return -(-composition.n_batches // shares)
+        """Count the batches of an epoch (random phases let it vary a little between epochs)."""
+        return self._plan(epoch)[1].n_batches
 
     def batches(self, epoch: int, start: int = 0) -> Iterator[list[Span]]:
         """Yield the batches of an epoch from number `start` on.
@@ -147,8 +138,16 @@ class BatchSampler:
         start : int
             How many batches are skipped; they cost nothing.
         """
-        n_batches, (spans, composition) = self.n_batches(epoch), self._plan(epoch)
-        return (self._spans_of(self._share(composition, index), spans) for index in range(start, n_batches))
+        spans, composition = self._plan(epoch)
+        is_own = self.subset.is_own
+        return (
+            self._spans_of(composition.batch(index), spans, is_own) for index in range(start, composition.n_batches)
+        )
+
+    def first_own_span(self, epoch: int) -> Span:
+        """A span of this process, for a step in which its share of the batch is empty but all must take part."""
+        spans, _ = self._plan(epoch)
+        return self._spans_of(np.flatnonzero(self.subset.is_own[spans.subject])[:1], spans, self.subset.is_own)[0]
 
     def is_oversized(self, spans: Sequence[Span], context: str | None = None) -> bool:
         """Whether a batch is one span with more samples than a batch of the context (default: in force) may have."""
@@ -168,12 +167,6 @@ class BatchSampler:
             n_samples=segments.n_samples,
             n_samples_left_out=segments.n_samples - _samples_covered(spans),
         )
-
-    def _check_ranks(self) -> None:
-        for name in ("batch_size_training", "batch_size_validation"):
-            size = getattr(self.config, name)
-            if size is not None and size < self.world_size:
-                raise ConfigurationError(f"sampler.{name}", size, f"at least the number of ranks ({self.world_size})")
 
     def _check_segments(self) -> None:
         segments, minimum = self.subset.segments, self._minimum_length()
@@ -234,7 +227,7 @@ class BatchSampler:
     def _compose(self, spans: SegmentTable, epoch: int) -> Composition:
         in_samples = self.config.batch_size_units == "nb_samples"
         costs = spans.lengths if in_samples else np.ones(len(spans), np.int64)
-        budget = self.config.batch_size(self.context) // (self.world_size if in_samples else 1)
+        budget = self.config.batch_size(self.context)
         stored_order = np.arange(len(spans), dtype=np.int64)
         if self.context != "training":
             return in_order(stored_order, costs, budget)
@@ -246,18 +239,9 @@ class BatchSampler:
             return shuffled_batches(in_order(stored_order, costs, budget), generator)
         return in_order(generator.permutation(len(spans)), costs, budget)
 
-    def _share(self, composition: Composition, index: int) -> np.ndarray:
-        """Give this rank its part of step `index`: a part of a batch of windows, or one of several packs of samples."""
-        if self.world_size == 1:
-            return composition.batch(index)
-        if self.config.batch_size_units == "nb_windows":
-            return np.array_split(composition.batch(index), self.world_size)[self.rank]
-        own = index * self.world_size + self.rank
-        return composition.batch(own) if own < composition.n_batches else composition.order[:0]
-
     @staticmethod
-    def _spans_of(indices: np.ndarray, spans: SegmentTable) -> list[Span]:
-        chosen = spans.take(indices)
+    def _spans_of(indices: np.ndarray, spans: SegmentTable, is_own: np.ndarray) -> list[Span]:
+        chosen = spans.take(indices[is_own[spans.subject[indices]]])
         columns = (chosen.subject, chosen.segment, chosen.start, chosen.stop)
         return [Span(*row) for row in zip(*(column.tolist() for column in columns))]
 

@@ -50,6 +50,9 @@ class RunConfig:
     progress: bool = True
     """Show progress bars."""
 
+    profile: bool = False
+    """Trace some training batches with torch.profiler: logs/trace.json, and a table of where the time goes."""
+
     def __post_init__(self) -> None:
         check_at_least("trainer.max_epochs", self.max_epochs, 1)
         check_at_least("trainer.max_steps", self.max_steps, 1, optional=True)

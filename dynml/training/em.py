@@ -15,6 +15,7 @@ import torch
 
 from dynml.ops.gaussian_hmm import CovariancePrior, EmptyStates, Signals, e_step, m_step, revive_state
 from dynml.ops.hmm_statistics import GaussianHMMParameters, Statistics
+from dynml.training.processes import Processes
 
 RANK_TOLERANCE = 1e-6
 """Share of the largest eigenvalue; float32 products leave about 1e-7."""
@@ -30,6 +31,10 @@ class PackedBatch(Protocol):
     @property
     def starts(self) -> torch.Tensor | None:
         """(n_segments + 1,) row borders."""
+
+    @property
+    def groups(self) -> torch.Tensor | None:
+        """(n_groups + 1,) first segments of the blocks whose sums must not depend on each other, or None."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,15 +74,34 @@ class EMResult:
     """Free energy before each M-step, then of the result."""
 
 
-def expectation(batches: Iterable[PackedBatch], parameters: GaussianHMMParameters) -> Statistics:
-    """Sum the statistics of all batches under `parameters`."""
-    total: Statistics | None = None
+def statistics_of_batch(batch: PackedBatch, parameters: GaussianHMMParameters) -> Statistics:
+    """E-step of one batch, subject block by subject block; an empty batch gives zeros."""
+    assert batch.starts is not None, "EM needs packed batches"
+    if len(batch.starts) == 1:
+        return Statistics.zeros(parameters.n_states, parameters.n_channels, parameters.covariance_type)
+    return e_step(batch.signals, batch.starts, parameters, groups=batch.groups)[0]
+
+
+def summed(statistics: Statistics, processes: Processes) -> Statistics:
+    """Sum the statistics of all processes, in float64."""
+    if not processes.are_several:
+        return statistics
+    tensors = statistics.to_dictionary()
+    flat = processes.sum(torch.cat([tensor.reshape(-1) for tensor in tensors.values()]))
+    parts = flat.split([tensor.numel() for tensor in tensors.values()])
+    return Statistics.from_dictionary(
+        {name: part.reshape(tensor.shape) for (name, tensor), part in zip(tensors.items(), parts, strict=True)}
+    )
+
+
+def expectation(
+    batches: Iterable[PackedBatch], parameters: GaussianHMMParameters, processes: Processes | None = None
+) -> Statistics:
+    """Sum the statistics of all batches under `parameters`, over all processes if some are given."""
+    total = Statistics.zeros(parameters.n_states, parameters.n_channels, parameters.covariance_type)
     for batch in batches:
-        assert batch.starts is not None, "EM needs packed batches"
-        statistics, _, _ = e_step(batch.signals, batch.starts, parameters)
-        total = statistics if total is None else total + statistics
-    assert total is not None, "EM needs at least one batch"
-    return total
+        total += statistics_of_batch(batch, parameters)
+    return total if processes is None else summed(total, processes)
 
 
 def maximization(
@@ -103,6 +127,7 @@ def run_em(
     *,
     n_iterations: int,
     tolerance: float = 0.0,
+    processes: Processes | None = None,
 ) -> EMResult:
     """Iterate EM from `parameters`; states that empty are revived.
 
@@ -116,21 +141,25 @@ def run_em(
         M-steps at most.
     tolerance : float
         Stop when the free energy falls by less than this, in nats per sample.
+    processes : Processes, optional
+        Those that hold the other parts of the data.
     """
     curve: list[float] = []
-    statistics = expectation(batches, parameters)
+    statistics = expectation(batches, parameters, processes)
     for _ in range(n_iterations):
         curve.append(statistics.free_energy)
         parameters, empty = maximization(statistics, parameters, settings)
         for state in empty.states:
             parameters = revive_state(parameters, state, statistics.occupancies_K, learn_means=settings.learn_means)
-        statistics = expectation(batches, parameters)
+        statistics = expectation(batches, parameters, processes)
         if not empty and curve[-1] - statistics.free_energy < tolerance:
             break
     return EMResult(parameters, statistics.free_energy, [*curve, statistics.free_energy])
 
 
-def pooled_moments(batches: Iterable[PackedBatch], n_channels: int) -> PooledMoments:
+def pooled_moments(
+    batches: Iterable[PackedBatch], n_channels: int, processes: Processes | None = None
+) -> PooledMoments:
     """Mean and covariance of all samples in one pass."""
     one_state = GaussianHMMParameters(
         means_KC=torch.zeros(1, n_channels, dtype=torch.float64),
@@ -138,7 +167,7 @@ def pooled_moments(batches: Iterable[PackedBatch], n_channels: int) -> PooledMom
         initial_probabilities_K=torch.ones(1, dtype=torch.float64),
         transition_probabilities_KK=torch.ones(1, 1, dtype=torch.float64),
     )
-    statistics = expectation(batches, one_state)
+    statistics = expectation(batches, one_state, processes)
     n = float(statistics.occupancies_K[0])
     mean = statistics.first_moments_KC[0] / n
     return PooledMoments(n, mean, statistics.second_moments_KCC[0] / n - torch.outer(mean, mean))

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from types import FrameType
 
 HANDLED = ("SIGINT", "SIGTERM", "SIGUSR1")
+_GO_ON, _MAX_TIME = 0, 1
 
 
 class Interruption:
@@ -27,13 +28,22 @@ class Interruption:
         self._deadline = None if max_seconds is None else time.monotonic() + max_seconds
 
     @property
-    def reason(self) -> str | None:
-        """`signal SIGTERM`, `max_time`, or None to go on."""
+    def code(self) -> int:
+        """0 to go on; above it a reason to end, as a number that several processes can agree on."""
         if self.signal_number is not None:
-            return f"signal {signal.Signals(self.signal_number).name}"
+            return _MAX_TIME + self.signal_number
         if self._deadline is not None and time.monotonic() >= self._deadline:
+            return _MAX_TIME
+        return _GO_ON
+
+    def adopt(self, code: int) -> str | None:
+        """Take over a code that processes agreed on; say `signal SIGTERM`, `max_time`, or None to go on."""
+        if code == _GO_ON:
+            return None
+        if code == _MAX_TIME:
             return "max_time"
-        return None
+        self.signal_number = code - _MAX_TIME
+        return f"signal {signal.Signals(self.signal_number).name}"
 
     @property
     def exit_status(self) -> int:

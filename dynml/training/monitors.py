@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import math
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +43,17 @@ class EpochMonitor:
     def load_state_dict(self, state: dict[str, float]) -> None:
         """Go on from `state_dict`."""
         self.weighted_sum, self.weight = state["weighted_sum"], state["weight"]
+
+
+def summed_monitors(states: Sequence[Mapping[str, dict[str, float]]]) -> dict[str, EpochMonitor]:
+    """Sum the monitors of several processes, name by name, in the order of the processes."""
+    total: dict[str, EpochMonitor] = {}
+    for states_of_process in states:
+        for name, state in states_of_process.items():
+            monitor = total.setdefault(name, EpochMonitor())
+            monitor.weighted_sum = monitor.weighted_sum + state["weighted_sum"]
+            monitor.weight += state["weight"]
+    return total
 
 
 class BestMonitor:

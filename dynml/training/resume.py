@@ -21,6 +21,7 @@ FREE = {
     "trainer.save_every",
     "trainer.saving_share",
     "trainer.progress",
+    "trainer.profile",
     "trainer.non_finite",
     "trainer.compile",
     "trainer.tolerance",

@@ -16,8 +16,10 @@ goes on from any step computes the same numbers as one that was never interrupte
 from __future__ import annotations
 
 import dataclasses
-import time
-from collections.abc import Iterator
+import functools
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -27,20 +29,25 @@ import torch
 
 from dynml.configuration import config_from, config_to_dictionary
 from dynml.errors import CheckpointError, ConfigurationError, NonFiniteLossError
-from dynml.files import read_json, write_json
+from dynml.files import read_json, strict_json
 from dynml.training.batch import Batch
 from dynml.training.batch_loader import BatchLoader
 from dynml.training.batch_sampler import BatchSampler
 from dynml.training.config import RunConfig, TrainerConfig
+from dynml.training.costs import peak_memory
 from dynml.training.environment import describe_environment, resolve_device
 from dynml.training.experiment_folder import Checkpoint, ExperimentFolder
+from dynml.training.gradient_step import ParallelStep
 from dynml.training.interruption import Interruption
-from dynml.training.monitors import BestMonitor, EpochMonitor, History
+from dynml.training.monitors import BestMonitor, EpochMonitor, History, summed_monitors
 from dynml.training.optimization import build_optimizer, learning_rate_at, set_learning_rate
+from dynml.training.processes import Processes, join_processes
+from dynml.training.profiling import Profiler
+from dynml.training.progress import Progress, RunEnded, Stopwatch, batch_seed
 from dynml.training.progress_bar import ProgressBars
 from dynml.training.resume import check_resumable
-
-BATCH_STREAM = 7
+from dynml.training.run_loggers import RunLogger
+from dynml.training.run_record import Figures, RunRecord
 
 
 @dataclass
@@ -50,26 +57,6 @@ class BatchResult:
     loss: torch.Tensor
     n: float
     metrics: dict[str, torch.Tensor | float] = field(default_factory=dict)
-
-
-@dataclass
-class Progress:
-    """Where a run stands; with weights and family state this is all that resuming needs."""
-
-    phase: Literal["initialization", "training", "validation", "finished"] = "initialization"
-    epoch: int = 0
-    """Finished epochs."""
-    position: int = 0
-    """Finished batches of the phase, or finished steps of the initialization."""
-    step: int = 0
-    schedule_length: int = 0
-    n_skipped: int = 0
-    stopping_reason: str | None = None
-    seconds: dict[str, float] = field(default_factory=dict)
-
-
-class _RunEnded(Exception):
-    """Leaves the loops at a step border; carries the reason."""
 
 
 class Trainer:
@@ -90,6 +77,12 @@ class Trainer:
     resume : {"refuse", "auto", "force"}
         What to do with an experiment that has a checkpoint: refuse; go on if it was started with the same settings;
         go on whatever its settings were.
+    loggers : sequence of RunLogger
+        Where the run is reported to, beside its own folder. None of their faults stops or changes it.
+    figures : callable, optional
+        Takes the trainer and gives figures by name, for loggers that show them.
+    processes : Processes, optional
+        Those that train together; default: the ones that torchrun started, or this one alone.
 
     Raises
     ------
@@ -97,6 +90,8 @@ class Trainer:
         When the experiment exists (and `resume` is "refuse"), or `experiments_path` does not.
     ResumeRefusedError
         When the run to go on with has other settings; every difference is named.
+    ConfigurationError
+        When the dataset was not opened as this process's share.
     """
 
     config_class: ClassVar[type[RunConfig]] = TrainerConfig
@@ -115,15 +110,22 @@ class Trainer:
         *,
         parameters: dict[str, Any] | None = None,
         resume: Literal["refuse", "auto", "force"] = "refuse",
+        loggers: Sequence[RunLogger] = (),
+        figures: Figures | None = None,
+        processes: Processes | None = None,
         **settings: Any,
     ) -> None:
         base = config_to_dictionary(config) if config is not None else {}
         self.config: Any = config_from(type(config) if config else self.config_class, base | settings, "trainer")
+        self.processes = processes or join_processes(self.config.device)
         self.folder = ExperimentFolder(experiments_path, experiment_name)
+        self.record = RunRecord(self.folder, self.processes, loggers, self.config.saving_share)
+        self.figures = figures
         self.device = resolve_device(self.config.device)
         self.model = self._on_device(model)
         self.batch_sampler, self.batch_loader = batch_sampler, batch_loader
         self.dataset = batch_loader.dataset
+        self._check_share()
         self.parameters = self._collect_parameters(parameters or {})
         self.optimizer = self._build_optimizer()
         self.progress = Progress(schedule_length=self.config.max_epochs)
@@ -133,10 +135,11 @@ class Trainer:
         self.interruption = Interruption()
         self.resume = resume
         self._best_weights: dict[str, torch.Tensor] | None = None
-        self._last_save = (-float("inf"), 0.0)
+        self._parallel: ParallelStep | None = None
+        self._profiler = Profiler(self.folder.logs, on=self.config.profile and self.processes.is_first)
         if self.config.deterministic:
             torch.use_deterministic_algorithms(True)
-        if resume == "refuse" and self.folder.has_checkpoint():
+        if resume == "refuse" and self.processes.from_first(self.folder.has_checkpoint):
             raise CheckpointError(
                 f"The experiment {self.folder.path} exists already; resume it, or choose another name."
             )
@@ -153,21 +156,23 @@ class Trainer:
         """
         maximum = self.config.max_time
         self.interruption = Interruption(None if maximum is None else 60 * maximum)
-        with self.folder.locked(), self.interruption.listening():
+        with self.record.locked(), self.interruption.listening():
             self._restore_or_start()
-            if self.progress.phase == "finished" and self.folder.summary.exists():
+            if self.progress.phase == "finished" and self.processes.from_first(self.folder.summary.exists):
                 self._load_best_weights()
-                return read_json(self.folder.summary)
-            bars = ProgressBars(self.config.max_epochs, self.progress.epoch, shown=self.config.progress)
+                return self.processes.from_first(lambda: read_json(self.folder.summary))
+            shown = self.config.progress and self.processes.is_first
+            bars = ProgressBars(self.config.max_epochs, self.progress.epoch, shown=shown)
             try:
                 self._run_phases(bars)
-            except _RunEnded as ended:
+            except RunEnded as ended:
                 return self._end_interrupted(str(ended))
             except NonFiniteLossError:
                 self._write_summary("non_finite_loss", {})
                 raise
             finally:
                 bars.close()
+                self._profiler.close()
             return self._finish()
 
     def _run_phases(self, bars: ProgressBars) -> None:
@@ -184,8 +189,7 @@ class Trainer:
             if reason is not None:
                 self.progress.phase, self.progress.stopping_reason = "finished", reason
             else:
-                self._save_if_worthwhile()
-                self._end_if_interrupted()
+                self._save_or_end()
 
     def train_one_epoch(self, bars: ProgressBars) -> None:
         """Go through the training batches that this epoch still lacks."""
@@ -196,13 +200,16 @@ class Trainer:
                 self.start_of_epoch()
             self.model.train()
             for batch in self._batches("training", bars):
-                result = self.run_one_batch(batch)
+                result = self._training_result(batch)
                 if self._is_usable(result, batch):
                     self._monitor("training", result)
                     self.back_propagation(result)
                 self.progress.step += 1
+                self.progress.n_samples += batch.n_samples
+                self._profiler.step()
                 if self._after_batch():
                     break
+            self._share_monitors()
             self._refuse_epoch_without_batches()
             self.end_of_training_epoch()
         self._enter("validation")
@@ -214,10 +221,10 @@ class Trainer:
         with self._timed("validation"), torch.no_grad():
             self.model.eval()
             for batch in self._batches("validation", bars):
-                result = self.run_one_batch(batch)
-                if result.n:
-                    self._monitor("validation", result)
+                if batch.spans:
+                    self._monitor("validation", self.run_one_batch(batch))
                 self._after_batch()
+            self._share_monitors("validation_")
 
     # ------------------------------------------------------------------ what families override
 
@@ -246,7 +253,8 @@ class Trainer:
         n_batches = self.batch_sampler.n_batches(self.progress.epoch)
         first = position - position % every
         size = min(every, n_batches - first)
-        (result.loss / size).backward()
+        loss = result.loss if self._parallel is None else result.loss * self._parallel.scale(result.n, self.device)
+        (loss / size).backward()
         if position + 1 < first + size:
             return
         limit = self.config.clip_gradient or float("inf")
@@ -294,41 +302,66 @@ class Trainer:
         self.batch_loader.set_context(context)
         epoch, start = self.progress.epoch, self.progress.position
         total = self.batch_sampler.n_batches(epoch)
-        batches = self.batch_loader.iterate(self.batch_sampler, epoch, start)
+        batches = self._timed_loading(self.batch_loader.iterate(self.batch_sampler, epoch, start))
         for batch in bars.batches(batches, total, start, context.capitalize()):
-            torch.manual_seed(batch_seed(self.config.seed, epoch, self.progress.position, context))
+            rank = self.processes.rank
+            torch.manual_seed(batch_seed(self.config.seed, epoch, self.progress.position, context, rank))
             yield batch
+
+    def _timed_loading(self, batches: Iterator[Batch]) -> Iterator[Batch]:
+        while True:
+            with self._timed("loading"):
+                batch = next(batches, None)
+            if batch is None:
+                return
+            yield batch
+
+    def _training_result(self, batch: Batch) -> BatchResult:
+        """Loss of a training batch; where gradients are shared, a process without spans takes part with weight 0."""
+        if self.optimizer is None or not self.processes.are_several:
+            return self.run_one_batch(batch)
+        if self._parallel is None:
+            self._parallel = ParallelStep(self.model, self.run_one_batch, self.processes)
+        n_own, epoch = batch.n_spans, self.progress.epoch
+        if not n_own:
+            span = self.batch_sampler.first_own_span(epoch)
+            batch = self.batch_loader.on_device(self.batch_loader.load_batch([span], epoch))
+        return self._parallel(batch, n_own)
 
     def _after_batch(self) -> bool:
         """Count the batch, save or end if it is time; True when no further step is allowed in this phase."""
         self.progress.position += 1
         every = getattr(self.config, "accumulate_gradients", 1)
         if self.progress.phase == "validation" or self.progress.position % every == 0:
-            if time.monotonic() - self._last_save[0] > 60 * self.config.save_every:
-                self.save_checkpoint()
-            self._end_if_interrupted()
+            self._save_or_end(is_due=self.record.seconds_since_save > 60 * self.config.save_every)
         return (
             self.progress.phase == "training"
             and self.config.max_steps is not None
             and self.progress.step >= self.config.max_steps
         )
 
-    def _end_if_interrupted(self) -> None:
-        reason = self.interruption.reason
+    def _save_or_end(self, is_due: bool | None = None) -> None:
+        """Save if it is due (default: if it is cheap); end if the run is interrupted. All processes do the same."""
+        is_due = self.record.saving_is_cheap if is_due is None else is_due
+        wants_to_save = is_due and self.processes.is_first
+        saves, code = self.processes.largest([int(wants_to_save), self.interruption.code])
+        if saves:
+            self.save_checkpoint()
+        reason = self.interruption.adopt(code)
         if reason is not None:
-            raise _RunEnded(reason)
+            raise RunEnded(reason)
 
     def initialization_step_done(self) -> None:
         """Commit one finished step of the initialization, and end there if the run is interrupted."""
         self.progress.position += 1
-        self._save_if_worthwhile()
-        self._end_if_interrupted()
+        self._save_or_end()
 
     def _is_usable(self, result: BatchResult, batch: Batch) -> bool:
-        if not result.n:
-            return False
-        if bool(torch.isfinite(result.loss)):
-            return True
+        """Whether to learn from a batch: some process has samples of it, and no loss is NaN or infinite."""
+        is_faulty = bool(result.n) and not bool(torch.isfinite(result.loss))
+        has_samples, faulty = self.processes.largest([int(bool(result.n)), int(is_faulty)])
+        if not faulty:
+            return bool(has_samples)
         where = ", ".join(self._name_of_span(span) for span in batch.spans[:3])
         if self.config.non_finite == "stop":
             raise NonFiniteLossError(
@@ -346,8 +379,16 @@ class Trainer:
             raise NonFiniteLossError(f"All batches of epoch {self.progress.epoch + 1} had a loss that is not finite.")
 
     def _monitor(self, context: str, result: BatchResult) -> None:
+        if not result.n:
+            return
         for name, value in {"loss": result.loss, **result.metrics}.items():
             self.monitors.setdefault(f"{context}_{name}", EpochMonitor()).add(value, result.n)
+
+    def _share_monitors(self, prefix: str = "") -> None:
+        """Make the sums of the epoch those of all processes, in all of them."""
+        own = {name: monitor for name, monitor in self.monitors.items() if name.startswith(prefix)}
+        if self.processes.are_several:
+            self.monitors |= summed_monitors(self.processes.gather({n: m.state_dict() for n, m in own.items()}))
 
     # ------------------------------------------------------------------ epochs
 
@@ -358,15 +399,27 @@ class Trainer:
         row = {name: monitor.mean for name, monitor in self.monitors.items()}
         if self.optimizer is not None:
             row["learning_rate"] = self.optimizer.param_groups[0]["lr"]
-        for phase in ("training", "validation"):
-            row[f"{phase}_seconds"] = self.progress.seconds.pop(f"{phase}_of_epoch", 0.0)
+        row |= self._costs_of_epoch()
         if self.best.update(self.monitored_value(row), self.progress.epoch + 1):
             self._best_weights = {name: tensor.detach().cpu().clone() for name, tensor in self.weights().items()}
         row["best_value"] = float("nan") if self.best.best_value is None else self.best.best_value
         self.history.append(row)
-        self.monitors = {}
+        self.record.epoch_done(self.progress.epoch + 1, row)
+        self.monitors, self.progress.n_samples = {}, 0
         self.progress.epoch += 1
         self._enter("training")
+
+    def _costs_of_epoch(self) -> dict[str, float]:
+        phases = ("training", "validation", "loading", "saving")
+        seconds = {phase: self.progress.seconds.pop(f"{phase}_of_epoch", 0.0) for phase in phases}
+        return {
+            **{f"{phase}_seconds": value for phase, value in seconds.items()},
+            "training_samples_per_second": self._n_samples_of_all() / max(seconds["training"], 1e-9),
+            **peak_memory(self.device),
+        }
+
+    def _n_samples_of_all(self) -> int:
+        return int(self.processes.sum(torch.tensor(self.progress.n_samples)))
 
     def weights(self) -> dict[str, torch.Tensor]:
         """Weights of the model as they are saved."""
@@ -374,33 +427,30 @@ class Trainer:
 
     # ------------------------------------------------------------------ saving and restoring
 
-    def _save_if_worthwhile(self) -> None:
-        """Save at the end of an epoch unless saving would take more than its share of the time."""
-        last, cost = self._last_save
-        if time.monotonic() - last >= cost / self.config.saving_share:
-            self.save_checkpoint()
-
     def save_checkpoint(self) -> None:
-        """Commit best model, checkpoint and logs."""
-        begin = time.monotonic()
+        """Commit best model, checkpoint and logs; all processes call it, since sums of all of them are saved."""
         information = {"epoch": self.progress.epoch, "step": self.progress.step, "phase": self.progress.phase}
-        if self._best_weights is not None:
-            best = {"best_epoch": self.best.best_epoch, "best_value": self.best.best_value}
-            self.folder.save_best_model(self._best_weights, self.parameters, best)
-            self._best_weights = None
-        self.folder.save_checkpoint(Checkpoint(self.weights(), self._state(), self.parameters), information)
-        self.history.save(self.folder.logs)
-        self._last_save = (time.monotonic(), time.monotonic() - begin)
+        with self._timed("saving"):
+            checkpoint = Checkpoint(self.weights(), self._state(), self.parameters)
+            self.record.save(checkpoint, self._best_weights, self.best, self.history, information)
+        self._best_weights = None
 
     def _state(self) -> dict[str, Any]:
         return {
-            "progress": dataclasses.asdict(self.progress),
+            "progress": dataclasses.asdict(self.progress) | {"n_samples": self._n_samples_of_all()},
             "best": self.best.state_dict(),
             "history": self.history.state_dict(),
-            "monitors": {name: monitor.state_dict() for name, monitor in self.monitors.items()},
+            "monitors": self._monitors_of_all(),
             "optimizer": None if self.optimizer is None else self.optimizer.state_dict(),
             "family": self.family_state(),
         }
+
+    def _monitors_of_all(self) -> dict[str, Any]:
+        """Sums of all processes. Those of a context are the same everywhere once its last batch is done."""
+        own = {name: monitor.state_dict() for name, monitor in self.monitors.items()}
+        running = {name: state for name, state in own.items() if name.startswith(self.progress.phase)}
+        several = [running] if self.progress.phase == "finished" else self.processes.gather(running)
+        return own | {name: monitor.state_dict() for name, monitor in summed_monitors(several).items()}
 
     def _load_state(self, checkpoint: Checkpoint) -> None:
         self.model.load_state_dict(checkpoint.weights)
@@ -408,18 +458,26 @@ class Trainer:
         self.progress = Progress(**state["progress"])
         self.best.load_state_dict(state["best"])
         self.history.load_state_dict(state["history"])
+        if not self.processes.is_first:
+            self.progress.n_samples = 0
+        self.monitors = {}
         for name, values in state["monitors"].items():
-            self.monitors[name] = EpochMonitor()
-            self.monitors[name].load_state_dict(values)
+            # A sum that goes on is held by the first process alone; the others start at nothing.
+            if self.processes.is_first or not name.startswith(self.progress.phase):
+                self.monitors[name] = EpochMonitor()
+                self.monitors[name].load_state_dict(values)
         if self.optimizer is not None and state["optimizer"] is not None:
             self.optimizer.load_state_dict(state["optimizer"])
         self.load_family_state(state["family"])
 
     def _restore_or_start(self) -> None:
-        checkpoint = self.folder.load_checkpoint() if self.resume != "refuse" else None
+        self._check_same_everywhere()
+        goes_on = self.resume != "refuse"
+        checkpoint = self.processes.from_first(self.folder.load_checkpoint) if goes_on else None
         if checkpoint is None:
-            self.folder.clear()
-            self.folder.save_parameters(self.parameters)
+            if self.processes.is_first:
+                self.folder.clear()
+            self.record.begin(self.parameters, self.history, 0)
             return
         changes = check_resumable(checkpoint.parameters, self.parameters, force=self.resume == "force")
         history = checkpoint.parameters.get("history", [])
@@ -428,15 +486,25 @@ class Trainer:
             reason = self.stopping_reason()
             if reason is not None:
                 self.parameters = checkpoint.parameters
-                self._last_save = (time.monotonic(), 0.0)
+                self.record.goes_on()
                 return
             self._enter("training")
             self.progress.stopping_reason = None
-        self.folder.summary.unlink(missing_ok=True)
+        if self.processes.is_first:
+            self.folder.summary.unlink(missing_ok=True)
         entry = {"resumed_at_step": self.progress.step, "epoch": self.progress.epoch, "changes": changes}
         self.parameters["history"] = [*history, entry]
-        self.folder.save_parameters(self.parameters)
-        self._last_save = (time.monotonic(), 0.0)
+        self.record.begin(self.parameters, self.history, self.progress.epoch)
+        self.record.goes_on()
+
+    def _check_same_everywhere(self) -> None:
+        """Refuse processes that see other data, or were started with other settings."""
+        settings = {
+            name: self.parameters.get(name) for name in ("family", "model", "initialization", "trainer", "sampler")
+        }
+        text = json.dumps(strict_json(settings), sort_keys=True)
+        self.processes.check_same("data", self.dataset.fingerprint[:12])
+        self.processes.check_same("settings", hashlib.sha256(text.encode()).hexdigest()[:12])
 
     # ------------------------------------------------------------------ the end
 
@@ -454,7 +522,7 @@ class Trainer:
 
     def _load_best_weights(self) -> None:
         if self.best.best_epoch is not None:
-            weights, _ = self.folder.load_model()
+            weights, _ = self.processes.from_first(self.folder.load_model)
             self.model.load_state_dict(weights)
 
     def _write_summary(self, reason: str, report: dict[str, Any]) -> dict[str, Any]:
@@ -471,16 +539,32 @@ class Trainer:
             "n_skipped_batches": self.progress.n_skipped,
             "split": self.dataset.split,
             "seconds": seconds,
+            **self._costs(),
             "model": "best",
             **report,
         }
-        write_json(self.folder.summary, summary)
+        self.record.end(summary, None if self.figures is None else functools.partial(self.figures, self))
         return summary
+
+    def _costs(self) -> dict[str, Any]:
+        rates = self.history.column("training_samples_per_second")
+        return {
+            "processes": self.processes.world_size,
+            "training_samples_per_second": float(np.median(rates)) if len(rates) else None,
+            **peak_memory(self.device),
+        }
 
     # ------------------------------------------------------------------ small helpers
 
-    def _timed(self, phase: str) -> _Stopwatch:
-        return _Stopwatch(self.progress.seconds, phase)
+    def _timed(self, phase: str) -> Stopwatch:
+        return Stopwatch(self.progress.seconds, phase)
+
+    def _check_share(self) -> None:
+        own, given = (self.processes.rank, self.processes.world_size), (self.dataset.rank, self.dataset.world_size)
+        if own != given:
+            raise ConfigurationError(
+                "dataset.rank, dataset.world_size", given, f"{own}: this process among those that train together"
+            )
 
     def _on_device(self, model: torch.nn.Module) -> torch.nn.Module:
         if not callable(getattr(model, "compute_loss", None)) and type(self).run_one_batch is Trainer.run_one_batch:
@@ -507,24 +591,3 @@ class Trainer:
             "dataset": self.dataset.describe(),
             **given,
         }
-
-
-class _Stopwatch:
-    """Adds the seconds of a block to the phase's total, and to that of the epoch, also when the block is left early."""
-
-    def __init__(self, seconds: dict[str, float], phase: str) -> None:
-        self.seconds, self.phase = seconds, phase
-
-    def __enter__(self) -> None:
-        self.begin = time.monotonic()
-
-    def __exit__(self, *error: object) -> None:
-        elapsed = time.monotonic() - self.begin
-        for name in (self.phase, f"{self.phase}_of_epoch"):
-            self.seconds[name] = self.seconds.get(name, 0.0) + elapsed
-
-
-def batch_seed(seed: int, epoch: int, position: int, context: str) -> int:
-    """Seed of torch's generator for one batch: a hash of where the batch stands, so that nothing has a memory."""
-    key = (seed, BATCH_STREAM, epoch, position, int(context == "validation"))
-    return int(np.random.SeedSequence(key).generate_state(1, np.uint64)[0] >> np.uint64(1))

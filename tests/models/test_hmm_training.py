@@ -13,6 +13,7 @@ from dynml.data.simulation import simulate_hmm
 from dynml.errors import ConfigurationError, EmptyStateWarning
 from dynml.ops.matching import match_covariances
 from dynml.ops.metrics import dice_coefficient, riemannian_distance
+from dynml.training.costs import COST_ENDINGS
 
 
 def peer_of(simulation, lengths, signals):
@@ -109,7 +110,9 @@ def interrupt_at(trainer, call, n):
 
 
 def numbers_of(trainer):
-    rows = [{name: value for name, value in row.items() if "seconds" not in name} for row in trainer.history.rows]
+    rows = [
+        {name: value for name, value in row.items() if not name.endswith(COST_ENDINGS)} for row in trainer.history.rows
+    ]
     return rows, {name: tensor.clone() for name, tensor in trainer.weights().items()}
 
 

@@ -19,11 +19,12 @@ pytestmark = pytest.mark.filterwarnings("ignore::dynml.errors.DataWarning")
 class Layout:
     """Stands for a dataset: segments of subjects, without signals."""
 
-    def __init__(self, training, validation=(), testing=()):
+    def __init__(self, training, validation=(), testing=(), own=None):
         self._subsets = {
             name: SimpleNamespace(
                 subjects=[f"{name}-{i}" for i in range(len(segments))],
                 segments=segment_table([np.array(s, dtype=np.int64).reshape(-1, 2) for s in segments]),
+                is_own=np.ones(len(segments), bool) if own is None else own,
             )
             for name, segments in {"training": training, "validation": validation, "testing": testing}.items()
         }
@@ -356,10 +357,11 @@ def test_subjects_are_drawn_in_proportion_to_what_they_have_left():
 
 
 @pytest.mark.parametrize("name", SETTINGS)
-@pytest.mark.parametrize("world_size", [2, 3])
-def test_ranks_make_equal_steps_and_share_nothing(name, world_size):
+@pytest.mark.parametrize("owners", [[0, 1, 0, 0, 1], [2, 0, 1, 1, 2]])
+def test_processes_make_the_steps_of_one_and_share_nothing(name, owners):
     samplers = [
-        BatchSampler(Layout(LAYOUT), seed=4, rank=r, world_size=world_size, **SETTINGS[name]) for r in range(world_size)
+        BatchSampler(Layout(LAYOUT, own=np.array(owners) == r), seed=4, **SETTINGS[name])
+        for r in range(max(owners) + 1)
     ]
     shares = [list(sampler.batches(1)) for sampler in samplers]
     assert len({len(share) for share in shares}) == 1
@@ -368,10 +370,11 @@ def test_ranks_make_equal_steps_and_share_nothing(name, world_size):
     assert len(set(spans)) == len(spans)
     alone = BatchSampler(Layout(LAYOUT), seed=4, **SETTINGS[name])
     assert set(spans) == set(spans_of(alone, 1))
-    if SETTINGS[name].get("batch_size_units") != "nb_samples":
-        together = [{span for share in shares for span in share[step]} for step in range(len(shares[0]))]
-        assert together == [set(batch) for batch in alone.batches(1)]
-    assert all(batch for share in shares for batch in share[:-1])
+    together = [{span for share in shares for span in share[step]} for step in range(len(shares[0]))]
+    assert together == [set(batch) for batch in alone.batches(1)]
+    for owner, (sampler, share) in enumerate(zip(samplers, shares)):
+        assert {owners[span.subject] for batch in share for span in batch} == {owner}
+        assert owners[sampler.first_own_span(1).subject] == owner
 
 
 def test_a_window_longer_than_every_segment_names_the_longest():
@@ -432,11 +435,6 @@ def test_settings_that_cannot_be_used_are_named(settings, key):
 def test_a_misspelt_setting_is_answered_with_the_nearest():
     with pytest.raises(ConfigurationError, match="window_length"):
         BatchSampler(Layout(LAYOUT), windw_length=5)
-
-
-def test_more_ranks_than_a_batch_has_windows_is_refused():
-    with pytest.raises(ConfigurationError, match="number of ranks"):
-        BatchSampler(Layout(LAYOUT), window_length=5, batch_size_training=2, rank=0, world_size=3)
 
 
 def test_config_and_keywords_give_the_same():

@@ -13,12 +13,12 @@ from small_model import OneStepAhead, random_walks
 from dynml import BatchSampler
 from dynml.errors import CheckpointError, ConfigurationError, DataWarning, NonFiniteLossError, ResumeRefusedError
 from dynml.files import commit_directory
+from dynml.training.costs import COST_ENDINGS
 
 
-def metrics_of(trainer, *, without=("seconds",)):
+def metrics_of(trainer):
     return [
-        {name: value for name, value in row.items() if not any(word in name for word in without)}
-        for row in trainer.history.rows
+        {name: value for name, value in row.items() if not name.endswith(COST_ENDINGS)} for row in trainer.history.rows
     ]
 
 

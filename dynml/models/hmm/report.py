@@ -18,6 +18,7 @@ from dynml.training.em import (
     pooled_moments,
     run_em,
 )
+from dynml.training.processes import Processes
 
 Batches = Callable[[], Iterable[Batch]]
 MIXTURE_ITERATIONS = 15
@@ -33,6 +34,7 @@ class SamplesAlone:
 
     signals: Signals
     starts: torch.Tensor
+    groups: torch.Tensor
 
 
 class WithoutTime:
@@ -43,7 +45,10 @@ class WithoutTime:
 
     def __iter__(self) -> Iterator[SamplesAlone]:
         for batch in self._batches():
-            yield SamplesAlone(batch.signals, torch.arange(batch.signals.shape[0] + 1))
+            assert batch.starts is not None, "EM needs packed batches"
+            yield SamplesAlone(
+                batch.signals, torch.arange(batch.signals.shape[0] + 1), batch.starts.cpu()[batch.groups]
+            )
 
 
 def baselines(
@@ -52,6 +57,7 @@ def baselines(
     parameters: GaussianHMMParameters,
     moments: PooledMoments,
     settings: MStepSettings,
+    processes: Processes | None = None,
 ) -> dict[str, dict[str, float | None]]:
     """Free energy of one Gaussian and of a mixture of K Gaussians on the same data, nats per sample.
 
@@ -65,20 +71,29 @@ def baselines(
         Of the training data.
     settings : MStepSettings
         The mixture is fitted with the same priors.
+    processes : Processes, optional
+        Those that hold the other parts of the data.
     """
-    held_out = None if validation is None else pooled_moments(validation(), len(moments.mean_C))
+    held_out = None if validation is None else pooled_moments(validation(), len(moments.mean_C), processes)
     gaussian = {
         "training": gaussian_free_energy(moments, moments, epsilon=settings.covariances_epsilon),
         "validation": None
         if held_out is None
         else gaussian_free_energy(held_out, moments, epsilon=settings.covariances_epsilon),
     }
-    mixture = run_em(WithoutTime(training), parameters, settings, n_iterations=MIXTURE_ITERATIONS, tolerance=1e-4)
+    mixture = run_em(
+        WithoutTime(training),
+        parameters,
+        settings,
+        n_iterations=MIXTURE_ITERATIONS,
+        tolerance=1e-4,
+        processes=processes,
+    )
     of_mixture = {
         "training": mixture.free_energy,
         "validation": None
         if validation is None
-        else expectation(WithoutTime(validation), mixture.parameters).free_energy,
+        else expectation(WithoutTime(validation), mixture.parameters, processes).free_energy,
     }
     return {"gaussian": gaussian, "gaussian_mixture": of_mixture}
 

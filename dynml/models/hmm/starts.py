@@ -27,6 +27,7 @@ class PackedSegments:
 
     signals: torch.Tensor
     starts: torch.Tensor
+    groups: torch.Tensor | None = None
 
 
 @dataclass(frozen=True)

@@ -24,10 +24,18 @@ from dynml.models.hmm.config import HMMInitializationConfig, HMMTrainerConfig
 from dynml.models.hmm.model import GaussianHMM
 from dynml.models.hmm.report import baselines, findings
 from dynml.models.hmm.starts import Start, make_start
-from dynml.ops.gaussian_hmm import CovariancePrior, Statistics, e_step, log_prior, revive_state
+from dynml.ops.gaussian_hmm import CovariancePrior, Statistics, log_prior, revive_state
 from dynml.training.batch import Batch
 from dynml.training.config import RunConfig
-from dynml.training.em import MStepSettings, PooledMoments, expectation, maximization, pooled_moments
+from dynml.training.em import (
+    MStepSettings,
+    PooledMoments,
+    expectation,
+    maximization,
+    pooled_moments,
+    statistics_of_batch,
+    summed,
+)
 from dynml.training.experiment_folder import ExperimentFolder
 from dynml.training.monitors import EpochMonitor
 from dynml.training.trainer import BatchResult, Trainer
@@ -95,26 +103,22 @@ class HMMTrainer(Trainer):
     def initialize(self) -> None:
         """Pool the data's moments, then make the starts that are still missing and keep the best."""
         if self.moments is None:
-            self.moments = pooled_moments(self._pass("training"), self.model.n_channels)
+            self.moments = pooled_moments(self._pass("training"), self.model.n_channels, self.processes)
             self._check_rank()
             self.initialization_step_done()
         if self.pretrained is not None:
             self.model.load_state_dict(self._pretrained_weights(self.pretrained))
             return
         while len(self.starts) < self.initialization.n_init:
-            self.starts.append(
-                make_start(
-                    len(self.starts),
-                    self.dataset.training_set,
-                    self.model,
-                    self.initialization,
-                    self._settings(),
-                    self.config.seed,
-                    jitter=math.sqrt(self._ridge()),
-                )
-            )
+            number = len(self.starts) + self.processes.rank
+            own = self._make_start(number) if number < self.initialization.n_init else None
+            self.starts += [start for start in self.processes.gather(own) if start is not None]
             self.initialization_step_done()
         self.model.set_parameters(min(self.starts, key=lambda start: start.objective).parameters)
+
+    def _make_start(self, number: int) -> Start:
+        subset, settings, jitter = self.dataset.training_set, self._settings(), math.sqrt(self._ridge())
+        return make_start(number, subset, self.model, self.initialization, settings, self.config.seed, jitter=jitter)
 
     # ------------------------------------------------------------------ epochs
 
@@ -126,10 +130,9 @@ class HMMTrainer(Trainer):
 
     def run_one_batch(self, batch: Batch) -> BatchResult:
         """E-step of one batch; the loss is its exact free energy."""
-        assert batch.starts is not None, "EM needs packed batches"
-        statistics, _, _ = e_step(batch.signals, batch.starts, self.model.get_parameters())
-        self._of_batch = statistics
-        return BatchResult(torch.tensor(statistics.free_energy, dtype=torch.float64), float(batch.n_samples))
+        self._of_batch = statistics_of_batch(batch, self.model.get_parameters())
+        loss = self._of_batch.free_energy if batch.n_samples else 0.0
+        return BatchResult(torch.tensor(loss, dtype=torch.float64), float(batch.n_samples))
 
     def back_propagation(self, result: BatchResult) -> None:
         """Add the batch's statistics, or learn from it at once (incremental)."""
@@ -137,7 +140,8 @@ class HMMTrainer(Trainer):
             self.running = self._of_batch if self.running is None else self.running + self._of_batch
             return
         assert self.moments is not None
-        scaled = self._of_batch.scaled(self.moments.n_samples / self._of_batch.n_samples)
+        of_batch = summed(self._of_batch, self.processes)
+        scaled = of_batch.scaled(self.moments.n_samples / of_batch.n_samples)
         weight = (self.progress.step + 2.0) ** -self.config.forgetting
         self.running = scaled if self.running is None else self.running.scaled(1 - weight) + scaled.scaled(weight)
         self._maximize(self.running)
@@ -145,7 +149,8 @@ class HMMTrainer(Trainer):
     def end_of_training_epoch(self) -> None:
         """Keep the statistics for the next M-step and see whether EM has converged."""
         loss = self.monitors["training_loss"].mean
-        self.statistics, self.running = self.running, self.running if self.config.algorithm == "incremental" else None
+        self.statistics = self._running_of_all()
+        self.running = self.running if self.config.algorithm == "incremental" else None
         objective = loss - self._log_prior() / self.monitors["training_loss"].weight
         self.monitors["training_objective"] = EpochMonitor()
         self.monitors["training_objective"].add(objective, 1.0)
@@ -162,6 +167,12 @@ class HMMTrainer(Trainer):
                 DataWarning,
                 stacklevel=2,
             )
+
+    def _running_of_all(self) -> Statistics | None:
+        """Sums of the epoch so far; incremental EM shares them after every batch, batch EM only when it must."""
+        if self.running is None or self.config.algorithm == "incremental":
+            return self.running
+        return summed(self.running, self.processes)
 
     def stopping_reason(self) -> str | None:
         """Converged, or what stops any run."""
@@ -186,14 +197,14 @@ class HMMTrainer(Trainer):
 
     def family_state(self) -> dict[str, Any]:
         """Moments, finished starts and statistics: all that EM needs to go on."""
-        moments = self.moments
+        moments, running = self.moments, self._running_of_all()
         return {
             "moments": None if moments is None else (moments.n_samples, moments.mean_C, moments.covariance_CC),
             "starts": [start.to_dictionary() for start in self.starts]
             if self.progress.phase == "initialization"
             else [],
             "statistics": None if self.statistics is None else self.statistics.to_dictionary(),
-            "running": None if self.running is None else self.running.to_dictionary(),
+            "running": None if running is None else running.to_dictionary(),
             "revivals": dict(self.revivals),
             "converged": self.converged,
         }
@@ -206,6 +217,8 @@ class HMMTrainer(Trainer):
             None if state[name] is None else Statistics.from_dictionary(state[name])
             for name in ("statistics", "running")
         )
+        if self.running is not None and self.config.algorithm == "batch" and not self.processes.is_first:
+            self.running = self.running.scaled(0.0)
         self.revivals = dict(state["revivals"])
         self.converged = state["converged"]
 
@@ -214,8 +227,10 @@ class HMMTrainer(Trainer):
         assert self.moments is not None
         parameters = self.model.get_parameters()
         has_validation = bool(self.dataset.validation_set.n_subjects)
-        on_training = expectation(self._pass("training"), parameters)
-        held_out = expectation(self._pass("validation"), parameters).free_energy if has_validation else None
+        on_training = expectation(self._pass("training"), parameters, self.processes)
+        held_out = None
+        if has_validation:
+            held_out = expectation(self._pass("validation"), parameters, self.processes).free_energy
         report: dict[str, Any] = {"free_energy": {"training": on_training.free_energy, "validation": held_out}}
         report["baselines"] = baselines(
             lambda: self._pass("training"),
@@ -223,6 +238,7 @@ class HMMTrainer(Trainer):
             parameters,
             self.moments,
             self._settings(),
+            self.processes,
         )
         report["fractional_occupancies"] = (on_training.occupancies_K / on_training.n_samples).tolist()
         return {**report, "findings": findings(on_training, report, self._rank())}

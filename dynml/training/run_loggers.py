@@ -1,0 +1,172 @@
+"""Where a run is reported to, beside its own folder: one protocol, and a guard that no fault of a logger passes.
+
+The local logs are the truth. A logger may be slow to come up, lose its network or hold a wrong key; the training goes
+on as if it were not there, and the user is told once.
+"""
+
+from __future__ import annotations
+
+import re
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from dynml.errors import DataWarning
+from dynml.files import MANIFEST, newest_committed, read_json
+from dynml.training.logger_config import CometConfig, TensorBoardConfig
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+CONTEXTS = {"training_": "train", "validation_": "validate"}
+"""Beginnings of the names of logs, and what the contexts are called where runs are reported to."""
+
+KEPT_HERE = {"subjects", "channel_names", "history"}
+"""Parts of parameters.json that are not reported: names of people's recordings stay on the computer."""
+
+PATH = re.compile(r"\S*/\S*")
+
+
+@dataclass(frozen=True)
+class RunDescription:
+    """What a logger is told when a run begins."""
+
+    experiment_name: str
+    folder: Path
+    """The experiment's folder; a logger keeps its own files in a folder of its own name there."""
+    parameters: Mapping[str, Any]
+    """Content of parameters.json."""
+    n_finished_epochs: int
+    """Above 0 when the run goes on from a checkpoint; epochs up to this one were reported before."""
+    history: Sequence[Mapping[str, float]] = ()
+    """Metrics of the finished epochs, for a logger that was not there before."""
+
+
+class RunLogger(Protocol):
+    """One place to report a run to. Any method may raise; the guard takes care of it."""
+
+    name: str
+    """What users call it."""
+
+    def start(self, run: RunDescription) -> None:
+        """Begin, or go on with, the report of a run."""
+
+    def log_epoch(self, epoch: int, metrics: Mapping[str, float]) -> None:
+        """Report the metrics of a finished epoch (from 1); names start with their context: training_, validation_."""
+
+    def log_best_model(self, epoch: int, value: float, path: Path, sha256: str) -> None:
+        """Report that the model of `epoch` is the best so far and where its weights lie."""
+
+    def log_figures(self, figures: Mapping[str, Figure], epoch: int) -> None:
+        """Report figures by name."""
+
+    def finish(self, summary: Mapping[str, Any]) -> None:
+        """Report the content of summary.json and let go of everything."""
+
+
+def loggers_asked_for(comet: CometConfig, tensorboard: TensorBoardConfig) -> list[RunLogger]:
+    """Make the loggers that the settings ask for; only their packages are imported.
+
+    Raises
+    ------
+    ConfigurationError
+        When a package is not installed, or comet is to be online and has no API key.
+    """
+    loggers: list[RunLogger] = []
+    if comet.asked_for:
+        from dynml.training.comet_logger import CometLogger
+
+        loggers.append(CometLogger(comet))
+    if tensorboard.enabled:
+        from dynml.training.tensorboard_logger import TensorBoardLogger
+
+        loggers.append(TensorBoardLogger())
+    return loggers
+
+
+def context_and_metric(log: str) -> tuple[str | None, str]:
+    """Split the name of a log: training_loss is the metric loss in the context train; others have no context."""
+    for beginning, context in CONTEXTS.items():
+        if log.startswith(beginning):
+            return context, log.removeprefix(beginning)
+    return None, log
+
+
+def flat(nested: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Dotted names to plain values, as they may leave the computer.
+
+    Lists become text, empty values are left out, a path is only its file's name, and what `KEPT_HERE` names stays.
+    """
+    values: dict[str, Any] = {}
+    for key, value in nested.items():
+        name = f"{prefix}{key}"
+        if key in KEPT_HERE or value is None or value in ([], (), {}):
+            continue
+        if isinstance(value, Mapping):
+            values |= flat(value, f"{name}.")
+        elif isinstance(value, (list, tuple)):
+            values[name] = ", ".join(map(str, value))
+        else:
+            values[name] = Path(value).name if isinstance(value, str) and PATH.fullmatch(value) else value
+    return values
+
+
+def best_model_so_far(folder: Path) -> tuple[int, float, Path, str] | None:
+    """Epoch, value, weights and SHA-256 of the best model in an experiment's folder; None before there is one."""
+    path, _ = newest_committed(folder / "best_model")
+    if path is None:
+        return None
+    manifest = read_json(path / MANIFEST)
+    name, entry = next((name, entry) for name, entry in manifest["files"].items() if name.endswith(".safetensors"))
+    return manifest["best_epoch"], manifest["best_value"], folder / "best_model" / name, entry["sha256"]
+
+
+class GuardedLoggers:
+    """Several loggers as one. The first fault of a logger silences it for the rest of the run, with a warning.
+
+    Parameters
+    ----------
+    loggers : sequence of RunLogger
+    """
+
+    def __init__(self, loggers: Sequence[RunLogger] = ()) -> None:
+        self._loggers = list(loggers)
+
+    def __bool__(self) -> bool:
+        return bool(self._loggers)
+
+    def start(self, run: RunDescription) -> None:
+        """Begin the report of a run."""
+        self._tell(lambda logger: logger.start(run))
+
+    def log_epoch(self, epoch: int, metrics: Mapping[str, float]) -> None:
+        """Report a finished epoch."""
+        self._tell(lambda logger: logger.log_epoch(epoch, metrics))
+
+    def log_best_model(self, epoch: int, value: float, path: Path, sha256: str) -> None:
+        """Report a new best model."""
+        self._tell(lambda logger: logger.log_best_model(epoch, value, path, sha256))
+
+    def log_figures(self, figures: Mapping[str, Figure], epoch: int) -> None:
+        """Report figures."""
+        self._tell(lambda logger: logger.log_figures(figures, epoch))
+
+    def finish(self, summary: Mapping[str, Any]) -> None:
+        """Report the end."""
+        self._tell(lambda logger: logger.finish(summary))
+
+    def _tell(self, report: Callable[[RunLogger], None]) -> None:
+        for logger in list(self._loggers):
+            try:
+                report(logger)
+            except Exception as error:
+                self._loggers.remove(logger)
+                reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+                warnings.warn(
+                    f"{logger.name} failed and is not used any more in this run: {reason} The training and its local "
+                    "logs go on.",
+                    DataWarning,
+                    stacklevel=3,
+                )

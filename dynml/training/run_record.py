@@ -1,0 +1,110 @@
+"""What a run leaves behind: checkpoints, best model, logs, summary, reports. Only the first process writes."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from dynml.files import MANIFEST, read_json, write_json
+from dynml.training.experiment_folder import WEIGHTS, Checkpoint, ExperimentFolder
+from dynml.training.monitors import BestMonitor, History
+from dynml.training.processes import Processes
+from dynml.training.run_loggers import GuardedLoggers, RunDescription, RunLogger
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+Figures = Callable[[Any], Mapping[str, "Figure"]]
+"""Trainer to figures by name, made at the end of a run for loggers that show them."""
+
+
+class RunRecord:
+    """Writes a run down, in its folder and for its loggers.
+
+    Parameters
+    ----------
+    folder : ExperimentFolder
+    processes : Processes
+    loggers : sequence of RunLogger
+    saving_share : float
+        Checkpoints between epochs may take at most this share of the time.
+    """
+
+    def __init__(
+        self, folder: ExperimentFolder, processes: Processes, loggers: Sequence[RunLogger], saving_share: float
+    ) -> None:
+        self.folder, self.processes = folder, processes
+        self.loggers = GuardedLoggers(loggers if processes.is_first else ())
+        self._saving_share = saving_share
+        self._last_save = (-float("inf"), 0.0)
+
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keep other runs out of the folder."""
+        with self.folder.locked() if self.processes.is_first else contextlib.nullcontext():
+            yield
+
+    @property
+    def seconds_since_save(self) -> float:
+        """Since the last checkpoint, or infinite."""
+        return time.monotonic() - self._last_save[0]
+
+    @property
+    def saving_is_cheap(self) -> bool:
+        """Whether a checkpoint now would stay within its share of the time."""
+        return self.seconds_since_save >= self._last_save[1] / self._saving_share
+
+    def begin(self, parameters: dict[str, Any], history: History, n_epochs: int) -> None:
+        """Write the parameters of a run that begins or goes on, and tell the loggers."""
+        if not self.processes.is_first:
+            return
+        self.folder.save_parameters(parameters)
+        description = RunDescription(self.folder.path.name, self.folder.path, parameters, n_epochs, list(history.rows))
+        self.loggers.start(description)
+
+    def goes_on(self) -> None:
+        """Count the checkpoint that a run was restored from as its last one."""
+        self._last_save = (time.monotonic(), 0.0)
+
+    def epoch_done(self, epoch: int, row: Mapping[str, float]) -> None:
+        """Report the metrics of an epoch, from 1."""
+        self.loggers.log_epoch(epoch, row)
+
+    def save(
+        self,
+        checkpoint: Checkpoint,
+        best_weights: dict[str, torch.Tensor] | None,
+        best: BestMonitor,
+        history: History,
+        information: dict[str, Any],
+    ) -> None:
+        """Commit the best model if there is a new one, the checkpoint and the logs."""
+        begin = time.monotonic()
+        if self.processes.is_first:
+            if best_weights is not None:
+                self._save_best(best_weights, checkpoint.parameters, best)
+            self.folder.save_checkpoint(checkpoint, information)
+            history.save(self.folder.logs)
+        self._last_save = (time.monotonic(), time.monotonic() - begin)
+
+    def _save_best(self, weights: dict[str, torch.Tensor], parameters: dict[str, Any], best: BestMonitor) -> None:
+        values = {"best_epoch": best.best_epoch, "best_value": best.best_value}
+        self.folder.save_best_model(weights, parameters, values)
+        if self.loggers:
+            assert best.best_epoch is not None
+            assert best.best_value is not None
+            sha256 = read_json(self.folder.best_model / MANIFEST)["files"][WEIGHTS]["sha256"]
+            self.loggers.log_best_model(best.best_epoch, best.best_value, self.folder.best_model / WEIGHTS, sha256)
+
+    def end(self, summary: dict[str, Any], figures: Callable[[], Mapping[str, Figure]] | None) -> None:
+        """Write summary.json and close the loggers; figures are made only if a logger will show them."""
+        if not self.processes.is_first:
+            return
+        write_json(self.folder.summary, summary)
+        if figures is not None and self.loggers:
+            self.loggers.log_figures(figures(), summary["epochs"])
+        self.loggers.finish(summary)
