@@ -1,0 +1,24 @@
+#!/usr/bin/env python3
+r"""Correlate two logs over epochs, for each experiment and over all of them: Pearson's r, p, fits, figure and table.
+
+    dynml_visualize_logs_correlation.py experiments/first experiments/second training_loss validation_loss \
+        --ignore_first_epochs 2 --show_first_order_fit --save_figures figures/losses --save_to_csv losses.csv
+
+Epochs of a run follow on one another, so that p is too small and trends alone make r large. Beside r stands that of the
+steps from epoch to epoch, in which slow trends weigh less.
+"""
+
+import sys
+
+from dynml.cli.errors import user_errors_in_one_sentence
+from dynml.cli.visualize_logs_correlation_command import parse_correlation, run_correlation
+
+
+def main() -> None:
+    """Parse, read, correlate, print, save."""
+    with user_errors_in_one_sentence("--debug" in sys.argv):
+        run_correlation(parse_correlation(__doc__))
+
+
+if __name__ == "__main__":
+    main()
