@@ -37,10 +37,9 @@ from dynml.training.config import RunConfig, TrainerConfig
 from dynml.training.costs import peak_memory
 from dynml.training.environment import describe_environment, resolve_device
 from dynml.training.experiment_folder import Checkpoint, ExperimentFolder
-from dynml.training.gradient_step import ParallelStep
+from dynml.training.gradient_learning import GradientLearner
 from dynml.training.interruption import Interruption
 from dynml.training.monitors import BestMonitor, EpochMonitor, History, summed_monitors
-from dynml.training.optimization import build_optimizer, learning_rate_at, set_learning_rate
 from dynml.training.processes import Processes, join_processes
 from dynml.training.profiling import Profiler
 from dynml.training.progress import Progress, RunEnded, Stopwatch, batch_seed
@@ -127,7 +126,7 @@ class Trainer:
         self.dataset = batch_loader.dataset
         self._check_share()
         self.parameters = self._collect_parameters(parameters or {})
-        self.optimizer = self._build_optimizer()
+        self.learner = GradientLearner.for_model(self.model, self.config, self.processes)
         self.progress = Progress(schedule_length=self.config.max_epochs)
         self.best = BestMonitor(self.config.patience_delta)
         self.history = History()
@@ -135,7 +134,6 @@ class Trainer:
         self.interruption = Interruption()
         self.resume = resume
         self._best_weights: dict[str, torch.Tensor] | None = None
-        self._parallel: ParallelStep | None = None
         self._profiler = Profiler(self.folder.logs, on=self.config.profile and self.processes.is_first)
         if self.config.deterministic:
             torch.use_deterministic_algorithms(True)
@@ -233,9 +231,8 @@ class Trainer:
 
     def start_of_epoch(self) -> None:
         """Set the learning rate (gradient families)."""
-        if self.optimizer is not None:
-            rate = learning_rate_at(self.config, self.progress.epoch, self.progress.schedule_length)
-            set_learning_rate(self.optimizer, rate)
+        if self.learner is not None:
+            self.learner.start_of_epoch(self.progress.epoch, self.progress.schedule_length)
 
     def run_one_batch(self, batch: Batch) -> BatchResult:
         """Compute the loss of one batch, in training and in validation."""
@@ -247,21 +244,12 @@ class Trainer:
 
     def back_propagation(self, result: BatchResult) -> None:
         """Learn from one batch: backward, clip, step, and clear the gradients."""
-        if self.optimizer is None:
+        if self.learner is None:
             return
-        every, position = self.config.accumulate_gradients, self.progress.position
         n_batches = self.batch_sampler.n_batches(self.progress.epoch)
-        first = position - position % every
-        size = min(every, n_batches - first)
-        loss = result.loss if self._parallel is None else result.loss * self._parallel.scale(result.n, self.device)
-        (loss / size).backward()
-        if position + 1 < first + size:
-            return
-        limit = self.config.clip_gradient or float("inf")
-        norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), limit)
-        self.monitors.setdefault("gradient_norm", EpochMonitor()).add(norm, 1.0)
-        self.optimizer.step()
-        self.optimizer.zero_grad(set_to_none=True)
+        norm = self.learner.learn(result, self.progress.position, n_batches)
+        if norm is not None:
+            self.monitors.setdefault("gradient_norm", EpochMonitor()).add(norm, 1.0)
 
     def end_of_training_epoch(self) -> None:
         """Do what follows the last training batch of an epoch."""
@@ -318,15 +306,16 @@ class Trainer:
 
     def _training_result(self, batch: Batch) -> BatchResult:
         """Loss of a training batch; where gradients are shared, a process without spans takes part with weight 0."""
-        if self.optimizer is None or not self.processes.are_several:
+        if self.learner is None:
             return self.run_one_batch(batch)
-        if self._parallel is None:
-            self._parallel = ParallelStep(self.model, self.run_one_batch, self.processes)
-        n_own, epoch = batch.n_spans, self.progress.epoch
-        if not n_own:
-            span = self.batch_sampler.first_own_span(epoch)
-            batch = self.batch_loader.on_device(self.batch_loader.load_batch([span], epoch))
-        return self._parallel(batch, n_own)
+        return self.learner.result(batch, self.run_one_batch, self._stand_in)
+
+    def _stand_in(self) -> Batch:
+        """A batch of this process's own subjects, for a step in which it has no share."""
+        epoch = self.progress.epoch
+        return self.batch_loader.on_device(
+            self.batch_loader.load_batch([self.batch_sampler.first_own_span(epoch)], epoch)
+        )
 
     def _after_batch(self) -> bool:
         """Count the batch, save or end if it is time; True when no further step is allowed in this phase."""
@@ -397,8 +386,8 @@ class Trainer:
 
     def _close_epoch(self) -> None:
         row = {name: monitor.mean for name, monitor in self.monitors.items()}
-        if self.optimizer is not None:
-            row["learning_rate"] = self.optimizer.param_groups[0]["lr"]
+        if self.learner is not None:
+            row["learning_rate"] = self.learner.learning_rate
         row |= self._costs_of_epoch()
         if self.best.update(self.monitored_value(row), self.progress.epoch + 1):
             self._best_weights = {name: tensor.detach().cpu().clone() for name, tensor in self.weights().items()}
@@ -441,7 +430,7 @@ class Trainer:
             "best": self.best.state_dict(),
             "history": self.history.state_dict(),
             "monitors": self._monitors_of_all(),
-            "optimizer": None if self.optimizer is None else self.optimizer.state_dict(),
+            "optimizer": None if self.learner is None else self.learner.optimizer.state_dict(),
             "family": self.family_state(),
         }
 
@@ -466,8 +455,8 @@ class Trainer:
             if self.processes.is_first or not name.startswith(self.progress.phase):
                 self.monitors[name] = EpochMonitor()
                 self.monitors[name].load_state_dict(values)
-        if self.optimizer is not None and state["optimizer"] is not None:
-            self.optimizer.load_state_dict(state["optimizer"])
+        if self.learner is not None and state["optimizer"] is not None:
+            self.learner.optimizer.load_state_dict(state["optimizer"])
         self.load_family_state(state["family"])
 
     def _restore_or_start(self) -> None:
@@ -573,11 +562,6 @@ class Trainer:
         if getattr(self.config, "compile", False):
             model.compile()
         return model
-
-    def _build_optimizer(self) -> torch.optim.Optimizer | None:
-        if not isinstance(self.config, TrainerConfig):
-            return None
-        return build_optimizer(self.config, self.model.parameters())
 
     def _collect_parameters(self, given: dict[str, Any]) -> dict[str, Any]:
         settings = getattr(self.model, "config", None)
