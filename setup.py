@@ -36,7 +36,8 @@ setup(
         "comet-ml>=3.49",
     ],
     extras_require={
-        "test": ["pytest>=8", "pytest-xdist>=3.5", "hypothesis>=6.100", "hmmlearn>=0.3.3"],
+        "tensorboard": ["tensorboard>=2.16"],
+        "test": ["pytest>=8", "tensorboard>=2.16", "pytest-xdist>=3.5", "hypothesis>=6.100", "hmmlearn>=0.3.3"],
         "lint": ["ruff>=0.8", "mypy>=1.13", "import-linter>=2.1"],
         "docs": ["sphinx>=8", "myst-parser>=4", "furo>=2024.8"],
     },

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dynml.cli.parsing import ScriptParser
-from dynml.cli.train_command import RunRequest, request_from_parameters
+from dynml.cli.train_command import LOGGERS, RunRequest, request_from_parameters
 
 
 def parse_resume(description: str | None) -> RunRequest:
@@ -27,6 +27,10 @@ def parse_resume(description: str | None) -> RunRequest:
     parser.add_argument("--device", type=str, help="cpu, cuda, ...")
     parser.add_argument("--residency", type=str, help="auto, device, memory or lazy")
     parser.add_argument("--force", action="store_true", help="go on although the data or settings differ")
+    parser.add_argument("--comet.project", type=str, help="report to this project of comet.ml from now on")
+    parser.add_argument("--comet.workspace", type=str, help="workspace of the project")
+    parser.add_argument("--comet.mode", type=str, help="auto, online, offline, or off: no longer")
+    parser.add_argument("--tensorboard.enabled", type=bool, help="write event files for TensorBoard from now on")
     arguments = parser.parse_args()
 
     from dynml.errors import CheckpointError
@@ -49,5 +53,6 @@ def parse_resume(description: str | None) -> RunRequest:
         },
         "sampler": {"batch_size_training": arguments.new_batch_size_training},
         "loader": {"residency": arguments.residency},
+        **{group: arguments[group].as_dict() for group in LOGGERS},
     }
     return request_from_parameters(read_json(source), folder.path, changes, arguments.hdf5_file, force=arguments.force)

@@ -8,13 +8,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from dynml.cli.parsing import ScriptParser
+from dynml.cli.run_figures import figures_of_run
 from dynml.configuration import config_from, config_to_dictionary
 from dynml.data.dataset_config import DatasetConfig
 from dynml.errors import CheckpointError, DataError
 from dynml.models.registry import Family, family_names, get_family, load
+from dynml.training.logger_config import CometConfig, TensorBoardConfig
 
 if TYPE_CHECKING:
     from dynml.training.trainer import Trainer
+
+LOGGERS: dict[str, type[Any]] = {"comet": CometConfig, "tensorboard": TensorBoardConfig}
+"""Groups of settings of the places that a run is reported to."""
 
 
 @dataclass(frozen=True)
@@ -45,13 +50,15 @@ def parse_training(description: str | None) -> RunRequest:
     parser.add_argument(
         "--resume", choices=["auto"], help="auto: go on if the experiment exists, so that the command can be repeated"
     )
-    groups = {"dataset": DatasetConfig} | (family.config_classes() if family else {})
+    groups = {"dataset": DatasetConfig} | (family.config_classes() if family else {}) | LOGGERS
     for group, config_class in groups.items():
         parser.add_argument(f"--{group}", type=config_class)
         parser.set_defaults({f"{group}.{name}": value for name, value in _defaults(family, group).items()})
     namespace = parser.parse_args()
     assert family is not None, "a command line without a family does not parse"
     configs = {group: parser.build(namespace, group, config_class) for group, config_class in groups.items()}
+    if family.settle is not None:
+        configs = load(family.settle)(configs)
     places = {key: namespace[key] for key in ("experiments_path", "experiment_name", "hdf5_file", "input_group")}
     resume: Literal["refuse", "auto"] = "auto" if namespace.resume else "refuse"
     return RunRequest(family, **places, configs=configs, resume=resume, pretrained=namespace.pretrained)
@@ -81,7 +88,7 @@ def request_from_parameters(
         Go on although model, data or seed differ.
     """
     family = get_family(parameters["family"])
-    classes: dict[str, type[Any]] = {"dataset": DatasetConfig, **family.config_classes()}
+    classes: dict[str, type[Any]] = {"dataset": DatasetConfig, **family.config_classes(), **LOGGERS}
     dataset = parameters["dataset"]
     if hdf5_file is None and dataset["hdf5_file"] is None:
         raise CheckpointError(
@@ -106,13 +113,19 @@ def request_from_parameters(
 
 def build_trainer(request: RunRequest) -> Trainer:
     """Open the store, build model, sampler and loader, and hand them to the family's trainer."""
+    import torch
+
     from dynml.data.dataset import MultiSubjectDataset
     from dynml.training.batch_loader import BatchLoader
     from dynml.training.batch_sampler import BatchSampler
     from dynml.training.environment import resolve_device
     from dynml.training.model_summary import model_summary
+    from dynml.training.processes import join_processes
+    from dynml.training.run_loggers import loggers_asked_for
 
     configs, family = request.configs, request.family
+    loggers = loggers_asked_for(configs["comet"], configs["tensorboard"])
+    processes = join_processes(configs["trainer"].device)
     device = resolve_device(configs["trainer"].device)
     dataset = MultiSubjectDataset(
         request.hdf5_file,
@@ -120,12 +133,15 @@ def build_trainer(request: RunRequest) -> Trainer:
         group=request.input_group,
         device=device,
         config=configs["dataset"],
+        rank=processes.rank,
+        world_size=processes.world_size,
     )
     dataset.load_data()
     if not dataset.training_set.n_subjects:
         raise DataError(f"{request.hdf5_file} has no training subjects.")
-    model = load(family.model)(configs["model"], dataset.n_channels)
     seed = configs["trainer"].seed
+    torch.manual_seed(seed)
+    model = load(family.model)(configs["model"], dataset.n_channels)
     sampler = BatchSampler(dataset, configs["sampler"], seed=seed)
     loader = BatchLoader(dataset, model, config=configs["loader"], seed=seed)
     further = {"initialization": configs["initialization"]} if "initialization" in configs else {}
@@ -140,19 +156,29 @@ def build_trainer(request: RunRequest) -> Trainer:
         configs["trainer"],
         parameters=_sections(request),
         resume=request.resume,
+        processes=processes,
+        loggers=loggers,
+        figures=figures_of_run,
         **further,
     )
-    print(_dataset_summary(dataset))
-    print(model_summary(model))
+    if processes.is_first:
+        print(_dataset_summary(dataset))
+        print(model_summary(model))
     return trainer
 
 
 def run_training(request: RunRequest) -> int:
     """Build, train, say how it went; the exit status is 0, or 128 + signal."""
-    trainer = build_trainer(request)
-    summary = trainer.train_and_validate()
-    print(_last_words(summary, trainer.folder.path))
-    return trainer.interruption.exit_status
+    from dynml.training.processes import leave_processes
+
+    try:
+        trainer = build_trainer(request)
+        summary = trainer.train_and_validate()
+        if trainer.processes.is_first:
+            print(_last_words(summary, trainer.folder.path))
+        return trainer.interruption.exit_status
+    finally:
+        leave_processes()
 
 
 def _sections(request: RunRequest) -> dict[str, Any]:
@@ -177,8 +203,10 @@ def _defaults(family: Family | None, group: str) -> dict[str, Any]:
 def _dataset_summary(dataset: Any) -> str:
     sets = (dataset.training_set, dataset.validation_set, dataset.testing_set)
     counts = ", ".join(f"{subset.name} {subset.n_subjects} ({subset.n_samples} samples)" for subset in sets)
+    shared = f"; {dataset.world_size} processes share the subjects" if dataset.world_size > 1 else ""
     return (
-        f"Subjects: {counts}; {dataset.n_channels} channels at {dataset.sampling_frequency:g} Hz; {dataset.residency}"
+        f"Subjects: {counts}; {dataset.n_channels} channels at {dataset.sampling_frequency:g} Hz; "
+        f"{dataset.residency}{shared}"
     )
 
 

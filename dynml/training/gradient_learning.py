@@ -55,9 +55,10 @@ class GradientLearner:
         """In force."""
         return float(self.optimizer.param_groups[0]["lr"])
 
-    def start_of_epoch(self, epoch: int, schedule_length: int) -> None:
-        """Set the learning rate of an epoch, from 0."""
-        set_learning_rate(self.optimizer, learning_rate_at(self._config, epoch, schedule_length))
+    def start_of_epoch(self, epoch: int, schedule_length: int, constant_epochs: int = 0) -> None:
+        """Set the learning rate of an epoch, from 0; it is constant for the first `constant_epochs`."""
+        rate = learning_rate_at(self._config, epoch, schedule_length, constant_epochs)
+        set_learning_rate(self.optimizer, rate)
 
     def result(self, batch: Batch, run_one_batch: RunOneBatch, stand_in: Callable[[], Batch]) -> Any:
         """Result of a training batch.

@@ -22,7 +22,7 @@ def build_optimizer(config: TrainerConfig, parameters: Iterable[torch.nn.Paramet
     return kinds[config.optimizer](trained, lr=rate, weight_decay=decay)
 
 
-def learning_rate_at(config: TrainerConfig, epoch: int, n_epochs: int) -> float:
+def learning_rate_at(config: TrainerConfig, epoch: int, n_epochs: int, constant_epochs: int = 0) -> float:
     """Learning rate of one epoch.
 
     Parameters
@@ -32,13 +32,16 @@ def learning_rate_at(config: TrainerConfig, epoch: int, n_epochs: int) -> float:
         From 0.
     n_epochs : int
         Length of the schedule, as it was when the run began: added epochs run at the final value.
+    constant_epochs : int
+        Epochs, those of the warm-up included, before the rate begins to fall.
     """
     rates = learning_rates_by_epoch(config.learning_rate)
     rate = rates[min(epoch, len(rates) - 1)]
     if epoch < config.warmup_epochs:
         return rate * (epoch + 1) / (config.warmup_epochs + 1)
-    length = max(n_epochs - config.warmup_epochs - 1, 1)
-    position = min(epoch - config.warmup_epochs, length)
+    first = max(config.warmup_epochs, constant_epochs)
+    length = max(n_epochs - first - 1, 1)
+    position = min(max(epoch - first, 0), length)
     if config.learning_rate_schedule == "cosine":
         floor = config.learning_rate_decay
         return rate * (floor + (1 - floor) * 0.5 * (1 + math.cos(math.pi * position / length)))

@@ -149,8 +149,15 @@ class GuardedLoggers:
         """Report a new best model."""
         self._tell(lambda logger: logger.log_best_model(epoch, value, path, sha256))
 
-    def log_figures(self, figures: Mapping[str, Figure], epoch: int) -> None:
-        """Report figures."""
+    def log_figures(self, make: Callable[[], Mapping[str, Figure]], epoch: int) -> None:
+        """Make figures, if there is a logger to show them, and report them."""
+        if not self:
+            return
+        try:
+            figures = make()
+        except Exception as error:
+            warnings.warn(f"The figures could not be drawn: {error}", DataWarning, stacklevel=2)
+            return
         self._tell(lambda logger: logger.log_figures(figures, epoch))
 
     def finish(self, summary: Mapping[str, Any]) -> None:

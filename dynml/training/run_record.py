@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import time
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
 
+from dynml.errors import DataWarning
 from dynml.files import MANIFEST, read_json, write_json
 from dynml.training.experiment_folder import WEIGHTS, Checkpoint, ExperimentFolder
 from dynml.training.monitors import BestMonitor, History
@@ -66,6 +68,16 @@ class RunRecord:
         description = RunDescription(self.folder.path.name, self.folder.path, parameters, n_epochs, list(history.rows))
         self.loggers.start(description)
 
+    def nothing_to_report(self) -> None:
+        """Say so when loggers were asked for a run that is finished already."""
+        if self.loggers:
+            warnings.warn(
+                "The run is finished, so there is nothing new to report; dynml_send_value_to_comet_from_log.py sends "
+                "the logs of a finished run.",
+                DataWarning,
+                stacklevel=3,
+            )
+
     def goes_on(self) -> None:
         """Count the checkpoint that a run was restored from as its last one."""
         self._last_save = (time.monotonic(), 0.0)
@@ -105,6 +117,6 @@ class RunRecord:
         if not self.processes.is_first:
             return
         write_json(self.folder.summary, summary)
-        if figures is not None and self.loggers:
-            self.loggers.log_figures(figures(), summary["epochs"])
+        if figures is not None:
+            self.loggers.log_figures(figures, summary["epochs"])
         self.loggers.finish(summary)

@@ -32,7 +32,7 @@ from dynml.errors import CheckpointError, ConfigurationError, NonFiniteLossError
 from dynml.files import read_json, strict_json
 from dynml.training.batch import Batch
 from dynml.training.batch_loader import BatchLoader
-from dynml.training.batch_sampler import BatchSampler
+from dynml.training.batch_sampler import BatchSampler, Span
 from dynml.training.config import RunConfig, TrainerConfig
 from dynml.training.costs import peak_memory
 from dynml.training.environment import describe_environment, resolve_device
@@ -158,6 +158,7 @@ class Trainer:
             self._restore_or_start()
             if self.progress.phase == "finished" and self.processes.from_first(self.folder.summary.exists):
                 self._load_best_weights()
+                self.record.nothing_to_report()
                 return self.processes.from_first(lambda: read_json(self.folder.summary))
             shown = self.config.progress and self.processes.is_first
             bars = ProgressBars(self.config.max_epochs, self.progress.epoch, shown=shown)
@@ -351,7 +352,7 @@ class Trainer:
         has_samples, faulty = self.processes.largest([int(bool(result.n)), int(is_faulty)])
         if not faulty:
             return bool(has_samples)
-        where = ", ".join(self._name_of_span(span) for span in batch.spans[:3])
+        where = ", ".join(self._name_of_span(span) for span in self.spans_at_fault(batch)[:3])
         if self.config.non_finite == "stop":
             raise NonFiniteLossError(
                 f"The loss is {result.loss.item()} in epoch {self.progress.epoch + 1}, batch "
@@ -359,6 +360,10 @@ class Trainer:
             )
         self.progress.n_skipped += 1
         return False
+
+    def spans_at_fault(self, batch: Batch) -> Sequence[Span]:
+        """Spans to be named when the loss of a batch is not finite."""
+        return batch.spans
 
     def _name_of_span(self, span: Any) -> str:
         return f"{self.dataset.training_set.subjects[span.subject]} samples {span.start} to {span.stop}"

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from dynml.cli.simulate_command import KINDS
+from dynml.cli.train_command import LOGGERS
 from dynml.data.dataset_config import DatasetConfig
 from dynml.data.simulation import HMMSimulationConfig
 from dynml.data.store_config import StoreConfig, TimeseriesGroupConfig
@@ -60,6 +61,10 @@ def gradient_settings():
     return {f"trainer.{name}": value for name, value in own.items() if name not in defaults_of(RunConfig)}
 
 
+def logger_settings():
+    return {f"{group}.{name}": value for group, kind in LOGGERS.items() for name, value in defaults_of(kind).items()}
+
+
 def store_settings():
     whole = {name: value for name, value in defaults_of(StoreConfig).items() if name in TOP_LEVEL_KEYS}
     return defaults_of(TimeseriesGroupConfig) | whole
@@ -71,9 +76,10 @@ def store_settings():
         ("training_hmm.md", hmm_settings()),
         ("own_model.md", gradient_settings()),
         ("store.md", store_settings()),
+        ("comet_and_tensorboard.md", logger_settings()),
         ("simulation.md", defaults_of(HMMSimulationConfig)),
     ],
-    ids=["hmm", "gradients", "store", "simulation"],
+    ids=["hmm", "gradients", "store", "loggers", "simulation"],
 )
 def test_every_setting_has_a_row_with_its_default(page, settings):
     rows = rows_of(page)

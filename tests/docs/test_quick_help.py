@@ -21,6 +21,7 @@ LARGE = {
     "pandas",
     "dipy",
     "comet_ml",
+    "tensorboard",
 }
 SCRIPTS = sorted(path.name for path in (ROOT / "scripts_python").glob("dynml_*.py"))
 KINDS = {"dynml_train_model.py": "hmm", "dynml_simulate_data.py": "hmm"}

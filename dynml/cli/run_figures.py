@@ -1,0 +1,27 @@
+"""Figures of a finished run for the loggers that show them: drawn from what the model and the history hold."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+def figures_of_run(trainer: Any) -> Mapping[str, Figure]:
+    """Curves of the loss, and covariances and transitions where the model has them."""
+    from dynml.plotting.curves import plot_free_energy
+    from dynml.plotting.matrices import plot_covariances, plot_transition_probabilities
+
+    history = trainer.history
+    losses = {name.removesuffix("_loss"): history.column(name) for name in history.names if name.endswith("_loss")}
+    label = trainer.loss_name.replace("_", " ").capitalize()
+    figures = {"loss": plot_free_energy(losses, best_epoch=trainer.best.best_epoch, y_label=label)}
+    arrays = trainer.model.arrays() if hasattr(trainer.model, "arrays") else {}
+    if "covariances" in arrays:
+        names = [str(name) for name in trainer.dataset.channel_names]
+        figures["covariances"] = plot_covariances(arrays["covariances"], names)
+    if "transition_probabilities" in arrays:
+        figures["transition_probabilities"] = plot_transition_probabilities(arrays["transition_probabilities"])
+    return figures

@@ -1,0 +1,90 @@
+"""Writes a run as TensorBoard event files into the experiment's folder tensorboard/."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dynml.errors import ConfigurationError
+from dynml.files import read_json, replacing
+from dynml.training.reported_epochs import ReportedEpochs
+from dynml.training.run_loggers import RunDescription, best_model_so_far, context_and_metric, flat
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+FOLDER, STATE = "tensorboard", "reported.json"
+SECONDS_BETWEEN_WRITES = 10
+
+
+class TensorBoardLogger:
+    """Reports a run to TensorBoard: `tensorboard --logdir EXPERIMENTS_PATH` shows all experiments together.
+
+    Raises
+    ------
+    ConfigurationError
+        When the package tensorboard is not installed.
+    """
+
+    name = "TensorBoard"
+
+    def __init__(self) -> None:
+        try:
+            from torch.utils.tensorboard import SummaryWriter
+        except ImportError as error:
+            accepted = "false unless tensorboard is installed (pip install tensorboard)"
+            raise ConfigurationError("tensorboard.enabled", True, accepted) from error
+        self._writer_class = SummaryWriter
+
+    def start(self, run: RunDescription) -> None:
+        """Go on where the event files end; what they hold of later epochs is not shown any more."""
+        folder = run.folder / FOLDER
+        folder.mkdir(parents=True, exist_ok=True)
+        state = folder / STATE
+        noted = int(read_json(state)["n_reported_epochs"]) if state.exists() else 0
+        known = min(noted, run.n_finished_epochs)
+        self._writer = self._writer_class(
+            str(folder), purge_step=known + 1, flush_secs=SECONDS_BETWEEN_WRITES, filename_suffix=f".from{known + 1}"
+        )
+        self._reported = ReportedEpochs(lambda n_epochs: _note(state, n_epochs))
+        self._tell_table("parameters", flat(run.parameters), known)
+        for epoch, row in enumerate(run.history[known : run.n_finished_epochs], start=known + 1):
+            self.log_epoch(epoch, row)
+        best = best_model_so_far(run.folder) if run.n_finished_epochs else None
+        if best is not None and best[0] > known:
+            self.log_best_model(*best)
+
+    def log_epoch(self, epoch: int, metrics: Mapping[str, float]) -> None:
+        """Write the metrics of an epoch; loss/train and loss/validate stand beside each other."""
+        for log, value in metrics.items():
+            context, metric = context_and_metric(log)
+            self._writer.add_scalar(f"{metric}/{context}" if context else metric, value, epoch)
+        self._reported.told(epoch)
+
+    def log_best_model(self, epoch: int, value: float, path: Path, sha256: str) -> None:
+        """Write which epoch is the best, and name and checksum of its weights."""
+        self._writer.add_scalar("best_epoch", epoch, epoch)
+        model = f"{path.parent.name}/{path.name}"
+        self._tell_table("best model", {"epoch": epoch, "value": value, "file": model, "sha256": sha256}, epoch)
+
+    def log_figures(self, figures: Mapping[str, Figure], epoch: int) -> None:
+        """Write figures as images."""
+        for name, figure in figures.items():
+            self._writer.add_figure(name, figure, epoch, close=False)
+
+    def finish(self, summary: Mapping[str, Any]) -> None:
+        """Write the summary and close the event file."""
+        self._tell_table("summary", flat(summary), int(summary["epochs"]))
+        self._writer.close()
+        self._reported.arrived()
+
+    def _tell_table(self, title: str, values: Mapping[str, Any], step: int) -> None:
+        rows = (f"| {name} | {value} |" for name, value in values.items())
+        self._writer.add_text(title, "\n".join(("| | |", "|---|---|", *rows)), step)
+
+
+def _note(path: Path, n_epochs: int) -> None:
+    with replacing(path, durable=False) as temporary:
+        temporary.write_text(json.dumps({"n_reported_epochs": n_epochs}) + "\n", encoding="utf-8")

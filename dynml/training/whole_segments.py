@@ -1,0 +1,77 @@
+"""Passes over whole segments, for what looks at the data apart from a family's own batches: moments, EM, baselines."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import torch
+
+from dynml.data.dataset import MultiSubjectDataset
+from dynml.data.subset import MultiSubjectSubset
+from dynml.training.batch import Batch
+from dynml.training.batch_loader import BatchLoader
+from dynml.training.batch_sampler import BatchSampler
+
+SAMPLES_PER_BATCH = 1_000_000
+_PART_STREAM = 11
+
+
+@dataclass(frozen=True)
+class PackedSegments:
+    """Whole segments laid end to end: what EM asks of a batch."""
+
+    signals: torch.Tensor
+    starts: torch.Tensor
+    groups: torch.Tensor | None = None
+
+
+class SegmentPasses:
+    """Gives all segments of a subset that belong to this process, packed, as often as asked, without augmentation.
+
+    Parameters
+    ----------
+    dataset : MultiSubjectDataset
+    """
+
+    def __init__(self, dataset: MultiSubjectDataset) -> None:
+        self._sampler = BatchSampler(
+            dataset,
+            strategy="whole_segments",
+            batch_size_units="nb_samples",
+            batch_size_training=SAMPLES_PER_BATCH,
+        )
+        self._loader = BatchLoader(dataset, collate="packed")
+
+    def __call__(self, context: Literal["training", "validation", "testing"]) -> Iterator[Batch]:
+        """Batches of a subset."""
+        self._sampler.set_context(context)
+        self._loader.set_context(context)
+        return self._loader.iterate(self._sampler, 0)
+
+
+def part_of_subset(subset: MultiSubjectSubset, n_samples: int, seed: int, number: int = 0) -> PackedSegments:
+    """Draw whole segments at random until there are enough samples; the last one may be cut.
+
+    Parameters
+    ----------
+    subset : MultiSubjectSubset
+    n_samples : int
+    seed, number : int
+        The same two give the same part.
+    """
+    table = subset.segments
+    generator = np.random.default_rng(np.random.SeedSequence((seed, _PART_STREAM, number)))
+    rows, lengths, missing = [], [], min(n_samples, table.n_samples)
+    for index in generator.permutation(len(table)):
+        start, stop = int(table.start[index]), int(table.stop[index])
+        stop = min(stop, start + missing)
+        rows.append(subset.read(int(table.subject[index]), start, stop))
+        lengths.append(stop - start)
+        missing -= stop - start
+        if missing <= 0:
+            break
+    starts = torch.tensor([0, *np.cumsum(lengths)], dtype=torch.int64)
+    return PackedSegments(torch.cat(rows), starts)
