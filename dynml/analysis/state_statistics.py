@@ -78,27 +78,13 @@ def state_statistics(
     so lifetimes are a little too short where segments are. The switching rate counts visits, the first of a segment
     included.
     """
-    values = np.asarray(states_or_alpha)
-    borders = np.array([[0, len(values)]]) if segments is None else np.asarray(segments, dtype=np.int64).reshape(-1, 2)
-    borders = borders[borders[:, 1] > borders[:, 0]]
-    if not len(borders):
-        raise DataError("The segments hold no sample, so states have no statistics.")
-    if borders.min() < 0 or borders.max() > len(values):
-        raise DataError(
-            f"Segments reach from row {borders.min()} to {borders.max()}, but there are {len(values)} rows."
-        )
-    assert values.ndim in (1, 2), values.shape
-    pieces = [_path(values[start:stop], int(start)) for start, stop in borders]
-    n_states = values.shape[1] if values.ndim == 2 else n_states or int(max(piece.max() for piece in pieces)) + 1
-    _check_range(pieces, borders, n_states)
+    pieces, n_states = _pieces(states_or_alpha, segments, n_states)
     visits = np.zeros(n_states)
     samples = np.zeros(n_states)
     gaps = np.zeros(n_states)
     n_gaps = np.zeros(n_states)
     for piece in pieces:
-        starts = np.concatenate([[0], np.flatnonzero(np.diff(piece)) + 1])
-        stops = np.append(starts[1:], len(piece))
-        visited = piece[starts]
+        visited, starts, stops = _visits(piece)
         np.add.at(visits, visited, 1)
         np.add.at(samples, visited, stops - starts)
         for state in np.unique(visited):
@@ -113,6 +99,71 @@ def state_statistics(
         mean_interval=_ratio(gaps, n_gaps) / sampling_frequency,
         switching_rate=visits / seconds,
     )
+
+
+def visit_lengths(
+    states_or_alpha: ArrayLike,
+    segments: ArrayLike | None = None,
+    *,
+    n_states: int | None = None,
+    whole_visits: bool = True,
+) -> list[NDArray[np.int64]]:
+    """Length in samples of every visit to each state.
+
+    Parameters
+    ----------
+    states_or_alpha, segments, n_states
+        As for `state_statistics`.
+    whole_visits : bool
+        Leave out visits that touch a segment's border, since their true length is not seen. False: with what is seen.
+
+    Returns
+    -------
+    list of K arrays, in the order of the visits
+
+    Raises
+    ------
+    DataError
+        As `state_statistics`.
+    """
+    pieces, n_states = _pieces(states_or_alpha, segments, n_states)
+    lengths: list[list[int]] = [[] for _ in range(n_states)]
+    for piece in pieces:
+        visited, starts, stops = _visits(piece)
+        inner = slice(1, -1) if whole_visits else slice(None)
+        for state, length in zip(visited[inner], (stops - starts)[inner]):
+            lengths[state].append(int(length))
+    return [np.array(own, dtype=np.int64) for own in lengths]
+
+
+def lifetime_mean_and_std(
+    states_or_alpha: ArrayLike,
+    segments: ArrayLike | None = None,
+    sampling_frequency: float = 1.0,
+    *,
+    n_states: int | None = None,
+    whole_visits: bool = True,
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Mean and standard deviation of each state's lifetimes.
+
+    Parameters
+    ----------
+    states_or_alpha, segments, n_states
+        As for `state_statistics`.
+    sampling_frequency : float
+        Hz; lifetimes come in seconds. Default: in samples.
+    whole_visits : bool
+        Leave out visits that touch a segment's border, as `visit_lengths` does.
+
+    Returns
+    -------
+    array (K,), array (K,)
+        NaN for a state without a visit; the standard deviation divides by the number of visits.
+    """
+    lengths = visit_lengths(states_or_alpha, segments, n_states=n_states, whole_visits=whole_visits)
+    means = np.array([own.mean() if len(own) else np.nan for own in lengths])
+    deviations = np.array([own.std() if len(own) else np.nan for own in lengths])
+    return means / sampling_frequency, deviations / sampling_frequency
 
 
 def write_state_statistics(path: str | Path, statistics: Mapping[str, StateStatistics]) -> None:
@@ -140,6 +191,32 @@ def write_state_statistics(path: str | Path, statistics: Mapping[str, StateStati
             writer.writerow([subject, state + 1, *(_number(values[state]) for values in numbers)])
     with replacing(Path(path)) as temporary:
         temporary.write_text(text.getvalue(), encoding="utf-8")
+
+
+def _pieces(
+    states_or_alpha: ArrayLike, segments: ArrayLike | None, n_states: int | None
+) -> tuple[list[NDArray[np.int64]], int]:
+    """States of each segment that holds samples, and how many states there are."""
+    values = np.asarray(states_or_alpha)
+    borders = np.array([[0, len(values)]]) if segments is None else np.asarray(segments, dtype=np.int64).reshape(-1, 2)
+    borders = borders[borders[:, 1] > borders[:, 0]]
+    if not len(borders):
+        raise DataError("The segments hold no sample, so states have no statistics.")
+    if borders.min() < 0 or borders.max() > len(values):
+        raise DataError(
+            f"Segments reach from row {borders.min()} to {borders.max()}, but there are {len(values)} rows."
+        )
+    assert values.ndim in (1, 2), values.shape
+    pieces = [_path(values[start:stop], int(start)) for start, stop in borders]
+    n_states = values.shape[1] if values.ndim == 2 else n_states or int(max(piece.max() for piece in pieces)) + 1
+    _check_range(pieces, borders, n_states)
+    return pieces, n_states
+
+
+def _visits(piece: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+    """State, start and stop of every visit in one segment."""
+    starts = np.concatenate([[0], np.flatnonzero(np.diff(piece)) + 1])
+    return piece[starts], starts, np.append(starts[1:], len(piece))
 
 
 def _path(values: NDArray[Any], first_row: int) -> NDArray[np.int64]:

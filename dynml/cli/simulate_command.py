@@ -28,7 +28,17 @@ KINDS = {
         config="dynml.data.simulation.config:HMMSimulationConfig",
         simulate="dynml.data.simulation.hmm:simulate_hmm",
         summary="hidden Markov model with Gaussian states",
-    )
+    ),
+    "hsmm": SimulationKind(
+        config="dynml.data.simulation.config:HSMMSimulationConfig",
+        simulate="dynml.data.simulation.hsmm:simulate_hsmm",
+        summary="hidden semi-Markov model, with lifetimes from Gamma distributions",
+    ),
+    "mixed_sine": SimulationKind(
+        config="dynml.data.simulation.config:MixedSineSimulationConfig",
+        simulate="dynml.data.simulation.mixed_sine:simulate_mixed_sine",
+        summary="soft mixture of Gaussian modes, mixed by sinusoids",
+    ),
 }
 
 

@@ -5,6 +5,7 @@ Shapes: T samples, C channels, K states or modes. Arrays or CPU tensors in, NumP
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -12,15 +13,41 @@ import scipy.linalg
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
-from dynml.errors import NotPositiveDefiniteError
+from dynml.errors import DataError, NotPositiveDefiniteError
 
 Array = NDArray[Any]
 
 
 def as_path(states: ArrayLike | Tensor) -> Array:
-    """State of every sample, (T,): a path as it is, or the likeliest of probabilities (T, K)."""
+    """State of every sample, (T,): a path as it is, or the likeliest of probabilities (T, K).
+
+    A row of probabilities with NaN, as outside segments, becomes -1; so does NaN in a path.
+    """
     array = np.asarray(states)
-    return array if array.ndim == 1 else array.argmax(axis=1)
+    if array.ndim == 1:
+        return np.where(np.isnan(array), -1, array).astype(np.int64) if array.dtype.kind == "f" else array
+    if array.dtype.kind != "f" or not np.isnan(array).any():
+        return array.argmax(axis=1)
+    known = ~np.isnan(array).any(axis=1)
+    path = np.full(len(array), -1, dtype=np.int64)
+    path[known] = array[known].argmax(axis=1)
+    return path
+
+
+def known_paths(first: ArrayLike | Tensor, second: ArrayLike | Tensor) -> tuple[Array, Array]:
+    """Two time courses as paths, at the samples where both have a state (not NaN, not -1).
+
+    Raises
+    ------
+    DataError
+        When their numbers of samples differ, or no sample has a state in both.
+    """
+    first_path, second_path = as_path(first), as_path(second)
+    _check_lengths(len(first_path), len(second_path))
+    known = (first_path >= 0) & (second_path >= 0)
+    if not known.any():
+        raise DataError("The two time courses have no sample with a state in both, so they cannot be compared.")
+    return first_path[known], second_path[known]
 
 
 def dice_coefficient(first: ArrayLike | Tensor, second: ArrayLike | Tensor) -> float:
@@ -28,36 +55,67 @@ def dice_coefficient(first: ArrayLike | Tensor, second: ArrayLike | Tensor) -> f
 
     Parameters
     ----------
-    first, second : (T,) paths or (T, K) probabilities
-        Probabilities are taken at their likeliest state. The states must already be matched.
+    first, second : (T,) paths or (T, K) probabilities or mixing coefficients
+        The latter are taken at their largest. Samples where either has no state (NaN, -1) are left out. The states must
+        already be matched.
 
     Returns
     -------
     float
         1 for equal time courses. Over all states together it is the share of samples that agree.
+
+    Raises
+    ------
+    DataError
+        When their numbers of samples differ, or no sample has a state in both.
     """
-    first_path, second_path = as_path(first), as_path(second)
-    assert first_path.shape == second_path.shape
+    first_path, second_path = known_paths(first, second)
     return float((first_path == second_path).mean())
 
 
 def alpha_correlation(first_TK: ArrayLike | Tensor, second_TK: ArrayLike | Tensor) -> Array:
     """Pearson correlation over time of each state's or mode's time course with its partner, (K,).
 
-    A constant time course has no correlation: NaN.
+    A constant time course has no correlation: NaN. Samples with NaN in either are left out.
+
+    Raises
+    ------
+    DataError
+        When numbers of samples or of modes differ.
     """
+    n_first, n_second = np.shape(first_TK)[1], np.shape(second_TK)[1]
+    if n_first != n_second:
+        raise DataError(f"The first time courses are of {n_first} modes, the second of {n_second}: match them first.")
     return np.asarray(np.diagonal(pairwise_correlation(first_TK, second_TK)).copy())
 
 
 def pairwise_correlation(first_TK: ArrayLike | Tensor, second_TK: ArrayLike | Tensor) -> Array:
-    """Pearson correlation over time of every time course of `first` with every one of `second`, (K, K)."""
-    first, second = _standardized(first_TK), _standardized(second_TK)
-    return np.asarray(first.T @ second)
+    """Pearson correlation over time of every time course of `first` with every one of `second`, (K, K).
+
+    Samples with NaN in either are left out.
+
+    Raises
+    ------
+    DataError
+        When their numbers of samples differ, or no sample is without NaN.
+    """
+    first, second = np.asarray(first_TK, dtype=np.float64), np.asarray(second_TK, dtype=np.float64)
+    _check_lengths(len(first), len(second))
+    known = ~(np.isnan(first).any(axis=1) | np.isnan(second).any(axis=1))
+    if not known.any():
+        raise DataError("The two sets of time courses have no sample without NaN, so they cannot be compared.")
+    if not known.all():
+        first, second = first[known], second[known]
+    return np.asarray(_standardized(first).T @ _standardized(second))
 
 
-def _standardized(time_courses: ArrayLike | Tensor) -> Array:
-    centred = np.asarray(time_courses, dtype=np.float64)
-    centred = centred - centred.mean(axis=0)
+def _check_lengths(first: int, second: int) -> None:
+    if first != second:
+        raise DataError(f"The first time course has {first} samples, the second {second}: they must be the same ones.")
+
+
+def _standardized(time_courses: Array) -> Array:
+    centred = time_courses - time_courses.mean(axis=0)
     norms = np.linalg.norm(centred, axis=0)
     return centred / np.where(norms > 0, norms, np.nan)
 
@@ -77,9 +135,40 @@ def riemannian_distance(first_CC: ArrayLike | Tensor, second_CC: ArrayLike | Ten
         eigenvalues = scipy.linalg.eigh(first, second, eigvals_only=True)
     except np.linalg.LinAlgError:
         eigenvalues = np.array([-1.0])
+    return float(_length_of_logarithms(eigenvalues))
+
+
+def riemannian_distances(first_NCC: ArrayLike | Tensor, second_NCC: ArrayLike | Tensor) -> Array:
+    """Riemannian distance of each covariance to its partner, (N,): of modes that are matched, or of samples.
+
+    Parameters
+    ----------
+    first_NCC, second_NCC : array, (N, C, C)
+
+    Raises
+    ------
+    NotPositiveDefiniteError
+        When one of them is singular.
+    """
+    first, second = np.asarray(first_NCC, dtype=np.float64), np.asarray(second_NCC, dtype=np.float64)
+    assert first.shape == second.shape, (first.shape, second.shape)
+    try:
+        factors = np.linalg.cholesky(second)
+    except np.linalg.LinAlgError:
+        raise _not_positive_definite() from None
+    halves = np.linalg.solve(factors, first)
+    eigenvalues = np.linalg.eigvalsh(np.linalg.solve(factors, np.swapaxes(halves, 1, 2)))
+    return np.asarray(_length_of_logarithms(eigenvalues))
+
+
+def _length_of_logarithms(eigenvalues: Array) -> Array:
     if not (eigenvalues > 0).all():
-        raise NotPositiveDefiniteError("The Riemannian distance needs two positive definite covariances; one is not.")
-    return float(np.sqrt(np.square(np.log(eigenvalues)).sum()))
+        raise _not_positive_definite()
+    return np.asarray(np.sqrt(np.square(np.log(eigenvalues)).sum(axis=-1)))
+
+
+def _not_positive_definite() -> NotPositiveDefiniteError:
+    return NotPositiveDefiniteError("The Riemannian distance needs two positive definite covariances; one is not.")
 
 
 def frobenius_distance(first_CC: ArrayLike | Tensor, second_CC: ArrayLike | Tensor) -> float:
@@ -96,14 +185,34 @@ def rv_coefficient(first_CC: ArrayLike | Tensor, second_CC: ArrayLike | Tensor) 
     return float((first * second).sum() / np.sqrt((first * first).sum() * (second * second).sum()))
 
 
-def pairwise_covariances(measure: str, first_KCC: ArrayLike | Tensor, second_KCC: ArrayLike | Tensor) -> Array:
+def matrix_correlation(first_CC: ArrayLike | Tensor, second_CC: ArrayLike | Tensor) -> float:
+    """Pearson correlation over all entries of two matrices; NaN where all entries of one are equal."""
+    first, second = (np.asarray(matrix, dtype=np.float64).reshape(-1, 1) for matrix in (first_CC, second_CC))
+    return float((_standardized(first).T @ _standardized(second)).item())
+
+
+MATRIX_MEASURES: dict[str, Callable[[ArrayLike | Tensor, ArrayLike | Tensor], float]] = {
+    "riemannian": riemannian_distance,
+    "frobenius": frobenius_distance,
+    "rv": rv_coefficient,
+    "correlation": matrix_correlation,
+}
+
+
+def pairwise_covariances(
+    measure: str, first_KCC: ArrayLike | Tensor, second_KCC: ArrayLike | Tensor | None = None
+) -> Array:
     """A measure of every covariance of `first` with every one of `second`, (K, K).
 
     Parameters
     ----------
-    measure : {"riemannian", "frobenius", "rv"}
-        The first two are distances, the last is a similarity.
+    measure : {"riemannian", "frobenius", "rv", "correlation"}
+        The first two are distances, the last two similarities.
+    first_KCC : array, (K, C, C)
+    second_KCC : array, (K, C, C), optional
+        Default: the first ones, each with each.
     """
-    function = {"riemannian": riemannian_distance, "frobenius": frobenius_distance, "rv": rv_coefficient}[measure]
-    first, second = np.asarray(first_KCC), np.asarray(second_KCC)
+    function = MATRIX_MEASURES[measure]
+    first = np.asarray(first_KCC)
+    second = first if second_KCC is None else np.asarray(second_KCC)
     return np.array([[function(one, other) for other in second] for one in first])

@@ -80,8 +80,8 @@ def plot_state_probabilities(
     rows = figure.subplots(2, 1, sharex=True, height_ratios=[1 if blocks is not None else 0.01, 5])
     task, axes = rows
     bin_length = max(1, n_samples // MOST_COLUMNS)
-    for start, stop in _segments(values, segments):
-        _stack(axes, values[start:stop], start, bin_length, sampling_frequency, colours)
+    for start, stop in finite_segments(values, segments):
+        stack_probabilities(axes, values[start:stop], start, bin_length, sampling_frequency, colours)
     task.set_axis_off()
     for start, stop, name in _blocks(blocks or (), background):
         _shade(task, axes, start / sampling_frequency, stop / sampling_frequency, name)
@@ -144,7 +144,8 @@ def plot_state_summary(
     return figure
 
 
-def _segments(values: NDArray[np.float64], segments: ArrayLike | None) -> list[tuple[int, int]]:
+def finite_segments(values: NDArray[np.float64], segments: ArrayLike | None) -> list[tuple[int, int]]:
+    """Borders of the given segments, or of the stretches without NaN."""
     if segments is not None:
         return [(int(start), int(stop)) for start, stop in np.asarray(segments).reshape(-1, 2) if stop > start]
     good = np.concatenate([[False], np.isfinite(values).all(axis=1), [False]])
@@ -152,7 +153,7 @@ def _segments(values: NDArray[np.float64], segments: ArrayLike | None) -> list[t
     return [(int(start), int(stop)) for start, stop in zip(changes[::2], changes[1::2])]
 
 
-def _stack(
+def stack_probabilities(
     axes: Axes,
     values: NDArray[np.float64],
     start: int,

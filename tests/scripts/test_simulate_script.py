@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dynml.data.simulation import read_truth, simulate_hmm
+from dynml.data.simulation import read_truth, simulate_hmm, simulate_hsmm, simulate_mixed_sine
 from dynml.data.store_reading import Store
 
 ROOT = Path(__file__).parents[2]
@@ -47,6 +47,29 @@ def test_the_script_writes_what_python_simulates(tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("kind", "simulate", "settings"),
+    [
+        ("mixed_sine", simulate_mixed_sine, {"n_modes": 2, "amplitudes": [3, 2], "frequencies": [1.5, 4]}),
+        ("mixed_sine", simulate_mixed_sine, {"n_modes": 3, "seeding": "osl_legacy"}),
+        ("hsmm", simulate_hsmm, {"n_states": 3, "gamma_shape": [4, 5, 6], "transition_probabilities": "random"}),
+        ("hsmm", simulate_hsmm, {"n_states": 2, "gamma_scale": 2.5}),
+    ],
+)
+def test_every_kind_is_written_with_its_truth(tmp_path, kind, simulate, settings):
+    settings = {**settings, "n_channels": 3, "n_samples": 200, "seed": 4}
+    path = tmp_path / "simulated.hdf5"
+    finished = run(kind, path, *[word for key, value in settings.items() for word in (f"--{key}", value)])
+    assert finished.returncode == 0, finished.stderr
+    expected = simulate(**settings).standardize()
+    truth = read_truth(path)
+    assert truth.kind == kind
+    np.testing.assert_array_equal(truth.alpha["sub-001"], expected.alpha[0])
+    np.testing.assert_array_equal(truth.covariances, expected.covariances)
+    with Store(path) as store:
+        np.testing.assert_array_equal(store.read("sub-001", "signals"), expected.time_series[0])
+
+
+@pytest.mark.parametrize(
     ("arguments", "words"),
     [
         (["hmn", "out.hdf5"], "did you mean 'hmm'"),
@@ -54,6 +77,10 @@ def test_the_script_writes_what_python_simulates(tmp_path):
         (["hmm", "out.hdf5", "--n_states", 0], "n_states is 0"),
         (["hmm", "out.hdf5", "--n_samples", "many"], "n_samples"),
         (["hmm", "out.hdf5", "--means", "nowhere.npy"], "nowhere.npy"),
+        (["mixed_sin", "out.hdf5"], "did you mean 'mixed_sine'"),
+        (["mixed_sine", "out.hdf5", "--amplitudes", "[1,2]"], "amplitudes"),
+        (["mixed_sine", "out.hdf5", "--n_states", 3], "--n_states"),
+        (["hsmm", "out.hdf5", "--gamma_shape", "-1"], "gamma_shape"),
         (["hmm"], "out_hdf5"),
     ],
 )
@@ -66,9 +93,13 @@ def test_mistakes_give_one_sentence_and_status_2(tmp_path, monkeypatch, argument
     assert list(tmp_path.iterdir()) == []
 
 
-def test_help_documents_every_setting_without_heavy_imports(monkeypatch):
+@pytest.mark.parametrize(
+    ("kind", "words"),
+    [("hmm", "Where paths start"), ("hsmm", "Shape of the lifetimes"), ("mixed_sine", "amplitude of each mode")],
+)
+def test_help_documents_every_setting_without_heavy_imports(kind, words):
     code = (
-        "import sys; sys.argv = ['dynml_simulate_data.py', 'hmm', '--help']\n"
+        f"import sys; sys.argv = ['dynml_simulate_data.py', '{kind}', '--help']\n"
         "from dynml.cli.simulate_command import parse_simulation\n"
         "try:\n    parse_simulation('Simulate.')\n"
         "except SystemExit:\n    pass\n"
@@ -78,4 +109,6 @@ def test_help_documents_every_setting_without_heavy_imports(monkeypatch):
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     finished = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment)
     assert finished.returncode == 0, finished.stderr
-    assert "Where paths start" in finished.stdout
+    shown = " ".join(finished.stdout.split())
+    assert words in shown
+    assert "how far subjects' covariances lie" in shown.lower()

@@ -1,46 +1,39 @@
-"""What is simulated: the settings, their defaults and their checks."""
+"""What is simulated: the settings of each kind, their defaults and their checks."""
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import Literal
 
 import numpy as np
 
-from dynml.configuration import check_at_least, check_fraction, check_positive, nearest_name
+from dynml.configuration import check_at_least, check_choice, check_fraction
+from dynml.data.simulation.gaussian_config import GaussianSimulationConfig
 from dynml.errors import ConfigurationError
 
 TRANSITIONS = ("sequence", "uniform")
+OFF_DIAGONAL_TRANSITIONS = ("sequence", "uniform", "random")
 INITIALS = ("uniform", "stationary")
-MEANS = ("zero", "random")
-COVARIANCES = ("random",)
+SEEDINGS = ("dynml", "osl", "osl_legacy")
+SOFT_MIXTURE = {
+    "relative_activation": (1.0, 0.5, 0.5, 0.25, 0.25, 0.1),
+    "amplitudes": (6.0, 5.0, 4.0, 3.0, 2.0, 1.0),
+    "frequencies": (1.0, 2.0, 3.0, 4.0, 6.0, 8.0),
+}
+"""The soft mixture of six modes that DyNeMo is usually shown on."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class HMMSimulationConfig:
+class HMMSimulationConfig(GaussianSimulationConfig):
     """A hidden Markov model with Gaussian states.
 
     Where a name or numbers are accepted, numbers come as an array or nested lists in Python, and on the command line as
     JSON lists or the path of a .npy file.
     """
 
-    n_subjects: int = 1
-    """Subjects, each with a state path and noise of its own."""
-
-    n_samples: int | list[int] = 25_600
-    """Samples of every subject, or a list with one number a subject."""
-
-    n_samples_range: list[int] | None = None
-    """Two numbers [shortest, longest]: each subject's number of samples is drawn between them, both included. It takes
-    the place of n_samples."""
-
     n_states: int = 5
     """States K."""
-
-    n_channels: int = 11
-    """Channels C."""
 
     transition_probabilities: str | list[list[float]] = "sequence"
     """"sequence" (stay, or go on to the next state, the first after the last), "uniform" (stay, or go to any other
@@ -52,108 +45,113 @@ class HMMSimulationConfig:
     initial_probabilities: str | list[float] = "uniform"
     """Where paths start: "uniform", "stationary" (what the transitions leave as it is), or K numbers."""
 
-    means: str | list[list[float]] = "zero"
-    """"zero", "random" (normal, standard deviation 0.2), or numbers (K, C)."""
+    @property
+    def n_gaussians(self) -> int:
+        """States K."""
+        return self.n_states
 
-    covariances: str | list[list[list[float]]] = "random"
-    """"random", or numbers (K, C, C)."""
-
-    observation_error: float = 0.0
-    """Standard deviation of white noise upon the signals; its variance is part of the covariances of the truth."""
-
-    covariance_variability: float = 0.0
-    """How far subjects' covariances lie from the group's: the root mean square, over channels, of the logarithms of the
-    eigenvalues of (group's covariance)^-1 (subject's covariance). 0: all subjects share the group's."""
-
-    sampling_frequency: float = 250.0
-    """Samples per second, Hz; it only names the time axis."""
-
-    seed: int = 0
-    """Seed of the one generator behind all random numbers."""
-
-    def __post_init__(self) -> None:
-        for field in dataclasses.fields(self):
-            object.__setattr__(self, field.name, _plain(getattr(self, field.name)))
-        for key in ("n_subjects", "n_states", "n_channels"):
-            check_at_least(key, getattr(self, key), 1)
-        check_at_least("seed", self.seed, 0)
+    def _check_own(self) -> None:
+        check_at_least("n_states", self.n_states, 1)
         check_fraction("stay_probability", self.stay_probability)
-        check_positive("sampling_frequency", self.sampling_frequency)
-        for key in ("observation_error", "covariance_variability"):
-            check_at_least(key, getattr(self, key), 0.0)
-            if not math.isfinite(getattr(self, key)):
-                raise ConfigurationError(key, getattr(self, key), "a finite number")
-        self._check_lengths()
         self._check_probabilities("transition_probabilities", (self.n_states, self.n_states), TRANSITIONS)
         self._check_probabilities("initial_probabilities", (self.n_states,), INITIALS)
-        self._check_numbers("means", (self.n_states, self.n_channels), MEANS)
-        self._check_covariances()
-
-    def array(self, key: str) -> np.ndarray | None:
-        """Numbers of a setting as an array, or None where it is a name."""
-        value = getattr(self, key)
-        return None if isinstance(value, str) else np.asarray(value, dtype=np.float64)
-
-    def _check_lengths(self) -> None:
-        if self.n_samples_range is not None:
-            numbers = self.n_samples_range
-            whole = isinstance(numbers, list) and len(numbers) == 2 and all(map(_is_count, numbers))
-            if not whole or numbers[0] > numbers[1]:
-                raise ConfigurationError(
-                    "n_samples_range", numbers, "two whole numbers of at least 1, the shortest and the longest"
-                )
-        elif isinstance(self.n_samples, list):
-            if len(self.n_samples) != self.n_subjects or not all(map(_is_count, self.n_samples)):
-                accepted = f"one whole number, or one for each of the {self.n_subjects} subjects (n_subjects)"
-                raise ConfigurationError("n_samples", self.n_samples, accepted)
-        else:
-            check_at_least("n_samples", self.n_samples, 1)
-
-    def _check_numbers(self, key: str, shape: tuple[int, ...], names: tuple[str, ...]) -> np.ndarray | None:
-        value = getattr(self, key)
-        size = " x ".join(map(str, shape))
-        accepted = f"{', '.join(names)}, or {size} finite numbers"
-        if isinstance(value, str):
-            if value not in names:
-                near = nearest_name(value, names)
-                raise ConfigurationError(key, value, accepted + (near if "did you mean" in near else ""))
-            return None
-        try:
-            numbers = np.asarray(value, dtype=np.float64)
-        except (TypeError, ValueError) as error:
-            raise ConfigurationError(key, value, accepted) from error
-        if numbers.shape != shape:
-            raise ConfigurationError(key, f"an array of shape {numbers.shape}", accepted)
-        if not np.isfinite(numbers).all():
-            raise ConfigurationError(key, "an array with NaN or infinite values", accepted)
-        return numbers
-
-    def _check_probabilities(self, key: str, shape: tuple[int, ...], names: tuple[str, ...]) -> None:
-        numbers = self._check_numbers(key, shape, names)
-        if numbers is not None and ((numbers < 0).any() or not np.allclose(numbers.sum(axis=-1), 1, atol=1e-6)):
-            rows = "rows of " if numbers.ndim == 2 else ""
-            raise ConfigurationError(key, getattr(self, key), f"{rows}probabilities that sum to 1")
-
-    def _check_covariances(self) -> None:
-        shape = (self.n_states, self.n_channels, self.n_channels)
-        numbers = self._check_numbers("covariances", shape, COVARIANCES)
-        if numbers is None:
-            return
-        for state, covariance in enumerate(numbers):
-            eigenvalues = np.linalg.eigvalsh(covariance)
-            scale = np.abs(covariance).max()
-            if not np.allclose(covariance, covariance.T, atol=1e-8 * scale) or eigenvalues[0] <= 0:
-                raise ConfigurationError(f"covariances[{state}]", covariance, "symmetric and positive definite")
 
 
-def _plain(value: Any) -> Any:
-    """Arrays as nested lists and numbers of NumPy as Python's, so that a config is JSON whoever made it."""
-    if isinstance(value, (np.ndarray, np.generic)):
-        return value.tolist()
-    if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
-    return value
+@dataclass(frozen=True, kw_only=True)
+class HSMMSimulationConfig(GaussianSimulationConfig):
+    """A hidden semi-Markov model: Gaussian states whose lifetimes follow Gamma distributions.
+
+    Where a name or numbers are accepted, numbers come as an array or nested lists in Python, and on the command line as
+    JSON lists or the path of a .npy file.
+    """
+
+    n_states: int = 5
+    """States K, at least 2."""
+
+    gamma_shape: float | list[float] = 10.0
+    """Shape of the lifetimes' Gamma distribution: one number, or K."""
+
+    gamma_scale: float | list[float] = 5.0
+    """Scale of the lifetimes' Gamma distribution in samples: one number, or K. The mean lifetime is shape x scale, its
+    standard deviation sqrt(shape) x scale; a lifetime is rounded, and lasts one sample at least."""
+
+    transition_probabilities: str | list[list[float]] = "sequence"
+    """Where a state goes when its lifetime ends: "sequence" (to the next state, to the first after the last), "uniform"
+    (to any other state alike), "random" (rows drawn uniformly from all distributions over the other states), or numbers
+    (K, K), rows = from-state, with zeros on the diagonal."""
+
+    @property
+    def n_gaussians(self) -> int:
+        """States K."""
+        return self.n_states
+
+    def of_each_state(self, key: str) -> np.ndarray:
+        """A setting with one number, or K, as K numbers."""
+        return np.broadcast_to(np.asarray(getattr(self, key), dtype=np.float64), (self.n_states,))
+
+    def _check_own(self) -> None:
+        check_at_least("n_states", self.n_states, 2)
+        for key in ("gamma_shape", "gamma_scale"):
+            value = getattr(self, key)
+            numbers = value if isinstance(value, list) else [value]
+            is_list_of_wrong_length = isinstance(value, list) and len(value) != self.n_states
+            if is_list_of_wrong_length or not all(map(_is_positive, numbers)):
+                accepted = f"a finite number above 0, or a list of {self.n_states} (n_states)"
+                raise ConfigurationError(key, value, accepted)
+        shape = (self.n_states, self.n_states)
+        transitions = self._check_probabilities("transition_probabilities", shape, OFF_DIAGONAL_TRANSITIONS)
+        if transitions is not None and np.diagonal(transitions).any():
+            accepted = "with zeros on the diagonal: how long a state lasts is drawn from its Gamma distribution"
+            raise ConfigurationError("transition_probabilities", self.transition_probabilities, accepted)
 
 
-def _is_count(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= 1
+@dataclass(frozen=True, kw_only=True)
+class MixedSineSimulationConfig(GaussianSimulationConfig):
+    """A soft mixture of Gaussian modes, whose mixing coefficients are the softmax of sinusoids.
+
+    Where a name or numbers are accepted, numbers come as an array or nested lists in Python, and on the command line as
+    JSON lists or the path of a .npy file.
+    """
+
+    n_modes: int = 6
+    """Modes J."""
+
+    relative_activation: list[float] | None = None
+    """J numbers, the mean of each mode's logit. null: 1, 0.5, 0.5, 0.25, 0.25, 0.1 for six modes, and for another
+    number of modes what lies between these at even steps."""
+
+    amplitudes: list[float] | None = None
+    """J numbers, the amplitude of each mode's sinusoid. null: 6, 5, 4, 3, 2, 1, or what lies between."""
+
+    frequencies: list[float] | None = None
+    """J numbers, the frequency of each mode's sinusoid in Hz. null: 1, 2, 3, 4, 6, 8, or what lies between."""
+
+    seeding: Literal["dynml", "osl", "osl_legacy"] = "dynml"
+    """Which random numbers a seed stands for: "dynml" (one generator), "osl_legacy" (those of osl-dynamics up to 1.3.0
+    with random_seed), or "osl" (those of later versions after numpy.random.seed). The last two are for one subject."""
+
+    @property
+    def n_gaussians(self) -> int:
+        """Modes J."""
+        return self.n_modes
+
+    def _check_own(self) -> None:
+        check_at_least("n_modes", self.n_modes, 1)
+        for key, numbers in SOFT_MIXTURE.items():
+            if getattr(self, key) is None:
+                places = np.linspace(0, len(numbers) - 1, self.n_modes)
+                object.__setattr__(self, key, np.interp(places, np.arange(len(numbers)), numbers).tolist())
+            self._check_numbers(key, (self.n_modes,), ())
+        check_choice("seeding", self.seeding, SEEDINGS)
+        if self.seeding != "dynml":
+            self._check_settings_of_another_seeding()
+
+    def _check_settings_of_another_seeding(self) -> None:
+        for key, only in (("n_subjects", 1), ("n_samples_range", None), ("covariance_variability", 0.0)):
+            if getattr(self, key) != only:
+                accepted = f"left out under seeding {self.seeding!r}, which draws one recording"
+                raise ConfigurationError(key, getattr(self, key), accepted)
+
+
+def _is_positive(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 < value < math.inf

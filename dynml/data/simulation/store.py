@@ -2,10 +2,11 @@
 
 /truth                            attributes kind, arguments (JSON)
 /truth/means ...                  the arrays of the group
-/truth/states/<subject>           the state of every stored sample
+/truth/states/<subject>           hmm, hsmm: the state of every stored sample
+/truth/alpha/<subject>            mixed_sine: the mixing coefficients of every stored sample
 /truth/subject_covariances/<subject>    where subjects differ from the group
 
-Shapes: T samples, C channels, K states.
+Shapes: T samples, C channels, K states or modes.
 """
 
 from __future__ import annotations
@@ -21,8 +22,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dynml.configuration import check_at_least, config_to_dictionary
-from dynml.data.simulation.config import HMMSimulationConfig
+from dynml.data.simulation.gaussian_config import GaussianSimulationConfig
 from dynml.data.simulation.hmm import HMMSimulation
+from dynml.data.simulation.hsmm import HSMMSimulation
+from dynml.data.simulation.mixed_sine import MixedSineSimulation
+from dynml.data.simulation.result import GaussianSimulation, one_hot
 from dynml.errors import ConfigurationError, DataCorruptionError, DataError
 
 if TYPE_CHECKING:
@@ -31,8 +35,12 @@ if TYPE_CHECKING:
     from dynml.data.recording import Recording
 
 TRUTH, KIND, ARGUMENTS = "truth", "kind", "arguments"
-STATES, SUBJECT_COVARIANCES = "states", "subject_covariances"
-PARAMETERS = ("means", "covariances", "transition_probabilities", "initial_probabilities")
+SUBJECT_COVARIANCES = "subject_covariances"
+KINDS: dict[str, type[GaussianSimulation]] = {
+    own.kind: own for own in (HMMSimulation, HSMMSimulation, MixedSineSimulation)
+}
+FIELDS = {"states": "states", "alpha": "mixing"}
+"""Name of the time courses in the store to their field in the truth."""
 SIGNALS = "signals"
 
 
@@ -41,25 +49,41 @@ class SimulationTruth:
     """What the signals of a store were simulated from."""
 
     kind: str
-    """What was simulated: hmm."""
+    """What was simulated: hmm, hsmm or mixed_sine."""
     arguments: dict[str, Any]
     """Settings of the simulation, its seed among them."""
     means: NDArray[np.float64]
     """(K, C)."""
     covariances: NDArray[np.float64]
     """(K, C, C), of the group."""
-    transition_probabilities: NDArray[np.float64]
-    """(K, K), rows = from-state."""
-    initial_probabilities: NDArray[np.float64]
-    """(K,)."""
-    states: dict[str, NDArray[np.int64]]
-    """Subject to the state of every stored sample, (T,)."""
-    subject_covariances: dict[str, NDArray[np.float64]] | None
+    states: dict[str, NDArray[np.int64]] | None = None
+    """Subject to the state of every stored sample, (T,); None for a soft mixture."""
+    mixing: dict[str, NDArray[np.float32]] | None = None
+    """Subject to the mixing coefficients of every stored sample, (T, K); None where there are states. See `alpha`."""
+    subject_covariances: dict[str, NDArray[np.float64]] | None = None
     """Subject to its covariances (K, C, C), or None where all have the group's."""
+    transition_probabilities: NDArray[np.float64] | None = None
+    """(K, K), rows = from-state; of an hsmm with zeros on the diagonal; None for a soft mixture."""
+    initial_probabilities: NDArray[np.float64] | None = None
+    """(K,), of an hmm."""
+    gamma_shape: NDArray[np.float64] | None = None
+    """(K,), of an hsmm's lifetimes."""
+    gamma_scale: NDArray[np.float64] | None = None
+    """(K,), of an hsmm's lifetimes, in samples."""
+    phases: NDArray[np.float64] | None = None
+    """(n_subjects, K), of a soft mixture's sinusoids."""
+
+    @property
+    def alpha(self) -> dict[str, NDArray[np.float32]]:
+        """Subject to its time courses (T, K): mixing coefficients, or 1 for the state of a sample and 0 for others."""
+        if self.mixing is not None:
+            return self.mixing
+        assert self.states is not None
+        return {subject: one_hot(states, len(self.means)) for subject, states in self.states.items()}
 
 
 def write_simulation(
-    simulation: HMMSimulation,
+    simulation: GaussianSimulation,
     path: str | Path,
     *,
     group: str = SIGNALS,
@@ -71,7 +95,7 @@ def write_simulation(
 
     Parameters
     ----------
-    simulation : HMMSimulation
+    simulation : HMMSimulation, HSMMSimulation or MixedSineSimulation
     path : str or Path
         The store, `.hdf5` or `.h5`.
     group : str
@@ -106,7 +130,7 @@ def write_simulation(
     if min(map(len, simulation.time_series)) < 2:
         raise DataError("A subject of the simulation has a single sample: raise n_samples to at least 2.")
     subsets = _subsets(simulation.subjects, n_validation_subjects, n_testing_subjects)
-    config = {"simulation": {KIND: "hmm", "group": group, **_without_arrays(simulation.config)}}
+    config = {"simulation": {KIND: simulation.kind, "group": group, **_without_arrays(simulation.config)}}
     remarks = Remarks()
     with new_store(Path(path), config, subsets, overwrite=overwrite) as writer:
         for subject, signals in zip(simulation.subjects, simulation.time_series):
@@ -139,13 +163,15 @@ def read_truth(path: str | Path) -> SimulationTruth:
             raise DataError(f"{path} holds no truth: its signals were not made by dynml_simulate_data.py.")
         node = store.file[TRUTH]
         try:
+            own = KINDS[str(node.attrs[KIND])]
             varied = _arrays(node[SUBJECT_COVARIANCES]) if SUBJECT_COVARIANCES in node else None
+            courses: dict[str, Any] = {FIELDS[own.courses]: _arrays(node[own.courses])}
             return SimulationTruth(
-                kind=str(node.attrs[KIND]),
+                kind=own.kind,
                 arguments=json.loads(node.attrs[ARGUMENTS]),
-                states=_arrays(node[STATES]),
                 subject_covariances=varied,
-                **{name: node[name][:] for name in PARAMETERS},
+                **{name: node[name][:] for name in own.parameters},
+                **courses,
             )
         except (OSError, KeyError, ValueError, TypeError) as error:
             raise DataCorruptionError(f"The truth in {path} cannot be read: {error}.") from error
@@ -162,14 +188,14 @@ def _subsets(subjects: list[str], n_validation: int, n_testing: int) -> dict[str
     return {"training": subjects[:n_training], "validation": subjects[n_training:n_seen], "testing": subjects[n_seen:]}
 
 
-def _without_arrays(config: HMMSimulationConfig) -> dict[str, Any]:
+def _without_arrays(config: GaussianSimulationConfig) -> dict[str, Any]:
     """Settings to look at: thousands of numbers stand in the truth, not here."""
     settings = config_to_dictionary(config)
     nested = {key for key, value in settings.items() if isinstance(value, list) and isinstance(value[0], list)}
     return {key: "given" if key in nested else value for key, value in settings.items()}
 
 
-def _recording(simulation: HMMSimulation, signals: NDArray[np.float32]) -> Recording:
+def _recording(simulation: GaussianSimulation, signals: NDArray[np.float32]) -> Recording:
     from dynml.data.preparation import standardized
     from dynml.data.recording import recording_of_runs
 
@@ -181,12 +207,13 @@ def _recording(simulation: HMMSimulation, signals: NDArray[np.float32]) -> Recor
     return dataclasses.replace(recording, mean=mean, std=std, preparation=(*recording.preparation, step))
 
 
-def _write_truth(file: h5py.File, simulation: HMMSimulation) -> None:
+def _write_truth(file: h5py.File, simulation: GaussianSimulation) -> None:
     node = file.create_group(TRUTH)
-    node.attrs[KIND] = "hmm"
+    node.attrs[KIND] = simulation.kind
     node.attrs[ARGUMENTS] = json.dumps(config_to_dictionary(simulation.config))
-    _write_arrays(node, {name: getattr(simulation, name) for name in PARAMETERS})
-    _write_arrays(node.create_group(STATES), dict(zip(simulation.subjects, simulation.states)))
+    _write_arrays(node, {name: getattr(simulation, name) for name in simulation.parameters})
+    courses = dict(zip(simulation.subjects, getattr(simulation, simulation.courses)))
+    _write_arrays(node.create_group(simulation.courses), courses)
     if simulation.subject_covariances is not None:
         varied = dict(zip(simulation.subjects, simulation.subject_covariances))
         _write_arrays(node.create_group(SUBJECT_COVARIANCES), varied)

@@ -1,0 +1,166 @@
+"""Simulation of hidden semi-Markov models: Gaussian states whose lifetimes follow Gamma distributions.
+
+Shapes: T samples, C channels, K states.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dynml.data.simulation.config import HSMMSimulationConfig
+from dynml.data.simulation.gaussian_states import (
+    draw_signals,
+    group_gaussians,
+    number_of_samples,
+    subject_gaussians,
+    with_observation_error,
+)
+from dynml.data.simulation.result import GaussianSimulation, chosen_config, one_hot
+
+
+@dataclass(frozen=True, kw_only=True)
+class HSMMSimulation(GaussianSimulation):
+    """Signals of many subjects from a hidden semi-Markov model, and the truth behind them."""
+
+    kind: ClassVar[str] = "hsmm"
+    parameters: ClassVar[tuple[str, ...]] = (
+        "means",
+        "covariances",
+        "transition_probabilities",
+        "gamma_shape",
+        "gamma_scale",
+    )
+    courses: ClassVar[str] = "states"
+
+    states: list[NDArray[np.int64]]
+    """The state of every sample, one (T,) array a subject."""
+    transition_probabilities: NDArray[np.float64]
+    """(K, K), where a state goes when its lifetime ends; rows = from-state, zeros on the diagonal."""
+    gamma_shape: NDArray[np.float64]
+    """(K,), of the lifetimes' Gamma distributions."""
+    gamma_scale: NDArray[np.float64]
+    """(K,), in samples."""
+    config: HSMMSimulationConfig
+
+    @property
+    def alpha(self) -> list[NDArray[np.float32]]:
+        """The states as time courses of zeros and ones, one (T, K) array a subject."""
+        return [one_hot(states, len(self.means)) for states in self.states]
+
+    @property
+    def lifetime_mean(self) -> NDArray[np.float64]:
+        """Mean of each state's Gamma distribution in samples, (K,)."""
+        return self.gamma_shape * self.gamma_scale
+
+    @property
+    def lifetime_std(self) -> NDArray[np.float64]:
+        """Standard deviation of each state's Gamma distribution in samples, (K,)."""
+        return np.sqrt(self.gamma_shape) * self.gamma_scale
+
+
+def simulate_hsmm(
+    config: HSMMSimulationConfig | None = None, *, generator: np.random.Generator | None = None, **settings: Any
+) -> HSMMSimulation:
+    """Simulate a hidden semi-Markov model with Gaussian states.
+
+    Parameters
+    ----------
+    config : HSMMSimulationConfig, optional
+    generator : Generator, optional
+        Source of all random numbers; by default a new one from the config's seed.
+    **settings
+        Fields of the config, when no config is given: `simulate_hsmm(n_states=3, gamma_shape=10, gamma_scale=5)`.
+
+    Returns
+    -------
+    HSMMSimulation
+
+    Raises
+    ------
+    ConfigurationError
+        For an unknown setting, with the nearest name, or a value that is not accepted.
+
+    Notes
+    -----
+    Means, covariances and transitions are drawn first, then subject after subject: number of samples, covariances,
+    path, signals. More subjects under the same seed leave the first ones as they were. A path starts with a whole
+    lifetime of a state drawn uniformly; its last lifetime is cut by the end.
+    """
+    config = chosen_config(HSMMSimulationConfig, config, settings)
+    generator = generator if generator is not None else np.random.default_rng(config.seed)
+    means, group_covariances = group_gaussians(config, generator)
+    transitions = off_diagonal_transitions(config, generator)
+    shape, scale = config.of_each_state("gamma_shape"), config.of_each_state("gamma_scale")
+    time_series, states, varied = [], [], []
+    for subject in range(config.n_subjects):
+        n_samples = number_of_samples(config, subject, generator)
+        covariances = subject_gaussians(config, group_covariances, generator)
+        path = sample_semi_markov_path(n_samples, transitions, shape, scale, generator)
+        time_series.append(draw_signals(path, means, covariances, generator))
+        states.append(path)
+        varied.append(covariances)
+    return HSMMSimulation(
+        time_series=time_series,
+        states=states,
+        means=means,
+        covariances=with_observation_error(config, group_covariances),
+        transition_probabilities=transitions,
+        gamma_shape=shape.copy(),
+        gamma_scale=scale.copy(),
+        config=config,
+        subject_covariances=np.stack(varied) if config.covariance_variability > 0 else None,
+    )
+
+
+def off_diagonal_transitions(config: HSMMSimulationConfig, generator: np.random.Generator) -> NDArray[np.float64]:
+    """Transition probabilities (K, K) between different states that a config asks for."""
+    numbers = config.array("transition_probabilities")
+    n_states = config.n_states
+    if numbers is not None:
+        return numbers / numbers.sum(axis=1, keepdims=True)
+    if config.transition_probabilities == "sequence":
+        return np.roll(np.eye(n_states), 1, axis=1)
+    others = ~np.eye(n_states, dtype=bool)
+    transitions = np.zeros((n_states, n_states))
+    if config.transition_probabilities == "uniform":
+        transitions[others] = 1.0 / (n_states - 1)
+    else:
+        transitions[others] = generator.dirichlet(np.ones(n_states - 1), size=n_states).ravel()
+    return transitions
+
+
+def sample_semi_markov_path(
+    n_samples: int,
+    transition_probabilities: NDArray[np.float64],
+    gamma_shape: NDArray[np.float64],
+    gamma_scale: NDArray[np.float64],
+    generator: np.random.Generator,
+) -> NDArray[np.int64]:
+    """Draw a path (n_samples,), its first state uniformly.
+
+    Parameters
+    ----------
+    n_samples : int
+    transition_probabilities : array, (K, K)
+        Zeros on the diagonal.
+    gamma_shape, gamma_scale : array, (K,)
+        Of the lifetimes in samples; a lifetime is rounded, and lasts one sample at least.
+    generator : Generator
+
+    Returns
+    -------
+    array, (n_samples,), int64
+    """
+    n_states = len(transition_probabilities)
+    path = np.empty(n_samples, dtype=np.int64)
+    state, position = int(generator.integers(n_states)), 0
+    while position < n_samples:
+        lifetime = max(1, round(generator.gamma(gamma_shape[state], gamma_scale[state])))
+        path[position : position + lifetime] = state
+        position += lifetime
+        state = int(generator.choice(n_states, p=transition_probabilities[state]))
+    return path
