@@ -1,0 +1,206 @@
+"""Likelihood of a Gaussian whose mean and covariance are a mixture of modes, anew for every sample.
+
+Shapes: N samples, C channels, J modes. This is DyNeMo's observation model (Gohil et al. 2022, eq. 3): sample n has
+
+    x_n ~ N(m_n, M_n),    m_n = sum_j alpha_nj mu_j,    M_n = sum_j alpha_nj D_j.
+
+Gradients come in closed form. With r = x - m and y = M^-1 r,
+
+    d log N / d M = G = 1/2 (y y' - M^-1),    d log N / d m = y,
+
+    d alpha_j = <G, D_j> + y . mu_j,    d D_j = sum_n alpha_nj G_n,    d mu_j = sum_n alpha_nj y_n.
+
+No (C, C) matrix of a sample is kept: they are made and used chunk by chunk, see `mixture_gaussian_terms`.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from dynml.errors import NotPositiveDefiniteError
+from dynml.ops.gaussian import full_float32_precision
+from dynml.ops.mixture_gaussian_terms import Backend, MixtureTerms, terms_of
+
+
+def mixture_log_likelihood(
+    signals: Tensor,
+    alpha: Tensor,
+    means_JC: Tensor | None,
+    covariances: Tensor,
+    *,
+    weights: Tensor | None = None,
+    memory: int | None = None,
+    backend: Backend | None = None,
+) -> Tensor:
+    """Log-density of every sample under its own mixture of the modes' means and covariances.
+
+    Parameters
+    ----------
+    signals : Tensor, (N, C), float32 or float64, or with any leading dimensions, (..., C)
+    alpha : Tensor, (N, J) or (..., J)
+        Mixing coefficients. They need not add up to one, but every mixed covariance must be positive definite.
+    means_JC : Tensor, (J, C), or None for zero means
+    covariances : Tensor, (J, C, C), or (J, C), the variances of diagonal covariances
+        Taken as the symmetric part.
+    weights : Tensor, (N,) or (...), optional
+        What the loss multiplies each sample's value by, up to one common factor: a mask of valid samples, say.
+        Default: the same for all, as in a mean. It only saves time: gradients of the covariances are made along with
+        the values for these weights, and a second time in the backward pass if others are found there.
+    memory : int, optional
+        Bytes of the matrices of a chunk (for each thread). Default: a cache's worth on a CPU, 1 GiB on a GPU.
+    backend : callable, optional
+        `compiled_terms` or `torch_terms`. Default: compiled loops on a CPU, torch's linear algebra elsewhere.
+
+    Returns
+    -------
+    Tensor, (N,) or (...), of the signals' type and device, in nats.
+        NaN for a sample whose covariance is not positive definite (a channel left with less of its variance than
+        rounding makes up), or whose numbers are not finite; see `failed_samples`. Such a sample adds nothing to any
+        gradient.
+
+    Notes
+    -----
+    Everything is computed in the signals' type. In float32 the largest of 2,000 values of 80 channels is off by 3e-5
+    nats at condition number 100 of M, by 8e-4 at 1e4 and 5e-3 at 1e5; the error of their mean is 100 times smaller.
+    Signals and modes may be whitened by the data's covariance first, which lowers the condition number.
+    """
+    shape, n_modes = signals.shape[:-1], alpha.shape[-1]
+    assert signals.dtype in (torch.float32, torch.float64), f"{signals.dtype} signals"
+    assert alpha.shape[:-1] == shape, f"alpha {tuple(alpha.shape)} for signals {tuple(signals.shape)}"
+    assert len(covariances) == n_modes, f"{len(covariances)} covariances for {n_modes} modes"
+    assert covariances.shape[1:].numel() == signals.shape[-1] ** (covariances.ndim - 1), f"{tuple(covariances.shape)}"
+    rows, shares = signals.reshape(-1, signals.shape[-1]), alpha.reshape(-1, n_modes).to(signals.dtype)
+    means = None if means_JC is None else means_JC.to(signals.dtype)
+    if covariances.ndim == 2:
+        return _diagonal(rows, shares, means, covariances.to(signals.dtype)).view(shape)
+    matrices = covariances.to(signals.dtype)
+    factors = rows.new_ones(len(rows)) if weights is None else weights.detach().reshape(-1).to(signals.dtype)
+    options = {"memory": memory, "backend": terms_of(signals.device) if backend is None else backend}
+    tensors = [rows, shares, matrices] if means is None else [rows, shares, matrices, means]
+    if torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors):
+        values: Tensor = _MixtureLogLikelihood.apply(rows, shares, means, matrices, factors, options)
+    else:
+        with full_float32_precision(signals.device):
+            values = _terms(rows, shares, means, matrices, factors, options).log_densities
+    return values.view(shape)
+
+
+def failed_samples(log_likelihoods: Tensor) -> Tensor:
+    """Indices of the samples without a log-likelihood, (n_failed, number of dimensions), int64."""
+    return torch.isnan(log_likelihoods).nonzero()
+
+
+def require_log_likelihoods(log_likelihoods_N: Tensor) -> None:
+    """Refuse log-likelihoods (N,) among which one is missing.
+
+    Raises
+    ------
+    NotPositiveDefiniteError
+        Names the first sample, counted from 1.
+    """
+    failed = failed_samples(log_likelihoods_N)
+    if len(failed):
+        raise NotPositiveDefiniteError(
+            f"Sample {int(failed[0, 0]) + 1} of {len(log_likelihoods_N)} ({len(failed)} in all): the covariance mixed "
+            "for it is not positive definite, or its numbers are not finite; use a larger "
+            "model.covariances_epsilon, a smaller learning rate, or fewer channels."
+        )
+
+
+def _terms(
+    signals: Tensor,
+    alpha: Tensor,
+    means: Tensor | None,
+    covariances: Tensor,
+    weights: Tensor,
+    options: dict[str, Any],
+    **wanted: bool,
+) -> MixtureTerms:
+    residuals = signals if means is None else torch.addmm(signals, alpha, means, alpha=-1)
+    terms: MixtureTerms = options["backend"](residuals, alpha, covariances, weights, memory=options["memory"], **wanted)
+    return terms
+
+
+class _MixtureLogLikelihood(torch.autograd.Function):
+    """Log-densities (N,); all that the gradients need is computed along with them, for the expected weights."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        signals: Tensor,
+        alpha: Tensor,
+        means: Tensor | None,
+        covariances: Tensor,
+        weights: Tensor,
+        options: dict[str, Any],
+    ) -> Tensor:
+        by_signals, by_alpha, by_means, by_covariances, *_ = ctx.needs_input_grad
+        with full_float32_precision(signals.device):
+            terms = _terms(
+                signals, alpha, means, covariances, weights, options, gradients=True, covariance_gradient=by_covariances
+            )
+            assert terms.by_residual is not None
+            assert terms.by_alpha is not None
+            if means is not None and by_alpha:
+                terms.by_alpha.addmm_(terms.by_residual, means.T)
+        kept = terms.by_residual if by_signals or by_means else None
+        ctx.save_for_backward(
+            signals, alpha, means, covariances, weights, terms.log_densities, kept, terms.by_alpha, terms.by_covariances
+        )
+        ctx.options = options
+        return terms.log_densities
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:
+        signals, alpha, means, covariances, weights, log_densities, solved, slopes, made = ctx.saved_tensors
+        failed = torch.isnan(log_densities)
+        factors = upstream.masked_fill(failed, 0.0)
+        by_signals, by_alpha, by_means, by_covariances, *_ = ctx.needs_input_grad
+        gradients: list[Tensor | None] = [None] * 6
+        with full_float32_precision(signals.device):
+            if by_signals:
+                gradients[0] = solved * -factors.unsqueeze(1)
+            if by_alpha:
+                gradients[1] = slopes * factors.unsqueeze(1)
+            if by_means:
+                gradients[2] = torch.where(failed[:, None], 0.0, alpha * factors.unsqueeze(1)).T @ solved
+            if by_covariances:
+                scale = _common_factor(factors, weights.masked_fill(failed, 0.0))
+                if scale is None:
+                    made, scale = (
+                        _terms(
+                            signals, alpha, means, covariances, factors, ctx.options, covariance_gradient=True
+                        ).by_covariances,
+                        factors.new_ones(()),
+                    )
+                gradients[3] = made * scale
+        return tuple(gradients)
+
+
+def _common_factor(factors: Tensor, weights: Tensor) -> Tensor | None:
+    """The number that makes factors of weights, or None if there is none."""
+    if len(factors) == 0:
+        return factors.new_zeros(())
+    largest = weights.abs().argmax()
+    scale = factors[largest] / weights[largest]
+    same = torch.isclose(factors, scale * weights, rtol=4 * torch.finfo(weights.dtype).eps, atol=0.0)
+    return scale if bool(same.all()) else None
+
+
+def _diagonal(signals: Tensor, alpha: Tensor, means: Tensor | None, variances_JC: Tensor) -> Tensor:
+    """The same with diagonal covariances, by torch's own gradients: nothing in it is larger than the signals."""
+    with torch.autocast(signals.device.type, enabled=False):
+        residuals = signals if means is None else signals - alpha @ means
+        mixed = alpha @ variances_JC
+        sound = ((mixed > 0) & torch.isfinite(mixed)).all(1) & torch.isfinite(residuals).all(1)
+        mixed = torch.where(sound[:, None], mixed, 1.0)
+        residuals = torch.where(sound[:, None], residuals, 0.0)
+        values = -0.5 * (mixed.log() + residuals.square() / mixed).sum(1)
+        values = values - 0.5 * signals.shape[1] * math.log(2 * math.pi)
+        return torch.where(sound & torch.isfinite(values), values, torch.nan)
