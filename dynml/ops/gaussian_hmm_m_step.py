@@ -178,7 +178,12 @@ def log_prior(
 
 @one_thread()
 def revive_state(
-    parameters: GaussianHMMParameters, state: int, occupancies_K: Tensor, *, learn_means: bool = True
+    parameters: GaussianHMMParameters,
+    state: int,
+    occupancies_K: Tensor,
+    *,
+    learn_means: bool = True,
+    learn_transitions: bool = True,
 ) -> GaussianHMMParameters:
     """Give an empty state half of the most occupied one, split along its first principal axis.
 
@@ -192,6 +197,8 @@ def revive_state(
     learn_means : bool
         If so, the halves lie half a standard deviation on either side of the old mean; if not, one is wider and one is
         narrower along the axis by half the variance.
+    learn_transitions : bool
+        If not, transition probabilities stay as they are.
 
     Returns
     -------
@@ -211,10 +218,11 @@ def revive_state(
         means[state] = means[donor]
         covariances[state], covariances[donor] = covariances[donor] + 0.5 * spread, covariances[donor] - 0.5 * spread
     initial, transitions = parameters.initial_probabilities_K.clone(), parameters.transition_probabilities_KK.clone()
-    transitions[state] = transitions[donor]
     both = [state, donor]
     initial[both] = initial[both].mean()
-    transitions[:, both] = transitions[:, both].mean(1, keepdim=True)
+    if learn_transitions:
+        transitions[state] = transitions[donor]
+        transitions[:, both] = transitions[:, both].mean(1, keepdim=True)
     return GaussianHMMParameters(means, covariances, initial, transitions)
 
 

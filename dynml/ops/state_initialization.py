@@ -1,15 +1,14 @@
 """Where EM of a Gaussian HMM may start from: random state paths, or windows clustered by their covariances.
 
-Shapes: n samples of one or more segments end to end, C channels, K states, F features. `starts`, (n_segments + 1,), are
-the row borders of the segments: 0 first, n last. All randomness comes from the generator that is passed in.
+Shapes: n samples of one or more segments end to end, C channels, K states. `starts`, (n_segments + 1,), are the row
+borders of the segments: 0 first, n last. All randomness comes from the generator that is passed in.
 """
 
 from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
@@ -21,6 +20,9 @@ from dynml.errors import NotPositiveDefiniteError
 from dynml.ops.forward_backward import as_borders
 from dynml.ops.gaussian_hmm import CovariancePrior, e_step, log_prior, m_step, statistics_of_posteriors
 from dynml.ops.hmm_statistics import CovarianceType, GaussianHMMParameters
+from dynml.ops.k_means import k_means_labels
+from dynml.ops.slow_forms import Neighbourhood, forms_of, slowest
+from dynml.ops.workers import Workers
 
 Array = NDArray[Any]
 
@@ -32,24 +34,8 @@ STRETCH_LENGTH = 2000
 
 STAY_PROBABILITY = 0.9
 
-_MOST_ITERATIONS = 10
-"""Of the subspace, for each window length; the next one goes on from where the last one arrived."""
-
-_ENOUGH = 0.01
-"""The subspace has converged when an iteration adds less than this share to the variance that it holds."""
-
-_CLUSTERED_ROWS, _CLUSTER_RESTARTS = 4000, 6
-
-_LARGEST_PRODUCT = 2**21
-"""Numbers in the largest intermediate product of the quadratic features."""
-
 _TRIAL_TOLERANCE = 1e-3
 """Nats per sample: a trial that improves by less in an iteration is over."""
-
-_CHUNK_ROWS = 8192
-
-_SMALLEST_EIGENVALUE = 1e-6
-"""Directions with a smaller share of the largest variance are left out: float32 signals hold nothing there."""
 
 
 def random_state_time_course(
@@ -131,7 +117,7 @@ def window_clustering(
     n_trial_iterations : int
         With 0 and a single window length, the clustering is returned as it is.
     max_samples : int, optional
-        Random stretches with about as many samples are used; by default max(30,000, 40 K C).
+        Random stretches with about as many samples are used; by default max(20,000, 40 K C).
     softening : (float, float)
         Samples with a squared norm (per whitened channel) well above a limit count for little more than it, because
         products of channels give an artefact the fourth power of its size. The limit is drawn between these two, so
@@ -140,44 +126,52 @@ def window_clustering(
     Returns
     -------
     GaussianHMMParameters
-        Deterministic for the same generator state, signals and number of threads.
+        Deterministic for the same generator state and signals, whatever the number of threads.
 
     Notes
     -----
-    With whitened samples y, a quadratic form y' A y has a mean in every state, and given the states its values at
-    different times are independent: its covariance with its own average over the neighbours holds the variance between
-    states alone. That operator on matrices A has rank K - 1. Subspace iteration finds its leading forms; an iteration
-    costs as much as an EM pass, and never holds C^2 x C^2 numbers. Window averages of the forms are then clustered by
-    k-means. (The lagged-moment idea of spectral learning of HMMs: Hsu, Kakade & Zhang 2012; slow features: Wiskott &
-    Sejnowski 2002.) Means that are learnt enter as forms of (y, 1); diagonal covariances as squares of channels.
+    Window averages of the products of channels that change most slowly (`dynml.ops.slow_forms`) are clustered by
+    k-means. The window lengths are tried from the shortest to the longest, each going on from the products that the
+    one before it found, until two trials agree: then the next lengths would lead there, too. Data of up to
+    `max_samples` are used whole, and all lengths are tried: that is cheap, and what is best is less certain.
     """
     assert len(window_lengths) > 0
-    wanted = max(30_000, 40 * n_states * signals.shape[1]) if max_samples is None else max_samples
+    wanted = max(20_000, 40 * n_states * signals.shape[1]) if max_samples is None else max_samples
+    n_given = len(signals)
     signals, borders = random_stretches(signals, starts, wanted, generator)
+    is_part = len(signals) < n_given
+    kind: dict[str, Any] = {"learn_means": learn_means, "covariance_type": covariance_type}
     limit = float(np.exp(generator.uniform(*np.log(softening))))
-    forms = _forms_of(signals, learn_means, covariance_type, limit)
-    coefficients = forms.random(min(n_states + 1, forms.n_independent), generator)
-    best: tuple[float, GaussianHMMParameters] | None = None
-    for window_length in sorted(window_lengths) if n_states > 1 else window_lengths[:1]:
-        neighbourhood = _Neighbourhood.of(borders, window_length)
-        coefficients, values = _slowest(forms, coefficients, neighbourhood, n_states - 1)
-        labels = _cluster(neighbourhood.average(values), n_states, generator)
-        chain = stay_or_jump(n_states, 1 - 1 / max(window_length, 2)) if transitions is None else transitions
-        parameters = parameters_from_labels(
-            signals,
-            labels,
-            chain,
-            generator=generator,
-            learn_means=learn_means,
-            covariance_type=covariance_type,
-            prior=prior,
-        )
-        if n_trial_iterations == 0 and len(window_lengths) == 1:
-            return parameters
-        trial = _try(signals, borders, parameters, n_trial_iterations, learn_means, prior, transitions is None)
-        if best is None or trial[0] < best[0]:
-            best = trial
-    assert best is not None
+    best: tuple[float, GaussianHMMParameters | None] = float("inf"), None
+    with Workers(None if signals.device.type == "cpu" else 1) as workers:
+        forms = forms_of(signals, limit=limit, workers=workers, **kind)
+        coefficients = forms.random(min(n_states + 1, forms.n_independent), generator)
+        for window_length in sorted(window_lengths) if n_states > 1 else window_lengths[:1]:
+            neighbourhood = Neighbourhood.of(borders, window_length)
+            coefficients, values = slowest(forms, coefficients, neighbourhood, n_states - 1)
+            labels = k_means_labels(neighbourhood.average(values), n_states, generator)
+            chain = stay_or_jump(n_states, 1 - 1 / max(window_length, 2)) if transitions is None else transitions
+            parameters = parameters_from_labels(signals, labels, chain, generator=generator, prior=prior, **kind)
+            if n_trial_iterations == 0 and len(window_lengths) == 1:
+                return parameters
+            trial = _try(
+                signals,
+                borders,
+                parameters,
+                n_iterations=n_trial_iterations,
+                learn_means=learn_means,
+                learn_transitions=transitions is None,
+                # Stretches begin anywhere: learnt, their initial probabilities would hold first samples where they are.
+                learn_initial_probabilities=not is_part,
+                prior=prior,
+                n_threads=workers.n_threads,
+                enough=best[0] if is_part else None,
+            )
+            agree = abs(trial[0] - best[0]) < _TRIAL_TOLERANCE
+            best = trial if best[1] is None or trial[0] < best[0] else best
+            if agree and is_part:
+                break
+    assert best[1] is not None
     return best[1]
 
 
@@ -260,204 +254,41 @@ def parameters_from_labels(
     return GaussianHMMParameters(means, scatter / weight, uniform, transitions)
 
 
-class _Forms(Protocol):
-    """Quadratic forms of signals: the linear map from coefficients (F, D) to values at every row, and its transpose."""
-
-    n_independent: int
-
-    def random(self, n_forms: int, generator: np.random.Generator) -> Tensor:
-        """Coefficients to begin with, (F, D), float64."""
-
-    def values(self, coefficients_FD: Tensor) -> Tensor:
-        """Centred values, (n, F)."""
-
-    def transposed(self, weights: Tensor) -> Tensor:
-        """Sums over rows of weights (n, F) times what the coefficients multiply: (F, D), float64, CPU."""
-
-
-class _ChannelForms:
-    """Weighted sums of the squares of channels (and of the channels themselves, if means are learnt)."""
-
-    def __init__(self, rows: Tensor, learn_means: bool) -> None:
-        features = torch.cat([rows.square(), rows], 1) if learn_means else rows.square()
-        features = features - features.mean(0)
-        self._features = features / features.square().mean(0).sqrt().clamp(min=1e-12)
-        self.n_independent = features.shape[1]
-
-    def random(self, n_forms: int, generator: np.random.Generator) -> Tensor:
-        return torch.from_numpy(generator.standard_normal((n_forms, self.n_independent)))
-
-    def values(self, coefficients_FD: Tensor) -> Tensor:
-        return self._features @ coefficients_FD.T.to(self._features)
-
-    def transposed(self, weights: Tensor) -> Tensor:
-        return (weights.T @ self._features).double().cpu()
-
-
-class _ProductForms:
-    """y' A y with symmetric A; y is the row, or the row and a one, if means are learnt."""
-
-    def __init__(self, rows: Tensor, learn_means: bool) -> None:
-        self._rows = torch.cat([rows, torch.ones_like(rows[:, :1])], 1) if learn_means else rows
-        self._size = self._rows.shape[1]
-        self.n_independent = self._size * (self._size + 1) // 2
-
-    def random(self, n_forms: int, generator: np.random.Generator) -> Tensor:
-        matrices = torch.from_numpy(generator.standard_normal((n_forms, self._size, self._size)))
-        return (matrices + matrices.transpose(1, 2)).flatten(1)
-
-    def values(self, coefficients_FD: Tensor) -> Tensor:
-        matrices = coefficients_FD.view(-1, self._size, self._size).permute(1, 0, 2).reshape(self._size, -1)
-        matrices = matrices.to(self._rows)
-        output = self._rows.new_empty(len(self._rows), len(coefficients_FD))
-        chunk = max(256, _LARGEST_PRODUCT // matrices.shape[1])
-        for first in range(0, len(output), chunk):
-            rows = self._rows[first : first + chunk]
-            products = (rows @ matrices).view(len(rows), -1, self._size)
-            output[first : first + chunk] = torch.matmul(products, rows.unsqueeze(2)).squeeze(2)
-        return output - output.mean(0)
-
-    def transposed(self, weights: Tensor) -> Tensor:
-        sums = torch.zeros(weights.shape[1], self._size, self._size, dtype=torch.float64)
-        for first in range(0, len(weights), _CHUNK_ROWS):
-            rows = self._rows[first : first + _CHUNK_ROWS]
-            for index, share in enumerate(weights[first : first + _CHUNK_ROWS].T):
-                sums[index] += ((rows * share.unsqueeze(1)).T @ rows).double().cpu()
-        return (0.5 * (sums + sums.transpose(1, 2))).flatten(1)
-
-
-def _forms_of(signals: Tensor, learn_means: bool, covariance_type: CovarianceType, limit: float) -> _Forms:
-    """Whiten the signals (scale them, for diagonal covariances), soften outlying samples, and choose the forms."""
-    rows = signals - _centre(signals).to(signals) if learn_means else signals
-    if covariance_type == "full":
-        _, _, second = _moments(rows, torch.ones_like(rows[:, :1]), "full")
-        eigenvalues, eigenvectors = torch.linalg.eigh(second[0] / len(rows))
-        kept = eigenvalues > _SMALLEST_EIGENVALUE * eigenvalues[-1]
-        rows = rows @ (eigenvectors[:, kept] * eigenvalues[kept].rsqrt()).to(rows)
-    else:
-        rows = rows / rows.square().mean(0).sqrt().clamp(min=torch.finfo(rows.dtype).tiny)
-    rows = rows * (1 + rows.square().mean(1, keepdim=True) / limit).rsqrt()
-    return _ProductForms(rows, learn_means) if covariance_type == "full" else _ChannelForms(rows, learn_means)
-
-
-@dataclass(frozen=True)
-class _Neighbourhood:
-    """For every row, the first and the last (excluded) of the window around it, cut at the borders of its segment."""
-
-    first: Tensor
-    last: Tensor
-
-    @classmethod
-    def of(cls, borders: Array, window_length: int) -> _Neighbourhood:
-        half = max(window_length // 2, 1)
-        rows = np.arange(borders[-1])
-        lengths = np.diff(borders)
-        first = np.maximum(rows - half, np.repeat(borders[:-1], lengths))
-        last = np.minimum(rows + half + 1, np.repeat(borders[1:], lengths))
-        return cls(torch.from_numpy(first), torch.from_numpy(last))
-
-    def average(self, values: Tensor, *, without_itself: bool = False) -> Tensor:
-        """Mean over the window around every row; zero where a row without itself has no neighbour."""
-        first, last = self.first.to(values.device), self.last.to(values.device)
-        sums = torch.zeros(len(values) + 1, values.shape[1], dtype=torch.float64, device=values.device)
-        torch.cumsum(values.double(), 0, out=sums[1:])
-        totals = sums[last] - sums[first]
-        counts = (last - first).unsqueeze(1)
-        if without_itself:
-            totals, counts = torch.where(counts > 1, totals - values, 0.0), (counts - 1).clamp(min=1)
-        return (totals / counts).to(values.dtype)
-
-
-def _slowest(
-    forms: _Forms, coefficients: Tensor, neighbourhood: _Neighbourhood, n_wanted: int
-) -> tuple[Tensor, Tensor]:
-    """Subspace iteration: coefficients to go on from, and the slowest forms' values, (n, at most `n_wanted`)."""
-    held, n_wanted = -float("inf"), max(n_wanted, 1)
-    for _ in range(_MOST_ITERATIONS):
-        values = forms.values(torch.linalg.qr(coefficients.T).Q.T)
-        averages = neighbourhood.average(values, without_itself=True)
-        coefficients = forms.transposed(averages)
-        between = (values.double().T @ averages.double()).cpu() / max(len(values), 1)
-        variances, rotation = torch.linalg.eigh(0.5 * (between + between.T))
-        before, held = held, float(variances[-n_wanted:].clamp(min=0).sum())
-        if held - before <= _ENOUGH * held:
-            break
-    return coefficients, values @ rotation.flip(1)[:, :n_wanted].to(values)
-
-
-def _cluster(points: Tensor, n_clusters: int, generator: np.random.Generator) -> Tensor:
-    """Label of the nearest centre for every row of (n, F); centres by k-means on some of the rows."""
-    rows = np.sort(generator.permutation(len(points))[:_CLUSTERED_ROWS])
-    some = points[torch.from_numpy(rows).to(points.device)].double().cpu()
-    best: tuple[float, Tensor] | None = None
-    for _ in range(_CLUSTER_RESTARTS if n_clusters > 1 else 1):
-        candidate = _k_means(some, _spread_centres(some, n_clusters, generator))
-        if best is None or candidate[0] < best[0]:
-            best = candidate
-    assert best is not None
-    return _nearest(points, best[1].to(points))[1]
-
-
-def _spread_centres(points: Tensor, n_clusters: int, generator: np.random.Generator) -> Tensor:
-    """k-means++ with the best of a few candidates for each centre (Arthur & Vassilvitskii 2007)."""
-    centres = points[[int(generator.integers(len(points)))]]
-    distances = (points - centres).square().sum(1)
-    for _ in range(1, n_clusters):
-        total = float(distances.sum())
-        shares = (distances / total).numpy() if total > 0 else np.full(len(points), 1 / len(points))
-        candidates = points[generator.choice(len(points), size=4, p=shares / shares.sum())]
-        with_each = torch.minimum(distances.unsqueeze(1), torch.cdist(points, candidates).square())
-        chosen = int(with_each.sum(0).argmin())
-        centres, distances = torch.cat([centres, candidates[[chosen]]]), with_each[:, chosen]
-    return centres
-
-
-def _k_means(points: Tensor, centres: Tensor, n_iterations: int = 30) -> tuple[float, Tensor]:
-    """Lloyd's iterations: sum of squared distances, and the centres. A centre without points stays where it is."""
-    inertia = float("inf")
-    for _ in range(n_iterations):
-        distances, labels = _nearest(points, centres)
-        if not float(distances.sum()) < inertia:
-            break
-        inertia = float(distances.sum())
-        members = torch.nn.functional.one_hot(labels, len(centres)).to(points)
-        counts = members.sum(0).unsqueeze(1)
-        centres = torch.where(counts > 0, members.T @ points / counts.clamp(min=1), centres)
-    return inertia, centres
-
-
-def _nearest(points: Tensor, centres: Tensor) -> tuple[Tensor, Tensor]:
-    nearest = (centres.square().sum(1) - 2 * points @ centres.T).min(1)
-    return nearest.values + points.square().sum(1), nearest.indices
-
-
 def _try(
     signals: Tensor,
     borders: Array,
     parameters: GaussianHMMParameters,
+    *,
     n_iterations: int,
     learn_means: bool,
-    prior: CovariancePrior | None,
     learn_transitions: bool,
+    learn_initial_probabilities: bool,
+    prior: CovariancePrior | None,
+    n_threads: int,
+    enough: float | None,
 ) -> tuple[float, GaussianHMMParameters]:
-    """A few EM iterations: negative log-likelihood (and prior) per sample, and the parameters it belongs to."""
-    score, before = float("inf"), float("inf")
+    """A few EM iterations: negative log-likelihood (and prior) per sample, and the parameters it belongs to.
+
+    A trial is over when an iteration improves it by little, or takes it to a score that is `enough`.
+    """
+    score = float("inf")
     for iteration in range(n_iterations + 1):
         try:
-            statistics, _, _ = e_step(signals, borders, parameters)
+            statistics, _, _ = e_step(signals, borders, parameters, n_threads=n_threads)
         except NotPositiveDefiniteError:
             return float("inf"), parameters
-        before, score = (
-            score,
-            -(statistics.log_likelihood + log_prior(parameters, covariance_prior=prior)) / len(signals),
-        )
+        log_joint = statistics.log_likelihood + log_prior(parameters, covariance_prior=prior)
+        before, score = score, -log_joint / len(signals)
         if iteration == n_iterations or before - score < _TRIAL_TOLERANCE:
+            break
+        if enough is not None and abs(score - enough) < _TRIAL_TOLERANCE:
             break
         parameters, _ = m_step(
             statistics,
             parameters,
             learn_means=learn_means,
             learn_transitions=learn_transitions,
+            learn_initial_probabilities=learn_initial_probabilities,
             covariance_prior=prior,
         )
     return score, parameters
@@ -490,10 +321,6 @@ def _moments(signals: Tensor, weights: Tensor, covariance_type: CovarianceType) 
         signals, np.array([0, len(signals)]), weights, covariance_type=covariance_type
     )
     return statistics.occupancies_K, statistics.first_moments_KC, statistics.second_moments_KCC
-
-
-def _centre(signals: Tensor) -> Tensor:
-    return signals.mean(0, dtype=torch.float64).cpu() if len(signals) else signals.new_zeros(signals.shape[1]).cpu()
 
 
 def _inner_edges(borders: Array) -> Array:

@@ -77,6 +77,12 @@ class Batch:
         return self.starts is not None
 
     @property
+    def windows(self) -> Tensor:
+        """Signals of a padded batch, (B, T, C), which never come as a reader."""
+        assert isinstance(self.signals, Tensor)
+        return self.signals
+
+    @property
     def groups(self) -> Tensor:
         """First span of every block of subjects in the batch, and B, int64 on the CPU."""
         blocks = self.subset.block[[span.subject for span in self.spans]]

@@ -218,3 +218,11 @@ def test_reviving_without_the_split_leaves_the_likelihood_and_em_then_improves_i
         split, empty = m_step(e_step(signals, starts, split)[0], split)
     assert not empty
     assert log_likelihood(signals, starts, split).sum() > log_likelihood(signals, starts, plain).sum()
+
+
+def test_reviving_leaves_transitions_that_are_not_learnt():
+    _, _, parameters = problem()
+    extended = with_empty_state(parameters)
+    revived = revive_state(extended, 3, torch.tensor([10.0, 50.0, 20.0, 0.0]), learn_transitions=False)
+    assert torch.equal(revived.transition_probabilities_KK, extended.transition_probabilities_KK)
+    assert revived.initial_probabilities_K[3] == revived.initial_probabilities_K[1] > 0

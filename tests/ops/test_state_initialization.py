@@ -178,19 +178,6 @@ def test_random_stretches_are_whole_disjoint_parts_of_segments():
     np.testing.assert_array_equal(borders, starts)
 
 
-def test_averages_stay_inside_segments():
-    values = torch.from_numpy(np.random.default_rng(0).standard_normal((60, 2)))
-    borders = np.array([0, 1, 3, 40, 60])
-    neighbourhood = state_initialization._Neighbourhood.of(borders, 7)
-    for without_itself in (False, True):
-        found = neighbourhood.average(values, without_itself=without_itself)
-        for first, last in itertools.pairwise(borders):
-            for t in range(first, last):
-                rows = [s for s in range(max(first, t - 3), min(last, t + 4)) if s != t or not without_itself]
-                expected = values[rows].mean(0) if rows else torch.zeros(2, dtype=torch.float64)
-                torch.testing.assert_close(found[t], expected)
-
-
 @pytest.mark.parametrize("method", METHODS)
 def test_the_generator_decides(method):
     signals, borders, _, _, _ = simulation(3, 5, [1500, 500], spread=0.2, seed=8)
@@ -198,6 +185,43 @@ def test_the_generator_decides(method):
     for name, tensor in first.to_dictionary().items():
         assert torch.equal(tensor, again.to_dictionary()[name])
     assert not torch.equal(first.covariances_KCC, other.covariances_KCC)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_threads_change_nothing(method):
+    signals, borders, _, _, _ = simulation(3, 40, [3000, 2500], spread=0.2, seed=8)
+    before, found = torch.get_num_threads(), []
+    for n_threads in (1, 3):
+        torch.set_num_threads(n_threads)
+        found.append(method(signals, borders, 3, generator=np.random.default_rng(1)).to_dictionary())
+    torch.set_num_threads(before)
+    for name, tensor in found[0].items():
+        assert torch.equal(tensor, found[1][name])
+
+
+@pytest.mark.parametrize(("max_samples", "n_tried"), [(3000, 2), (6000, 4)])
+def test_no_further_window_length_is_tried_once_two_agree_unless_the_data_are_few(monkeypatch, max_samples, n_tried):
+    tried = []
+    of = state_initialization.Neighbourhood.of
+    monkeypatch.setattr(
+        state_initialization.Neighbourhood,
+        "of",
+        lambda borders, window_length: tried.append(window_length) or of(borders, window_length),
+    )
+    signals, borders, states, _, _ = simulation(3, 8, [6000], seed=12)
+    start = window_clustering(signals, borders, 3, generator=np.random.default_rng(0), max_samples=max_samples)
+    assert tried == [5, 10, 24, 72][:n_tried]
+    _, _, posteriors = e_step(signals, borders, start, posteriors=True)
+    assert accuracy(posteriors.argmax(1).numpy(), states, 3) > 0.95
+
+
+def test_the_first_samples_of_stretches_do_not_hold_a_start_at_a_worse_optimum():
+    signals, borders, states, _, _ = simulation(4, 30, [25_000], stay=0.95, seed=13)
+    reference, _, _ = free_energy_after_em(signals, borders, from_the_truth(signals, states, 4), 6)
+    for seed in range(3):
+        start = window_clustering(signals, borders, 4, generator=np.random.default_rng(seed))
+        assert torch.equal(start.initial_probabilities_K, torch.full((4,), 0.25, dtype=torch.float64))
+        assert free_energy_after_em(signals, borders, start, 6)[0] < reference + 1e-5
 
 
 @pytest.mark.parametrize("method", METHODS)

@@ -56,7 +56,11 @@ class HMMInitializationConfig:
     gives to each state; or random parameters, each start on another random part of the data."""
 
     n_init: int = 3
-    """Number of starts."""
+    """Most starts."""
+
+    agreement: float = 1e-4
+    """No further start is made when the two best have the same states and agree in their objective (free energy and
+    priors) to within this, in nats per sample. 0: always make all."""
 
     n_epochs: int = 10
     """EM iterations of each start."""
@@ -71,6 +75,7 @@ class HMMInitializationConfig:
         methods = ("window_clustering", "random_state_time_course", "random_subset")
         check_choice("initialization.method", self.method, methods)
         check_at_least("initialization.n_init", self.n_init, 1)
+        check_at_least("initialization.agreement", self.agreement, 0.0)
         check_at_least("initialization.n_epochs", self.n_epochs, 1)
         check_fraction("initialization.take", self.take)
         check_at_least("initialization.max_samples", self.max_samples, 1)

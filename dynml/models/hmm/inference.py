@@ -44,13 +44,17 @@ class SubjectInference:
         return -self.log_likelihood / self.n_samples
 
 
-def infer(model: GaussianHMM, subset: MultiSubjectSubset) -> Iterator[SubjectInference]:
+def infer(
+    model: GaussianHMM, subset: MultiSubjectSubset, *, dual_estimation: bool = True
+) -> Iterator[SubjectInference]:
     """Go through the subjects of a subset.
 
     Parameters
     ----------
     model : GaussianHMM
     subset : MultiSubjectSubset
+    dual_estimation : bool
+        Also estimate each subject's own means and covariances; they cost next to nothing here.
 
     Raises
     ------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,22 +13,19 @@ from dynml.data.subset import MultiSubjectSubset
 from dynml.models.hmm.config import HMMInitializationConfig
 from dynml.models.hmm.model import GaussianHMM
 from dynml.ops.gaussian_hmm import GaussianHMMParameters, log_prior
+from dynml.ops.state_agreement import divergence_of_states
 from dynml.ops.state_initialization import random_state_time_course, window_clustering
+from dynml.ops.state_revival import revive_from_data
 from dynml.training.em import MStepSettings, run_em
+from dynml.training.whole_segments import PackedSegments, part_of_subset
 
-SUBSET_STREAM, START_STREAM = 11, 12
+START_STREAM, REVIVAL_STREAM = 12, 13
 
 START_TOLERANCE = 1e-4
 """Nats per sample: a start that improves by less in an iteration is over."""
 
-
-@dataclass(frozen=True)
-class PackedSegments:
-    """Whole segments laid end to end: what EM asks of a batch."""
-
-    signals: torch.Tensor
-    starts: torch.Tensor
-    groups: torch.Tensor | None = None
+SAME_STATES = 0.01
+"""Nats: states of two starts that diverge by less on average are the same: EM that stopped early leaves up to 0.002."""
 
 
 @dataclass(frozen=True)
@@ -52,28 +50,31 @@ class Start:
         return cls(parameters, content["free_energy"], content["objective"])
 
 
-def subset_for_starts(
+def enough_starts(starts: Sequence[Start], config: HMMInitializationConfig) -> int | None:
+    """Number of the first starts of which the two best agree; None if more have to be made.
+
+    They agree when their objectives differ by less than `config.agreement` and their states are the same: where there
+    are many optima, two can be equally good by chance. Starts that several processes made at once are to be cut to that
+    number: it is what one process would have made.
+    """
+    for number in range(2, len(starts) + 1):
+        best, second = sorted(starts[:number], key=lambda start: start.objective)[:2]
+        is_close = second.objective - best.objective < config.agreement
+        if is_close and divergence_of_states(best.parameters, second.parameters) < SAME_STATES:
+            return number
+    return config.n_init if len(starts) >= config.n_init else None
+
+
+def part_for_starts(
     subset: MultiSubjectSubset, config: HMMInitializationConfig, seed: int, number: int = 0
 ) -> PackedSegments:
-    """Draw whole segments at random until there are enough samples; the last one may be cut.
+    """Whole segments that starts see.
 
     All starts see the same part, so that their free energies can be compared; with the method `random_subset` each
     start is made on a part of its own (`number`).
     """
-    table = subset.segments
-    wanted = min(int(np.ceil(config.take * table.n_samples)), config.max_samples)
-    generator = np.random.default_rng(np.random.SeedSequence((seed, SUBSET_STREAM, number)))
-    rows, lengths, missing = [], [], wanted
-    for index in generator.permutation(len(table)):
-        start, stop = int(table.start[index]), int(table.stop[index])
-        stop = min(stop, start + missing)
-        rows.append(subset.read(int(table.subject[index]), start, stop))
-        lengths.append(stop - start)
-        missing -= stop - start
-        if missing <= 0:
-            break
-    starts = torch.tensor([0, *np.cumsum(lengths)], dtype=torch.int64)
-    return PackedSegments(torch.cat(rows), starts)
+    wanted = min(int(np.ceil(config.take * subset.n_samples)), config.max_samples)
+    return part_of_subset(subset, wanted, seed, number)
 
 
 def make_start(
@@ -104,12 +105,10 @@ def make_start(
         Standard deviation of noise added to the signals, so that starts on rank-deficient data have covariances that
         can be inverted.
     """
-    common = subset_for_starts(subset, config, seed)
-    own = subset_for_starts(subset, config, seed, number + 1) if config.method == "random_subset" else common
+    common = part_for_starts(subset, config, seed)
+    own = part_for_starts(subset, config, seed, number + 1) if config.method == "random_subset" else common
     generator = np.random.default_rng(np.random.SeedSequence((seed, START_STREAM, number)))
-    if jitter:
-        noise = jitter * generator.standard_normal(own.signals.shape, dtype=np.float32)
-        own = PackedSegments(own.signals + torch.from_numpy(noise).to(own.signals.device), own.starts)
+    own = _with_noise(own, jitter, generator)
     make = window_clustering if config.method == "window_clustering" else random_state_time_course
     parameters = make(
         own.signals,
@@ -130,3 +129,46 @@ def make_start(
         transition_prior=settings.transition_prior,
     )
     return Start(improved.parameters, improved.free_energy, improved.free_energy - prior / len(common.signals))
+
+
+def revive(
+    state: int,
+    number: int,
+    parameters: GaussianHMMParameters,
+    subset: MultiSubjectSubset,
+    config: HMMInitializationConfig,
+    settings: MStepSettings,
+    seed: int,
+    *,
+    jitter: float = 0.0,
+) -> GaussianHMMParameters:
+    """Restart an empty state from the part of the data that starts see: a pure function of (seed, state, number).
+
+    Parameters
+    ----------
+    state : int
+    number : int
+        How often this state was revived before.
+    parameters : GaussianHMMParameters
+    subset, config, settings, seed, jitter
+        As in `make_start`.
+    """
+    generator = np.random.default_rng(np.random.SeedSequence((seed, REVIVAL_STREAM, state, number)))
+    part = _with_noise(part_for_starts(subset, config, seed), jitter, generator)
+    return revive_from_data(
+        part.signals,
+        part.starts,
+        parameters,
+        state,
+        generator=generator,
+        learn_means=settings.learn_means,
+        learn_transitions=settings.learn_transitions,
+        prior=settings.covariance_prior,
+    )
+
+
+def _with_noise(part: PackedSegments, size: float, generator: np.random.Generator) -> PackedSegments:
+    if not size:
+        return part
+    noise = size * generator.standard_normal(part.signals.shape, dtype=np.float32)
+    return PackedSegments(part.signals + torch.from_numpy(noise).to(part.signals.device), part.starts)

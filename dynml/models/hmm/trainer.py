@@ -22,9 +22,10 @@ from dynml.configuration import config_to_dictionary
 from dynml.errors import ConfigurationError, DataWarning, EmptyStateWarning
 from dynml.models.hmm.config import HMMInitializationConfig, HMMTrainerConfig
 from dynml.models.hmm.model import GaussianHMM
-from dynml.models.hmm.report import baselines, findings
-from dynml.models.hmm.starts import Start, make_start
-from dynml.ops.gaussian_hmm import CovariancePrior, Statistics, log_prior, revive_state
+from dynml.models.hmm.report import findings
+from dynml.models.hmm.starts import Start, enough_starts, make_start, part_for_starts, revive
+from dynml.ops.gaussian_hmm import CovariancePrior, GaussianHMMParameters, Statistics, log_prior
+from dynml.training.baselines import GAUSSIAN, MIXTURE, gaussian_baseline, mixture_baseline
 from dynml.training.batch import Batch
 from dynml.training.config import RunConfig
 from dynml.training.em import (
@@ -109,11 +110,12 @@ class HMMTrainer(Trainer):
         if self.pretrained is not None:
             self.model.load_state_dict(self._pretrained_weights(self.pretrained))
             return
-        while len(self.starts) < self.initialization.n_init:
+        while enough_starts(self.starts, self.initialization) is None:
             number = len(self.starts) + self.processes.rank
             own = self._make_start(number) if number < self.initialization.n_init else None
             self.starts += [start for start in self.processes.gather(own) if start is not None]
             self.initialization_step_done()
+        self.starts = self.starts[: enough_starts(self.starts, self.initialization)]
         self.model.set_parameters(min(self.starts, key=lambda start: start.objective).parameters)
 
     def _make_start(self, number: int) -> Start:
@@ -184,14 +186,20 @@ class HMMTrainer(Trainer):
         for state in empty.states:
             times = self.revivals.get(state, 0)
             if self.config.empty_states == "revive" and times < MOST_REVIVALS:
-                parameters = revive_state(
-                    parameters, state, statistics.occupancies_K, learn_means=self.model.config.learn_means
-                )
+                parameters = self._revived(state, times, parameters)
                 self.revivals[state], self.revived_now = times + 1, True
             elif times <= MOST_REVIVALS:
                 self.revivals[state] = MOST_REVIVALS + 1
                 warnings.warn(f"State {state + 1} is empty and stays as it was.", EmptyStateWarning, stacklevel=2)
         self.model.set_parameters(parameters)
+
+    def _revived(self, state: int, times: int, parameters: GaussianHMMParameters) -> GaussianHMMParameters:
+        subset, settings, jitter = self.dataset.training_set, self._settings(), math.sqrt(self._ridge())
+        return self.processes.from_first(
+            lambda: revive(
+                state, times, parameters, subset, self.initialization, settings, self.config.seed, jitter=jitter
+            )
+        )
 
     # ------------------------------------------------------------------ state and report
 
@@ -227,21 +235,28 @@ class HMMTrainer(Trainer):
         assert self.moments is not None
         parameters = self.model.get_parameters()
         has_validation = bool(self.dataset.validation_set.n_subjects)
-        on_training = expectation(self._pass("training"), parameters, self.processes)
-        held_out = None
-        if has_validation:
-            held_out = expectation(self._pass("validation"), parameters, self.processes).free_energy
+        on_training, held_out = self._scores_of_best(parameters, has_validation)
         report: dict[str, Any] = {"free_energy": {"training": on_training.free_energy, "validation": held_out}}
-        report["baselines"] = baselines(
-            lambda: self._pass("training"),
-            (lambda: self._pass("validation")) if has_validation else None,
-            parameters,
-            self.moments,
-            self._settings(),
-            self.processes,
-        )
+        settings = self._settings()
+        part = part_for_starts(self.dataset.training_set, self.initialization, self.config.seed)
+        report["baselines"] = {
+            GAUSSIAN: gaussian_baseline(self._pass, has_validation, self.moments, settings, self.processes),
+            MIXTURE: mixture_baseline(self._pass, has_validation, parameters, part, settings, self.processes),
+        }
         report["fractional_occupancies"] = (on_training.occupancies_K / on_training.n_samples).tolist()
         return {**report, "findings": findings(on_training, report, self._rank())}
+
+    def _scores_of_best(
+        self, parameters: GaussianHMMParameters, has_validation: bool
+    ) -> tuple[Statistics, float | None]:
+        """Statistics on training data and free energy on validation data: known from its epoch if that was the last."""
+        epoch = self.best.best_epoch
+        if self.config.algorithm == "batch" and self.statistics is not None and epoch == self.progress.epoch:
+            return self.statistics, self.history.rows[-1].get("validation_loss")
+        on_training = expectation(self._pass("training"), parameters, self.processes)
+        if not has_validation:
+            return on_training, None
+        return on_training, expectation(self._pass("validation"), parameters, self.processes).free_energy
 
     # ------------------------------------------------------------------ small helpers
 

@@ -1,0 +1,35 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from dynml.ops.k_means import k_means_labels
+
+
+@pytest.mark.parametrize("n_points", [300, 9000])  # fewer, and more, than the centres are fitted to
+def test_separate_clusters_of_unequal_size_are_found(n_points):
+    generator = np.random.default_rng(0)
+    truth = generator.choice(5, size=n_points, p=[0.5, 0.2, 0.15, 0.1, 0.05])
+    centres = 12 * np.array([[0, 0, 0], [1, 0, 0], [0, 1, 0], [0, 0, 1], [1, 1, 1]])
+    points = torch.from_numpy(centres[truth] + generator.standard_normal((n_points, 3)))
+    for seed in range(5):
+        labels = k_means_labels(points, 5, np.random.default_rng(seed)).numpy()
+        counts = np.zeros((5, 5), dtype=int)
+        np.add.at(counts, (truth, labels), 1)
+        assert ((counts > 0).sum(1) == 1).all()
+        assert ((counts > 0).sum(0) == 1).all()
+
+
+def test_every_point_has_the_label_of_its_nearest_mean():
+    points = torch.from_numpy(np.random.default_rng(0).uniform(size=(400, 2)))
+    labels = k_means_labels(points, 4, np.random.default_rng(1))
+    means = torch.stack([points[labels == label].mean(0) for label in range(4)])
+    nearest = torch.cdist(points, means).argmin(1)
+    assert (nearest == labels).double().mean() > 0.97
+
+
+def test_repeated_points_and_one_cluster_are_no_trouble():
+    points = torch.ones(50, 2)
+    assert not k_means_labels(points, 1, np.random.default_rng(0)).any()
+    assert k_means_labels(points, 3, np.random.default_rng(0)).unique().numel() == 1
