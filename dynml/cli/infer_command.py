@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -46,24 +46,52 @@ def run_inference(arguments: Namespace) -> None:
     out = _prepared_folder(Path(arguments.out_folder), force=arguments.force)
     _write_model(experiment, out)
     energies: dict[str, Any] = dict.fromkeys(SUBSETS)
+    at_mean: dict[str, Any] = dict.fromkeys(SUBSETS)
     criteria: dict[str, float] | None = None
     subjects, statistics = {}, {}
     for name in SUBSETS if arguments.subset == "all" else (arguments.subset,):
-        log_likelihood, n_samples = 0.0, 0
-        for result in load(experiment.family.inference)(experiment.model, dataset.subset(name)):
+        total = _Total()
+        infer = load(experiment.family.inference)
+        for result in infer(experiment.model, dataset.subset(name), dual_estimation=arguments.dual_estimation):
             _write_subject(result, out, dual=arguments.dual_estimation)
             statistics[result.subject] = state_statistics(result.alpha, result.segments, result.sampling_frequency)
             subjects[result.subject] = result.free_energy
-            log_likelihood, n_samples = log_likelihood + result.log_likelihood, n_samples + result.n_samples
-        if n_samples:
-            energies[name] = -log_likelihood / n_samples
-        if n_samples and name == "training":
-            criteria = _criteria(experiment, log_likelihood, n_samples)
+            total.add(result)
+        energies[name], at_mean[name] = total.free_energy, total.free_energy_at_mean
+        if total.n_samples and name == "training":
+            criteria = _criteria(experiment, total.log_likelihood, total.n_samples)
     write_state_statistics(out / "state_statistics.tsv", statistics)
     summary: dict[str, Any] = {"experiment": str(arguments.experiment_path), "split": dataset.split}
-    summary["training_information_criteria"] = criteria
+    if criteria is not None:
+        summary["training_information_criteria"] = criteria
+    if any(value is not None for value in at_mean.values()):
+        summary["free_energy_at_mean"] = at_mean
     write_json(out / "summary.json", {"free_energy": {**energies, "subjects": subjects}, **summary})
     print(f"{len(subjects)} subjects inferred ({dataset.split}). Results: {out}")
+
+
+@dataclass
+class _Total:
+    """Sums over the subjects of a subset."""
+
+    log_likelihood: float = 0.0
+    n_samples: int = 0
+    at_mean: float | None = None
+
+    def add(self, result: Any) -> None:
+        self.log_likelihood += result.log_likelihood
+        self.n_samples += result.n_samples
+        value = getattr(result, "free_energy_at_mean", None)
+        if value is not None:
+            self.at_mean = (self.at_mean or 0.0) + value * result.n_samples
+
+    @property
+    def free_energy(self) -> float | None:
+        return -self.log_likelihood / self.n_samples if self.n_samples else None
+
+    @property
+    def free_energy_at_mean(self) -> float | None:
+        return None if self.at_mean is None else self.at_mean / self.n_samples
 
 
 def _prepared_folder(folder: Path, *, force: bool) -> Path:
@@ -86,7 +114,8 @@ def _write_model(experiment: Experiment, out: Path) -> None:
 
 def _write_subject(result: Any, out: Path, *, dual: bool) -> None:
     _save(out / f"{result.subject}_alpha.npy", result.alpha)
-    _save(out / f"{result.subject}_viterbi.npy", result.states)
+    if result.states is not None:
+        _save(out / f"{result.subject}_viterbi.npy", result.states)
     if dual:
         _save(out / f"{result.subject}_means.npy", result.means)
         _save(out / f"{result.subject}_covariances.npy", result.covariances)
@@ -101,7 +130,10 @@ def _save(path: Path, array: Any) -> None:
         np.save(stream, array)
 
 
-def _criteria(experiment: Experiment, log_likelihood: float, n_samples: int) -> dict[str, float]:
+def _criteria(experiment: Experiment, log_likelihood: float, n_samples: int) -> dict[str, float] | None:
+    """AIC and BIC, for the family whose likelihood is exact."""
+    if experiment.family.name != "hmm":
+        return None
     from dynml.analysis.model_selection import information_criteria, n_free_parameters
 
     model: Any = experiment.model

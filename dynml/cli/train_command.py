@@ -54,7 +54,7 @@ def parse_training(description: str | None) -> RunRequest:
     for group, config_class in groups.items():
         parser.add_argument(f"--{group}", type=config_class)
         parser.set_defaults({f"{group}.{name}": value for name, value in _defaults(family, group).items()})
-    namespace = parser.parse_args()
+    namespace = parser.parse_args([_without_alias(argument) for argument in sys.argv[1:]])
     assert family is not None, "a command line without a family does not parse"
     configs = {group: parser.build(namespace, group, config_class) for group, config_class in groups.items()}
     if family.settle is not None:
@@ -184,6 +184,12 @@ def run_training(request: RunRequest) -> int:
 def _sections(request: RunRequest) -> dict[str, Any]:
     groups = {group: config_to_dictionary(config) for group, config in request.configs.items() if group != "dataset"}
     return {"family": request.family.name, "pretrained": request.pretrained, **groups}
+
+
+def _without_alias(argument: str) -> str:
+    """`--initialization.from` under the name that a Python field can have."""
+    name, equals, value = argument.partition("=")
+    return f"{name}_experiment{equals}{value}" if name == "--initialization.from" else argument
 
 
 def _family_on_command_line(arguments: list[str]) -> Family | None:

@@ -47,7 +47,11 @@ class Family:
     sampler_config: str = "dynml.training.batch_sampler_config:BatchSamplerConfig"
     loader_config: str = "dynml.training.batch_loader_config:BatchLoaderConfig"
     inference: str | None = None
-    """Called as `infer(model, subset)`; null: the family cannot be inferred from yet."""
+    """Called as `infer(model, subset, dual_estimation=...)`; null: the family cannot be inferred from yet."""
+
+    settle: str | None = None
+    """Called as `settle(configs)` with the Config of every group, when a run begins: gives them back with settings that
+    follow from each other filled in; null: there are none."""
 
     sampler_defaults: dict[str, Any] = field(default_factory=dict)
     """Settings of the sampler that differ from its own defaults."""
@@ -67,7 +71,7 @@ class Family:
         return {group: load(name) for group, name in names.items() if name is not None}
 
 
-FAMILIES = {"hmm": "dynml.models.hmm.family:FAMILY"}
+FAMILIES = {"dynemo": "dynml.models.dynemo.family:FAMILY", "hmm": "dynml.models.hmm.family:FAMILY"}
 
 
 def family_names() -> list[str]:

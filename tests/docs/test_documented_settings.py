@@ -10,7 +10,7 @@ import pytest
 from dynml.cli.simulate_command import KINDS
 from dynml.cli.train_command import LOGGERS
 from dynml.data.dataset_config import DatasetConfig
-from dynml.data.simulation import HMMSimulationConfig
+from dynml.data.simulation import HMMSimulationConfig, HSMMSimulationConfig, MixedSineSimulationConfig
 from dynml.data.store_config import StoreConfig, TimeseriesGroupConfig
 from dynml.data.store_layout import TOP_LEVEL_KEYS
 from dynml.models.registry import FAMILIES, get_family
@@ -56,6 +56,22 @@ def hmm_settings():
     return settings
 
 
+def dynemo_settings():
+    """Model, start and trainer; what stands on the HMM's page only where DyNeMo states it anew."""
+    family = get_family("dynemo")
+    classes = family.config_classes()
+    groups = {group: defaults_of(kind) for group, kind in classes.items()}
+    own = {*defaults_of(TrainerConfig), *classes["trainer"].__annotations__} - set(defaults_of(RunConfig)) | {
+        "max_epochs"
+    }
+    trainer = {name: value for name, value in groups["trainer"].items() if name in own}
+    chosen = {"model": groups["model"], "initialization": groups["initialization"], "trainer": trainer}
+    settings = {f"{group}.{name}": value for group, own in chosen.items() for name, value in own.items()}
+    for group, defaults in {"sampler": family.sampler_defaults, "loader": family.loader_defaults}.items():
+        settings |= {f"{group}.{name}": value for name, value in defaults.items()}
+    return settings
+
+
 def gradient_settings():
     own = defaults_of(TrainerConfig)
     return {f"trainer.{name}": value for name, value in own.items() if name not in defaults_of(RunConfig)}
@@ -74,12 +90,15 @@ def store_settings():
     ("page", "settings"),
     [
         ("training_hmm.md", hmm_settings()),
+        ("training_dynemo.md", dynemo_settings()),
         ("own_model.md", gradient_settings()),
         ("store.md", store_settings()),
         ("comet_and_tensorboard.md", logger_settings()),
         ("simulation.md", defaults_of(HMMSimulationConfig)),
+        ("simulation.md", defaults_of(HSMMSimulationConfig)),
+        ("simulation.md", defaults_of(MixedSineSimulationConfig)),
     ],
-    ids=["hmm", "gradients", "store", "loggers", "simulation"],
+    ids=["hmm", "dynemo", "gradients", "store", "loggers", "simulation", "hsmm", "mixed_sine"],
 )
 def test_every_setting_has_a_row_with_its_default(page, settings):
     rows = rows_of(page)
@@ -98,7 +117,7 @@ def test_every_script_is_shown_in_use():
 
 
 def test_there_is_no_family_or_simulation_that_the_guide_does_not_know():
-    assert (sorted(FAMILIES), sorted(KINDS)) == (["hmm"], ["hmm"])
+    assert (sorted(FAMILIES), sorted(KINDS)) == (["dynemo", "hmm"], ["hmm", "hsmm", "mixed_sine"])
 
 
 def test_every_dependency_is_explained():

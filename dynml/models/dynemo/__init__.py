@@ -1,0 +1,1 @@
+"""DyNeMo: dynamic network modes, mixed anew at every sample."""

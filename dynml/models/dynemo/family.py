@@ -1,0 +1,17 @@
+"""Where the parts of the DyNeMo family live."""
+
+from __future__ import annotations
+
+from dynml.models.registry import Family
+
+FAMILY = Family(
+    name="dynemo",
+    model_config="dynml.models.dynemo.config:DynemoConfig",
+    model="dynml.models.dynemo.model:Dynemo",
+    trainer="dynml.models.dynemo.trainer:DynemoTrainer",
+    trainer_config="dynml.models.dynemo.config:DynemoTrainerConfig",
+    initialization_config="dynml.models.dynemo.config:DynemoInitializationConfig",
+    inference="dynml.models.dynemo.inference:infer",
+    settle="dynml.models.dynemo.config:settle_windows",
+    sampler_defaults={"batch_size_training": 32},
+)

@@ -1,0 +1,187 @@
+"""What is said of a trained DyNeMo: bound, free energy at the mean, baselines, and findings in plain words."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from dynml.data.dataset import MultiSubjectDataset
+from dynml.errors import DataWarning
+from dynml.models.dynemo.model import DRAWS_SEED, Dynemo
+from dynml.models.dynemo.starts import HMM_PRIOR_SAMPLES, fitted_states, pooled_covariance
+from dynml.models.dynemo.windows import FixedWindows
+from dynml.ops.gaussian_hmm import CovariancePrior
+from dynml.ops.keyed_noise import span_keys
+from dynml.training.baselines import (
+    GAUSSIAN,
+    HMM,
+    MIXTURE,
+    Scores,
+    gaussian_baseline,
+    hmm_baseline,
+    mixture_baseline,
+    names_of_better,
+)
+from dynml.training.em import MStepSettings, PooledMoments
+from dynml.training.processes import Processes
+from dynml.training.whole_segments import SegmentPasses, part_of_subset
+
+FAR_FROM_STANDARD = 3.0
+"""Standard deviations beyond this factor from 1, or means beyond this many of them from 0, draw a warning."""
+SELDOM = 0.01
+"""A mode with less than this share of the variance is named among the findings."""
+BASELINE_SAMPLES, BASELINE_STREAM = 100_000, 14
+
+
+@dataclass(frozen=True)
+class SubsetScores:
+    """Free energies of a subset, nats per sample, and how active each mode is."""
+
+    bound: float
+    at_mean: float
+    """At the posterior's mean instead of draws, and without a prior for each window's first sample: the quantity that
+    osl-dynamics reports. It is no bound and serves comparison only."""
+    mean_alpha: list[float]
+
+
+def scores_of_subset(
+    model: Dynemo, windows: FixedWindows, name: str, processes: Processes, n_draws: int
+) -> SubsetScores:
+    """Score all samples of a subset in windows that do not move, with draws that are functions of the window."""
+    totals = torch.zeros(4 + model.config.n_modes, dtype=torch.float64)
+    model.eval()
+    with torch.no_grad():
+        for batch, mask in windows(name):
+            starts = batch.start_sample
+            keys = span_keys(DRAWS_SEED, 0, batch.subject, batch.segment, starts, starts + batch.lengths)
+            bounds = model.bounds_of_draws(batch.windows, keys, n_draws, mask)
+            at_mean = model.bound_terms(batch.windows, None, mask)
+            alpha = model.alpha(model.posterior(batch.windows, None if mask is None else mask.sum(dim=1))[0])
+            alpha = alpha if mask is None else alpha * mask[:, :, None]
+            of_batch = [
+                float(bounds.sum()),
+                -float(at_mean.log_likelihood_BT.double().sum()),
+                float(at_mean.divergence_BT[:, 1:].double().sum()),
+                float(batch.n_samples - batch.n_spans),
+                *alpha.sum(dim=(0, 1), dtype=torch.float64).tolist(),
+            ]
+            totals += torch.tensor(of_batch, dtype=torch.float64)
+    bound, nll, divergence, n_transitions, *activity = processes.sum(totals).tolist()
+    n_samples = sum(activity)
+    at_mean_value = nll / n_samples + divergence / max(n_transitions, 1.0)
+    return SubsetScores(bound / n_samples, at_mean_value, [value / n_samples for value in activity])
+
+
+def report(
+    model: Dynemo,
+    dataset: MultiSubjectDataset,
+    moments: PooledMoments,
+    processes: Processes,
+    n_draws: int,
+    seed: int,
+) -> dict[str, Any]:
+    """Entries of summary.json for the best model.
+
+    Returns
+    -------
+    dict
+        free_energy (the bound), free_energy_at_mean, baselines, mean_alpha, relative_activity, findings.
+    """
+    windows = FixedWindows(dataset, model.config.sequence_length)
+    subsets = [name for name in ("training", "validation") if dataset.subset(name).n_subjects]
+    scores = {name: scores_of_subset(model, windows, name, processes, n_draws) for name in subsets}
+    compared = baselines_of(model, dataset, moments, processes, seed)
+    activity = relative_activity(model, scores["training"].mean_alpha)
+    content: dict[str, Any] = {
+        "free_energy": {name: scores[name].bound if name in scores else None for name in ("training", "validation")},
+        "free_energy_at_mean": {
+            name: scores[name].at_mean if name in scores else None for name in ("training", "validation")
+        },
+        "baselines": compared,
+        "mean_alpha": scores["training"].mean_alpha,
+        "relative_activity": activity,
+    }
+    return {**content, "findings": findings(content)}
+
+
+def baselines_of(
+    model: Dynemo, dataset: MultiSubjectDataset, moments: PooledMoments, processes: Processes, seed: int
+) -> dict[str, Scores]:
+    """Free energies of one Gaussian, a mixture and an HMM of as many states, nats per sample.
+
+    Mixture and HMM are fitted to a part of the training data, which is ample for models of their size.
+    """
+    passes, has_validation = SegmentPasses(dataset), bool(dataset.validation_set.n_subjects)
+    part = part_of_subset(dataset.training_set, BASELINE_SAMPLES, seed)
+    generator = np.random.default_rng(np.random.SeedSequence((seed, BASELINE_STREAM)))
+    states = processes.from_first(
+        lambda: fitted_states(part, model.config.n_modes, model.config, moments, generator)[0]
+    )
+    settings = MStepSettings(
+        learn_means=model.config.learn_means,
+        covariance_prior=CovariancePrior(HMM_PRIOR_SAMPLES, pooled_covariance(moments, model.config)),
+    )
+    gaussian = gaussian_baseline(passes, has_validation, moments, settings, processes)
+    if max(int(dataset.training_set.ranks.max()), moments.rank) < model.n_channels:
+        # What float32 sums leave in the missing dimensions would look like a density.
+        gaussian = dict.fromkeys(gaussian)
+    return {
+        GAUSSIAN: gaussian,
+        MIXTURE: mixture_baseline(passes, has_validation, states, part, settings, processes),
+        HMM: hmm_baseline(passes, has_validation, states, processes),
+    }
+
+
+def relative_activity(model: Dynemo, mean_alpha: list[float]) -> list[float]:
+    """Share of the variance that each mode stands for: mean coefficient times trace, out of the sum over modes."""
+    traces = model.full_covariances().diagonal(dim1=1, dim2=2).sum(dim=1).cpu().numpy()
+    weights = np.asarray(mean_alpha) * traces
+    return [float(value) for value in weights / weights.sum()]
+
+
+def findings(content: dict[str, Any]) -> list[str]:
+    """Say what a statistician would point out: modes that are hardly active, baselines that win."""
+    said = []
+    seldom = [
+        f"{mode} ({share:.2%})" for mode, share in enumerate(content["relative_activity"], start=1) if share < SELDOM
+    ]
+    if seldom:
+        said.append(f"These modes are hardly active: {', '.join(seldom)}. Consider fewer modes, or other starts.")
+    for subset in ("training", "validation"):
+        better = names_of_better(content["free_energy"], content["baselines"], subset)
+        # A model that loses against a single Gaussian is badly trained, which says nothing of the data.
+        if HMM in better and GAUSSIAN not in better:
+            better.remove(HMM)
+            said.append(
+                f"On {subset} data an HMM with as many states has the lower free energy: the data look more like "
+                "states that exclude each other than like mixtures of modes."
+            )
+        if better:
+            names = " and ".join(name.replace("_", " ") for name in better)
+            said.append(f"On {subset} data DyNeMo is no better than one of its baselines ({names}).")
+    return said
+
+
+def warn_of_scale(moments: PooledMoments) -> None:
+    """Warn when the data are far from standardized, which the networks' settings take for granted."""
+    scales = moments.covariance_CC.diagonal().sqrt()
+    offsets = (moments.mean_C / scales).abs()
+    if float(scales.max()) > FAR_FROM_STANDARD or float(scales.min()) < 1 / FAR_FROM_STANDARD:
+        warnings.warn(
+            f"The training data are not standardized: standard deviations of the channels go from "
+            f"{float(scales.min()):.3g} to {float(scales.max()):.3g}. DyNeMo's networks expect values near 1: make the "
+            'store with "standardization": "per_run".',
+            DataWarning,
+            stacklevel=4,
+        )
+    elif float(offsets.max()) > FAR_FROM_STANDARD:
+        warnings.warn(
+            f"The training data are not standardized: a channel's mean is {float(offsets.max()):.3g} standard "
+            "deviations from 0.",
+            DataWarning,
+            stacklevel=4,
+        )

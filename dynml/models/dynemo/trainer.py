@@ -1,0 +1,289 @@
+"""Trains DyNeMo by stochastic gradients of the bound on the likelihood.
+
+    initialize      modes of a start (`starts`), or the best of several starts that were trained a little
+    epoch e         weight of the prior and learning rate; windows at other places in every epoch
+    loss            - (log-likelihood - weight * divergence) per sample, one draw of the logits for each window
+    best model      by the bound with the prior in full: on validation windows with seeded draws that are the same in
+                    every epoch, or, without validation subjects, over the epoch's own training draws
+    patience        counts from the epoch on in which the prior counts in full
+
+All noise is keyed by (seed, epoch, span), so it depends neither on batches nor on processes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from dynml.configuration import config_to_dictionary
+from dynml.errors import ConfigurationError
+from dynml.models.dynemo.annealing import kl_weight
+from dynml.models.dynemo.config import DynemoInitializationConfig, DynemoTrainerConfig
+from dynml.models.dynemo.model import DRAWS_SEED, Dynemo
+from dynml.models.dynemo.report import report, warn_of_scale
+from dynml.models.dynemo.starts import modes_from_states, pooled_covariance
+from dynml.models.dynemo.windows import ragged_mask
+from dynml.models.experiment import load_experiment
+from dynml.ops.keyed_noise import span_keys
+from dynml.training.batch import Batch
+from dynml.training.batch_sampler import Span
+from dynml.training.config import RunConfig
+from dynml.training.em import PooledMoments, pooled_moments
+from dynml.training.experiment_folder import ExperimentFolder
+from dynml.training.gradient_learning import GradientLearner
+from dynml.training.monitors import EpochMonitor
+from dynml.training.progress import batch_seed
+from dynml.training.trainer import BatchResult, Trainer
+from dynml.training.whole_segments import SegmentPasses
+
+FIRST_EPOCH_OF_STARTS = 1_000_000
+"""Starts are trained on epochs of the sampler that the run itself never reaches."""
+
+
+class DynemoTrainer(Trainer):
+    """Gradients of the bound on the shared trainer; see `Trainer` for the other parameters.
+
+    Parameters
+    ----------
+    initialization : DynemoInitializationConfig, optional
+    pretrained : str or Path, optional
+        Experiment whose best model this run starts from, instead of its own starts.
+    """
+
+    config_class: ClassVar[type[RunConfig]] = DynemoTrainerConfig
+    loss_name: ClassVar[str] = "free_energy"
+    family_name: ClassVar[str | None] = "dynemo"
+    model: Dynemo
+
+    def __init__(
+        self,
+        *arguments: Any,
+        initialization: DynemoInitializationConfig | None = None,
+        pretrained: str | None = None,
+        **settings: Any,
+    ) -> None:
+        super().__init__(*arguments, **settings)
+        self.initialization = initialization or DynemoInitializationConfig()
+        self.parameters["initialization"] = config_to_dictionary(self.initialization)
+        self.pretrained = pretrained
+        self.moments: PooledMoments | None = None
+        self.n_starts_done = 0
+        self.best_start: tuple[float, dict[str, Tensor]] | None = None
+        self._faulty_B: Tensor | None = None
+        self._check_modes()
+        self._check_windows()
+        for path in (pretrained, self.initialization.from_experiment):
+            if path is not None:
+                ExperimentFolder.at(path)
+
+    # ------------------------------------------------------------------ initialization
+
+    def initialize(self) -> None:
+        """Pool the data's moments, then take the modes of an experiment or of a start."""
+        if self.moments is None:
+            passes = SegmentPasses(self.dataset)
+            self.moments = pooled_moments(passes("training"), self.model.n_channels, self.processes)
+            warn_of_scale(self.moments)
+            self.initialization_step_done()
+        if self.pretrained is not None:
+            weights, _ = ExperimentFolder.at(self.pretrained).load_model()
+            self._load_pretrained(weights)
+        elif self.initialization.from_experiment is not None:
+            self._take_modes_of(self.initialization.from_experiment)
+        elif self.initialization.n_init == 1 and self.initialization.method != "random_subset":
+            self._begin_start(0)
+        else:
+            self._best_of_starts()
+
+    def _best_of_starts(self) -> None:
+        while self.n_starts_done < self.initialization.n_init:
+            bound = self._train_start(self.n_starts_done)
+            if self.best_start is None or bound < self.best_start[0]:
+                weights = {name: tensor.detach().cpu().clone() for name, tensor in self.weights().items()}
+                self.best_start = (bound, weights)
+            self.n_starts_done += 1
+            self.initialization_step_done()
+        assert self.best_start is not None
+        self.model.load_state_dict(self.best_start[1])
+
+    def _begin_start(self, number: int) -> None:
+        """Fresh networks, and the modes of start `number`."""
+        if number:
+            torch.manual_seed(batch_seed(self.config.seed, number, 0, "start"))
+            self.model.load_state_dict(Dynemo(self.model.config, self.model.n_channels).state_dict())
+        if self.initialization.method in ("unmixing", "hmm"):
+            assert self.moments is not None
+            arguments = (self.dataset.training_set, self.model.config, self.initialization, self.moments)
+            covariances, means = self.processes.from_first(
+                lambda: modes_from_states(number, *arguments, seed=self.config.seed)
+            )
+            self.model.set_modes(covariances, means)
+
+    def _train_start(self, number: int) -> float:
+        """Train start `number` a little; its bound over the windows of the last epoch, with the prior in full."""
+        self._begin_start(number)
+        learner = GradientLearner.for_model(self.model, self.config, self.processes)
+        assert learner is not None
+        n_epochs, bound = self.initialization.n_epochs, float("inf")
+        for epoch in range(n_epochs):
+            self.model.kl_annealing_factor.fill_(epoch / max(n_epochs - 1, 1))
+            bound = self._train_start_for_one_epoch(learner, FIRST_EPOCH_OF_STARTS + epoch)
+        return bound
+
+    def _train_start_for_one_epoch(self, learner: GradientLearner, epoch: int) -> float:
+        self.batch_sampler.set_context("training")
+        self.batch_loader.set_context("training")
+        n_batches = max(1, round(self.initialization.take * self.batch_sampler.n_batches(epoch)))
+        total = torch.zeros(2, dtype=torch.float64)
+        self.model.train()
+        for position, batch in enumerate(self.batch_loader.iterate(self.batch_sampler, epoch)):
+            if position == n_batches:
+                break
+            torch.manual_seed(batch_seed(self.config.seed, epoch, position, "training", self.processes.rank))
+            result = learner.result(batch, self.run_one_batch, self._stand_in)
+            if self._is_usable(result, batch):
+                learner.learn(result, position, n_batches)
+                if result.n:
+                    total += torch.tensor([float(result.metrics["bound"]) * result.n, result.n], dtype=torch.float64)
+        bound, n_samples = self.processes.sum(total).tolist()
+        return bound / n_samples if n_samples else float("inf")
+
+    def _take_modes_of(self, path: str) -> None:
+        model: Any = load_experiment(path).model
+        arrays = model.arrays()
+        J, C = self.model.config.n_modes, self.model.n_channels
+        covariances = arrays.get("covariances")
+        if covariances is None or covariances.shape != (J, C, C):
+            found = "no covariances" if covariances is None else f"covariances {covariances.shape}"
+            accepted = f"an HMM or a DyNeMo of {J} states or modes and {C} channels (it has {found})"
+            raise ConfigurationError("initialization.from", path, accepted)
+        means = torch.from_numpy(arrays["means"]) if self.model.config.learn_means else None
+        self.model.set_modes(torch.from_numpy(covariances), means)
+
+    # ------------------------------------------------------------------ epochs
+
+    def start_of_epoch(self) -> None:
+        """Set the weight of the prior and the learning rate."""
+        self.model.kl_annealing_factor.fill_(kl_weight(self.model.config, self.progress.epoch))
+        if self.learner is not None:
+            constant_epochs = self.model.config.annealing_epochs
+            self.learner.start_of_epoch(self.progress.epoch, self.progress.schedule_length, constant_epochs)
+
+    def run_one_batch(self, batch: Batch) -> BatchResult:
+        """Annealed bound of one draw in training, bound of several seeded draws in validation."""
+        if batch.context == "training":
+            return self._training_batch(batch)
+        keys, mask = self._keys_of(batch), ragged_mask(batch)
+        bounds = self.model.bounds_of_draws(batch.windows, keys, self.config.n_draws, mask)
+        return BatchResult(bounds.sum() / batch.n_samples, float(batch.n_samples))
+
+    def _training_batch(self, batch: Batch) -> BatchResult:
+        terms = self.model.bound_terms(batch.windows, self.model.noise(batch.keys, batch.windows), ragged_mask(batch))
+        self._faulty_B = torch.isnan(terms.log_likelihood_BT.detach()).any(dim=1)
+        n_samples = batch.n_samples
+        nll, divergence = -terms.log_likelihood_BT.sum() / n_samples, terms.divergence_BT.sum() / n_samples
+        loss = nll + self.model.kl_annealing_factor * divergence - self._log_prior()
+        metrics: dict[str, Tensor | float] = {
+            "negative_log_likelihood": nll.detach(),
+            "divergence": divergence.detach(),
+            "bound": (nll + divergence).detach(),
+        }
+        return BatchResult(loss, float(n_samples), metrics)
+
+    def end_of_training_epoch(self) -> None:
+        """Log the weight of the prior and the temperature."""
+        for name, value in (
+            ("kl_annealing_factor", self.model.kl_annealing_factor),
+            ("alpha_temperature", self.model.alpha_temperature.detach()),
+        ):
+            self.monitors[name] = EpochMonitor()
+            self.monitors[name].add(value, 1.0)
+
+    def monitored_name(self) -> str:
+        """Name of the bound with the prior in full."""
+        return "validation_loss" if self.dataset.validation_set.n_subjects else "training_bound"
+
+    def stopping_reason(self) -> str | None:
+        """What stops any run; patience begins when the prior counts in full."""
+        if self.progress.epoch <= self.model.config.annealing_epochs:
+            self.best.n_epochs_without_improvement = 0
+        return super().stopping_reason()
+
+    def spans_at_fault(self, batch: Batch) -> Sequence[Span]:
+        """Windows in which a mixed covariance was not positive definite, if that was the fault."""
+        faulty = [] if self._faulty_B is None else self._faulty_B.nonzero()[:, 0].tolist()
+        return [batch.spans[index] for index in faulty if index < batch.n_spans] or batch.spans
+
+    def _log_prior(self) -> Tensor | float:
+        """Log-density of the priors of the modes, for each sample of the training data."""
+        config = self.model.config
+        if not (config.covariance_prior_samples or config.means_prior_samples):
+            return 0.0
+        assert self.moments is not None
+        covariance = pooled_covariance(self.moments, config)
+        return self.model.log_prior(covariance, self.moments.mean_C) / self.moments.n_samples
+
+    def _keys_of(self, batch: Batch) -> Tensor:
+        """What the noise of validation windows is keyed by: the same in every epoch."""
+        starts = batch.start_sample
+        return span_keys(DRAWS_SEED, 0, batch.subject, batch.segment, starts, starts + batch.lengths)
+
+    # ------------------------------------------------------------------ state and report
+
+    def family_state(self) -> dict[str, Any]:
+        """Moments and finished starts."""
+        moments, best = self.moments, self.best_start
+        during_initialization = self.progress.phase == "initialization"
+        return {
+            "moments": None if moments is None else (moments.n_samples, moments.mean_C, moments.covariance_CC),
+            "n_starts_done": self.n_starts_done,
+            "best_start": best if during_initialization else None,
+        }
+
+    def load_family_state(self, state: dict[str, Any]) -> None:
+        """Go on from `family_state`."""
+        self.moments = None if state["moments"] is None else PooledMoments(*state["moments"])
+        self.n_starts_done = state["n_starts_done"]
+        self.best_start = None if state["best_start"] is None else tuple(state["best_start"])
+
+    def final_report(self) -> dict[str, Any]:
+        """Bound and free energy at the mean of the best model, its baselines, and findings."""
+        assert self.moments is not None
+        return report(self.model, self.dataset, self.moments, self.processes, self.config.n_draws, self.config.seed)
+
+    # ------------------------------------------------------------------ small helpers
+
+    def _load_pretrained(self, weights: dict[str, Tensor]) -> None:
+        own = {name: tuple(tensor.shape) for name, tensor in self.model.state_dict().items()}
+        given = {name: tuple(tensor.shape) for name, tensor in weights.items()}
+        for name in [*own, *given]:
+            if own.get(name) != given.get(name):
+                found, wanted = (f"{shapes[name]}" if name in shapes else "absent" for shapes in (given, own))
+                accepted = f"a DyNeMo of the same shape ({name} is {found} there, {wanted} here)"
+                raise ConfigurationError("pretrained", str(self.pretrained), accepted)
+        self.model.load_state_dict(weights)
+
+    def _check_modes(self) -> None:
+        n_modes, n_samples = self.model.config.n_modes, self.dataset.training_set.n_samples
+        if n_modes > n_samples:
+            accepted = f"at most the number of training samples ({n_samples})"
+            raise ConfigurationError("model.n_modes", n_modes, accepted)
+
+    def _check_windows(self) -> None:
+        length, window = self.model.config.sequence_length, self.batch_sampler.config.window_length
+        if window != length:
+            raise ConfigurationError("sampler.window_length", window, f"model.sequence_length ({length})")
+        if self.batch_loader.config.collate != "padded":
+            raise ConfigurationError("loader.collate", self.batch_loader.config.collate, "padded for DyNeMo")
+        if self.model.config.covariance_type == "full":
+            rank = int(self.dataset.training_set.ranks.max())
+            if rank < self.model.n_channels:
+                raise ConfigurationError(
+                    "model.covariance_type",
+                    "full",
+                    f"diagonal, because the training data have rank {rank} of {self.model.n_channels} channels (or "
+                    f"reduce the channels to {rank} by PCA)",
+                )

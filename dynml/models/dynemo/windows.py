@@ -1,0 +1,78 @@
+"""Windows that do not move, and windows that overlap, so that every sample is seen with samples on both sides."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from dynml.data.dataset import MultiSubjectDataset
+from dynml.training.batch import Batch
+from dynml.training.batch_loader import BatchLoader
+from dynml.training.batch_sampler import BatchSampler
+
+WINDOWS_PER_BATCH = 64
+
+
+class FixedWindows:
+    """All samples of a subset in windows laid end to end; the last one of a segment may be shorter.
+
+    Parameters
+    ----------
+    dataset : MultiSubjectDataset
+    length : int
+        Samples of a window.
+    """
+
+    def __init__(self, dataset: MultiSubjectDataset, length: int) -> None:
+        self._sampler = BatchSampler(
+            dataset,
+            strategy="fixed_windows",
+            window_length=length,
+            minimum_length=1,
+            batch_size_training=WINDOWS_PER_BATCH,
+        )
+        self._loader = BatchLoader(dataset, collate="padded")
+
+    def __call__(self, context: str) -> Iterator[tuple[Batch, Tensor | None]]:
+        """Batches of this process, each with its mask where windows differ in length."""
+        self._sampler.set_context(context)  # type: ignore[arg-type]
+        self._loader.set_context(context)  # type: ignore[arg-type]
+        for batch in self._loader.iterate(self._sampler, 0):
+            if batch.spans:
+                yield batch, ragged_mask(batch)
+
+
+def ragged_mask(batch: Batch) -> Tensor | None:
+    """Mask of a batch whose windows differ in length; None where there is nothing to mask."""
+    assert batch.mask is not None
+    return None if min(span.length for span in batch.spans) == batch.windows.shape[1] else batch.mask
+
+
+def overlapping_windows(start: int, stop: int, length: int) -> NDArray[np.int64]:
+    """Windows of a segment that overlap by half, and which samples each of them answers for.
+
+    Parameters
+    ----------
+    start, stop : int
+        The segment.
+    length : int
+        Samples of a window; a shorter segment is one window.
+
+    Returns
+    -------
+    (n_windows, 4) int64
+        First sample and end of the window, first sample and end of what is taken from it: its middle, and at the ends
+        of the segment what is left. Together they are the segment.
+    """
+    length = min(length, stop - start)
+    step = max(length // 2, 1)
+    firsts = [*range(start, stop - length, step), stop - length]
+    middles = [(first + following + length) // 2 for first, following in itertools.pairwise(firsts)]
+    borders = [start, *middles, stop]
+    return np.array(
+        [(first, first + length, *borders[number : number + 2]) for number, first in enumerate(firsts)], dtype=np.int64
+    )
