@@ -21,7 +21,9 @@ def figures_of_run(trainer: Any) -> Mapping[str, Figure]:
     arrays = trainer.model.arrays() if hasattr(trainer.model, "arrays") else {}
     if "covariances" in arrays:
         names = [str(name) for name in trainer.dataset.channel_names]
-        figures["covariances"] = plot_covariances(arrays["covariances"], names)
+        kinds = "Mode" if hasattr(trainer.model.config, "n_modes") else "State"
+        labels = [f"{kinds} {number}" for number in range(1, len(arrays["covariances"]) + 1)]
+        figures["covariances"] = plot_covariances(arrays["covariances"], names, state_names=labels)
     if "transition_probabilities" in arrays:
         figures["transition_probabilities"] = plot_transition_probabilities(arrays["transition_probabilities"])
     return figures

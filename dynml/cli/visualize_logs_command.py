@@ -65,6 +65,7 @@ def run_visualization(arguments: Namespace) -> None:
     """Read logs, save and show what was asked for."""
     if not (arguments.save_figures or arguments.save_to_csv or arguments.show_now):
         raise DynmlError("Nothing to do: give --save_figures, --save_to_csv or --show_now.")
+    _refuse_what_only_figures_use(arguments)
     settings, size = _axis_settings(arguments), _figure_size(arguments)
 
     from dynml.analysis.log_reading import read_experiments, remarks_on_comparison
@@ -94,6 +95,14 @@ def run_visualization(arguments: Namespace) -> None:
         print(path)
     if arguments.show_now:
         show_figures(figures)
+
+
+def _refuse_what_only_figures_use(arguments: Namespace) -> None:
+    if arguments.save_figures or arguments.show_now:
+        return
+    for name in ("xlim", "ylims", "log_scale", "remove_outliers", "title", "fig_size"):
+        if getattr(arguments, name):
+            raise DynmlError(f"--{name} changes figures only: give --save_figures or --show_now, too.")
 
 
 def _axis_settings(arguments: Namespace) -> AxisSettings:

@@ -202,6 +202,7 @@ def test_show_now_without_a_screen_says_so(runs, script, monkeypatch):
         (["a/run", "--save_to_csv", "taken.csv/t.csv"], "could not be made"),
         (["a/run", "--save_figures", "taken.csv/f"], "could not be made"),
         (["a/run", "--save_figure", "f"], "did you mean '--save_figures'"),
+        (["a/run", "--save_to_csv", "t.csv", "--log_scale"], "--log_scale changes figures only"),
     ],
 )
 def test_mistakes_give_one_sentence_and_status_2_and_no_file(runs, script, arguments, words):

@@ -12,9 +12,8 @@ import torch
 from dynml.data.dataset import MultiSubjectDataset
 from dynml.errors import DataWarning
 from dynml.models.dynemo.model import DRAWS_SEED, Dynemo
-from dynml.models.dynemo.starts import HMM_PRIOR_SAMPLES, fitted_states, pooled_covariance
+from dynml.models.dynemo.starts import fitted_states, prior_of_states
 from dynml.models.dynemo.windows import FixedWindows
-from dynml.ops.gaussian_hmm import CovariancePrior
 from dynml.ops.keyed_noise import span_keys
 from dynml.training.baselines import (
     GAUSSIAN,
@@ -123,7 +122,7 @@ def baselines_of(
     )
     settings = MStepSettings(
         learn_means=model.config.learn_means,
-        covariance_prior=CovariancePrior(HMM_PRIOR_SAMPLES, pooled_covariance(moments, model.config)),
+        covariance_prior=prior_of_states(moments, model.config),
     )
     gaussian = gaussian_baseline(passes, has_validation, moments, settings, processes)
     if max(int(dataset.training_set.ranks.max()), moments.rank) < model.n_channels:

@@ -76,7 +76,7 @@ def fitted_states(
     generator: np.random.Generator,
 ) -> tuple[GaussianHMMParameters, Statistics]:
     """States of an HMM fitted by exact EM, and their statistics."""
-    prior = CovariancePrior(HMM_PRIOR_SAMPLES, pooled_covariance(moments, model))
+    prior = prior_of_states(moments, model)
     parameters = window_clustering(
         part.signals,
         part.starts,
@@ -89,6 +89,12 @@ def fitted_states(
     settings = MStepSettings(learn_means=model.learn_means, covariance_prior=prior)
     fitted = run_em([part], parameters, settings, n_iterations=HMM_ITERATIONS, tolerance=HMM_TOLERANCE)
     return fitted.parameters, expectation([part], fitted.parameters)
+
+
+def prior_of_states(moments: PooledMoments, model: DynemoConfig) -> CovariancePrior:
+    """Prior of an HMM's states: as strong as that of the modes, and never absent, since states may be small."""
+    strength = max(HMM_PRIOR_SAMPLES, model.covariance_prior_samples)
+    return CovariancePrior(strength, pooled_covariance(moments, model))
 
 
 def pooled_covariance(moments: PooledMoments, model: DynemoConfig) -> Tensor:

@@ -100,7 +100,8 @@ class HMMTrainerConfig(RunConfig):
     """incremental: the weight of batch t is (t + 2) ** -forgetting, above 0.5 and at most 1."""
 
     empty_states: Literal["revive", "freeze"] = "revive"
-    """A state that no sample belongs to: restart it from half of the most occupied state, or leave it as it is."""
+    """A state that no sample belongs to: split the state that two Gaussians explain most better than
+    one, or leave it as it is."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
