@@ -157,7 +157,7 @@ def findings(content: dict[str, Any]) -> list[str]:
             better.remove(HMM)
             said.append(
                 f"On {subset} data an HMM with as many states has the lower free energy: the data look more like "
-                "states that exclude each other than like mixtures of modes."
+                "states that exclude each other than like mixtures of modes, or DyNeMo was not trained long enough."
             )
         if better:
             names = " and ".join(name.replace("_", " ") for name in better)

@@ -182,7 +182,8 @@ class DynemoTrainer(Trainer):
 
     def _training_batch(self, batch: Batch) -> BatchResult:
         terms = self.model.bound_terms(batch.windows, self.model.noise(batch.keys, batch.windows), ragged_mask(batch))
-        self._faulty_B = torch.isnan(terms.log_likelihood_BT.detach()).any(dim=1)
+        values_BT = terms.log_likelihood_BT.detach() + terms.divergence_BT.detach()
+        self._faulty_B = ~torch.isfinite(values_BT).all(dim=1)
         n_samples = batch.n_samples
         nll, divergence = -terms.log_likelihood_BT.sum() / n_samples, terms.divergence_BT.sum() / n_samples
         loss = nll + self.model.kl_annealing_factor * divergence - self._log_prior()
@@ -213,7 +214,7 @@ class DynemoTrainer(Trainer):
         return super().stopping_reason()
 
     def spans_at_fault(self, batch: Batch) -> Sequence[Span]:
-        """Windows in which a mixed covariance was not positive definite, if that was the fault."""
+        """Windows in which a mixed covariance was not positive definite or the divergence overflowed, if any."""
         faulty = [] if self._faulty_B is None else self._faulty_B.nonzero()[:, 0].tolist()
         return [batch.spans[index] for index in faulty if index < batch.n_spans] or batch.spans
 
@@ -278,6 +279,11 @@ class DynemoTrainer(Trainer):
             raise ConfigurationError("sampler.window_length", window, f"model.sequence_length ({length})")
         if self.batch_loader.config.collate != "padded":
             raise ConfigurationError("loader.collate", self.batch_loader.config.collate, "padded for DyNeMo")
+        n_modes, n_samples = self.model.config.n_modes, self.dataset.training_set.n_samples
+        if n_modes * self.model.n_channels > n_samples:
+            most = n_samples // self.model.n_channels
+            accepted = f"at most {most}: one mode for every {self.model.n_channels} training samples (the channels)"
+            raise ConfigurationError("model.n_modes", n_modes, accepted)
         if self.model.config.covariance_type == "full":
             rank = int(self.dataset.training_set.ranks.max())
             if rank < self.model.n_channels:
