@@ -158,6 +158,8 @@ class ArraySource:
             sha256=sha256_of_signals([recording.signals], recording.segments),
             sources=recording.sources,
             preparation=recording.preparation,
+            source_step=recording.source_step,
+            source_offset=recording.source_offset,
         )
 
     def _check_agreement(self, name: str, recording: Recording) -> None:

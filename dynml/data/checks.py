@@ -82,7 +82,19 @@ def check_finite(signals: NDArray[np.floating[Any]], channel_names: tuple[str, .
     )
 
 
-def check_not_constant(recording: Recording, where: str, original_sd: NDArray[np.float64] | None = None) -> None:
+def resolution_of(recording: Recording) -> float:
+    """Share of its size below which a variation may be the rounding of numbers."""
+    return 4.0 * float(np.finfo(recording.signals.dtype).eps)
+
+
+def check_not_constant(
+    recording: Recording,
+    where: str,
+    original_sd: NDArray[np.float64] | None = None,
+    *,
+    resolution: float | None = None,
+    cause: str = "detrending",
+) -> None:
     """Refuse a channel that does not vary within a run, or varies by less than its numbers can hold.
 
     Parameters
@@ -92,21 +104,25 @@ def check_not_constant(recording: Recording, where: str, original_sd: NDArray[np
     where : str
         Subject and group, for the message.
     original_sd : array, (R, C), optional
-        Standard deviations before a step that may have taken all variance away.
+        Standard deviations before steps that may have taken all variance away.
+    resolution : float, optional
+        Of the numbers before these steps; of the recording's by default.
+    cause : str
+        What these steps are called.
 
     Raises
     ------
     DataError
         Names the run and the channel.
     """
-    resolution = 4.0 * float(np.finfo(recording.signals.dtype).eps)
+    resolution = resolution_of(recording) if resolution is None else resolution
     for run, name in enumerate(recording.run_names):
         mean, std = moments_of_segments(recording.signals, recording.segments_of_run(run))
         scale = np.abs(mean) if original_sd is None else np.maximum(np.abs(mean), original_sd[run])
         constant = np.flatnonzero(std <= resolution * scale)
         if len(constant):
             more = f" (and {len(constant) - 1} more channels)" if len(constant) > 1 else ""
-            step = "" if original_sd is None else " after detrending"
+            step = "" if original_sd is None else f" after {cause}"
             raise DataError(
                 f"{where}, run {name}: channel {recording.channel_names[constant[0]]}{more} is constant{step}, with "
                 f"value {mean[constant[0]]:g}; remove it from the files of all subjects."

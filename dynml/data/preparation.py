@@ -1,4 +1,4 @@
-"""Preparation of one subject's signals: each step maps a Recording to another and notes itself in its `preparation`.
+"""Standardization of one subject's signals, which follows the steps of `preparation_steps`, and moments.
 
 Shapes: T samples, C channels, R runs.
 """
@@ -6,42 +6,14 @@ Shapes: T samples, C channels, R runs.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from dynml.configuration import check_choice, nearest_name
+from dynml.configuration import check_choice
+from dynml.data.preparation_steps.step import ROWS_PER_BLOCK, blocks
 from dynml.data.recording import Recording
-from dynml.errors import DataError
-
-Step = Callable[[Recording], Recording]
-ROWS_PER_BLOCK = 65536
-
-
-def detrended(recording: Recording) -> Recording:
-    """Remove each run's linear trend, least squares over its good samples, and keep each channel's mean.
-
-    Returns
-    -------
-    Recording
-        With `{"step": "detrend", "order": 1}` noted.
-    """
-    signals = np.empty_like(recording.signals)
-    for run, start, stop in recording.runs():
-        segments = recording.segments_of_run(run)
-        time = np.concatenate([np.arange(first, last) for first, last in segments]).astype(np.float64)
-        middle = time.mean()
-        spread = float(np.square(time - middle).sum())
-        slope = np.zeros(recording.n_channels)
-        for first, last in _blocks(segments):
-            slope += (np.arange(first, last) - middle) @ recording.signals[first:last].astype(np.float64)
-        slope /= max(spread, 1.0)
-        for first in range(start, stop, ROWS_PER_BLOCK):
-            last = min(first + ROWS_PER_BLOCK, stop)
-            signals[first:last] = recording.signals[first:last] - np.outer(np.arange(first, last) - middle, slope)
-    return _noted(dataclasses.replace(recording, signals=signals), {"step": "detrend", "order": 1})
 
 
 def standardized(recording: Recording, method: str = "per_run") -> Recording:
@@ -92,42 +64,13 @@ def moments_of_segments(
     """Mean and standard deviation over the rows of some segments, each (C,), in float64 by two passes."""
     count = int((segments[:, 1] - segments[:, 0]).sum())
     mean = np.zeros(signals.shape[1])
-    for first, last in _blocks(segments):
+    for first, last in blocks(segments):
         mean += signals[first:last].sum(axis=0, dtype=np.float64)
     mean /= count
     squares = np.zeros(signals.shape[1])
-    for first, last in _blocks(segments):
+    for first, last in blocks(segments):
         squares += np.square(signals[first:last] - mean).sum(axis=0)
     return mean, np.sqrt(squares / count)
-
-
-STEPS: dict[str, Step] = {"detrend": detrended}
-"""Steps that the config's `preparation` can name."""
-
-
-def chosen_steps(names: list[str], detrend: bool) -> list[Step]:
-    """Look up the steps of a config, in order; `detrend` stands for a first step of that name.
-
-    Raises
-    ------
-    DataError
-        For an unknown step, with the nearest name, or one that stands twice.
-    """
-    for name in names:
-        if name not in STEPS:
-            raise DataError(f"{name!r} is no preparation step{nearest_name(name, STEPS)}.")
-    if detrend and "detrend" in names:
-        raise DataError("The step 'detrend' stands twice: as 'detrend': true and in 'preparation'.")
-    return [STEPS[name] for name in (["detrend", *names] if detrend else names)]
-
-
-def _blocks(segments: NDArray[np.int64]) -> list[tuple[int, int]]:
-    """Rows of segments in pieces that stay small when they become float64."""
-    return [
-        (first, min(first + ROWS_PER_BLOCK, stop))
-        for start, stop in segments.tolist()
-        for first in range(start, stop, ROWS_PER_BLOCK)
-    ]
 
 
 def _noted(recording: Recording, step: dict[str, Any]) -> Recording:

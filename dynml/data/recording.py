@@ -80,6 +80,10 @@ class Recording:
     """R names."""
     source_samples: NDArray[np.int64]
     """For each segment, the sample of the original run where it starts, and that run, (n_segments, 2)."""
+    source_step: float = 1.0
+    """Original samples from one row to the next; above 1 once downsampled."""
+    source_offset: float = 0.0
+    """What to add to `source_samples` where segments start between two original samples; at most half a sample."""
     events: Events | None = None
     sources: tuple[Source, ...] = ()
     preparation: tuple[dict[str, Any], ...] = ()
@@ -108,7 +112,9 @@ class Recording:
     @property
     def run_starts(self) -> NDArray[np.int64]:
         """Row where each run starts, (R,)."""
-        return run_starts(self.segments, self.segment_runs, self.source_samples, len(self.run_names))
+        return run_starts(
+            self.segments, self.segment_runs, self.source_samples, len(self.run_names), source_step=self.source_step
+        )
 
     def runs(self) -> Iterator[tuple[int, int, int]]:
         """Give (run, first row, row after the last) of every run."""
@@ -122,21 +128,34 @@ class Recording:
 
 
 def run_starts(
-    segments: NDArray[np.int64], segment_runs: NDArray[np.int64], source_samples: NDArray[np.int64], n_runs: int
+    segments: NDArray[np.int64],
+    segment_runs: NDArray[np.int64],
+    source_samples: NDArray[np.int64],
+    n_runs: int,
+    *,
+    source_step: float = 1.0,
 ) -> NDArray[np.int64]:
     """Row where each run starts, from its segments: a run keeps all its rows, and every run has a segment.
+
+    Downsampled runs but the first count from their first segment, for where missing rows divide is not kept.
 
     Parameters
     ----------
     segments, source_samples : array, (n_segments, 2)
     segment_runs : array, (n_segments,)
     n_runs : int
+    source_step : float
+        Original samples from one row to the next.
 
     Returns
     -------
     array, (n_runs,), rows
     """
     starts = np.zeros(n_runs, dtype=np.int64)
+    if source_step != 1.0:
+        first_segments = np.searchsorted(segment_runs, np.arange(1, n_runs))
+        starts[1:] = segments[first_segments, 0]
+        return starts
     starts[segment_runs] = segments[:, 0] - source_samples[:, 0]
     return starts
 

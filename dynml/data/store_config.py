@@ -14,6 +14,7 @@ from dynml.errors import ConfigurationError, DataError
 from dynml.files import read_json
 
 STANDARDIZATIONS = ("per_run", "per_subject", "none")
+TIME_AXES = ("first", "last")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,6 +42,12 @@ class TimeseriesGroupConfig:
     repetition_time: float | None = None
     """Seconds between samples: the same as `sampling_frequency`, as fMRI states it."""
 
+    variable: str | None = None
+    """Name of the array inside .mat and .npz files, or its path inside .h5 and .hdf5 files; by default the only one."""
+
+    time_axis: Literal["first", "last"] = "first"
+    """Which axis of the files' arrays is time: "first" for time x channels, "last" for channels x time."""
+
     atlas: str | None = None
     """NIfTI image of whole-number labels, 0 outside: the mean of each label's voxels is a channel."""
 
@@ -62,8 +69,8 @@ class TimeseriesGroupConfig:
     missing: Literal["error", "mask"] = "error"
     """What to do with samples that are NaN or infinite: refuse them, or cut them out of the segments."""
 
-    preparation: list[str] = dataclasses.field(default_factory=list)
-    """Names of preparation steps, applied in this order before standardization."""
+    preparation: list[str | dict[str, Any]] = dataclasses.field(default_factory=list)
+    """Steps applied in this order before standardization: {"step": name, parameter: value, ..}, or a name alone."""
 
     def __post_init__(self) -> None:
         check_choice("type", self.type, [layout.GROUP_TYPE])
@@ -84,12 +91,17 @@ class TimeseriesGroupConfig:
             raise ConfigurationError("files", self.files, "a list of at least one pattern, such as run-*.npy")
         for key in ("atlas", "mask", "events"):
             _check_type(key, getattr(self, key), (str, type(None)), "a path")
+        check_choice("time_axis", self.time_axis, TIME_AXES)
+        if not (self.variable is None or (isinstance(self.variable, str) and self.variable.strip("/"))):
+            raise ConfigurationError("variable", self.variable, "the name of an array in the files")
         _check_type("units", self.units, str, "a text")
         if isinstance(self.channel_names, list):
             _check_texts("channel_names", self.channel_names)
         _check_type("channel_names", self.channel_names, (str, list, type(None)), "a list of names or a path")
         _check_type("atlas_labels", self.atlas_labels, (str, list, dict, type(None)), "a path, a list or a mapping")
-        _check_texts("preparation", self.preparation)
+        _check_type(
+            "preparation", self.preparation, list, 'a list of steps, such as [{"step": "notch", "frequency": 50}]'
+        )
 
     @property
     def stated_sampling_frequency(self) -> float | None:

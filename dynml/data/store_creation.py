@@ -11,7 +11,9 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from dynml.data import checks
-from dynml.data.preparation import chosen_steps, moments, moments_of_segments, standardized
+from dynml.data.preparation import moments, moments_of_segments, standardized
+from dynml.data.preparation_steps import chain
+from dynml.data.preparation_steps.step import Layout, PreparationStep
 from dynml.data.recording import Recording, Source, recording_of_runs
 from dynml.data.remarks import Remarks
 from dynml.data.store_agreement import GroupSources, SourceFile
@@ -100,17 +102,17 @@ def prepared(
     """
     where = f"Subject {subject}, group {group}"
     recording = read_recording(sources, config, where, remarks)
-    if config.standardization == "none":
-        recording = dataclasses.replace(recording, signals=recording.signals.astype(np.float32, copy=False))
+    steps = chain.chosen_steps(config.preparation, config.detrend)
+    if config.standardization == "none" and not steps:
+        recording = _as_stored(recording)
     checks.check_not_constant(recording, where)
     for name, far in checks.outlying_channels(recording):
         remarks.add(f"Group {group}: samples lie very far from all others", f"{subject}, {name}: {far:.2g} robust SD")
-    steps = chosen_steps(config.preparation, config.detrend)
     if steps:
-        _, original_sd = moments(recording, "per_run")
-        for step in steps:
-            recording = step(recording)
-        checks.check_not_constant(recording, where, original_sd)
+        recording = _after_steps(recording, steps, where, remarks)
+        if config.standardization == "none":
+            recording = _as_stored(recording)
+            checks.check_not_constant(recording, where)
     recording = standardized(recording, config.standardization)
     correlations = checks.correlations(recording)
     rank = checks.rank_of(correlations)
@@ -119,6 +121,22 @@ def prepared(
         topic = f"Group {group}: signals are rank-deficient, so that full covariances need a prior or PCA to their rank"
         remarks.add(topic, f"{subject}: {detail}")
     return recording, rank
+
+
+def _after_steps(recording: Recording, steps: Sequence[PreparationStep], where: str, remarks: Remarks) -> Recording:
+    """Apply steps, and refuse a channel of which they leave no more than the rounding of the file's numbers."""
+    layout = Layout(sampling_frequency=recording.sampling_frequency, channel_names=recording.channel_names)
+    origins = chain.origins(steps, layout)
+    _, original_sd = moments(recording, "per_run")
+    resolution = checks.resolution_of(recording)
+    after = chain.applied(steps, recording, where, remarks)
+    cause = "detrending" if all(step.name == "detrend" for step in steps) else "preparation"
+    checks.check_not_constant(after, where, original_sd[:, origins], resolution=resolution, cause=cause)
+    return after
+
+
+def _as_stored(recording: Recording) -> Recording:
+    return dataclasses.replace(recording, signals=recording.signals.astype(np.float32, copy=False))
 
 
 def read_recording(sources: GroupSources, config: TimeseriesGroupConfig, where: str, remarks: Remarks) -> Recording:

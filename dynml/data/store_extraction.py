@@ -21,7 +21,7 @@ def signals_in_original_units(store: Store, subject: str, group: str) -> NDArray
     Returns
     -------
     array, (T, C), float64
-        What the files held, to the precision of float32; a trend that was removed stays removed.
+        What the files held after the steps of the store's preparation, to the precision of float32.
     """
     signals = store.read(subject, group).astype(np.float64)
     mean, std = store.mean(subject, group), store.std(subject, group)

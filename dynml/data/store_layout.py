@@ -59,6 +59,10 @@ CHANNEL_NAMES = "channel_names"
 RANK = "rank"
 SOURCES = "sources"
 PREPARATION = "preparation"
+SOURCE_STEP = "source_step"
+"""Original samples from one row to the next; not there where it is 1."""
+SOURCE_OFFSET = "source_offset"
+"""Fraction of an original sample to add to SOURCE_SAMPLES; not there where it is 0."""
 SHA256 = "sha256"
 REQUIRED_ATTRIBUTES = (TYPE, SAMPLING_FREQUENCY, UNITS, CHANNEL_NAMES, RANK, SOURCES, PREPARATION, SHA256)
 

@@ -41,6 +41,10 @@ class GroupDescription:
     """Of the data's bytes followed by the segments' bytes."""
     sources: tuple[Source, ...]
     preparation: tuple[dict[str, Any], ...]
+    source_step: float = 1.0
+    """Original samples from one row to the next; above 1 once downsampled."""
+    source_offset: float = 0.0
+    """Fraction of an original sample to add to the source samples."""
 
 
 class Store:
@@ -185,6 +189,7 @@ class Store:
             self.segment_runs(subject, group),
             self.source_samples(subject, group),
             len(self.run_names(subject, group)),
+            source_step=self.attributes(subject, group).source_step,
         )
 
     def source_samples(self, subject: str, group: str) -> NDArray[np.int64]:
@@ -282,6 +287,8 @@ class Store:
                 sha256=_text(node.attrs[layout.SHA256]),
                 sources=tuple(map(Source.from_dictionary, self._json(node, layout.SOURCES, where))),
                 preparation=tuple(self._json(node, layout.PREPARATION, where)),
+                source_step=float(node.attrs.get(layout.SOURCE_STEP, 1.0)),
+                source_offset=float(node.attrs.get(layout.SOURCE_OFFSET, 0.0)),
             )
 
     def _subject(self, subject: str) -> h5py.Group:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import glob
 from collections import Counter
-from collections.abc import Hashable
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,7 +12,8 @@ from dynml.configuration import nearest_name
 from dynml.data.checks import check_not_transposed, check_size
 from dynml.data.events_reading import RunOfSamples, read_events
 from dynml.data.participants import SubjectIdentity, check_split, identities
-from dynml.data.preparation import chosen_steps
+from dynml.data.preparation_steps import chain
+from dynml.data.preparation_steps.step import Layout, PreparationStep
 from dynml.data.readers import Reader, ReaderInputs, extension_of, reader_class
 from dynml.data.readers.nifti import AUTOMATIC_MASK
 from dynml.data.recording import Events
@@ -88,8 +89,7 @@ def find_sources(
     """
     subjects = [subject for names in subsets.values() for subject in names]
     _check_folders(ready_folder, subjects, remarks)
-    for group, group_config in config.groups.items():
-        _check_steps(group, group_config)
+    steps = {group: _steps(group, group_config) for group, group_config in config.groups.items()}
     identified = identities(subjects, config.participants, [config.folder.resolve(), ready_folder.resolve()])
     check_split(subsets, identified, config.split)
     readers: dict[Hashable, Reader] = {}
@@ -105,7 +105,9 @@ def find_sources(
     ]
     for group in config.groups:
         of_subjects = {one.identity.subject: one.groups[group] for one in sources}
-        check_agreement(group, of_subjects, mixed_rates=config.allow_mixed_sampling_frequency)
+        becomes_one = any(step.name == "downsample" for step in steps[group])
+        check_agreement(group, of_subjects, mixed_rates=config.allow_mixed_sampling_frequency or becomes_one)
+        _check_steps(group, of_subjects, steps[group])
     return sources
 
 
@@ -127,11 +129,23 @@ def _check_folders(ready_folder: Path, subjects: list[str], remarks: Remarks) ->
         remarks.add(f"{len(unlisted)} of the folders in {ready_folder} are in no list and were left out", named)
 
 
-def _check_steps(group: str, config: TimeseriesGroupConfig) -> None:
+def _steps(group: str, config: TimeseriesGroupConfig) -> list[PreparationStep]:
     try:
-        chosen_steps(config.preparation, config.detrend)
+        return chain.chosen_steps(config.preparation, config.detrend)
+    except ConfigurationError as error:
+        raise ConfigurationError(f"{group}.{error.key}", error.found, error.accepted) from error
     except DataError as error:
         raise DataError(f"Group {group}: {error}") from error
+
+
+def _check_steps(group: str, sources: Mapping[str, GroupSources], steps: list[PreparationStep]) -> None:
+    """Check steps against each rate and set of channels, at the first subject that has them."""
+    checked: set[Layout] = set()
+    for subject, one in sources.items():
+        layout = Layout(sampling_frequency=one.sampling_frequency, channel_names=one.channel_names)
+        if layout not in checked:
+            chain.layout_after(steps, layout, f"Subject {subject}, group {group}")
+            checked.add(layout)
 
 
 def _group_sources(place: _Place) -> GroupSources:
@@ -182,6 +196,8 @@ def _reader(place: _Place, path: Path) -> Reader:
         atlas=None if config.atlas is None else place.find("atlas", config.atlas),
         atlas_labels=place.find("atlas_labels", labels) if isinstance(labels, str) else labels,
         mask=mask if mask in (None, AUTOMATIC_MASK) else place.find("mask", str(mask)),
+        variable=config.variable,
+        time_axis=config.time_axis,
     )
     unused = sorted(inputs.given - kind.settings)
     if unused:

@@ -80,6 +80,10 @@ def _faults_of_attributes(description: GroupDescription) -> list[str]:
         faults.append(f"its sampling frequency is {description.sampling_frequency}")
     if not 0 < description.rank <= n_channels:
         faults.append(f"its rank is {description.rank}, of {n_channels} channels")
+    if not 1.0 <= description.source_step < np.inf:
+        faults.append(f"its source step is {description.source_step}, but must be at least 1")
+    if not abs(description.source_offset) <= 0.5:
+        faults.append(f"its source offset is {description.source_offset}, but must be half a sample at most")
     return faults
 
 
@@ -97,12 +101,27 @@ def _faults_of_segments(store: Store, subject: str, group: str, description: Gro
         return [f"its segments do not belong to the {n_runs} runs that are named"]
     starts = store.run_starts(subject, group)
     sources = store.source_samples(subject, group)
-    if not np.array_equal(sources[:, 1], runs) or not np.array_equal(starts[runs] + sources[:, 0], segments[:, 0]):
+    if not np.array_equal(sources[:, 1], runs) or not _sources_fit(segments, runs, starts, sources, description):
         return ["the source samples of its segments contradict the segments"]
     ends = np.append(starts[1:], description.n_samples)
     if starts[0] != 0 or (segments[:, 1] > ends[runs]).any():
         return ["a segment crosses the border of its run"]
     return []
+
+
+def _sources_fit(
+    segments: NDArray[np.int64],
+    runs: NDArray[np.int64],
+    starts: NDArray[np.int64],
+    sources: NDArray[np.int64],
+    description: GroupDescription,
+) -> bool:
+    """Say whether source samples agree with rows: exactly, or once downsampled so that no two rows share a sample."""
+    if description.source_step == 1.0:
+        return np.array_equal(starts[runs] + sources[:, 0], segments[:, 0])
+    same_run = np.diff(runs) == 0
+    last_samples = sources[:, 0] + (segments[:, 1] - 1 - segments[:, 0]) * description.source_step
+    return bool((sources[:, 0] >= 0).all() and (sources[1:, 0] > last_samples[:-1] - 1)[same_run].all())
 
 
 def _faults_of_moments(store: Store, subject: str, group: str, description: GroupDescription) -> list[str]:

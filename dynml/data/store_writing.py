@@ -81,6 +81,10 @@ class StoreWriter:
             layout.PREPARATION: _json(recording.preparation),
             layout.SHA256: _text(sha256_of_signals([signals], segments)),
         }
+        if recording.source_step != 1.0:
+            attributes[layout.SOURCE_STEP] = float(recording.source_step)
+        if recording.source_offset != 0.0:
+            attributes[layout.SOURCE_OFFSET] = float(recording.source_offset)
         for name, value in attributes.items():
             node.attrs[name] = value
         if recording.events is not None:

@@ -57,6 +57,8 @@ class MultiSubjectSubset:
         described = [source.attributes(subject, group) for subject in self.subjects]
         self.n_rows_of = np.array([one.n_samples for one in described], dtype=np.int64)
         self.sampling_frequencies = np.array([one.sampling_frequency for one in described], dtype=np.float64)
+        self._source_offsets = np.array([one.source_offset for one in described], dtype=np.float64)
+        self._source_steps = np.array([one.source_step for one in described], dtype=np.float64)
         self.ranks = np.array([one.rank for one in described], dtype=np.int64)
         self.segments: SegmentTable = segment_table([source.segments(subject, group) for subject in self.subjects])
         self._labels: dict[tuple[int, str], NDArray[np.int32]] = {}
@@ -138,8 +140,9 @@ class MultiSubjectSubset:
     ) -> NDArray:
         """Time since the start of the original run of given rows, in seconds, float64."""
         index = np.searchsorted(self.segments.subject, subject) + segment
-        samples = self._source_starts[index] + row - self.segments.start[index]
-        return samples / self.sampling_frequencies[subject]
+        starts = self._source_starts[index] + self._source_offsets[subject]
+        samples = starts + (row - self.segments.start[index]) * self._source_steps[subject]
+        return samples / (self.sampling_frequencies[subject] * self._source_steps[subject])
 
     @cached_property
     def _source_starts(self) -> NDArray[np.int64]:

@@ -6,7 +6,7 @@ A further format is one more module with a class like `NumpyReader`, and one mor
 from __future__ import annotations
 
 import importlib
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -16,6 +16,13 @@ from dynml.errors import DataError
 
 READERS = {
     ".npy": "dynml.data.readers.numpy_array.NumpyReader",
+    ".npz": "dynml.data.readers.npz.NpzReader",
+    ".mat": "dynml.data.readers.matlab.MatlabReader",
+    ".h5": "dynml.data.readers.hdf5.Hdf5Reader",
+    ".hdf5": "dynml.data.readers.hdf5.Hdf5Reader",
+    ".txt": "dynml.data.readers.text_table.TextReader",
+    ".csv": "dynml.data.readers.text_table.TextReader",
+    ".tsv": "dynml.data.readers.text_table.TextReader",
     ".nii": "dynml.data.readers.nifti.NiftiReader",
     ".nii.gz": "dynml.data.readers.nifti.NiftiReader",
 }
@@ -30,11 +37,15 @@ class ReaderInputs:
     atlas_labels: Path | list[str] | dict[str, str] | None = None
     mask: Path | str | None = None
     """A file, or "auto"."""
+    variable: str | None = None
+    """Name of the array, where a file can hold several."""
+    time_axis: str = "first"
+    """"first" for time x channels, "last" for channels x time."""
 
     @property
     def given(self) -> set[str]:
-        """Names of the settings that are given."""
-        return {name for name in ("atlas", "atlas_labels", "mask") if getattr(self, name) is not None}
+        """Names of the settings that are not at their default."""
+        return {field.name for field in fields(self) if getattr(self, field.name) != field.default}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,4 +1,4 @@
-"""Reads `.npy` files: one two-dimensional array, time x channels."""
+"""Reads `.npy` files: one two-dimensional array, time x channels unless `time_axis` says otherwise."""
 
 from __future__ import annotations
 
@@ -10,13 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dynml.data.readers import FileDescription, ReaderInputs
+from dynml.data.readers.named_arrays import as_signals
 from dynml.errors import DataCorruptionError, DataError
 
 
 class NumpyReader:
     """Reads `.npy` files; nothing in them is ever executed."""
 
-    settings: frozenset[str] = frozenset()
+    settings: frozenset[str] = frozenset({"time_axis"})
 
     def __init__(self, inputs: ReaderInputs) -> None:
         self.inputs = inputs
@@ -35,7 +36,8 @@ class NumpyReader:
         if dtype.kind not in "fiu":
             raise DataError(f"{path} holds values of type {dtype}, but must hold real numbers.")
         remarks = ("float16 keeps three digits only: store float32 or float64",) if dtype == np.float16 else ()
-        return FileDescription(n_samples=shape[0], n_channels=shape[1], remarks=remarks)
+        n_samples, n_channels = shape if self.inputs.time_axis == "first" else shape[::-1]
+        return FileDescription(n_samples=n_samples, n_channels=n_channels, remarks=remarks)
 
     def read(self, path: Path) -> NDArray[Any]:
         """Read the array, (T, C): float64 stays so, what float32 holds exactly becomes float32."""
@@ -44,8 +46,7 @@ class NumpyReader:
             array = np.load(path, allow_pickle=False)
         except (OSError, ValueError) as error:
             raise DataError(f"{path} could not be read: {error}.") from error
-        exact = array.dtype in (np.float32, np.float16, np.int16, np.uint16, np.int8, np.uint8)
-        return np.ascontiguousarray(array, dtype=np.float32 if exact else np.float64)
+        return as_signals(array, self.inputs.time_axis)
 
 
 def _header(path: Path) -> tuple[tuple[int, ...], np.dtype[Any]]:

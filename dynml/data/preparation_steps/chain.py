@@ -1,0 +1,148 @@
+"""Reads the steps of a config, checks them before anything is read, and applies them one after the other."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from dynml.configuration import nearest_name
+from dynml.data.preparation_steps.channels import SelectChannels, TimeDelayEmbedding
+from dynml.data.preparation_steps.filters import Filter, Notch
+from dynml.data.preparation_steps.resampling import Downsample
+from dynml.data.preparation_steps.smoothing import AmplitudeEnvelope, MovingAverage
+from dynml.data.preparation_steps.step import Layout, PreparationStep
+from dynml.data.preparation_steps.trend import Detrend
+from dynml.data.recording import Recording
+from dynml.data.remarks import Remarks
+from dynml.errors import ConfigurationError, DataError
+
+STEPS: dict[str, type[PreparationStep]] = {
+    kind.name: kind
+    for kind in (
+        SelectChannels,
+        Filter,
+        Notch,
+        Downsample,
+        Detrend,
+        AmplitudeEnvelope,
+        MovingAverage,
+        TimeDelayEmbedding,
+    )
+}
+"""Steps that the config's `preparation` can name."""
+
+
+def chosen_steps(entries: Sequence[Any], detrend: bool = False) -> list[PreparationStep]:
+    """Make the steps of a config, in order; `detrend` stands for a first step of that name.
+
+    Parameters
+    ----------
+    entries : sequence
+        Each {"step": name, parameter: value, ..}, or the name alone.
+    detrend : bool
+
+    Raises
+    ------
+    DynmlError
+        For an unknown step or parameter, with the nearest name, a value that is not accepted, or a parameter that is
+        missing; names the place in the list.
+    """
+    steps = [_step(f"preparation[{number}]", entry) for number, entry in enumerate(entries)]
+    if not detrend:
+        return steps
+    if any(isinstance(step, Detrend) for step in steps):
+        raise DataError("The step 'detrend' stands twice: as 'detrend': true and in 'preparation'.")
+    return [Detrend(), *steps]
+
+
+def layout_after(steps: Sequence[PreparationStep], layout: Layout, where: str) -> Layout:
+    """Check steps against the rate and the channels that each of them will meet.
+
+    Raises
+    ------
+    DataError
+        Names `where`, the step, what was found and what is accepted.
+    """
+    for step in steps:
+        try:
+            layout = step.layout_after(layout)
+        except DataError as error:
+            raise DataError(f"{where}: {error}") from error
+    return layout
+
+
+def origins(steps: Sequence[PreparationStep], layout: Layout) -> list[int]:
+    """Index of the recorded channel that each prepared channel is made from."""
+    indices = list(range(len(layout.channel_names)))
+    for step in steps:
+        indices = [indices[index] for index in step.origins(layout)]
+        layout = step.layout_after(layout)
+    return indices
+
+
+def applied(steps: Sequence[PreparationStep], recording: Recording, where: str, remarks: Remarks) -> Recording:
+    """Apply steps; segments too short for one are dropped before it, which is remarked and noted.
+
+    Raises
+    ------
+    DataError
+        When a run has no segment that is long enough, named.
+    """
+    for step in steps:
+        recording, n_dropped = _long_enough(step, recording, where, remarks)
+        recording = step(recording)
+        if n_dropped:
+            *before, note = recording.preparation
+            recording = dataclasses.replace(recording, preparation=(*before, {**note, "segments_dropped": n_dropped}))
+    return recording
+
+
+def _step(place: str, entry: Any) -> PreparationStep:
+    if isinstance(entry, str):
+        entry = {"step": entry}
+    if not isinstance(entry, Mapping) or not isinstance(entry.get("step"), str):
+        raise ConfigurationError(place, entry, 'a step, such as {"step": "notch", "frequency": 50}')
+    name, values = entry["step"], {key: value for key, value in entry.items() if key != "step"}
+    if name not in STEPS:
+        raise DataError(f"{place}: {name!r} is no preparation step{nearest_name(name, STEPS)}.")
+    fields = dataclasses.fields(STEPS[name])  # type: ignore[arg-type]
+    known = [one.name for one in fields]
+    for key, value in values.items():
+        if key not in known:
+            near = nearest_name(key, known) if known else " (it has none)"
+            raise ConfigurationError(f"{place}.{key}", value, f"a parameter of {name!r}{near}")
+    for one in fields:
+        if one.default is dataclasses.MISSING and one.name not in values:
+            raise DataError(f"{place}: the step {name!r} has no {one.name!r}.")
+    try:
+        return STEPS[name](**values)
+    except ConfigurationError as error:
+        raise ConfigurationError(f"{place}.{error.key}", error.found, error.accepted) from error
+
+
+def _long_enough(step: PreparationStep, recording: Recording, where: str, remarks: Remarks) -> tuple[Recording, int]:
+    """Leave out segments that are too short for a step, and say how many."""
+    needed = step.shortest_segment(recording.sampling_frequency)
+    lengths = recording.segments[:, 1] - recording.segments[:, 0]
+    kept = lengths >= needed
+    if kept.all():
+        return recording, 0
+    for run, name in enumerate(recording.run_names):
+        own = recording.segment_runs == run
+        if not (own & kept).any():
+            raise DataError(
+                f"{where}, run {name}: the step {step.name!r} needs a segment of at least {needed} samples, but "
+                f"the longest has {lengths[own].max()}; leave the run or the step out."
+            )
+        n_short = int((own & ~kept).sum())
+        if n_short:
+            topic = f"Segments too short for the step {step.name!r} ({needed} samples) were dropped"
+            remarks.add(topic, f"{where}, run {name}: {n_short} of {int(own.sum())}")
+    shortened = dataclasses.replace(
+        recording,
+        segments=recording.segments[kept],
+        segment_runs=recording.segment_runs[kept],
+        source_samples=recording.source_samples[kept],
+    )
+    return shortened, int((~kept).sum())

@@ -1,0 +1,85 @@
+"""Reads MATLAB's `.mat` files: version 5 (which `save` writes as -v6 and -v7) and version 7.3, which is HDF5."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dynml.data.readers.hdf5 import entry_of_dataset, opened
+from dynml.data.readers.matlab_version_5 import numbers_of, variables_of
+from dynml.data.readers.named_arrays import ArrayEntry, NamedArraysReader
+from dynml.errors import DataError
+
+
+class MatlabReader(NamedArraysReader):
+    """Reads `.mat` files; shapes are those that MATLAB shows, whichever way a version stores them."""
+
+    def entries(self, path: Path) -> list[ArrayEntry]:
+        """List the file's variables, from their headers.
+
+        Raises
+        ------
+        DataError
+            When the file is no `.mat` file of these versions, or is truncated.
+        """
+        if not _is_hdf5(path):
+            return [variable.entry for variable in variables_of(path)]
+        import h5py
+
+        with opened(path) as file:
+            items = {name: file[name] for name in file if not name.startswith("#")}
+            kinds = (h5py.Dataset, h5py.Group)
+            return [_entry(name, item) for name, item in items.items() if isinstance(item, kinds)]
+
+    def load(self, path: Path, name: str) -> NDArray[Any]:
+        """Read one variable, in MATLAB's shape.
+
+        Raises
+        ------
+        DataCorruptionError
+            When its bytes cannot be decoded.
+        """
+        if _is_hdf5(path):
+            with opened(path) as file:
+                return np.asarray(file[name][()]).T
+        return numbers_of(path, next(variable for variable in variables_of(path) if variable.entry.name == name))
+
+    def probe(self, path: Path, name: str) -> None:
+        """Read the first row of a version 7.3 file."""
+        if _is_hdf5(path):
+            with opened(path) as file:
+                file[name][:1]
+
+
+def _is_hdf5(path: Path) -> bool:
+    """Say whether HDF5's signature stands at the start, or after the block of 512 bytes that MATLAB puts before it."""
+    signature = b"\x89HDF\r\n\x1a\n"
+    try:
+        with path.open("rb") as stream:
+            start = stream.read(512 + len(signature))
+    except OSError as error:
+        raise DataError(f"{path} could not be read: {error.strerror or error}.") from error
+    return start.startswith(signature) or start.endswith(signature)
+
+
+def _entry(name: str, item: Any) -> ArrayEntry:
+    """Describe a variable of version 7.3; HDF5 states its axes in the reverse of MATLAB's order."""
+    import h5py
+
+    stated = item.attrs.get("MATLAB_class", b"")
+    matlab_class = stated.decode() if isinstance(stated, bytes) else str(stated)
+    if isinstance(item, h5py.Group):
+        kind = "sparse" if "MATLAB_sparse" in item.attrs else matlab_class or "struct"
+        return ArrayEntry(name=name, shape=(), kind=kind, is_real=False)
+    if "MATLAB_empty" in item.attrs:
+        return ArrayEntry(name=name, shape=tuple(map(int, item[()])), kind=f"empty {matlab_class}", is_real=False)
+    entry = entry_of_dataset(name, item)
+    kind, is_real = entry.kind, entry.is_real
+    if matlab_class in ("char", "logical", "cell", "struct", "function_handle"):
+        kind, is_real = matlab_class, False
+    elif item.dtype.names == ("real", "imag"):
+        kind = "complex numbers"
+    return ArrayEntry(name=name, shape=entry.shape[::-1], kind=kind, is_real=is_real)

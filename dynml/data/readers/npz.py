@@ -1,0 +1,95 @@
+"""Reads `.npz` files: numpy's archives of named arrays."""
+
+from __future__ import annotations
+
+import lzma
+import math
+import struct
+import tokenize
+import zipfile
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dynml.data.readers.named_arrays import ArrayEntry, NamedArraysReader, kind_of
+from dynml.errors import DataCorruptionError, DataError
+
+MEMBER = ".npy"
+FAULTS_OF_BYTES = (
+    zipfile.BadZipFile,
+    zlib.error,
+    lzma.LZMAError,
+    struct.error,
+    tokenize.TokenError,
+    EOFError,
+    ValueError,
+    TypeError,
+    LookupError,
+    SyntaxError,
+    OverflowError,
+    RuntimeError,
+)
+"""What zipfile and numpy raise where the bytes are not those of an archive of arrays."""
+
+
+class NpzReader(NamedArraysReader):
+    """Reads `.npz` files; nothing in them is ever executed."""
+
+    def entries(self, path: Path) -> list[ArrayEntry]:
+        """List the archive's arrays, from their headers.
+
+        Raises
+        ------
+        DataError
+            When the file is no archive of arrays, or is truncated.
+        """
+        with _opened(path) as archive:
+            members = [member for member in archive.infolist() if member.filename.endswith(MEMBER)]
+            if not members:
+                raise DataError(f"{path} is no .npz file: it is an archive without arrays.")
+            return [_entry(path, archive, member) for member in members]
+
+    def load(self, path: Path, name: str) -> NDArray[Any]:
+        """Read one array of the archive.
+
+        Raises
+        ------
+        DataCorruptionError
+            When its bytes are not those that were written.
+        """
+        with _opened(path), np.load(path, allow_pickle=False) as arrays:
+            return np.asarray(arrays[name])
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[zipfile.ZipFile]:
+    """Open the archive; faults of its bytes, also later ones, are told by a sentence."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            yield archive
+    except DataError:
+        raise
+    except FAULTS_OF_BYTES as error:
+        reason = " ".join(str(error).split()).rstrip(".") or type(error).__name__
+        raise DataCorruptionError(f"{path} is no readable .npz file: {reason}.") from error
+    except OSError as error:
+        raise DataError(f"{path} could not be read: {error.strerror or error}.") from error
+
+
+def _entry(path: Path, archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> ArrayEntry:
+    with archive.open(member) as stream:
+        version = np.lib.format.read_magic(stream)
+        read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+        shape, _, dtype = read(stream)
+        n_bytes = member.file_size - stream.tell()
+    name = member.filename.removesuffix(MEMBER)
+    expected = math.prod(shape) * dtype.itemsize
+    if n_bytes < expected and not dtype.hasobject:
+        raise DataCorruptionError(f"{path}: {name} is truncated: it holds {n_bytes} bytes instead of {expected}.")
+    kind, is_real = kind_of(dtype)
+    return ArrayEntry(name=name, shape=shape, kind=kind, is_real=is_real)
