@@ -100,9 +100,14 @@ def load_experiment(path: str | Path, *, latest: bool = False, device: str = "cp
     Raises
     ------
     CheckpointError
-        When there is no model that verifies.
+        When there is no model that verifies, or it is of no registered family.
     """
     weights, parameters = ExperimentFolder.at(path).load_model(latest=latest)
+    if parameters.get("family") is None:
+        raise CheckpointError(
+            f"{path} holds a model of no registered family; build the model yourself and load its weights from "
+            "best_model/model.safetensors."
+        )
     family = get_family(parameters["family"])
     config = config_from(family.config_classes()["model"], parameters["model"], "model")
     model = load(family.model)(config, parameters["dataset"]["n_channels"])

@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import load_file
 from small_model import OneStepAhead, random_walks
 
-from dynml import BatchSampler
+from dynml import BatchSampler, load_experiment
 from dynml.errors import CheckpointError, ConfigurationError, DataWarning, NonFiniteLossError, ResumeRefusedError
 from dynml.files import commit_directory
 from dynml.training.costs import COST_ENDINGS
@@ -289,3 +289,10 @@ def test_time_spent_is_told_by_phase(make_trainer):
     elapsed = time.monotonic() - begin
     assert 0 < summary["seconds"]["training"] < elapsed
     assert 0 < summary["seconds"]["validation"] < elapsed
+
+
+def test_a_model_of_no_family_cannot_be_loaded_as_an_experiment(make_trainer):
+    trainer = make_trainer(max_epochs=1)
+    trainer.train_and_validate()
+    with pytest.raises(CheckpointError, match="holds a model of no registered family"):
+        load_experiment(trainer.folder.path)

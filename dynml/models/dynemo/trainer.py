@@ -153,7 +153,7 @@ class DynemoTrainer(Trainer):
 
     def _take_modes_of(self, path: str) -> None:
         model: Any = load_experiment(path).model
-        arrays = model.arrays()
+        arrays = model.arrays() if hasattr(model, "arrays") else {}
         J, C = self.model.config.n_modes, self.model.n_channels
         covariances = arrays.get("covariances")
         if covariances is None or covariances.shape != (J, C, C):
@@ -279,11 +279,11 @@ class DynemoTrainer(Trainer):
             raise ConfigurationError("sampler.window_length", window, f"model.sequence_length ({length})")
         if self.batch_loader.config.collate != "padded":
             raise ConfigurationError("loader.collate", self.batch_loader.config.collate, "padded for DyNeMo")
-        n_modes, n_samples = self.model.config.n_modes, self.dataset.training_set.n_samples
-        if n_modes * self.model.n_channels > n_samples:
-            most = n_samples // self.model.n_channels
-            accepted = f"at most {most}: one mode for every {self.model.n_channels} training samples (the channels)"
-            raise ConfigurationError("model.n_modes", n_modes, accepted)
+        config = self.model.config
+        if self.processes.are_several and "batch" in (config.inference_normalization, config.model_normalization):
+            name = "inference" if config.inference_normalization == "batch" else "model"
+            accepted = "layer or null on several processes, since each would normalize its own windows"
+            raise ConfigurationError(f"model.{name}_normalization", "batch", accepted)
         if self.model.config.covariance_type == "full":
             rank = int(self.dataset.training_set.ranks.max())
             if rank < self.model.n_channels:
