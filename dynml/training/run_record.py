@@ -43,6 +43,7 @@ class RunRecord:
         self.loggers = GuardedLoggers(loggers if processes.is_first else ())
         self._saving_share = saving_share
         self._last_save = (-float("inf"), 0.0)
+        self._begin, self._seconds_saving = time.monotonic(), 0.0
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
@@ -57,8 +58,9 @@ class RunRecord:
 
     @property
     def saving_is_cheap(self) -> bool:
-        """Whether a checkpoint now would stay within its share of the time."""
-        return self.seconds_since_save >= self._last_save[1] / self._saving_share
+        """Whether a checkpoint now would stay within its share of the time, those before included."""
+        spent = self._seconds_saving + self._last_save[1]
+        return self._saving_share >= 1 or time.monotonic() - self._begin >= spent / self._saving_share
 
     def begin(self, parameters: dict[str, Any], history: History, n_epochs: int) -> None:
         """Write the parameters of a run that begins or goes on, and tell the loggers."""
@@ -102,6 +104,7 @@ class RunRecord:
             self.folder.save_checkpoint(checkpoint, information)
             history.save(self.folder.logs)
         self._last_save = (time.monotonic(), time.monotonic() - begin)
+        self._seconds_saving += self._last_save[1]
 
     def _save_best(self, weights: dict[str, torch.Tensor], parameters: dict[str, Any], best: BestMonitor) -> None:
         values = {"best_epoch": best.best_epoch, "best_value": best.best_value}

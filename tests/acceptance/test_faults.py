@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import time
@@ -208,6 +209,8 @@ def test_inference_refuses_other_channels_and_a_full_folder(hdf5_file, tmp_path)
 
 def test_a_damaged_best_model_is_refused(hdf5_file, tmp_path):
     train(tmp_path, hdf5_file)
+    # A long enough run has saved a best model before, which would serve.
+    shutil.rmtree(tmp_path / "run" / "best_model.previous", ignore_errors=True)
     weights = tmp_path / "run" / "best_model" / "model.safetensors"
     content = bytearray(weights.read_bytes())
     content[-3] ^= 1

@@ -94,7 +94,7 @@ class DynemoConfig:
     kl_annealing_sharpness: float = 10.0
     """Steepness of tanh."""
 
-    n_kl_annealing_epochs: int = 30
+    n_kl_annealing_epochs: int = 40
     """Epochs until the prior counts in full."""
 
     n_kl_annealing_cycles: int = 4
@@ -175,7 +175,7 @@ class DynemoInitializationConfig:
 class DynemoTrainerConfig(TrainerConfig):
     """Stochastic gradients of the bound on the likelihood."""
 
-    max_epochs: int = 100
+    max_epochs: int = 120
     """Most epochs."""
 
     learning_rate: float | str = 0.01

@@ -12,6 +12,7 @@ All noise is keyed by (seed, epoch, span), so it depends neither on batches nor 
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
@@ -28,6 +29,7 @@ from dynml.models.dynemo.starts import modes_from_states, pooled_covariance
 from dynml.models.dynemo.windows import ragged_mask
 from dynml.models.experiment import load_experiment
 from dynml.ops.keyed_noise import span_keys
+from dynml.ops.workers import one_thread
 from dynml.training.batch import Batch
 from dynml.training.batch_sampler import Span
 from dynml.training.config import RunConfig
@@ -36,8 +38,12 @@ from dynml.training.experiment_folder import ExperimentFolder
 from dynml.training.gradient_learning import GradientLearner
 from dynml.training.monitors import EpochMonitor
 from dynml.training.progress import batch_seed
+from dynml.training.progress_bar import ProgressBars
 from dynml.training.trainer import BatchResult, Trainer
 from dynml.training.whole_segments import SegmentPasses
+
+OPERATIONS_WORTH_THREADS = 4_000_000
+"""Floating-point operations of a recurrent layer for one sample of all windows of a batch."""
 
 FIRST_EPOCH_OF_STARTS = 1_000_000
 """Starts are trained on epochs of the sampler that the run itself never reaches."""
@@ -164,6 +170,25 @@ class DynemoTrainer(Trainer):
         self.model.set_modes(torch.from_numpy(covariances), means)
 
     # ------------------------------------------------------------------ epochs
+
+    def train_one_epoch(self, bars: ProgressBars) -> None:
+        """As every trainer, on as many threads as the networks are worth."""
+        with self._worthwhile_threads():
+            super().train_one_epoch(bars)
+
+    def validate_one_epoch(self, bars: ProgressBars) -> None:
+        """As every trainer, on as many threads as the networks are worth."""
+        with self._worthwhile_threads():
+            super().validate_one_epoch(bars)
+
+    def _worthwhile_threads(self) -> contextlib.AbstractContextManager[None]:
+        """One thread for small networks, whose samples follow on one another: waking others costs more than it gains.
+
+        It depends on the settings alone, so that a run comes to the same numbers wherever it is resumed.
+        """
+        n_units = max(self.model.config.inference_n_units, self.model.config.model_n_units)
+        operations = 8 * self.batch_sampler.config.batch_size_training * n_units**2
+        return one_thread() if operations < OPERATIONS_WORTH_THREADS else contextlib.nullcontext()
 
     def start_of_epoch(self) -> None:
         """Set the weight of the prior and the learning rate."""
