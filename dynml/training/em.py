@@ -57,6 +57,12 @@ class PooledMoments:
     mean_C: torch.Tensor
     covariance_CC: torch.Tensor
 
+    def scatter(self, *, about_mean: bool) -> torch.Tensor:
+        """Covariance (C, C), or, for models without means, the second moment about zero."""
+        if about_mean:
+            return self.covariance_CC
+        return self.covariance_CC + torch.outer(self.mean_C, self.mean_C)
+
     @cached_property
     def rank(self) -> int:
         """Dimensions that the samples fill, as far as sums of float32 products can tell."""

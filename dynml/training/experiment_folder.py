@@ -24,7 +24,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from dynml.errors import CheckpointError, DataWarning
+from dynml.errors import CheckpointError, ConfigurationError, DataWarning
 from dynml.files import commit_directory, exclusive_lock, newest_committed, read_json, strict_json, write_json
 
 WEIGHTS, STATE, PARAMETERS = "model.safetensors", "state.pt", "parameters.json"
@@ -175,6 +175,34 @@ class ExperimentFolder:
                 shutil.rmtree(path.with_name(path.name + suffix), ignore_errors=True)
         shutil.rmtree(self.logs, ignore_errors=True)
         self.summary.unlink(missing_ok=True)
+
+
+def pretrained_weights(path: str | Path, own: dict[str, torch.Tensor], what: str) -> dict[str, torch.Tensor]:
+    """Weights of the best model of another experiment, for a model of the same shape.
+
+    Parameters
+    ----------
+    path : str or Path
+        The experiment.
+    own : dict
+        Weights of the model that is to take them over.
+    what : str
+        What the model is, for the message.
+
+    Raises
+    ------
+    CheckpointError
+        When there is no model there.
+    ConfigurationError
+        With the first tensor whose shape differs.
+    """
+    weights, _ = ExperimentFolder.at(path).load_model()
+    for name in [*own, *weights]:
+        there, here = (str(tuple(w[name].shape)) if name in w else "absent" for w in (weights, own))
+        if there != here:
+            accepted = f"{what} of the same shape ({name} is {there} there, {here} here)"
+            raise ConfigurationError("pretrained", str(path), accepted)
+    return weights
 
 
 def _write_weights(path: Path, weights: dict[str, torch.Tensor]) -> None:

@@ -352,10 +352,12 @@ class Trainer:
         has_samples, faulty = self.processes.largest([int(bool(result.n)), int(is_faulty)])
         if not faulty:
             return bool(has_samples)
-        where = ", ".join(self._name_of_span(span) for span in self.spans_at_fault(batch)[:3])
         if self.config.non_finite == "stop":
+            where = ", ".join(self._name_of_span(span) for span in self.spans_at_fault(batch)[:3])
+            faults = self.processes.gather((result.loss.item(), where) if is_faulty else None)
+            loss, where = next(fault for fault in faults if fault is not None)
             raise NonFiniteLossError(
-                f"The loss is {result.loss.item()} in epoch {self.progress.epoch + 1}, batch "
+                f"The loss is {loss} in epoch {self.progress.epoch + 1}, batch "
                 f"{self.progress.position + 1} ({where}); the model was left as it was before this step."
             )
         self.progress.n_skipped += 1

@@ -18,7 +18,7 @@ from dynml import (
 )
 from dynml.errors import CheckpointError, ConfigurationError
 from dynml.models.dynemo import starts
-from dynml.models.dynemo.starts import modes_from_states, pooled_covariance
+from dynml.models.dynemo.starts import modes_from_states
 from dynml.ops.matching import match_covariances
 from dynml.ops.metrics import riemannian_distance
 from dynml.training.em import PooledMoments, pooled_moments
@@ -101,9 +101,9 @@ def test_covariances_are_pooled_about_zero_where_means_are_not_learnt():
     signals = np.random.default_rng(0).normal(size=(500, 3)) + np.array([1.0, 0.0, -2.0])
     mean, covariance = signals.mean(0), np.cov(signals.T, bias=True)
     moments = PooledMoments(500, torch.from_numpy(mean), torch.from_numpy(covariance))
-    about_zero = pooled_covariance(moments, DynemoConfig(n_modes=2, learn_means=False))
+    about_zero = moments.scatter(about_mean=False)
     np.testing.assert_allclose(about_zero, signals.T @ signals / 500)
-    np.testing.assert_allclose(pooled_covariance(moments, DynemoConfig(n_modes=2)), covariance)
+    np.testing.assert_allclose(moments.scatter(about_mean=True), covariance)
 
 
 # ---------------------------------------------------------------------- several starts

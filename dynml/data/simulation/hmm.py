@@ -20,11 +20,11 @@ from dynml.data.simulation.gaussian_states import (
     subject_gaussians,
     with_observation_error,
 )
-from dynml.data.simulation.result import GaussianSimulation, chosen_config, one_hot
+from dynml.data.simulation.result import StateSimulation, chosen_config
 
 
 @dataclass(frozen=True, kw_only=True)
-class HMMSimulation(GaussianSimulation):
+class HMMSimulation(StateSimulation):
     """Signals of many subjects from a hidden Markov model, and the truth behind them."""
 
     kind: ClassVar[str] = "hmm"
@@ -34,20 +34,12 @@ class HMMSimulation(GaussianSimulation):
         "transition_probabilities",
         "initial_probabilities",
     )
-    courses: ClassVar[str] = "states"
 
-    states: list[NDArray[np.int64]]
-    """The state of every sample, one (T,) array a subject."""
     transition_probabilities: NDArray[np.float64]
     """(K, K), rows = from-state."""
     initial_probabilities: NDArray[np.float64]
     """(K,)."""
     config: HMMSimulationConfig
-
-    @property
-    def alpha(self) -> list[NDArray[np.float32]]:
-        """The states as time courses of zeros and ones, one (T, K) array a subject."""
-        return [one_hot(states, len(self.means)) for states in self.states]
 
 
 def simulate_hmm(

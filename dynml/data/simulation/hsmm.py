@@ -19,11 +19,11 @@ from dynml.data.simulation.gaussian_states import (
     subject_gaussians,
     with_observation_error,
 )
-from dynml.data.simulation.result import GaussianSimulation, chosen_config, one_hot
+from dynml.data.simulation.result import StateSimulation, chosen_config
 
 
 @dataclass(frozen=True, kw_only=True)
-class HSMMSimulation(GaussianSimulation):
+class HSMMSimulation(StateSimulation):
     """Signals of many subjects from a hidden semi-Markov model, and the truth behind them."""
 
     kind: ClassVar[str] = "hsmm"
@@ -34,10 +34,7 @@ class HSMMSimulation(GaussianSimulation):
         "gamma_shape",
         "gamma_scale",
     )
-    courses: ClassVar[str] = "states"
 
-    states: list[NDArray[np.int64]]
-    """The state of every sample, one (T,) array a subject."""
     transition_probabilities: NDArray[np.float64]
     """(K, K), where a state goes when its lifetime ends; rows = from-state, zeros on the diagonal."""
     gamma_shape: NDArray[np.float64]
@@ -45,11 +42,6 @@ class HSMMSimulation(GaussianSimulation):
     gamma_scale: NDArray[np.float64]
     """(K,), in samples."""
     config: HSMMSimulationConfig
-
-    @property
-    def alpha(self) -> list[NDArray[np.float32]]:
-        """The states as time courses of zeros and ones, one (T, K) array a subject."""
-        return [one_hot(states, len(self.means)) for states in self.states]
 
     @property
     def lifetime_mean(self) -> NDArray[np.float64]:

@@ -93,6 +93,21 @@ class GaussianSimulation:
         )
 
 
+@dataclass(frozen=True, kw_only=True)
+class StateSimulation(GaussianSimulation):
+    """A simulation in which one state is active at a time."""
+
+    courses: ClassVar[str] = "states"
+
+    states: list[NDArray[np.int64]]
+    """The state of every sample, one (T,) array a subject."""
+
+    @property
+    def alpha(self) -> list[NDArray[np.float32]]:
+        """The states as time courses of zeros and ones, one (T, K) array a subject."""
+        return [one_hot(states, len(self.means)) for states in self.states]
+
+
 def chosen_config(config_class: type[ConfigType], config: ConfigType | None, settings: dict[str, Any]) -> ConfigType:
     """Give the config, or make it from settings where there is none; both together are refused."""
     if config is not None and settings:

@@ -11,10 +11,9 @@ import torch
 
 from dynml.data.dataset import MultiSubjectDataset
 from dynml.errors import DataWarning
-from dynml.models.dynemo.model import DRAWS_SEED, Dynemo
+from dynml.models.dynemo.model import Dynemo
 from dynml.models.dynemo.starts import fitted_states, prior_of_states
-from dynml.models.dynemo.windows import FixedWindows
-from dynml.ops.keyed_noise import span_keys
+from dynml.models.dynemo.windows import FixedWindows, keys_of_draws
 from dynml.training.baselines import (
     GAUSSIAN,
     HMM,
@@ -55,9 +54,7 @@ def scores_of_subset(
     model.eval()
     with torch.no_grad():
         for batch, mask in windows(name):
-            starts = batch.start_sample
-            keys = span_keys(DRAWS_SEED, 0, batch.subject, batch.segment, starts, starts + batch.lengths)
-            bounds = model.bounds_of_draws(batch.windows, keys, n_draws, mask)
+            bounds = model.bounds_of_draws(batch.windows, keys_of_draws(batch), n_draws, mask)
             at_mean = model.bound_terms(batch.windows, None, mask)
             alpha = model.alpha(model.posterior(batch.windows, None if mask is None else mask.sum(dim=1))[0])
             alpha = alpha if mask is None else alpha * mask[:, :, None]

@@ -8,7 +8,6 @@ and unmixing them finds these (`ops.unmixing`). A pure function of (seed, number
 from __future__ import annotations
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from dynml.data.subset import MultiSubjectSubset
@@ -94,11 +93,4 @@ def fitted_states(
 def prior_of_states(moments: PooledMoments, model: DynemoConfig) -> CovariancePrior:
     """Prior of an HMM's states: as strong as that of the modes, and never absent, since states may be small."""
     strength = max(HMM_PRIOR_SAMPLES, model.covariance_prior_samples)
-    return CovariancePrior(strength, pooled_covariance(moments, model))
-
-
-def pooled_covariance(moments: PooledMoments, model: DynemoConfig) -> Tensor:
-    """Covariance of all data, about zero where means are not learnt."""
-    if model.learn_means:
-        return moments.covariance_CC
-    return moments.covariance_CC + torch.outer(moments.mean_C, moments.mean_C)
+    return CovariancePrior(strength, moments.scatter(about_mean=model.learn_means))

@@ -7,7 +7,7 @@
                     every epoch, or, without validation subjects, over the epoch's own training draws
     patience        counts from the epoch on in which the prior counts in full
 
-All noise is keyed by (seed, epoch, span), so it depends neither on batches nor on processes.
+The draws are keyed by (seed, epoch, span), so they depend neither on batches nor on processes; dropout does.
 """
 
 from __future__ import annotations
@@ -23,18 +23,17 @@ from dynml.configuration import config_to_dictionary
 from dynml.errors import ConfigurationError
 from dynml.models.dynemo.annealing import kl_weight
 from dynml.models.dynemo.config import DynemoInitializationConfig, DynemoTrainerConfig
-from dynml.models.dynemo.model import DRAWS_SEED, Dynemo
+from dynml.models.dynemo.model import Dynemo
 from dynml.models.dynemo.report import report, warn_of_scale
-from dynml.models.dynemo.starts import modes_from_states, pooled_covariance
-from dynml.models.dynemo.windows import ragged_mask
+from dynml.models.dynemo.starts import modes_from_states
+from dynml.models.dynemo.windows import keys_of_draws, ragged_mask
 from dynml.models.experiment import load_experiment
-from dynml.ops.keyed_noise import span_keys
 from dynml.ops.workers import one_thread
 from dynml.training.batch import Batch
 from dynml.training.batch_sampler import Span
 from dynml.training.config import RunConfig
 from dynml.training.em import PooledMoments, pooled_moments
-from dynml.training.experiment_folder import ExperimentFolder
+from dynml.training.experiment_folder import ExperimentFolder, pretrained_weights
 from dynml.training.gradient_learning import GradientLearner
 from dynml.training.monitors import EpochMonitor
 from dynml.training.progress import batch_seed
@@ -95,8 +94,7 @@ class DynemoTrainer(Trainer):
             warn_of_scale(self.moments)
             self.initialization_step_done()
         if self.pretrained is not None:
-            weights, _ = ExperimentFolder.at(self.pretrained).load_model()
-            self._load_pretrained(weights)
+            self.model.load_state_dict(pretrained_weights(self.pretrained, self.model.state_dict(), "a DyNeMo"))
         elif self.initialization.from_experiment is not None:
             self._take_modes_of(self.initialization.from_experiment)
         elif self.initialization.n_init == 1 and self.initialization.method != "random_subset":
@@ -136,7 +134,8 @@ class DynemoTrainer(Trainer):
         n_epochs, bound = self.initialization.n_epochs, float("inf")
         for epoch in range(n_epochs):
             self.model.kl_annealing_factor.fill_(epoch / max(n_epochs - 1, 1))
-            bound = self._train_start_for_one_epoch(learner, FIRST_EPOCH_OF_STARTS + epoch)
+            with self._worthwhile_threads():
+                bound = self._train_start_for_one_epoch(learner, FIRST_EPOCH_OF_STARTS + epoch)
         return bound
 
     def _train_start_for_one_epoch(self, learner: GradientLearner, epoch: int) -> float:
@@ -201,7 +200,7 @@ class DynemoTrainer(Trainer):
         """Annealed bound of one draw in training, bound of several seeded draws in validation."""
         if batch.context == "training":
             return self._training_batch(batch)
-        keys, mask = self._keys_of(batch), ragged_mask(batch)
+        keys, mask = keys_of_draws(batch), ragged_mask(batch)
         bounds = self.model.bounds_of_draws(batch.windows, keys, self.config.n_draws, mask)
         return BatchResult(bounds.sum() / batch.n_samples, float(batch.n_samples))
 
@@ -249,13 +248,8 @@ class DynemoTrainer(Trainer):
         if not (config.covariance_prior_samples or config.means_prior_samples):
             return 0.0
         assert self.moments is not None
-        covariance = pooled_covariance(self.moments, config)
+        covariance = self.moments.scatter(about_mean=config.learn_means)
         return self.model.log_prior(covariance, self.moments.mean_C) / self.moments.n_samples
-
-    def _keys_of(self, batch: Batch) -> Tensor:
-        """What the noise of validation windows is keyed by: the same in every epoch."""
-        starts = batch.start_sample
-        return span_keys(DRAWS_SEED, 0, batch.subject, batch.segment, starts, starts + batch.lengths)
 
     # ------------------------------------------------------------------ state and report
 
@@ -281,16 +275,6 @@ class DynemoTrainer(Trainer):
         return report(self.model, self.dataset, self.moments, self.processes, self.config.n_draws, self.config.seed)
 
     # ------------------------------------------------------------------ small helpers
-
-    def _load_pretrained(self, weights: dict[str, Tensor]) -> None:
-        own = {name: tuple(tensor.shape) for name, tensor in self.model.state_dict().items()}
-        given = {name: tuple(tensor.shape) for name, tensor in weights.items()}
-        for name in [*own, *given]:
-            if own.get(name) != given.get(name):
-                found, wanted = (f"{shapes[name]}" if name in shapes else "absent" for shapes in (given, own))
-                accepted = f"a DyNeMo of the same shape ({name} is {found} there, {wanted} here)"
-                raise ConfigurationError("pretrained", str(self.pretrained), accepted)
-        self.model.load_state_dict(weights)
 
     def _check_modes(self) -> None:
         n_modes, n_samples = self.model.config.n_modes, self.dataset.training_set.n_samples

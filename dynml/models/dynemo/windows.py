@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from dynml.data.dataset import MultiSubjectDataset
+from dynml.models.dynemo.model import DRAWS_SEED
+from dynml.ops.keyed_noise import span_keys
 from dynml.training.batch import Batch
 from dynml.training.batch_loader import BatchLoader
 from dynml.training.batch_sampler import BatchSampler
@@ -50,6 +52,12 @@ def ragged_mask(batch: Batch) -> Tensor | None:
     """Mask of a batch whose windows differ in length; None where there is nothing to mask."""
     assert batch.mask is not None
     return None if min(span.length for span in batch.spans) == batch.windows.shape[1] else batch.mask
+
+
+def keys_of_draws(batch: Batch) -> Tensor:
+    """What the draws of validation and reports are keyed by, (B,): the window alone, the same in every epoch."""
+    starts = batch.start_sample
+    return span_keys(DRAWS_SEED, 0, batch.subject, batch.segment, starts, starts + batch.lengths)
 
 
 def overlapping_windows(start: int, stop: int, length: int) -> NDArray[np.int64]:

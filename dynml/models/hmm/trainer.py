@@ -37,7 +37,7 @@ from dynml.training.em import (
     statistics_of_batch,
     summed,
 )
-from dynml.training.experiment_folder import ExperimentFolder
+from dynml.training.experiment_folder import pretrained_weights
 from dynml.training.monitors import EpochMonitor
 from dynml.training.trainer import BatchResult, Trainer
 
@@ -282,10 +282,7 @@ class HMMTrainer(Trainer):
         if not strength:
             return None
         assert self.moments is not None
-        pooled = self.moments.covariance_CC
-        if not self.model.config.learn_means:
-            pooled = pooled + torch.outer(self.moments.mean_C, self.moments.mean_C)
-        return CovariancePrior(strength, pooled)
+        return CovariancePrior(strength, self.moments.scatter(about_mean=self.model.config.learn_means))
 
     def _log_prior(self) -> float:
         settings = self._settings()
@@ -296,12 +293,7 @@ class HMMTrainer(Trainer):
         )
 
     def _pretrained_weights(self, path: str) -> dict[str, torch.Tensor]:
-        weights, _ = ExperimentFolder.at(path).load_model()
-        own = {name: tuple(tensor.shape) for name, tensor in self.model.state_dict().items()}
-        given = {name: tuple(tensor.shape) for name, tensor in weights.items()}
-        if own != given:
-            raise ConfigurationError("pretrained", path, f"an HMM of the same shape ({own}; it has {given})")
-        return weights
+        return pretrained_weights(path, self.model.state_dict(), "an HMM")
 
     def _check_sizes(self) -> None:
         n_states, n_samples = self.model.config.n_states, self.dataset.training_set.n_samples
