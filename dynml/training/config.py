@@ -37,7 +37,7 @@ class RunConfig:
     save_every: float = 10.0
     """Minutes between checkpoints inside a long epoch."""
 
-    saving_share: float = 0.02
+    saving_share: float = 0.01
     """Checkpoints at the end of an epoch may take at most this share of the time: very short epochs are not all
     saved. The first, the last and any interrupted one always are. 1: every epoch."""
 

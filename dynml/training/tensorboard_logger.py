@@ -32,11 +32,12 @@ class TensorBoardLogger:
 
     def __init__(self) -> None:
         try:
+            from tensorboard.compat.proto.summary_pb2 import Summary
             from torch.utils.tensorboard import SummaryWriter
         except ImportError as error:
             accepted = "false unless tensorboard is installed (pip install tensorboard)"
             raise ConfigurationError("tensorboard.enabled", True, accepted) from error
-        self._writer_class = SummaryWriter
+        self._writer_class, self._summary_class = SummaryWriter, Summary
 
     def start(self, run: RunDescription) -> None:
         """Go on where the event files end; what they hold of later epochs is not shown any more."""
@@ -58,9 +59,9 @@ class TensorBoardLogger:
 
     def log_epoch(self, epoch: int, metrics: Mapping[str, float]) -> None:
         """Write the metrics of an epoch; loss/train and loss/validate stand beside each other."""
-        for log, value in metrics.items():
-            context, metric = context_and_metric(log)
-            self._writer.add_scalar(f"{metric}/{context}" if context else metric, value, epoch)
+        # One event for all of them: an event a scalar takes a tenth of the time of a short epoch.
+        scalars = [self._summary_class.Value(tag=_tag(log), simple_value=value) for log, value in metrics.items()]
+        self._writer.file_writer.add_summary(self._summary_class(value=scalars), epoch)
         self._reported.told(epoch)
 
     def log_best_model(self, epoch: int, value: float, path: Path, sha256: str) -> None:
@@ -83,6 +84,11 @@ class TensorBoardLogger:
     def _tell_table(self, title: str, values: Mapping[str, Any], step: int) -> None:
         rows = (f"| {name} | {value} |" for name, value in values.items())
         self._writer.add_text(title, "\n".join(("| | |", "|---|---|", *rows)), step)
+
+
+def _tag(log: str) -> str:
+    context, metric = context_and_metric(log)
+    return f"{metric}/{context}" if context else metric
 
 
 def _note(path: Path, n_epochs: int) -> None:
