@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dynml.cli.parsing import Namespace, ScriptParser
-from dynml.errors import CheckpointError
+from dynml.errors import CheckpointError, ConfigurationError
 
 if TYPE_CHECKING:
     from dynml.models.experiment import Experiment
@@ -40,18 +40,25 @@ def run_inference(arguments: Namespace) -> None:
     from dynml.models.registry import load
 
     experiment = load_experiment(arguments.experiment_path, latest=arguments.use_latest_epoch, device=arguments.device)
-    if experiment.family.inference is None:
-        raise CheckpointError(f"The family {experiment.family.name} has no inference.")
+    family = experiment.family
+    if family.inference is None and family.write_inference is None:
+        raise CheckpointError(f"The family {family.name} has no inference.")
+    if arguments.dual_estimation and family.inference is None:
+        raise ConfigurationError("--dual_estimation", True, f"absent for the family {family.name}")
     dataset = experiment.open(arguments.hdf5_file, group=arguments.group)
     out = _prepared_folder(Path(arguments.out_folder), force=arguments.force)
+    names = SUBSETS if arguments.subset == "all" else (arguments.subset,)
+    if family.write_inference is not None:
+        print(f"{load(family.write_inference)(experiment, dataset, names, out)} Results: {out}")
+        return
     _write_model(experiment, out)
     energies: dict[str, Any] = dict.fromkeys(SUBSETS)
     at_mean: dict[str, Any] = dict.fromkeys(SUBSETS)
     criteria: dict[str, float] | None = None
     subjects, statistics = {}, {}
-    for name in SUBSETS if arguments.subset == "all" else (arguments.subset,):
+    for name in names:
         total = _Total()
-        infer = load(experiment.family.inference)
+        infer = load(str(family.inference))
         for result in infer(experiment.model, dataset.subset(name), dual_estimation=arguments.dual_estimation):
             _write_subject(result, out, dual=arguments.dual_estimation)
             statistics[result.subject] = state_statistics(result.alpha, result.segments, result.sampling_frequency)

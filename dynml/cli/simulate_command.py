@@ -21,8 +21,10 @@ class SimulationKind:
     config: str
     simulate: str
     summary: str
+    write: str = "dynml.data.simulation.store:write_simulation"
 
 
+WRITE_DYNAMICS = "dynml.data.simulation.dynamics_store:write_dynamics"
 KINDS = {
     "hmm": SimulationKind(
         config="dynml.data.simulation.config:HMMSimulationConfig",
@@ -38,6 +40,24 @@ KINDS = {
         config="dynml.data.simulation.config:MixedSineSimulationConfig",
         simulate="dynml.data.simulation.mixed_sine:simulate_mixed_sine",
         summary="soft mixture of Gaussian modes, mixed by sinusoids",
+    ),
+    "var": SimulationKind(
+        config="dynml.data.simulation.dynamics_config:VarSimulationConfig",
+        simulate="dynml.data.simulation.var:simulate_var",
+        summary="autoregression: samples driven by those before them",
+        write=WRITE_DYNAMICS,
+    ),
+    "switching_var": SimulationKind(
+        config="dynml.data.simulation.dynamics_config:SwitchingVarSimulationConfig",
+        simulate="dynml.data.simulation.switching_var:simulate_switching_var",
+        summary="autoregressions that hidden states switch between",
+        write=WRITE_DYNAMICS,
+    ),
+    "sines": SimulationKind(
+        config="dynml.data.simulation.dynamics_config:SinesSimulationConfig",
+        simulate="dynml.data.simulation.sines:simulate_sines",
+        summary="trials of sines, whose periods depend on the trial's class",
+        write=WRITE_DYNAMICS,
     ),
 }
 
@@ -72,7 +92,6 @@ def run_simulation(arguments: Namespace) -> None:
     """Simulate, write the store and say what is in it."""
     from pathlib import Path
 
-    from dynml.data.simulation.store import write_simulation
     from dynml.data.store_writing import check_target
 
     kind = KINDS[arguments.kind]
@@ -83,7 +102,7 @@ def run_simulation(arguments: Namespace) -> None:
     simulation = _load(kind.simulate)(config)
     if arguments.standardize:
         simulation = simulation.standardize()
-    subsets = write_simulation(
+    subsets = _load(kind.write)(
         simulation,
         arguments.out_hdf5,
         group=arguments.group,

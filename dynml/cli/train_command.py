@@ -21,6 +21,14 @@ if TYPE_CHECKING:
 LOGGERS: dict[str, type[Any]] = {"comet": CometConfig, "tensorboard": TensorBoardConfig}
 """Groups of settings of the places that a run is reported to."""
 
+SCORES = {
+    "l1": "mean absolute error, lower is better",
+    "l2": "mean squared error, lower is better",
+    "huber": "Huber's loss, lower is better",
+    "cross_entropy": "accuracy, higher is better",
+}
+"""Title of the table that closes a run, by the name of its loss."""
+
 
 @dataclass(frozen=True)
 class RunRequest:
@@ -139,6 +147,8 @@ def build_trainer(request: RunRequest) -> Trainer:
     dataset.load_data()
     if not dataset.training_set.n_subjects:
         raise DataError(f"{request.hdf5_file} has no training subjects.")
+    if family.settle_with_data is not None:
+        configs = load(family.settle_with_data)(configs, dataset, request.pretrained)
     seed = configs["trainer"].seed
     torch.manual_seed(seed)
     model = load(family.model)(configs["model"], dataset.n_channels)
@@ -154,7 +164,7 @@ def build_trainer(request: RunRequest) -> Trainer:
         sampler,
         loader,
         configs["trainer"],
-        parameters=_sections(request),
+        parameters=_sections(request, configs),
         resume=request.resume,
         processes=processes,
         loggers=loggers,
@@ -181,13 +191,15 @@ def run_training(request: RunRequest) -> int:
         leave_processes()
 
 
-def _sections(request: RunRequest) -> dict[str, Any]:
-    groups = {group: config_to_dictionary(config) for group, config in request.configs.items() if group != "dataset"}
+def _sections(request: RunRequest, configs: dict[str, Any]) -> dict[str, Any]:
+    groups = {group: config_to_dictionary(config) for group, config in configs.items() if group != "dataset"}
     return {"family": request.family.name, "pretrained": request.pretrained, **groups}
 
 
 def _without_alias(argument: str) -> str:
-    """`--initialization.from` under the name that a Python field can have."""
+    """`--initialization.from` under the name that a Python field can have, and `--allow_overlap` under its full one."""
+    if argument == "--allow_overlap":
+        return "--model.allow_overlap=true"
     name, equals, value = argument.partition("=")
     return f"{name}_experiment{equals}{value}" if name == "--initialization.from" else argument
 
@@ -210,8 +222,10 @@ def _dataset_summary(dataset: Any) -> str:
     sets = (dataset.training_set, dataset.validation_set, dataset.testing_set)
     counts = ", ".join(f"{subset.name} {subset.n_subjects} ({subset.n_samples} samples)" for subset in sets)
     shared = f"; {dataset.world_size} processes share the subjects" if dataset.world_size > 1 else ""
+    rates = sorted({float(rate) for subset in sets for rate in subset.sampling_frequencies})
+    shown = ", ".join(f"{rate:g}" for rate in (rates if len(rates) <= 3 else (rates[0], rates[-1])))
     return (
-        f"Subjects: {counts}; {dataset.n_channels} channels at {dataset.sampling_frequency:g} Hz; "
+        f"Subjects: {counts}; {dataset.n_channels} channels at {shown}{' ..' * (len(rates) > 3)} Hz; "
         f"{dataset.residency}{shared}"
     )
 
@@ -221,15 +235,19 @@ def _last_words(summary: dict[str, Any], path: Path) -> str:
     if summary.get("best_epoch") is not None:
         lines.append(f"Best {summary['monitored']}: {summary['best_value']:.6g} (epoch {summary['best_epoch']}).")
     if "free_energy" in summary:
-        lines += _comparison(summary)
+        lines += _comparison(summary, summary["free_energy"], "nats per sample, lower is better")
+    elif "score" in summary:
+        lines += _comparison(summary, summary["score"], SCORES.get(summary["loss"], summary["loss"]))
     return "\n".join([*lines, f"Results: {path}"])
 
 
-def _comparison(summary: dict[str, Any]) -> list[str]:
+def _comparison(summary: dict[str, Any], own: dict[str, Any], title: str) -> list[str]:
     """Table of the model beside its baselines, and the findings in plain words."""
-    rows = {"model": summary["free_energy"], **summary.get("baselines", {})}
-    lines = [f"{'nats per sample, lower is better':<34}{'training':>12}{'validation':>12}"]
+    rows = {"model": own, **summary.get("baselines", {})}
+    lines = [f"{title:<34}{'training':>12}{'validation':>12}"]
     for name, values in rows.items():
+        if values is None:
+            continue
         cells = [values.get(subset) for subset in ("training", "validation")]
         lines.append(f"  {name:<32}" + "".join(f"{'-' if cell is None else format(cell, '.4f'):>12}" for cell in cells))
     return [*lines, *(f"Note: {finding}" for finding in summary.get("findings", []))]

@@ -116,6 +116,10 @@ class ArraySource:
         """For each segment, the sample of its run where it starts, and that run, (n_segments, 2)."""
         return self._recordings[subject].source_samples
 
+    def run_names(self, subject: str, group: str) -> list[str]:
+        """List the names of the runs, in stored order."""
+        return list(self._recordings[subject].run_names)
+
     def events(self, subject: str, group: str) -> Events | None:
         """Events of a Recording."""
         return self._recordings[subject].events

@@ -312,10 +312,17 @@ class MultiSubjectDataset:
                     "n_samples": subset.n_samples,
                     "fingerprint": self.fingerprints[name],
                     "subjects": list(subset.subjects),
+                    "participants": list(subset.participants),
+                    "sources": self._source_hashes(subset.subjects),
                 }
                 for name, subset in self._by_name.items()
             },
         }
+
+    def _source_hashes(self, subjects: Sequence[str]) -> dict[str, list[str]]:
+        """SHA-256 of the files that each subject was read from, so that a later run can tell whether it was seen."""
+        described = {subject: self.source.attributes(subject, self.group) for subject in subjects}
+        return {subject: [source.sha256 for source in one.sources] for subject, one in described.items()}
 
     def __getstate__(self) -> dict[str, Any]:
         # What a worker process gets: resident series stay where they are.

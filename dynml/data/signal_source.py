@@ -55,6 +55,10 @@ class SignalSource(Protocol):
         """Give the sample of its run where each segment starts, and that run, (n_segments, 2)."""
         ...
 
+    def run_names(self, subject: str, group: str) -> list[str]:
+        """List the names of the runs, in stored order."""
+        ...
+
     def events(self, subject: str, group: str) -> Events | None:
         """Give the events, None where there are none."""
         ...

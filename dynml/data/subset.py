@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -14,11 +14,22 @@ from torch import Tensor
 from dynml.data.recording import NO_LABEL
 from dynml.data.segment_table import SegmentTable, segment_table
 from dynml.data.slicer import RowSlicer
+from dynml.data.store_layout import DATASET
+from dynml.data.trials import TrialCut, TrialTable, trial_table
 
 if TYPE_CHECKING:
     from dynml.data.dataset import MultiSubjectDataset
 
 _BLOCK_SAMPLES, _MANY_BLOCKS = 4096, 64
+
+
+@runtime_checkable
+class KnowsCovariates(Protocol):
+    """A source that knows more about its subjects than their participants, as a store does."""
+
+    def covariates(self, subject: str) -> dict[str, str]:
+        """Give a subject's data set and covariates, by name."""
+        ...
 
 
 class MultiSubjectSubset:
@@ -41,6 +52,8 @@ class MultiSubjectSubset:
     block : (n_subjects,) int64
         Number of the block of neighbours that each subject belongs to: what is dealt out to processes, and what sums
         are made of, so that they come out the same however many processes there are.
+    owner : (n_subjects,) int64
+        Rank of the process that trains on each subject.
     is_own : (n_subjects,) bool
         Which subjects this process trains on, among the processes that share a run: all of them where there is one.
     row_offsets : (n_subjects,) int64
@@ -62,10 +75,12 @@ class MultiSubjectSubset:
         self.ranks = np.array([one.rank for one in described], dtype=np.int64)
         self.segments: SegmentTable = segment_table([source.segments(subject, group) for subject in self.subjects])
         self._labels: dict[tuple[int, str], NDArray[np.int32]] = {}
+        self._trials: dict[TrialCut, TrialTable] = {}
         samples_of = np.bincount(self.segments.subject, weights=self.segments.lengths, minlength=len(self.subjects))
         self.block = blocks_of_subjects(samples_of)
         samples_of_block = np.bincount(self.block, weights=samples_of)
-        self.is_own = shares(samples_of_block, dataset.world_size)[self.block] == dataset.rank
+        self.owner = shares(samples_of_block, dataset.world_size)[self.block]
+        self.is_own = self.owner == dataset.rank
         own_rows = np.where(self.is_own, self.n_rows_of, 0)
         self.n_own_rows = int(own_rows.sum())
         self.row_offsets = np.where(self.is_own, first_row + np.cumsum(own_rows) - own_rows, -1)
@@ -79,6 +94,14 @@ class MultiSubjectSubset:
     def participants(self) -> list[str]:
         """The person behind each subject."""
         return [self._dataset.participant(subject) for subject in self.subjects]
+
+    @cached_property
+    def datasets(self) -> list[str]:
+        """Name of the data set that each subject comes from; empty where none is stated."""
+        source = self._dataset.source
+        if not isinstance(source, KnowsCovariates):
+            return [""] * self.n_subjects
+        return [source.covariates(subject).get(DATASET, "") for subject in self.subjects]
 
     @property
     def n_rows(self) -> int:
@@ -134,6 +157,37 @@ class MultiSubjectSubset:
         if key not in self._labels:
             self._labels[key] = self._labels_of_subject(subject, column)
         return self._labels[key][start:stop].astype(np.int64)
+
+    def trials(self, column: str, onset_shift: float = 0.0, trial_length: int | None = None) -> TrialTable:
+        """Stretches of samples that events mark, in stored order; events without a label are no trials.
+
+        Parameters
+        ----------
+        column : str
+            Column of the events that labels the trials.
+        onset_shift : float
+            Seconds from the onset of an event to that of its trial (the haemodynamic delay, say); rounded to whole
+            samples at the subject's sampling frequency.
+        trial_length : int, optional
+            Samples of a trial; default: the event's duration, at least 1.
+
+        Returns
+        -------
+        TrialTable
+            With what was left out. A trial that reaches beyond its segment is cut there if at least half of it
+            remains, and left out otherwise.
+
+        Raises
+        ------
+        DataError
+            When no subject has the column.
+        """
+        cut = TrialCut(column, onset_shift, trial_length)
+        if cut not in self._trials:
+            dataset = self._dataset
+            names = dataset.label_names(column)
+            self._trials[cut] = trial_table(dataset.source, dataset.group, self.subjects, names, cut)
+        return self._trials[cut]
 
     def seconds_of_rows(
         self, subject: NDArray[np.int64], segment: NDArray[np.int64], row: NDArray[np.int64]

@@ -53,6 +53,15 @@ class Family:
     """Called as `settle(configs)` with the Config of every group, when a run begins: gives them back with settings that
     follow from each other filled in; null: there are none."""
 
+    settle_with_data: str | None = None
+    """Called as `settle_with_data(configs, dataset, pretrained)` once the dataset is open, when a run begins and when
+    it goes on: gives the configs back with what follows from the data filled in; null: there is nothing. `pretrained`
+    is the experiment to start from, or None."""
+
+    write_inference: str | None = None
+    """Called as `write_inference(experiment, dataset, subset_names, out_folder)`, for families whose inference is not
+    states or modes over time: writes its own files and returns a line to print; null: `inference` is used."""
+
     sampler_defaults: dict[str, Any] = field(default_factory=dict)
     """Settings of the sampler that differ from its own defaults."""
 
@@ -71,7 +80,15 @@ class Family:
         return {group: load(name) for group, name in names.items() if name is not None}
 
 
-FAMILIES = {"dynemo": "dynml.models.dynemo.family:FAMILY", "hmm": "dynml.models.hmm.family:FAMILY"}
+FAMILIES = {
+    "autoencoder": "dynml.models.sequence.family:AUTOENCODER",
+    "csm": "dynml.models.sequence.family:CSM",
+    "decoding": "dynml.models.sequence.decoding.family:FAMILY",
+    "dynemo": "dynml.models.dynemo.family:FAMILY",
+    "hmm": "dynml.models.hmm.family:FAMILY",
+    "network_bert": "dynml.models.sequence.family:NETWORK_BERT",
+    "sequence_bert": "dynml.models.sequence.family:SEQUENCE_BERT",
+}
 
 
 def family_names() -> list[str]:

@@ -8,13 +8,18 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from dynml.data.slicer import RowSlicer
-from dynml.training.batch_sampler import Span
+from dynml.ops.keyed_noise import span_keys
+from dynml.training.spans import Spans
 
 if TYPE_CHECKING:
     from dynml.data.subset import MultiSubjectSubset
+
+_FIXED_KEYS_SEED = 0x2545F4914F6CDD1D
+"""Any number that is nobody's seed."""
 
 
 @dataclass(kw_only=True)
@@ -32,10 +37,14 @@ class Batch:
         padded: (B, T) bool, True for samples of the span.
     starts : Tensor or None
         packed: (B + 1,) int64, row where each span starts, and n.
-    spans : tuple of Span
-        What was read.
+    spans : Spans
+        What was read: a sequence of `Span`, on the host.
     subject, segment, start_sample, lengths : Tensor, (B,), int64
         The spans' columns: indices in the subset, first row of the subject, samples.
+    trial : Tensor, (B,), int64
+        Position in the sampler's table of trials, -1 for windows that are none.
+    classes : Tensor, (B,), int64
+        The trials' labels, positions in `dataset.label_names(sampler.trials)`; -1 where there are no trials.
     keys : Tensor, (B,), int64
         What all noise of a span is keyed by: (seed, epoch, span as sampled).
     labels : dict or None
@@ -50,11 +59,13 @@ class Batch:
     signals: Tensor | RowSlicer
     mask: Tensor | None
     starts: Tensor | None
-    spans: tuple[Span, ...]
+    spans: Spans
     subject: Tensor
     segment: Tensor
     start_sample: Tensor
     lengths: Tensor
+    trial: Tensor
+    classes: Tensor
     keys: Tensor
     labels: dict[str, Tensor] | None
     context: str
@@ -64,7 +75,7 @@ class Batch:
     @property
     def n_samples(self) -> int:
         """Samples of all spans, without padding."""
-        return sum(span.length for span in self.spans)
+        return int(self.spans.lengths.sum())
 
     @property
     def n_spans(self) -> int:
@@ -85,7 +96,7 @@ class Batch:
     @property
     def groups(self) -> Tensor:
         """First span of every block of subjects in the batch, and B, int64 on the CPU."""
-        blocks = self.subset.block[[span.subject for span in self.spans]]
+        blocks = self.subset.block[self.spans.subject]
         firsts = np.flatnonzero(np.diff(blocks, prepend=-1))
         return torch.tensor([*firsts.tolist(), len(blocks)], dtype=torch.int64)
 
@@ -100,13 +111,29 @@ class Batch:
 
         In padding, time goes on. Computed when asked for.
         """
-        columns = np.array([(span.subject, span.segment, span.start) for span in self.spans], dtype=np.int64)
-        subject, segment, start = columns.reshape(-1, 3).T
-        first = torch.from_numpy(self.subset.seconds_of_rows(subject, segment, start)).to(self.device)
-        rates = torch.from_numpy(self.subset.sampling_frequencies[subject]).to(self.device)
+        spans = self.spans
+        starts = self._on_device(self.subset.seconds_of_rows(spans.subject, spans.segment, spans.start))
         span, position = self.span_and_position()
-        times = first[span] + position / rates[span]
+        times = starts[span] + position / self._rates()[span]
         return times if self.is_packed else times.reshape(self.signals.shape[:2])
+
+    @property
+    def seconds_in_span(self) -> Tensor:
+        """Time of every sample since the first of its span, in seconds: (B, T) or (n,) float64.
+
+        Position over the subject's sampling frequency; in padding, time goes on. Computed when asked for.
+        """
+        rates = self._rates()
+        if self.is_packed:
+            span, position = self.span_and_position()
+            return position / rates[span]
+        return torch.arange(self.signals.shape[1], device=self.device) / rates[:, None]
+
+    @property
+    def fixed_keys(self) -> Tensor:
+        """What draws are keyed by that must be the same in every epoch and run, (B,) int64: the span alone."""
+        stops = self.start_sample + self.lengths
+        return span_keys(_FIXED_KEYS_SEED, 0, self.subject, self.segment, self.start_sample, stops)
 
     def span_and_position(self) -> tuple[Tensor, Tensor]:
         """Which span each row belongs to and where in it, two (n,) or, padded, (B T,) int64 tensors."""
@@ -120,13 +147,19 @@ class Batch:
         span = torch.arange(self.n_spans, device=self.device).repeat_interleave(n_times)
         return span, torch.arange(n_times, device=self.device).repeat(self.n_spans)
 
+    def _rates(self) -> Tensor:
+        return self._on_device(self.subset.sampling_frequencies[self.spans.subject])
+
+    def _on_device(self, values: NDArray[np.float64]) -> Tensor:
+        return torch.from_numpy(values).to(self.device, non_blocking=True)
+
     def to(self, device: torch.device) -> Batch:
         """Give the same batch with all tensors on a device."""
 
         def moved(tensor: Tensor | None) -> Tensor | None:
             return None if tensor is None else tensor.to(device, non_blocking=True)
 
-        names = ("mask", "starts", "subject", "segment", "start_sample", "lengths", "keys")
+        names = ("mask", "starts", "subject", "segment", "start_sample", "lengths", "trial", "classes", "keys")
         tensors = {name: moved(getattr(self, name)) for name in names}
         signals = self.signals if isinstance(self.signals, RowSlicer) else moved(self.signals)
         labels = None if self.labels is None else {name: moved(column) for name, column in self.labels.items()}

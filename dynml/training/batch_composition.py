@@ -6,6 +6,7 @@ A composition is `order`, the spans' indices batch after batch, and `borders`, w
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,8 +18,8 @@ class Composition:
 
     Parameters
     ----------
-    order : (n_spans,) int64
-        Every span's index, once.
+    order : (n,) int64
+        Every span's index, once; or the spans of an epoch of draws.
     borders : (n_batches + 1,) int64
         Batch b holds order[borders[b]:borders[b + 1]].
     """
@@ -41,7 +42,8 @@ def in_order(order: NDArray[np.int64], costs: NDArray[np.int64], budget: int) ->
 
     Parameters
     ----------
-    order : (n_spans,) int64
+    order : (n,) int64
+        Indices of spans.
     costs : (n_spans,) int64
         What each span takes of the budget (1, or its samples).
     budget : int
@@ -61,6 +63,43 @@ def shuffled_batches(composition: Composition, generator: np.random.Generator) -
     pieces = [composition.batch(index) for index in shuffled]
     borders = np.concatenate([[0], np.cumsum([len(piece) for piece in pieces], dtype=np.int64)])
     return Composition(np.concatenate([composition.order[:0], *pieces]), borders)
+
+
+def drawn_from_sources(
+    sources: NDArray[Any], n_draws: int, temperature: float, generator: np.random.Generator
+) -> NDArray[np.int64]:
+    """Draw spans of several data sets.
+
+    A data set's probability is in proportion to the number of its spans to the power 1 / `temperature`. Shares keep to
+    these probabilities as closely as whole numbers can: of every data set the expected number is drawn, rounded up or
+    down (systematic sampling). Within a data set all spans come before one comes again.
+
+    Parameters
+    ----------
+    sources : (n_spans,)
+        The data set of every span, by name or number.
+    n_draws : int
+    temperature : float
+        Above 0. 1: in proportion; large: equal shares.
+    generator : numpy.random.Generator
+
+    Returns
+    -------
+    (n_draws,) int64
+        Indices of spans, in random order.
+    """
+    _, source, counts = np.unique(sources, return_inverse=True, return_counts=True)
+    weights = (counts / counts.max()) ** (1 / temperature)
+    reached = np.cumsum(weights) / weights.sum() * n_draws
+    reached[-1] = n_draws
+    n_drawn = np.diff(np.floor(reached + generator.random()), prepend=0).astype(np.int64)
+    order = generator.permutation(np.repeat(np.arange(len(counts)), n_drawn))
+    drawn = np.empty(n_draws, dtype=np.int64)
+    for number, (count, n_of_source) in enumerate(zip(counts.tolist(), n_drawn.tolist())):
+        members = np.flatnonzero(source == number)
+        rounds = [members[generator.permutation(count)] for _ in range(-(-n_of_source // count))]
+        drawn[order == number] = np.concatenate([members[:0], *rounds])[:n_of_source]
+    return drawn
 
 
 def by_subjects(

@@ -19,8 +19,9 @@ from dynml.ops.augmentation import Augmentation, augmented_rows, jittered_starts
 from dynml.ops.keyed_noise import span_keys
 from dynml.training.batch import Batch
 from dynml.training.batch_loader_config import BatchLoaderConfig
-from dynml.training.batch_sampler import CONTEXTS, BatchSampler, Span
+from dynml.training.batch_sampler import CONTEXTS, BatchSampler
 from dynml.training.span_reading import SpanData, SpanReader, mask_of
+from dynml.training.spans import Span, Spans
 
 if TYPE_CHECKING:
     from dynml.data.dataset import MultiSubjectDataset
@@ -100,7 +101,7 @@ class BatchLoader:
             As the sampler gave them; an empty one gives an empty batch.
         epoch : int
         """
-        return self._load(spans, epoch, self.context)
+        return self._load(Spans.of(spans), epoch, self.context)
 
     def on_device(self, batch: Batch) -> Batch:
         """Move a batch to the compute device and, in training, augment it there."""
@@ -130,18 +131,18 @@ class BatchLoader:
         return self._iterate_with_workers(*arguments)
 
     def _iterate_here(
-        self, sampler: BatchSampler, batches: Iterator[list[Span]], epoch: int, context: str
+        self, sampler: BatchSampler, batches: Iterator[Spans], epoch: int, context: str
     ) -> Iterator[Batch]:
         for spans in batches:
             load = self._sliced_batch if self._must_not_be_whole(sampler, spans, context) else self._load
             yield self.on_device(load(spans, epoch, context))
 
     def _iterate_with_workers(
-        self, sampler: BatchSampler, batches: Iterator[list[Span]], epoch: int, context: str
+        self, sampler: BatchSampler, batches: Iterator[Spans], epoch: int, context: str
     ) -> Iterator[Batch]:
-        under_way: deque[tuple[list[Span], Tensor | None]] = deque()
+        under_way: deque[tuple[Spans, Tensor | None]] = deque()
 
-        def orders() -> Iterator[tuple[str, list[Span]] | None]:
+        def orders() -> Iterator[tuple[str, Spans] | None]:
             for spans in batches:
                 if self._must_not_be_whole(sampler, spans, context):
                     under_way.append((spans, None))
@@ -165,49 +166,51 @@ class BatchLoader:
         resident_there = self.dataset.is_resident and self.dataset.series_device == self.dataset.device
         return self.config.collate == "packed" and not resident_there and sampler.is_oversized(spans, context)
 
-    def _keys_and_spans(self, spans: Sequence[Span], epoch: int, context: str) -> tuple[Tensor, list[Span]]:
+    def _keys_and_spans(self, spans: Spans, epoch: int, context: str) -> tuple[Tensor, Spans]:
         """Keys of spans, and the spans after time jitter."""
-        columns = torch.tensor([(s.subject, s.segment, s.start, s.stop) for s in spans], dtype=torch.int64)
-        subject, segment, start, stop = columns.reshape(-1, 4).unbind(1)
+        subject, segment, start, stop = torch.from_numpy(spans.columns[:4]).unbind(0)
         keys = span_keys(self.seed, epoch, subject, segment, start, stop)
         if context != "training" or not self._augmentation.time_jitter:
-            return keys, list(spans)
+            return keys, spans
         segments = self.dataset.subset(context).segments
-        index = np.searchsorted(segments.subject, subject.numpy()) + segment.numpy()
+        index = np.searchsorted(segments.subject, spans.subject) + spans.segment
         borders = torch.from_numpy(np.stack([segments.start[index], segments.stop[index]], axis=1))
-        moved = jittered_starts(keys, start, stop, borders, self._augmentation.time_jitter).tolist()
-        return keys, [Span(s.subject, s.segment, first, first + s.length) for s, first in zip(spans, moved)]
+        return keys, spans.starting_at(
+            jittered_starts(keys, start, stop, borders, self._augmentation.time_jitter).numpy()
+        )
 
-    def _load(self, spans: Sequence[Span], epoch: int, context: str) -> Batch:
+    def _load(self, spans: Spans, epoch: int, context: str) -> Batch:
         keys, read_spans = self._keys_and_spans(spans, epoch, context)
         return self._assembled(read_spans, keys, epoch, context, self._reader.read(context, read_spans))
 
-    def _sliced_batch(self, spans: Sequence[Span], epoch: int, context: str) -> Batch:
-        keys, (span,) = self._keys_and_spans(spans, epoch, context)
+    def _sliced_batch(self, spans: Spans, epoch: int, context: str) -> Batch:
+        keys, read_spans = self._keys_and_spans(spans, epoch, context)
+        (span,) = read_spans
         slicer = self.dataset.subset(context).slicer(span.subject, span.start, span.stop)
-        return self._assembled([span], keys, epoch, context, (slicer, self._reader.labels(context, [span])))
+        return self._assembled(read_spans, keys, epoch, context, (slicer, self._reader.labels(context, read_spans)))
 
     def _assembled(
         self,
-        spans: Sequence[Span],
+        spans: Spans,
         keys: Tensor,
         epoch: int,
         context: str,
         data: SpanData | tuple[RowSlicer, dict[str, Tensor]],
     ) -> Batch:
         signals, labels = data
-        columns = np.array([(s.subject, s.segment, s.start, s.stop) for s in spans], dtype=np.int64).reshape(-1, 4)
-        lengths = columns[:, 3] - columns[:, 2]
+        lengths, columns = spans.lengths, torch.from_numpy(spans.columns)
         packed = self.config.collate == "packed"
         return Batch(
             signals=signals,
             mask=None if packed else mask_of(lengths, int(lengths.max(initial=0))),
             starts=torch.from_numpy(np.concatenate([[0], np.cumsum(lengths)])) if packed else None,
-            spans=tuple(spans),
-            subject=torch.from_numpy(columns[:, 0].copy()),
-            segment=torch.from_numpy(columns[:, 1].copy()),
-            start_sample=torch.from_numpy(columns[:, 2].copy()),
+            spans=spans,
+            subject=columns[0],
+            segment=columns[1],
+            start_sample=columns[2],
             lengths=torch.from_numpy(lengths),
+            trial=columns[4],
+            classes=columns[5],
             keys=keys,
             labels=labels if self.config.labels else None,
             context=context,
@@ -254,7 +257,7 @@ class _ReadingWorker(Dataset):
     def __init__(self, reader: SpanReader) -> None:
         self._reader = reader
 
-    def __getitem__(self, order: tuple[str, list[Span]] | None) -> SpanData | DynmlError | None:
+    def __getitem__(self, order: tuple[str, Spans] | None) -> SpanData | DynmlError | None:
         try:
             return None if order is None else self._reader.read(*order)
         except DynmlError as error:

@@ -1,7 +1,8 @@
 """Which spans make a batch, and in which order: a pure function of (seed, epoch).
 
-A `Span` is a stretch of one segment of one subject. The sampler holds no running state: batch k of an epoch is the
-same whether the epoch was walked through or entered at k, so a run resumes exactly at any step.
+A `Span` is a stretch of one segment of one subject: a window, a whole segment or a trial. The sampler holds no running
+state: batch k of an epoch is the same whether the epoch was walked through or entered at k, so a run resumes exactly
+at any step.
 """
 
 from __future__ import annotations
@@ -12,36 +13,31 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from dynml.configuration import check_at_least, check_choice, config_from
 from dynml.data.segment_table import SegmentTable
 from dynml.errors import ConfigurationError, DataError, DataWarning
-from dynml.training.batch_composition import Composition, by_subjects, in_order, shuffled_batches
+from dynml.training.batch_composition import (
+    Composition,
+    by_subjects,
+    drawn_from_sources,
+    in_order,
+    shuffled_batches,
+)
 from dynml.training.batch_sampler_config import BatchSamplerConfig
+from dynml.training.spans import Span, Spans
+from dynml.training.trial_checks import check_training_trials, check_trials_are_named, warn_of_lost_trials
 from dynml.training.window_cutting import cut_random_lengths, cut_windows
 
 if TYPE_CHECKING:
     from dynml.data.dataset import MultiSubjectDataset, MultiSubjectSubset
+    from dynml.data.trials import TrialTable
 
-__all__ = ["CONTEXTS", "BatchSampler", "BatchSamplerConfig", "SamplingReport", "Span"]
+__all__ = ["CONTEXTS", "BatchSampler", "BatchSamplerConfig", "SamplingReport", "Span", "Spans"]
 
 CONTEXTS = ("training", "validation", "testing")
-_WINDOWS_STREAM, _BATCHES_STREAM = 1, 2
-
-
-@dataclass(frozen=True, slots=True)
-class Span:
-    """A stretch of samples [start, stop) of one segment; `subject` and `segment` are indices in the subset."""
-
-    subject: int
-    segment: int
-    start: int
-    stop: int
-
-    @property
-    def length(self) -> int:
-        """Samples of the span."""
-        return self.stop - self.start
+_WINDOWS_STREAM, _BATCHES_STREAM, _DRAWS_STREAM = 1, 2, 3
 
 
 @dataclass(frozen=True)
@@ -63,7 +59,10 @@ class BatchSampler:
     random phase in every segment, so that borders move from epoch to epoch while no sample is in two windows. Whole
     segments counted in samples are packed with their neighbours, and the packs are shuffled: a pack of resident rows
     is then a view. Validation and testing: every span, in stored order, the same in every epoch; a range of lengths
-    counts as its longest.
+    counts as its longest. Trials (`sampler.trials`) are the spans that events mark, the same in every epoch.
+
+    With `draws_per_epoch` a training epoch is so many spans drawn from all: within a data set every span comes before
+    one comes again, and `dataset_temperature` says how often each data set of a mixture has its turn.
 
     Over several processes, batches are those that one process would make, and each process gets the spans of its own
     subjects: the same number of steps everywhere, and in some steps an empty list.
@@ -78,14 +77,14 @@ class BatchSampler:
     Raises
     ------
     ConfigurationError
-        A setting that cannot be used, or a window longer than every segment.
+        A setting that cannot be used, or a window or trial longer than every segment.
     DataError
-        No training data.
+        No training data, an unknown column of trials, or no training trials.
 
     Warns
     -----
     DataWarning
-        When segments are too short to be used, with their number.
+        When segments are too short to be used or trials reach beyond their segments, with their number.
     """
 
     def __init__(
@@ -101,7 +100,8 @@ class BatchSampler:
         check_at_least("sampler.seed", seed, 0)
         self.dataset, self.seed = dataset, seed
         self.config = config if config is not None else config_from(BatchSamplerConfig, settings, "sampler")
-        self._plans: dict[str, tuple[int, SegmentTable, Composition]] = {}
+        check_trials_are_named(self.config)
+        self._plans: dict[str, tuple[int, NDArray[np.int64], Composition]] = {}
         self._checked: set[str] = set()
         self.context = "training"
         self.set_context("training")
@@ -121,15 +121,26 @@ class BatchSampler:
         check_choice("context", context, CONTEXTS)
         self.context = context
         if context not in self._checked:
-            self._check_segments()
+            if self.strategy == "trials":
+                self._check_trials()
+            else:
+                self._check_segments()
+            if context == "training":
+                self._check_mixture()
             self._checked.add(context)
+
+    @property
+    def trials(self) -> TrialTable:
+        """Trials of the context in force, which `Span.trial` counts in; only for the strategy trials."""
+        assert self.config.trials is not None
+        return self.subset.trials(self.config.trials, self.config.onset_shift, self.config.trial_length)
 
     def n_batches(self, epoch: int = 0) -> int:
         """Count the batches of an epoch (random phases let it vary a little between epochs)."""
         return self._plan(epoch)[1].n_batches
 
-    def batches(self, epoch: int, start: int = 0) -> Iterator[list[Span]]:
-        """Yield the batches of an epoch from number `start` on.
+    def batches(self, epoch: int, start: int = 0) -> Iterator[Spans]:
+        """Yield the batches of an epoch from number `start` on, each a sequence of `Span`.
 
         Parameters
         ----------
@@ -138,16 +149,19 @@ class BatchSampler:
         start : int
             How many batches are skipped; they cost nothing.
         """
-        spans, composition = self._plan(epoch)
+        columns, composition = self._plan(epoch)
         is_own = self.subset.is_own
-        return (
-            self._spans_of(composition.batch(index), spans, is_own) for index in range(start, composition.n_batches)
-        )
+
+        def batch(index: int) -> Spans:
+            found = columns[:, composition.batch(index)]
+            return Spans(np.ascontiguousarray(found[:, is_own[found[0]]]))
+
+        return (batch(index) for index in range(start, composition.n_batches))
 
     def first_own_span(self, epoch: int) -> Span:
         """A span of this process, for a step in which its share of the batch is empty but all must take part."""
-        spans, _ = self._plan(epoch)
-        return self._spans_of(np.flatnonzero(self.subset.is_own[spans.subject])[:1], spans, self.subset.is_own)[0]
+        columns, _ = self._plan(epoch)
+        return Span(*columns[:, np.argmax(self.subset.is_own[columns[0]])].tolist())
 
     def is_oversized(self, spans: Sequence[Span], context: str | None = None) -> bool:
         """Whether a batch is one span with more samples than a batch of the context (default: in force) may have."""
@@ -156,16 +170,45 @@ class BatchSampler:
 
     def report(self, epoch: int = 0) -> SamplingReport:
         """How much of the subset an epoch uses."""
-        spans, composition = self._plan(epoch)
-        segments = self.subset.segments
+        columns, composition = self._plan(epoch)
+        spans, segments = SegmentTable(*columns[:4, np.unique(composition.order)]), self.subset.segments
         used = np.unique(np.stack([spans.subject, spans.segment]), axis=1).shape[1]
         return SamplingReport(
-            n_spans=len(spans),
+            n_spans=len(composition.order),
             n_batches=composition.n_batches,
             n_segments=len(segments),
             n_segments_left_out=len(segments) - used,
             n_samples=segments.n_samples,
             n_samples_left_out=segments.n_samples - _samples_covered(spans),
+        )
+
+    def _check_trials(self) -> None:
+        segments, length = self.subset.segments, self.config.trial_length
+        if length is not None and len(segments) and length > segments.lengths.max():
+            raise self._too_long("trial_length", length)
+        if self.context == "training":
+            check_training_trials(self.trials, self.subset)
+        warn_of_lost_trials(self.trials, self.subset, self.context)
+
+    def _check_mixture(self) -> None:
+        names = self.subset.datasets if self.config.dataset_temperature is not None else []
+        if names and len(set(names)) == 1:
+            warnings.warn(
+                f"sampler.dataset_temperature is {self.config.dataset_temperature}, but is not used: all training "
+                "subjects are of one data set.",
+                DataWarning,
+                stacklevel=4,
+            )
+
+    def _too_long(self, setting: str, found: object) -> ConfigurationError:
+        """Say how long a span of the context in force may be."""
+        segments = self.subset.segments
+        longest = int(np.argmax(segments.lengths))
+        return ConfigurationError(
+            f"sampler.{setting}",
+            found,
+            f"at most {segments.lengths[longest]}, the samples of the longest {self.context} segment (segment "
+            f"{segments.segment[longest]} of {self.subset.subjects[segments.subject[longest]]})",
         )
 
     def _check_segments(self) -> None:
@@ -174,13 +217,9 @@ class BatchSampler:
         if self.context == "training" and not len(segments):
             raise DataError("The training subset has no samples in good segments.")
         if len(segments) and not usable.any():
-            longest = int(np.argmax(segments.lengths))
-            raise ConfigurationError(
-                "sampler.window_length" if minimum is None else "sampler.minimum_length",
-                self.config.window_length if minimum is None else minimum,
-                f"at most {segments.lengths[longest]}, the samples of the longest {self.context} segment (segment "
-                f"{segments.segment[longest]} of {self.subset.subjects[segments.subject[longest]]})",
-            )
+            if minimum is None:
+                raise self._too_long("window_length", self.config.window_length)
+            raise self._too_long("minimum_length", minimum)
         if not usable.all():
             lost = segments.take(~usable)
             warnings.warn(
@@ -202,14 +241,17 @@ class BatchSampler:
     def _generator(self, stream: int, epoch: int) -> np.random.Generator:
         return np.random.Generator(np.random.Philox(np.random.SeedSequence([self.seed, stream, epoch])))
 
-    def _plan(self, epoch: int) -> tuple[SegmentTable, Composition]:
+    def _plan(self, epoch: int) -> tuple[NDArray[np.int64], Composition]:
+        """All spans of an epoch as the columns of `Spans`, and which of them make each batch."""
         epoch = epoch if self.context == "training" else 0
         if self.context not in self._plans or self._plans[self.context][0] != epoch:
             spans = self._cut(epoch)
-            self._plans[self.context] = (epoch, spans, self._compose(spans, epoch))
+            self._plans[self.context] = (epoch, self._columns(spans), self._compose(spans, epoch))
         return self._plans[self.context][1:]
 
     def _cut(self, epoch: int) -> SegmentTable:
+        if self.strategy == "trials":
+            return self.trials.spans
         segments, bounds, minimum = self.subset.segments, self.config.window_bounds, self._minimum_length()
         if bounds is None:
             return segments.take(segments.lengths >= (minimum or 1))
@@ -231,27 +273,45 @@ class BatchSampler:
         stored_order = np.arange(len(spans), dtype=np.int64)
         if self.context != "training":
             return in_order(stored_order, costs, budget)
+        drawn = self._drawn(spans, epoch)
+        chosen = stored_order if drawn is None else drawn
         generator = self._generator(_BATCHES_STREAM, epoch)
         if self.config.nb_subjects_per_batch is not None:
             n_subjects, cycles = self.config.nb_subjects_per_batch, self.config.cycles or 1
-            return by_subjects(spans.subject, costs, budget, n_subjects, cycles, generator)
+            dealt = by_subjects(spans.subject[chosen], costs[chosen], budget, n_subjects, cycles, generator)
+            return Composition(chosen[dealt.order], dealt.borders)
         if in_samples and self.strategy == "whole_segments":
-            return shuffled_batches(in_order(stored_order, costs, budget), generator)
-        return in_order(generator.permutation(len(spans)), costs, budget)
+            return shuffled_batches(in_order(np.sort(chosen), costs, budget), generator)
+        return in_order(generator.permutation(len(spans)) if drawn is None else drawn, costs, budget)
 
-    @staticmethod
-    def _spans_of(indices: np.ndarray, spans: SegmentTable, is_own: np.ndarray) -> list[Span]:
-        chosen = spans.take(indices[is_own[spans.subject[indices]]])
-        columns = (chosen.subject, chosen.segment, chosen.start, chosen.stop)
-        return [Span(*row) for row in zip(*(column.tolist() for column in columns))]
+    def _drawn(self, spans: SegmentTable, epoch: int) -> NDArray[np.int64] | None:
+        """Spans of an epoch of draws, in random order; None where every span comes once."""
+        if self.config.draws_per_epoch is None:
+            return None
+        _, dataset_of_subject = np.unique(self.subset.datasets, return_inverse=True)
+        return drawn_from_sources(
+            dataset_of_subject[spans.subject],
+            self.config.draws_per_epoch,
+            self.config.dataset_temperature or 1.0,
+            self._generator(_DRAWS_STREAM, epoch),
+        )
+
+    def _columns(self, spans: SegmentTable) -> NDArray[np.int64]:
+        if self.strategy == "trials":
+            trial, label = np.arange(len(spans)), self.trials.label
+        else:
+            trial = label = np.full(len(spans), -1)
+        return np.stack([spans.subject, spans.segment, spans.start, spans.stop, trial, label])
 
 
 def _samples_covered(spans: SegmentTable) -> int:
-    """Count the samples in at least one span; spans are ordered by subject, segment and start."""
+    """Count the samples in at least one span."""
     if not len(spans):
         return 0
-    same_segment = np.concatenate(
-        [[False], (spans.subject[1:] == spans.subject[:-1]) & (spans.segment[1:] == spans.segment[:-1])]
-    )
-    covered_before = np.where(same_segment, np.concatenate([[0], spans.stop[:-1]]), 0)
-    return int((spans.stop - np.maximum(spans.start, covered_before)).sum())
+    spans = spans.take(np.lexsort((spans.start, spans.segment, spans.subject)))
+    # Moved apart by more than any segment reaches, all segments lie on one line.
+    is_new = (np.diff(spans.subject, prepend=-1) != 0) | (np.diff(spans.segment, prepend=-1) != 0)
+    origin = np.cumsum(is_new) * spans.stop.max()
+    starts, stops = spans.start + origin, spans.stop + origin
+    covered_before = np.concatenate([[0], np.maximum.accumulate(stops)[:-1]])
+    return int(np.maximum(stops - np.maximum(starts, covered_before), 0).sum())

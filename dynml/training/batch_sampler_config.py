@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from dynml.configuration import check_at_least, check_choice
+from dynml.configuration import check_at_least, check_choice, check_positive
 from dynml.errors import ConfigurationError
 
-STRATEGIES = ("random_windows", "fixed_windows", "whole_segments")
+STRATEGIES = ("random_windows", "fixed_windows", "whole_segments", "trials")
 
 
 @dataclass(frozen=True, kw_only=True)
 class BatchSamplerConfig:
     """Which windows make a batch, and in which order."""
 
-    strategy: Literal["random_windows", "fixed_windows", "whole_segments"] | None = None
+    strategy: Literal["random_windows", "fixed_windows", "whole_segments", "trials"] | None = None
     """random_windows: segments are cut at other places in every epoch. fixed_windows: always at the same places.
-    whole_segments: nothing is cut. null: random_windows if there is a window_length, else whole_segments."""
+    whole_segments: nothing is cut. trials: what events mark. null: trials if they are named, random_windows if there
+    is a window_length, else whole_segments."""
 
     window_length: int | list[int] | None = None
     """Samples of a window, or [shortest, longest], from which every random window's length is drawn."""
@@ -35,6 +37,16 @@ class BatchSamplerConfig:
     that are, come as shorter spans if they have so many. null: in training whole windows only; in validation and
     testing every end, so that all samples count."""
 
+    trials: str | None = None
+    """Column of the events whose labels make trials; events without a label are none."""
+
+    onset_shift: float = 0.0
+    """Seconds from the onset of an event to that of its trial, as for a haemodynamic delay."""
+
+    trial_length: int | None = None
+    """Samples of a trial; null: the event's duration. A trial that reaches beyond its segment is cut there if at
+    least half of it remains, and left out otherwise."""
+
     batch_size_training: int = 64
     """Windows (or samples, see `batch_size_units`) in a training batch, over all ranks."""
 
@@ -50,6 +62,13 @@ class BatchSamplerConfig:
     cycles: int | None = None
     """Keep the drawn subjects for so many batches (less reading of large data); null: 1."""
 
+    draws_per_epoch: int | None = None
+    """Make a training epoch of so many windows drawn from all; null: every window once."""
+
+    dataset_temperature: float | None = None
+    """Draw from a data set with a probability in proportion to its windows to the power 1 / dataset_temperature:
+    large values give all data sets of a mixture the same share; null: 1, in proportion."""
+
     def __post_init__(self) -> None:
         if self.strategy is not None:
             check_choice("sampler.strategy", self.strategy, STRATEGIES)
@@ -58,9 +77,34 @@ class BatchSamplerConfig:
         check_at_least("sampler.batch_size_training", self.batch_size_training, 1)
         for name in ("step", "minimum_length", "batch_size_validation", "nb_subjects_per_batch", "cycles"):
             check_at_least(f"sampler.{name}", getattr(self, name), 1, optional=True)
+        self._check_trials()
         self._check_window()
+        self._check_draws()
         if self.cycles is not None and self.nb_subjects_per_batch is None:
             raise ConfigurationError("sampler.cycles", self.cycles, "absent unless nb_subjects_per_batch is given")
+
+    def _check_trials(self) -> None:
+        # That trials are named is for the sampler to check: a family may fill them in once all settings are read.
+        check_at_least("sampler.trial_length", self.trial_length, 1, optional=True)
+        shift = self.onset_shift
+        if not isinstance(shift, (int, float)) or isinstance(shift, bool) or not math.isfinite(shift):
+            raise ConfigurationError("sampler.onset_shift", shift, "a number of seconds")
+        if self.trials is not None and (not isinstance(self.trials, str) or not self.trials):
+            raise ConfigurationError("sampler.trials", self.trials, "the name of a column of the events")
+        if self.resolved_strategy != "trials":
+            if self.trials is not None:
+                raise ConfigurationError("sampler.strategy", self.strategy, "trials where sampler.trials is given")
+            return
+        for name in ("window_length", "step", "gap", "minimum_length"):
+            if getattr(self, name):
+                raise ConfigurationError(f"sampler.{name}", getattr(self, name), "absent for trials")
+
+    def _check_draws(self) -> None:
+        check_at_least("sampler.draws_per_epoch", self.draws_per_epoch, 1, optional=True)
+        check_positive("sampler.dataset_temperature", self.dataset_temperature, optional=True)
+        if self.dataset_temperature is not None and self.draws_per_epoch is None:
+            accepted = "absent unless draws_per_epoch is given"
+            raise ConfigurationError("sampler.dataset_temperature", self.dataset_temperature, accepted)
 
     def _check_window(self) -> None:
         bounds = self.window_bounds
@@ -84,20 +128,22 @@ class BatchSamplerConfig:
         """The strategy in force."""
         if self.strategy is not None:
             return self.strategy
+        if self.trials is not None:
+            return "trials"
         return "whole_segments" if self.window_length is None else "random_windows"
 
     @property
     def window_bounds(self) -> tuple[int, int] | None:
-        """Shortest and longest window in samples, None for whole segments.
+        """Shortest and longest window in samples, None for whole segments and trials.
 
         Raises
         ------
         ConfigurationError
             When the length does not suit the strategy or is no length.
         """
-        whole, length = self.resolved_strategy == "whole_segments", self.window_length
+        whole, length = self.resolved_strategy in ("whole_segments", "trials"), self.window_length
         if whole != (length is None):
-            accepted = "absent for whole_segments" if whole else f"a number of samples for {self.strategy}"
+            accepted = f"absent for {self.resolved_strategy}" if whole else f"a number of samples for {self.strategy}"
             raise ConfigurationError("sampler.window_length", length, accepted)
         if length is None:
             return None

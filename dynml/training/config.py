@@ -13,8 +13,8 @@ from dynml.errors import ConfigurationError
 class RunConfig:
     """What every trainer needs to know, however its family learns."""
 
-    max_epochs: int = 100
-    """Stop after this many epochs."""
+    max_epochs: int | None = 100
+    """Stop after this many epochs; null: as many as max_steps needs."""
 
     max_steps: int | None = None
     """Stop after this many training batches, in the middle of an epoch if need be."""
@@ -54,7 +54,7 @@ class RunConfig:
     """Trace some training batches with torch.profiler: logs/trace.json, and a table of where the time goes."""
 
     def __post_init__(self) -> None:
-        check_at_least("trainer.max_epochs", self.max_epochs, 1)
+        check_at_least("trainer.max_epochs", self.max_epochs, 1, optional=self.max_steps is not None)
         check_at_least("trainer.max_steps", self.max_steps, 1, optional=True)
         check_at_least("trainer.patience", self.patience, 1, optional=True)
         check_at_least("trainer.patience_delta", self.patience_delta, 0.0)
@@ -72,20 +72,41 @@ class TrainerConfig(RunConfig):
     learning_rate: float | str = 0.001
     """One value, or a list by epochs such as "0.001*3 0.0001" (three epochs, then the last value is kept)."""
 
-    learning_rate_schedule: Literal["constant", "cosine", "exponential"] = "constant"
-    """What is multiplied onto the learning rate over the epochs."""
+    learning_rate_schedule: Literal["constant", "cosine", "linear", "exponential"] = "constant"
+    """What is multiplied onto the learning rate over the run."""
 
     learning_rate_decay: float = 0.1
-    """exponential: rate of decay per epoch, exp(-decay * epoch). cosine: the final fraction of the learning rate."""
+    """exponential: rate of decay per epoch, exp(-decay * epoch). cosine, linear: the final fraction of the learning
+    rate."""
+
+    schedule_by: Literal["epoch", "step"] = "epoch"
+    """When the schedule sets the learning rate: at the start of each epoch, or before each step (a training batch, as
+    max_steps counts). Its length is that of the run as it was when the run began."""
 
     warmup_epochs: int = 0
     """Epochs over which the learning rate rises linearly from near zero."""
+
+    warmup_steps: int = 0
+    """The same in steps, for schedule_by step."""
 
     optimizer: Literal["adamw", "adam", "radam", "sgd"] = "adamw"
     """Optimizer of torch.optim."""
 
     weight_decay: float = 0.01
     """Weight decay: decoupled for adamw, an L2 term for the others."""
+
+    weight_decay_on: Literal["all", "matrices"] = "all"
+    """What decays: all parameters, or those of two and more dimensions that are neither of an embedding nor of a
+    normalization, and no bias."""
+
+    adam_beta_1: float = 0.9
+    """adamw, adam, radam: how much of its past the mean of the gradient keeps."""
+
+    adam_beta_2: float = 0.999
+    """adamw, adam, radam: how much of its past the mean square of the gradient keeps."""
+
+    adam_epsilon: float = 1e-8
+    """adamw, adam, radam: added to the root of the mean square."""
 
     clip_gradient: float | None = None
     """Largest global norm of the gradient; null: no clipping, the norm is only logged."""
@@ -99,19 +120,62 @@ class TrainerConfig(RunConfig):
     compile: bool = False
     """Compile the model with torch.compile."""
 
+    weight_averaging: float | None = None
+    """Decay of a moving average of the weights (such as 0.999), which is validated, saved as best model and reported,
+    while training goes on with the weights themselves; null: none."""
+
+    non_finite_check_every: int | None = None
+    """Batches between two looks of the host at whether losses and gradients are finite. Above 1 a faulty step is left
+    out on the device, and training never waits for the device in between. null: 1 on a CPU, 50 on a GPU."""
+
     def __post_init__(self) -> None:
         super().__post_init__()
         learning_rates_by_epoch(self.learning_rate)
         check_choice(
-            "trainer.learning_rate_schedule", self.learning_rate_schedule, ("constant", "cosine", "exponential")
+            "trainer.learning_rate_schedule",
+            self.learning_rate_schedule,
+            ("constant", "cosine", "linear", "exponential"),
         )
         check_at_least("trainer.learning_rate_decay", self.learning_rate_decay, 0.0)
-        check_at_least("trainer.warmup_epochs", self.warmup_epochs, 0)
+        self._check_warmup()
         check_choice("trainer.optimizer", self.optimizer, ("adamw", "adam", "radam", "sgd"))
         check_at_least("trainer.weight_decay", self.weight_decay, 0.0)
+        check_choice("trainer.weight_decay_on", self.weight_decay_on, ("all", "matrices"))
+        self._check_adam()
         check_positive("trainer.clip_gradient", self.clip_gradient, optional=True)
         check_at_least("trainer.accumulate_gradients", self.accumulate_gradients, 1)
         check_choice("trainer.precision", self.precision, ("float32", "bf16"))
+        if self.weight_averaging is not None:
+            _check_between_0_and_1("trainer.weight_averaging", self.weight_averaging)
+        check_at_least("trainer.non_finite_check_every", self.non_finite_check_every, 1, optional=True)
+        if self.optimizer == "radam" and (self.non_finite_check_every or 1) > 1:
+            raise ConfigurationError("trainer.non_finite_check_every", self.non_finite_check_every, "1 for radam")
+
+    def _check_warmup(self) -> None:
+        check_choice("trainer.schedule_by", self.schedule_by, ("epoch", "step"))
+        check_at_least("trainer.warmup_epochs", self.warmup_epochs, 0)
+        check_at_least("trainer.warmup_steps", self.warmup_steps, 0)
+        if self.warmup_steps and self.warmup_epochs:
+            accepted = f"0, because trainer.warmup_epochs is {self.warmup_epochs}: give one of them"
+            raise ConfigurationError("trainer.warmup_steps", self.warmup_steps, accepted)
+        if self.warmup_steps and self.schedule_by == "epoch":
+            raise ConfigurationError("trainer.warmup_steps", self.warmup_steps, "0, or trainer.schedule_by step")
+
+    def _check_adam(self) -> None:
+        _check_between_0_and_1("trainer.adam_beta_1", self.adam_beta_1)
+        _check_between_0_and_1("trainer.adam_beta_2", self.adam_beta_2)
+        check_positive("trainer.adam_epsilon", self.adam_epsilon)
+        if self.optimizer != "sgd":
+            return
+        for name in ("adam_beta_1", "adam_beta_2", "adam_epsilon"):
+            value, default = getattr(self, name), getattr(TrainerConfig, name)
+            if value != default:
+                raise ConfigurationError(f"trainer.{name}", value, f"its default ({default}): sgd does not use it")
+
+
+def _check_between_0_and_1(key: str, value: float) -> None:
+    if not isinstance(value, (int, float)) or isinstance(value, bool) or not 0 <= value < 1:
+        raise ConfigurationError(key, value, "a number of at least 0 and below 1")
 
 
 def learning_rates_by_epoch(text: float | str) -> list[float]:

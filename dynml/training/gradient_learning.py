@@ -2,23 +2,53 @@
 
 The loss of a step is the mean over the samples of all processes, so each process scales its own mean by its share of
 the samples: DistributedDataParallel then averages the gradients to that of one process with the whole batch.
+
+A step is made only if every loss of its batches and the norm of its gradient are finite. That is decided on the host,
+or, where a result carries its `usable` on the device, there: the optimizer then leaves parameters and its own state as
+they are, and the host has waited for nothing.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch.nn.parallel import DistributedDataParallel
 
+from dynml.errors import CheckpointError
 from dynml.training.batch import Batch
 from dynml.training.config import TrainerConfig
-from dynml.training.optimization import build_optimizer, learning_rate_at, set_learning_rate
+from dynml.training.optimization import (
+    FUSED,
+    build_optimizer,
+    learning_rate_at,
+    learning_rate_at_step,
+    set_learning_rate,
+)
 from dynml.training.processes import Processes
+from dynml.training.progress import Progress
 
 RunOneBatch = Callable[[Batch], Any]
 """Batch to BatchResult, with the model inside."""
+
+CHECK_EVERY_ON_A_GPU = 50
+"""Batches between two looks at whether losses are finite, where looking means waiting."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """The end of an accumulated group of batches."""
+
+    norm: torch.Tensor
+    """Of the gradient, before clipping."""
+
+    usable: torch.Tensor | bool
+    """Whether all losses of the group were finite."""
+
+    made: torch.Tensor | bool
+    """Whether the gradient was finite, too, so that the step was made."""
 
 
 class GradientLearner:
@@ -41,24 +71,38 @@ class GradientLearner:
     ) -> None:
         self._model, self._config, self._processes, self.optimizer = model, config, processes, optimizer
         self._parallel: DistributedDataParallel | None = None
+        self._group_is_usable: torch.Tensor | bool = True
 
     @classmethod
     def for_model(cls, model: torch.nn.Module, config: Any, processes: Processes) -> GradientLearner | None:
         """Make the learner of a model, or None where nothing is learnt by gradients."""
         if not isinstance(config, TrainerConfig):
             return None
-        optimizer = build_optimizer(config, model.parameters())
+        device = next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
+        fused = check_interval(config, device, processes) > 1
+        optimizer = build_optimizer(config, model, fused=fused)
         return None if optimizer is None else cls(model, config, processes, optimizer)
 
     @property
     def learning_rate(self) -> float:
-        """In force."""
-        return float(self.optimizer.param_groups[0]["lr"])
+        """In force, before the factors of parameter groups."""
+        return float(self.optimizer.param_groups[0]["learning_rate"])
 
     def start_of_epoch(self, epoch: int, schedule_length: int, constant_epochs: int = 0) -> None:
-        """Set the learning rate of an epoch, from 0; it is constant for the first `constant_epochs`."""
-        rate = learning_rate_at(self._config, epoch, schedule_length, constant_epochs)
-        set_learning_rate(self.optimizer, rate)
+        """Set the learning rate of an epoch, from 0, if the schedule is by epochs.
+
+        It is constant for the first `constant_epochs`.
+        """
+        if self._config.schedule_by == "epoch":
+            rate = learning_rate_at(self._config, epoch, schedule_length, constant_epochs)
+            set_learning_rate(self.optimizer, rate)
+
+    def start_of_step(self, progress: Progress, constant_epochs: int = 0) -> None:
+        """Set the learning rate of a training batch, if the schedule is by steps."""
+        if self._config.schedule_by == "step":
+            step, epoch, n_steps = progress.step, progress.epoch, progress.schedule_length
+            rate = learning_rate_at_step(self._config, step, epoch, n_steps, progress.steps_per_epoch, constant_epochs)
+            set_learning_rate(self.optimizer, rate)
 
     def result(self, batch: Batch, run_one_batch: RunOneBatch, stand_in: Callable[[], Batch]) -> Any:
         """Result of a training batch.
@@ -84,7 +128,7 @@ class GradientLearner:
         result.loss, result.n = torch.nan_to_num(result.loss) * 0.0, 0.0
         return result
 
-    def learn(self, result: Any, position: int, n_batches: int) -> torch.Tensor | None:
+    def learn(self, result: Any, position: int, n_batches: int) -> Step | None:
         """Backward, and after the last batch of an accumulated group clip, step, and clear the gradients.
 
         Parameters
@@ -97,26 +141,83 @@ class GradientLearner:
 
         Returns
         -------
-        Tensor or None
-            Norm of the gradient before clipping, when a step was made.
+        Step or None
+            None when the group is not complete.
         """
-        every = self._config.accumulate_gradients
-        first = position - position % every
-        size = min(every, n_batches - first)
+        first, size = self._group_of(position, n_batches)
         loss = result.loss * self._share(result) if self._processes.are_several else result.loss
         (loss / size).backward()
-        if position + 1 < first + size:
-            return None
+        if result.usable is not None:
+            self._group_is_usable = result.usable & self._group_is_usable
+        return self._end_group() if position + 1 == first + size else None
+
+    def leave_out(self, position: int, n_batches: int, *, faulty: bool) -> Step | None:
+        """Pass over a batch without samples, or give up the step that a faulty one belongs to; returns as `learn`."""
+        first, size = self._group_of(position, n_batches)
+        if faulty:
+            self._group_is_usable = False
+        return self._end_group() if position + 1 == first + size else None
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Take over the state of an optimizer and its learning rates; other settings stay as they are configured.
+
+        Raises
+        ------
+        CheckpointError
+            When its parameters are not those of this model.
+        """
+        own = self.optimizer.state_dict()["param_groups"]
+        groups = [
+            mine | {name: group[name] for name in ("lr", "learning_rate") if name in group}
+            for mine, group in zip(own, state["param_groups"])
+        ]
+        there, here = ([len(g["params"]) for g in source] for source in (state["param_groups"], own))
+        if there != here:
+            raise CheckpointError(
+                f"The checkpoint's optimizer has groups of {there} parameters, this model's has groups of {here}."
+            )
+        self.optimizer.load_state_dict({"state": state["state"], "param_groups": groups})
+
+    def _group_of(self, position: int, n_batches: int) -> tuple[int, int]:
+        """First batch of an accumulated group, and how many it has."""
+        every = self._config.accumulate_gradients
+        first = position - position % every
+        return first, min(every, n_batches - first)
+
+    def _end_group(self) -> Step | None:
+        usable, self._group_is_usable = self._group_is_usable, True
+        has_gradient = any(parameter.grad is not None for parameter in self._model.parameters())
+        step = self._step(usable) if has_gradient and usable is not False else None
+        self.optimizer.zero_grad(set_to_none=True)
+        return step
+
+    def _step(self, usable: torch.Tensor | bool) -> Step:
         limit = self._config.clip_gradient or float("inf")
         norm = torch.nn.utils.clip_grad_norm_(self._model.parameters(), limit)
-        self.optimizer.step()
-        self.optimizer.zero_grad(set_to_none=True)
-        return norm
+        if isinstance(usable, torch.Tensor):
+            made = usable & torch.isfinite(norm)
+            optimizer: Any = self.optimizer
+            optimizer.found_inf, optimizer.grad_scale = (~made).float(), None
+            self.optimizer.step()
+            del optimizer.found_inf, optimizer.grad_scale
+            return Step(norm, usable, made)
+        is_finite = bool(torch.isfinite(norm))
+        if is_finite:
+            self.optimizer.step()
+        return Step(norm, True, is_finite)
 
     def _share(self, result: Any) -> torch.Tensor:
         """What this process's mean loss is to be multiplied by, so that the average of all is that of all samples."""
-        own = torch.tensor(float(result.n), dtype=torch.float64, device=result.loss.device)
+        own = torch.as_tensor(result.n, dtype=torch.float64, device=result.loss.device)
         return (own * self._processes.world_size / self._processes.sum(own)).float()
+
+
+def check_interval(config: TrainerConfig, device: torch.device, processes: Processes) -> int:
+    """Batches between two looks at whether losses are finite; 1 where the host has to decide about each step."""
+    if config.non_finite_check_every is not None:
+        return config.non_finite_check_every
+    can_be_deferred = device.type == "cuda" and config.optimizer in FUSED and not processes.are_several
+    return CHECK_EVERY_ON_A_GPU if can_be_deferred else 1
 
 
 class _Step(torch.nn.Module):

@@ -22,19 +22,38 @@ class EpochMonitor:
 
     def __init__(self) -> None:
         self.weighted_sum: torch.Tensor | float = 0.0
-        self.weight: float = 0.0
+        self._weight: torch.Tensor | float = 0.0
 
-    def add(self, value: torch.Tensor | float, weight: float) -> None:
-        """Add one batch's mean `value` over `weight` samples."""
-        if isinstance(value, torch.Tensor):
-            value = value.detach().double() if value.device.type != "mps" else value.detach()
-        self.weighted_sum = self.weighted_sum + value * weight
-        self.weight += weight
+    def add(
+        self, value: torch.Tensor | float, weight: torch.Tensor | float, usable: torch.Tensor | None = None
+    ) -> None:
+        """Add one batch's mean `value` over `weight` samples.
+
+        Parameters
+        ----------
+        value : Tensor, () or float
+        weight : Tensor, () or float
+            0: the value does not count, whatever it is.
+        usable : Tensor, (), bool, optional
+            False: it does not count either, as is known on the device alone.
+        """
+        value, weight = _in_float64(value), _in_float64(weight)
+        weighted = value * weight
+        if isinstance(weight, torch.Tensor):
+            usable = weight > 0 if usable is None else usable & (weight > 0)
+        self.weighted_sum = self.weighted_sum + _or_nothing(weighted, usable)
+        self._weight = self._weight + _or_nothing(weight, usable)
+
+    @property
+    def weight(self) -> float:
+        """Samples so far."""
+        return float(self._weight)
 
     @property
     def mean(self) -> float:
         """Mean so far; NaN before the first value."""
-        return float(self.weighted_sum) / self.weight if self.weight else math.nan
+        weight = self.weight
+        return float(self.weighted_sum) / weight if weight else math.nan
 
     def state_dict(self) -> dict[str, float]:
         """Plain values from which the sum goes on exactly."""
@@ -42,7 +61,24 @@ class EpochMonitor:
 
     def load_state_dict(self, state: dict[str, float]) -> None:
         """Go on from `state_dict`."""
-        self.weighted_sum, self.weight = state["weighted_sum"], state["weight"]
+        self.weighted_sum, self._weight = state["weighted_sum"], state["weight"]
+
+    def add_sums(self, state: Mapping[str, float]) -> None:
+        """Add the sums of another monitor, as its `state_dict` has them."""
+        self.weighted_sum = self.weighted_sum + state["weighted_sum"]
+        self._weight = self._weight + state["weight"]
+
+
+def _in_float64(value: torch.Tensor | float) -> torch.Tensor | float:
+    if not isinstance(value, torch.Tensor):
+        return value
+    return value.detach().double() if value.device.type != "mps" else value.detach()
+
+
+def _or_nothing(value: torch.Tensor | float, usable: torch.Tensor | None) -> torch.Tensor | float:
+    if usable is None:
+        return value
+    return torch.where(usable, value, 0.0) if isinstance(value, torch.Tensor) else value * usable.double()
 
 
 def summed_monitors(states: Sequence[Mapping[str, dict[str, float]]]) -> dict[str, EpochMonitor]:
@@ -50,9 +86,7 @@ def summed_monitors(states: Sequence[Mapping[str, dict[str, float]]]) -> dict[st
     total: dict[str, EpochMonitor] = {}
     for states_of_process in states:
         for name, state in states_of_process.items():
-            monitor = total.setdefault(name, EpochMonitor())
-            monitor.weighted_sum = monitor.weighted_sum + state["weighted_sum"]
-            monitor.weight += state["weight"]
+            total.setdefault(name, EpochMonitor()).add_sums(state)
     return total
 
 

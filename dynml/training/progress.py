@@ -22,6 +22,9 @@ class Progress:
     """Finished batches of the phase, or finished steps of the initialization."""
     step: int = 0
     schedule_length: int = 0
+    """Of the learning rate's schedule, in epochs or steps as `schedule_by` says; resolved when the run begins."""
+    steps_per_epoch: int = 0
+    """Training batches of the first epoch, by which schedules by steps count epochs."""
     n_skipped: int = 0
     n_samples: int = 0
     """Training samples of the epoch so far, of this process."""

@@ -20,15 +20,15 @@ class ProgressBars:
 
     Parameters
     ----------
-    n_epochs : int
-        Most epochs there can be; a run that converges earlier ends earlier.
+    n_epochs : int or None
+        Most epochs there can be, if that is known; a run that converges earlier ends earlier.
     done : int
         Epochs done before (a resumed run).
     shown : bool
         False: no output at all.
     """
 
-    def __init__(self, n_epochs: int, done: int, *, shown: bool) -> None:
+    def __init__(self, n_epochs: int | None, done: int, *, shown: bool) -> None:
         self._shown = shown
         self._interval = 0.1 if sys.stderr.isatty() else SECONDS_BETWEEN_LINES
         self._epochs = tqdm(

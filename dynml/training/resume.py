@@ -24,6 +24,7 @@ FREE = {
     "trainer.profile",
     "trainer.non_finite",
     "trainer.compile",
+    "trainer.non_finite_check_every",
     "trainer.tolerance",
     "loader.n_workers",
     "loader.residency",
@@ -44,11 +45,17 @@ EXPLICIT = {
 """Settings that may differ when the user says so (`--new_*`)."""
 
 
+WHOSE = {"participants", "sources"}
+
+
 def differences(old: dict[str, Any], new: dict[str, Any]) -> Iterator[tuple[str, Any, Any]]:
     """Settings that differ between two parameter files, as (dotted name, old value, new value)."""
     for section in SECTIONS_THAT_STAY:
         before, after = (_flat(section, strict_json(source.get(section))) for source in (old, new))
         for key in sorted(before.keys() | after.keys()):
+            # Whose data they are is part of their fingerprint, which is compared.
+            if key.startswith("dataset.subsets.") and WHOSE.intersection(key.split(".")):
+                continue
             if before.get(key) != after.get(key):
                 yield key, before.get(key), after.get(key)
 

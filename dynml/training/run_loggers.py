@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 CONTEXTS = {"training_": "train", "validation_": "validate"}
 """Beginnings of the names of logs, and what the contexts are called where runs are reported to."""
 
-KEPT_HERE = {"subjects", "channel_names", "history"}
+KEPT_HERE = {"subjects", "participants", "sources", "channel_names", "pretraining_overlap", "history"}
 """Parts of parameters.json that are not reported: names of people's recordings stay on the computer."""
 
 PATH = re.compile(r"\S*/\S*")

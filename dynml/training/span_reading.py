@@ -12,7 +12,7 @@ from torch import Tensor
 from dynml.data.dataset import MultiSubjectDataset
 from dynml.data.recording import NO_LABEL
 from dynml.data.subset import MultiSubjectSubset
-from dynml.training.batch_sampler import Span
+from dynml.training.spans import Span, Spans
 
 SpanData = tuple[Tensor, dict[str, Tensor]]
 """Signals and, by column, labels of the spans of a batch."""
@@ -34,45 +34,49 @@ class SpanReader:
 
     def read(self, context: str, spans: Sequence[Span]) -> SpanData:
         """Signals (B, T, C) or (n, C) and labels (B, T) or (n,) of spans, where the series reside."""
-        subset = self._dataset.subset(context)
+        subset, spans = self._dataset.subset(context), Spans.of(spans)
         signals = self._packed_signals(subset, spans) if self._packed else self._padded_signals(subset, spans)
         return signals, {column: self._labels(subset, spans, column) for column in self._columns}
 
     def labels(self, context: str, spans: Sequence[Span]) -> dict[str, Tensor]:
         """Give the labels alone."""
-        subset = self._dataset.subset(context)
+        subset, spans = self._dataset.subset(context), Spans.of(spans)
         return {column: self._labels(subset, spans, column) for column in self._columns}
 
-    def _packed_signals(self, subset: MultiSubjectSubset, spans: Sequence[Span]) -> Tensor:
+    def _packed_signals(self, subset: MultiSubjectSubset, spans: Spans) -> Tensor:
         series = self._dataset.series
         if series is None:
             pieces = [subset.rows(subject, start, stop) for subject, start, stop in _joined(spans)]
             return pieces[0] if len(pieces) == 1 else torch.cat([_no_rows(subset), *pieces])
-        first, lengths = _first_rows(subset, spans), _lengths(spans)
+        first, lengths = _first_rows(subset, spans), spans.lengths
         if len(spans) and np.array_equal(first[1:], first[:-1] + lengths[:-1]):
             return series[first[0] : first[-1] + lengths[-1]]
         return series.index_select(0, torch.from_numpy(_row_numbers(first, lengths)).to(series.device))
 
-    def _padded_signals(self, subset: MultiSubjectSubset, spans: Sequence[Span]) -> Tensor:
-        series, lengths = self._dataset.series, _lengths(spans)
+    def _padded_signals(self, subset: MultiSubjectSubset, spans: Spans) -> Tensor:
+        series, lengths = self._dataset.series, spans.lengths
         n_times = int(lengths.max(initial=0))
         if series is None:
             signals = torch.zeros(len(spans), n_times, subset.n_channels)
             for row, span in enumerate(spans):
                 signals[row, : span.length] = subset.rows(span.subject, span.start, span.stop)
             return signals
-        positions = np.minimum(np.arange(n_times), lengths[:, None] - 1)
-        numbers = torch.from_numpy((_first_rows(subset, spans)[:, None] + positions).reshape(-1)).to(series.device)
-        signals = series.index_select(0, numbers).reshape(len(spans), n_times, subset.n_channels)
+        # Only where spans start and how long they are goes to the device; the rows' numbers are made there.
+        first = torch.from_numpy(_first_rows(subset, spans)).to(series.device, non_blocking=True)[:, None]
+        position = torch.arange(n_times, device=series.device)
         if (lengths == n_times).all():
-            return signals
-        return torch.where(mask_of(lengths, n_times).to(series.device)[:, :, None], signals, 0.0)
+            numbers = first + position
+            return series.index_select(0, numbers.reshape(-1)).reshape(*numbers.shape, subset.n_channels)
+        ends = torch.from_numpy(lengths).to(series.device, non_blocking=True)[:, None]
+        numbers = first + torch.minimum(position, ends - 1)
+        signals = series.index_select(0, numbers.reshape(-1)).reshape(*numbers.shape, subset.n_channels)
+        return signals.masked_fill_((position >= ends)[:, :, None], 0.0)
 
-    def _labels(self, subset: MultiSubjectSubset, spans: Sequence[Span], column: str) -> Tensor:
+    def _labels(self, subset: MultiSubjectSubset, spans: Spans, column: str) -> Tensor:
         pieces = [subset.labels(span.subject, span.start, span.stop, column) for span in spans]
         if self._packed:
             return torch.from_numpy(np.concatenate([np.zeros(0, np.int64), *pieces]))
-        labels = np.full((len(spans), int(_lengths(spans).max(initial=0))), NO_LABEL, dtype=np.int64)
+        labels = np.full((len(spans), int(spans.lengths.max(initial=0))), NO_LABEL, dtype=np.int64)
         for row, piece in enumerate(pieces):
             labels[row, : len(piece)] = piece
         return torch.from_numpy(labels)
@@ -83,14 +87,9 @@ def mask_of(lengths: NDArray[np.int64], n_times: int) -> Tensor:
     return torch.from_numpy(np.arange(n_times) < lengths[:, None])
 
 
-def _lengths(spans: Sequence[Span]) -> NDArray[np.int64]:
-    return np.array([span.stop - span.start for span in spans], dtype=np.int64)
-
-
-def _first_rows(subset: MultiSubjectSubset, spans: Sequence[Span]) -> NDArray[np.int64]:
+def _first_rows(subset: MultiSubjectSubset, spans: Spans) -> NDArray[np.int64]:
     """Row of the resident series where each span starts."""
-    places = np.array([(span.subject, span.start) for span in spans], dtype=np.int64).reshape(-1, 2)
-    return subset.row_offsets[places[:, 0]] + places[:, 1]
+    return subset.row_offsets[spans.subject] + spans.start
 
 
 def _row_numbers(first: NDArray[np.int64], lengths: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -99,7 +98,7 @@ def _row_numbers(first: NDArray[np.int64], lengths: NDArray[np.int64]) -> NDArra
     return np.arange(int(lengths.sum())) + np.repeat(first - before, lengths)
 
 
-def _joined(spans: Sequence[Span]) -> Iterator[tuple[int, int, int]]:
+def _joined(spans: Spans) -> Iterator[tuple[int, int, int]]:
     """Join spans that follow one another in a subject's rows, so that the file is read in as few slices as possible."""
     current: tuple[int, int, int] | None = None
     for span in spans:

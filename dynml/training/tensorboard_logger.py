@@ -61,7 +61,8 @@ class TensorBoardLogger:
         """Write the metrics of an epoch; loss/train and loss/validate stand beside each other."""
         # One event for all of them: an event a scalar takes a tenth of the time of a short epoch.
         scalars = [self._summary_class.Value(tag=_tag(log), simple_value=value) for log, value in metrics.items()]
-        self._writer.file_writer.add_summary(self._summary_class(value=scalars), epoch)
+        writer: Any = self._writer.file_writer
+        writer.add_summary(self._summary_class(value=scalars), epoch)
         self._reported.told(epoch)
 
     def log_best_model(self, epoch: int, value: float, path: Path, sha256: str) -> None:

@@ -15,47 +15,53 @@ goes on from any step computes the same numbers as one that was never interrupte
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
-import hashlib
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
-import numpy as np
 import torch
 
 from dynml.configuration import config_from, config_to_dictionary
 from dynml.errors import CheckpointError, ConfigurationError, NonFiniteLossError
-from dynml.files import read_json, strict_json
+from dynml.files import read_json
 from dynml.training.batch import Batch
 from dynml.training.batch_loader import BatchLoader
 from dynml.training.batch_sampler import BatchSampler, Span
 from dynml.training.config import RunConfig, TrainerConfig
-from dynml.training.costs import peak_memory
 from dynml.training.environment import describe_environment, resolve_device
 from dynml.training.experiment_folder import Checkpoint, ExperimentFolder
-from dynml.training.gradient_learning import GradientLearner
+from dynml.training.finite_losses import DeferredCheck, RunningStatistics, is_usable, look_at_losses, refuse_gradient
+from dynml.training.gradient_learning import GradientLearner, Step
 from dynml.training.interruption import Interruption
 from dynml.training.monitors import BestMonitor, EpochMonitor, History, summed_monitors
+from dynml.training.optimization import settled_schedule
 from dynml.training.processes import Processes, join_processes
 from dynml.training.profiling import Profiler
 from dynml.training.progress import Progress, RunEnded, Stopwatch, batch_seed
 from dynml.training.progress_bar import ProgressBars
-from dynml.training.resume import check_resumable
 from dynml.training.run_loggers import RunLogger
 from dynml.training.run_record import Figures, RunRecord
+from dynml.training.run_summary import costs_of_epoch, summary_of
+from dynml.training.saved_state import restore_or_start, state_of
+from dynml.training.weight_averaging import WeightAverage
 
 
 @dataclass
 class BatchResult:
-    """What one batch gives: the mean loss over `n` samples, and further means to be logged."""
+    """What one batch gives: the mean loss over `n` samples, and further means to be logged.
+
+    `n` may be a tensor on the device where it is known only there.
+    """
 
     loss: torch.Tensor
-    n: float
+    n: torch.Tensor | float
     metrics: dict[str, torch.Tensor | float] = field(default_factory=dict)
+    usable: torch.Tensor | None = None
+    """Set by the trainer: whether to learn from it, where that is known on the device alone."""
 
 
 class Trainer:
@@ -94,7 +100,7 @@ class Trainer:
     """
 
     config_class: ClassVar[type[RunConfig]] = TrainerConfig
-    loss_name: ClassVar[str] = "loss"
+    loss_name: str = "loss"
     family_name: ClassVar[str | None] = None
     """Name in the registry, for models that are built without a script."""
 
@@ -127,7 +133,11 @@ class Trainer:
         self._check_share()
         self.parameters = self._collect_parameters(parameters or {})
         self.learner = GradientLearner.for_model(self.model, self.config, self.processes)
-        self.progress = Progress(schedule_length=self.config.max_epochs)
+        self.average = WeightAverage.for_model(self.model, self.config)
+        learns_by_itself = type(self).back_propagation is not Trainer.back_propagation
+        self.deferred_check = DeferredCheck.for_trainer(self, learns_by_itself=learns_by_itself)
+        self._running_statistics = RunningStatistics(self.model)
+        self.progress = Progress()
         self.best = BestMonitor(self.config.patience_delta)
         self.history = History()
         self.monitors: dict[str, EpochMonitor] = {}
@@ -155,7 +165,7 @@ class Trainer:
         maximum = self.config.max_time
         self.interruption = Interruption(None if maximum is None else 60 * maximum)
         with self.record.locked(), self.interruption.listening():
-            self._restore_or_start()
+            restore_or_start(self)
             if self.progress.phase == "finished" and self.processes.from_first(self.folder.summary.exists):
                 self._load_best_weights()
                 self.record.nothing_to_report()
@@ -178,6 +188,8 @@ class Trainer:
         if self.progress.phase == "initialization":
             with self._timed("initialization"):
                 self.initialize()
+            if self.average is not None:
+                self.average.begin()
             self._enter("training")
         while self.progress.phase != "finished":
             self.train_one_epoch(bars)
@@ -199,15 +211,13 @@ class Trainer:
                 self.start_of_epoch()
             self.model.train()
             for batch in self._batches("training", bars):
-                result = self._training_result(batch)
-                if self._is_usable(result, batch):
-                    self._monitor("training", result)
-                    self.back_propagation(result)
+                self._learn_from(batch)
                 self.progress.step += 1
                 self.progress.n_samples += batch.n_samples
                 self._profiler.step()
                 if self._after_batch():
                     break
+            look_at_losses(self)
             self._share_monitors()
             self._refuse_epoch_without_batches()
             self.end_of_training_epoch()
@@ -217,7 +227,7 @@ class Trainer:
         """Go through all validation batches, always the same ones, without learning."""
         if not self.dataset.validation_set.n_subjects:
             return
-        with self._timed("validation"), torch.no_grad():
+        with self._timed("validation"), torch.no_grad(), self.averaged_weights():
             self.model.eval()
             for batch in self._batches("validation", bars):
                 if batch.spans:
@@ -233,24 +243,25 @@ class Trainer:
     def start_of_epoch(self) -> None:
         """Set the learning rate (gradient families)."""
         if self.learner is not None:
-            self.learner.start_of_epoch(self.progress.epoch, self.progress.schedule_length)
+            self.learner.start_of_epoch(self.progress.epoch, self.progress.schedule_length, self.constant_epochs())
+
+    def constant_epochs(self) -> int:
+        """Count the epochs before the learning rate begins to fall."""
+        return 0
 
     def run_one_batch(self, batch: Batch) -> BatchResult:
         """Compute the loss of one batch, in training and in validation."""
         model: Any = self.model
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.precision == "bf16"):
+        with self.autocast():
             outputs = model(batch.signals)
         loss, n = model.compute_loss(outputs, batch)
-        return BatchResult(loss, float(n))
+        return BatchResult(loss, n if isinstance(n, torch.Tensor) else float(n))
 
     def back_propagation(self, result: BatchResult) -> None:
         """Learn from one batch: backward, clip, step, and clear the gradients."""
         if self.learner is None:
             return
-        n_batches = self.batch_sampler.n_batches(self.progress.epoch)
-        norm = self.learner.learn(result, self.progress.position, n_batches)
-        if norm is not None:
-            self.monitors.setdefault("gradient_norm", EpochMonitor()).add(norm, 1.0)
+        self._step_done(self.learner.learn(result, self.progress.position, self._n_batches_to_learn_from()))
 
     def end_of_training_epoch(self) -> None:
         """Do what follows the last training batch of an epoch."""
@@ -267,7 +278,7 @@ class Trainer:
         """Why the run is over after this epoch, or None."""
         if self.config.patience is not None and self.best.n_epochs_without_improvement >= self.config.patience:
             return "patience"
-        if self.progress.epoch >= self.config.max_epochs:
+        if self.config.max_epochs is not None and self.progress.epoch >= self.config.max_epochs:
             return "max_epochs"
         if self.config.max_steps is not None and self.progress.step >= self.config.max_steps:
             return "max_steps"
@@ -311,6 +322,54 @@ class Trainer:
             return self.run_one_batch(batch)
         return self.learner.result(batch, self.run_one_batch, self._stand_in)
 
+    def _learn_from(self, batch: Batch) -> None:
+        if self.learner is not None:
+            self.learner.start_of_step(self.progress, self.constant_epochs())
+        self._running_statistics.remember()
+        result = self._training_result(batch)
+        if self.deferred_check is not None:
+            result.usable = self.deferred_check.usable(result.loss, result.n)
+            self._monitor("training", result)
+            self.back_propagation(result)
+            self._running_statistics.keep_if(result.usable)
+            if self.deferred_check.is_due:
+                look_at_losses(self)
+            return
+        n_skipped, usable = self.progress.n_skipped, False
+        try:
+            usable = self._is_usable(result, batch)
+        finally:
+            self._running_statistics.keep_if(usable)
+        if usable:
+            self._monitor("training", result)
+            self.back_propagation(result)
+        elif self.learner is not None:
+            is_faulty = self.progress.n_skipped > n_skipped
+            n_batches = self._n_batches_to_learn_from()
+            self._step_done(self.learner.leave_out(self.progress.position, n_batches, faulty=is_faulty))
+
+    def _n_batches_to_learn_from(self) -> int:
+        """Batches of this epoch, as far as max_steps lets it go: there its last accumulated group ends."""
+        n_batches = self.batch_sampler.n_batches(self.progress.epoch)
+        if self.config.max_steps is None:
+            return n_batches
+        n_left = max(self.config.max_steps - self.progress.step, 1)
+        return min(n_batches, self.progress.position + n_left)
+
+    def _step_done(self, step: Step | None) -> None:
+        """Follow an accumulated group: average the weights, log the norm of the gradient, see whether it was finite."""
+        if step is None:
+            return
+        if self.deferred_check is not None:
+            self.deferred_check.add(step)
+        elif not step.made:
+            refuse_gradient(self, step)
+            return
+        if self.average is not None:
+            self.average.update(step.made)
+        usable = step.made if isinstance(step.made, torch.Tensor) else None
+        self.monitors.setdefault("gradient_norm", EpochMonitor()).add(step.norm, 1.0, usable)
+
     def _stand_in(self) -> Batch:
         """A batch of this process's own subjects, for a step in which it has no share."""
         epoch = self.progress.epoch
@@ -335,6 +394,8 @@ class Trainer:
         is_due = self.record.saving_is_cheap if is_due is None else is_due
         wants_to_save = is_due and self.processes.is_first
         saves, code = self.processes.largest([int(wants_to_save), self.interruption.code])
+        if saves or code:
+            look_at_losses(self)
         if saves:
             self.save_checkpoint()
         reason = self.interruption.adopt(code)
@@ -348,37 +409,21 @@ class Trainer:
 
     def _is_usable(self, result: BatchResult, batch: Batch) -> bool:
         """Whether to learn from a batch: some process has samples of it, and no loss is NaN or infinite."""
-        is_faulty = bool(result.n) and not bool(torch.isfinite(result.loss))
-        has_samples, faulty = self.processes.largest([int(bool(result.n)), int(is_faulty)])
-        if not faulty:
-            return bool(has_samples)
-        if self.config.non_finite == "stop":
-            where = ", ".join(self._name_of_span(span) for span in self.spans_at_fault(batch)[:3])
-            faults = self.processes.gather((result.loss.item(), where) if is_faulty else None)
-            loss, where = next(fault for fault in faults if fault is not None)
-            raise NonFiniteLossError(
-                f"The loss is {loss} in epoch {self.progress.epoch + 1}, batch "
-                f"{self.progress.position + 1} ({where}); the model was left as it was before this step."
-            )
-        self.progress.n_skipped += 1
-        return False
+        return is_usable(self, result, batch)
 
     def spans_at_fault(self, batch: Batch) -> Sequence[Span]:
         """Spans to be named when the loss of a batch is not finite."""
         return batch.spans
 
-    def _name_of_span(self, span: Any) -> str:
-        return f"{self.dataset.training_set.subjects[span.subject]} samples {span.start} to {span.stop}"
-
     def _refuse_epoch_without_batches(self) -> None:
-        if "training_loss" not in self.monitors:
+        if "training_loss" not in self.monitors or not self.monitors["training_loss"].weight:
             raise NonFiniteLossError(f"All batches of epoch {self.progress.epoch + 1} had a loss that is not finite.")
 
     def _monitor(self, context: str, result: BatchResult) -> None:
-        if not result.n:
+        if not isinstance(result.n, torch.Tensor) and not result.n:
             return
         for name, value in {"loss": result.loss, **result.metrics}.items():
-            self.monitors.setdefault(f"{context}_{name}", EpochMonitor()).add(value, result.n)
+            self.monitors.setdefault(f"{context}_{name}", EpochMonitor()).add(value, result.n, result.usable)
 
     def _share_monitors(self, prefix: str = "") -> None:
         """Make the sums of the epoch those of all processes, in all of them."""
@@ -395,9 +440,10 @@ class Trainer:
         row = {name: monitor.mean for name, monitor in self.monitors.items()}
         if self.learner is not None:
             row["learning_rate"] = self.learner.learning_rate
-        row |= self._costs_of_epoch()
+        row |= costs_of_epoch(self)
         if self.best.update(self.monitored_value(row), self.progress.epoch + 1):
-            self._best_weights = {name: tensor.detach().cpu().clone() for name, tensor in self.weights().items()}
+            with self.averaged_weights():
+                self._best_weights = {name: tensor.detach().cpu().clone() for name, tensor in self.weights().items()}
         row["best_value"] = float("nan") if self.best.best_value is None else self.best.best_value
         self.history.append(row)
         self.record.epoch_done(self.progress.epoch + 1, row)
@@ -405,102 +451,35 @@ class Trainer:
         self.progress.epoch += 1
         self._enter("training")
 
-    def _costs_of_epoch(self) -> dict[str, float]:
-        phases = ("training", "validation", "loading", "saving")
-        seconds = {phase: self.progress.seconds.pop(f"{phase}_of_epoch", 0.0) for phase in phases}
-        return {
-            **{f"{phase}_seconds": value for phase, value in seconds.items()},
-            "training_samples_per_second": self._n_samples_of_all() / max(seconds["training"], 1e-9),
-            **peak_memory(self.device),
-        }
+    def autocast(self) -> contextlib.AbstractContextManager[None]:
+        """Automatic mixed precision in a block, if `precision` is bf16."""
+        is_mixed = getattr(self.config, "precision", "float32") == "bf16"
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=is_mixed)
 
-    def _n_samples_of_all(self) -> int:
-        return int(self.processes.sum(torch.tensor(self.progress.n_samples)))
+    def averaged_weights(self) -> contextlib.AbstractContextManager[None]:
+        """Let the model have the averaged weights in a block, if they are averaged."""
+        return contextlib.nullcontext() if self.average is None else self.average.in_model()
+
+    def _training_weights(self) -> contextlib.AbstractContextManager[None]:
+        return contextlib.nullcontext() if self.average is None else self.average.out_of_model()
+
+    def settle_schedule(self) -> None:
+        """Resolve the length of the learning rate's schedule, once, when the run begins."""
+        self.batch_sampler.set_context("training")
+        self.progress.steps_per_epoch = self.batch_sampler.n_batches(0)
+        self.progress.schedule_length = settled_schedule(self.config, self.progress.steps_per_epoch)
 
     def weights(self) -> dict[str, torch.Tensor]:
         """Weights of the model as they are saved."""
         return self.model.state_dict()
 
-    # ------------------------------------------------------------------ saving and restoring
-
     def save_checkpoint(self) -> None:
         """Commit best model, checkpoint and logs; all processes call it, since sums of all of them are saved."""
         information = {"epoch": self.progress.epoch, "step": self.progress.step, "phase": self.progress.phase}
-        with self._timed("saving"):
-            checkpoint = Checkpoint(self.weights(), self._state(), self.parameters)
+        with self._timed("saving"), self._training_weights():
+            checkpoint = Checkpoint(self.weights(), state_of(self), self.parameters)
             self.record.save(checkpoint, self._best_weights, self.best, self.history, information)
         self._best_weights = None
-
-    def _state(self) -> dict[str, Any]:
-        return {
-            "progress": dataclasses.asdict(self.progress) | {"n_samples": self._n_samples_of_all()},
-            "best": self.best.state_dict(),
-            "history": self.history.state_dict(),
-            "monitors": self._monitors_of_all(),
-            "optimizer": None if self.learner is None else self.learner.optimizer.state_dict(),
-            "family": self.family_state(),
-        }
-
-    def _monitors_of_all(self) -> dict[str, Any]:
-        """Sums of all processes. Those of a context are the same everywhere once its last batch is done."""
-        own = {name: monitor.state_dict() for name, monitor in self.monitors.items()}
-        running = {name: state for name, state in own.items() if name.startswith(self.progress.phase)}
-        several = [running] if self.progress.phase == "finished" else self.processes.gather(running)
-        return own | {name: monitor.state_dict() for name, monitor in summed_monitors(several).items()}
-
-    def _load_state(self, checkpoint: Checkpoint) -> None:
-        self.model.load_state_dict(checkpoint.weights)
-        state = checkpoint.state
-        self.progress = Progress(**state["progress"])
-        self.best.load_state_dict(state["best"])
-        self.history.load_state_dict(state["history"])
-        if not self.processes.is_first:
-            self.progress.n_samples = 0
-        self.monitors = {}
-        for name, values in state["monitors"].items():
-            # A sum that goes on is held by the first process alone; the others start at nothing.
-            if self.processes.is_first or not name.startswith(self.progress.phase):
-                self.monitors[name] = EpochMonitor()
-                self.monitors[name].load_state_dict(values)
-        if self.learner is not None and state["optimizer"] is not None:
-            self.learner.optimizer.load_state_dict(state["optimizer"])
-        self.load_family_state(state["family"])
-
-    def _restore_or_start(self) -> None:
-        self._check_same_everywhere()
-        goes_on = self.resume != "refuse"
-        checkpoint = self.processes.from_first(self.folder.load_checkpoint) if goes_on else None
-        if checkpoint is None:
-            if self.processes.is_first:
-                self.folder.clear()
-            self.record.begin(self.parameters, self.history, 0)
-            return
-        changes = check_resumable(checkpoint.parameters, self.parameters, force=self.resume == "force")
-        history = checkpoint.parameters.get("history", [])
-        self._load_state(checkpoint)
-        if self.progress.phase == "finished":
-            reason = self.stopping_reason()
-            if reason is not None:
-                self.parameters = checkpoint.parameters
-                self.record.goes_on()
-                return
-            self._enter("training")
-            self.progress.stopping_reason = None
-        if self.processes.is_first:
-            self.folder.summary.unlink(missing_ok=True)
-        entry = {"resumed_at_step": self.progress.step, "epoch": self.progress.epoch, "changes": changes}
-        self.parameters["history"] = [*history, entry]
-        self.record.begin(self.parameters, self.history, self.progress.epoch)
-        self.record.goes_on()
-
-    def _check_same_everywhere(self) -> None:
-        """Refuse processes that see other data, or were started with other settings."""
-        settings = {
-            name: self.parameters.get(name) for name in ("family", "model", "initialization", "trainer", "sampler")
-        }
-        text = json.dumps(strict_json(settings), sort_keys=True)
-        self.processes.check_same("data", self.dataset.fingerprint[:12])
-        self.processes.check_same("settings", hashlib.sha256(text.encode()).hexdigest()[:12])
 
     # ------------------------------------------------------------------ the end
 
@@ -522,33 +501,9 @@ class Trainer:
             self.model.load_state_dict(weights)
 
     def _write_summary(self, reason: str, report: dict[str, Any]) -> dict[str, Any]:
-        seconds = {name: value for name, value in self.progress.seconds.items() if not name.endswith("_of_epoch")}
-        summary = {
-            "family": self.parameters.get("family"),
-            "stopping_reason": reason,
-            "epochs": self.progress.epoch,
-            "steps": self.progress.step,
-            "best_epoch": self.best.best_epoch,
-            "monitored": self.monitored_name(),
-            "best_value": self.best.best_value,
-            "loss": self.loss_name,
-            "n_skipped_batches": self.progress.n_skipped,
-            "split": self.dataset.split,
-            "seconds": seconds,
-            **self._costs(),
-            "model": "best",
-            **report,
-        }
+        summary = summary_of(self, reason, report)
         self.record.end(summary, None if self.figures is None else functools.partial(self.figures, self))
         return summary
-
-    def _costs(self) -> dict[str, Any]:
-        rates = self.history.column("training_samples_per_second")
-        return {
-            "processes": self.processes.world_size,
-            "training_samples_per_second": float(np.median(rates)) if len(rates) else None,
-            **peak_memory(self.device),
-        }
 
     # ------------------------------------------------------------------ small helpers
 

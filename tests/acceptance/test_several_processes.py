@@ -102,6 +102,23 @@ def test_gradients_on_two_processes_are_those_of_one(tmp_path, accumulate):
     assert_same_numbers(tmp_path / "one", tmp_path / "two", rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.parametrize("family", ["csm", "network_bert"])
+def test_sequence_models_on_two_processes_are_those_of_one(hdf5_file, tmp_path, family):
+    arguments = (family, tmp_path, "{}", hdf5_file, "signals", "--trainer.max_epochs", 2, "--trainer.progress", "false")
+    arguments += ("--model.embedding_dim", 16, "--model.n_layers", 1, "--model.dropout", 0)
+    arguments += ("--sampler.window_length", 25)
+    for n_processes, name in ((1, "one"), (2, "two")):
+        status, _, errors = run(n_processes, TRAIN, *(str(part).format(name) for part in arguments))
+        assert status == 0, errors
+    # Steps of Adam where the gradient is next to nothing turn rounding into something.
+    assert_same_numbers(tmp_path / "one", tmp_path / "two", rtol=1e-4, atol=2e-5)
+    one, two = (json.loads((tmp_path / name / "summary.json").read_text()) for name in ("one", "two"))
+    for name, values in one["baselines"].items():
+        assert values is None or two["baselines"][name] == pytest.approx(values, rel=1e-5)
+    assert two["score"] == pytest.approx(one["score"], rel=1e-5)
+    assert two["score_by_network"] == pytest.approx(one["score_by_network"], rel=1e-5)
+
+
 def test_a_run_goes_on_with_another_number_of_processes(hdf5_file, tmp_path):
     def arguments(name):
         return ("hmm", tmp_path, name, hdf5_file, "signals", "--model.n_states", 2, *FEW_EPOCHS)

@@ -10,14 +10,26 @@ import pytest
 from dynml.cli.simulate_command import KINDS
 from dynml.cli.train_command import LOGGERS
 from dynml.data.dataset_config import DatasetConfig
-from dynml.data.simulation import HMMSimulationConfig, HSMMSimulationConfig, MixedSineSimulationConfig
+from dynml.data.simulation import (
+    HMMSimulationConfig,
+    HSMMSimulationConfig,
+    MixedSineSimulationConfig,
+    SinesSimulationConfig,
+    SwitchingVarSimulationConfig,
+    VarSimulationConfig,
+)
 from dynml.data.store_config import StoreConfig, TimeseriesGroupConfig
 from dynml.data.store_layout import TOP_LEVEL_KEYS
 from dynml.models.registry import FAMILIES, get_family
+from dynml.models.sequence.decoding.config import FREE_SETTINGS, SIZES
 from dynml.training.config import RunConfig, TrainerConfig
 
 ROOT = Path(__file__).parents[2]
 ROW = re.compile(r"^\| `([\w.]+)` \| (\S.*?) \| (\S.*?) \|$", flags=re.MULTILINE)
+BACKBONE_OR_SETTLED = {
+    *(*SIZES, *FREE_SETTINGS),
+    *("class_names", "class_counts", "trial_length", "backbone_settings", "pretraining_overlap"),
+}
 JSON_WORDS = {"null": None, "true": True, "false": False}
 
 
@@ -72,6 +84,25 @@ def dynemo_settings():
     return settings
 
 
+def sequence_settings():
+    """Models of the sequence families, and what their trainer and sampler state anew; deviations stand in the text."""
+    settings = {}
+    for name in ("autoencoder", "network_bert", "sequence_bert", "csm"):
+        classes = get_family(name).config_classes()
+        settings |= {f"model.{key}": value for key, value in defaults_of(classes["model"]).items()}
+    trainer = get_family("csm").config_classes()["trainer"]
+    return settings | {f"trainer.{key}": defaults_of(trainer)[key] for key in trainer.__annotations__}
+
+
+def decoding_settings():
+    """What only a decoder has: sizes of its backbone are those of the sequence models."""
+    classes = get_family("decoding").config_classes()
+    model = {name: value for name, value in defaults_of(classes["model"]).items() if name not in BACKBONE_OR_SETTLED}
+    trainer = {name: defaults_of(classes["trainer"])[name] for name in classes["trainer"].__annotations__}
+    settings = {"model": model, "trainer": trainer}
+    return {f"{group}.{name}": value for group, own in settings.items() for name, value in own.items()}
+
+
 def gradient_settings():
     own = defaults_of(TrainerConfig)
     return {f"trainer.{name}": value for name, value in own.items() if name not in defaults_of(RunConfig)}
@@ -91,14 +122,33 @@ def store_settings():
     [
         ("training_hmm.md", hmm_settings()),
         ("training_dynemo.md", dynemo_settings()),
+        ("training_sequence_models.md", sequence_settings()),
+        ("decoding.md", decoding_settings()),
         ("own_model.md", gradient_settings()),
         ("store.md", store_settings()),
         ("comet_and_tensorboard.md", logger_settings()),
         ("simulation.md", defaults_of(HMMSimulationConfig)),
         ("simulation.md", defaults_of(HSMMSimulationConfig)),
         ("simulation.md", defaults_of(MixedSineSimulationConfig)),
+        ("simulation_dynamics.md", defaults_of(VarSimulationConfig)),
+        ("simulation_dynamics.md", defaults_of(SwitchingVarSimulationConfig)),
+        ("simulation_dynamics.md", defaults_of(SinesSimulationConfig)),
     ],
-    ids=["hmm", "dynemo", "gradients", "store", "loggers", "simulation", "hsmm", "mixed_sine"],
+    ids=[
+        "hmm",
+        "dynemo",
+        "sequence",
+        "decoding",
+        "gradients",
+        "store",
+        "loggers",
+        "simulation",
+        "hsmm",
+        "mixed_sine",
+        "var",
+        "switching_var",
+        "sines",
+    ],
 )
 def test_every_setting_has_a_row_with_its_default(page, settings):
     rows = rows_of(page)
@@ -117,7 +167,9 @@ def test_every_script_is_shown_in_use():
 
 
 def test_there_is_no_family_or_simulation_that_the_guide_does_not_know():
-    assert (sorted(FAMILIES), sorted(KINDS)) == (["dynemo", "hmm"], ["hmm", "hsmm", "mixed_sine"])
+    families = ["autoencoder", "csm", "decoding", "dynemo", "hmm", "network_bert", "sequence_bert"]
+    kinds = ["hmm", "hsmm", "mixed_sine", "sines", "switching_var", "var"]
+    assert (sorted(FAMILIES), sorted(KINDS)) == (families, kinds)
 
 
 def test_every_dependency_is_explained():

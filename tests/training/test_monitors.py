@@ -54,3 +54,20 @@ def test_history_files_hold_every_epoch_and_nan_where_a_metric_was_missing(tmp_p
         "1,2.0,",
         "2,1.0,1.5",
     ]
+
+
+def test_sums_of_usable_values_are_made_on_the_device_in_float64():
+    values, weights = torch.rand(30), torch.randint(0, 9, (30,))
+    usable = torch.rand(30) > 0.3
+    values[~usable | (weights == 0)] = math.nan
+    monitor = EpochMonitor()
+    for value, weight, flag in zip(values, weights, usable):
+        monitor.add(value, weight, flag)
+    counted = usable.numpy() * weights.numpy()
+    assert monitor.weight == counted.sum()
+    expected = np.average(np.nan_to_num(values.double().numpy()), weights=counted)
+    assert monitor.mean == pytest.approx(expected, rel=1e-14)
+    alone = EpochMonitor()
+    alone.add(2.5, 2**25 + 1, torch.tensor(True))
+    alone.add(9.0, 7, torch.tensor(False))
+    assert (alone.mean, alone.weight) == (2.5, 2**25 + 1)

@@ -296,3 +296,13 @@ def test_a_model_of_no_family_cannot_be_loaded_as_an_experiment(make_trainer):
     trainer.train_and_validate()
     with pytest.raises(CheckpointError, match="holds a model of no registered family"):
         load_experiment(trainer.folder.path)
+
+
+def test_a_run_that_is_older_than_a_setting_goes_on_with_its_default(make_trainer):
+    first = make_trainer(max_epochs=1)
+    for name in ("schedule_by", "weight_averaging", "adam_beta_1"):
+        del first.parameters["trainer"][name]
+    first.train_and_validate()
+    with pytest.raises(ResumeRefusedError, match=r"trainer\.adam_beta_1: 0\.9 -> 0\.8"):
+        make_trainer(max_epochs=2, adam_beta_1=0.8, resume="auto").train_and_validate()
+    assert make_trainer(max_epochs=2, resume="auto").train_and_validate()["epochs"] == 2

@@ -39,6 +39,7 @@ SUBJECT_COVARIANCES = "subject_covariances"
 KINDS: dict[str, type[GaussianSimulation]] = {
     own.kind: own for own in (HMMSimulation, HSMMSimulation, MixedSineSimulation)
 }
+KINDS_OF_DYNAMICS = ("sines", "switching_var", "var")
 FIELDS = {"states": "states", "alpha": "mixing"}
 """Name of the time courses in the store to their field in the truth."""
 SIGNALS = "signals"
@@ -129,7 +130,7 @@ def write_simulation(
         raise ConfigurationError("group", group, "a name without /")
     if min(map(len, simulation.time_series)) < 2:
         raise DataError("A subject of the simulation has a single sample: raise n_samples to at least 2.")
-    subsets = _subsets(simulation.subjects, n_validation_subjects, n_testing_subjects)
+    subsets = subsets_of_simulation(simulation.subjects, n_validation_subjects, n_testing_subjects)
     config = {"simulation": {KIND: simulation.kind, "group": group, **_without_arrays(simulation.config)}}
     remarks = Remarks()
     with new_store(Path(path), config, subsets, overwrite=overwrite) as writer:
@@ -162,10 +163,13 @@ def read_truth(path: str | Path) -> SimulationTruth:
         if TRUTH not in store.file:
             raise DataError(f"{path} holds no truth: its signals were not made by dynml_simulate_data.py.")
         node = store.file[TRUTH]
+        kind = str(node.attrs.get(KIND))
+        if kind in KINDS_OF_DYNAMICS:
+            raise DataError(f"{path} holds the truth of {kind}, which read_dynamics_truth reads.")
         try:
-            own = KINDS[str(node.attrs[KIND])]
-            varied = _arrays(node[SUBJECT_COVARIANCES]) if SUBJECT_COVARIANCES in node else None
-            courses: dict[str, Any] = {FIELDS[own.courses]: _arrays(node[own.courses])}
+            own = KINDS[kind]
+            varied = read_arrays(node[SUBJECT_COVARIANCES]) if SUBJECT_COVARIANCES in node else None
+            courses: dict[str, Any] = {FIELDS[own.courses]: read_arrays(node[own.courses])}
             return SimulationTruth(
                 kind=own.kind,
                 arguments=json.loads(node.attrs[ARGUMENTS]),
@@ -177,7 +181,8 @@ def read_truth(path: str | Path) -> SimulationTruth:
             raise DataCorruptionError(f"The truth in {path} cannot be read: {error}.") from error
 
 
-def _subsets(subjects: list[str], n_validation: int, n_testing: int) -> dict[str, list[str]]:
+def subsets_of_simulation(subjects: list[str], n_validation: int, n_testing: int) -> dict[str, list[str]]:
+    """Divide subjects into subsets, the last ones for testing."""
     check_at_least("n_validation_subjects", n_validation, 0)
     check_at_least("n_testing_subjects", n_testing, 0)
     n_training = len(subjects) - n_validation - n_testing
@@ -211,20 +216,22 @@ def _write_truth(file: h5py.File, simulation: GaussianSimulation) -> None:
     node = file.create_group(TRUTH)
     node.attrs[KIND] = simulation.kind
     node.attrs[ARGUMENTS] = json.dumps(config_to_dictionary(simulation.config))
-    _write_arrays(node, {name: getattr(simulation, name) for name in simulation.parameters})
+    write_arrays(node, {name: getattr(simulation, name) for name in simulation.parameters})
     courses = dict(zip(simulation.subjects, getattr(simulation, simulation.courses)))
-    _write_arrays(node.create_group(simulation.courses), courses)
+    write_arrays(node.create_group(simulation.courses), courses)
     if simulation.subject_covariances is not None:
         varied = dict(zip(simulation.subjects, simulation.subject_covariances))
-        _write_arrays(node.create_group(SUBJECT_COVARIANCES), varied)
+        write_arrays(node.create_group(SUBJECT_COVARIANCES), varied)
 
 
-def _write_arrays(node: h5py.Group, arrays: Mapping[str, NDArray[Any]]) -> None:
+def write_arrays(node: h5py.Group, arrays: Mapping[str, NDArray[Any]]) -> None:
+    """Write arrays with checksums."""
     for name, array in arrays.items():
         node.create_dataset(name, data=array, chunks=array.shape, fletcher32=True)
 
 
-def _arrays(node: h5py.Group) -> dict[str, NDArray[Any]]:
+def read_arrays(node: h5py.Group) -> dict[str, NDArray[Any]]:
+    """Read all arrays of a group, in natural order."""
     from dynml.data.store_layout import natural_order
 
     return {name: node[name][:] for name in sorted(node, key=natural_order)}

@@ -181,7 +181,7 @@ class DynemoTrainerConfig(TrainerConfig):
     learning_rate: float | str = 0.01
     """One value, or a list by epochs such as "0.01*30 0.001" (thirty epochs, then the last value is kept)."""
 
-    learning_rate_schedule: Literal["constant", "cosine", "exponential"] = "cosine"
+    learning_rate_schedule: Literal["constant", "cosine", "linear", "exponential"] = "cosine"
     """What is multiplied onto the learning rate after the prior has come in; until then it is constant."""
 
     learning_rate_decay: float = 0.01

@@ -59,7 +59,7 @@ class DynemoTrainer(Trainer):
     """
 
     config_class: ClassVar[type[RunConfig]] = DynemoTrainerConfig
-    loss_name: ClassVar[str] = "free_energy"
+    loss_name: str = "free_energy"
     family_name: ClassVar[str | None] = "dynemo"
     model: Dynemo
 
@@ -192,9 +192,11 @@ class DynemoTrainer(Trainer):
     def start_of_epoch(self) -> None:
         """Set the weight of the prior and the learning rate."""
         self.model.kl_annealing_factor.fill_(kl_weight(self.model.config, self.progress.epoch))
-        if self.learner is not None:
-            constant_epochs = self.model.config.annealing_epochs
-            self.learner.start_of_epoch(self.progress.epoch, self.progress.schedule_length, constant_epochs)
+        super().start_of_epoch()
+
+    def constant_epochs(self) -> int:
+        """Count the epochs of annealing, in which the learning rate does not fall."""
+        return self.model.config.annealing_epochs
 
     def run_one_batch(self, batch: Batch) -> BatchResult:
         """Annealed bound of one draw in training, bound of several seeded draws in validation."""

@@ -72,7 +72,7 @@ class HMMTrainer(Trainer):
     """
 
     config_class: ClassVar[type[RunConfig]] = HMMTrainerConfig
-    loss_name: ClassVar[str] = "free_energy"
+    loss_name: str = "free_energy"
     family_name: ClassVar[str | None] = "hmm"
     model: GaussianHMM
 

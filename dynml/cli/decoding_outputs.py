@@ -1,0 +1,249 @@
+"""What dynml_infer_from_model.py writes of a decoder: a table of predictions, their scores, and a picture."""
+
+from __future__ import annotations
+
+import csv
+import io
+import warnings
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dynml.errors import DataError, DataWarning
+
+if TYPE_CHECKING:
+    from dynml.data.dataset import MultiSubjectDataset
+    from dynml.models.experiment import Experiment
+    from dynml.models.sequence.decoding.baselines import FittedBaseline
+    from dynml.models.sequence.decoding.evaluation import Predictions
+    from dynml.models.sequence.decoding.targets import Trials
+
+FROM_MOST_TO_LEAST_NEW = ("testing", "validation", "training")
+PLACE = ("participant", "subject", "run", "trial", "truth")
+
+
+def write_decoding(experiment: Experiment, dataset: MultiSubjectDataset, subsets: Sequence[str], out: Path) -> str:
+    """Decode every trial of some subsets once, and write predictions.tsv, metrics.json and confusion_matrix.png.
+
+    Where the dataset has the training data of the experiment, its baselines are fitted again and scored on the same
+    trials: baseline_predictions.tsv, and differences with their intervals in metrics.json. The scores at the top of
+    metrics.json are those of the newest subset among those asked for; `subsets` holds all of them.
+
+    Parameters
+    ----------
+    experiment : Experiment
+        Of the family decoding.
+    dataset : MultiSubjectDataset
+    subsets : sequence of str
+    out : Path
+        An existing folder.
+
+    Returns
+    -------
+    str
+        One line on how it went.
+
+    Raises
+    ------
+    DataError
+        When there is no trial in these subsets.
+    """
+    from dynml.files import write_json
+    from dynml.plotting.confusion import plot_confusion
+    from dynml.plotting.style import save_figure
+
+    found = _predictions(experiment, dataset, subsets)
+    baselines = _baselines(experiment, dataset)
+    metrics = {name: _metrics(experiment, dataset, name, found[name], baselines) for name in found}
+    first = next(name for name in FROM_MOST_TO_LEAST_NEW if name in found)
+    _write_tables(out, list(found.values()), baselines)
+    for name, own in metrics.items():
+        matrix, ending = own["confusion_matrix"], "" if name == first else f"_{name}"
+        title = f"{name.capitalize()}: {own['accuracy']:.3f} of {own['n_trials']} trials correct"
+        figure = plot_confusion(matrix["counts"], matrix["class_names"], title=title)
+        save_figure(figure, out / f"confusion_matrix{ending}.png")
+    write_json(out / "metrics.json", {**metrics[first], "subsets": metrics})
+    low, high = metrics[first]["accuracy_wilson_interval"]
+    return (
+        f"{sum(len(one.trials) for one in found.values())} trials decoded; {first} accuracy "
+        f"{metrics[first]['accuracy']:.3f} ({low:.3f} to {high:.3f}), majority {metrics[first]['majority']:.3f} "
+        f"({dataset.split})."
+    )
+
+
+def _predictions(
+    experiment: Experiment, dataset: MultiSubjectDataset, subsets: Sequence[str]
+) -> dict[str, Predictions]:
+    from dynml.models.sequence.decoding.evaluation import check_trials, predictions_of
+
+    model: Any = experiment.model
+    found = {}
+    for name in subsets:
+        trials = _trials(experiment, dataset, name)
+        if len(trials):
+            check_trials(model.config, trials, dataset)
+            found[name] = predictions_of(model, trials)
+    if not found:
+        raise DataError(f"There are no trials of {model.config.target} in the {' or '.join(subsets)} subset.")
+    return found
+
+
+def _trials(experiment: Experiment, dataset: MultiSubjectDataset, name: str) -> Trials:
+    from dynml.configuration import config_from
+    from dynml.models.sequence.decoding.targets import Target
+    from dynml.training.batch_sampler_config import BatchSamplerConfig
+
+    config: Any = experiment.model.config
+    sampler = config_from(BatchSamplerConfig, experiment.parameters["sampler"], "sampler")
+    target = Target.of(dataset, config.target)
+    if config.classes is not None:
+        # New data need not have all of them.
+        present = [label for label in config.classes if label in target.label_names]
+        target = Target.of(dataset, config.target, present)
+    return target.trials(name, sampler, config.class_names)
+
+
+def _baselines(experiment: Experiment, dataset: MultiSubjectDataset) -> Mapping[str, FittedBaseline | None]:
+    """Baselines fitted to the experiment's training data, if the dataset has them; else none."""
+    from dynml.models.sequence.decoding.baselines import fit_baselines
+
+    trained = experiment.parameters["dataset"]["subsets"]["training"]["fingerprint"]
+    if dataset.fingerprints["training"] != trained:
+        return {}
+    config: Any = experiment.model.config
+    trainer = experiment.parameters["trainer"]
+    return fit_baselines(
+        _trials(experiment, dataset, "training"),
+        by_runs=dataset.split == "runs",
+        balanced=config.class_weights == "balanced",
+        most_trials=trainer["baseline_trials"],
+        seed=trainer["seed"],
+    )
+
+
+def _metrics(
+    experiment: Experiment,
+    dataset: MultiSubjectDataset,
+    name: str,
+    predictions: Predictions,
+    baselines: Mapping[str, FittedBaseline | None],
+) -> dict[str, Any]:
+    import numpy as np
+
+    from dynml.analysis.classification import classification_metrics, share_per_group
+
+    config: Any = experiment.model.config
+    trials, predicted = predictions.trials, predictions.predicted
+    occurring = max(int(trials.truth.max()) + 1, len(config.class_names))
+    correct = predicted == trials.truth
+    majority = trials.truth == int(np.argmax(config.class_counts))
+    metrics = classification_metrics(trials.truth, predicted, trials.names[:occurring], trials.participants)
+    runs = [f"{subject}, {run}" for subject, run in zip(trials.subjects, trials.run)]
+    metrics |= {
+        "subset": name,
+        "split": dataset.split,
+        "target": config.target,
+        "majority": float(majority.mean()),
+        "per_run": share_per_group(correct, runs),
+        "subjects": list(trials.subset.subjects),
+        "subjects_seen_in_training": _seen_in_training(experiment, name, trials),
+        "pretraining_overlap": config.pretraining_overlap,
+        "baselines": {key: _compared(one, trials, correct) for key, one in baselines.items() if one is not None},
+    }
+    if experiment.parameters["sampler"]["trials"] is None:
+        metrics["by_subject"] = _by_subject(predictions)
+    return metrics
+
+
+def _seen_in_training(experiment: Experiment, name: str, trials: Trials) -> list[str]:
+    """Subjects of another subset that the experiment was trained on: its score there is not about new data."""
+    if name == "training":
+        return []
+    trained = set(experiment.parameters["dataset"]["subsets"]["training"]["subjects"])
+    seen = [subject for subject in trials.subset.subjects if subject in trained]
+    if seen:
+        warnings.warn(
+            f"{len(seen)} of {trials.subset.n_subjects} {name} subjects ({', '.join(seen[:3])}) were among those that "
+            "the decoder was trained on, so that its score there says nothing about new data.",
+            DataWarning,
+            stacklevel=3,
+        )
+    return seen
+
+
+def _compared(baseline: FittedBaseline, trials: Trials, correct: Any) -> dict[str, Any]:
+    """Accuracy of a baseline, and how much better the decoder is on the same trials."""
+    from dynml.analysis.classification import bootstrap_interval
+
+    accuracy = baseline.accuracy(trials)
+    if accuracy is None:
+        return {"accuracy": None, "difference": None, "difference_interval": None, "interval_over": None}
+    gain = correct.astype(float) - (baseline.predict(trials) == trials.truth)
+    runs = [f"{subject}\n{run}" for subject, run in zip(trials.subjects, trials.run)]
+    over, groups = ("participants", trials.participants) if len(set(trials.participants)) > 1 else ("runs", runs)
+    interval = bootstrap_interval(gain, groups)
+    return {
+        "accuracy": accuracy,
+        "difference": float(gain.mean()),
+        "difference_interval": None if interval is None else list(interval),
+        "interval_over": None if interval is None else over,
+    }
+
+
+def _by_subject(predictions: Predictions) -> dict[str, Any]:
+    """Score of whole recordings, whose windows are all of one class: by the mean of their probabilities."""
+    import numpy as np
+
+    from dynml.analysis.classification import wilson_interval
+
+    of_trial = predictions.trials.spans.subject
+    subjects = np.unique(of_trial)
+    means = np.stack([predictions.probabilities[of_trial == subject].mean(axis=0) for subject in subjects])
+    truth = np.array([predictions.trials.truth[of_trial == subject][0] for subject in subjects])
+    n_correct = int((means.argmax(axis=1) == truth).sum())
+    return {
+        "n_subjects": len(subjects),
+        "accuracy": n_correct / len(subjects),
+        "accuracy_wilson_interval": list(wilson_interval(n_correct, len(subjects))),
+    }
+
+
+def _write_tables(out: Path, found: list[Predictions], baselines: Mapping[str, FittedBaseline | None]) -> None:
+    names = found[0].trials.names
+    n_classes = found[0].probabilities.shape[1]
+    header = [*PLACE, "predicted", *(f"probability_{name}" for name in names[:n_classes])]
+    rows = [
+        [*place, names[predicted], *(f"{value:.6g}" for value in probabilities)]
+        for one in found
+        for place, predicted, probabilities in zip(_places(one.trials), one.predicted, one.probabilities)
+    ]
+    _write_table(out / "predictions.tsv", header, rows)
+    fitted = {name: baseline for name, baseline in baselines.items() if baseline is not None}
+    if not fitted:
+        return
+    compared: list[list[Any]] = []
+    for one in found:
+        columns = [
+            baseline.predict(one.trials) if baseline.accuracy(one.trials) is not None else None
+            for baseline in fitted.values()
+        ]
+        for number, place in enumerate(_places(one.trials)):
+            said = ["n/a" if column is None else names[column[number]] for column in columns]
+            compared.append([*place, *said])
+    _write_table(out / "baseline_predictions.tsv", [*PLACE, *fitted], compared)
+
+
+def _places(trials: Trials) -> list[list[Any]]:
+    columns = (trials.participants, trials.subjects, trials.run, trials.number.tolist(), trials.truth.tolist())
+    return [[*place, trials.names[truth]] for *place, truth in zip(*columns)]
+
+
+def _write_table(path: Path, header: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+    from dynml.files import replacing
+
+    text = io.StringIO()
+    writer = csv.writer(text, delimiter="\t", lineterminator="\n")
+    writer.writerow(header)
+    writer.writerows(rows)
+    with replacing(path, durable=False) as temporary:
+        temporary.write_text(text.getvalue(), encoding="utf-8")

@@ -1,0 +1,145 @@
+"""Simulation of trials in which every channel is a sine, whose period depends on the class of the trial.
+
+Shapes: T samples, C channels.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dynml.data.recording import Events
+from dynml.data.simulation.dynamics_config import SinesSimulationConfig
+from dynml.data.simulation.dynamics_result import DynamicsSimulation, chosen_dynamics, named_events
+from dynml.data.simulation.gaussian_states import number_of_samples
+from dynml.errors import ConfigurationError
+
+TRIAL_TYPE = "trial_type"
+"""Label column of the trials."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SinesSimulation(DynamicsSimulation):
+    """Trials of many subjects, and the truth behind them."""
+
+    kind: ClassVar[str] = "sines"
+    parameters: ClassVar[tuple[str, ...]] = ("periods", "amplitudes", "offsets", "noise_deviations")
+    courses: ClassVar[tuple[str, ...]] = ("trials", "lags")
+
+    periods: NDArray[np.float64]
+    """(n_classes, C), seconds."""
+    amplitudes: NDArray[np.float64]
+    """(C,)."""
+    offsets: NDArray[np.float64]
+    """(C,), what signals are around."""
+    noise_deviations: NDArray[np.float64]
+    """(C,)."""
+    trials: list[NDArray[np.int64]]
+    """Onset and duration in samples, and class, one (n_trials, 3) array a subject."""
+    lags: list[NDArray[np.float64]]
+    """Seconds that each channel lags behind the onset, one (n_trials, C) array a subject."""
+    config: SinesSimulationConfig
+
+    @property
+    def events(self) -> list[Events]:
+        """The trials, with labels class-0 and so on in the column `trial_type`."""
+        n_classes = len(self.periods)
+        return [named_events(TRIAL_TYPE, "class", n_classes, own[:, :2], own[:, 2]) for own in self.trials]
+
+    def clean_signals(self, subject: int = 0) -> NDArray[np.float64]:
+        """Signals (T, C) of a subject, counted from 0, without their noise."""
+        clean = np.tile(self.offsets, (len(self.time_series[subject]), 1))
+        rate = self.config.sampling_frequency_of(subject)
+        for (onset, duration, label), lags in zip(self.trials[subject].tolist(), self.lags[subject]):
+            sines = trial_of(duration, rate, self.periods[label], lags)
+            clean[onset : onset + duration] += self.amplitudes * sines
+        return clean
+
+    def _rescaled(self, mean: NDArray[np.float64], std: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
+        return {
+            "amplitudes": self.amplitudes / std,
+            "offsets": (self.offsets - mean) / std,
+            "noise_deviations": self.noise_deviations / std,
+        }
+
+
+def simulate_sines(
+    config: SinesSimulationConfig | None = None, *, generator: np.random.Generator | None = None, **settings: Any
+) -> SinesSimulation:
+    """Simulate trials of sines: sin(2 pi (t - lag) / period), t in seconds since the onset of the trial.
+
+    Parameters
+    ----------
+    config : SinesSimulationConfig, optional
+    generator : Generator, optional
+        Source of all random numbers; by default a new one from the config's seed.
+    **settings
+        Fields of the config, when no config is given: `simulate_sines(n_channels=20, noise=1.0, seed=1)`.
+
+    Returns
+    -------
+    SinesSimulation
+
+    Raises
+    ------
+    ConfigurationError
+        For an unknown setting, with the nearest name, a value that is not accepted, or a subject too short for a trial.
+
+    Notes
+    -----
+    The period of every channel in every class is drawn first, then subject after subject: number of samples, order of
+    the classes (all equally often, but for a remainder), lags, noise. More subjects under the same seed leave the first
+    ones as they were. Periods are seconds, whatever the rate of a data set.
+    """
+    config = chosen_dynamics(SinesSimulationConfig, config, settings)
+    generator = generator if generator is not None else np.random.default_rng(config.seed)
+    n_channels = config.n_channels
+    periods = np.stack([generator.choice(np.asarray(own, dtype=np.float64), n_channels) for own in config.periods])
+    time_series, trials, all_lags = [], [], []
+    for subject in range(config.n_subjects):
+        n_samples = number_of_samples(config.lengths, subject, generator)
+        rate = config.sampling_frequency_of(subject)
+        own = _trials(config, n_samples, rate, generator)
+        lags = generator.uniform(0, config.max_lag, size=(len(own), n_channels))
+        signals = config.noise * generator.normal(size=(n_samples, n_channels))
+        for (onset, duration, label), own_lags in zip(own.tolist(), lags):
+            signals[onset : onset + duration] += trial_of(duration, rate, periods[label], own_lags)
+        time_series.append(signals.astype(np.float32))
+        trials.append(own)
+        all_lags.append(lags)
+    return SinesSimulation(
+        time_series=time_series,
+        trials=trials,
+        lags=all_lags,
+        periods=periods,
+        amplitudes=np.ones(n_channels),
+        offsets=np.zeros(n_channels),
+        noise_deviations=np.full(n_channels, float(config.noise)),
+        config=config,
+    )
+
+
+def trial_of(
+    n_samples: int, sampling_frequency: float, periods_C: NDArray[np.float64], lags_C: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Sines (n_samples, C) from the onset of a trial on; periods and lags in seconds."""
+    seconds = np.arange(n_samples)[:, None] / sampling_frequency
+    return np.sin(2 * np.pi * (seconds - lags_C) / periods_C)
+
+
+def _trials(
+    config: SinesSimulationConfig, n_samples: int, rate: float, generator: np.random.Generator
+) -> NDArray[np.int64]:
+    period = config.trial_duration + config.rest_duration
+    n_trials = int(n_samples / rate / period + 1e-9)
+    duration = round(config.trial_duration * rate)
+    if n_trials == 0 or duration < 2:
+        accepted = f"enough for one trial of at least 2 samples and its rest ({period:g} s) at {rate:g} Hz"
+        raise ConfigurationError("n_samples", n_samples, accepted)
+    starts = np.arange(n_trials) * period + config.rest_duration / 2
+    onsets = np.minimum(np.round(starts * rate).astype(np.int64), n_samples - duration)
+    classes = generator.permutation(np.arange(n_trials) % len(config.periods))
+    return np.stack([onsets, np.full(n_trials, duration), classes], axis=1)

@@ -1,0 +1,162 @@
+"""What baselines are fitted to: passes over the training subset, segment by segment, in float64.
+
+Nothing is ever taken across the border of a segment, and no more than a chunk of rows is held in float64 at a time.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from dynml.data.dataset import MultiSubjectDataset
+from dynml.data.subset import MultiSubjectSubset
+from dynml.errors import DataError
+from dynml.ops.linear_prediction import Halves, WindowMoments
+from dynml.training.batch import Batch
+from dynml.training.processes import Processes
+from dynml.training.whole_segments import SegmentPasses
+
+CHUNK_ROWS = 2**14
+_SHARE_OF_MEAN = 1e-9
+"""A standard deviation below this share of the mean is rounding: the channel is constant."""
+
+
+class TrainingPasses:
+    """Moments of the training subset, the same in all processes.
+
+    Penalties are chosen on one half of the data after a fit to the other. Halves are made of participants; of runs
+    where there is only one participant, or the participants of a half have no segment that is long enough; of the
+    first and the second half of each segment where runs do not do either.
+
+    Parameters
+    ----------
+    dataset : MultiSubjectDataset
+    processes : Processes
+    seed : int
+        Of what is drawn.
+    """
+
+    def __init__(self, dataset: MultiSubjectDataset, processes: Processes, seed: int = 0) -> None:
+        self.dataset, self.processes, self.seed = dataset, processes, seed
+        self._passes = SegmentPasses(dataset)
+        self._mean_and_scale: tuple[Tensor, Tensor] | None = None
+
+    @property
+    def subset(self) -> MultiSubjectSubset:
+        """The training subset."""
+        return self.dataset.training_set
+
+    @property
+    def mean_and_scale(self) -> tuple[Tensor, Tensor]:
+        """Mean and standard deviation of each channel over all rows, two (C,) float64; 1 for a constant channel."""
+        if self._mean_and_scale is None:
+            self._mean_and_scale = self._found_mean_and_scale()
+        return self._mean_and_scale
+
+    def _found_mean_and_scale(self) -> tuple[Tensor, Tensor]:
+        n_channels = self.dataset.n_channels
+        sums = torch.zeros(2 * n_channels + 1, dtype=torch.float64, device=self.dataset.device)
+        for _, rows, _ in self._chunks(1):
+            count = torch.full((1,), len(rows), dtype=rows.dtype, device=rows.device)
+            sums += torch.cat([rows.sum(0), rows.square().sum(0), count])
+        sums = self.processes.sum(sums)
+        first, second = (sums[:-1] / sums[-1]).split(n_channels)
+        scale = (second - first.square()).clamp(min=0).sqrt()
+        return first, torch.where(scale > _SHARE_OF_MEAN * first.abs(), scale, 1.0)
+
+    def neighbour_products(self) -> tuple[Tensor, Tensor]:
+        """Sums over samples and the ones after them: product, and square of the earlier one; two (C,), centred."""
+        sums = torch.zeros(2, self.dataset.n_channels, dtype=torch.float64, device=self.dataset.device)
+        for _, rows, borders in self._standardized_chunks(2):
+            inside = torch.ones(len(rows) - 1, 1, dtype=rows.dtype, device=rows.device)
+            inside[torch.tensor(borders[1:-1], dtype=torch.int64) - 1] = 0
+            earlier = rows[:-1] * inside
+            sums += torch.stack([(earlier * rows[1:]).sum(0), earlier.square().sum(0)])
+        products, squares = self.processes.sum(sums)
+        return products, squares
+
+    def longest_window(self, wanted: int) -> int:
+        """Rows of the longest windows, up to `wanted`, that both halves of the data have.
+
+        Raises
+        ------
+        DataError
+            When the segments are so short that a half has no sample with another one before it.
+        """
+        longest, needed = max(self._longest_pieces(split) for split in _SPLITS), min(wanted, 2)
+        if longest < needed:
+            raise DataError(
+                f"Baselines need training segments of at least {2 * needed} samples, but the longest of the "
+                f"{self.subset.n_subjects} training subjects has {self.subset.segments.lengths.max(initial=0)}."
+            )
+        return min(wanted, longest)
+
+    def halves(self, window_length: int) -> Halves:
+        """Second moments of windows of standardized rows, no longer than `longest_window` allows."""
+        sums = [WindowMoments(window_length, self.dataset.n_channels, self.dataset.device) for _ in range(2)]
+        for half, rows, borders in self._standardized_chunks(window_length):
+            sums[half].add(rows, borders)
+        for moments in sums:
+            for values in moments.sums:
+                values.copy_(self.processes.sum(values))
+        return Halves(*(moments.second_moments() for moments in sums))
+
+    def _standardized_chunks(self, window_length: int) -> Iterator[tuple[int, Tensor, list[int]]]:
+        mean, scale = self.mean_and_scale
+        for half, rows, borders in self._chunks(window_length):
+            yield half, (rows - mean) / scale, borders
+
+    def _chunks(self, window_length: int) -> Iterator[tuple[int, Tensor, list[int]]]:
+        """Half, rows (n, C) float64 and borders of pieces that together have every window of this process once."""
+        split = next((one for one in _SPLITS if self._longest_pieces(one) >= window_length), _SPLITS[-1])
+        for batch in self._passes("training"):
+            for half, pieces in _pieces(batch, self._half_of_subject(split), window_length):
+                rows = torch.cat([batch.signals[start:stop] for start, stop in pieces]).double()
+                yield half, rows, [0, *itertools.accumulate(stop - start for start, stop in pieces)]
+
+    def _half_of_subject(self, split: str) -> NDArray[np.int64] | None:
+        if split == "segments":
+            return None
+        units = self.subset.participants if split == "participants" else self.subset.subjects
+        number = {unit: index for index, unit in enumerate(dict.fromkeys(units))}
+        return np.array([number[unit] % 2 for unit in units])
+
+    def _longest_pieces(self, split: str) -> int:
+        """Rows of the longest piece, in the half where it is shorter."""
+        table, halves = self.subset.segments, self._half_of_subject(split)
+        if halves is None:
+            return int(table.lengths.max(initial=0)) // 2
+        return min(int(table.lengths[halves[table.subject] == half].max(initial=0)) for half in range(2))
+
+
+_SPLITS = ("participants", "runs", "segments")
+
+
+def _pieces(
+    batch: Batch, half_of_subject: NDArray[np.int64] | None, window_length: int
+) -> Iterator[tuple[int, list[tuple[int, int]]]]:
+    """Row ranges of segments, or of parts of them that overlap by a window less one row, gathered to chunks by half."""
+    assert batch.starts is not None
+    gathered: tuple[list[tuple[int, int]], list[tuple[int, int]]] = ([], [])
+    n_gathered = [0, 0]
+    subjects = batch.subject.tolist()
+    for number, (start, stop) in enumerate(itertools.pairwise(batch.starts.tolist())):
+        middle = (start + stop) // 2
+        ranges = [(0, start, middle), (1, middle, stop)]
+        if half_of_subject is not None:
+            ranges = [(int(half_of_subject[subjects[number]]), start, stop)]
+        for half, first, last in ranges:
+            for piece in range(first, last - window_length + 1, CHUNK_ROWS):
+                end = min(piece + CHUNK_ROWS + window_length - 1, last)
+                gathered[half].append((piece, end))
+                n_gathered[half] += end - piece
+                if n_gathered[half] >= CHUNK_ROWS:
+                    yield half, list(gathered[half])
+                    gathered[half].clear()
+                    n_gathered[half] = 0
+    yield from ((half, pieces) for half, pieces in enumerate(gathered) if pieces)

@@ -1,0 +1,175 @@
+"""Vector autoregression by ridge regression, and forecasts over gaps with it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import torch
+from torch import Tensor
+
+from dynml.models.sequence.baseline_neighbours import Runs, parts_of, scored_samples, wholly_visible
+from dynml.models.sequence.baseline_passes import TrainingPasses
+from dynml.models.sequence.baseline_simple import Baseline
+from dynml.models.sequence.tasks import Task
+from dynml.ops.linear_prediction import Halves, numbers_of_rows, ridge_coefficients
+
+
+class RidgeVar(Baseline):
+    """All channels from the last samples before: mean + sum over lags of (sample - mean) A_lag.
+
+    There is one regression for every number of lags from 1 to `n_lags`. A sample is predicted by the longest one whose
+    lags lie in its window (and part of a pair). Over hidden samples the forecast goes on: they are replaced by their
+    own predictions, from the visible samples in a row before the gap; what is hidden before those is left out. That is
+    the exact conditional mean at distance 1, and for an autoregression of no higher order at every distance. The mean
+    is predicted where nothing is visible before; 0 where nothing is scored.
+
+    Fitting takes n_lags + 1 products of the whole training subset and solves of n_lags C equations: for 1,024 channels
+    and 3 lags about two minutes on two CPU cores, 1.5 GiB, and 24 MiB of coefficients.
+
+    Parameters
+    ----------
+    n_channels, n_lags : int
+
+    Attributes
+    ----------
+    penalties : Tensor, (n_lags,), float64
+        Chosen ridge penalty of each number of lags, as a share of the number of training samples (standardized).
+    """
+
+    name = "ridge_var"
+    mean_C: Tensor
+    coefficients_NCC: Tensor
+    penalties: Tensor
+
+    def __init__(self, n_channels: int, n_lags: int) -> None:
+        super().__init__()
+        self.n_lags = n_lags
+        self.register_buffer("mean_C", torch.zeros(n_channels))
+        self.register_buffer("coefficients_NCC", torch.zeros(n_lags * (n_lags + 1) // 2, n_channels, n_channels))
+        self.register_buffer("penalties", torch.zeros(n_lags, dtype=torch.float64))
+
+    def fit(self, passes: TrainingPasses) -> None:
+        """Set means, coefficients and penalties; lags for which segments are too short are left out."""
+        window_length = passes.longest_window(self.n_lags + 1)
+        mean, scale = passes.mean_and_scale
+        halves = passes.halves(window_length)
+        coefficients, penalties = fitted_orders(halves, window_length, self.n_lags, scale, backward=False)
+        self.mean_C.copy_(mean)
+        self.coefficients_NCC.copy_(coefficients)
+        self.penalties.copy_(penalties)
+
+    def _predicted(self, task: Task) -> Tensor:
+        visible_BT, scored_BT = wholly_visible(task), scored_samples(task)
+        deviations_BTC = torch.where(visible_BT[:, :, None], task.windows.signals_BTC - self.mean_C, 0.0)
+        return self.mean_C + forecasts(
+            deviations_BTC, visible_BT, parts_of(task), scored_BT, self.coefficients_NCC, self.n_lags
+        )
+
+
+def fitted_orders(
+    halves: Halves, window_length: int, n_lags: int, scale_C: Tensor, *, backward: bool
+) -> tuple[Tensor, Tensor]:
+    """Regress a sample on the 1, 2, .. `n_lags` samples before it (backward: after it).
+
+    Returns
+    -------
+    coefficients : Tensor, (n_lags (n_lags + 1) / 2, C, C)
+        Lag by lag, for one lag, then two, and so on; of channels as they are measured. Where windows have too few rows,
+        those of the longest regression there is, with zeros.
+    penalties : Tensor, (n_lags,), float64
+    """
+    n_channels = len(scale_C)
+    orders, penalties = [], []
+    for n in range(1, n_lags + 1):
+        n_fitted = min(n, window_length - 1)
+        if n_fitted == n:
+            last = window_length - 1
+            rows = list(range(1, n + 1)) if backward else list(range(last - 1, last - 1 - n, -1))
+            blocks, penalty = coefficients_of_rows(halves, rows, 0 if backward else last, scale_C)
+        orders.append(torch.cat([blocks, blocks.new_zeros(n - n_fitted, n_channels, n_channels)]))
+        penalties.append(penalty)
+    return torch.cat(orders), torch.tensor(penalties, dtype=torch.float64)
+
+
+def coefficients_of_rows(
+    halves: Halves, rows: Sequence[int], target: int, scale_C: Tensor, penalty: float | None = None
+) -> tuple[Tensor, float]:
+    """Regress one row of a window on others: (n_rows, C, C) for channels as they are measured, and the penalty."""
+    n_channels, device = len(scale_C), scale_C.device
+    inputs, outputs = numbers_of_rows(rows, n_channels, device), numbers_of_rows([target], n_channels, device)
+    coefficients, penalty = ridge_coefficients(halves, inputs, outputs, penalty)
+    return coefficients.view(len(rows), n_channels, n_channels) / scale_C[:, None] * scale_C, penalty
+
+
+def forecasts(
+    deviations_BTC: Tensor,
+    visible_BT: Tensor,
+    parts_BT: Tensor,
+    wanted_BT: Tensor,
+    coefficients_NCC: Tensor,
+    n_lags: int,
+) -> Tensor:
+    """Predict wanted samples from those before them, over gaps by way of the hidden samples' own predictions.
+
+    Parameters
+    ----------
+    deviations_BTC : Tensor, (B, T, C)
+        From the mean; 0 where hidden.
+    visible_BT, wanted_BT : Tensor, (B, T), bool
+    parts_BT : Tensor, (B, T), int64
+    coefficients_NCC : Tensor
+        As of `fitted_orders`.
+    n_lags : int
+
+    Returns
+    -------
+    Tensor, (B, T, C)
+        Deviations; 0 where nothing is wanted or nothing visible before.
+    """
+    runs = Runs.before(visible_BT, parts_BT)
+    n_known_BT = (runs.distance_BT - 1 + runs.length_BT).clamp(max=n_lags)
+    # Hidden samples on the way from the last visible one to a wanted one are needed too.
+    needed_BT = (wanted_BT | _on_the_way(wanted_BT, visible_BT, runs)) & (runs.distance_BT > 0)
+    codes_BT = torch.where(needed_BT, (runs.distance_BT - 1) * n_lags + n_known_BT - 1, -1)
+    known, predicted = deviations_BTC.flatten(0, 1).clone(), torch.zeros_like(deviations_BTC).flatten(0, 1)
+    hidden = ~visible_BT.flatten()[:, None]
+    for code, rows in rows_by_code(codes_BT):
+        n = code % n_lags + 1
+        blocks = coefficients_NCC[n * (n - 1) // 2 :][:n]
+        found = products_of_neighbours(known, rows, range(-1, -n - 1, -1), blocks)
+        predicted[rows] = found
+        known[rows] += hidden[rows] * found
+    return torch.where(wanted_BT[:, :, None], predicted.view_as(deviations_BTC), 0.0)
+
+
+def products_of_neighbours(known: Tensor, rows: Tensor, offsets: Sequence[int], blocks: Tensor) -> Tensor:
+    """Sum over offsets of known[rows + offset] @ block, (n_rows, C)."""
+    found = known[rows + offsets[0]] @ blocks[0]
+    for offset, block in zip(offsets[1:], blocks[1:], strict=True):
+        found.addmm_(known[rows + offset], block)
+    return found
+
+
+def rows_by_code(codes_BT: Tensor) -> Iterator[tuple[int, Tensor]]:
+    """Each code from 0 on that occurs, rising, and its positions in the flattened tensor. Negative codes are left out.
+
+    The device is asked once, whatever the number of codes.
+    """
+    order = codes_BT.flatten().argsort(stable=True)
+    counts = (codes_BT.flatten() + 1).bincount().tolist()
+    first = counts[0]
+    for code, count in enumerate(counts[1:]):
+        if count:
+            yield code, order[first : first + count]
+        first += count
+
+
+def _on_the_way(wanted_BT: Tensor, visible_BT: Tensor, runs: Runs) -> Tensor:
+    """Mark hidden samples that have a wanted one after them before the next visible one comes."""
+    n_times = wanted_BT.shape[1]
+    times = torch.arange(n_times, device=wanted_BT.device)
+    next_wanted = torch.where(wanted_BT, times, n_times).flip(1).cummin(dim=1).values.flip(1)
+    at = next_wanted.clamp(max=n_times - 1)
+    last_visible = times - runs.distance_BT
+    same_gap = (next_wanted < n_times) & (last_visible.gather(1, at) == last_visible)
+    return ~visible_BT & same_gap

@@ -1,0 +1,50 @@
+"""Causal sequence model: each sample is predicted from those before it.
+
+    h_1 .. h_T = transformer(embed(x_1) + time(s_1), ..)        a state sees samples 1 .. t
+    x^_(t+1)   = linear(x_t, x_(t-1), ..) + unembed(h_t)
+
+All positions of a window are targets at once. learning-from-brains (Thomas, Re & Poldrack 2022) hides one sample of
+each window instead and predicts that one alone; `objective="single_mask"` does so.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from dynml.models.sequence.config import CsmConfig
+from dynml.models.sequence.sequence_model import TransformerModel
+from dynml.models.sequence.tasks import Task, next_sample_task, single_position_task
+from dynml.models.sequence.windows import Windows
+
+
+class Csm(TransformerModel):
+    """Causal sequence model, CSM.
+
+    Parameters
+    ----------
+    config : CsmConfig
+    n_channels : int
+    """
+
+    family_name = "csm"
+    linear_baseline = "ridge_var"
+    causal = True
+
+    def __init__(self, config: CsmConfig, n_channels: int) -> None:
+        super().__init__(config, n_channels)
+        if config.objective == "single_mask":
+            self.mask_token_C = nn.Parameter(torch.randn(n_channels))
+
+    def task_of(self, windows: Windows, subject_B: Tensor, dataset_B: Tensor) -> Task:
+        """All samples but the first, or one of each window."""
+        return single_position_task(windows) if self.config.objective == "single_mask" else next_sample_task(windows)
+
+    def corrections(self, task: Task) -> tuple[Tensor, Tensor | None]:
+        """What the network predicts of each sample from those before it; 0 for a window's first."""
+        signals_BTC = task.windows.signals_BTC
+        if self.config.objective == "single_mask":
+            inputs_BTC = torch.where(task.scored, self.mask_token_C, signals_BTC * task.visible)
+            return self.unembedder(self._states(inputs_BTC, task.windows)), None
+        next_BTC = self.unembedder(self._states(signals_BTC, task.windows)[:, :-1])
+        return nn.functional.pad(next_BTC, (0, 0, 1, 0)), None

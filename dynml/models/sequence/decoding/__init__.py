@@ -1,0 +1,1 @@
+"""Decoding: classes of trials (or of recordings) from signals, by a backbone and a head."""

@@ -1,0 +1,17 @@
+"""Where the parts of the decoding family live."""
+
+from __future__ import annotations
+
+from dynml.models.registry import Family
+
+FAMILY = Family(
+    name="decoding",
+    model_config="dynml.models.sequence.decoding.config:DecodingConfig",
+    model="dynml.models.sequence.decoding.model:Decoding",
+    trainer="dynml.models.sequence.decoding.trainer:DecodingTrainer",
+    trainer_config="dynml.models.sequence.decoding.config:DecodingTrainerConfig",
+    settle="dynml.models.sequence.decoding.config:settle",
+    settle_with_data="dynml.models.sequence.decoding.settling:settle_with_data",
+    write_inference="dynml.cli.decoding_outputs:write_decoding",
+    sampler_defaults={"batch_size_training": 32},
+)

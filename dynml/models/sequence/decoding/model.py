@@ -1,0 +1,97 @@
+"""The decoder: a backbone makes one vector of a trial, a head makes logits of the classes from it.
+
+Shapes: B trials, K classes, F features.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from dynml.errors import ConfigurationError
+from dynml.models.sequence.decoding.backbones import CLASS_TOKEN, depth_of, make_backbone, n_features_of
+from dynml.models.sequence.decoding.config import LINEAR, DecodingConfig
+from dynml.models.sequence.windows import Windows
+
+
+class Decoding(nn.Module):
+    """Classes of trials.
+
+    Parameters
+    ----------
+    config : DecodingConfig
+        With `class_names`, `class_counts` and `trial_length` settled (see `settling.settle_with_data`).
+    n_channels : int
+
+    Raises
+    ------
+    ConfigurationError
+        When the classes are open.
+    """
+
+    def __init__(self, config: DecodingConfig, n_channels: int) -> None:
+        super().__init__()
+        if None in (config.backbone, config.class_names, config.class_counts, config.trial_length):
+            accepted = "settled from the data: dynml.models.sequence.decoding.settling.settle_with_data"
+            raise ConfigurationError("model.class_names", config.class_names, accepted)
+        self.config, self.n_channels = config, n_channels
+        self.backbone: Any = make_backbone(config, n_channels)
+        n_features = n_features_of(self.backbone)
+        self.hidden: nn.Module = nn.Identity()
+        if config.backbone != LINEAR and config.fine_tuning != "linear_probe":
+            self.hidden = nn.Sequential(nn.Linear(n_features, n_features), nn.Tanh())
+        self.dropout = nn.Dropout(config.head_dropout)
+        self.head = nn.Linear(n_features, config.n_classes)
+        # All classes are as likely as their trials are frequent before anything is learnt of the signals.
+        nn.init.zeros_(self.head.weight)
+        with torch.no_grad():
+            self.head.bias.copy_(self._log_priors())
+        self._fix_parameters()
+
+    def forward(self, windows: Windows) -> Tensor:
+        """Logits of trials, (B, K)."""
+        logits: Tensor = self.head(self.dropout(self.hidden(self.features(windows))))
+        return logits
+
+    def features(self, windows: Windows) -> Tensor:
+        """What the backbone makes of trials, (B, F)."""
+        if self.config.backbone == LINEAR:
+            return self.backbone.pooled(windows)
+        return self.backbone.pooled(windows, self.config.pooling)
+
+    def train(self, mode: bool = True) -> Decoding:
+        """Enter training or evaluation; a fixed backbone has no dropout in either."""
+        super().train(mode)
+        if self.config.fine_tuning != "full":
+            self.backbone.eval()
+            if not self.config.embedder_from_pretrained:
+                self.backbone.embedder.train(mode)
+        return self
+
+    def parameter_groups(self) -> list[tuple[float, list[nn.Parameter]]]:
+        """Trained parameters with the factor of their learning rate: 1 for the head, less with every layer below."""
+        groups: dict[int, list[nn.Parameter]] = {0: [*self.hidden.parameters(), *self.head.parameters()]}
+        n_layers = 0 if self.config.backbone == LINEAR else self.config.n_layers
+        for name, parameter in self.backbone.named_parameters():
+            if parameter.requires_grad:
+                groups.setdefault(depth_of(name, n_layers), []).append(parameter)
+        decay = self.config.layer_learning_rate_decay
+        return [(decay**depth, parameters) for depth, parameters in sorted(groups.items())]
+
+    def _log_priors(self) -> Tensor:
+        counts = torch.tensor(self.config.class_counts, dtype=torch.float64)
+        if self.config.class_weights == "balanced":
+            counts = torch.ones_like(counts)
+        return (counts / counts.sum()).log().float()
+
+    def _fix_parameters(self) -> None:
+        # The class token is fixed in families that never read it.
+        self.backbone.requires_grad_(self.config.fine_tuning == "full")
+        if self.config.fine_tuning == "full":
+            return
+        if not self.config.embedder_from_pretrained:
+            self.backbone.embedder.requires_grad_(True)
+        if self.config.fine_tuning == "frozen" and CLASS_TOKEN in self.backbone._parameters:
+            getattr(self.backbone, CLASS_TOKEN).requires_grad_(True)

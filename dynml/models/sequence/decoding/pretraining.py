@@ -1,0 +1,163 @@
+"""What a decoder takes over from a pre-trained model, and whether that model has seen what it is to be tested on."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from dynml.configuration import config_from, config_to_dictionary
+from dynml.data.dataset import MultiSubjectDataset
+from dynml.data.store_layout import SUBSET_NAMES
+from dynml.errors import CheckpointError, ConfigurationError
+from dynml.models.sequence.decoding.backbones import CLASS_TOKEN, PARTS_WITHOUT_USE
+from dynml.models.sequence.decoding.config import CONFIGS_OF_BACKBONES, SIZES, DecodingConfig
+from dynml.models.sequence.decoding.model import Decoding
+from dynml.training.experiment_folder import ExperimentFolder
+
+N_NAMED = 3
+LEARNT_ANEW = ("embedder", CLASS_TOKEN)
+"""Parts whose shape depends on the number of channels."""
+
+
+def with_pretrained_settings(config: DecodingConfig, path: str, dataset: MultiSubjectDataset) -> DecodingConfig:
+    """Let the family of a pre-trained model be the backbone, and its sizes those of the backbone.
+
+    Parameters
+    ----------
+    config : DecodingConfig
+    path : str
+        The experiment.
+    dataset : MultiSubjectDataset
+        What is to be decoded.
+
+    Raises
+    ------
+    ConfigurationError
+        When it is no sequence model, a size was given that it does not have, it has another number of channels and its
+        embedder is to be taken over, or it has seen the testing subset.
+    """
+    parameters = _parameters_of(path)
+    family = parameters.get("family")
+    if family not in CONFIGS_OF_BACKBONES:
+        accepted = f"an experiment of one of {', '.join(CONFIGS_OF_BACKBONES)} (this one is of {family})"
+        raise ConfigurationError("pretrained", path, accepted)
+    if config.backbone not in (None, family):
+        raise ConfigurationError("model.backbone", config.backbone, f"absent, or {family}, the family of {path}")
+    settings = config_from(CONFIGS_OF_BACKBONES[family], parameters["model"], "model")
+    sizes = {name: getattr(settings, name) for name in SIZES}
+    _refuse_other_sizes(config, sizes, path)
+    n_channels = parameters["dataset"]["n_channels"]
+    if n_channels != dataset.n_channels and config.embedder_from_pretrained:
+        accepted = (
+            f"a model of {dataset.n_channels} channels as the data (it has {n_channels}); "
+            "--model.embedder_from_pretrained false learns the embedder anew"
+        )
+        raise ConfigurationError("pretrained", path, accepted)
+    overlap = overlap_with_testing(parameters, dataset)
+    if overlap["subjects"] and not config.allow_overlap:
+        raise ConfigurationError("pretrained", path, _unseen(overlap))
+    return dataclasses.replace(
+        config,
+        backbone=family,
+        **sizes,
+        backbone_settings=config_to_dictionary(settings),
+        pretraining_overlap=overlap,
+    )
+
+
+def overlap_with_testing(parameters: dict[str, Any], dataset: MultiSubjectDataset) -> dict[str, Any]:
+    """Find what the testing subset shares with the subjects that a model was trained and validated on.
+
+    Where both split by runs, one participant stands on both sides on purpose: then subjects and files alone count.
+
+    Parameters
+    ----------
+    parameters : dict
+        Content of the other experiment's parameters.json.
+    dataset : MultiSubjectDataset
+
+    Returns
+    -------
+    dict
+        subjects (of the testing subset, that overlap), participants and files (SHA-256) that are shared,
+        n_testing_subjects, and files_compared: whether the other experiment has noted its files.
+    """
+    seen: list[dict[str, Any]] = [parameters["dataset"]["subsets"][name] for name in ("training", "validation")]
+    by_runs = dataset.split == "runs" and parameters["dataset"].get("split") == "runs"
+    people = "subjects" if by_runs else "participants"
+    seen_people = {name for subset in seen for name in subset.get(people, subset["subjects"])}
+    seen_files = {digest for subset in seen for digests in (subset.get("sources") or {}).values() for digest in digests}
+    testing = dataset.testing_set
+    own_people = testing.subjects if by_runs else testing.participants
+    subjects, shared_people, shared_files = [], set(), set()
+    for subject, person in zip(testing.subjects, own_people):
+        files = {source.sha256 for source in dataset.source.attributes(subject, dataset.group).sources} & seen_files
+        if person in seen_people or files:
+            subjects.append(subject)
+            shared_files |= files
+            shared_people |= {person} & seen_people
+    return {
+        "subjects": subjects,
+        "participants": sorted(shared_people),
+        "files": sorted(shared_files),
+        "n_testing_subjects": testing.n_subjects,
+        "files_compared": all("sources" in subset for subset in seen),
+    }
+
+
+def load_pretrained(model: Decoding, path: str | Path) -> None:
+    """Put the weights of a pre-trained model into a decoder's backbone, each of them or none.
+
+    Raises
+    ------
+    CheckpointError
+        When there is no model there.
+    ConfigurationError
+        With the first tensor that is missing, left over, or of another shape.
+    """
+    weights, _ = ExperimentFolder.at(path).load_model()
+    left_out = PARTS_WITHOUT_USE if model.config.pooling == "class_token" else (*PARTS_WITHOUT_USE, CLASS_TOKEN)
+    learnt_anew = () if model.config.embedder_from_pretrained else LEARNT_ANEW
+    own: dict[str, Tensor] = model.backbone.state_dict()
+    given = {name: tensor for name, tensor in weights.items() if _part(name) not in (*left_out, *learnt_anew)}
+    expected = {name: tensor for name, tensor in own.items() if _part(name) not in learnt_anew}
+    for name in sorted({*given, *expected}):
+        there, here = (str(tuple(w[name].shape)) if name in w else "absent" for w in (given, expected))
+        if there != here:
+            accepted = f"a {model.config.backbone} of the same shape ({name} is {there} there, {here} here)"
+            raise ConfigurationError("pretrained", str(path), accepted)
+    model.backbone.load_state_dict(own | given)
+
+
+def _parameters_of(path: str) -> dict[str, Any]:
+    _, parameters = ExperimentFolder.at(path).load_model()
+    subsets = (parameters.get("dataset") or {}).get("subsets") or {}
+    if not set(SUBSET_NAMES) <= set(subsets):
+        raise CheckpointError(f"{path} does not say which subjects it has seen, so overlap cannot be found.")
+    return parameters
+
+
+def _refuse_other_sizes(config: DecodingConfig, sizes: dict[str, Any], path: str) -> None:
+    defaults = {field.name: field.default for field in dataclasses.fields(config)}
+    for name, value in sizes.items():
+        own = getattr(config, name)
+        if own not in (defaults[name], value):
+            raise ConfigurationError(f"model.{name}", own, f"absent, or {value}, as {path} has it")
+
+
+def _unseen(overlap: dict[str, Any]) -> str:
+    people, n_files = overlap["participants"], len(overlap["files"])
+    what = [f"participants {', '.join(people[:N_NAMED])}{' ..' if len(people) > N_NAMED else ''}"] if people else []
+    what += [f"{n_files} source files"] if n_files else []
+    return (
+        f"a model that has not seen the testing subset, of which it saw {' and '.join(what)} "
+        f"({len(overlap['subjects'])} of {overlap['n_testing_subjects']} subjects); --allow_overlap goes on all the "
+        "same"
+    )
+
+
+def _part(name: str) -> str:
+    return name.partition(".")[0]

@@ -1,0 +1,119 @@
+"""Settings of a decoder that follow from the data and from the pre-trained model."""
+
+from __future__ import annotations
+
+import dataclasses
+import warnings
+from typing import Any
+
+import numpy as np
+
+from dynml.data.dataset import MultiSubjectDataset
+from dynml.data.store_layout import SUBSET_NAMES
+from dynml.errors import ConfigurationError, DataError, DataWarning
+from dynml.models.sequence.decoding.config import LINEAR, DecodingConfig
+from dynml.models.sequence.decoding.pretraining import with_pretrained_settings
+from dynml.models.sequence.decoding.targets import Target
+from dynml.models.sequence.settling import check_windows, sampling_frequencies, settled_model
+
+MOST_NAMED = 5
+
+
+def settle_with_data(configs: dict[str, Any], dataset: MultiSubjectDataset, pretrained: str | None) -> dict[str, Any]:
+    """Fill in what follows from the data: how trials are cut, classes, length of trials, the backbone's settings.
+
+    Parameters
+    ----------
+    configs : dict
+        One Config a group of settings.
+    dataset : MultiSubjectDataset
+    pretrained : str or None
+        Experiment whose model becomes the backbone.
+
+    Returns
+    -------
+    dict
+        The same again when called with its own result.
+
+    Raises
+    ------
+    ConfigurationError
+        When the target is neither a column of the events nor a covariate, or settings contradict data or model.
+    DataError
+        When the training trials have one class only.
+
+    Warns
+    -----
+    DataWarning
+        When validation or testing has a class that training has not: its trials count as wrong.
+    """
+    model, sampler = configs["model"], configs["sampler"]
+    target = Target.of(dataset, model.target, model.classes)
+    if target.of_events and sampler.trials is None:
+        strategy = "trials" if sampler.strategy is None else sampler.strategy
+        sampler = dataclasses.replace(sampler, trials=model.target, strategy=strategy)
+    if not target.of_events and sampler.resolved_strategy == "trials":
+        accepted = f"absent: {model.target} is a covariate of the subjects, whose recordings are cut into windows"
+        raise ConfigurationError("sampler.trials", sampler.trials, accepted)
+    model = _with_classes(model, target, sampler)
+    if pretrained is None:
+        _refuse_without_pretrained(model)
+        model = dataclasses.replace(model, backbone=model.backbone or LINEAR)
+    elif model.backbone_settings is None:
+        model = with_pretrained_settings(model, pretrained, dataset)
+    if model.backbone != LINEAR:
+        model = _with_times(model, dataset)
+    return configs | {"model": model, "sampler": sampler}
+
+
+def _with_classes(config: DecodingConfig, target: Target, sampler: Any) -> DecodingConfig:
+    found = {name: target.labelled(name, sampler) for name in SUBSET_NAMES}
+    n_labels = len(target.label_names)
+    counts = {name: np.bincount(trials.truth, minlength=n_labels) for name, trials in found.items()}
+    classes = np.flatnonzero(counts["training"])
+    names = [target.label_names[label] for label in classes]
+    if len(classes) < 2:
+        there = f"one class only ({names[0]})" if names else "no class"
+        raise DataError(f"The training trials have {there} in {target.column}: there is nothing to tell apart.")
+    _refuse_values_without_classes(target, found["training"].participants, len(classes))
+    for name in SUBSET_NAMES[1:]:
+        unseen = [target.label_names[label] for label in np.flatnonzero(counts[name]) if label not in classes]
+        if unseen:
+            n_trials = sum(int(counts[name][target.label_names.index(label)]) for label in unseen)
+            warnings.warn(
+                f"The {name} subset has {n_trials} trials of classes that no training trial has "
+                f"({', '.join(unseen[:MOST_NAMED])}{' ..' if len(unseen) > MOST_NAMED else ''}): they count as wrong.",
+                DataWarning,
+                stacklevel=4,
+            )
+    longest = max(int(trials.spans.lengths.max(initial=1)) for trials in found.values())
+    return dataclasses.replace(
+        config,
+        class_names=names,
+        class_counts=counts["training"][classes].tolist(),
+        trial_length=longest,
+    )
+
+
+def _refuse_values_without_classes(target: Target, participants: list[str], n_classes: int) -> None:
+    """A covariate such as an age has nearly a class of its own for each participant."""
+    n_participants = len(set(participants))
+    if not target.of_events and n_classes > 2 and 2 * n_classes > n_participants:
+        accepted = f"a covariate of classes (it has {n_classes} values in {n_participants} training participants)"
+        raise ConfigurationError("model.target", target.column, accepted)
+
+
+def _refuse_without_pretrained(config: DecodingConfig) -> None:
+    accepted = "{} unless --pretrained names an experiment"
+    if config.fine_tuning != "full":
+        raise ConfigurationError("model.fine_tuning", config.fine_tuning, accepted.format("full"))
+    if not config.embedder_from_pretrained:
+        raise ConfigurationError("model.embedder_from_pretrained", False, accepted.format("true"))
+
+
+def _with_times(config: DecodingConfig, dataset: MultiSubjectDataset) -> DecodingConfig:
+    """Settle precision and reach of the embedding of time, and refuse trials that it cannot hold."""
+    backbone = settled_model(config.backbone_config(), dataset)
+    assert config.trial_length is not None
+    check_windows(backbone, config.trial_length, min(sampling_frequencies(dataset)))
+    return dataclasses.replace(config, time_precision=backbone.time_precision, max_seconds=backbone.max_seconds)

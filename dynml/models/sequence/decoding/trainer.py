@@ -1,0 +1,159 @@
+"""Trains decoders: cross-entropy of the classes of trials, on the shared trainer.
+
+initialize      the weights of a pre-trained model, if one is given
+loss            mean over trials of weight(class) * cross-entropy; smoothed in training alone
+best model      by the cross-entropy (or the accuracy) of validation trials
+report          accuracies of the best model and of its baselines, which are fitted to the training trials
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from dynml.errors import ConfigurationError
+from dynml.models.sequence.decoding.baselines import BASELINE_NAMES, fit_baselines
+from dynml.models.sequence.decoding.config import DecodingTrainerConfig
+from dynml.models.sequence.decoding.evaluation import predictions_of
+from dynml.models.sequence.decoding.model import Decoding
+from dynml.models.sequence.decoding.pretraining import load_pretrained
+from dynml.models.sequence.decoding.targets import NO_CLASS, Target, Trials
+from dynml.models.sequence.windows import windows_of
+from dynml.training.batch import Batch
+from dynml.training.config import RunConfig
+from dynml.training.trainer import BatchResult, Trainer
+
+SUBSETS = ("training", "validation")
+
+
+class DecodingTrainer(Trainer):
+    """Gradients of the cross-entropy; see `Trainer` for the other parameters.
+
+    Parameters
+    ----------
+    pretrained : str or Path, optional
+        Experiment whose best model becomes the backbone.
+    """
+
+    config_class: ClassVar[type[RunConfig]] = DecodingTrainerConfig
+    loss_name: str = "cross_entropy"
+    family_name: ClassVar[str | None] = "decoding"
+    model: Decoding
+
+    def __init__(self, *arguments: Any, pretrained: str | None = None, **settings: Any) -> None:
+        super().__init__(*arguments, **settings)
+        self.pretrained = pretrained
+        config = self.model.config
+        if self.batch_loader.config.collate != "padded":
+            raise ConfigurationError("loader.collate", self.batch_loader.config.collate, "padded for decoding")
+        self.target = Target.of(self.dataset, str(config.target), config.classes)
+        cut = self.batch_sampler.config.trials
+        if cut != (config.target if self.target.of_events else None):
+            raise ConfigurationError("sampler.trials", cut, f"what follows from model.target ({config.target})")
+        assert config.class_names is not None
+        classes = self.target.class_of_labels(config.class_names)
+        self._class_of_label = torch.from_numpy(classes).to(self.device)
+        self._weights_K = self._class_weights()
+
+    def initialize(self) -> None:
+        """Take over the weights of a pre-trained model."""
+        if self.pretrained is not None:
+            load_pretrained(self.model, self.pretrained)
+
+    def run_one_batch(self, batch: Batch) -> BatchResult:
+        """Cross-entropy and accuracy of the trials whose class the model knows."""
+        class_B = self._classes(batch)
+        known_B = class_B != NO_CLASS
+        with self.autocast():
+            logits_BK = self.model(windows_of(batch))
+        loss_B = functional.cross_entropy(
+            logits_BK.float(),
+            class_B.clamp(min=0),
+            weight=self._weights_K,
+            reduction="none",
+            label_smoothing=self.model.config.label_smoothing if batch.context == "training" else 0.0,
+        )
+        n_known = known_B.sum()
+        divisor = n_known.clamp(min=1)
+        loss = torch.where(known_B, loss_B, 0.0).sum() / divisor
+        n_correct = ((logits_BK.argmax(dim=1) == class_B) & known_B).sum()
+        accuracy = n_correct / divisor
+        return BatchResult(loss, n_known, {"accuracy": accuracy, "error_rate": 1.0 - accuracy})
+
+    def monitored_name(self) -> str:
+        """Name of the value that chooses the best model."""
+        subset = "validation" if self.dataset.validation_set.n_subjects else "training"
+        return f"{subset}_{'error_rate' if self.config.monitor == 'accuracy' else 'loss'}"
+
+    def final_report(self) -> dict[str, Any]:
+        """Accuracies of the best model and of the baselines, and findings; the first process alone works it out."""
+        report: dict[str, Any] = self.processes.from_first(self._report)
+        return report
+
+    def trials(self, name: str) -> Trials:
+        """All trials of a subset."""
+        assert self.model.config.class_names is not None
+        return self.target.trials(name, self.batch_sampler.config, self.model.config.class_names)
+
+    def _report(self) -> dict[str, Any]:
+        config, trials = self.model.config, {name: self.trials(name) for name in SUBSETS}
+        accuracy = {name: predictions_of(self.model, trials[name]).accuracy for name in SUBSETS}
+        fitted = fit_baselines(
+            trials["training"],
+            by_runs=self.dataset.split == "runs",
+            balanced=config.class_weights == "balanced",
+            most_trials=self.config.baseline_trials,
+            seed=self.config.seed,
+        )
+        baselines: dict[str, dict[str, float | None]] = {}
+        for name in BASELINE_NAMES:
+            baseline = fitted[name]
+            baselines[name] = {
+                subset: None if baseline is None else baseline.accuracy(trials[subset]) for subset in SUBSETS
+            }
+        return {
+            "score": accuracy,
+            "accuracy": accuracy,
+            "baselines": baselines,
+            "baseline_settings": {name: one.settings for name, one in fitted.items() if one is not None},
+            "n_trials": {name: len(trials[name]) for name in SUBSETS},
+            "target": config.target,
+            "class_names": config.class_names,
+            "class_counts": config.class_counts,
+            "pretrained": self.pretrained,
+            "pretraining_overlap": config.pretraining_overlap,
+            "findings": findings(accuracy, baselines),
+        }
+
+    def _classes(self, batch: Batch) -> Tensor:
+        """Class of each trial of a batch, (B,); -1 for none that the model knows."""
+        if self.target.of_events:
+            labels_B = batch.classes
+        else:
+            labels_B = torch.from_numpy(self.target.label_of_subjects(batch.subset)).to(batch.device)[batch.subject]
+        return self._class_of_label[labels_B]
+
+    def _class_weights(self) -> Tensor | None:
+        """Weights of the classes, (K,), 1 on average over the training trials; None where all trials weigh the same."""
+        if self.model.config.class_weights is None:
+            return None
+        counts = np.asarray(self.model.config.class_counts, dtype=np.float64)
+        return torch.from_numpy(counts.sum() / (len(counts) * counts)).float().to(self.device)
+
+
+def findings(accuracy: dict[str, float | None], baselines: dict[str, dict[str, float | None]]) -> list[str]:
+    """Say where a decoder is no better than a baseline, on validation trials if there are any."""
+    if accuracy["validation"] is None:
+        return ["There are no validation trials, so nothing is known about new ones."]
+    own = accuracy["validation"]
+    better = {name: scores["validation"] for name, scores in baselines.items()}
+    named = [
+        f"{name.replace('_', ' ')}, {score:.3f}" for name, score in better.items() if score is not None and score >= own
+    ]
+    if not named:
+        return []
+    return [f"On validation trials decoding ({own:.3f}) is no better than its baselines ({'; '.join(named)})."]

@@ -1,0 +1,41 @@
+"""Where the parts of the sequence families live."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from dynml.models.registry import Family
+
+_WINDOWS: dict[str, Any] = {"window_length": 50, "batch_size_training": 64}
+_SHARED: dict[str, Any] = {
+    "trainer": "dynml.models.sequence.trainer:SequenceTrainer",
+    "trainer_config": "dynml.models.sequence.trainer_config:SequenceTrainerConfig",
+    "settle_with_data": "dynml.models.sequence.settling:settle_with_data",
+    "write_inference": "dynml.models.sequence.inference:write_inference",
+    "sampler_defaults": _WINDOWS,
+}
+
+CSM = Family(
+    name="csm",
+    model_config="dynml.models.sequence.config:CsmConfig",
+    model="dynml.models.sequence.csm:Csm",
+    **_SHARED,
+)
+SEQUENCE_BERT = Family(
+    name="sequence_bert",
+    model_config="dynml.models.sequence.config:SequenceBertConfig",
+    model="dynml.models.sequence.sequence_bert:SequenceBert",
+    **_SHARED,
+)
+NETWORK_BERT = Family(
+    name="network_bert",
+    model_config="dynml.models.sequence.config:NetworkBertConfig",
+    model="dynml.models.sequence.network_bert:NetworkBert",
+    **_SHARED,
+)
+AUTOENCODER = Family(
+    name="autoencoder",
+    model_config="dynml.models.sequence.config:AutoencoderConfig",
+    model="dynml.models.sequence.autoencoder:Autoencoder",
+    **_SHARED,
+)

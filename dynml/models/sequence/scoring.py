@@ -1,0 +1,151 @@
+"""Scores of a model and its baselines on the same windows and the same hidden samples."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from dynml.data.dataset import MultiSubjectDataset
+from dynml.models.sequence.csm import Csm
+from dynml.models.sequence.forecasting import Predictor, forecast
+from dynml.models.sequence.losses import elementwise_loss
+from dynml.models.sequence.sequence_model import SequenceModel
+from dynml.models.sequence.windows import Windows, datasets_of, windows_of
+from dynml.training.batch import Batch
+from dynml.training.batch_loader import BatchLoader
+from dynml.training.batch_sampler import BatchSampler
+from dynml.training.processes import Processes
+
+WINDOWS_PER_BATCH = 64
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Mean losses of one predictor on one subset, over scored numbers."""
+
+    mean: float
+    by_network: list[float]
+    by_horizon: list[float] | None
+    """Of forecasts 1, 2, .. samples ahead, for causal models."""
+
+    by_subject: dict[str, float]
+
+
+class FixedWindows:
+    """All samples of a subset in windows laid end to end, the same every time; the last of a segment may be shorter."""
+
+    def __init__(self, dataset: MultiSubjectDataset, length: int) -> None:
+        self._sampler = BatchSampler(
+            dataset,
+            strategy="fixed_windows",
+            window_length=length,
+            minimum_length=1,
+            batch_size_training=WINDOWS_PER_BATCH,
+        )
+        self._loader = BatchLoader(dataset, collate="padded")
+
+    def __call__(self, context: str) -> Iterator[Batch]:
+        """Batches of this process."""
+        self._sampler.set_context(context)  # type: ignore[arg-type]
+        self._loader.set_context(context)  # type: ignore[arg-type]
+        return (batch for batch in self._loader.iterate(self._sampler, 0) if batch.spans)
+
+
+class Tally:
+    """Sums of losses by network, by horizon and by subject; float64."""
+
+    def __init__(self, n_channels: int, n_horizons: int, n_subjects: int, device: torch.device) -> None:
+        def zeros(*shape: int) -> Tensor:
+            return torch.zeros(*shape, dtype=torch.float64, device=device)
+
+        self.networks, self.horizons, self.subjects = zeros(2, n_channels), zeros(2, n_horizons), zeros(2, n_subjects)
+
+    def add(self, costs_BTC: Tensor, scored: Tensor, subject_B: Tensor) -> None:
+        """Count the costs of scored numbers."""
+        weights_BTC = scored.expand_as(costs_BTC)
+        both = torch.stack([torch.where(weights_BTC, costs_BTC, 0.0).double(), weights_BTC.double()])
+        self.networks += both.sum(dim=(1, 2))
+        self.subjects.index_add_(1, subject_B, both.sum(dim=(2, 3)))
+
+    def add_forecasts(self, costs_BHC: Tensor) -> None:
+        """Count the costs of forecasts."""
+        self.horizons[0] += costs_BHC.double().sum(dim=(0, 2))
+        self.horizons[1] += costs_BHC.shape[0] * costs_BHC.shape[2]
+
+    def scores(self, processes: Processes, subjects: list[str]) -> Scores:
+        """Means over all processes."""
+        networks, horizons, each = (processes.sum(sums.cpu()) for sums in (self.networks, self.horizons, self.subjects))
+        means = networks[0] / networks[1].clamp(min=1)
+        by_horizon = (horizons[0] / horizons[1].clamp(min=1)).tolist() if horizons.numel() and horizons[1, 0] else None
+        by_subject = {name: float(total / n) for name, total, n in zip(subjects, *each) if n}
+        return Scores(float(networks[0].sum() / networks[1].sum()), means.tolist(), by_horizon, by_subject)
+
+
+@torch.no_grad()
+def scores_of_subset(
+    model: SequenceModel,
+    predictors: Mapping[str, Predictor],
+    dataset: MultiSubjectDataset,
+    name: str,
+    window_length: int,
+    processes: Processes,
+) -> dict[str, Scores]:
+    """Score predictors on the model's own tasks, with draws that are functions of the window.
+
+    Parameters
+    ----------
+    model : SequenceModel
+        Makes the tasks, and has the loss.
+    predictors : mapping
+        Name to what predicts, the model among them.
+    dataset, name
+        The subset.
+    window_length : int
+    processes : Processes
+
+    Returns
+    -------
+    dict
+        Name to Scores; the same in all processes.
+    """
+    subset = dataset.subset(name)
+    n_horizons = _n_horizons(model, window_length)
+    device = dataset.device
+    tallies = {key: Tally(model.n_channels, n_horizons, subset.n_subjects, device) for key in predictors}
+    rates_S = torch.from_numpy(subset.sampling_frequencies).to(device)
+    for batch in FixedWindows(dataset, window_length)(name):
+        windows = windows_of(batch)
+        task = model.task_of(windows, batch.subject, datasets_of(batch))
+        known, future_BHC = _known_and_future(windows, window_length, n_horizons)
+        interval_B = 1.0 / rates_S[batch.subject]
+        for key, predictor in predictors.items():
+            costs_BTC = elementwise_loss(predictor(task).float(), task.windows.signals_BTC, model.config)
+            tallies[key].add(costs_BTC, task.scored, batch.subject)
+            if known is not None:
+                whole_B = windows.lengths_B == window_length
+                forecast_BHC = forecast(predictor, known, n_horizons, interval_B[whole_B])
+                tallies[key].add_forecasts(elementwise_loss(forecast_BHC, future_BHC, model.config))
+    return {key: tally.scores(processes, subset.subjects) for key, tally in tallies.items()}
+
+
+def _n_horizons(model: SequenceModel, window_length: int) -> int:
+    return min(model.config.forecast_samples, window_length // 2) if isinstance(model, Csm) else 0
+
+
+def _known_and_future(windows: Windows, window_length: int, n_horizons: int) -> tuple[Windows | None, Tensor]:
+    """Beginnings of the windows of full length, and the samples that follow in them."""
+    whole_B = windows.lengths_B == window_length
+    if not n_horizons or windows.shape[1] < window_length or not bool(whole_B.any()):
+        return None, windows.signals_BTC[:0]
+    n_known = window_length - n_horizons
+    known = Windows(
+        windows.signals_BTC[whole_B, :n_known],
+        windows.mask_BT[whole_B, :n_known],
+        windows.seconds_BT[whole_B, :n_known],
+        windows.keys_B[whole_B],
+        ragged=False,
+    )
+    return known, windows.signals_BTC[whole_B, n_known:]

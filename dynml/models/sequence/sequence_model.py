@@ -1,0 +1,216 @@
+"""What the sequence models share: embed a window's samples, let a backbone go over them, predict signals again."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from dynml.errors import ConfigurationError
+from dynml.models.sequence.baselines import Baseline, make_baseline
+from dynml.models.sequence.config import SequenceConfig
+from dynml.models.sequence.embedding import Embedder, TimeEmbedding, Unembedder
+from dynml.models.sequence.losses import mean_loss
+from dynml.models.sequence.tasks import Task
+from dynml.models.sequence.tokens import TokenLayout
+from dynml.models.sequence.transformer import Pooler, Transformer
+from dynml.models.sequence.windows import Windows
+from dynml.training.batch import Batch
+
+Pooling = Literal["class_token", "mean"]
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """What a model says of a task."""
+
+    task: Task
+    predicted_BTC: Tensor
+    """Each sample's prediction at its target's place."""
+
+    follows_logit_B: Tensor | None = None
+    """Log-odds that the second part of each pair follows on the first."""
+
+
+class SequenceModel(nn.Module):
+    """Embedder, un-embedder, the path of the best linear baseline, and the loss; a subclass adds the backbone.
+
+    Parameters
+    ----------
+    config : SequenceConfig
+        With the embedding of time settled (see `settling.settled_model`).
+    n_channels : int
+        C.
+
+    Raises
+    ------
+    ConfigurationError
+        When `time_precision` or `max_seconds` is open.
+    """
+
+    family_name: str
+    """Name in the registry."""
+
+    linear_baseline: str | None = None
+    """Baseline that the linear path is; None: the model has no such path."""
+
+    def __init__(self, config: SequenceConfig, n_channels: int) -> None:
+        super().__init__()
+        if config.time_precision is None or config.max_seconds is None:
+            accepted = "settled from the data: dynml.models.sequence.settling.settled_model(config, dataset)"
+            raise ConfigurationError("model.time_precision, model.max_seconds", None, accepted)
+        self.config: Any = config
+        self.n_channels, self.embedding_dim = n_channels, config.embedding_dim
+        self.embedder = Embedder(n_channels, config.embedding_dim, config.n_embedder_layers, config.dropout)
+        self.time_embedding = TimeEmbedding(config.time_precision, config.n_time_rows, config.embedding_dim)
+        self.unembedder = Unembedder(n_channels, config.embedding_dim, config.n_unembedder_layers, config.dropout)
+        self.linear: Baseline | None = None
+        if config.linear_path and self.linear_baseline is not None:
+            self.linear = make_baseline(self.linear_baseline, n_channels, config.linear_path_lags)
+            self._silence_unembedder()
+
+    def _silence_unembedder(self) -> None:
+        """Let the network say nothing at first, so that learning begins at the linear baseline."""
+        last = [module for module in self.unembedder.modules() if isinstance(module, nn.Linear)][-1]
+        nn.init.zeros_(last.weight)
+        nn.init.zeros_(last.bias)
+
+    def task_of(self, windows: Windows, subject_B: Tensor, dataset_B: Tensor) -> Task:
+        """Make the task of this family."""
+        raise NotImplementedError
+
+    def corrections(self, task: Task) -> tuple[Tensor, Tensor | None]:
+        """What the network predicts, (B, T, C), without the linear path; and the log-odds of pairs, if any."""
+        raise NotImplementedError
+
+    def forward(self, task: Task) -> Outputs:
+        """Predict what a task asks for."""
+        # The linear path first: on a GPU it waits for the device, when there is least to wait for.
+        linear_BTC = None if self.linear is None else self.linear.predict(task)
+        predicted_BTC, follows_logit_B = self.corrections(task)
+        if linear_BTC is not None:
+            predicted_BTC = predicted_BTC + linear_BTC
+        return Outputs(task, predicted_BTC, follows_logit_B)
+
+    def compute_loss(self, outputs: Outputs, batch: Batch | None = None) -> tuple[Tensor, Tensor]:
+        """Mean loss over scored numbers (samples x channels), and how many there are: both on the device."""
+        task = outputs.task
+        return mean_loss(outputs.predicted_BTC, task.windows.signals_BTC, task.scored, self.config)
+
+    def states(self, windows: Windows) -> Tensor:
+        """Hidden state of every sample, (B, T, d), nothing hidden from the model."""
+        raise NotImplementedError
+
+    def pooled(self, windows: Windows, pooling: Pooling = "class_token") -> Tensor:
+        """One vector a window, (B, d): the state of a class token put after its last sample, or the samples' mean."""
+        raise NotImplementedError
+
+    def mean_state(self, windows: Windows) -> Tensor:
+        """Mean of the states of a window's samples, (B, d)."""
+        states_BTd, mask_BT1 = self.states(windows), windows.mask_BT[:, :, None]
+        return torch.where(mask_BT1, states_BTd, 0.0).sum(dim=1) / mask_BT1.sum(dim=1).clamp(min=1)
+
+    def embedded(self, inputs_BTC: Tensor, windows: Windows) -> Tensor:
+        """Embed samples with the times they are at, (B, T, d)."""
+        return self.embedder(inputs_BTC) + self.time_embedding(windows.seconds_BT)
+
+
+class TransformerModel(SequenceModel):
+    """A transformer as the backbone, with a mask, a separator and a class token in the space of the inputs."""
+
+    causal = False
+
+    def __init__(self, config: SequenceConfig, n_channels: int, *, n_token_types: int = 0) -> None:
+        super().__init__(config, n_channels)
+        self.transformer = Transformer(
+            config.embedding_dim,
+            config.n_layers,
+            config.resolved_n_heads,
+            feed_forward_factor=config.feed_forward_factor,
+            dropout=config.dropout,
+            activation=config.activation,
+            n_positions=config.n_positions,
+            norm=config.norm,
+            n_token_types=n_token_types,
+            activation_checkpointing=config.activation_checkpointing,
+        )
+        # Learnt only where it is read: by pairs, and by what is put on a pooled window later.
+        reads_class_token = getattr(config, "next_sequence", False)
+        self.class_token_C = nn.Parameter(torch.randn(n_channels), requires_grad=reads_class_token)
+
+    @property
+    def backbone(self) -> Transformer:
+        """What lies between embedder and un-embedder."""
+        return self.transformer
+
+    def _token(self, token_C: Tensor) -> Tensor:
+        """Embed one token, (d,): it stands at no time."""
+        outside = torch.full((1, 1), -1.0, dtype=torch.float64, device=token_C.device)
+        return (self.embedder(token_C[None, None]) + self.time_embedding(outside))[0, 0]
+
+    def _states_and_class(self, inputs_BTC: Tensor, windows: Windows) -> tuple[Tensor, Tensor]:
+        """States of samples (B, T, d) and of the class token (B, d)."""
+        layout = TokenLayout.of(windows)
+        separator_C = getattr(self, "separator_token_C", self.class_token_C)
+        extended_BSd = layout.laid_out(
+            self.embedded(inputs_BTC, windows), self._token(separator_C), self._token(self.class_token_C)
+        )
+        mask_BS = layout.mask_BS if windows.ragged else None
+        states_BSd = self.transformer(extended_BSd, mask_BS, causal=self.causal, token_types_BT=layout.token_types_BS)
+        return layout.samples_of(states_BSd), layout.class_of(states_BSd)
+
+    def _states(self, inputs_BTC: Tensor, windows: Windows) -> Tensor:
+        """States of samples where no token is needed, (B, T, d)."""
+        if windows.token_types_BT is not None:
+            return self._states_and_class(inputs_BTC, windows)[0]
+        embedded_BTd = self.embedded(inputs_BTC, windows)
+        return self.transformer(embedded_BTd, windows.mask_BT if windows.ragged else None, causal=self.causal)
+
+    def states(self, windows: Windows) -> Tensor:
+        """Hidden state of every sample, (B, T, d), nothing hidden from the model."""
+        return self._states(windows.signals_BTC, windows)
+
+    def pooled(self, windows: Windows, pooling: Pooling = "class_token") -> Tensor:
+        """One vector a window, (B, d): the state of a class token put after its last sample, or the samples' mean."""
+        if pooling == "mean":
+            return self.mean_state(windows)
+        return self._states_and_class(windows.signals_BTC, windows)[1]
+
+
+class MaskedModel(TransformerModel):
+    """A transformer that sees both sides; optionally it also tells whether the parts of a pair follow each other."""
+
+    def __init__(self, config: Any, n_channels: int) -> None:
+        super().__init__(config, n_channels, n_token_types=2 if config.next_sequence else 0)
+        if config.next_sequence:
+            self.separator_token_C = nn.Parameter(torch.randn(n_channels))
+            self.pooler = Pooler(config.embedding_dim, config.dropout)
+            self.next_sequence_head = nn.Linear(config.embedding_dim, 1)
+
+    def _inputs(self, task: Task) -> Tensor:
+        """Signals with what is hidden replaced, (B, T, C)."""
+        raise NotImplementedError
+
+    def corrections(self, task: Task) -> tuple[Tensor, Tensor | None]:
+        """What the network predicts for hidden samples, and the log-odds of pairs, if any."""
+        inputs_BTC = self._inputs(task)
+        if task.follows_B is None:
+            return self.unembedder(self._states(inputs_BTC, task.windows)), None
+        states_BTd, class_Bd = self._states_and_class(inputs_BTC, task.windows)
+        return self.unembedder(states_BTd), self.next_sequence_head(self.pooler(class_Bd))[:, 0]
+
+    def compute_loss(self, outputs: Outputs, batch: Batch | None = None) -> tuple[Tensor, Tensor]:
+        """Reconstruction, plus the weighted cross-entropy of pairs."""
+        loss, n_scored = super().compute_loss(outputs, batch)
+        entropy = self.next_sequence_loss(outputs)
+        return (loss if entropy is None else loss + self.config.next_sequence_weight * entropy), n_scored
+
+    def next_sequence_loss(self, outputs: Outputs) -> Tensor | None:
+        """Cross-entropy of whether pairs follow each other, nats; None without pairs."""
+        if outputs.follows_logit_B is None:
+            return None
+        assert outputs.task.follows_B is not None
+        target_B = outputs.task.follows_B.to(outputs.follows_logit_B.dtype)
+        return nn.functional.binary_cross_entropy_with_logits(outputs.follows_logit_B, target_B)

@@ -1,0 +1,90 @@
+"""Settings that follow from the data: the precision and the reach of the embedding of time."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING, Any
+
+from dynml.errors import ConfigurationError
+from dynml.models.sequence.config import SequenceConfig
+from dynml.models.sequence.tokens import N_TOKENS_OF_PAIR
+from dynml.training.experiment_folder import ExperimentFolder
+
+if TYPE_CHECKING:
+    from dynml.data.dataset import MultiSubjectDataset
+
+
+def settled_model(config: Any, dataset: MultiSubjectDataset) -> Any:
+    """Fill in `time_precision` and `max_seconds` where they are open.
+
+    Parameters
+    ----------
+    config : SequenceConfig
+    dataset : MultiSubjectDataset
+        Its highest sampling frequency gives the precision, its lowest one the reach.
+
+    Returns
+    -------
+    SequenceConfig
+        The same if nothing was open.
+
+    Raises
+    ------
+    ConfigurationError
+        When the embedding of time cannot tell two samples of the fastest recording apart, or ends before the windows.
+    """
+    assert isinstance(config, SequenceConfig)
+    rates = sampling_frequencies(dataset)
+    precision = config.time_precision or 0.5 / max(rates)
+    max_seconds = config.max_seconds or config.n_positions / min(rates)
+    if precision > 1 / max(rates) * (1 + 1e-9):
+        accepted = f"at most {1 / max(rates):g} s, the sampling interval at {max(rates):g} Hz"
+        raise ConfigurationError("model.time_precision", precision, accepted)
+    return dataclasses.replace(config, time_precision=precision, max_seconds=max_seconds)
+
+
+def sampling_frequencies(dataset: MultiSubjectDataset) -> list[float]:
+    """Sampling frequencies that occur in a dataset, Hz."""
+    subsets = (dataset.training_set, dataset.validation_set, dataset.testing_set)
+    return sorted({float(rate) for subset in subsets for rate in subset.sampling_frequencies})
+
+
+def check_windows(config: SequenceConfig, longest: int, lowest_rate: float) -> None:
+    """Refuse windows that are longer than the embeddings of positions and of time reach.
+
+    Parameters
+    ----------
+    config : SequenceConfig
+        Settled.
+    longest : int
+        Samples of the longest window.
+    lowest_rate : float
+        Hz.
+
+    Raises
+    ------
+    ConfigurationError
+        With the largest admissible number of samples.
+    """
+    most = config.n_positions - N_TOKENS_OF_PAIR
+    if longest > most:
+        accepted = f"at most {most} samples, since model.n_positions is {config.n_positions} and tokens need 3"
+        raise ConfigurationError("sampler.window_length", longest, accepted)
+    assert config.time_precision is not None
+    last_row = round((longest - 1) / lowest_rate / config.time_precision)
+    if last_row >= config.n_time_rows:
+        reach = (config.n_time_rows - 1) * config.time_precision
+        samples = int(reach * lowest_rate) + 1
+        accepted = f"at most {samples} samples at {lowest_rate:g} Hz, since model.max_seconds is {config.max_seconds:g}"
+        raise ConfigurationError("sampler.window_length", longest, accepted)
+
+
+def settle_with_data(configs: dict[str, Any], dataset: MultiSubjectDataset, pretrained: str | None) -> dict[str, Any]:
+    """Settle the model's settings by the dataset, or as the model to start from has them; see `Family`."""
+    model = configs["model"]
+    if pretrained is not None:
+        _, parameters = ExperimentFolder.at(pretrained).load_model()
+        known = parameters.get("model") or {}
+        taken = {name: known.get(name) for name in ("time_precision", "max_seconds") if getattr(model, name) is None}
+        model = dataclasses.replace(model, **taken)
+    return configs | {"model": settled_model(model, dataset)}

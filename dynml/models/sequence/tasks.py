@@ -1,0 +1,94 @@
+"""What a model is shown of a window, and what it must predict: the four ways to learn without labels.
+
+Every prediction lies where its target does: `predicted[:, t]` is what is said of `signals[:, t]`, whatever the model.
+So models and baselines are scored on the same numbers. All draws are keyed by window (`Windows.keys_B`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from dynml.models.sequence.windows import Windows
+from dynml.ops.keyed_noise import derived_keys, keyed_integers, keyed_uniform
+
+_POSITION, _TIMES, _NETWORKS = 101, 102, 103
+
+
+@dataclass(frozen=True)
+class Task:
+    """Windows, what of them may be looked at, and what is scored."""
+
+    windows: Windows
+    visible: Tensor
+    """bool, broadcastable to (B, T, C); never padding."""
+
+    scored: Tensor
+    """bool, broadcastable to (B, T, C); never padding."""
+
+    causal: bool = False
+    """A prediction may look only at visible samples before its target."""
+
+    follows_B: Tensor | None = None
+    """bool: whether the second part of a pair follows on the first; None where there are no pairs."""
+
+
+def next_sample_task(windows: Windows) -> Task:
+    """Predict every sample but the first from those before it."""
+    scored_BT = windows.mask_BT.clone()
+    scored_BT[:, 0] = False
+    return Task(windows, windows.mask_BT[:, :, None], scored_BT[:, :, None], causal=True)
+
+
+def single_position_task(windows: Windows) -> Task:
+    """Predict one sample of each window, drawn evenly from its second to its last, from those before it."""
+    lengths_B = windows.lengths_B
+    one_B = torch.zeros_like(windows.keys_B)
+    drawn_B = keyed_integers(derived_keys(windows.keys_B, _POSITION), one_B, (lengths_B - 1).clamp(min=1)) + 1
+    positions_T = torch.arange(windows.mask_BT.shape[1], device=windows.device)
+    scored_BT = (positions_T == drawn_B[:, None]) & windows.mask_BT
+    visible_BT = (positions_T < drawn_B[:, None]) & windows.mask_BT
+    return Task(windows, visible_BT[:, :, None], scored_BT[:, :, None], causal=True)
+
+
+def masked_samples_task(windows: Windows, rate: float, follows_B: Tensor | None = None) -> Task:
+    """Hide a share of each window's samples, all networks of a sample at once: at least one, and never all."""
+    counters = torch.arange(windows.mask_BT.shape[1], device=windows.device)
+    noise_BT = keyed_uniform(derived_keys(windows.keys_B, _TIMES)[:, None], counters)
+    lengths_B = windows.lengths_B
+    hidden_BT = _least(torch.where(windows.mask_BT, noise_BT, 2.0), n_hidden(lengths_B, rate)) & windows.mask_BT
+    return Task(windows, (windows.mask_BT & ~hidden_BT)[:, :, None], hidden_BT[:, :, None], follows_B=follows_B)
+
+
+def masked_networks_task(windows: Windows, rate: float, follows_B: Tensor | None = None) -> Task:
+    """Hide a share of the networks over the whole window: at least one, and never all."""
+    n_windows, _, n_channels = windows.shape
+    counters = torch.arange(n_channels, device=windows.device)
+    noise_BC = keyed_uniform(derived_keys(windows.keys_B, _NETWORKS)[:, None], counters)
+    n_networks_B = torch.full((n_windows,), n_channels, device=windows.device)
+    hidden_B1C = _least(noise_BC, n_hidden(n_networks_B, rate))[:, None]
+    mask_BT1 = windows.mask_BT[:, :, None]
+    return Task(windows, mask_BT1 & ~hidden_B1C, mask_BT1 & hidden_B1C, follows_B=follows_B)
+
+
+def reconstruction_task(windows: Windows) -> Task:
+    """Predict every sample of a window that is seen whole, through a code."""
+    mask_BT1 = windows.mask_BT[:, :, None]
+    return Task(windows, mask_BT1, mask_BT1)
+
+
+def n_hidden(n: Tensor, rate: float) -> Tensor:
+    """How many of `n` are hidden: the nearest number to their share, at least one, and not all unless there is one.
+
+    The number is fixed, and only who is hidden is drawn: a batch then weighs the same whatever the draw.
+    """
+    return (n * rate).round().long().clamp(min=1).minimum((n - 1).clamp(min=1))
+
+
+def _least(noise: Tensor, counts_B: Tensor) -> Tensor:
+    """Mark the `counts_B` smallest entries of each row."""
+    ranks = torch.empty_like(noise, dtype=torch.int64)
+    ranks.scatter_(1, noise.argsort(dim=1), torch.arange(noise.shape[1], device=noise.device).expand(noise.shape))
+    return ranks < counts_B[:, None]

@@ -1,0 +1,134 @@
+"""Trains the sequence models on the shared trainer: baselines first, then gradients of the task's loss."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from torch import Tensor
+
+from dynml.errors import ConfigurationError
+from dynml.models.sequence.baselines import Baseline, applicable, fit_baselines, make_baseline
+from dynml.models.sequence.report import report
+from dynml.models.sequence.sequence_model import MaskedModel, Outputs, SequenceModel
+from dynml.models.sequence.settling import check_windows, sampling_frequencies
+from dynml.models.sequence.trainer_config import SequenceTrainerConfig
+from dynml.models.sequence.windows import datasets_of, windows_of
+from dynml.training.batch import Batch
+from dynml.training.config import RunConfig
+from dynml.training.experiment_folder import ExperimentFolder, pretrained_weights
+from dynml.training.trainer import BatchResult, Trainer
+
+PAIRS_NEED = 4
+
+
+class SequenceTrainer(Trainer):
+    """Gradients of a sequence model's task; see `Trainer` for the other parameters.
+
+    Parameters
+    ----------
+    pretrained : str or Path, optional
+        Experiment of the same family and sizes whose best model this run starts from.
+    """
+
+    config_class: ClassVar[type[RunConfig]] = SequenceTrainerConfig
+    model: SequenceModel
+
+    def __init__(self, *arguments: Any, pretrained: str | None = None, **settings: Any) -> None:
+        super().__init__(*arguments, **settings)
+        self.loss_name = self.model.config.loss
+        self.parameters["family"] = self.family
+        self.pretrained = pretrained
+        self.baselines: dict[str, Baseline] = {}
+        self._check_batches()
+        if pretrained is not None:
+            ExperimentFolder.at(pretrained)
+
+    # ------------------------------------------------------------------ initialization
+
+    def initialize(self) -> None:
+        """Fit the baselines to the training subset; the model starts at the best of them, or at another experiment."""
+        if not self.baselines:
+            self.baselines = fit_baselines(
+                applicable(self.family),
+                self.dataset,
+                self.processes,
+                n_lags=self.model.config.linear_path_lags,
+                window_length=self.longest_window,
+                code_size=self.model.embedding_dim,
+                seed=self.config.seed,
+            )
+            self.initialization_step_done()
+        if self.pretrained is not None:
+            own = self.model.state_dict()
+            self.model.load_state_dict(pretrained_weights(self.pretrained, own, f"a model of family {self.family}"))
+        elif self.model.linear is not None:
+            fitted = self.baselines[str(self.model.linear_baseline)]
+            self.model.linear.load_state_dict(fitted.state_dict())
+
+    @property
+    def family(self) -> str:
+        """Name of the family."""
+        return self.model.family_name
+
+    @property
+    def longest_window(self) -> int:
+        """Samples of the longest window."""
+        bounds = self.batch_sampler.config.window_bounds
+        if bounds is not None:
+            return bounds[1]
+        subsets = [self.dataset.training_set, self.dataset.validation_set]
+        return int(max(subset.segments.lengths.max(initial=1) for subset in subsets))
+
+    # ------------------------------------------------------------------ batches
+
+    def run_one_batch(self, batch: Batch) -> BatchResult:
+        """Loss of the family's task on a batch of windows."""
+        windows = windows_of(batch)
+        task = self.model.task_of(windows, batch.subject, datasets_of(batch))
+        with self.autocast():
+            outputs = self.model(task)
+        loss, n = self.model.compute_loss(outputs, batch)
+        return BatchResult(loss, n, self._metrics_of_pairs(outputs))
+
+    def _metrics_of_pairs(self, outputs: Outputs) -> dict[str, Tensor | float]:
+        if not isinstance(self.model, MaskedModel) or outputs.follows_logit_B is None:
+            return {}
+        entropy = self.model.next_sequence_loss(outputs)
+        assert entropy is not None
+        assert outputs.task.follows_B is not None
+        accuracy = ((outputs.follows_logit_B > 0) == outputs.task.follows_B).float().mean()
+        return {"next_sequence_loss": entropy.detach(), "next_sequence_accuracy": accuracy.detach()}
+
+    # ------------------------------------------------------------------ state and report
+
+    def family_state(self) -> dict[str, Any]:
+        """Fitted baselines."""
+        return {"baselines": {name: baseline.state_dict() for name, baseline in self.baselines.items()}}
+
+    def load_family_state(self, state: dict[str, Any]) -> None:
+        """Go on from `family_state`."""
+        sizes = (self.model.n_channels, self.model.config.linear_path_lags)
+        for name, tensors in state["baselines"].items():
+            baseline = make_baseline(
+                name, *sizes, window_length=self.longest_window, code_size=self.model.embedding_dim
+            )
+            baseline.load_state_dict(tensors)
+            self.baselines[name] = baseline.to(self.device)
+
+    def final_report(self) -> dict[str, Any]:
+        """Scores of the best model beside its baselines, by network and by horizon, and findings."""
+        baselines = {name: baseline.to(self.device) for name, baseline in self.baselines.items()}
+        return report(self.model, baselines, self.dataset, self.longest_window, self.processes)
+
+    # ------------------------------------------------------------------ small helpers
+
+    def _check_batches(self) -> None:
+        collate = self.batch_loader.config.collate
+        if collate != "padded":
+            raise ConfigurationError("loader.collate", collate, "padded for sequence models")
+        check_windows(self.model.config, self.longest_window, min(sampling_frequencies(self.dataset)))
+        if getattr(self.model.config, "next_sequence", False):
+            bounds = self.batch_sampler.config.window_bounds
+            shortest = self.longest_window if bounds is None else bounds[0]
+            if shortest < PAIRS_NEED:
+                raise ConfigurationError("sampler.window_length", shortest, f"at least {PAIRS_NEED} for next_sequence")

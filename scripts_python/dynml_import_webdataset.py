@@ -1,0 +1,28 @@
+#!/usr/bin/env python3
+"""Make a store (HDF5) of tar files in the layout of learning-from-brains (webdataset).
+
+dynml_import_webdataset.py data/upstream upstream.hdf5 --validation_fraction 0.05 --testing_fraction 0.05 --seed 1
+dynml_import_webdataset.py hcp/ hcp.hdf5 --training train.txt --validation val.txt --testing test.txt --group bold
+
+Each tar is one run and named ds-<dataset>_sub-<id>[_ses-<id>]_task-<task>[_run-<k>].tar. It holds <key>.bold.pyd (time
+x networks) and <key>.t_r.pyd (seconds), and for decoding many such samples, each with its labels (task_label.pyd, ..).
+Samples become segments that no window crosses, labels become events.
+
+A participant is a data set's sub-<id>, and never in two subsets. All files are read and checked before anything is
+written. Pickles are not executed: they may hold NumPy arrays, numbers and texts only.
+"""
+
+import sys
+
+from dynml.cli.errors import user_errors_in_one_sentence
+from dynml.cli.import_webdataset_command import parse_import, run_import
+
+
+def main() -> None:
+    """Parse, import, say what there is."""
+    with user_errors_in_one_sentence("--debug" in sys.argv):
+        run_import(parse_import(__doc__))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,196 @@
+import dataclasses
+from types import SimpleNamespace
+
+import pytest
+import torch
+from decoding_data import RATE, configs_of, dataset_of, recording, small, trainer_of
+
+from dynml import MultiSubjectDataset
+from dynml.configuration import config_to_dictionary
+from dynml.errors import ConfigurationError
+from dynml.models.registry import load
+from dynml.models.sequence.decoding.backbones import MODELS
+from dynml.models.sequence.decoding.config import CONFIGS_OF_BACKBONES
+from dynml.models.sequence.decoding.model import Decoding
+from dynml.models.sequence.decoding.pretraining import load_pretrained, overlap_with_testing
+from dynml.training.experiment_folder import ExperimentFolder
+
+SETTINGS = {
+    "csm": {"objective": "single_mask"},
+    "sequence_bert": {"next_sequence": True, "norm": "post"},
+    "network_bert": {},
+    "autoencoder": {},
+}
+
+
+def described(dataset):
+    """What parameters.json says of a dataset, with the participants and files of each subset."""
+    description = dataset.describe()
+    for name, subset in description["subsets"].items():
+        own = dataset.subset(name)
+        subset["participants"] = own.participants
+        subset["sources"] = {
+            subject: [source.sha256 for source in dataset.source.attributes(subject, dataset.group).sources]
+            for subject in own.subjects
+        }
+    return description
+
+
+def pretrain(folder, dataset, family="csm", name="pretraining"):
+    """An experiment folder with a model as it was made."""
+    torch.manual_seed(5)
+    own = {"embedding_dim": 16, "n_layers": 2, "n_positions": 32, "time_precision": 0.05, "max_seconds": 3.2}
+    config = CONFIGS_OF_BACKBONES[family](**own | SETTINGS[family])
+    model = load(MODELS[family])(config, dataset.n_channels)
+    parameters = {"family": family, "model": config_to_dictionary(config), "dataset": described(dataset)}
+    experiment = ExperimentFolder(folder, name)
+    experiment.path.mkdir()
+    experiment.save_best_model(model.state_dict(), parameters, {})
+    return str(experiment.path), model
+
+
+@pytest.fixture(scope="module")
+def others():
+    """People whom no decoder here is tested on."""
+    return dataset_of(2, 1, 0, names="xyz", first_seed=50)
+
+
+@pytest.mark.parametrize("pooling", ["class_token", "mean"])
+@pytest.mark.parametrize("family", MODELS)
+def test_family_sizes_and_every_weight_are_taken_over(tmp_path, others, family, pooling):
+    if family == "autoencoder" and pooling == "mean":
+        pytest.skip("an autoencoder has a code, whatever the pooling")
+    path, pretrained = pretrain(tmp_path, others, family)
+    dataset = dataset_of(2, 1, 1)
+    config = configs_of(dataset, path, pooling=pooling)["model"]
+    assert (config.backbone, config.embedding_dim, config.norm) == (family, 16, pretrained.config.norm)
+    assert config.backbone_settings == config_to_dictionary(pretrained.config)
+    model = Decoding(config, dataset.n_channels)
+    load_pretrained(model, path)
+    theirs = pretrained.state_dict()
+    for name, tensor in model.backbone.state_dict().items():
+        torch.testing.assert_close(tensor, theirs[name], rtol=0, atol=0)
+    for part in ("embedder", "time_embedding", "encoder" if family == "autoencoder" else "transformer"):
+        assert any(name.startswith(part) for name in model.backbone.state_dict())
+    assert not any(name.startswith(("unembedder", "decoder", "linear")) for name in model.backbone.state_dict())
+    assert config.pretraining_overlap == {
+        "subjects": [],
+        "participants": [],
+        "files": [],
+        "n_testing_subjects": 1,
+        "files_compared": True,
+    }
+
+
+def test_a_run_starts_from_the_weights_and_its_settings_need_the_experiment_no_more(tmp_path, others):
+    path, pretrained = pretrain(tmp_path, others)
+    dataset = dataset_of(2, 1, 1)
+    trainer = trainer_of(dataset, tmp_path, pretrained=path, fine_tuning="frozen", trainer={"max_epochs": 1})
+    summary = trainer.train_and_validate()
+    for name, tensor in trainer.model.backbone.transformer.state_dict().items():
+        torch.testing.assert_close(tensor, pretrained.transformer.state_dict()[name], rtol=0, atol=0)
+    assert summary["pretrained"] == path
+    assert summary["pretraining_overlap"]["subjects"] == []
+    configs = configs_of(dataset, path)
+    again = configs_of(dataset, "/gone", **dataclasses.asdict(configs["model"]))
+    assert again == configs
+
+
+def test_another_number_of_channels_needs_an_embedder_learnt_anew(tmp_path, others):
+    path, pretrained = pretrain(tmp_path, others)
+    dataset = dataset_of(2, 1, 1, n_channels=6)
+    with pytest.raises(
+        ConfigurationError, match="6 channels as the data \\(it has 4\\).*embedder_from_pretrained false"
+    ):
+        configs_of(dataset, path)
+    config = configs_of(dataset, path, embedder_from_pretrained=False)["model"]
+    model = Decoding(config, 6)
+    before = {name: tensor.clone() for name, tensor in model.backbone.embedder.state_dict().items()}
+    load_pretrained(model, path)
+    for name, tensor in model.backbone.embedder.state_dict().items():
+        torch.testing.assert_close(tensor, before[name], rtol=0, atol=0)
+    for name, tensor in model.backbone.transformer.state_dict().items():
+        torch.testing.assert_close(tensor, pretrained.transformer.state_dict()[name], rtol=0, atol=0)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"embedding_dim": 32}, "model.embedding_dim is 32, but must be absent, or 16"),
+        ({"backbone": "sequence_bert"}, "model.backbone is 'sequence_bert', but must be absent, or csm"),
+        ({"backbone": "linear"}, "model.backbone is 'linear', but must be absent, or csm"),
+    ],
+)
+def test_settings_that_contradict_the_pretrained_model_are_refused(tmp_path, others, settings, message):
+    path, _ = pretrain(tmp_path, others)
+    with pytest.raises(ConfigurationError, match=message):
+        configs_of(dataset_of(2, 1, 1), path, **settings)
+
+
+def test_recordings_faster_than_the_embedding_of_time_are_refused(tmp_path, others):
+    path, _ = pretrain(tmp_path, others)
+    with pytest.raises(ConfigurationError, match="at most 0.02 s, the sampling interval at 50 Hz"):
+        configs_of(dataset_of(2, 1, 1, sampling_frequency=5 * RATE), path)
+
+
+def test_weights_of_another_shape_are_named(tmp_path, others):
+    path, _ = pretrain(tmp_path, others)
+    dataset = dataset_of(2, 1, 1)
+    config = configs_of(dataset, **small("csm", n_layers=1))["model"]
+    with pytest.raises(ConfigurationError, match="transformer.blocks.1.*absent here"):
+        load_pretrained(Decoding(config, 4), path)
+
+
+def test_a_decoder_is_no_pretraining(tmp_path, others):
+    path, _ = pretrain(tmp_path, others)
+    folder = ExperimentFolder.at(path)
+    weights, parameters = folder.load_model()
+    folder.save_best_model(weights, parameters | {"family": "hmm"}, {})
+    with pytest.raises(
+        ConfigurationError, match="csm, sequence_bert, network_bert, autoencoder \\(this one is of hmm\\)"
+    ):
+        configs_of(dataset_of(2, 1, 1), path)
+
+
+def test_a_pretraining_that_saw_a_testing_participant_is_refused_unless_allowed(tmp_path):
+    path, _ = pretrain(tmp_path, dataset_of(1, 1, 0, names="xd", first_seed=50))
+    dataset = dataset_of(2, 1, 1)
+    assert dataset.testing_set.subjects == ["sub-d"]
+    with pytest.raises(ConfigurationError, match="participants sub-d \\(1 of 1 subjects\\); --allow_overlap"):
+        configs_of(dataset, path)
+    overlap = configs_of(dataset, path, allow_overlap=True)["model"].pretraining_overlap
+    assert (overlap["subjects"], overlap["participants"], overlap["files"]) == (["sub-d"], ["sub-d"], [])
+
+
+def test_a_pretraining_that_saw_a_testing_file_under_another_name_is_found(tmp_path):
+    # The last of the four recordings, seed 3, comes in the pre-training under the name of another person.
+    path, _ = pretrain(tmp_path, MultiSubjectDataset.from_arrays({"sub-x": recording(60), "sub-y": recording(3)}))
+    dataset = dataset_of(2, 1, 1)
+    with pytest.raises(ConfigurationError, match="it saw 1 source files \\(1 of 1 subjects\\)"):
+        configs_of(dataset, path)
+    overlap = configs_of(dataset, path, allow_overlap=True)["model"].pretraining_overlap
+    assert (overlap["participants"], overlap["files"]) == ([], ["sha-of-3"])
+
+
+def test_what_only_the_pretraining_tested_on_is_no_overlap(tmp_path):
+    path, _ = pretrain(tmp_path, dataset_of(1, 1, 1, names="xyd", first_seed=50))
+    assert configs_of(dataset_of(2, 1, 1), path)["model"].pretraining_overlap["subjects"] == []
+
+
+def test_where_both_split_by_runs_a_shared_participant_is_no_overlap_but_a_shared_run_is():
+    dataset = dataset_of(1, 0, 2)
+    names = dataset.testing_set.subjects
+    by_runs = SimpleNamespace(
+        split="runs",
+        group=dataset.group,
+        source=dataset.source,
+        testing_set=SimpleNamespace(subjects=names, participants=["one", "one"], n_subjects=2),
+    )
+    empty = {"subjects": [], "participants": [], "sources": {}}
+    seen = {"subjects": ["other-run"], "participants": ["one"], "sources": {"other-run": ["sha-of-99"]}}
+    parameters = {"dataset": {"split": "runs", "subsets": {"training": seen, "validation": empty}}}
+    assert overlap_with_testing(parameters, by_runs)["subjects"] == []
+    seen["sources"]["other-run"].append("sha-of-1")
+    assert overlap_with_testing(parameters, by_runs)["subjects"] == [names[0]]
+    parameters["dataset"]["split"] = "participants"
+    assert overlap_with_testing(parameters, by_runs)["subjects"] == names

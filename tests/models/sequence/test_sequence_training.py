@@ -1,0 +1,230 @@
+"""Runs of the sequence families on the shared trainer: scores, baselines, resuming, and what is refused."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from dynml import BatchLoader, BatchSampler, MultiSubjectDataset
+from dynml.errors import ConfigurationError, DynmlError
+from dynml.models.sequence.autoencoder import Autoencoder
+from dynml.models.sequence.config import AutoencoderConfig, CsmConfig, NetworkBertConfig, SequenceBertConfig
+from dynml.models.sequence.csm import Csm
+from dynml.models.sequence.network_bert import NetworkBert
+from dynml.models.sequence.sequence_bert import SequenceBert
+from dynml.models.sequence.settling import settled_model
+from dynml.models.sequence.trainer import SequenceTrainer
+from dynml.models.sequence.windows import windows_of
+from dynml.training.costs import COST_ENDINGS
+
+FAMILIES = {
+    "csm": (Csm, CsmConfig),
+    "sequence_bert": (SequenceBert, SequenceBertConfig),
+    "network_bert": (NetworkBert, NetworkBertConfig),
+    "autoencoder": (Autoencoder, AutoencoderConfig),
+}
+TINY = {"embedding_dim": 16, "n_layers": 1, "n_heads": 2, "n_positions": 64}
+
+
+def rotations(n_subjects=5, n_samples=150, n_channels=4, seed=0):
+    """Subjects whose channels drive one another: x_t = A x_(t-1) + noise."""
+    generator = np.random.default_rng(seed)
+    A = 0.95 * np.linalg.qr(generator.normal(size=(n_channels, n_channels)))[0]
+    arrays = []
+    for _ in range(n_subjects):
+        signals = np.zeros((n_samples, n_channels))
+        for t in range(1, n_samples):
+            signals[t] = A @ signals[t - 1] + 0.3 * generator.normal(size=n_channels)
+        arrays.append(signals.astype(np.float32))
+    return arrays
+
+
+def trainer_of(folder, family, name="run", *, arrays=None, model=None, sampler=None, resume="refuse", **settings):
+    arrays = rotations() if arrays is None else arrays
+    dataset = MultiSubjectDataset.from_arrays(arrays[:-1], arrays[-1:])
+    model_class, config_class = FAMILIES[family]
+    torch.manual_seed(1)
+    network = model_class(settled_model(config_class(**{**TINY, **(model or {})}), dataset), dataset.n_channels)
+    spans = BatchSampler(dataset, **{"window_length": [10, 20], "batch_size_training": 8} | (sampler or {}))
+    loader = BatchLoader(dataset, network)
+    settings = {"max_epochs": 2, "progress": False, "device": "cpu", "warmup_steps": 2} | settings
+    return SequenceTrainer(network, folder, name, spans, loader, resume=resume, **settings)
+
+
+def weights_and_logs(trainer):
+    logs = {name: trainer.history.column(name) for name in trainer.history.rows[0] if not name.endswith(COST_ENDINGS)}
+    return trainer.model.state_dict(), logs
+
+
+def assert_same_numbers(first, second):
+    (weights, logs), (others, other_logs) = weights_and_logs(first), weights_and_logs(second)
+    assert weights.keys() == others.keys()
+    for name, tensor in weights.items():
+        assert torch.equal(tensor, others[name]), name
+    assert logs.keys() == other_logs.keys()
+    for name, values in logs.items():
+        np.testing.assert_array_equal(values, other_logs[name], err_msg=name)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_every_family_trains_and_stands_beside_its_baselines(tmp_path, family):
+    trainer = trainer_of(tmp_path, family)
+    summary = trainer.train_and_validate()
+    assert (summary["family"], summary["loss"]) == (family, "l1")
+    assert summary["score"]["validation"] == pytest.approx(summary["best_value"], rel=1e-5)
+    compared = {name for name, values in summary["baselines"].items() if values is not None}
+    assert compared == set(trainer.baselines)
+    assert {"zero", "persistence", "ar1", "ridge_var"} <= set(summary["baselines"])
+    assert len(summary["score_by_network"]) == 4
+    assert summary["findings"]
+    json.loads(trainer.folder.summary.read_text())
+
+
+def test_the_zero_baseline_costs_the_mean_absolute_value_of_scored_samples(tmp_path):
+    trainer = trainer_of(tmp_path, "csm", sampler={"window_length": 20, "strategy": "fixed_windows"})
+    summary = trainer.train_and_validate()
+    windows = rotations()[-1][:140].reshape(7, 20, 4)
+    rest = rotations()[-1][140:][None]
+    scored = np.concatenate([np.abs(part[:, 1:]).ravel() for part in (windows, rest)])
+    assert summary["baselines"]["zero"]["validation"] == pytest.approx(scored.mean(), rel=1e-5)
+    persistence = np.concatenate([np.abs(np.diff(part, axis=1)).ravel() for part in (windows, rest)])
+    assert summary["baselines"]["persistence"]["validation"] == pytest.approx(persistence.mean(), rel=1e-5)
+
+
+@pytest.mark.parametrize("family", ["csm", "sequence_bert", "network_bert"])
+def test_with_a_learning_rate_of_nothing_the_model_is_its_linear_baseline(tmp_path, family):
+    trainer = trainer_of(tmp_path, family, learning_rate=1e-30, weight_decay=0.0, max_epochs=1)
+    summary = trainer.train_and_validate()
+    baseline = summary["baselines"][trainer.model.linear_baseline]
+    assert summary["score"] == pytest.approx(baseline, rel=1e-6)
+    assert "does not beat" in summary["findings"][0]
+
+
+def test_the_linear_path_knows_the_dynamics(tmp_path):
+    summary = trainer_of(tmp_path, "csm", learning_rate=1e-30, max_epochs=1).train_and_validate()
+    # Noise of standard deviation 0.3 cannot be predicted: its mean absolute value is the floor.
+    floor = 0.3 * np.sqrt(2 / np.pi)
+    assert floor * 0.9 < summary["score"]["validation"] < floor * 1.2
+    horizons = summary["score_by_horizon"]
+    assert all(np.diff(horizons["model"]) > -0.02)
+    assert horizons["model"][0] < horizons["zero"][0]
+    assert horizons["model"] == pytest.approx(horizons["ridge_var"], rel=1e-5)
+
+
+@pytest.mark.parametrize("family", ["sequence_bert", "network_bert"])
+def test_validation_hides_the_same_in_every_epoch_and_training_does_not(tmp_path, family):
+    trainer = trainer_of(tmp_path, family)
+    sampler, loader, model = trainer.batch_sampler, trainer.batch_loader, trainer.model
+    hidden = {}
+    for context in ("training", "validation"):
+        sampler.set_context(context)
+        loader.set_context(context)
+        spans = next(iter(sampler.batches(0)))
+        for epoch in (0, 1):
+            batch = loader.on_device(loader.load_batch(spans, epoch))
+            hidden[context, epoch] = model.task_of(windows_of(batch), batch.subject, batch.subject).scored
+    assert torch.equal(hidden["validation", 0], hidden["validation", 1])
+    assert not torch.equal(hidden["training", 0], hidden["training", 1])
+
+
+def test_the_next_sequence_task_is_reported_apart(tmp_path):
+    trainer = trainer_of(tmp_path, "sequence_bert", model={"next_sequence": True, "next_sequence_weight": 0.5})
+    trainer.train_and_validate()
+    row = trainer.history.rows[-1]
+    assert 0 <= row["validation_next_sequence_accuracy"] <= 1
+    assert row["validation_next_sequence_loss"] > 0
+
+
+# ---------------------------------------------------------------------- interruptions
+
+
+def interrupt_at(trainer, call, n):
+    """Signal the run in the n-th call of one of its methods."""
+    original, seen = getattr(trainer, call), {"calls": 0}
+
+    def counting(*arguments):
+        seen["calls"] += 1
+        if seen["calls"] == n:
+            trainer.interruption.signal_number = 15
+        return original(*arguments)
+
+    setattr(trainer, call, counting)
+
+
+@pytest.mark.parametrize(
+    ("family", "call", "n"),
+    [
+        ("csm", "initialization_step_done", 1),
+        ("csm", "run_one_batch", 2),
+        ("sequence_bert", "run_one_batch", 5),
+        ("network_bert", "run_one_batch", 7),
+        ("autoencoder", "run_one_batch", 3),
+    ],
+)
+def test_an_interrupted_run_goes_on_to_the_same_numbers(tmp_path, family, call, n):
+    settings = {"weight_averaging": 0.9, "model": {"dropout": 0.2}}
+    whole = trainer_of(tmp_path, family, "whole", **settings)
+    expected = whole.train_and_validate()
+    first = trainer_of(tmp_path, family, "broken", **settings)
+    interrupt_at(first, call, n)
+    assert first.train_and_validate()["stopping_reason"] == "signal SIGTERM"
+    torch.manual_seed(99)
+    second = trainer_of(tmp_path, family, "broken", resume="auto", **settings)
+    with torch.no_grad():
+        for tensor in (*second.model.parameters(), *second.model.buffers()):
+            if tensor.is_floating_point():
+                tensor.add_(1.0)
+    summary = second.train_and_validate()
+    assert_same_numbers(second, whole)
+    for key in ("score", "baselines", "score_by_network", "findings"):
+        assert summary[key] == expected[key], key
+
+
+def test_a_model_starts_from_another_experiment(tmp_path):
+    first = trainer_of(tmp_path, "csm", "first")
+    first.train_and_validate()
+    still = {"learning_rate": 1e-30, "max_epochs": 1}
+    second = trainer_of(tmp_path, "csm", "second", pretrained=str(tmp_path / "first"), **still)
+    second.train_and_validate()
+    for name, tensor in second.model.state_dict().items():
+        assert torch.allclose(tensor, first.model.state_dict()[name], atol=1e-6), name
+
+
+def test_a_pretrained_model_of_other_sizes_is_refused(tmp_path):
+    trainer_of(tmp_path, "csm", "first").train_and_validate()
+    other = trainer_of(tmp_path, "csm", "second", model={"embedding_dim": 32}, pretrained=str(tmp_path / "first"))
+    with pytest.raises(DynmlError, match="same shape"):
+        other.train_and_validate()
+
+
+# ---------------------------------------------------------------------- bad input
+
+
+def test_windows_longer_than_the_positions_are_refused(tmp_path):
+    with pytest.raises(ConfigurationError, match=r"sampler\.window_length is 70.*at most 61 samples"):
+        trainer_of(tmp_path, "csm", sampler={"window_length": 70})
+
+
+def test_windows_longer_than_every_segment_are_refused(tmp_path):
+    with pytest.raises(ConfigurationError, match="at most 150"):
+        trainer_of(tmp_path, "csm", sampler={"window_length": 151})
+
+
+def test_windows_that_outlast_the_embedding_of_time_are_refused(tmp_path):
+    with pytest.raises(ConfigurationError, match=r"at most 10 samples at 1 Hz.*max_seconds is 10"):
+        trainer_of(tmp_path, "csm", model={"max_seconds": 10.0})
+
+
+def test_an_embedding_of_time_too_coarse_for_the_data_is_refused(tmp_path):
+    with pytest.raises(ConfigurationError, match="time_precision is 3"):
+        trainer_of(tmp_path, "csm", model={"time_precision": 3.0})
+
+
+def test_packed_batches_are_refused(tmp_path):
+    trainer = trainer_of(tmp_path, "csm")
+    packed = BatchLoader(trainer.dataset, trainer.model, collate="packed")
+    with pytest.raises(ConfigurationError, match=r"loader\.collate"):
+        SequenceTrainer(trainer.model, tmp_path, "packed", trainer.batch_sampler, packed, progress=False)
