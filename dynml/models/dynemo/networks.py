@@ -13,6 +13,8 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
+from dynml.ops.lstm import LstmWeights, lstm_layer
+
 NORMALIZATION_EPSILON = 1e-3
 ACTIVATIONS = {"relu": torch.nn.ReLU, "elu": torch.nn.ELU, "tanh": torch.nn.Tanh, "gelu": torch.nn.GELU}
 
@@ -144,9 +146,24 @@ def _normalization(kind: str | None, n_units: int) -> torch.nn.Module:
 
 
 def _run(layer: torch.nn.Module, inputs: Tensor, lengths: Tensor | None) -> Tensor:
+    if isinstance(layer, torch.nn.LSTM) and _is_plain(inputs, layer):
+        return lstm_layer(inputs, _weights_of(layer), lengths)
     if lengths is None:
         outputs: Tensor = layer(inputs)[0]
         return outputs
     packed = pack_padded_sequence(inputs, lengths.cpu(), batch_first=True, enforce_sorted=False)
     outputs, _ = pad_packed_sequence(layer(packed)[0], batch_first=True, total_length=inputs.shape[1])
     return outputs
+
+
+def _is_plain(inputs: Tensor, layer: torch.nn.LSTM) -> bool:
+    """Whether the compiled recurrence serves: float32 on a CPU."""
+    kinds = {(tensor.device.type, tensor.dtype) for tensor in (inputs, layer.weight_ih_l0)}
+    return kinds == {("cpu", torch.float32)} and not (torch.is_autocast_enabled("cpu") or torch.compiler.is_compiling())
+
+
+def _weights_of(layer: torch.nn.LSTM) -> list[LstmWeights]:
+    """Weights of each direction of a `recurrent_layer`, whose second bias is zero."""
+    suffixes = ("", "_reverse") if layer.bidirectional else ("",)
+    names = ("weight_ih_l0", "weight_hh_l0", "bias_ih_l0")
+    return [LstmWeights(*(getattr(layer, name + suffix) for name in names)) for suffix in suffixes]
