@@ -1,0 +1,171 @@
+"""Where dynml_extract_features.py puts what it found: a folder of .npy and .tsv files, or one HDF5 file."""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import io
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+from dynml.errors import DynmlError
+
+HDF5_ENDINGS = (".hdf5", ".h5")
+Columns = dict[str, list[Any]]
+
+
+class FeatureOutput(Protocol):
+    """Takes what is found, piece by piece."""
+
+    def embeddings(self, kind: str, vectors: Any, columns: Columns, label_names: tuple[str, ...]) -> None:
+        """Vectors (n, d) with a table of where they come from; `label` holds positions in `label_names`, or -1."""
+
+    def states(self, subject: str, states: Any) -> None:
+        """Hidden state of every stored sample of a subject, (T, d)."""
+
+    def group(self, name: str, arrays: Mapping[str, Any], tables: Mapping[str, Columns]) -> None:
+        """Maps and what describes them: arrays, and (in a folder) tables."""
+
+    def summary(self, content: dict[str, Any]) -> None:
+        """What was done, as plain values."""
+
+    def figure(self, name: str) -> Path:
+        """Path of a picture."""
+
+
+def check_output_is_free(path: Path, *, force: bool) -> None:
+    """Refuse to overwrite, before anything is computed.
+
+    Raises
+    ------
+    DynmlError
+        Names what stands in the way.
+    """
+    if path.suffix.lower() in HDF5_ENDINGS:
+        if path.is_dir():
+            raise DynmlError(f"{path} is a folder, not an HDF5 file to write to.")
+        if path.exists() and not force:
+            raise DynmlError(f"{path} exists already; use -f to overwrite it.")
+        return
+    if path.exists() and not path.is_dir():
+        raise DynmlError(f"{path} is a file: OUT must be a folder, or end in .hdf5 or .h5.")
+    if path.is_dir() and any(path.iterdir()) and not force:
+        raise DynmlError(f"The folder {path} is not empty; give another one, or -f to overwrite.")
+
+
+@contextlib.contextmanager
+def opened_output(path: Path) -> Iterator[FeatureOutput]:
+    """Open a folder, or an HDF5 file that appears when it is whole.
+
+    Raises
+    ------
+    DynmlError
+        When it cannot be made.
+    """
+    is_file = path.suffix.lower() in HDF5_ENDINGS
+    folder = path.parent if is_file else path
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DynmlError(f"The folder {folder} could not be made: {error.strerror}.") from error
+    if not is_file:
+        yield _Folder(path)
+        return
+    import h5py
+
+    from dynml.files import replacing
+
+    with replacing(path) as temporary, h5py.File(temporary, "w") as file:
+        yield _File(path, file)
+
+
+class _Folder:
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def embeddings(self, kind: str, vectors: Any, columns: Columns, label_names: tuple[str, ...]) -> None:
+        import numpy as np
+
+        subjects = np.array(columns["subject"])
+        for subject in dict.fromkeys(columns["subject"]):
+            self._save(f"{subject}_embeddings.npy", vectors[subjects == subject])
+        if label_names:
+            columns = columns | {"label": [label_names[code] if code >= 0 else "n/a" for code in columns["label"]]}
+        self._write_table(f"{kind}s.tsv", columns)
+
+    def states(self, subject: str, states: Any) -> None:
+        self._save(f"{subject}_states.npy", states)
+
+    def group(self, name: str, arrays: Mapping[str, Any], tables: Mapping[str, Columns]) -> None:
+        for key, array in arrays.items():
+            self._save(f"{name}_{key}.npy", array)
+        for key, columns in tables.items():
+            self._write_table(f"{name}_{key}.tsv", columns)
+
+    def summary(self, content: dict[str, Any]) -> None:
+        from dynml.files import write_json
+
+        write_json(self.path / "summary.json", content)
+
+    def figure(self, name: str) -> Path:
+        return self.path / f"{name}.png"
+
+    def _save(self, name: str, array: Any) -> None:
+        import numpy as np
+
+        from dynml.files import replacing
+
+        with replacing(self.path / name, durable=False) as temporary, temporary.open("wb") as stream:
+            np.save(stream, array)
+
+    def _write_table(self, name: str, columns: Columns) -> None:
+        from dynml.files import replacing
+
+        text = io.StringIO()
+        writer = csv.writer(text, delimiter="\t", lineterminator="\n")
+        writer.writerow(columns)
+        writer.writerows(zip(*columns.values(), strict=True))
+        with replacing(self.path / name, durable=False) as temporary:
+            temporary.write_text(text.getvalue(), encoding="utf-8")
+
+
+class _File:
+    def __init__(self, path: Path, file: Any) -> None:
+        self.path, self.file = path, file
+
+    def embeddings(self, kind: str, vectors: Any, columns: Columns, label_names: tuple[str, ...]) -> None:
+        self.file["embeddings"] = vectors
+        for name, values in columns.items():
+            self._write(self.file, name, values)
+        if label_names:
+            self.file["label"].attrs["names"] = list(label_names)
+
+    def states(self, subject: str, states: Any) -> None:
+        self.file.create_dataset(f"states/{subject}", data=states)
+
+    def group(self, name: str, arrays: Mapping[str, Any], tables: Mapping[str, Columns]) -> None:
+        for key, array in arrays.items():
+            self.file.create_dataset(f"{name}/{key}", data=array)
+        for key, columns in tables.items():
+            for column, values in columns.items():
+                self._write(self.file.require_group(f"{name}/{key}"), column, values)
+
+    def summary(self, content: dict[str, Any]) -> None:
+        from dynml.files import strict_json
+
+        self.file.attrs["summary"] = json.dumps(strict_json(content), ensure_ascii=False)
+
+    def figure(self, name: str) -> Path:
+        return self.path.with_name(f"{self.path.stem}_{name}.png")
+
+    @staticmethod
+    def _write(group: Any, name: str, values: list[Any]) -> None:
+        import h5py
+        import numpy as np
+
+        if values and isinstance(values[0], str):
+            group.create_dataset(name, data=values, dtype=h5py.string_dtype())
+        else:
+            group[name] = np.array(values)

@@ -1,0 +1,26 @@
+#!/usr/bin/env python3
+"""Take out what a sequence model or a decoder has learnt of recordings: one vector a window or trial.
+
+    dynml_extract_features.py experiments/my_csm store.hdf5 features
+    dynml_extract_features.py experiments/my_decoder store.hdf5 features.hdf5 --subset testing --attribution
+
+OUT is a folder (<subject>_embeddings.npy and windows.tsv or trials.tsv, which tells where each vector comes from), or a
+file that ends in .hdf5 or .h5. Recordings are cut as in the model's training, unless --window_length or --trials says
+otherwise. --per_sample adds the hidden state of every stored sample, --attribution which networks and moments the
+output hangs on, --attention how far back and forward each head looks; the last two with pictures.
+"""
+
+import sys
+
+from dynml.cli.errors import user_errors_in_one_sentence
+from dynml.cli.extract_features_command import parse_extraction, run_extraction
+
+
+def main() -> None:
+    """Parse, load, extract, write."""
+    with user_errors_in_one_sentence("--debug" in sys.argv):
+        run_extraction(parse_extraction(__doc__))
+
+
+if __name__ == "__main__":
+    main()
