@@ -45,7 +45,7 @@ def trained(
     sizes = SIZES | ({"n_layers": 2} if family == "autoencoder" else {}) | settings
     torch.manual_seed(0)
     model = load(parts.model)(settled_model(config_from(classes["model"], sizes, "model"), dataset), dataset.n_channels)
-    sampler = BatchSampler(dataset, window_length=WINDOW, batch_size_training=64)
+    sampler = BatchSampler(dataset, window_length=WINDOW, batch_size_training=16)
     with tempfile.TemporaryDirectory() as folder:
         trainer = load(parts.trainer)(
             model,
@@ -54,7 +54,7 @@ def trained(
             sampler,
             BatchLoader(dataset, model),
             max_epochs=epochs,
-            learning_rate=0.001,
+            learning_rate=0.002,
             progress=False,
         )
         begin = time.perf_counter()

@@ -107,10 +107,11 @@ def _gain(model: Any, task: Task) -> Value:
 
     def value(signals_BTC: Tensor) -> Tensor:
         given = dataclasses.replace(task, windows=dataclasses.replace(task.windows, signals_BTC=signals_BTC))
-        predicted_BTC = model.corrections(given)[0]
+        predicted_BTC = model.network_prediction(given)[0]
         if model.linear is not None:
             # `predict` keeps no gradient, for none is needed in training.
-            predicted_BTC = predicted_BTC + model.linear._predicted(given)
+            linear_BTC = model.linear._predicted(given)
+            predicted_BTC = linear_BTC + model.gate_C * (predicted_BTC - linear_BTC)
         costs_BTC = elementwise_loss(predicted_BTC.float(), target_BTC, model.config)
         return -torch.where(scored_BTC, costs_BTC, 0.0).sum(dim=(1, 2)) / n_scored_B
 

@@ -1,7 +1,7 @@
 """Causal sequence model: each sample is predicted from those before it.
 
     h_1 .. h_T = transformer(embed(x_1) + time(s_1), ..)        a state sees samples 1 .. t
-    x^_(t+1)   = linear(x_t, x_(t-1), ..) + unembed(h_t)
+    x^_(t+1)   = linear(x_t, x_(t-1), ..) + gate * (unembed(h_t) - linear(..))
 
 All positions of a window are targets at once. learning-from-brains (Thomas, Re & Poldrack 2022) hides one sample of
 each window instead and predicts that one alone; `objective="single_mask"` does so.
@@ -40,7 +40,7 @@ class Csm(TransformerModel):
         """All samples but the first, or one of each window."""
         return single_position_task(windows) if self.config.objective == "single_mask" else next_sample_task(windows)
 
-    def corrections(self, task: Task) -> tuple[Tensor, Tensor | None]:
+    def network_prediction(self, task: Task) -> tuple[Tensor, Tensor | None]:
         """What the network predicts of each sample from those before it; 0 for a window's first."""
         signals_BTC = task.windows.signals_BTC
         if self.config.objective == "single_mask":

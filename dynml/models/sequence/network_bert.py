@@ -1,7 +1,7 @@
 """Network-BERT: some networks are hidden over a whole window, and predicted from the others.
 
     inputs: x_tc, or m_t where network c is hidden;  h = transformer(embed(inputs) + time)
-    x^_tc = linear(shown networks at t) + unembed(h_t)_c,  scored at hidden networks only
+    x^_tc = linear(..)_c + gate_c * (unembed(h_t) - linear(shown networks at t))_c,  scored where hidden
 
 After Thomas, Re & Poldrack (2022). m_t is one learnt number for each position in the window.
 """

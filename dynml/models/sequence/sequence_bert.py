@@ -1,7 +1,7 @@
 """Sequence-BERT: whole samples of a window are hidden, and predicted from those on both sides.
 
     inputs: x_t, or the mask token where x_t is hidden;  h = transformer(embed(inputs) + time)
-    x^_t = linear(nearest shown samples on both sides) + unembed(h_t),  scored at hidden samples only
+    x^_t = linear(..) + gate * (unembed(h_t) - linear(nearest shown samples on both sides)),  scored where hidden
 
 After Devlin et al. (2019) and Thomas, Re & Poldrack (2022). Target, mask, token types and the place of the class token
 are one and the same layout (`tokens.TokenLayout`), so none can be shifted against another.

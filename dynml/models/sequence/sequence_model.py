@@ -33,9 +33,12 @@ class Outputs:
     follows_logit_B: Tensor | None = None
     """Log-odds that the second part of each pair follows on the first."""
 
+    network_BTC: Tensor | None = None
+    """What the network predicts alone, where there is a linear path beside it."""
+
 
 class SequenceModel(nn.Module):
-    """Embedder, un-embedder, the path of the best linear baseline, and the loss; a subclass adds the backbone.
+    """Embedder, un-embedder, the best linear baseline beside the network, and the loss; a subclass adds the backbone.
 
     Parameters
     ----------
@@ -69,35 +72,42 @@ class SequenceModel(nn.Module):
         self.linear: Baseline | None = None
         if config.linear_path and self.linear_baseline is not None:
             self.linear = make_baseline(self.linear_baseline, n_channels, config.linear_path_lags)
-            self._silence_unembedder()
-
-    def _silence_unembedder(self) -> None:
-        """Let the network say nothing at first, so that learning begins at the linear baseline."""
-        last = [module for module in self.unembedder.modules() if isinstance(module, nn.Linear)][-1]
-        nn.init.zeros_(last.weight)
-        nn.init.zeros_(last.bias)
+            self.gate_C = nn.Parameter(torch.zeros(n_channels))
 
     def task_of(self, windows: Windows, subject_B: Tensor, dataset_B: Tensor) -> Task:
         """Make the task of this family."""
         raise NotImplementedError
 
-    def corrections(self, task: Task) -> tuple[Tensor, Tensor | None]:
-        """What the network predicts, (B, T, C), without the linear path; and the log-odds of pairs, if any."""
+    def network_prediction(self, task: Task) -> tuple[Tensor, Tensor | None]:
+        """What the network predicts alone, (B, T, C); and the log-odds of pairs, if any."""
         raise NotImplementedError
 
     def forward(self, task: Task) -> Outputs:
-        """Predict what a task asks for."""
+        """Predict what a task asks for: from the linear baseline towards the network, by a gate for each channel.
+
+        The gates start at 0, so learning begins at the baseline's loss.
+        """
+        if self.linear is None:
+            return Outputs(task, *self.network_prediction(task))
         # The linear path first: on a GPU it waits for the device, when there is least to wait for.
-        linear_BTC = None if self.linear is None else self.linear.predict(task)
-        predicted_BTC, follows_logit_B = self.corrections(task)
-        if linear_BTC is not None:
-            predicted_BTC = predicted_BTC + linear_BTC
-        return Outputs(task, predicted_BTC, follows_logit_B)
+        linear_BTC = self.linear.predict(task)
+        network_BTC, follows_logit_B = self.network_prediction(task)
+        predicted_BTC = linear_BTC + self.gate_C * (network_BTC - linear_BTC)
+        return Outputs(task, predicted_BTC, follows_logit_B, network_BTC)
 
     def compute_loss(self, outputs: Outputs, batch: Batch | None = None) -> tuple[Tensor, Tensor]:
-        """Mean loss over scored numbers (samples x channels), and how many there are: both on the device."""
-        task = outputs.task
-        return mean_loss(outputs.predicted_BTC, task.windows.signals_BTC, task.scored, self.config)
+        """Mean loss over scored numbers (samples x channels), and how many there are: both on the device.
+
+        Behind a gate that is nearly closed the network would learn next to nothing, and as a mere correction of the
+        baseline it often finds no beginning. So in training it also learns to predict alone: its own loss adds
+        gradients, but nothing to the value.
+        """
+        target_BTC, scored = outputs.task.windows.signals_BTC, outputs.task.scored
+        loss, n_scored = mean_loss(outputs.predicted_BTC, target_BTC, scored, self.config)
+        if self.training and outputs.network_BTC is not None:
+            own, _ = mean_loss(outputs.network_BTC, target_BTC, scored, self.config)
+            loss = loss + (own - own.detach())
+        return loss, n_scored
 
     def states(self, windows: Windows) -> Tensor:
         """Hidden state of every sample, (B, T, d), nothing hidden from the model."""
@@ -193,7 +203,7 @@ class MaskedModel(TransformerModel):
         """Signals with what is hidden replaced, (B, T, C)."""
         raise NotImplementedError
 
-    def corrections(self, task: Task) -> tuple[Tensor, Tensor | None]:
+    def network_prediction(self, task: Task) -> tuple[Tensor, Tensor | None]:
         """What the network predicts for hidden samples, and the log-odds of pairs, if any."""
         inputs_BTC = self._inputs(task)
         if task.follows_B is None:

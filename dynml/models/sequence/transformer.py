@@ -29,6 +29,8 @@ from torch.utils.checkpoint import checkpoint
 from dynml.errors import ConfigurationError
 from dynml.models.sequence.embedding import INITIAL_STANDARD_DEVIATION, initialize_weights
 
+LONGEST_PERIOD = 1000.0
+"""Of the sinusoids that positions start from, in 2 pi samples."""
 NORMALIZATION_EPSILON = {"pre": 1e-5, "post": 1e-12}
 """Of GPT-2 and of BERT."""
 
@@ -39,6 +41,22 @@ ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
     "silu": nn.SiLU,
 }
 """Of feed-forward layers; GPT-2's is the approximation of the Gaussian error linear unit by tanh."""
+
+
+def sinusoids(n_positions: int, embedding_dim: int) -> Tensor:
+    """Sines and cosines of a position at many frequencies (Vaswani et al. 2017, section 3.5).
+
+    As a start of learnt positions they let a head find samples at a distance by a linear map. From the faint noise that
+    GPT-2 and BERT start with, a hidden sample finds its neighbours only after many times as many steps.
+
+    Returns
+    -------
+    Tensor, (n_positions, embedding_dim)
+    """
+    position_T = torch.arange(n_positions)[:, None]
+    column_d = torch.arange(embedding_dim)
+    angle_Td = position_T * LONGEST_PERIOD ** (-2.0 * (column_d // 2) / embedding_dim)
+    return torch.where(column_d % 2 == 0, angle_Td.sin(), angle_Td.cos())
 
 
 class Transformer(nn.Module):
@@ -101,6 +119,8 @@ class Transformer(nn.Module):
         )
         self.final_norm = _normalization(embedding_dim, norm) if norm == "pre" else nn.Identity()
         initialize_weights(self)
+        with torch.no_grad():
+            self.positions.weight.copy_(sinusoids(n_positions, embedding_dim))
         if norm == "pre":
             for block in self._typed_blocks():
                 for linear in (block.attention.output, block.feed_forward.contract):

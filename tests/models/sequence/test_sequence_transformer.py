@@ -263,6 +263,8 @@ def test_initial_weights(norm):
     for name, parameter in model.named_parameters():
         if name.endswith("bias"):
             assert not parameter.any()
+        elif name == "positions.weight":
+            continue
         elif "norm" in name:
             assert bool((parameter == 1).all())
         else:
@@ -348,3 +350,11 @@ def test_pooler_is_a_linear_map_and_tanh():
     pooler = Pooler(200, dropout=0.25)
     torch.nn.init.ones_(pooler.linear.bias)
     assert float((pooler(torch.zeros(50, 200)) == 0).float().mean()) == pytest.approx(0.25, abs=0.03)
+
+
+def test_positions_start_as_sines_and_cosines():
+    rows = Transformer(6, 1, 1, n_positions=40).positions.weight.detach().numpy()
+    for position in (0, 1, 39):
+        for pair in range(3):
+            angle = position / 1000 ** (2 * pair / 6)
+            assert rows[position, 2 * pair : 2 * pair + 2] == pytest.approx([np.sin(angle), np.cos(angle)], abs=1e-5)
