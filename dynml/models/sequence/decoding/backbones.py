@@ -25,6 +25,7 @@ MODELS = {
 PARTS_WITHOUT_USE = (
     "unembedder",
     "linear",
+    "gate_C",
     "decoder",
     "mask_token_C",
     "mask_token_T",
