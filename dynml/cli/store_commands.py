@@ -2,24 +2,128 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
 from dynml.cli.parsing import Namespace, ScriptParser
+from dynml.errors import DataError
 
 STORE_HELP = "Store made by dynml_create_hdf5_dataset.py."
+
+
+SOURCE_HELP = "Folder that holds one folder a subject, or BIDS derivatives, or a table of files (.csv, .tsv)."
+JOBS_HELP = "Processes that read and prepare subjects; the result is the same."
+NO_LIST = "-"
 
 
 def parse_creation(description: str | None) -> Namespace:
     """Arguments of dynml_create_hdf5_dataset.py."""
     parser = ScriptParser(description=description)
-    parser.add_argument("ready_folder", metavar="READY_FOLDER", help="Folder that holds one folder a subject.")
+    parser.add_argument("ready_folder", metavar="READY_FOLDER", help=SOURCE_HELP)
     parser.add_argument("out_hdf5", metavar="OUT_HDF5", help="Store to make; its name ends in .hdf5 or .h5.")
     parser.add_argument("config_json", metavar="CONFIG_JSON", help="What the store is to hold; see above.")
     for subset in ("training", "validation", "testing"):
         parser.add_argument(
             f"{subset}_subjs",
             metavar=f"{subset.upper()}_SUBJS",
-            help=f"Text file with the names of the {subset} subjects, one a line; may be empty.",
+            nargs="?",
+            default=None,
+            help=f"Text file with the names of the {subset} subjects, one a line; may be empty, or - for none.",
         )
     parser.add_argument("-f", "--force", action="store_true", help="Replace OUT_HDF5, once the new one is complete.")
+    parser.add_argument(
+        "--add", action="store_true", help="Add the subjects to OUT_HDF5, which was made by the same CONFIG_JSON."
+    )
+    parser.add_argument(
+        "--draw_subsets",
+        metavar="SUBSET=SHARE",
+        type=str,
+        nargs="+",
+        default=None,
+        help="Draw the subsets by participant, such as validation=0.1 testing=0.1, instead of lists.",
+    )
+    parser.add_argument("--seed", type=int, default=None, help="Of the draw; 0 by default.")
+    parser.add_argument(
+        "--stratify", metavar="COLUMN", type=str, default=None, help="Covariate to be as frequent in each drawn subset."
+    )
+    parser.add_argument("--n_jobs", type=int, default=1, help=JOBS_HELP)
+    return parser.parse_args()
+
+
+def lists_of(arguments: Namespace) -> dict[str, Path]:
+    """Lists of subjects that are given: none, or all three.
+
+    Raises
+    ------
+    DataError
+        When only some are given, and the others are not `-`.
+    """
+    given = {subset: arguments[f"{subset}_subjs"] for subset in ("training", "validation", "testing")}
+    lists = {subset: Path(path) for subset, path in given.items() if path not in (None, NO_LIST)}
+    lacking = [subset for subset, path in given.items() if path is None]
+    if lists and lacking:
+        raise DataError(f"The list of {lacking[0]} subjects is not given; give all three lists, - for an empty one.")
+    return lists
+
+
+def draw_of(arguments: Namespace) -> dict[str, Any] | None:
+    """Settings of a draw of the subsets, or None where none is asked for.
+
+    Raises
+    ------
+    DataError
+        For a text that is not SUBSET=SHARE, or settings of a draw without one.
+    """
+    if arguments.draw_subsets is None:
+        for name in ("seed", "stratify"):
+            if arguments[name] is not None:
+                raise DataError(f"--{name} is a setting of --draw_subsets, which is not given.")
+        return None
+    settings: dict[str, Any] = {}
+    for text in arguments.draw_subsets:
+        subset, _, share = text.partition("=")
+        if subset not in ("validation", "testing") or subset in settings:
+            raise DataError(f"--draw_subsets has {text!r}, but takes validation=SHARE and testing=SHARE, each once.")
+        try:
+            settings[subset] = float(share)
+        except ValueError as error:
+            raise DataError(f"--draw_subsets has {text!r}, whose share is no number.") from error
+    given = {"seed": arguments.seed, "stratify": arguments.stratify}
+    return settings | {name: value for name, value in given.items() if value is not None}
+
+
+def parse_application(description: str | None) -> Namespace:
+    """Arguments of dynml_apply_preparation.py."""
+    parser = ScriptParser(description=description)
+    parser.add_argument("hdf5", metavar="HDF5", help=STORE_HELP)
+    parser.add_argument("ready_folder", metavar="READY_FOLDER", help=SOURCE_HELP)
+    parser.add_argument("out_hdf5", metavar="OUT_HDF5", help="Store to make; its name ends in .hdf5 or .h5.")
+    parser.add_argument(
+        "--subjects",
+        metavar="LIST",
+        type=str,
+        default=None,
+        help="Text file with the names of the subjects to take, one a line; all by default.",
+    )
+    parser.add_argument(
+        "--subset", type=str, default=None, help="Where they go: training, validation or testing (the default)."
+    )
+    parser.add_argument(
+        "--participants",
+        metavar="TSV",
+        type=str,
+        default=None,
+        help="Table that says whose the subjects are; by default each is a participant.",
+    )
+    parser.add_argument(
+        "--config_folder",
+        metavar="FOLDER",
+        type=str,
+        default=None,
+        help="Where relative paths in the stored config (an atlas) start; the folder of HDF5 by default.",
+    )
+    parser.add_argument("-f", "--force", action="store_true", help="Replace OUT_HDF5, once the new one is complete.")
+    parser.add_argument("--n_jobs", type=int, default=1, help=JOBS_HELP)
     return parser.parse_args()
 
 

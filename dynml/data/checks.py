@@ -14,11 +14,14 @@ from dynml.data.preparation import moments_of_segments
 from dynml.data.recording import Recording
 from dynml.errors import DataError
 
-ROWS_PER_BLOCK = 65536
+ROWS_PER_BLOCK = 4096
 ROWS_FOR_MEDIANS = 50_000
 TRANSPOSED_RATIO = 20
 """So many times more channels than samples are taken for a transposed array."""
 OUTLIER_SD = 1e6
+N_NAMED = 10
+SAME_UNITS = 1e5
+"""Typical standard deviations that differ by so much are not in the same units: V and uV differ by 1e6."""
 RELATIVE_EIGENVALUE = 1e-10
 """Directions with less than this share of the largest variance count as absent: float32 rounding leaves some 1e-14."""
 PLAUSIBLE_SD = (1e-6, 1e6)
@@ -62,8 +65,40 @@ def good_stretches(signals: NDArray[np.floating[Any]]) -> NDArray[np.int64]:
     return borders.reshape(-1, 2).astype(np.int64)
 
 
-def check_finite(signals: NDArray[np.floating[Any]], channel_names: tuple[str, ...], where: str) -> None:
+def common_stretches(first: NDArray[np.int64], second: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Stretches [start, stop) that lie in one of the first and one of the second, (n, 2), ascending.
+
+    Borders between touching stretches of either stay borders.
+
+    Parameters
+    ----------
+    first, second : array, (n, 2)
+        Ascending, without overlap.
+    """
+    starts = np.unique(np.concatenate([first[:, 0], second[:, 0]]))
+    stops = np.full(len(starts), np.iinfo(np.int64).max)
+    for stretches in (first, second):
+        place = np.searchsorted(stretches[:, 0], starts, side="right") - 1
+        stops = np.minimum(stops, np.where(place >= 0, stretches[place, 1], 0)) if len(stretches) else starts
+    return np.stack([starts, stops], axis=1)[stops > starts]
+
+
+def check_finite(
+    signals: NDArray[np.floating[Any]],
+    channel_names: tuple[str, ...],
+    where: str,
+    stretches: NDArray[np.int64] | None = None,
+) -> None:
     """Refuse samples that are NaN, infinite, or too large for float32.
+
+    Parameters
+    ----------
+    signals : array, (T, C)
+    channel_names : tuple of str
+    where : str
+        For the message.
+    stretches : array, (n, 2), optional
+        Look only within these stretches [start, stop), ascending; everywhere by default.
 
     Raises
     ------
@@ -71,6 +106,9 @@ def check_finite(signals: NDArray[np.floating[Any]], channel_names: tuple[str, .
         Names the first such sample, its channel, and how many there are.
     """
     bad_rows = np.flatnonzero(~np.concatenate([_rows_are_finite(block) for block in _blocks(signals)]))
+    if stretches is not None:
+        behind = np.searchsorted(stretches[:, 0], bad_rows, side="right") - 1
+        bad_rows = bad_rows[(behind >= 0) & (bad_rows < stretches[behind, 1])]
     if not len(bad_rows):
         return
     bad = ~_is_finite(signals[bad_rows])
@@ -80,6 +118,24 @@ def check_finite(signals: NDArray[np.floating[Any]], channel_names: tuple[str, .
         f"first of {int(bad.sum())} values that are NaN or infinite (in {int(bad.any(axis=0).sum())} of "
         f'{signals.shape[1]} channels); mend them, or set "missing": "mask" to cut such samples out.'
     )
+
+
+def check_no_empty_channel(signals: NDArray[np.floating[Any]], channel_names: tuple[str, ...], where: str) -> None:
+    """Refuse channels without a single finite sample: a parcel that is missing in this subject.
+
+    Raises
+    ------
+    DataError
+        Names them.
+    """
+    empty = np.isfinite(signals).sum(axis=0) == 0
+    if empty.any() and not empty.all():
+        names = [name for name, lacking in zip(channel_names, empty) if lacking]
+        more = f" and {len(names) - N_NAMED} more" if len(names) > N_NAMED else ""
+        raise DataError(
+            f"{where}: no sample of {', '.join(names[:N_NAMED])}{more} is a number; leave these channels out in all "
+            "subjects (by 'exclude_channels'), or leave this subject out."
+        )
 
 
 def resolution_of(recording: Recording) -> float:

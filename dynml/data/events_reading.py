@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from dynml.data.readers.file_events import FileEvents
 from dynml.data.recording import NO_LABEL, Events
 from dynml.data.store_layout import is_valid_name, natural_order
 from dynml.data.tables import NOT_AVAILABLE, Table, read_table
@@ -37,14 +38,14 @@ class RunOfSamples:
 
 
 def read_events(
-    paths: Sequence[Path], runs: Sequence[RunOfSamples], sampling_frequency: float, subject: str
+    paths: Sequence[Path | None], runs: Sequence[RunOfSamples], sampling_frequency: float, subject: str
 ) -> tuple[Events, list[str]]:
     """Read a subject's events and place them in its stored rows.
 
     Parameters
     ----------
-    paths : sequence of Path
-        One file for each run, or one for all.
+    paths : sequence of Path or None
+        One file for each run, or one for all; None for a run without events, beside files with a column `onset`.
     runs : sequence of RunOfSamples
         In stored order.
     sampling_frequency : float
@@ -63,13 +64,13 @@ def read_events(
     DataError
         When the files do not fit the runs; names the file and what was found.
     """
-    tables = [read_table(path) for path in paths]
+    tables = [Table(Path(), {ONSET: [], DURATION: []}) if path is None else read_table(path) for path in paths]
     if len(tables) == 1:
         tables = _divide(tables[0], runs, subject)
     elif len(tables) != len(runs):
         raise DataError(
-            f"Subject {subject} has {len(tables)} events files ({paths[0].name} ..) for {len(runs)} runs; give one for "
-            "each run, or one with a column 'run'."
+            f"Subject {subject} has {len(tables)} events files ({tables[0].path.name} ..) for {len(runs)} runs; give "
+            "one for each run, or one with a column 'run'."
         )
     kinds = {ONSET in table.columns for table in tables}
     if len(kinds) > 1:
@@ -81,6 +82,23 @@ def read_events(
     remarks: list[str] = []
     parts = [_from_seconds(table, run, sampling_frequency, remarks) for table, run in zip(tables, runs)]
     return _assemble(parts, runs), remarks
+
+
+def events_of_files(of_files: Sequence[FileEvents | None], runs: Sequence[RunOfSamples]) -> Events | None:
+    """Place what the runs' files themselves say; None where no file says anything.
+
+    Parameters
+    ----------
+    of_files : sequence of FileEvents or None
+        One for each run.
+    runs : sequence of RunOfSamples
+        In stored order.
+    """
+    if all(events is None for events in of_files):
+        return None
+    none = FileEvents(onset=np.empty(0, dtype=np.int64), duration=np.empty(0, dtype=np.int64), labels={})
+    known = [none if events is None else events for events in of_files]
+    return _assemble([_EventsOfRun(one.onset, one.duration, one.labels) for one in known], runs)
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,11 @@ class Remarks:
         if detail:
             self._details[topic].append(detail)
 
+    def take(self, other: Remarks) -> None:
+        """Note all that another one holds."""
+        for topic, details in other._details.items():
+            self._details.setdefault(topic, []).extend(details)
+
     def tell(self) -> None:
         """Issue one DataWarning a topic, and forget them."""
         details, self._details = self._details, {}

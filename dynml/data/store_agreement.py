@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections import Counter
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from dynml.data.cleaning import CleaningPlan
 from dynml.data.readers import FileDescription, Reader
 from dynml.data.recording import Events
 from dynml.errors import DataError
@@ -23,6 +25,8 @@ class SourceFile:
     """The same without its extension."""
     description: FileDescription
     reader: Reader
+    cleaning: CleaningPlan | None = None
+    """What is removed from the run after it was read."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,6 +38,9 @@ class GroupSources:
     sampling_frequency: float
     """Hz."""
     events: Events | None
+    units: str
+    order: tuple[int, ...] | None = None
+    """Column of the files for each channel, where they were brought into another order."""
 
 
 def check_agreement(group: str, sources: Mapping[str, GroupSources], *, mixed_rates: bool) -> None:
@@ -57,7 +64,7 @@ def check_agreement(group: str, sources: Mapping[str, GroupSources], *, mixed_ra
             )
         raise DataError(
             f"Subject {subject}, group {group}: the number of channels is {n_channels[subject]}, but "
-            f"{n_channels[other]} in {_how_many(n_channels, other)}."
+            f"{n_channels[other]} in {_how_many(n_channels, other)}{_difference(sources[subject], sources[other])}."
         )
     names = {subject: one.channel_names for subject, one in sources.items()}
     odd = _odd_one_out(names)
@@ -66,9 +73,10 @@ def check_agreement(group: str, sources: Mapping[str, GroupSources], *, mixed_ra
         same_set = set(names[subject]) == set(names[other])
         position = next(i for i, pair in enumerate(zip(names[subject], names[other])) if pair[0] != pair[1])
         what = "the order of the channels differs" if same_set else "the channel names differ"
+        hint = '; "match_channels": true brings them into one order' if same_set else ""
         raise DataError(
             f"Subject {subject}, group {group}: {what}: channel {position} is {names[subject][position]!r}, but "
-            f"{names[other][position]!r} in {_how_many(names, other)}."
+            f"{names[other][position]!r} in {_how_many(names, other)}{hint}."
         )
     rates = {subject: float(f"{one.sampling_frequency:.6g}") for subject, one in sources.items()}
     odd = None if mixed_rates else _odd_one_out(rates)
@@ -79,6 +87,46 @@ def check_agreement(group: str, sources: Mapping[str, GroupSources], *, mixed_ra
             f"{rates[other]:g} Hz in {_how_many(rates, other)}; resample, or allow it by "
             '"allow_mixed_sampling_frequency": true.'
         )
+
+
+def in_one_order(group: str, sources: Mapping[str, GroupSources]) -> dict[str, GroupSources]:
+    """Bring the channels of all subjects, by their names, into the order that most of them have.
+
+    Raises
+    ------
+    DataError
+        When a subject lacks a channel, or has one that others lack; names it.
+    """
+    order = Counter(one.channel_names for one in sources.values()).most_common(1)[0][0]
+    matched = {}
+    for subject, one in sources.items():
+        places = {name: place for place, name in enumerate(one.channel_names)}
+        lacking = [name for name in order if name not in places]
+        more = [name for name in places if name not in set(order)]
+        if lacking or more:
+            what = f"has no channel {lacking[0]!r}" if lacking else f"has a channel {more[0]!r}"
+            others = "which other subjects have" if lacking else "which other subjects have not"
+            raise DataError(
+                f"Subject {subject}, group {group} {what}, {others}; leave it out in all subjects, or leave this "
+                "subject out."
+            )
+        if one.channel_names != order:
+            one = dataclasses.replace(one, channel_names=order, order=tuple(places[name] for name in order))
+        matched[subject] = one
+    return matched
+
+
+def _difference(one: GroupSources, other: GroupSources) -> str:
+    """Channels that one lacks, or has beyond the other, where the files name channels."""
+    if any(sources.files[0].description.channel_names is None for sources in (one, other)):
+        return ""
+    own, others = set(one.channel_names), set(other.channel_names)
+    lacking = [name for name in other.channel_names if name not in own]
+    more = [name for name in one.channel_names if name not in others]
+    if not lacking and not more:
+        return ""
+    named = lacking or more
+    return f": it {'lacks' if lacking else 'has'} {', '.join(named[:3])}{', ..' if len(named) > 3 else ''}"
 
 
 def _odd_one_out(values: Mapping[str, Hashable]) -> tuple[str, str] | None:

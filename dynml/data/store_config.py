@@ -10,11 +10,15 @@ from typing import Any, Literal
 
 from dynml.configuration import check_choice, check_positive, config_from, nearest_name
 from dynml.data import store_layout as layout
+from dynml.data.bids.config import BidsConfig
+from dynml.data.confounds_config import check_strategy
 from dynml.errors import ConfigurationError, DataError
 from dynml.files import read_json
 
 STANDARDIZATIONS = ("per_run", "per_subject", "none")
 TIME_AXES = ("first", "last")
+OF_TABLES = ("files", "bids", "events")
+"""Keys of a group that a table of files has columns for."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,8 +31,11 @@ class TimeseriesGroupConfig:
     type: Literal["timeseries"]
     """Kind of the group."""
 
-    files: list[str]
+    files: list[str] = dataclasses.field(default_factory=list)
     """Patterns of the runs' files. Patterns count in their order, the files of one pattern in natural order."""
+
+    bids: dict[str, Any] | None = None
+    """Which runs of BIDS derivatives to take, instead of `files`; see `BidsConfig`."""
 
     standardization: Literal["per_run", "per_subject", "none"] = "per_run"
     """Subtract each channel's mean and divide by its standard deviation, in each run or over all runs of a subject."""
@@ -49,7 +56,7 @@ class TimeseriesGroupConfig:
     """Which axis of the files' arrays is time: "first" for time x channels, "last" for channels x time."""
 
     atlas: str | None = None
-    """NIfTI image of whole-number labels, 0 outside: the mean of each label's voxels is a channel."""
+    """NIfTI image of whole-number labels, whose voxels are averaged, or of one map a channel; .dlabel.nii for CIFTI."""
 
     atlas_labels: str | list[str] | dict[str, str] | None = None
     """Names of the atlas' labels: a list, a mapping {value: name}, a .json file of either, or a .tsv (index, name)."""
@@ -57,14 +64,44 @@ class TimeseriesGroupConfig:
     mask: str | None = None
     """NIfTI image of the voxels to use, or "auto": the brain as dipy's median_otsu finds it in each run's mean."""
 
+    smoothing: float | None = None
+    """Full width at half maximum, mm, of the Gaussian that smooths NIfTI images before the atlas."""
+
+    confounds: str | None = None
+    """Pattern of .tsv files of confounds, one a run, as fMRIPrep writes them; BIDS derivatives find their own."""
+
+    confounds_strategy: list[str] = dataclasses.field(default_factory=list)
+    """What to remove: motion, wm_csf, global_signal, compcor, high_pass, scrub, or names of columns."""
+
+    confounds_parameters: dict[str, Any] = dataclasses.field(default_factory=dict)
+    """Parameters of the strategies, under nilearn's names, such as {"motion": "basic", "fd_threshold": 0.2}."""
+
+    high_pass: float | None = None
+    """Hz; lower frequencies are removed together with the confounds."""
+
+    low_pass: float | None = None
+    """Hz; higher frequencies are removed together with the confounds."""
+
+    exclude_channels: list[str] = dataclasses.field(default_factory=list)
+    """Names of channels (labels, parcels, columns) to leave out of the files of all subjects."""
+
     events: str | None = None
     """Pattern of .tsv files: BIDS events (onset and duration in seconds), or one label per sample."""
 
     channel_names: str | list[str] | None = None
     """Names of the channels, or a text file with one name a line."""
 
+    match_channels: bool = False
+    """Bring channels that subjects have in different orders into one order, by their names."""
+
     units: str = "arbitrary"
-    """Units of the signals before standardization."""
+    """Units of the signals before standardization. Overrides what the files say, with a warning."""
+
+    picks: str | list[str] | None = None
+    """Channels of files that mne reads: types (eeg, meg, mag, misc, ..) or names; all data channels by default."""
+
+    include_bads: bool = False
+    """Keep channels that such a file marks as bad."""
 
     missing: Literal["error", "mask"] = "error"
     """What to do with samples that are NaN or infinite: refuse them, or cut them out of the segments."""
@@ -87,14 +124,24 @@ class TimeseriesGroupConfig:
                 "repetition_time", self.repetition_time, "left out where sampling_frequency is given"
             )
         _check_texts("files", self.files)
-        if not self.files:
+        if not self.files and self.bids is None:
             raise ConfigurationError("files", self.files, "a list of at least one pattern, such as run-*.npy")
-        for key in ("atlas", "mask", "events"):
+        self._check_bids()
+        self._check_cleaning()
+        _check_texts("exclude_channels", self.exclude_channels)
+        for key in ("atlas", "mask", "events", "confounds"):
             _check_type(key, getattr(self, key), (str, type(None)), "a path")
+        _check_type("picks", self.picks, (str, list, type(None)), "a type of channels, a name, or a list of them")
+        if self.picks is not None:
+            _check_texts("picks", [self.picks] if isinstance(self.picks, str) else self.picks)
+        if self.picks == []:
+            raise ConfigurationError("picks", self.picks, "left out, or a list of at least one type or name")
+        _check_type("include_bads", self.include_bads, bool, "true or false")
         check_choice("time_axis", self.time_axis, TIME_AXES)
         if not (self.variable is None or (isinstance(self.variable, str) and self.variable.strip("/"))):
             raise ConfigurationError("variable", self.variable, "the name of an array in the files")
         _check_type("units", self.units, str, "a text")
+        _check_type("match_channels", self.match_channels, bool, "true or false")
         if isinstance(self.channel_names, list):
             _check_texts("channel_names", self.channel_names)
         _check_type("channel_names", self.channel_names, (str, list, type(None)), "a list of names or a path")
@@ -102,6 +149,50 @@ class TimeseriesGroupConfig:
         _check_type(
             "preparation", self.preparation, list, 'a list of steps, such as [{"step": "notch", "frequency": 50}]'
         )
+
+    def _check_bids(self) -> None:
+        if self.bids is None:
+            return
+        _check_type("bids", self.bids, dict, 'a mapping, such as {"pipeline": "fmriprep", "task": "rest"}')
+        if self.files:
+            raise ConfigurationError("files", self.files, "left out where 'bids' finds them")
+        if self.confounds is not None:
+            raise ConfigurationError("confounds", self.confounds, "left out where 'bids' finds them")
+        if "pipeline" not in self.bids:
+            raise ConfigurationError("bids", self.bids, 'a mapping with a key "pipeline": "fmriprep" or "xcp_d"')
+        if self.bids_runs.pipeline == "xcp_d" and self.confounds_strategy:
+            accepted = "left out with xcp_d, which has removed the confounds"
+            raise ConfigurationError("confounds_strategy", self.confounds_strategy, accepted)
+
+    def _check_cleaning(self) -> None:
+        for key in ("smoothing", "high_pass", "low_pass"):
+            check_positive(key, getattr(self, key), optional=True)
+        if self.high_pass is not None and self.low_pass is not None and not self.high_pass < self.low_pass:
+            raise ConfigurationError("high_pass", self.high_pass, f"below low_pass, {self.low_pass} Hz")
+        _check_texts("confounds_strategy", self.confounds_strategy)
+        _check_type("confounds_parameters", self.confounds_parameters, dict, "a mapping of names to values")
+        check_strategy(self.confounds_strategy, self.confounds_parameters)
+        if self.confounds is not None and not self.confounds_strategy:
+            accepted = "a list such as ['motion', 'wm_csf', 'high_pass'] where 'confounds' is given"
+            raise ConfigurationError("confounds_strategy", self.confounds_strategy, accepted)
+        if self.confounds_strategy and self.confounds is None and self.bids is None:
+            raise ConfigurationError("confounds", None, "a pattern of .tsv files where 'confounds_strategy' is given")
+
+    @property
+    def bids_runs(self) -> BidsConfig:
+        """The key `bids`, checked."""
+        assert self.bids is not None
+        return config_from(BidsConfig, self.bids, "bids")
+
+    @property
+    def cleans(self) -> bool:
+        """Say whether confounds or frequencies are removed from each run after it was read."""
+        return bool(self.confounds_strategy) or self.high_pass is not None or self.low_pass is not None
+
+    @property
+    def detrends_as_step(self) -> bool:
+        """Say whether the trend is removed by itself; else it goes together with the confounds, as it has to."""
+        return self.detrend and not self.cleans
 
     @property
     def stated_sampling_frequency(self) -> float | None:
@@ -129,8 +220,8 @@ class StoreConfig:
     """The config as it was given."""
 
 
-def read_store_config(path: Path) -> StoreConfig:
-    """Read and check a config file.
+def read_store_config(path: Path, *, needs_files: bool = True) -> StoreConfig:
+    """Read and check a config file; without `needs_files`, a table names the files.
 
     Raises
     ------
@@ -139,10 +230,10 @@ def read_store_config(path: Path) -> StoreConfig:
     ConfigurationError
         For an unknown or misspelt key, or a value that is not accepted; names the group and the key.
     """
-    return store_config_from(read_json(path), path.parent, str(path))
+    return store_config_from(read_json(path), path.parent, str(path), needs_files=needs_files)
 
 
-def store_config_from(content: Any, folder: Path, name: str = "the config") -> StoreConfig:
+def store_config_from(content: Any, folder: Path, name: str = "the config", *, needs_files: bool = True) -> StoreConfig:
     """Check a config that is at hand as plain values; `folder` is where its relative paths start."""
     if not isinstance(content, dict):
         raise DataError(
@@ -150,7 +241,7 @@ def store_config_from(content: Any, folder: Path, name: str = "the config") -> S
         )
     settings = {key: value for key, value in content.items() if key in layout.TOP_LEVEL_KEYS}
     sections = {key: value for key, value in content.items() if key not in layout.TOP_LEVEL_KEYS}
-    groups = {key: _group_config(key, value) for key, value in sections.items()}
+    groups = {key: _group_config(key, value, needs_files) for key, value in sections.items()}
     if not groups:
         raise DataError(
             f'{name} names no group; it needs one such as "signals": {{"type": "timeseries", "files": [..]}}.'
@@ -225,23 +316,34 @@ def read_subsets(lists: dict[str, Path]) -> dict[str, list[str]]:
     return subsets
 
 
-def _group_config(name: str, values: Any) -> TimeseriesGroupConfig:
+def _group_config(name: str, values: Any, needs_files: bool) -> TimeseriesGroupConfig:
     if not layout.is_valid_name(name):
         raise DataError(f"{name!r} cannot name a group of the store: use letters, digits, - and _.")
     if not isinstance(values, dict):
         raise ConfigurationError(name, values, f"a known key or a group{nearest_name(name, layout.TOP_LEVEL_KEYS)}")
+    if not needs_files:
+        values = _without_files(name, values)
     for key in ("type", "files"):
-        if key not in values:
+        if key not in values and (key == "type" or values.get("bids") is None):
             near = nearest_name(name, layout.TOP_LEVEL_KEYS)
             hint = near if "did you mean" in near else ""
             raise DataError(f"Group {name!r} of the config has no {key!r}{hint}.")
-    values = {**values, "files": [values["files"]] if isinstance(values["files"], str) else values["files"]}
+    if isinstance(values.get("files"), str):
+        values = {**values, "files": [values["files"]]}
     try:
         return config_from(TimeseriesGroupConfig, values, name)
     except ConfigurationError as error:
         if error.key.startswith(f"{name}."):
             raise
         raise ConfigurationError(f"{name}.{error.key}", error.found, error.accepted) from error
+
+
+def _without_files(name: str, values: dict[str, Any]) -> dict[str, Any]:
+    """Refuse what a table says, and fill in its place."""
+    for key in OF_TABLES:
+        if key in values:
+            raise ConfigurationError(f"{name}.{key}", values[key], "left out where a table names the files")
+    return {**values, "files": ["as the table says"]}
 
 
 def _check_type(key: str, value: object, types: type | tuple[type, ...], accepted: str) -> None:

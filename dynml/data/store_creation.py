@@ -3,23 +3,32 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib.metadata
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
 from dynml.data import checks
+from dynml.data.cleaning import Cleaning
+from dynml.data.fitted_steps.stored_fits import fits_of
+from dynml.data.participants import SubjectIdentity
 from dynml.data.preparation import moments, moments_of_segments, standardized
 from dynml.data.preparation_steps import chain
 from dynml.data.preparation_steps.step import Layout, PreparationStep
 from dynml.data.recording import Recording, Source, recording_of_runs
 from dynml.data.remarks import Remarks
 from dynml.data.store_agreement import GroupSources, SourceFile
-from dynml.data.store_config import TimeseriesGroupConfig, read_store_config, read_subsets
-from dynml.data.store_sources import find_sources
-from dynml.data.store_writing import check_target, new_store
+from dynml.data.store_config import StoreConfig, TimeseriesGroupConfig
+from dynml.data.store_fitting import fitted_chain
+from dynml.data.store_inputs import chosen_subsets, folder_of, read_inputs
+from dynml.data.store_sources import SubjectSources, check_steps, find_sources, steps_of
+from dynml.data.store_writing import StoreWriter, check_target, new_store
+from dynml.data.subject_workers import SubjectWorkers
+from dynml.data.subset_drawing import Draw
 from dynml.errors import DataError
 from dynml.files import sha256_of_file
 
@@ -27,26 +36,32 @@ UNLIKE_SCALES = 1e3
 
 
 def create_store(
-    ready_folder: Path,
+    source: Path,
     target: Path,
     config_file: Path,
-    lists: Mapping[str, Path],
+    lists: Mapping[str, Path] | None = None,
     *,
+    draw: Draw | None = None,
+    n_jobs: int = 1,
     overwrite: bool = False,
     progress: bool = False,
 ) -> str:
-    """Make a store from one folder a subject.
+    """Make a store from one folder a subject, from BIDS derivatives, or from a table of files.
 
     Parameters
     ----------
-    ready_folder : Path
-        Holds one folder a subject, all with the same inner structure.
+    source : Path
+        A folder that holds one folder a subject, all with the same inner structure, or a table; see `source_table`.
     target : Path
         The HDF5 file to make.
     config_file : Path
         JSON, see `StoreConfig` and `TimeseriesGroupConfig`.
-    lists : mapping
+    lists : mapping, optional
         Subset name to a text file of subjects.
+    draw : Draw, optional
+        Draw the subsets instead.
+    n_jobs : int
+        Processes that read and prepare subjects; the store is the same bit for bit, whatever their number.
     overwrite : bool
         Replace an existing store, once the new one is complete.
     progress : bool
@@ -63,30 +78,125 @@ def create_store(
         For any fault of the config, lists, files or signals, named; the target is then as it was.
     """
     check_target(target, overwrite)
-    config = read_store_config(config_file)
-    subsets = read_subsets(dict(lists))
+    workers = SubjectWorkers(n_jobs)
+    config, table = read_inputs(source, config_file)
+    subsets = chosen_subsets(source, config, table, lists or {}, draw)
     remarks = Remarks()
-    all_sources = find_sources(ready_folder, config, subsets, remarks)
-    scales: dict[str, dict[str, float]] = {group: {} for group in config.groups}
-    with new_store(target, config.content, subsets, overwrite=overwrite) as writer:
-        for sources in tqdm(all_sources, desc="Subjects", unit="subject", disable=None if progress else True):
-            subject = sources.identity.subject
-            writer.add_subject(sources.identity)
-            for group, group_sources in sources.groups.items():
-                recording, rank = prepared(group_sources, config.groups[group], subject, group, remarks)
-                if config.groups[group].standardization == "none":
-                    scales[group][subject] = _typical_sd(recording)
-                writer.add_group(subject, group, recording, rank)
-    _remark_scales(scales, remarks)
+    all_sources = find_sources(folder_of(source, table), config, subsets, remarks, table)
+    with workers:
+        chains = fitted_chains(all_sources, config, subsets["training"], workers, progress=progress)
+        with new_store(target, config.content, subsets, overwrite=overwrite) as writer:
+            if draw is not None:
+                writer.note_draw(draw.as_dictionary())
+            write_subjects(writer, all_sources, config, chains, workers, remarks, progress=progress)
+            for group, steps in chains.items():
+                writer.add_fits(group, fits_of(steps))
     remarks.tell()
+    return summary(target, subsets)
+
+
+def summary(target: Path, subsets: Mapping[str, Sequence[str]]) -> str:
+    """One line that says what was written."""
     counts = ", ".join(f"{len(subjects)} {subset}" for subset, subjects in subsets.items())
     return f"{target}: {counts} subjects; {target.stat().st_size / 1e6:.1f} MB, verified."
 
 
+def fitted_chains(
+    all_sources: Sequence[SubjectSources],
+    config: StoreConfig,
+    training: Sequence[str],
+    workers: SubjectWorkers,
+    *,
+    progress: bool = False,
+) -> dict[str, list[PreparationStep]]:
+    """Make the chain of each group, with what is fitted to the training subjects.
+
+    Raises
+    ------
+    DataError
+        When a step cannot be fitted, or cannot be applied to a subject; named.
+    """
+    chosen = set(training)
+    chains: dict[str, list[PreparationStep]] = {}
+    for group, group_config in config.groups.items():
+        of_subjects = {one.identity.subject: one.groups[group] for one in all_sources}
+        seen = {subject: one for subject, one in of_subjects.items() if subject in chosen}
+        steps = steps_of(group, group_config)
+        chains[group] = fitted_chain(group, group_config, steps, seen, before_step, workers, progress=progress)
+        check_steps(group, of_subjects, chains[group])
+    return chains
+
+
+def write_subjects(
+    writer: StoreWriter,
+    all_sources: Sequence[SubjectSources],
+    config: StoreConfig,
+    chains: Mapping[str, Sequence[PreparationStep]],
+    workers: SubjectWorkers,
+    remarks: Remarks,
+    *,
+    progress: bool = False,
+) -> None:
+    """Read, prepare and write subject after subject.
+
+    Raises
+    ------
+    DynmlError
+        For any fault of files or signals, named.
+    """
+    scales: dict[str, dict[str, float]] = {group: {} for group in config.groups}
+    units: dict[str, dict[str, float]] = {group: {} for group in config.groups}
+    tasks = (_SubjectTask(sources, config.groups, chains) for sources in all_sources)
+    results = workers.map(_prepared_subject, tasks)
+    hidden = None if progress else True
+    for result in tqdm(results, desc="Subjects", total=len(all_sources), unit="subject", disable=hidden):
+        subject = result.identity.subject
+        writer.add_subject(result.identity)
+        remarks.take(result.remarks)
+        for group, (recording, rank) in result.groups.items():
+            if config.groups[group].standardization == "none":
+                scales[group][subject] = _typical_sd(recording)
+            _check_units(units[group], recording, subject, group)
+            writer.add_group(subject, group, recording, rank)
+    _remark_scales(scales, remarks)
+
+
+@dataclasses.dataclass(frozen=True)
+class _SubjectTask:
+    """All that another process needs to prepare one subject."""
+
+    sources: SubjectSources
+    configs: Mapping[str, TimeseriesGroupConfig]
+    chains: Mapping[str, Sequence[PreparationStep]]
+
+
+@dataclasses.dataclass(frozen=True)
+class _PreparedSubject:
+    """One subject's groups, with their ranks."""
+
+    identity: SubjectIdentity
+    groups: dict[str, tuple[Recording, int]]
+    remarks: Remarks
+
+
+def _prepared_subject(task: _SubjectTask) -> _PreparedSubject:
+    identity, remarks = task.sources.identity, Remarks()
+    groups = {
+        group: prepared(sources, task.configs[group], identity.subject, group, remarks, task.chains[group])
+        for group, sources in task.sources.groups.items()
+    }
+    return _PreparedSubject(identity, groups, remarks)
+
+
 def prepared(
-    sources: GroupSources, config: TimeseriesGroupConfig, subject: str, group: str, remarks: Remarks
+    sources: GroupSources,
+    config: TimeseriesGroupConfig,
+    subject: str,
+    group: str,
+    remarks: Remarks,
+    steps: Sequence[PreparationStep],
 ) -> tuple[Recording, int]:
-    """Read, check and prepare one subject's group.
+    """Read, check and prepare one subject's group by a chain whose fits are at hand.
 
     Returns
     -------
@@ -102,7 +212,6 @@ def prepared(
     """
     where = f"Subject {subject}, group {group}"
     recording = read_recording(sources, config, where, remarks)
-    steps = chain.chosen_steps(config.preparation, config.detrend)
     if config.standardization == "none" and not steps:
         recording = _as_stored(recording)
     checks.check_not_constant(recording, where)
@@ -123,16 +232,34 @@ def prepared(
     return recording, rank
 
 
+def before_step(
+    sources: GroupSources, config: TimeseriesGroupConfig, steps: Sequence[PreparationStep], where: str, remarks: Remarks
+) -> Recording:
+    """Read one subject's group and apply the first steps of its chain, with the same checks as `prepared`.
+
+    Raises
+    ------
+    DataError
+        Names the subject, the run and the channel.
+    """
+    recording = read_recording(sources, config, where, remarks)
+    checks.check_not_constant(recording, where)
+    return _after_steps(recording, steps, where, remarks) if steps else recording
+
+
 def _after_steps(recording: Recording, steps: Sequence[PreparationStep], where: str, remarks: Remarks) -> Recording:
     """Apply steps, and refuse a channel of which they leave no more than the rounding of the file's numbers."""
-    layout = Layout(sampling_frequency=recording.sampling_frequency, channel_names=recording.channel_names)
-    origins = chain.origins(steps, layout)
-    _, original_sd = moments(recording, "per_run")
     resolution = checks.resolution_of(recording)
-    after = chain.applied(steps, recording, where, remarks)
     cause = "detrending" if all(step.name == "detrend" for step in steps) else "preparation"
-    checks.check_not_constant(after, where, original_sd[:, origins], resolution=resolution, cause=cause)
-    return after
+    deviations = moments(recording, "per_run")[1]
+    for step in steps:
+        layout = Layout(sampling_frequency=recording.sampling_frequency, channel_names=recording.channel_names)
+        if not step.keeps_units:
+            checks.check_not_constant(recording, where, deviations, resolution=resolution, cause=cause)
+        recording = chain.applied([step], recording, where, remarks)
+        deviations = deviations[:, step.origins(layout)] if step.keeps_units else moments(recording, "per_run")[1]
+    checks.check_not_constant(recording, where, deviations, resolution=resolution, cause=cause)
+    return recording
 
 
 def _as_stored(recording: Recording) -> Recording:
@@ -148,43 +275,90 @@ def read_recording(sources: GroupSources, config: TimeseriesGroupConfig, where: 
         When samples are missing and the config refuses them, or a run has no good stretch.
     """
     runs, stretches = [], []
+    notes: list[dict[str, Any]] = []
+    censored: dict[str, int] = {}
     for file in sources.files:
         run = file.reader.read(file.path)
         if run.shape != (file.description.n_samples, file.description.n_channels):
             raise DataError(f"{where}: {file.path} changed while it was read.")
+        run = run if sources.order is None else run[:, sources.order]
         place = f"{where}, run {file.run_name}"
-        if config.missing == "error":
-            checks.check_finite(run, sources.channel_names, place)
+        checks.check_no_empty_channel(run, sources.channel_names, place)
+        if file.cleaning is not None:
+            cleaning = file.cleaning.of_run(len(run))
+            run = _cleaned(run, cleaning, sources, config, place)
+            censored[file.run_name] = int((~cleaning.confounds.kept).sum())
+            notes = [cleaning.note(censored)]
+            stretches.append(_good_stretches(run, place, remarks, censored[file.run_name]))
+        elif config.missing == "error":
+            checks.check_finite(run, sources.channel_names, place, file.description.stretches)
             stretches.append(np.array([[0, len(run)]], dtype=np.int64))
         else:
             stretches.append(_good_stretches(run, place, remarks))
+        if file.description.stretches is not None:
+            stretches[-1] = _within(stretches[-1], file.description.stretches, len(run), place, remarks)
         runs.append(run)
-    return recording_of_runs(
+    recording = recording_of_runs(
         runs,
         sampling_frequency=sources.sampling_frequency,
         channel_names=sources.channel_names,
         run_names=[file.run_name for file in sources.files],
         stretches=stretches,
         events=sources.events,
-        sources=[_source(file) for file in sources.files],
-        units=config.units,
+        sources=[source for file in sources.files for source in _sources(file)],
+        units=sources.units,
     )
+    if config.smoothing is not None:
+        versions = {"nilearn": importlib.metadata.version("nilearn")}
+        notes.insert(0, {"step": "smooth", "full_width_mm": config.smoothing, "versions": versions})
+    return dataclasses.replace(recording, preparation=tuple(notes))
 
 
-def _source(file: SourceFile) -> Source:
+def _cleaned(
+    run: NDArray[np.floating], cleaning: Cleaning, sources: GroupSources, config: TimeseriesGroupConfig, place: str
+) -> NDArray[np.floating]:
+    kept = cleaning.confounds.kept
+    if config.missing == "error":
+        checks.check_finite(np.where(kept[:, None], run, 0.0), sources.channel_names, place)
+    finite = np.isfinite(run).all(axis=1)
+    return cleaning(run, finite, sources.sampling_frequency, sources.channel_names, place)
+
+
+def _within(
+    stretches: NDArray[np.int64], stated: NDArray[np.int64], n_samples: int, place: str, remarks: Remarks
+) -> NDArray[np.int64]:
+    """Stretches that also lie in those that the file holds for good, without single samples."""
+    n_bad = n_samples - int((stated[:, 1] - stated[:, 0]).sum())
+    if n_bad:
+        remarks.add("Stretches that the files mark as bad were cut out", f"{place}: {n_bad} of {n_samples}")
+    common = checks.common_stretches(stretches, stated)
+    kept = common[common[:, 1] - common[:, 0] > 1]
+    if not len(kept):
+        raise DataError(f"{place} has no two neighbouring samples that are good and finite in all channels.")
+    if len(kept) < len(common):
+        remarks.add("Stretches of a single sample were left out", f"{place}: {len(common) - len(kept)}")
+    return kept
+
+
+def _sources(file: SourceFile) -> list[Source]:
+    folder = Path(file.name).parent
+    named = [(file.name, file.path)]
+    named += [((folder / path.name).as_posix(), path) for path in file.description.further_files]
     try:
-        return Source(file=file.name, n_bytes=file.path.stat().st_size, sha256=sha256_of_file(file.path))
+        return [Source(file=name, n_bytes=path.stat().st_size, sha256=sha256_of_file(path)) for name, path in named]
     except OSError as error:
         raise DataError(f"{file.path} could not be read: {error.strerror}.") from error
 
 
-def _good_stretches(run: NDArray[np.floating], place: str, remarks: Remarks) -> NDArray[np.int64]:
+def _good_stretches(run: NDArray[np.floating], place: str, remarks: Remarks, n_censored: int = 0) -> NDArray[np.int64]:
     stretches = checks.good_stretches(run)
     length = stretches[:, 1] - stretches[:, 0]
     kept = stretches[length > 1]
     if not len(kept):
         raise DataError(f"{place} has no two neighbouring samples that are finite in all channels.")
-    n_missing = len(run) - int(length.sum())
+    n_missing = len(run) - int(length.sum()) - n_censored
+    if n_censored:
+        remarks.add("Censored volumes were cut out", f"{place}: {n_censored} of {len(run)}")
     if n_missing:
         remarks.add("Missing samples were cut out", f"{place}: {n_missing} of {len(run)}")
     if len(kept) < len(stretches):
@@ -206,6 +380,30 @@ def _typical_sd(recording: Recording) -> float:
     """Median over channels of the standard deviation of the stored signals."""
     _, std = moments_of_segments(recording.signals, recording.segments)
     return float(np.median(std))
+
+
+def _check_units(units: dict[str, float], recording: Recording, subject: str, group: str) -> None:
+    """Refuse runs whose sizes differ so much that they must be in different units; `units` gathers them.
+
+    Raises
+    ------
+    DataError
+        Names two runs and their typical standard deviations.
+    """
+    assert recording.std is not None
+    deviations = recording.std
+    if (deviations == 1.0).all():
+        _, deviations = moments(recording, "per_run")
+    names = recording.run_names if len(deviations) == len(recording.run_names) else ["all runs"]
+    units |= {f"subject {subject}, {name}": float(np.median(row)) for name, row in zip(names, deviations)}
+    smallest, largest = (choose(units, key=units.__getitem__) for choose in (min, max))
+    if units[largest] > checks.SAME_UNITS * units[smallest] > 0:
+        raise DataError(
+            f"Group {group}: a typical standard deviation is {units[largest]:.2g} in {largest}, but "
+            f"{units[smallest]:.2g} in {smallest}, as if they were in different units; bring all files to one unit."
+        )
+    for other in set(units) - {smallest, largest}:
+        del units[other]
 
 
 def _remark_scales(scales: dict[str, dict[str, float]], remarks: Remarks) -> None:

@@ -30,6 +30,13 @@ DYNML_VERSION = "dynml_version"
 CREATED = "created"
 CONFIG = "config"
 
+EXTENDED = "extended"
+"""When which subjects were added to a store that there was, JSON; not there where none were."""
+
+# Attribute of the subsets.
+DRAWN = "drawn"
+"""How they were drawn, JSON; not there where they were given."""
+
 # Attributes of a subject.
 PARTICIPANT = "participant"
 DATASET = "dataset"

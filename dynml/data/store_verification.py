@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dynml.data import store_layout as layout
+from dynml.data.fitted_steps.stored_fits import faults_of_fits
 from dynml.data.store_reading import GroupDescription, Store, sha256_of_signals
 from dynml.errors import DataError
 
@@ -37,6 +38,7 @@ def faults_of_store(path: str | Path) -> list[str]:
         faults = _faults_of_subsets(store)
         for subject in store.subjects:
             faults += _faults_of_subject(store, subject)
+        faults += faults_of_fits(store)
     return faults
 
 

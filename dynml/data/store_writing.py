@@ -14,12 +14,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dynml.data import store_layout as layout
+from dynml.data.fitted_steps.fitted_step import FittedStep
+from dynml.data.fitted_steps.stored_fits import PARAMETERS, STEP, VALUES
 from dynml.data.participants import SubjectIdentity
 from dynml.data.recording import Events, Recording
 from dynml.data.store_file import FaultKeepingFile, new_hdf5_file
-from dynml.data.store_reading import sha256_of_signals
+from dynml.data.store_reading import Store, sha256_of_signals
 from dynml.data.store_verification import faults_of_store
-from dynml.errors import DataError
+from dynml.errors import DataCorruptionError, DataError
 from dynml.files import replacing, strict_json, sweep_partial
 from dynml.version import __version__
 
@@ -91,6 +93,25 @@ class StoreWriter:
             _add_events(node.create_group(layout.EVENTS), recording.events)
         self._disk.check()
 
+    def add_fits(self, group: str, fits: Mapping[str, FittedStep]) -> None:
+        """Write what was fitted across subjects, under the names of `fits_of`."""
+        for name, step in fits.items():
+            fit = step.learnt
+            node = self._file.create_group(f"{layout.PREPARATION_FITS}/{group}/{name}")
+            _add_array(node, layout.SUBJECTS, _texts(fit.subjects))
+            _add_array(node, layout.CHANNEL_NAMES, _texts(fit.layout.channel_names))
+            for key, array in fit.arrays.items():
+                _add_array(node, key, array)
+            node.attrs[STEP] = _text(step.name)
+            node.attrs[PARAMETERS] = _json(step.parameters())
+            node.attrs[VALUES] = _json(fit.values)
+            node.attrs[layout.SAMPLING_FREQUENCY] = float(fit.layout.sampling_frequency)
+        self._disk.check()
+
+    def note_draw(self, draw: Mapping[str, Any]) -> None:
+        """Say how the subsets were drawn."""
+        self._file[layout.SUBSETS].attrs[layout.DRAWN] = _json(draw)
+
 
 @contextlib.contextmanager
 def new_store(
@@ -123,15 +144,72 @@ def new_store(
             file.attrs[layout.FORMAT] = _text(layout.FORMAT_NAME)
             file.attrs[layout.FORMAT_VERSION_KEY] = layout.FORMAT_VERSION
             file.attrs[layout.DYNML_VERSION] = _text(__version__)
-            file.attrs[layout.CREATED] = _text(datetime.now(UTC).isoformat(timespec="seconds"))
+            file.attrs[layout.CREATED] = _text(_now())
             file.attrs[layout.CONFIG] = _json(config)
             file.create_group(layout.SUBJECTS)
             for subset in layout.SUBSET_NAMES:
                 _add_array(file, layout.subset_path(subset), _texts(subsets.get(subset, [])))
             yield StoreWriter(file, disk)
-        faults = faults_of_store(temporary)
-        if faults:
-            raise DataError(f"{target} was not written, because its copy did not verify: {faults[0]}")
+        _check_sound(temporary, target)
+
+
+@contextlib.contextmanager
+def extended_store(target: Path, subsets: Mapping[str, list[str]], config: Mapping[str, Any]) -> Iterator[StoreWriter]:
+    """Copy a store and open the copy for writing; it takes the place of the old one when it was verified.
+
+    Parameters
+    ----------
+    target : Path
+        The store.
+    subsets : mapping
+        Subjects to add to each subset; they must be written in the block.
+    config : mapping
+        What the store is said to be made from.
+
+    Raises
+    ------
+    DataError
+        When the copy does not verify.
+    DynmlError
+        When the disk is full or the folder cannot be written to; the old store stays as it was.
+    """
+    sweep_partial(target)
+    with replacing(target) as temporary:
+        with new_hdf5_file(temporary) as (file, disk):
+            with Store(target) as old:
+                _copy_all(old, file, target)
+                members = {name: [*old.subset(name), *subsets.get(name, [])] for name in layout.SUBSET_NAMES}
+            for subset, subjects in members.items():
+                del file[layout.subset_path(subset)]
+                _add_array(file, layout.subset_path(subset), _texts(subjects))
+            file.attrs[layout.CONFIG] = _json(config)
+            earlier = json.loads(file.attrs[layout.EXTENDED]) if layout.EXTENDED in file.attrs else []
+            added = [subject for subjects in subsets.values() for subject in subjects]
+            note = {"date": _now(), layout.DYNML_VERSION: __version__, layout.SUBJECTS: added}
+            file.attrs[layout.EXTENDED] = _json([*earlier, note])
+            disk.check()
+            yield StoreWriter(file, disk)
+        _check_sound(temporary, target)
+
+
+def _copy_all(old: Store, file: h5py.File, target: Path) -> None:
+    try:
+        for name in old.file:
+            old.file.copy(name, file)
+        for name, value in old.file.attrs.items():
+            file.attrs[name] = _text(value) if isinstance(value, str) else value
+    except (OSError, RuntimeError, KeyError) as error:
+        raise DataCorruptionError(f"{target} could not be copied: {error}.") from error
+
+
+def _check_sound(temporary: Path, target: Path) -> None:
+    faults = faults_of_store(temporary)
+    if faults:
+        raise DataError(f"{target} was not written, because its copy did not verify: {faults[0]}")
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 def check_target(target: Path, overwrite: bool) -> None:

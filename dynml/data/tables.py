@@ -1,4 +1,4 @@
-"""Tab-separated tables, as BIDS has them."""
+"""Tables with a first line of names: separated by tabs, as BIDS has them, or by commas."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ class Table:
         return Table(self.path, {name: [values[row] for row in chosen] for name, values in self.columns.items()})
 
 
-def read_table(path: Path) -> Table:
-    """Read a tab-separated table whose first line names the columns.
+def read_table(path: Path, delimiter: str = "\t") -> Table:
+    """Read a table whose first line names the columns; separated by tabs, unless another delimiter is given.
 
     Raises
     ------
@@ -38,7 +38,9 @@ def read_table(path: Path) -> Table:
     try:
         with path.open(encoding="utf-8-sig", newline="") as stream:
             lines = [
-                (number, line) for number, line in enumerate(csv.reader(stream, delimiter="\t"), start=1) if any(line)
+                (number, line)
+                for number, line in enumerate(csv.reader(stream, delimiter=delimiter), start=1)
+                if any(line)
             ]
     except FileNotFoundError as error:
         raise DataError(f"{path} does not exist.") from error
@@ -47,8 +49,9 @@ def read_table(path: Path) -> Table:
     if not lines:
         raise DataError(f"{path} is empty, but must be a table whose first line names the columns.")
     header = [name.strip() for name in lines[0][1]]
-    if len(header) == 1 and ("," in header[0] or ";" in header[0]):
-        raise DataError(f"{path} is not separated by tabs: its first line is {header[0][:60]!r}.")
+    if len(header) == 1 and any(other in header[0] for other in ",;\t"):
+        name = "tabs" if delimiter == "\t" else "commas"
+        raise DataError(f"{path} is not separated by {name}: its first line is {header[0][:60]!r}.")
     if "" in header or len(set(header)) < len(header):
         raise DataError(f"{path} has a column without a name, or two of one name: {', '.join(map(repr, header))}.")
     for number, line in lines[1:]:

@@ -245,7 +245,8 @@ def test_a_volume_is_no_recording(tmp_path, atlas):
         (np.zeros(SHAPE, dtype=np.int16), "holds no label"),
         (np.full(SHAPE, 0.5, dtype=np.float32), "values that are no labels"),
         (np.full(SHAPE, -1, dtype=np.int16), "values that are no labels"),
-        (np.zeros((*SHAPE, 3), dtype=np.int16), r"must be a 3D image"),
+        (np.zeros((*SHAPE, 3), dtype=np.int16), "has maps without any weight: map_0, map_1, map_2"),
+        (np.ones((*SHAPE, 3, 2), dtype=np.int16), "must be a 3D image"),
     ],
 )
 def test_other_images_are_no_atlas(tmp_path, data, sentence):

@@ -169,7 +169,7 @@ def test_a_channel_missing_throughout_is_refused_even_under_mask(tmp_path):
     bad = study.runs["sub-b"][0].copy()
     bad[:, 1] = np.nan
     study.save("sub-b", 0, bad)
-    with pytest.raises(DataError, match="sub-b, group signals, run run-0 has no two neighbouring samples"):
+    with pytest.raises(DataError, match="sub-b, group signals, run run-0: no sample of channel_1 is a number; leave"):
         study.create()
 
 
@@ -237,14 +237,26 @@ def test_outliers_and_unscaled_units_are_told(tmp_path):
     study = two_subjects(tmp_path, standardization="none")
     wild = study.runs["sub-a"][0].copy()
     wild[5, 1] = 1e8
-    study.save("sub-a", 0, wild)
-    study.save("sub-b", 0, study.runs["sub-b"][0] * np.float32(1e-13))
+    study.save("sub-a", 0, wild * np.float32(1e-4))
+    study.save("sub-a", 1, study.runs["sub-a"][1] * np.float32(1e-4))
+    study.save("sub-b", 0, study.runs["sub-b"][0] * np.float32(1e-8))
     with pytest.warns(DataWarning) as told:
         study.create()
     texts = " | ".join(str(warning.message) for warning in told)
     assert "samples lie very far from all others: sub-a, channel_1" in texts
     assert "units look unscaled: sub-b" in texts
     assert "units look different" in texts
+
+
+@pytest.mark.parametrize("standardization", ["per_run", "per_subject", "none"])
+def test_units_that_differ_by_a_million_are_refused(tmp_path, standardization):
+    study = two_subjects(tmp_path, standardization=standardization)
+    study.save("sub-b", 0, study.runs["sub-b"][0].astype(np.float64) * 1e-6)
+    with pytest.raises(
+        DataError, match="standard deviation is .* in subject sub-a, .*, but .* in subject sub-b, .* units"
+    ):
+        study.create()
+    assert not study.target.exists()
 
 
 def test_standardized_signals_in_tesla_are_no_reason_to_warn(tmp_path):

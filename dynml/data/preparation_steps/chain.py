@@ -7,10 +7,15 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from dynml.configuration import nearest_name
+from dynml.data.fitted_steps.fitted_step import FittedStep
+from dynml.data.fitted_steps.pca import EmbeddedPrincipalComponents, PrincipalComponents
+from dynml.data.fitted_steps.sign_alignment import SignAlignment
 from dynml.data.preparation_steps.channels import SelectChannels, TimeDelayEmbedding
 from dynml.data.preparation_steps.filters import Filter, Notch
+from dynml.data.preparation_steps.leakage import SymmetricOrthogonalisation
 from dynml.data.preparation_steps.resampling import Downsample
 from dynml.data.preparation_steps.smoothing import AmplitudeEnvelope, MovingAverage
+from dynml.data.preparation_steps.standardization import Standardize
 from dynml.data.preparation_steps.step import Layout, PreparationStep
 from dynml.data.preparation_steps.trend import Detrend
 from dynml.data.recording import Recording
@@ -28,6 +33,11 @@ STEPS: dict[str, type[PreparationStep]] = {
         AmplitudeEnvelope,
         MovingAverage,
         TimeDelayEmbedding,
+        Standardize,
+        SymmetricOrthogonalisation,
+        PrincipalComponents,
+        EmbeddedPrincipalComponents,
+        SignAlignment,
     )
 }
 """Steps that the config's `preparation` can name."""
@@ -87,11 +97,14 @@ def applied(steps: Sequence[PreparationStep], recording: Recording, where: str, 
     Raises
     ------
     DataError
-        When a run has no segment that is long enough, named.
+        When a run has no segment that is long enough, or a step cannot be applied, named.
     """
     for step in steps:
-        recording, n_dropped = _long_enough(step, recording, where, remarks)
-        recording = step(recording)
+        recording, n_dropped = long_enough(step, recording, where, remarks)
+        try:
+            recording = step(recording)
+        except DataError as error:
+            raise DataError(f"{where}: {error}") from error
         if n_dropped:
             *before, note = recording.preparation
             recording = dataclasses.replace(recording, preparation=(*before, {**note, "segments_dropped": n_dropped}))
@@ -106,7 +119,8 @@ def _step(place: str, entry: Any) -> PreparationStep:
     name, values = entry["step"], {key: value for key, value in entry.items() if key != "step"}
     if name not in STEPS:
         raise DataError(f"{place}: {name!r} is no preparation step{nearest_name(name, STEPS)}.")
-    fields = dataclasses.fields(STEPS[name])  # type: ignore[arg-type]
+    given_later = FittedStep.settings_of_fit if issubclass(STEPS[name], FittedStep) else ()
+    fields = [one for one in dataclasses.fields(STEPS[name]) if one.name not in given_later]  # type: ignore[arg-type]
     known = [one.name for one in fields]
     for key, value in values.items():
         if key not in known:
@@ -121,8 +135,14 @@ def _step(place: str, entry: Any) -> PreparationStep:
         raise ConfigurationError(f"{place}.{error.key}", error.found, error.accepted) from error
 
 
-def _long_enough(step: PreparationStep, recording: Recording, where: str, remarks: Remarks) -> tuple[Recording, int]:
-    """Leave out segments that are too short for a step, and say how many."""
+def long_enough(step: PreparationStep, recording: Recording, where: str, remarks: Remarks) -> tuple[Recording, int]:
+    """Leave out segments that are too short for a step, and say how many.
+
+    Raises
+    ------
+    DataError
+        When a run has no segment that is long enough, named.
+    """
     needed = step.shortest_segment(recording.sampling_frequency)
     lengths = recording.segments[:, 1] - recording.segments[:, 0]
     kept = lengths >= needed

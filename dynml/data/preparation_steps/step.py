@@ -6,6 +6,7 @@ Shapes: T samples, C channels.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import importlib.metadata
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -17,7 +18,8 @@ from numpy.typing import NDArray
 from dynml.data.recording import Recording
 from dynml.errors import DataError
 
-ROWS_PER_BLOCK = 65536
+ROWS_PER_BLOCK = 4096
+"""Blocks of so many rows stay in a processor's cache, so that what is made of them costs no memory."""
 Signals = NDArray[np.float64]
 
 
@@ -37,6 +39,8 @@ class PreparationStep:
     """As a config names it."""
     libraries: ClassVar[tuple[str, ...]] = ("numpy", "scipy")
     """Packages whose versions are noted."""
+    keeps_units: ClassVar[bool] = True
+    """Whether deviations afterwards compare with those before: a channel without variance is found by that."""
 
     def layout_after(self, layout: Layout) -> Layout:
         """Refuse signals that the step cannot be applied to, and describe those that it gives.
@@ -60,12 +64,20 @@ class PreparationStep:
         """Apply the step to segments that are long enough, and note it."""
         raise NotImplementedError
 
+    def parameters(self) -> dict[str, Any]:
+        """What a config says of the step."""
+        return dataclasses.asdict(self)  # type: ignore[call-overload]
+
     def noted(self, recording: Recording, **found: Any) -> Recording:
         """Append the step, its parameters, what was `found`, and the libraries' versions to the provenance."""
-        parameters = dataclasses.asdict(self)  # type: ignore[call-overload]
-        versions = {library: importlib.metadata.version(library) for library in self.libraries}
-        note = {"step": self.name, **parameters, **found, "versions": versions}
+        versions = {library: _version(library) for library in self.libraries}
+        note = {"step": self.name, **self.parameters(), **found, "versions": versions}
         return dataclasses.replace(recording, preparation=(*recording.preparation, note))
+
+
+@functools.cache
+def _version(library: str) -> str:
+    return importlib.metadata.version(library)
 
 
 def per_segment(recording: Recording, function: Callable[[Signals], Signals]) -> Recording:
@@ -90,6 +102,11 @@ def per_segment_trimmed(
     signals = np.full((recording.n_samples, len(names)), np.nan)
     for start, stop in recording.segments.tolist():
         signals[start + margin : stop - margin] = function(recording.signals[start:stop].astype(np.float64))
+    return trimmed(recording, signals, margin, names)
+
+
+def trimmed(recording: Recording, signals: Signals, margin: int, channel_names: tuple[str, ...]) -> Recording:
+    """Give a recording signals that are good only `margin` rows within its segments."""
     # Segments of a resampled recording all start at the same fraction of an original sample.
     moved = recording.source_offset + margin * recording.source_step
     n_samples = int(np.floor(moved + 0.5))
@@ -98,7 +115,7 @@ def per_segment_trimmed(
     return dataclasses.replace(
         recording,
         signals=signals,
-        channel_names=names,
+        channel_names=channel_names,
         segments=recording.segments + np.array([margin, -margin]),
         source_samples=source_samples,
         source_offset=moved - n_samples,

@@ -10,8 +10,10 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Protocol
 
+import numpy as np
 from numpy.typing import NDArray
 
+from dynml.data.readers.file_events import FileEvents
 from dynml.errors import DataError
 
 READERS = {
@@ -23,8 +25,17 @@ READERS = {
     ".txt": "dynml.data.readers.text_table.TextReader",
     ".csv": "dynml.data.readers.text_table.TextReader",
     ".tsv": "dynml.data.readers.text_table.TextReader",
+    ".ptseries.nii": "dynml.data.readers.cifti.ParcelSeriesReader",
+    ".dtseries.nii": "dynml.data.readers.cifti.DenseSeriesReader",
     ".nii": "dynml.data.readers.nifti.NiftiReader",
     ".nii.gz": "dynml.data.readers.nifti.NiftiReader",
+    ".fif": "dynml.data.readers.mne_reader.MneReader",
+    ".fif.gz": "dynml.data.readers.mne_reader.MneReader",
+    ".edf": "dynml.data.readers.mne_reader.MneReader",
+    ".bdf": "dynml.data.readers.mne_reader.MneReader",
+    ".vhdr": "dynml.data.readers.mne_reader.MneReader",
+    ".set": "dynml.data.readers.mne_reader.MneReader",
+    ".ts": "dynml.data.readers.ts_archive.TsReader",
 }
 """Extension to dotted name of the reader, imported when a file asks for it."""
 
@@ -37,10 +48,18 @@ class ReaderInputs:
     atlas_labels: Path | list[str] | dict[str, str] | None = None
     mask: Path | str | None = None
     """A file, or "auto"."""
+    smoothing: float | None = None
+    """Full width at half maximum of a Gaussian, mm."""
+    exclude_channels: tuple[str, ...] = ()
+    """Names of channels to leave out."""
     variable: str | None = None
     """Name of the array, where a file can hold several."""
     time_axis: str = "first"
     """"first" for time x channels, "last" for channels x time."""
+    picks: str | list[str] | None = None
+    """Types or names of channels, where the format knows them."""
+    include_bads: bool = False
+    """Channels that the file marks as bad count too."""
 
     @property
     def given(self) -> set[str]:
@@ -62,6 +81,14 @@ class FileDescription:
     """Why the file does not say, where there is a reason."""
     remarks: tuple[str, ...] = ()
     """What the user should be told about this file."""
+    stretches: NDArray[np.int64] | None = None
+    """Good stretches [start, stop) of samples, (n, 2), ascending, at least one; None: all of it is one."""
+    events: FileEvents | None = None
+    """What happened when, where the file itself says it."""
+    units: str | None = None
+    """Units of the signals; None where the format has none."""
+    further_files: tuple[Path, ...] = ()
+    """Files beside this one, in its folder, that the signals are read from."""
 
 
 class Reader(Protocol):

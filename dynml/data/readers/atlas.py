@@ -3,15 +3,67 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Collection
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from dynml.configuration import nearest_name
 from dynml.data.tables import read_table
 from dynml.errors import DataCorruptionError, DataError
 from dynml.files import read_json
+
+Shape = tuple[int, int, int]
+N_NAMED = 10
+
+
+@dataclass(frozen=True)
+class Extraction:
+    """How the voxels of one image become channels."""
+
+    voxels: NDArray[np.bool_]
+    """Voxels that count, (x, y, z)."""
+    weights: Any
+    """Weight of each of these V voxels in each channel, (C, V), an array or a sparse array."""
+
+
+class Atlas(Protocol):
+    """What turns a volume into one number a channel."""
+
+    path: Path
+    names: tuple[str, ...]
+    """Names of the channels."""
+    names_without_voxel: list[str]
+    """Names that were given, but that the image has no voxel of."""
+
+    def check(self, shape: Shape, affine: NDArray[np.float64], where: Where) -> None:
+        """Refuse a grid or a mask in which a channel has no voxel."""
+        ...
+
+    def extraction(self, shape: Shape, affine: NDArray[np.float64], where: Where) -> Extraction:
+        """Say how images on a grid are read."""
+        ...
+
+
+@dataclass(frozen=True)
+class Where:
+    """The voxels of an image that count, and whose they are, for messages."""
+
+    image: Path
+    mask: NDArray[np.bool_] | None = None
+    """(x, y, z); None for all."""
+    mask_name: str = ""
+
+    def refuse(self, lost: list[str]) -> None:
+        """Raise when channels have no voxel in the mask."""
+        if lost:
+            raise DataError(
+                f"{self.image}: no voxel of {shortened(lost)} lies within {self.mask_name}; use a wider mask, or name "
+                "them in 'exclude_channels'."
+            )
 
 
 class LabelAtlas:
@@ -27,14 +79,21 @@ class LabelAtlas:
         Names: a mapping {value: name}; a list with one name a label in ascending order of value, or, when its first
         name is "Background", with the name of value v at position v; a `.json` file of either; a `.tsv` file with
         columns `index` and `name`. Without names, channels are called `label_<value>`.
+    excluded : collection of str
+        Names of labels that are to be no channels.
 
     Raises
     ------
     DataError
-        When the image is no label atlas, or a value has no name.
+        When the image is no label atlas, a value has no name, or an excluded name does not occur.
     """
 
-    def __init__(self, path: Path, labels: Path | list[str] | dict[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        path: Path,
+        labels: Path | list[str] | dict[str, str] | None = None,
+        excluded: Collection[str] = (),
+    ) -> None:
         self.path = path
         data, _ = load_volume(path, "The atlas")
         if not np.isfinite(data).all() or (data != np.rint(data)).any() or data.min() < 0:
@@ -46,13 +105,42 @@ class LabelAtlas:
         unnamed = [str(value) for value in self.values if value not in names]
         if unnamed:
             raise DataError(f"The atlas {path} has labels without a name in atlas_labels: {', '.join(unnamed[:10])}.")
-        self.names: tuple[str, ...] = tuple(names[value] for value in self.values)
-        if len(set(self.names)) < len(self.names):
-            twice = next(name for name in self.names if self.names.count(name) > 1)
-            raise DataError(f"Two labels of the atlas {path} have the same name, {twice!r}.")
         self.names_without_voxel: list[str] = [names[value] for value in names if value not in {0, *self.values}]
+        check_names([names[value] for value in self.values], excluded, f"labels of the atlas {path}")
+        self.values = [value for value in self.values if names[value] not in excluded]
+        self.names: tuple[str, ...] = tuple(names[value] for value in self.values)
 
-    def on_grid(self, shape: tuple[int, int, int], affine: NDArray[np.float64]) -> NDArray[np.int64]:
+    def check(self, shape: Shape, affine: NDArray[np.float64], where: Where) -> None:
+        """Refuse a grid or a mask in which a label has no voxel.
+
+        Raises
+        ------
+        DataError
+            Names the labels.
+        """
+        self._within(shape, affine, where)
+
+    def extraction(self, shape: Shape, affine: NDArray[np.float64], where: Where) -> Extraction:
+        """Average the voxels of each label."""
+        from scipy.sparse import csr_array
+
+        labels = self._within(shape, affine, where)
+        used = labels > 0
+        rows = np.searchsorted(self.values, labels[used])
+        counts = np.bincount(rows, minlength=len(self.values))
+        size = (len(counts), len(rows))
+        return Extraction(used, csr_array((1.0 / counts[rows], (rows, np.arange(len(rows)))), shape=size))
+
+    def _within(self, shape: Shape, affine: NDArray[np.float64], where: Where) -> NDArray[np.int64]:
+        labels = self.on_grid(shape, affine)
+        if where.mask is None:
+            return labels
+        kept = np.where(where.mask, labels, 0)
+        present = set(np.unique(kept).tolist())
+        where.refuse([name for value, name in zip(self.values, self.names) if value not in present])
+        return kept
+
+    def on_grid(self, shape: Shape, affine: NDArray[np.float64]) -> NDArray[np.int64]:
         """Labels on another image's grid, nearest neighbour, (x, y, z).
 
         Raises
@@ -67,21 +155,20 @@ class LabelAtlas:
         if not present:
             raise DataError(
                 f"The atlas {self.path} does not overlap the recordings: no label falls within their grid of "
-                f"{_grid(shape)} voxels."
+                f"{_grid(shape)} voxels; are they in the same space?"
             )
         lost = [name for value, name in zip(self.values, self.names) if value not in present]
         if lost:
             raise DataError(
                 f"The atlas {self.path} has labels without a voxel on the recordings' grid of {_grid(shape)}: "
-                f"{', '.join(lost[:10])}{f' and {len(lost) - 10} more' if len(lost) > 10 else ''}; use an atlas "
-                "that lies within the images, or remove these labels from it."
+                f"{shortened(lost)}; use an atlas that lies within the images, or name them in 'exclude_channels'."
             )
-        return labels
+        return labels if present == set(self.values) else np.where(np.isin(labels, self.values), labels, 0)
 
 
 @functools.lru_cache(maxsize=2)
 def _labels_on_grid(
-    path: Path, modified: int, n_bytes: int, shape: tuple[int, int, int], affine_bytes: bytes
+    path: Path, modified: int, n_bytes: int, shape: Shape, affine_bytes: bytes
 ) -> tuple[NDArray[np.int64], frozenset[int]]:
     """Labels on a grid, and those that occur there.
 
@@ -141,7 +228,7 @@ def same_grid(
 def resampled(
     data: NDArray[np.int64],
     affine: NDArray[np.float64],
-    shape: tuple[int, int, int],
+    shape: Shape,
     target_affine: NDArray[np.float64],
 ) -> NDArray[np.int64]:
     """Bring an image of labels onto another grid, nearest neighbour; untouched where the grids coincide."""
@@ -159,13 +246,37 @@ def resampled(
     return np.rint(mapping.transform(data.astype(np.float64), interpolation="nearest")).astype(np.int64)
 
 
+def check_names(names: list[str], excluded: Collection[str], what: str) -> None:
+    """Refuse a name that stands twice, or that is to be excluded and does not occur.
+
+    Raises
+    ------
+    DataError
+        Names it.
+    """
+    if len(set(names)) < len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        raise DataError(f"Two {what} have the same name, {twice!r}.")
+    unknown = next((name for name in excluded if name not in names), None)
+    if unknown is not None:
+        near = nearest_name(unknown, names)
+        raise DataError(f"exclude_channels names {unknown!r}, which is none of the {what}{near[:300]}.")
+    if set(names) <= set(excluded):
+        raise DataError(f"exclude_channels names all of the {what}.")
+
+
+def shortened(names: list[str]) -> str:
+    """Name the first of some channels, and say how many more there are."""
+    return ", ".join(names[:N_NAMED]) + (f" and {len(names) - N_NAMED} more" if len(names) > N_NAMED else "")
+
+
 def _names_of_values(
     labels: Path | list[str] | dict[str, str] | None, values: list[int], atlas: Path
 ) -> dict[int, str]:
     if labels is None:
         return {value: f"label_{value}" for value in values}
     if isinstance(labels, Path):
-        labels = _labels_from_file(labels)
+        labels = labels_from_file(labels)
     if isinstance(labels, dict):
         try:
             return {int(value): str(name) for value, name in labels.items()}
@@ -178,7 +289,8 @@ def _names_of_values(
     return dict(zip(values, labels))
 
 
-def _labels_from_file(path: Path) -> list[str] | dict[str, str]:
+def labels_from_file(path: Path) -> list[str] | dict[str, str]:
+    """Read names from a `.json` file (a list or a mapping), or a `.tsv` file with columns `index` and `name`."""
     if path.suffix.lower() == ".json":
         content = read_json(path)
         if isinstance(content, (list, dict)):

@@ -1,7 +1,8 @@
-"""Reads 4D NIfTI images through a label atlas: the mean of each label's voxels is a channel."""
+"""Reads 4D NIfTI images through an atlas: labels, whose voxels are averaged, or maps, which are fitted."""
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dynml.data.readers import FileDescription, ReaderInputs
-from dynml.data.readers.atlas import LabelAtlas, load_image, load_volume, resampled
+from dynml.data.readers.atlas import (
+    Atlas,
+    Extraction,
+    LabelAtlas,
+    Where,
+    load_image,
+    load_volume,
+    resampled,
+    shortened,
+)
+from dynml.data.readers.probabilistic_atlas import ProbabilisticAtlas
 from dynml.errors import DataCorruptionError, DataError
 
 AUTOMATIC_MASK = "auto"
@@ -25,7 +36,8 @@ class NiftiReader:
     Parameters
     ----------
     inputs : ReaderInputs
-        `atlas` is needed; `atlas_labels` and `mask` are optional.
+        `atlas` is needed, 3D with labels or 4D with maps; `atlas_labels`, `mask`, `smoothing` and `exclude_channels`
+        are optional.
 
     Raises
     ------
@@ -33,16 +45,26 @@ class NiftiReader:
         Without an atlas, or with one that cannot be used.
     """
 
-    settings = frozenset({"atlas", "atlas_labels", "mask"})
+    settings = frozenset({"atlas", "atlas_labels", "mask", "smoothing", "exclude_channels"})
 
     def __init__(self, inputs: ReaderInputs) -> None:
         if inputs.atlas is None:
-            raise DataError("NIfTI images need the key 'atlas': an image of whole-number labels.")
-        self.atlas = LabelAtlas(inputs.atlas, inputs.atlas_labels)
+            raise DataError("NIfTI images need the key 'atlas': an image of labels, or of one map a channel.")
+        shape = load_image(inputs.atlas, "The atlas").shape
+        of_maps = len(shape) == 4 and shape[3] > 1
+        kind = ProbabilisticAtlas if of_maps else LabelAtlas
+        self.atlas: Atlas = kind(inputs.atlas, inputs.atlas_labels, inputs.exclude_channels)
         self.mask = inputs.mask
+        self.smoothing = inputs.smoothing
+
+    def with_mask(self, mask: Path) -> NiftiReader:
+        """Give a reader of the same atlas that uses the voxels of a mask."""
+        other = copy.copy(self)
+        other.mask = mask
+        return other
 
     def describe(self, path: Path) -> FileDescription:
-        """Read the header, and check that every label has a voxel on the image's grid and in the mask.
+        """Read the header, and check that every channel has a voxel on the image's grid and in the mask.
 
         Raises
         ------
@@ -56,10 +78,10 @@ class NiftiReader:
             names = self.atlas.names_without_voxel
             remarks.append(f"atlas_labels names {len(names)} labels that {self.atlas.path.name} does not hold")
         if self.mask != AUTOMATIC_MASK:
-            self._labels_used(image, path)
+            self.atlas.check(image.shape[:3], image.affine, self._where(image, path))
         return FileDescription(
             n_samples=image.shape[3],
-            n_channels=len(self.atlas.values),
+            n_channels=len(self.atlas.names),
             channel_names=self.atlas.names,
             sampling_frequency=None if seconds is None else 1.0 / seconds,
             rate_fault=remark if seconds is None else "",
@@ -67,43 +89,43 @@ class NiftiReader:
         )
 
     def read(self, path: Path) -> NDArray[np.float64]:
-        """Average the voxels of each label, (T, C). A voxel that is NaN makes its label NaN at that sample.
+        """Read the channels, (T, C). A voxel that is NaN makes its channels NaN at that sample.
+
+        Raises
+        ------
+        DataError
+            When the voxels of a channel are 0 in all volumes, or the file is truncated.
 
         Notes
         -----
         The image is read in blocks of volumes, so that memory does not grow with its length.
         """
-        from nilearn.masking import apply_mask
-        from scipy.sparse import csr_array
-
         image = _load_4d(path, keep_file_open=True)
-        labels = self._labels_used(image, path)
-        values = labels[labels > 0]
-        rows = np.searchsorted(self.atlas.values, values)
-        counts = np.bincount(rows, minlength=len(self.atlas.values))
-        averaging = csr_array((1.0 / counts[rows], (rows, np.arange(len(rows)))), shape=(len(counts), len(rows)))
-        used = type(image)((labels > 0).astype(np.uint8), image.affine)
-        signals = np.empty((image.shape[3], len(counts)))
+        extraction = self.atlas.extraction(image.shape[:3], image.affine, self._where(image, path))
+        signals = np.empty((image.shape[3], len(self.atlas.names)))
         for start, block in _blocks(image, path):
-            # Not finite values must stay visible: nilearn would put zeros in their place.
-            voxels_TV = apply_mask(type(image)(block, image.affine), used, dtype=block.dtype, ensure_finite=False)
-            signals[start : start + block.shape[3]] = (averaging @ voxels_TV.T).T
+            smoothed = block if self.smoothing is None else _smoothed(image, block, self.smoothing)
+            signals[start : start + block.shape[3]] = _extracted(image, smoothed, extraction)
+        self._check_seen(signals, path)
         return signals
 
-    def _labels_used(self, image: Any, path: Path) -> NDArray[np.int64]:
-        labels = self.atlas.on_grid(image.shape[:3], image.affine)
-        if self.mask is None:
-            return labels
-        kept = np.where(self._mask_on_grid(image, path), labels, 0)
-        present = set(np.unique(kept).tolist())
-        lost = [name for value, name in zip(self.atlas.values, self.atlas.names) if value not in present]
-        if lost:
-            mask = "the mask found by itself" if self.mask == AUTOMATIC_MASK else f"the mask {self.mask}"
+    def _check_seen(self, signals: NDArray[np.float64], path: Path) -> None:
+        unseen = np.flatnonzero(~signals.any(axis=0))
+        if len(unseen):
+            names = shortened([self.atlas.names[channel] for channel in unseen])
             raise DataError(
-                f"{path}: no voxel of {', '.join(lost[:10])}{f' and {len(lost) - 10} more' if len(lost) > 10 else ''} "
-                f"lies within {mask}; use a wider mask, or an atlas without these labels."
+                f"{path}: all voxels of {names} are 0 in all volumes, as they are outside of the field of view; name "
+                "them in 'exclude_channels', or leave the subject out."
             )
-        return kept
+
+    def _where(self, image: Any, path: Path) -> Where:
+        if self.mask is None:
+            return Where(path)
+        name = "the mask found by itself" if self.mask == AUTOMATIC_MASK else f"the mask {self.mask}"
+        mask = self._mask_on_grid(image, path)
+        if not mask.any():
+            raise DataError(f"{path}: no voxel lies within {name}; are they in the same space?")
+        return Where(path, mask, name)
 
     def _mask_on_grid(self, image: Any, path: Path) -> NDArray[np.bool_]:
         if self.mask == AUTOMATIC_MASK:
@@ -118,6 +140,26 @@ def _load_4d(path: Path, **settings: Any) -> Any:
     if len(image.shape) != 4:
         raise DataError(f"{path} has shape {image.shape}, but must be a 4D image: x, y, z, time.")
     return image
+
+
+def _extracted(image: Any, block: NDArray[Any], extraction: Extraction) -> NDArray[np.float64]:
+    from nilearn.masking import apply_mask
+
+    used = type(image)(extraction.voxels.astype(np.uint8), image.affine)
+    # Not finite values must stay visible: nilearn would put zeros in their place.
+    voxels_TV = apply_mask(type(image)(block, image.affine), used, dtype=block.dtype, ensure_finite=False)
+    return np.asarray((extraction.weights @ voxels_TV.T).T)
+
+
+def _smoothed(image: Any, block: NDArray[Any], width: float) -> NDArray[Any]:
+    """Smooth by a Gaussian, full width at half maximum in mm; voxels that are not finite stay so and count as 0."""
+    from nilearn.image import smooth_img
+
+    finite = np.isfinite(block)
+    whole = bool(finite.all())
+    smooth = smooth_img(type(image)(block if whole else np.where(finite, block, 0), image.affine), width)
+    smoothed = np.asarray(smooth.dataobj)
+    return smoothed if whole else np.where(finite, smoothed, np.nan)
 
 
 def _repetition_time(image: Any) -> tuple[float | None, str]:

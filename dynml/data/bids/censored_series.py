@@ -1,0 +1,79 @@
+"""Parcel series of which XCP-D censored volumes: interpolated ones become gaps, removed ones get their place back."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dynml.data.readers import FileDescription, Reader
+from dynml.data.tables import read_table
+from dynml.errors import DataError
+
+
+def kept_volumes(path: Path) -> NDArray[np.bool_]:
+    """Read XCP-D's table of outliers: False where any column says 1, (T,).
+
+    Raises
+    ------
+    DataError
+        When a value is neither 0 nor 1, or no volume is left.
+    """
+    table = read_table(path)
+    kept = np.ones(len(table), dtype=bool)
+    for name, column in table.columns.items():
+        for row, text in enumerate(column):
+            if text not in ("0", "1", "0.0", "1.0"):
+                raise DataError(f"Row {row + 1} of {path}: {name} is {text!r}, but must be 0 or 1.")
+            kept[row] &= text.startswith("0")
+    if not kept.any():
+        raise DataError(f"{path} marks all volumes as outliers.")
+    return kept
+
+
+class CensoredReader:
+    """Reads a series through another reader, as long as the recording was: volumes that were removed are NaN.
+
+    Parameters
+    ----------
+    reader : Reader
+        Of the series; it also leaves out excluded channels.
+    kept : array of bool, (T,)
+        False where a volume was censored.
+    table : Path
+        Where that is from, for messages.
+    """
+
+    settings: frozenset[str] = frozenset({"exclude_channels"})
+
+    def __init__(self, reader: Reader, kept: NDArray[np.bool_], table: Path) -> None:
+        self.reader, self.kept, self.table = reader, kept, table
+
+    def describe(self, path: Path) -> FileDescription:
+        """Describe the whole recording.
+
+        Raises
+        ------
+        DataError
+            When the series has neither all volumes nor those that were kept.
+        """
+        description = self.reader.describe(path)
+        n_all, n_kept = len(self.kept), int(self.kept.sum())
+        if description.n_samples not in (n_all, n_kept):
+            raise DataError(
+                f"{path} has {description.n_samples} rows, but {self.table.name} speaks of {n_all} volumes, of which "
+                f"{n_kept} were kept."
+            )
+        return dataclasses.replace(description, n_samples=n_all)
+
+    def read(self, path: Path) -> NDArray[Any]:
+        """Read the series, (T, C); volumes that were removed are NaN."""
+        series = self.reader.read(path)
+        if len(series) == len(self.kept):
+            return series
+        whole = np.full((len(self.kept), series.shape[1]), np.nan)
+        whole[self.kept] = series
+        return whole

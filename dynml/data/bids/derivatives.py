@@ -1,0 +1,205 @@
+"""Finds a subject's runs in the derivatives of fMRIPrep or XCP-D, and what belongs to each of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from dynml.configuration import nearest_name
+from dynml.data.bids.config import NATIVE, BidsConfig
+from dynml.data.bids.entities import BidsFile, files_in, same_value
+from dynml.data.store_layout import natural_order
+from dynml.errors import DataError
+from dynml.files import read_json
+
+IMAGES = (".nii.gz", ".nii")
+DENSE_SERIES = ".dtseries.nii"
+KEY_OF_ENTITY = {"ses": "session", "res": "resolution", "den": "density", "seg": "atlas"}
+REPETITION_TIME = "RepetitionTime"
+PLAUSIBLE_SECONDS = (0.01, 60.0)
+SAME_PLACE = ("space", "cohort", "res")
+
+
+@dataclass(frozen=True, kw_only=True)
+class BidsRun:
+    """One run of a subject and the files that describe it; None where there is none."""
+
+    path: Path
+    name: str
+    """Which run, `ses-1_task-rest_run-2`."""
+    space: str | None = None
+    """Entity `space`."""
+    confounds: Path | None = None
+    mask: Path | None = None
+    outliers: Path | None = None
+    """Table of the volumes that XCP-D censored."""
+    events: Path | None = None
+    repetition_time: float | None = None
+    """Seconds, as a sidecar says."""
+    sidecar: Path | None = None
+
+
+def find_runs(root: Path, raw: Path | None, subject: str, config: BidsConfig, where: str) -> list[BidsRun]:
+    """Find all runs of a subject that the config asks for.
+
+    Parameters
+    ----------
+    root : Path
+        Folder of the derivatives.
+    raw : Path or None
+        Folder of the raw data set.
+    subject : str
+        `sub-01`, as its folder is called.
+    config : BidsConfig
+    where : str
+        Subject and group, for messages.
+
+    Returns
+    -------
+    list of BidsRun
+        In natural order of their names; sessions one after the other.
+
+    Raises
+    ------
+    DataError
+        When there is no run, two files match one run, or a sidecar's repetition time is implausible.
+    """
+    files = files_in(_folders(root / subject))
+    raw_files = [] if raw is None else files_in([*_folders(raw / subject), *_above(raw, subject)])
+    chosen = _chosen(files, config, root / subject, where)
+    _check_distinct(chosen, where)
+    inherited = [*raw_files, *files_in(_above(root, subject))]
+    runs = [_run(file, files, inherited, config, where) for file in chosen]
+    return sorted(runs, key=lambda run: natural_order(run.name))
+
+
+def _folders(subject_folder: Path) -> list[Path]:
+    sessions = sorted(subject_folder.glob("ses-*"))
+    return [subject_folder / "func", *(session / "func" for session in sessions)]
+
+
+def _above(root: Path, subject: str) -> list[Path]:
+    """Folders whose sidecars and events hold for all runs below."""
+    return [*sorted((root / subject).glob("ses-*")), root / subject, root]
+
+
+def _chosen(files: list[BidsFile], config: BidsConfig, folder: Path, where: str) -> list[BidsFile]:
+    kept = [file for file in files if _is_series(file, config)]
+    if not kept:
+        what = "preprocessed images (*_bold.nii.gz)" if config.pipeline == "fmriprep" else "series (*_timeseries.tsv)"
+        raise DataError(f"{where}: there are no {what} of {config.pipeline} in the folders 'func' below {folder}.")
+    for key, (entity, wanted) in config.filters.items():
+        found = {_label(file, entity) for file in kept}
+        kept = [file for file in kept if any(_fits(_label(file, entity), one) for one in wanted)]
+        if not kept:
+            there = sorted(label or "none" for label in found)
+            names = " or ".join(repr(one) for one in wanted)
+            near = nearest_name(str(wanted[0]), there) if len(there) > 1 else f" (there is: {there[0]})"
+            raise DataError(f"{where}: no run in {folder} has bids.{key} {names}{near}.")
+    return kept
+
+
+def _is_series(file: BidsFile, config: BidsConfig) -> bool:
+    if config.pipeline == "xcp_d":
+        named = _label(file, "atlas") is not None and file.entities.get("stat", "mean") == "mean"
+        return file.suffix == "timeseries" and file.extension == ".tsv" and named
+    if file.suffix != "bold":
+        return False
+    if file.extension == DENSE_SERIES:
+        return True
+    return file.extension in IMAGES and (config.desc is not None or file.entities.get("desc") == "preproc")
+
+
+def _label(file: BidsFile, entity: str) -> str | None:
+    if entity == "atlas":
+        return file.entities.get("atlas", file.entities.get("seg"))
+    return file.entities.get(entity)
+
+
+def _fits(label: str | None, wanted: object) -> bool:
+    return label is None if wanted == NATIVE else same_value(label, wanted)
+
+
+def _check_distinct(files: Sequence[BidsFile], where: str) -> None:
+    seen: dict[str, BidsFile] = {}
+    for file in files:
+        other = seen.setdefault(_identity(file), file)
+        if other is file:
+            continue
+        entities = dict.fromkeys([*other.entities, *file.entities])
+        differing = [entity for entity in entities if other.entities.get(entity) != file.entities.get(entity)]
+        keys = [f"bids.{KEY_OF_ENTITY.get(entity, entity)}" for entity in differing if entity != "run"]
+        advice = f"say which by {' or '.join(keys)}" if keys else "remove one"
+        raise DataError(f"{where}: {other.path} and {file.path} are both run {file.run_name}; {advice}.")
+
+
+def _identity(file: BidsFile) -> str:
+    """Text that is equal for files of one run, however its numbers are padded."""
+    labels = {key: str(int(value)) if value.isdecimal() else value for key, value in file.run.items()}
+    return "_".join(f"{key}-{labels[key]}" for key in sorted(labels))
+
+
+def _run(file: BidsFile, files: list[BidsFile], inherited: list[BidsFile], config: BidsConfig, where: str) -> BidsRun:
+    beside = [other for other in files if other.is_of_run(file)]
+    mask = None
+    if config.pipeline == "fmriprep" and file.extension in IMAGES:
+        mask = _one(beside, lambda other: _is_mask_of(other, file), "brain masks", file, where)
+    seconds, sidecar = _repetition_time(file, beside, inherited)
+    events = [other for other in (*beside, *inherited) if _is_table(other, "events") and other.applies_to(file)]
+    return BidsRun(
+        path=file.path,
+        name=file.run_name,
+        space=file.entities.get("space"),
+        confounds=_one(beside, _is_confounds, "tables of confounds", file, where),
+        mask=mask,
+        outliers=_one(beside, lambda other: _is_table(other, "outliers"), "tables of outliers", file, where),
+        events=_most_specific(events),
+        repetition_time=seconds,
+        sidecar=sidecar,
+    )
+
+
+def _one(files: list[BidsFile], fits: Callable[[BidsFile], bool], what: str, run: BidsFile, where: str) -> Path | None:
+    found = [file.path for file in files if fits(file)]
+    if len(found) > 1:
+        raise DataError(f"{where}: run {run.run_name} has two {what}, {found[0]} and {found[1]}; remove one.")
+    return found[0] if found else None
+
+
+def _is_table(file: BidsFile, suffix: str) -> bool:
+    return file.suffix == suffix and file.extension == ".tsv"
+
+
+def _is_confounds(file: BidsFile) -> bool:
+    named = file.entities.get("desc") == "confounds" and file.suffix in ("timeseries", "regressors")
+    return named and file.extension == ".tsv"
+
+
+def _is_mask_of(other: BidsFile, file: BidsFile) -> bool:
+    is_mask = other.suffix == "mask" and other.entities.get("desc") == "brain" and other.extension in IMAGES
+    return is_mask and all(other.entities.get(entity) == file.entities.get(entity) for entity in SAME_PLACE)
+
+
+def _most_specific(files: list[BidsFile]) -> Path | None:
+    return max(files, key=lambda file: len(file.entities)).path if files else None
+
+
+def _repetition_time(
+    file: BidsFile, beside: list[BidsFile], inherited: list[BidsFile]
+) -> tuple[float | None, Path | None]:
+    """Seconds from one volume to the next, from the nearest sidecar that says so, and that sidecar."""
+    own = file.path.with_name(f"{file.path.name.removesuffix(file.extension)}.json")
+    near = [other.path for other in beside if other.suffix == "bold" and other.extension == ".json"]
+    far = [other for other in inherited if other.suffix == "bold" and other.extension == ".json"]
+    far = sorted((other for other in far if other.applies_to(file)), key=lambda other: -len(other.entities))
+    for path in dict.fromkeys([own, *near, *(other.path for other in far)]):
+        content = read_json(path) if path.is_file() else {}
+        value = content.get(REPETITION_TIME) if isinstance(content, dict) else None
+        if value is None:
+            continue
+        number = isinstance(value, (int, float)) and not isinstance(value, bool)
+        if not number or not PLAUSIBLE_SECONDS[0] <= value <= PLAUSIBLE_SECONDS[1]:
+            raise DataError(f"{path} says {REPETITION_TIME} {value!r}, but must say seconds from 0.01 to 60.")
+        return float(value), path
+    return None, None

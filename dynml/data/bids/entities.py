@@ -1,0 +1,70 @@
+"""Names of BIDS files: `sub-01_task-rest_desc-preproc_bold.nii.gz` is entities, a suffix and an extension."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+ENTITY = re.compile(r"([a-zA-Z]+)-([a-zA-Z0-9+.]+)")
+SUBJECT = "sub"
+DESCRIPTIVE = frozenset({SUBJECT, "space", "cohort", "res", "den", "desc", "atlas", "seg", "stat", "hemi"})
+"""Entities that say how a run was processed, or whose it is, but not which run it is."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class BidsFile:
+    """A file whose name follows BIDS."""
+
+    path: Path
+    entities: dict[str, str]
+    suffix: str
+    """Last part of the name, such as `bold`."""
+    extension: str
+    """From the first dot on."""
+
+    @property
+    def run(self) -> dict[str, str]:
+        """Entities that say which run this is of its subject."""
+        return {key: value for key, value in self.entities.items() if key not in DESCRIPTIVE}
+
+    @property
+    def run_name(self) -> str:
+        """The same as text, `ses-1_task-rest_run-2`; the suffix where there are none."""
+        return "_".join(f"{key}-{value}" for key, value in self.run.items()) or self.suffix
+
+    def applies_to(self, run: BidsFile) -> bool:
+        """Say whether what this file describes includes a run: by BIDS's inheritance, no entity differs."""
+        whole = {SUBJECT: run.entities.get(SUBJECT), **run.run}
+        own = {SUBJECT: self.entities[SUBJECT]} if SUBJECT in self.entities else {}
+        return all(same_value(whole.get(key), value) for key, value in {**own, **self.run}.items())
+
+    def is_of_run(self, run: BidsFile) -> bool:
+        """Say whether this is a file of just this run, however processed."""
+        return self.run.keys() == run.run.keys() and self.applies_to(run)
+
+
+def parsed(path: Path) -> BidsFile | None:
+    """Take a file's name apart; None when it does not follow BIDS."""
+    stem, dot, extension = path.name.partition(".")
+    *parts, suffix = stem.split("_")
+    found = [ENTITY.fullmatch(part) for part in parts]
+    if not parts or not dot or "-" in suffix or not all(found):
+        return None
+    entities = {match[1]: match[2] for match in found if match is not None}
+    return BidsFile(path=path, entities=entities, suffix=suffix, extension=f".{extension}")
+
+
+def files_in(folders: Iterable[Path]) -> list[BidsFile]:
+    """Files of some folders, those that are there, whose names follow BIDS."""
+    entries = [entry for folder in folders if folder.is_dir() for entry in sorted(folder.iterdir())]
+    return [file for file in map(parsed, entries) if file is not None and file.path.is_file()]
+
+
+def same_value(found: str | None, wanted: object) -> bool:
+    """Compare a label; numbers compare as numbers, for `run-1` and `run-01` are one run."""
+    if found is None:
+        return False
+    text = str(wanted)
+    return int(found) == int(text) if found.isdecimal() and text.isdecimal() else found == text

@@ -1,0 +1,1 @@
+"""Preparation steps that are fitted across the training subjects, stored, and applied to any later subject."""

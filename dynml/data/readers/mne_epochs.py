@@ -1,0 +1,77 @@
+"""Epochs that mne opens: each is a segment, labelled by its event."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dynml.data.readers import FileDescription
+from dynml.data.readers.file_events import FileEvents
+from dynml.data.readers.mne_library import LOUDNESS
+from dynml.data.readers.mne_picks import ChosenChannels
+from dynml.data.tables import NOT_AVAILABLE
+from dynml.errors import DataError
+
+COLUMN = "event"
+BYTES_PER_BLOCK = 64 * 1024**2
+
+
+def open_epochs(mne: Any, path: Path) -> Any:
+    """Open epochs; rejected ones are not there any more. Signals are not read from `.fif` files."""
+    if path.name.lower().endswith(".set"):
+        return mne.io.read_epochs_eeglab(path, verbose=LOUDNESS)
+    return mne.read_epochs(path, proj=False, preload=False, verbose=LOUDNESS)
+
+
+def describe_epochs(epochs: Any, channels: ChosenChannels, path: Path, parts: tuple[Path, ...]) -> FileDescription:
+    """Say what epochs hold; one lies after another.
+
+    Raises
+    ------
+    DataError
+        When there is none, or they have a single sample.
+    """
+    n_epochs, n_samples = len(epochs.events), len(epochs.times)
+    if n_epochs == 0 or n_samples < 2:
+        found = "no epoch that was not rejected" if n_epochs == 0 else "epochs of a single sample"
+        raise DataError(f"{path} has {found}.")
+    starts = n_samples * np.arange(n_epochs, dtype=np.int64)
+    remarks = list(channels.remarks)
+    if any(not projection["active"] for projection in epochs.info["projs"]):
+        remarks.append("projections (SSP, average reference) are in the file but not applied")
+    return FileDescription(
+        n_samples=n_epochs * n_samples,
+        n_channels=len(channels.indices),
+        channel_names=channels.names,
+        sampling_frequency=float(epochs.info["sfreq"]),
+        remarks=tuple(remarks),
+        stretches=np.stack([starts, starts + n_samples], axis=1),
+        events=FileEvents(
+            onset=starts,
+            duration=np.full(n_epochs, n_samples, dtype=np.int64),
+            labels={COLUMN: _labels(epochs)},
+        ),
+        units=channels.units,
+        further_files=parts,
+    )
+
+
+def read_epochs(epochs: Any, channels: ChosenChannels) -> NDArray[np.float64]:
+    """Read the signals, (epochs x samples, C), in SI units, some epochs at a time."""
+    n_epochs, n_samples, indices = len(epochs.events), len(epochs.times), list(channels.indices)
+    signals = np.empty((n_epochs * n_samples, len(indices)))
+    n_at_once = max(1, BYTES_PER_BLOCK // (8 * n_samples * len(indices)))
+    for first in range(0, n_epochs, n_at_once):
+        some = epochs[first : first + n_at_once].get_data(picks=indices, verbose=LOUDNESS)
+        start = first * n_samples
+        signals[start : start + len(some) * n_samples] = some.transpose(0, 2, 1).reshape(-1, len(indices))
+    return signals
+
+
+def _labels(epochs: Any) -> list[str]:
+    """Name of each epoch's event, or its number where it has none."""
+    names = {int(number): name for name, number in epochs.event_id.items()}
+    return [names.get(number, str(number)).strip() or NOT_AVAILABLE for number in epochs.events[:, 2].tolist()]

@@ -1,0 +1,120 @@
+"""Which channels of a recording that mne has opened are meant, and in which units they are."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from dynml.data.readers import ReaderInputs
+from dynml.errors import DataError
+
+MEG_TYPES = ("mag", "grad")
+FNIRS_TYPES = (
+    "hbo",
+    "hbr",
+    "fnirs_cw_amplitude",
+    "fnirs_fd_ac_amplitude",
+    "fnirs_fd_phase",
+    "fnirs_od",
+    "fnirs_td_gated_amplitude",
+    "fnirs_td_moments_intensity",
+    "fnirs_td_moments_mean",
+    "fnirs_td_moments_variance",
+)
+DATA_TYPES = (*MEG_TYPES, "eeg", "csd", "seeg", "ecog", "dbs", *FNIRS_TYPES)
+"""Types of channels that mne counts as data."""
+SEVERAL_TYPES = {"data": DATA_TYPES, "meg": MEG_TYPES, "fnirs": FNIRS_TYPES}
+STIM = "stim"
+UNIT_NAMES = {107: "V", 112: "T", 201: "T/m", 6: "mol", 7: "rad", 110: "S", 114: "degC", 202: "Am"}
+"""Numbers of units in `.fif` files, which mne uses for all formats."""
+OTHER_UNIT = "arbitrary"
+N_NAMED = 4
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChosenChannels:
+    """Channels of a recording that become the signals' channels, in this order."""
+
+    indices: tuple[int, ...]
+    names: tuple[str, ...]
+    units: str
+    remarks: tuple[str, ...]
+
+
+def chosen_channels(recording: Any, inputs: ReaderInputs, path: Path) -> ChosenChannels:
+    """Find the channels that `picks` names: types in the order of the file, names in the order of `picks`.
+
+    Parameters
+    ----------
+    recording : mne.io.BaseRaw or mne.BaseEpochs
+    inputs : ReaderInputs
+        `picks` and `include_bads`.
+    path : Path
+        For messages.
+
+    Raises
+    ------
+    DataError
+        When there is no such channel, it is marked bad or holds triggers; lists what there is.
+    """
+    names, types = list(recording.ch_names), list(recording.get_channel_types())
+    picks = ["data"] if inputs.picks is None else [inputs.picks] if isinstance(inputs.picks, str) else inputs.picks
+    bads = set() if inputs.include_bads else set(recording.info["bads"])
+    found: dict[int, None] = {}
+    left_out: dict[str, None] = {}
+    for pick in picks:
+        indices = _indices(pick, names, types)
+        if not indices:
+            raise DataError(_nothing_found(pick, inputs, path, names, types))
+        named = indices == [names.index(pick)] if pick in names else False
+        if named and pick in bads:
+            raise DataError(
+                f"{path}: channel {pick} of 'picks' is marked bad; leave it out, or set \"include_bads\": true."
+            )
+        if any(types[index] == STIM for index in indices):
+            raise DataError(f"{path}: {pick} of 'picks' holds triggers, which are no signals; leave it out.")
+        left_out.update((names[index], None) for index in indices if names[index] in bads)
+        found.update((index, None) for index in indices if names[index] not in bads)
+    if not found:
+        raise DataError(
+            f"{path}: all channels of {', '.join(picks)} are marked bad ({_some(list(left_out))}); set "
+            "\"include_bads\": true, or choose others by 'picks'."
+        )
+    remarks = (f"channels marked bad were left out: {_some(list(left_out))}",) if left_out else ()
+    return ChosenChannels(
+        indices=tuple(found),
+        names=tuple(names[index] for index in found),
+        units=_units(recording, list(found), types),
+        remarks=remarks,
+    )
+
+
+def _indices(pick: str, names: Sequence[str], types: Sequence[str]) -> list[int]:
+    """Channels of a type, or else the one of that name."""
+    meant = SEVERAL_TYPES.get(pick, (pick,))
+    of_type = [index for index, kind in enumerate(types) if kind in meant]
+    return of_type or [index for index, name in enumerate(names) if name == pick]
+
+
+def _nothing_found(pick: str, inputs: ReaderInputs, path: Path, names: Sequence[str], types: Sequence[str]) -> str:
+    there = ", ".join(
+        f"{kind} ({_some([name for name, other in zip(names, types) if other == kind])})"
+        for kind in dict.fromkeys(types)
+    )
+    if inputs.picks is None:
+        return f"{path} has no channels of MEG, EEG or other data; it has {there}; choose among them by 'picks'."
+    return f"{path} has no channels {pick!r} as asked for by 'picks'; it has {there}."
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:N_NAMED]) + (f", .., {len(names)} in all" if len(names) > N_NAMED else "")
+
+
+def _units(recording: Any, indices: Sequence[int], types: Sequence[str]) -> str:
+    """Unit of the channels: one where it is the same, else one a type."""
+    units = {index: UNIT_NAMES.get(int(recording.info["chs"][index]["unit"]), OTHER_UNIT) for index in indices}
+    if len(set(units.values())) == 1:
+        return units[indices[0]]
+    return ", ".join(dict.fromkeys(f"{units[index]} ({types[index]})" for index in indices))

@@ -1,0 +1,206 @@
+"""Continuous recordings that mne opens: their channels, their good stretches, and what happened in them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dynml.data.readers import FileDescription, ReaderInputs, extension_of
+from dynml.data.readers.file_events import FileEvents
+from dynml.data.readers.mne_headers import check_brainvision_is_whole, check_one_rate, edf_header
+from dynml.data.readers.mne_library import LOUDNESS
+from dynml.data.readers.mne_picks import ChosenChannels, chosen_channels
+from dynml.data.tables import NOT_AVAILABLE
+from dynml.errors import DataError
+
+OPENERS = {
+    ".edf": "read_raw_edf",
+    ".bdf": "read_raw_bdf",
+    ".vhdr": "read_raw_brainvision",
+    ".set": "read_raw_eeglab",
+}
+COLUMN = "description"
+BAD, EDGE = "BAD", "EDGE"
+BOUNDARY, NEW_SEGMENT = "BOUNDARY", "NEW SEGMENT/"
+"""Where EEGLAB and BrainVision mark that a recording was cut and goes on; how much is gone is no duration here."""
+COMMENT = "Comment/"
+"""What BrainVision files put before annotations that mne wrote."""
+BYTES_PER_BLOCK = 64 * 1024**2
+HALF_AND_ROUNDING = 0.5 + 1e-6
+
+
+def open_raw(mne: Any, path: Path, **settings: Any) -> Any:
+    """Open a recording by its extension, without reading its signals."""
+    opener = OPENERS.get(extension_of(path))
+    if opener is None:
+        return mne.io.read_raw_fif(path, on_split_missing="raise", verbose=LOUDNESS)
+    return getattr(mne.io, opener)(path, verbose=LOUDNESS, **settings)
+
+
+@dataclass(frozen=True)
+class RawFile:
+    """An open recording, and the channels that are meant."""
+
+    raw: Any
+    channels: ChosenChannels
+    remarks: tuple[str, ...] = ()
+
+
+def opened_raw(mne: Any, path: Path, inputs: ReaderInputs) -> RawFile:
+    """Open a recording, choose its channels, and check that its file is whole.
+
+    Raises
+    ------
+    DataError
+        When channels are not there, or differ in their rate; `DataCorruptionError` when the file is truncated.
+    """
+    extension = extension_of(path)
+    header = edf_header(path) if extension in (".edf", ".bdf") else None
+    raw = open_raw(mne, path)
+    channels = chosen_channels(raw, inputs, path)
+    remarks: list[str] = []
+    if header is not None and len(header.rates) == len(raw.ch_names):
+        check_one_rate(path, header, raw.ch_names, channels.indices)
+        remarks = header.remarks(channels.indices)
+        if header.rates[channels.indices[0]] != max(header.rates):
+            # Beside a faster channel mne gives all at its rate; alone, slower ones keep their own.
+            raw = open_raw(mne, path, include=list(channels.names))
+            channels = chosen_channels(raw, inputs, path)
+    if extension == ".vhdr":
+        check_brainvision_is_whole(path, raw.n_times, len(raw.ch_names), Path(raw.filenames[0]))
+    return RawFile(raw, channels, tuple(remarks))
+
+
+def describe_raw(file: RawFile, path: Path) -> FileDescription:
+    """Say what a recording holds.
+
+    Raises
+    ------
+    DataError
+        When all of it is marked bad.
+    """
+    raw, channels = file.raw, file.channels
+    rate = float(raw.info["sfreq"])
+    marks = _marks(raw, channels.names)
+    stretches = good_stretches(raw.n_times, marks.bad, marks.joints)
+    if not len(stretches):
+        raise DataError(f"{path}: annotations mark all {raw.n_times} samples as bad.")
+    remarks = [*channels.remarks, *file.remarks]
+    if any(not projection["active"] for projection in raw.info["projs"]):
+        remarks.append("projections (SSP, average reference) are in the file but not applied")
+    if marks.n_outside:
+        remarks.append(f"{marks.n_outside} annotations lie outside of the recording and were left out")
+    return FileDescription(
+        n_samples=int(raw.n_times),
+        n_channels=len(channels.indices),
+        channel_names=channels.names,
+        sampling_frequency=rate,
+        remarks=tuple(remarks),
+        stretches=stretches,
+        events=marks.events,
+        units=channels.units,
+        further_files=further_files(raw, path),
+    )
+
+
+def read_raw(file: RawFile) -> NDArray[np.float64]:
+    """Read the signals, (T, C), in SI units, a block at a time, so that memory holds them once."""
+    raw, indices = file.raw, list(file.channels.indices)
+    signals = np.empty((raw.n_times, len(indices)))
+    n_rows = max(1, BYTES_PER_BLOCK // (8 * len(indices)))
+    for start in range(0, len(signals), n_rows):
+        stop = min(start + n_rows, len(signals))
+        signals[start:stop] = raw.get_data(picks=indices, start=start, stop=stop, verbose=LOUDNESS).T
+    return signals
+
+
+def further_files(recording: Any, path: Path) -> tuple[Path, ...]:
+    """Files beside the named one that the signals come from: later parts, or where a header leads to."""
+    files = [path.parent / Path(name).name for name in getattr(recording, "filenames", ()) if name is not None]
+    return tuple(dict.fromkeys(file for file in files if file.name != path.name and file.is_file()))
+
+
+def good_stretches(n_samples: int, bad: Sequence[tuple[int, int]], joints: Sequence[int] = ()) -> NDArray[np.int64]:
+    """Stretches [start, stop) between bad ones, (n, 2), ascending; none goes over a joint.
+
+    Parameters
+    ----------
+    n_samples : int
+    bad : sequence of (start, stop)
+        In samples; may overlap.
+    joints : sequence of int
+        Samples before which the recording was cut.
+    """
+    is_good = np.ones(n_samples, dtype=bool)
+    for start, stop in bad:
+        is_good[max(start, 0) : max(stop, 0)] = False
+    starts = np.ones(n_samples, dtype=bool)
+    starts[1:] = is_good[1:] != is_good[:-1]
+    starts[[joint for joint in joints if 0 <= joint < n_samples]] = True
+    borders = np.append(np.flatnonzero(starts), n_samples)
+    stretches = np.stack([borders[:-1], borders[1:]], axis=1)
+    return stretches[is_good[stretches[:, 0]]].astype(np.int64)
+
+
+@dataclass(frozen=True)
+class _Marks:
+    """Annotations of a recording, by what they mean."""
+
+    bad: list[tuple[int, int]]
+    joints: list[int]
+    events: FileEvents | None
+    n_outside: int
+
+
+def _marks(raw: Any, channel_names: Sequence[str]) -> _Marks:
+    """Sort annotations into bad stretches, joints and events, in samples from the first of the file."""
+    annotations, n_samples = raw.annotations, int(raw.n_times)
+    starts, stops = _samples(raw)
+    bad: list[tuple[int, int]] = []
+    joints: list[int] = []
+    kept: list[int] = []
+    n_outside = 0
+    for number, text in enumerate(annotations.description):
+        start, stop = int(starts[number]), int(stops[number])
+        concerned = set(annotations.ch_names[number])
+        meaning = text.removeprefix(COMMENT).upper()
+        if meaning.startswith((EDGE, NEW_SEGMENT)) or meaning == BOUNDARY:
+            joints.append(start)
+        elif meaning.startswith(BAD):
+            if concerned and concerned.isdisjoint(channel_names):
+                continue
+            bad.append((start, stop))
+            # A bad stretch of no length is how joined recordings mark their border.
+            joints += [start] if start == stop else []
+        elif 0 <= start < n_samples:
+            kept.append(number)
+        else:
+            n_outside += 1
+    kept.sort(key=lambda number: int(starts[number]))
+    onset = starts[kept]
+    events = FileEvents(
+        onset=onset,
+        duration=np.minimum(stops[kept], n_samples) - onset,
+        labels={COLUMN: [annotations.description[number].strip() or NOT_AVAILABLE for number in kept]},
+    )
+    return _Marks(bad, joints, events if kept else None, n_outside)
+
+
+def _samples(raw: Any) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """First sample of each annotation and the one after its last; sample 0 is the first of the file.
+
+    mne counts onsets from the start of the measurement, `first_samp` samples before the first of the file.
+    """
+    rate, annotations = float(raw.info["sfreq"]), raw.annotations
+    before = raw.first_samp / rate
+    if annotations.orig_time is not None:
+        before += (raw.info["meas_date"] - annotations.orig_time).total_seconds()
+    onset = np.asarray(annotations.onset, dtype=np.float64) - before
+    stop = onset + np.asarray(annotations.duration, dtype=np.float64)
+    starts, stops = (np.floor(seconds * rate + HALF_AND_ROUNDING).astype(np.int64) for seconds in (onset, stop))
+    return starts, stops

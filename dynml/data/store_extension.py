@@ -1,0 +1,291 @@
+"""New subjects for an existing store, and new stores of new subjects that are prepared as an existing one was."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from dynml.configuration import check_choice
+from dynml.data.fitted_steps.stored_fits import fits_of, with_stored_fits
+from dynml.data.participants import SubjectIdentity, check_split
+from dynml.data.preparation_steps import chain
+from dynml.data.preparation_steps.step import Layout, PreparationStep
+from dynml.data.remarks import Remarks
+from dynml.data.source_table import SourceTable, is_table, read_source_table
+from dynml.data.store_config import OF_TABLES, StoreConfig, read_subject_list, store_config_from
+from dynml.data.store_creation import summary, write_subjects
+from dynml.data.store_inputs import chosen_subsets, folder_of, read_inputs, subjects_of
+from dynml.data.store_layout import PARTICIPANTS, PREPARATION_FITS, SUBSET_NAMES, TOP_LEVEL_KEYS
+from dynml.data.store_reading import Store
+from dynml.data.store_sources import SubjectSources, check_steps, find_sources, steps_of
+from dynml.data.store_writing import check_target, extended_store, new_store
+from dynml.data.subject_workers import SubjectWorkers
+from dynml.data.subsets import Subsets, check_fit_saw_no_held_out, subjects_seen_by_fits
+from dynml.errors import DataError, DynmlError
+
+SAME_RATE = 1e-6
+Chains = dict[str, list[PreparationStep]]
+
+
+def add_subjects(
+    source: Path,
+    target: Path,
+    config_file: Path,
+    lists: Mapping[str, Path] | None = None,
+    *,
+    n_jobs: int = 1,
+    progress: bool = False,
+) -> str:
+    """Add subjects to a store, prepared by the fits that it holds.
+
+    Parameters
+    ----------
+    source : Path
+        Folder or table of the new subjects.
+    target : Path
+        The store. A copy is extended and takes its place when it was verified.
+    config_file : Path
+        Says the same as the one that the store was made by; `participants` may differ.
+    lists : mapping, optional
+        Subset name to a text file of the subjects to add; left out where a table has a column `subset`.
+    n_jobs : int
+        Processes.
+    progress : bool
+        Show a bar on standard error.
+
+    Returns
+    -------
+    str
+        One line that says what was added.
+
+    Raises
+    ------
+    DynmlError
+        When the configs differ, a subject is there already, a participant would stand in two subsets, channels or
+        rates are not those of the store, or for any fault of the files; named. The store is then as it was.
+    """
+    workers, remarks = SubjectWorkers(n_jobs), Remarks()
+    with Store(target) as store:
+        config, table = read_inputs(source, config_file)
+        _check_same_config(store, config, table)
+        subsets = chosen_subsets(source, config, table, lists or {}, None)
+        _check_new(store, subsets)
+        all_sources = find_sources(folder_of(source, table), config, subsets, remarks, table, store.subjects)
+        _check_participants(store, subsets, all_sources)
+        chains = _chains_of(store, config, all_sources)
+        content = _with_participants(store.config, config.content)
+    with workers, extended_store(target, subsets, content) as writer:
+        write_subjects(writer, all_sources, config, chains, workers, remarks, progress=progress)
+    if any(fits_of(steps) for steps in chains.values()) and subsets["training"]:
+        remarks.add("The stored fits were applied, not made anew: they have not seen the added training subjects")
+    remarks.tell()
+    return "Added to " + summary(target, subsets)
+
+
+def apply_preparation(
+    store_path: Path,
+    source: Path,
+    target: Path,
+    *,
+    config_folder: Path | None = None,
+    participants: str | None = None,
+    subjects_list: Path | None = None,
+    subset: str | None = None,
+    n_jobs: int = 1,
+    overwrite: bool = False,
+    progress: bool = False,
+) -> str:
+    """Make a store of new subjects, prepared exactly as those of another store were, by the fits that it holds.
+
+    Parameters
+    ----------
+    store_path : Path
+        The other store; it is only read.
+    source : Path
+        Folder or table of the new subjects.
+    target : Path
+        The store to make.
+    config_folder : Path, optional
+        Where relative paths of the config (an atlas, say) start; the other store's folder by default.
+    participants : str, optional
+        A `.tsv` file that describes the new subjects; by default each is a participant.
+    subjects_list : Path, optional
+        Text file of the subjects to take; all by default.
+    subset : {"training", "validation", "testing"}, optional
+        Where they go, unless a table says so; "testing" by default.
+    n_jobs, overwrite, progress
+        As for `create_store`.
+
+    Returns
+    -------
+    str
+        One line that says what was made.
+
+    Raises
+    ------
+    DynmlError
+        For any fault of the files, or when the new signals are not like those of the other store; named.
+    """
+    check_target(target, overwrite)
+    if target.exists() and os.path.samefile(store_path, target):
+        raise DataError(f"{target} is the store whose preparation is to be applied; give another OUT_HDF5.")
+    workers, remarks = SubjectWorkers(n_jobs), Remarks()
+    with Store(store_path) as store:
+        folder = store_path.parent if config_folder is None else config_folder
+        config = _config_for_others(store, folder, participants, of_table=is_table(source))
+        table = read_source_table(source, list(config.groups)) if is_table(source) else None
+        subsets = _subsets_of_others(source, config, table, subjects_list, subset)
+        all_sources = find_sources(folder_of(source, table), config, subsets, remarks, table)
+        _check_not_seen(store, config, subsets, all_sources)
+        chains = _chains_of(store, config, all_sources)
+    with workers, new_store(target, config.content, subsets, overwrite=overwrite) as writer:
+        write_subjects(writer, all_sources, config, chains, workers, remarks, progress=progress)
+        for group, steps in chains.items():
+            writer.add_fits(group, fits_of(steps))
+    remarks.tell()
+    return summary(target, subsets)
+
+
+def _stored_config(store: Store, content: dict[str, Any], folder: Path, *, needs_files: bool) -> StoreConfig:
+    """Check the config of a store as that of another would be."""
+    try:
+        return store_config_from(content, folder, f"the config in {store.path}", needs_files=needs_files)
+    except DynmlError as error:
+        raise DataError(
+            f"{store.path} was not made of a folder or table of recordings that more could be added to: {error}"
+        ) from error
+
+
+def _of_table(content: dict[str, Any]) -> bool:
+    groups = [value for key, value in content.items() if key not in TOP_LEVEL_KEYS and isinstance(value, dict)]
+    return not any("files" in group or "bids" in group for group in groups)
+
+
+def _check_same_config(store: Store, config: StoreConfig, table: SourceTable | None) -> None:
+    stored = _stored_config(store, store.config, config.folder, needs_files=not _of_table(store.config))
+    for name in sorted({*stored.groups, *config.groups}):
+        if name not in stored.groups or name not in config.groups:
+            place = "the config" if name in config.groups else str(store.path)
+            raise DataError(f"Group {name} is in {place} only; the config must be that of the store.")
+    differences = [
+        (f"{group}.{field.name}", getattr(config.groups[group], field.name), getattr(stored.groups[group], field.name))
+        for group in config.groups
+        for field in dataclasses.fields(config.groups[group])
+        if not (field.name in OF_TABLES and (table is not None or _of_table(store.config)))
+    ]
+    for key in ("split", "allow_mixed_sampling_frequency"):
+        differences.append((key, getattr(config, key), getattr(stored, key)))
+    different = [(key, new, old) for key, new, old in differences if new != old]
+    if different:
+        key, new, old = different[0]
+        more = f" (and {', '.join(name for name, *_ in different[1:])})" if len(different) > 1 else ""
+        raise DataError(
+            f"{key} is {new!r} in the config, but {old!r} in that of {store.path}{more}; subjects are added by the "
+            "same config only."
+        )
+
+
+def _check_new(store: Store, subsets: Mapping[str, Sequence[str]]) -> None:
+    there = set(store.subjects)
+    again = [subject for subjects in subsets.values() for subject in subjects if subject in there]
+    if again:
+        more = f" and {len(again) - 3} more" if len(again) > 3 else ""
+        raise DataError(
+            f"{store.path} has these subjects already: {', '.join(again[:3])}{more}; list those that are new only."
+        )
+
+
+def _check_participants(store: Store, subsets: Mapping[str, list[str]], sources: Sequence[SubjectSources]) -> None:
+    known = {name: SubjectIdentity(subject=name, participant=store.participant(name)) for name in store.subjects}
+    known |= {one.identity.subject: one.identity for one in sources}
+    together = {name: [*store.subset(name), *subsets.get(name, [])] for name in SUBSET_NAMES}
+    check_split(together, known, store.split)
+
+
+def _chains_of(store: Store, config: StoreConfig, sources: Sequence[SubjectSources]) -> Chains:
+    """Chains with the store's fits, checked against the new subjects and against what the store holds."""
+    chains: Chains = {}
+    first = store.subjects[0]
+    for group, group_config in config.groups.items():
+        steps = with_stored_fits(store, group, steps_of(group, group_config))
+        of_subjects = {one.identity.subject: one.groups[group] for one in sources}
+        check_steps(group, of_subjects, steps)
+        stored = store.attributes(first, group)
+        for subject, one in of_subjects.items():
+            where = f"Subject {subject}, group {group}"
+            found = Layout(sampling_frequency=one.sampling_frequency, channel_names=one.channel_names)
+            after = chain.layout_after(steps, found, where)
+            _check_like_stored(store, after, stored.channel_names, stored.sampling_frequency, where, config)
+        chains[group] = steps
+    return chains
+
+
+def _check_like_stored(
+    store: Store, found: Layout, channel_names: tuple[str, ...], rate: float, where: str, config: StoreConfig
+) -> None:
+    if len(found.channel_names) != len(channel_names):
+        raise DataError(
+            f"{where}: the number of channels is {len(found.channel_names)}, but {len(channel_names)} in {store.path}."
+        )
+    for place, (name, stored) in enumerate(zip(found.channel_names, channel_names)):
+        if name != stored:
+            raise DataError(f"{where}: channel {place} is {name!r}, but {stored!r} in {store.path}.")
+    if not config.allow_mixed_sampling_frequency and abs(found.sampling_frequency - rate) > SAME_RATE * rate:
+        raise DataError(
+            f"{where}: the sampling frequency is {found.sampling_frequency:g} Hz, but {rate:g} Hz in {store.path}."
+        )
+
+
+def _with_participants(stored: dict[str, Any], added: dict[str, Any]) -> dict[str, Any]:
+    """The store's config, with the participants that were added."""
+    old, new = stored.get(PARTICIPANTS), added.get(PARTICIPANTS)
+    if new is None:
+        return stored
+    return {**stored, PARTICIPANTS: {**old, **new} if isinstance(old, dict) and isinstance(new, dict) else new}
+
+
+def _config_for_others(store: Store, folder: Path, participants: str | None, *, of_table: bool) -> StoreConfig:
+    content = {key: value for key, value in store.config.items() if key != PARTICIPANTS}
+    if of_table:
+        content = {key: value if key in TOP_LEVEL_KEYS else _without_files(value) for key, value in content.items()}
+    if participants is not None:
+        content[PARTICIPANTS] = str(Path(participants).resolve())
+    return _stored_config(store, content, folder, needs_files=not of_table)
+
+
+def _without_files(group: Any) -> Any:
+    if not isinstance(group, dict):
+        return group
+    return {key: value for key, value in group.items() if key not in OF_TABLES}
+
+
+def _subsets_of_others(
+    source: Path, config: StoreConfig, table: SourceTable | None, subjects_list: Path | None, subset: str | None
+) -> dict[str, list[str]]:
+    if subset is not None:
+        check_choice("subset", subset, SUBSET_NAMES)
+    if table is not None and table.has_subsets:
+        if subset is not None or subjects_list is not None:
+            raise DataError(f"{table.path} has a column 'subset'; leave --subset and --subjects out.")
+        return table.subsets
+    chosen = subjects_of(source, config, table) if subjects_list is None else read_subject_list(subjects_list)
+    if not chosen:
+        raise DataError(f"{subjects_list or source} names no subject.")
+    subsets: dict[str, list[str]] = {name: [] for name in SUBSET_NAMES}
+    subsets[subset or "testing"] = chosen
+    return subsets
+
+
+def _check_not_seen(
+    store: Store, config: StoreConfig, subsets: dict[str, list[str]], sources: Sequence[SubjectSources]
+) -> None:
+    """Refuse to hold out someone whom a fit of the store has seen."""
+    participants = {name: store.participant(name) for name in store.subjects}
+    participants |= {one.identity.subject: one.identity.participant for one in sources}
+    for group in config.groups:
+        where = f"{PREPARATION_FITS}/{group} of {store.path}"
+        seen = subjects_seen_by_fits(store, group)
+        check_fit_saw_no_held_out(Subsets(subsets, config.split), participants, seen, where)

@@ -1,0 +1,36 @@
+"""Steps that change units neither hide a channel without variance nor make one of a channel that has it."""
+
+import numpy as np
+import pytest
+from store_making import Study, noise, two_subjects
+
+from dynml.errors import DynmlError
+
+
+def test_a_channel_that_vanished_is_refused_before_it_is_standardized(tmp_path):
+    steps = [{"step": "moving_average", "window_length": 5}, "standardize"]
+    study = two_subjects(tmp_path, preparation=steps)
+    run = study.runs["sub-b"][0].copy()
+    run[:, 1] = np.tile([1.0, 2.0, 0.0, -2.0, -1.0], 16)  # each window of five has mean 0, but for rounding
+    run[:, 1] *= 0.1
+    study.save("sub-b", 0, run)
+    with pytest.raises(DynmlError, match=r"Subject sub-b.* channel_1 is constant after preparation"):
+        study.create()
+
+
+def test_large_numbers_made_small_by_standardizing_are_no_constants(tmp_path):
+    study = Study(
+        tmp_path, {"sub-a": [noise(200) * 1e9]}, preparation=["standardize", "detrend"], standardization="none"
+    )
+    store = study.create()
+    np.testing.assert_allclose(store.read("sub-a", "signals").std(0), 1.0, atol=0.05)
+    assert [step["step"] for step in store.attributes("sub-a", "signals").preparation][:2] == ["standardize", "detrend"]
+
+
+def test_standardizing_per_subject_keeps_what_differs_between_runs(tmp_path):
+    runs = {"sub-a": [noise(100, seed=1), 3 * noise(100, seed=2)]}
+    steps = [{"step": "standardize", "method": "per_subject"}]
+    store = Study(tmp_path, runs, preparation=steps, standardization="none").create()
+    together = np.concatenate(runs["sub-a"]).astype(np.float64)
+    expected = (together - together.mean(0)) / together.std(0)
+    np.testing.assert_allclose(store.read("sub-a", "signals"), expected, atol=1e-5)
