@@ -5,7 +5,6 @@ Wherever the series live (`residency`), a subset gives the same rows, bit for bi
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
@@ -20,6 +19,9 @@ from torch import Tensor
 from dynml.configuration import nearest_name
 from dynml.data.array_source import ArraySource, Series
 from dynml.data.dataset_config import DatasetConfig
+from dynml.data.embedded_source import EmbeddedSource
+from dynml.data.embedding import Embedding, fit_embedding
+from dynml.data.preparation_steps.step import Layout
 from dynml.data.residency import choose_residency
 from dynml.data.segment_table import SegmentTable
 from dynml.data.signal_source import SignalSource
@@ -49,9 +51,11 @@ class MultiSubjectDataset:
     device : str or torch.device
         Where the model computes.
     config : DatasetConfig, optional
-        How subsets are redrawn.
+        How subsets are redrawn and channels embedded.
     rank, world_size : int
         This process among those that share a run: each holds the series of its own subjects.
+    embedding : Embedding, optional
+        One that was fitted before, in place of what the config says of it.
 
     Raises
     ------
@@ -69,9 +73,10 @@ class MultiSubjectDataset:
         config: DatasetConfig | None = None,
         rank: int = 0,
         world_size: int = 1,
+        embedding: Embedding | None = None,
     ) -> None:
         self.rank, self.world_size = rank, world_size
-        self._open(Store(hdf5_file), residency, group, device, config)
+        self._open(Store(hdf5_file), residency, group, device, config, embedding)
 
     @classmethod
     def from_arrays(
@@ -137,6 +142,7 @@ class MultiSubjectDataset:
         group: str | None,
         device: str | torch.device,
         config: DatasetConfig | None,
+        embedding: Embedding | None = None,
     ) -> None:
         self.source, self.device, self.config = source, torch.device(device), config or DatasetConfig()
         self._participants = {subject: source.participant(subject) for subject in source.subjects}
@@ -144,6 +150,9 @@ class MultiSubjectDataset:
         self.group = _only_group(source, self._all_subjects()) if group is None else group
         self._refuse_fits_that_saw_held_out()
         self._describe_channels()
+        n_stored_channels = self.n_channels
+        self.embedding = embedding
+        self._embed()
         row = 0
         subsets = {}
         for name in SUBSET_NAMES:
@@ -151,12 +160,38 @@ class MultiSubjectDataset:
             row += subsets[name].n_own_rows
         self._by_name, self.n_rows = subsets, row
         self._check_ranks()
-        n_bytes = row * self.n_channels * 4
+        # What is read and kept: channels of the store, unless embedded channels are.
+        embeds_rows = self.embedding_of_rows is not None
+        self.n_channels_before_embedding = n_stored_channels if embeds_rows else self.n_channels
+        n_bytes = row * self.n_channels_before_embedding * 4
         self.requested_residency = residency
         self.residency, self.residency_reason = choose_residency(residency, n_bytes, self.device)
+        if self.config.cache_embedded and not self.is_resident:
+            raise DataError(
+                "dataset.cache_embedded needs the series in memory, but their residency is lazy: "
+                f"{self.residency_reason}."
+            )
         self._series: Tensor | None = None
         self._loaded = False
         self._label_names: dict[str, tuple[str, ...]] = {}
+
+    def with_embedding(self, embedding: Embedding) -> MultiSubjectDataset:
+        """Give the same subjects under an embedding that was fitted before, loaded.
+
+        Raises
+        ------
+        DataError
+            When the embedding was made for other channels or another rate, or these data have another one already.
+        """
+        if self.embedding is not None:
+            if self.embedding.is_like(embedding):
+                return self
+            raise DataError("The data are embedded already, in another way; give them without dataset.n_embeddings.")
+        dataset = type(self).__new__(type(self))
+        dataset.rank, dataset.world_size = self.rank, self.world_size
+        dataset._open(self.source, self.requested_residency, self.group, self.device, self.config, embedding)
+        dataset.load_data()
+        return dataset
 
     @property
     def training_set(self) -> MultiSubjectSubset:
@@ -221,6 +256,16 @@ class MultiSubjectDataset:
         return self._participants[subject]
 
     @property
+    def embedding_of_rows(self) -> Embedding | None:
+        """What is done to rows when they are read: nothing when the embedded series are in memory."""
+        return None if self.config.cache_embedded else self.embedding
+
+    def stored_rows(self, subject: str, start: int, stop: int) -> Tensor:
+        """Rows [start, stop) that `embedding_of_rows` is applied to, read from the source into host memory, (n, C)."""
+        assert isinstance(self.source, EmbeddedSource)
+        return torch.from_numpy(self.source.stored_rows(subject, self.group, start, stop))
+
+    @property
     def is_resident(self) -> bool:
         """Whether the series are in memory, of the host or the device, rather than in their file."""
         return self.residency != "lazy"
@@ -233,6 +278,8 @@ class MultiSubjectDataset:
     @property
     def series(self) -> Tensor | None:
         """All rows of all subjects end to end, (n_rows, C) float32, where they reside; None when lazy.
+
+        Where there is `embedding_of_rows`, they are what it is applied to.
 
         Raises
         ------
@@ -303,7 +350,8 @@ class MultiSubjectDataset:
             "sampling_frequencies": self._sampling_frequencies(),
             "split": self.split,
             "redrawn": self.config.redraws,
-            "config": dataclasses.asdict(self.config),
+            "config": self.config.in_force(),
+            "embedding": None if self.embedding is None else self.embedding.describe(),
             "subsets": {
                 name: {
                     "n_subjects": subset.n_subjects,
@@ -341,6 +389,20 @@ class MultiSubjectDataset:
             where = f"{PREPARATION_FITS}/{self.group} of {self.source.path}"
             check_fit_saw_no_held_out(self._subsets, self._participants, seen, where)
 
+    def _embed(self) -> None:
+        """Put the embedding that is asked for between the source and everybody else."""
+        if self.embedding is None and self.config.n_embeddings is None:
+            return
+        layout = Layout(sampling_frequency=self.sampling_frequency, channel_names=self.channel_names)
+        if self.embedding is None:
+            training = self._subsets.subjects["training"]
+            self.embedding = fit_embedding(self.source, self.group, layout, training, self.config)
+        else:
+            where = str(self.source.path or "The dataset")
+            self.embedding.check_layout(layout, where, named=self.source.path is not None)
+        self.source = EmbeddedSource(self.source, self.group, self._all_subjects(), self.embedding)
+        self._describe_channels()
+
     def _check_ranks(self) -> None:
         n_blocks = len(set(self.training_set.block.tolist()))
         if self.world_size > 1 and self.world_size > n_blocks:
@@ -368,9 +430,10 @@ class MultiSubjectDataset:
 
     def _allocate(self) -> Tensor:
         try:
-            return torch.empty(self.n_rows, self.n_channels, dtype=torch.float32, device=self.series_device)
+            shape = self.n_rows, self.n_channels_before_embedding
+            return torch.empty(shape, dtype=torch.float32, device=self.series_device)
         except RuntimeError as error:
-            size = self.n_rows * self.n_channels * 4 / 2**30
+            size = self.n_rows * self.n_channels_before_embedding * 4 / 2**30
             raise DataError(
                 f"The series take {size:.3g} GiB, which the memory of {self.series_device} does not hold: use "
                 "residency lazy."
@@ -379,7 +442,7 @@ class MultiSubjectDataset:
     def _read_through(self, series: Tensor | None, progress: bool) -> None:
         from tqdm import tqdm
 
-        rows_per_reading = max(_BYTES_PER_READING // (4 * self.n_channels), 1)
+        rows_per_reading = max(_BYTES_PER_READING // (4 * self.n_channels_before_embedding), 1)
         numbered = [
             (subset, int(index)) for subset in self._by_name.values() for index in np.flatnonzero(subset.is_own)
         ]
@@ -387,11 +450,19 @@ class MultiSubjectDataset:
             offset, n_rows = int(subset.row_offsets[index]), int(subset.n_rows_of[index])
             for start in range(0, n_rows, rows_per_reading):
                 stop = min(start + rows_per_reading, n_rows)
-                rows = self.source.read(subset.subjects[index], self.group, start, stop)
+                rows = self._rows_to_keep(subset.subjects[index], start, stop)
                 if series is not None:
-                    series[offset + start : offset + stop] = torch.from_numpy(rows)
+                    series[offset + start : offset + stop] = rows
             if series is not None and series.device.type == "cpu" and isinstance(self.source, ArraySource):
                 self.source.settle(subset.subjects[index], series[offset : offset + n_rows].numpy())
+
+    def _rows_to_keep(self, subject: str, start: int, stop: int) -> Tensor:
+        """Rows as they reside: stored channels when they are embedded each time they are read."""
+        if self.embedding_of_rows is not None:
+            return self.stored_rows(subject, start, stop)
+        if isinstance(self.source, EmbeddedSource):
+            return self.source.read_on(self.series_device, subject, self.group, start, stop)
+        return torch.from_numpy(self.source.read(subject, self.group, start, stop))
 
 
 def _only_group(source: SignalSource, subjects: list[str]) -> str:

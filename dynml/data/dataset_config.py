@@ -1,8 +1,10 @@
-"""Settings of a dataset: how its subsets are redrawn without a new store. No torch here."""
+"""Settings of a dataset: how its subsets are redrawn and its channels embedded without a new store. No torch here."""
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
+from typing import Any
 
 from dynml.configuration import check_at_least
 from dynml.errors import ConfigurationError
@@ -13,7 +15,7 @@ class DatasetConfig:
     """Which participants train, validate and test; nothing given: the store's own subsets.
 
     The settings apply one after another: `subsets`, then `folds`, then `n_training_subjects`. All subjects (sessions,
-    runs) of a participant go together.
+    runs) of a participant go together. From `n_embeddings` on: what is done to the channels when rows are read.
     """
 
     subsets: str | None = None
@@ -32,7 +34,21 @@ class DatasetConfig:
     seed: int = 0
     """Draws the folds and the training participants. The run's own seed has no part in it."""
 
+    n_embeddings: int | None = None
+    """Put so many neighbouring samples side by side, an odd number, when rows are read; segments lose half of them at
+    each end."""
+
+    n_components: int | None = None
+    """Project the embedded channels onto so many principal components of the training subjects."""
+
+    whiten: bool = False
+    """Divide each component by its standard deviation over the training subjects."""
+
+    cache_embedded: bool = False
+    """Keep the embedded series in memory rather than the stored channels: faster to read, and larger."""
+
     def __post_init__(self) -> None:
+        self._check_embedding()
         check_at_least("dataset.seed", self.seed, 0)
         check_at_least("dataset.folds", self.folds, 2, optional=True)
         check_at_least("dataset.n_training_subjects", self.n_training_subjects, 1, optional=True)
@@ -42,6 +58,31 @@ class DatasetConfig:
             is_number = isinstance(self.fold, int) and not isinstance(self.fold, bool)
             if not is_number or not 0 <= self.fold < self.folds:  # type: ignore[operator]
                 raise ConfigurationError("dataset.fold", self.fold, f"a whole number from 0 to {self.folds - 1}")
+
+    def _check_embedding(self) -> None:
+        n_embeddings = self.n_embeddings
+        if n_embeddings is not None:
+            is_number = isinstance(n_embeddings, int) and not isinstance(n_embeddings, bool)
+            if not is_number or n_embeddings < 3 or n_embeddings % 2 == 0:
+                raise ConfigurationError("dataset.n_embeddings", n_embeddings, "an odd whole number of at least 3")
+        check_at_least("dataset.n_components", self.n_components, 1, optional=True)
+        if n_embeddings is None and self.n_components is not None:
+            accepted = "absent unless dataset.n_embeddings is given"
+            raise ConfigurationError("dataset.n_components", self.n_components, accepted)
+        for name, needed in (("whiten", "n_components"), ("cache_embedded", "n_embeddings")):
+            value = getattr(self, name)
+            if not isinstance(value, bool):
+                raise ConfigurationError(f"dataset.{name}", value, "true or false")
+            if value and getattr(self, needed) is None:
+                raise ConfigurationError(f"dataset.{name}", value, f"false unless dataset.{needed} is given")
+
+    def in_force(self) -> dict[str, Any]:
+        """Plain values from which the config can be made again, without settings of an embedding that are not in use.
+
+        So it reads the same as in runs that were begun before there were embeddings.
+        """
+        embedding = ("n_embeddings", "n_components", "whiten", "cache_embedded")
+        return {name: value for name, value in dataclasses.asdict(self).items() if name not in embedding or value}
 
     @property
     def redraws(self) -> bool:

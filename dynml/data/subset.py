@@ -130,14 +130,23 @@ class MultiSubjectSubset:
         -------
         Tensor, (n, C), float32. Not to be written to.
         """
-        return self.rows(subject, start, stop).to(self._dataset.device)
+        return self._rows_on(self._dataset.device, subject, start, stop).to(self._dataset.device)
 
     def rows(self, subject: int, start: int, stop: int) -> Tensor:
-        """Rows [start, stop) of a subject where they reside: a view, or (lazy) host memory read from the file."""
+        """Rows [start, stop) of a subject where they reside: a view, or (lazy) host memory read from the file.
+
+        Rows that are embedded when they are read lie within one segment.
+        """
+        return self._rows_on(self._dataset.series_device, subject, start, stop)
+
+    def stored_rows(self, subject: int, start: int, stop: int) -> Tensor:
+        """Rows [start, stop) where they reside, as they are before `dataset.embedding_of_rows`, if there is one."""
         series = self._dataset.series
         if series is not None and self.is_own[subject]:
             offset = int(self.row_offsets[subject])
             return series[offset + start : offset + stop]
+        if self._dataset.embedding_of_rows is not None:
+            return self._dataset.stored_rows(self.subjects[subject], start, stop)
         read = self._dataset.source.read(self.subjects[subject], self._dataset.group, start, stop)
         return torch.from_numpy(np.ascontiguousarray(read, dtype=np.float32))
 
@@ -203,6 +212,16 @@ class MultiSubjectSubset:
         source, group = self._dataset.source, self._dataset.group
         starts = [source.source_samples(subject, group)[:, 0] for subject in self.subjects]
         return np.concatenate([np.zeros(0, np.int64), *starts])
+
+    def _rows_on(self, device: torch.device, subject: int, start: int, stop: int) -> Tensor:
+        """Rows where they reside; those that are embedded first, on a device."""
+        embedding = self._dataset.embedding_of_rows
+        if embedding is None:
+            return self.stored_rows(subject, start, stop)
+        if start >= stop:
+            return torch.zeros(0, self.n_channels, device=device)
+        margin = embedding.margin
+        return embedding.apply(self.stored_rows(subject, start - margin, stop + margin).to(device))
 
     def _labels_of_subject(self, subject: int, column: str) -> NDArray[np.int32]:
         # Each subject numbers the labels that occur in it; here they get the numbers of the whole dataset.

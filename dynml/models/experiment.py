@@ -11,6 +11,7 @@ import torch
 
 from dynml.configuration import config_from
 from dynml.data.dataset import MultiSubjectDataset
+from dynml.data.embedding import Embedding
 from dynml.errors import CheckpointError, DataError
 from dynml.models.registry import Family, get_family, load
 from dynml.training.environment import resolve_device
@@ -29,10 +30,14 @@ class Experiment:
     parameters : dict
         Content of parameters.json.
     family : Family
+    embedding : Embedding or None
+        What the channels go through before the model, fitted to its training data.
     """
 
-    def __init__(self, model: torch.nn.Module, parameters: dict[str, Any], family: Family) -> None:
-        self.model, self.parameters, self.family = model.eval(), parameters, family
+    def __init__(
+        self, model: torch.nn.Module, parameters: dict[str, Any], family: Family, embedding: Embedding | None = None
+    ) -> None:
+        self.model, self.parameters, self.family, self.embedding = model.eval(), parameters, family, embedding
 
     def infer(
         self, data: str | Path | np.ndarray | Sequence[np.ndarray] | MultiSubjectDataset, *, group: str | None = None
@@ -42,7 +47,8 @@ class Experiment:
         Parameters
         ----------
         data : path, array (T, C), list of arrays, or MultiSubjectDataset
-            Arrays must be prepared as the training data were (standardized, in the same order of channels).
+            Arrays must be prepared as the training data were (standardized, in the same order of channels). Where the
+            training embedded channels as it read them, give data without: the model's own embedding is applied.
         group : str, optional
             Group of the store; default: the one that the model was trained on.
 
@@ -62,15 +68,18 @@ class Experiment:
     def open(
         self, data: str | Path | np.ndarray | Sequence[np.ndarray] | MultiSubjectDataset, *, group: str | None = None
     ) -> MultiSubjectDataset:
-        """Make a dataset of `data` and check that its channels are those of the training data."""
+        """Make a dataset of `data`, embedded as the training data were, and check that its channels are theirs."""
         if isinstance(data, MultiSubjectDataset):
-            dataset = data
+            dataset = data if self.embedding is None else data.with_embedding(self.embedding)
         elif isinstance(data, (str, Path)):
             device = next((tensor.device for tensor in self.model.state_dict().values()), torch.device("cpu"))
-            dataset = MultiSubjectDataset(data, group=group or self.parameters["dataset"]["group"], device=device)
+            group = group or self.parameters["dataset"]["group"]
+            dataset = MultiSubjectDataset(data, group=group, device=device, embedding=self.embedding)
             dataset.load_data()
         else:
             dataset = MultiSubjectDataset.from_arrays(data)
+            if self.embedding is not None:
+                dataset = dataset.with_embedding(self.embedding)
         self._check_channels(dataset, named=isinstance(data, (str, Path)))
         return dataset
 
@@ -102,7 +111,8 @@ def load_experiment(path: str | Path, *, latest: bool = False, device: str = "cp
     CheckpointError
         When there is no model that verifies, or it is of no registered family.
     """
-    weights, parameters = ExperimentFolder.at(path).load_model(latest=latest)
+    folder = ExperimentFolder.at(path)
+    weights, parameters = folder.load_model(latest=latest)
     if parameters.get("family") is None:
         raise CheckpointError(
             f"{path} holds a model of no registered family; build the model yourself and load its weights from "
@@ -112,4 +122,8 @@ def load_experiment(path: str | Path, *, latest: bool = False, device: str = "cp
     config = config_from(family.config_classes()["model"], parameters["model"], "model")
     model = load(family.model)(config, parameters["dataset"]["n_channels"])
     model.load_state_dict(weights)
-    return Experiment(model.to(resolve_device(device)), parameters, family)
+    described = parameters["dataset"].get("embedding")
+    embedding = None
+    if described is not None:
+        embedding = Embedding.from_saved(described, folder.load_input_transform(latest=latest))
+    return Experiment(model.to(resolve_device(device)), parameters, family, embedding)

@@ -162,8 +162,9 @@ class BatchLoader:
                 yield self.on_device(self._assembled(spans, keys, epoch, context, data))
 
     def _must_not_be_whole(self, sampler: BatchSampler, spans: Sequence[Span], context: str) -> bool:
-        """Whether a batch is a single segment, longer than a batch may be, that does not lie on the device already."""
-        resident_there = self.dataset.is_resident and self.dataset.series_device == self.dataset.device
+        """Whether a batch is a single segment, longer than a batch may be, that does not lie on the device as it is."""
+        as_it_is = self.dataset.is_resident and self.dataset.embedding_of_rows is None
+        resident_there = as_it_is and self.dataset.series_device == self.dataset.device
         return self.config.collate == "packed" and not resident_there and sampler.is_oversized(spans, context)
 
     def _keys_and_spans(self, spans: Spans, epoch: int, context: str) -> tuple[Tensor, Spans]:

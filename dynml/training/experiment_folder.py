@@ -4,6 +4,7 @@ EXPERIMENTS_PATH/EXPERIMENT_NAME/
     parameters_<date>.json, parameters_latest.json
     best_model/     model.safetensors  parameters.json  manifest.json
     checkpoint/     model.safetensors  state.pt  parameters.json  manifest.json
+                    input_transform.safetensors, in both, where the input's transform was fitted to the training data
     logs/           <metric>_per_epoch.npy  metrics.csv
     summary.json
 """
@@ -28,6 +29,7 @@ from dynml.errors import CheckpointError, ConfigurationError, DataWarning
 from dynml.files import commit_directory, exclusive_lock, newest_committed, read_json, strict_json, write_json
 
 WEIGHTS, STATE, PARAMETERS = "model.safetensors", "state.pt", "parameters.json"
+INPUT_TRANSFORM = "input_transform.safetensors"
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,11 @@ class ExperimentFolder:
     experiment_name : str
         Name of the experiment's own folder.
 
+    Attributes
+    ----------
+    input_transform : dict
+        Tensors that are written beside the weights, wherever those are: what the model's input goes through first.
+
     Raises
     ------
     CheckpointError
@@ -66,6 +73,7 @@ class ExperimentFolder:
             self.path / name for name in ("best_model", "checkpoint", "logs")
         )
         self.summary = self.path / "summary.json"
+        self.input_transform: dict[str, torch.Tensor] = {}
 
     @classmethod
     def at(cls, path: str | Path) -> ExperimentFolder:
@@ -104,6 +112,7 @@ class ExperimentFolder:
 
         def write(folder: Path) -> None:
             _write_weights(folder / WEIGHTS, checkpoint.weights)
+            self._write_input_transform(folder)
             torch.save(checkpoint.state, folder / STATE)
             _write_plain_json(folder / PARAMETERS, checkpoint.parameters)
 
@@ -148,6 +157,7 @@ class ExperimentFolder:
 
         def write(folder: Path) -> None:
             _write_weights(folder / WEIGHTS, weights)
+            self._write_input_transform(folder)
             _write_plain_json(folder / PARAMETERS, parameters)
 
         commit_directory(self.best_model, write, information)
@@ -160,13 +170,32 @@ class ExperimentFolder:
         CheckpointError
             When there is none that verifies.
         """
+        path, remarks = self._newest_model(latest)
+        for remark in remarks:
+            warnings.warn(f"{remark} Using {path}.", DataWarning, stacklevel=2)
+        return read_weights(path / WEIGHTS), read_json(path / PARAMETERS)
+
+    def load_input_transform(self, *, latest: bool = False) -> dict[str, torch.Tensor]:
+        """Read what was fitted to the training data to transform the model's input; empty where nothing was.
+
+        Raises
+        ------
+        CheckpointError
+            When there is no model that verifies.
+        """
+        path, _ = self._newest_model(latest)
+        return read_weights(path / INPUT_TRANSFORM) if (path / INPUT_TRANSFORM).exists() else {}
+
+    def _newest_model(self, latest: bool) -> tuple[Path, list[str]]:
         target = self.checkpoint if latest else self.best_model
         path, remarks = newest_committed(target)
         if path is None:
             raise CheckpointError(remarks[0] if remarks else f"{self.path} has no {target.name} to load.")
-        for remark in remarks:
-            warnings.warn(f"{remark} Using {path}.", DataWarning, stacklevel=2)
-        return read_weights(path / WEIGHTS), read_json(path / PARAMETERS)
+        return path, remarks
+
+    def _write_input_transform(self, folder: Path) -> None:
+        if self.input_transform:
+            _write_weights(folder / INPUT_TRANSFORM, self.input_transform)
 
     def clear(self) -> None:
         """Remove what a run without a usable checkpoint left behind, so that it starts anew."""

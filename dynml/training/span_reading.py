@@ -8,8 +8,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.utils.data import get_worker_info
 
 from dynml.data.dataset import MultiSubjectDataset
+from dynml.data.embedding import Embedding
 from dynml.data.recording import NO_LABEL
 from dynml.data.subset import MultiSubjectSubset
 from dynml.training.spans import Span, Spans
@@ -33,9 +35,16 @@ class SpanReader:
         self._dataset, self._packed, self._columns = dataset, collate == "packed", tuple(labels)
 
     def read(self, context: str, spans: Sequence[Span]) -> SpanData:
-        """Signals (B, T, C) or (n, C) and labels (B, T) or (n,) of spans, where the series reside."""
+        """Signals (B, T, C) or (n, C) and labels (B, T) or (n,) of spans, where the series reside.
+
+        Signals that are embedded when they are read come on the compute device, but from a worker on the host.
+        """
         subset, spans = self._dataset.subset(context), Spans.of(spans)
-        signals = self._packed_signals(subset, spans) if self._packed else self._padded_signals(subset, spans)
+        embedding = self._dataset.embedding_of_rows
+        if embedding is not None and len(spans):
+            signals = self._embedded_signals(subset, spans, embedding)
+        else:
+            signals = self._packed_signals(subset, spans) if self._packed else self._padded_signals(subset, spans)
         return signals, {column: self._labels(subset, spans, column) for column in self._columns}
 
     def labels(self, context: str, spans: Sequence[Span]) -> dict[str, Tensor]:
@@ -43,33 +52,48 @@ class SpanReader:
         subset, spans = self._dataset.subset(context), Spans.of(spans)
         return {column: self._labels(subset, spans, column) for column in self._columns}
 
+    def _embedded_signals(self, subset: MultiSubjectSubset, spans: Spans, embedding: Embedding) -> Tensor:
+        """Read spans with the neighbours that their ends need, and embed them all by one convolution."""
+        margin, lengths = embedding.margin, spans.lengths
+        wider = spans.widened(margin)
+        device = torch.device("cpu") if get_worker_info() is not None else self._dataset.device
+        if self._packed:
+            return embedding.apply_to_stretches(self._packed_signals(subset, wider).to(device), wider.lengths)
+        signals = embedding.apply_to_windows(self._padded_signals(subset, wider).to(device))
+        if (lengths == signals.shape[1]).all():
+            return signals
+        return signals.masked_fill_(~mask_of(lengths, signals.shape[1]).to(device)[:, :, None], 0.0)
+
     def _packed_signals(self, subset: MultiSubjectSubset, spans: Spans) -> Tensor:
         series = self._dataset.series
         if series is None:
-            pieces = [subset.rows(subject, start, stop) for subject, start, stop in _joined(spans)]
-            return pieces[0] if len(pieces) == 1 else torch.cat([_no_rows(subset), *pieces])
+            pieces = [subset.stored_rows(subject, start, stop) for subject, start, stop in _joined(spans)]
+            return pieces[0] if len(pieces) == 1 else torch.cat([self._no_rows(), *pieces])
         first, lengths = _first_rows(subset, spans), spans.lengths
         if len(spans) and np.array_equal(first[1:], first[:-1] + lengths[:-1]):
             return series[first[0] : first[-1] + lengths[-1]]
         return series.index_select(0, torch.from_numpy(_row_numbers(first, lengths)).to(series.device))
 
+    def _no_rows(self) -> Tensor:
+        return torch.zeros(0, self._dataset.n_channels_before_embedding)
+
     def _padded_signals(self, subset: MultiSubjectSubset, spans: Spans) -> Tensor:
         series, lengths = self._dataset.series, spans.lengths
         n_times = int(lengths.max(initial=0))
         if series is None:
-            signals = torch.zeros(len(spans), n_times, subset.n_channels)
+            signals = torch.zeros(len(spans), n_times, self._dataset.n_channels_before_embedding)
             for row, span in enumerate(spans):
-                signals[row, : span.length] = subset.rows(span.subject, span.start, span.stop)
+                signals[row, : span.length] = subset.stored_rows(span.subject, span.start, span.stop)
             return signals
         # Only where spans start and how long they are goes to the device; the rows' numbers are made there.
         first = torch.from_numpy(_first_rows(subset, spans)).to(series.device, non_blocking=True)[:, None]
         position = torch.arange(n_times, device=series.device)
         if (lengths == n_times).all():
             numbers = first + position
-            return series.index_select(0, numbers.reshape(-1)).reshape(*numbers.shape, subset.n_channels)
+            return series.index_select(0, numbers.reshape(-1)).reshape(*numbers.shape, series.shape[1])
         ends = torch.from_numpy(lengths).to(series.device, non_blocking=True)[:, None]
         numbers = first + torch.minimum(position, ends - 1)
-        signals = series.index_select(0, numbers.reshape(-1)).reshape(*numbers.shape, subset.n_channels)
+        signals = series.index_select(0, numbers.reshape(-1)).reshape(*numbers.shape, series.shape[1])
         return signals.masked_fill_((position >= ends)[:, :, None], 0.0)
 
     def _labels(self, subset: MultiSubjectSubset, spans: Spans, column: str) -> Tensor:
@@ -110,7 +134,3 @@ def _joined(spans: Spans) -> Iterator[tuple[int, int, int]]:
         current = (span.subject, span.start, span.stop)
     if current is not None:
         yield current
-
-
-def _no_rows(subset: MultiSubjectSubset) -> Tensor:
-    return torch.zeros(0, subset.n_channels)

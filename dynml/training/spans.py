@@ -96,6 +96,13 @@ class Spans(Sequence[Span]):
         moved[2], moved[3] = starts, starts + self.lengths
         return Spans(moved)
 
+    def widened(self, margin: int) -> Spans:
+        """Give the same spans with so many samples more at each end."""
+        wider = self.columns.copy()
+        wider[2] -= margin
+        wider[3] += margin
+        return Spans(wider)
+
     def __len__(self) -> int:
         return int(self.columns.shape[1])
 

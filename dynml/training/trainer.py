@@ -130,6 +130,8 @@ class Trainer:
         self.model = self._on_device(model)
         self.batch_sampler, self.batch_loader = batch_sampler, batch_loader
         self.dataset = batch_loader.dataset
+        if self.dataset.embedding is not None:
+            self.folder.input_transform = self.dataset.embedding.tensors()
         self._check_share()
         self.parameters = self._collect_parameters(parameters or {})
         self.learner = GradientLearner.for_model(self.model, self.config, self.processes)

@@ -1,0 +1,298 @@
+"""A time-delay embedding of a dataset that is made when rows are read: its settings, its fit and its application.
+
+Shapes: T samples, C channels of the store, n embeddings, P components.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from dynml.data.dataset_config import DatasetConfig
+from dynml.data.fitted_steps.fitted_step import Statistics
+from dynml.data.fitted_steps.pca import COMPONENTS, VARIANCES, EmbeddedPrincipalComponents
+from dynml.data.preparation_steps.channels import TimeDelayEmbedding
+from dynml.data.preparation_steps.step import Layout
+from dynml.data.recording import Recording
+from dynml.data.signal_source import SignalSource
+from dynml.errors import CheckpointError, ConfigurationError, DataError
+
+_LONG_STRETCH = 1024
+TENSORS = (COMPONENTS, VARIANCES)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class Embedding:
+    """What is done to the stored channels when rows are read.
+
+    Notes
+    -----
+    The same as the steps `time_delay_embedding` (without components) or `time_delay_embedding_pca` of a prepared store,
+    but for the last rounding to float32.
+    """
+
+    n_embeddings: int
+    layout: Layout
+    """Rate and channels of the store that it was made for."""
+    whiten: bool = False
+    """Components are divided by their standard deviation over the training subjects."""
+    components: NDArray[np.float64] | None = None
+    """(n C, P), a window's earliest sample first; None: all C n columns are kept."""
+    variances: NDArray[np.float64] | None = None
+    """(P,)"""
+    explained_variance: float | None = None
+    fitted_to: str | None = None
+    """Fingerprint of the training subjects of the fit."""
+    _filters: dict[torch.device, Tensor] = dataclasses.field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
+
+    @property
+    def margin(self) -> int:
+        """Samples that each segment loses at each end."""
+        return self.n_embeddings // 2
+
+    @property
+    def is_projected(self) -> bool:
+        """Whether components are made, of signals about their run's mean."""
+        return self.components is not None
+
+    @property
+    def shortest_segment(self) -> int:
+        """Samples that a segment must have to be kept."""
+        return self.n_embeddings + 1
+
+    @property
+    def channel_names(self) -> tuple[str, ...]:
+        """Names of what comes out, as the steps of a prepared store name them."""
+        if self.components is not None:
+            return tuple(f"component_{number}" for number in range(self.components.shape[1]))
+        return TimeDelayEmbedding(n_embeddings=self.n_embeddings).layout_after(self.layout).channel_names
+
+    @property
+    def n_channels(self) -> int:
+        """How many channels come out."""
+        return len(self.channel_names)
+
+    def filters(self, device: torch.device) -> Tensor:
+        """Weights of a window's samples, (n, C, P) float32, the earliest first."""
+        assert self.components is not None
+        assert self.variances is not None
+        if device not in self._filters:
+            scale = np.sqrt(self.variances) if self.whiten else 1.0
+            weights = (self.components / scale).reshape(self.n_embeddings, len(self.layout.channel_names), -1)
+            self._filters[device] = torch.from_numpy(weights.astype(np.float32)).to(device)
+        return self._filters[device]
+
+    def __getstate__(self) -> dict[str, Any]:
+        # A worker process makes its own, on its own device.
+        return {**self.__dict__, "_filters": {}}
+
+    def apply(self, rows_TC: Tensor) -> Tensor:
+        """Embed one stretch, (T, C) to (T - n + 1, P)."""
+        from dynml.ops.time_delay_embedding import embedded, projected
+
+        if self.components is None:
+            return embedded(rows_TC, self.n_embeddings)
+        return projected(rows_TC, self.filters(rows_TC.device))
+
+    def apply_to_stretches(self, rows_TC: Tensor, lengths: NDArray[np.int64]) -> Tensor:
+        """Embed stretches that lie end to end, of so many rows each; what remains of them lies end to end again."""
+        remaining = lengths - 2 * self.margin
+        first, begin = np.cumsum(lengths) - lengths, np.cumsum(remaining) - remaining
+        if len(lengths) == 1:
+            return self.apply(rows_TC)
+        if remaining.mean() < _LONG_STRETCH:
+            # Many short ones as one: what reaches across their borders is worked out in vain and left out.
+            numbers = np.arange(int(remaining.sum())) + np.repeat(first - begin, remaining)
+            return self.apply(rows_TC).index_select(0, torch.from_numpy(numbers).to(rows_TC.device))
+        result = rows_TC.new_empty(int(remaining.sum()), self.n_channels)
+        for source, n_rows, target, n_left in zip(first, lengths, begin, remaining):
+            result[target : target + n_left] = self.apply(rows_TC[source : source + n_rows])
+        return result
+
+    def apply_to_windows(self, rows_BTC: Tensor) -> Tensor:
+        """Embed each of several windows, (B, T, C) to (B, T - n + 1, P)."""
+        from dynml.ops.time_delay_embedding import embedded, projected_windows
+
+        if self.components is not None:
+            return projected_windows(rows_BTC, self.filters(rows_BTC.device))
+        flat = embedded(rows_BTC.transpose(0, 1).flatten(1), self.n_embeddings)
+        return flat.unflatten(1, (len(rows_BTC), -1)).transpose(0, 1).contiguous()
+
+    def is_like(self, other: Embedding) -> bool:
+        """Whether another one does the same, but for rounding."""
+        plain, others_plain = (
+            (one.n_embeddings, one.whiten, one.layout.channel_names, one.n_channels) for one in (self, other)
+        )
+        own, others = self.tensors(), other.tensors()
+        if plain != others_plain or own.keys() != others.keys():
+            return False
+        return all(torch.allclose(own[name], others[name], rtol=1e-6, atol=1e-9) for name in own)
+
+    def describe(self) -> dict[str, Any]:
+        """Plain values for parameters.json; the fit itself is in `tensors`."""
+        return {
+            "n_embeddings": self.n_embeddings,
+            "n_components": None if self.components is None else self.n_channels,
+            "whiten": self.whiten,
+            "explained_variance": self.explained_variance,
+            "fitted_to": self.fitted_to,
+            "channel_names": list(self.layout.channel_names),
+            "sampling_frequency": self.layout.sampling_frequency,
+        }
+
+    def tensors(self) -> dict[str, Tensor]:
+        """The fit, float64; empty without components."""
+        if self.components is None or self.variances is None:
+            return {}
+        return {
+            COMPONENTS: torch.from_numpy(self.components).clone(),
+            VARIANCES: torch.from_numpy(self.variances).clone(),
+        }
+
+    @classmethod
+    def from_saved(cls, described: dict[str, Any], tensors: dict[str, Tensor]) -> Embedding:
+        """Inverse of `describe` and `tensors`.
+
+        Raises
+        ------
+        CheckpointError
+            When the fit is not there.
+        """
+        if described["n_components"] is not None and not set(TENSORS) <= tensors.keys():
+            raise CheckpointError("The experiment lacks the components of its time-delay embedding.")
+        arrays = {name: tensors[name].numpy() for name in TENSORS if name in tensors}
+        layout = Layout(
+            sampling_frequency=described["sampling_frequency"], channel_names=tuple(described["channel_names"])
+        )
+        return cls(
+            n_embeddings=described["n_embeddings"],
+            layout=layout,
+            whiten=described["whiten"],
+            explained_variance=described["explained_variance"],
+            fitted_to=described["fitted_to"],
+            **arrays,
+        )
+
+    def check_layout(self, layout: Layout, where: str, *, named: bool) -> None:
+        """Refuse data that the fit has not been made for.
+
+        Parameters
+        ----------
+        layout : Layout
+            Of the data.
+        where : str
+            What they are, for the message.
+        named : bool
+            Whether names of channels and the rate are the data's own, rather than those of plain arrays.
+
+        Raises
+        ------
+        DataError
+            With what differs.
+        """
+        expected = self.layout
+        found, wanted = len(layout.channel_names), len(expected.channel_names)
+        if found != wanted:
+            raise DataError(f"{where} has {found} channels, but the time-delay embedding was made for {wanted}.")
+        if not named:
+            return
+        for name, other in zip(layout.channel_names, expected.channel_names):
+            if name != other:
+                raise DataError(f"{where} has channel {name} where the time-delay embedding was made for {other}.")
+        if not np.isclose(layout.sampling_frequency, expected.sampling_frequency, rtol=1e-6):
+            raise DataError(
+                f"{where} has {layout.sampling_frequency:g} Hz, but the time-delay embedding was made at "
+                f"{expected.sampling_frequency:g} Hz."
+            )
+
+
+def fit_embedding(
+    source: SignalSource, group: str, layout: Layout, training: Sequence[str], config: DatasetConfig
+) -> Embedding:
+    """Make the embedding that a config asks for; its components are fitted on the training subjects, one at a time.
+
+    Every process of a run reads all training subjects, so that all have the same components to the last bit, however
+    many processes there are.
+
+    Raises
+    ------
+    DataError
+        When there are no training subjects, or fewer components than are asked for.
+    """
+    assert config.n_embeddings is not None
+    plain = Embedding(n_embeddings=config.n_embeddings, layout=layout, whiten=config.whiten)
+    if config.n_components is None:
+        return plain
+    step = EmbeddedPrincipalComponents(
+        n_embeddings=config.n_embeddings, n_components=config.n_components, whiten=config.whiten
+    )
+    most = len(layout.channel_names) * config.n_embeddings
+    if config.n_components > most:
+        raise ConfigurationError(
+            "dataset.n_components", config.n_components, f"at most n_embeddings x channels ({most})"
+        )
+    if not training:
+        raise DataError("dataset.n_components is fitted to the training subjects, of which there are none.")
+
+    def statistics(subject: str) -> tuple[str, Statistics]:
+        return subject, step.statistics(long_recording(source, group, subject, plain.shortest_segment))
+
+    fit = step.fitted(layout, map(statistics, training))
+    return dataclasses.replace(
+        plain,
+        components=fit.arrays[COMPONENTS],
+        variances=fit.arrays[VARIANCES],
+        explained_variance=fit.values["explained_variance"],
+        fitted_to=source.fingerprint(group, training),
+    )
+
+
+def long_recording(source: SignalSource, group: str, subject: str, shortest: int) -> Recording:
+    """Read a subject with its segments of at least `shortest` samples.
+
+    Raises
+    ------
+    DataError
+        When there is none.
+    """
+    described = source.attributes(subject, group)
+    samples = source.source_samples(subject, group)
+    kept = long_segments(source, group, subject, shortest)
+    return Recording(
+        signals=source.read(subject, group),
+        sampling_frequency=described.sampling_frequency,
+        channel_names=described.channel_names,
+        segments=source.segments(subject, group)[kept],
+        segment_runs=samples[kept, 1],
+        run_names=tuple(source.run_names(subject, group)),
+        source_samples=samples[kept],
+        source_step=described.source_step,
+        source_offset=described.source_offset,
+    )
+
+
+def long_segments(source: SignalSource, group: str, subject: str, shortest: int) -> NDArray[np.bool_]:
+    """Which segments have at least `shortest` samples.
+
+    Raises
+    ------
+    DataError
+        When none has.
+    """
+    segments = source.segments(subject, group)
+    lengths = segments[:, 1] - segments[:, 0]
+    kept: NDArray[np.bool_] = lengths >= shortest
+    if not kept.any():
+        raise DataError(
+            f"Subject {subject}, group {group}: time-delay embedding needs a segment of at least {shortest} samples, "
+            f"but the longest has {lengths.max(initial=0)}."
+        )
+    return kept
