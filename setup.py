@@ -40,8 +40,17 @@ setup(
     extras_require={
         "tensorboard": ["tensorboard>=2.16"],
         "mne": ["mne>=1.6"],
-        "test": ["pytest>=8", "tensorboard>=2.16", "mne>=1.6", "pytest-xdist>=3.5", "hypothesis>=6.100", "hmmlearn>=0.3.3"]
-        + ["pybv>=0.7.5", "edfio>=0.4", "eeglabio>=0.1"],
+        "test": [
+            "pytest>=8",
+            "tensorboard>=2.16",
+            "mne>=1.6",
+            "pytest-xdist>=3.5",
+            "hypothesis>=6.100",
+            "hmmlearn>=0.3.3",
+            "pybv>=0.7.5",
+            "edfio>=0.4",
+            "eeglabio>=0.1",
+        ],
         "lint": ["ruff>=0.8", "mypy>=1.13", "import-linter>=2.1"],
         "docs": ["sphinx>=8", "myst-parser>=4", "furo>=2024.8"],
     },

@@ -7,16 +7,20 @@ several subjects at a time by as many processes.
 from __future__ import annotations
 
 import contextlib
+import functools
 import multiprocessing
 import signal
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from dynml.configuration import check_at_least
 from dynml.errors import ConfigurationError, DynmlError
+
+if TYPE_CHECKING:
+    from threadpoolctl import ThreadpoolController
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -75,13 +79,19 @@ class SubjectWorkers:
 
 
 def _on_one_thread(function: Callable[[Item], Result], item: Item) -> Result:
+    with _libraries().limit(limits=1):
+        return function(item)
+
+
+@functools.cache
+def _libraries() -> ThreadpoolController:
+    """Find the libraries of linear algebra, once: an interruption amid the search would go unnoticed."""
     # Libraries that are loaded later would not be limited.
     import scipy.linalg
-    from threadpoolctl import threadpool_limits
+    from threadpoolctl import ThreadpoolController
 
     assert scipy.linalg is not None
-    with threadpool_limits(1):
-        return function(item)
+    return ThreadpoolController()
 
 
 def _ignore_interruption() -> None:

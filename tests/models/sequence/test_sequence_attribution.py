@@ -87,7 +87,7 @@ def test_a_decoders_integrated_gradients_are_complete_although_its_embedder_norm
     attributions_BTC, unexplained = integrated_gradients(attributed.value, given.signals_BTC)
     with torch.no_grad():
         difference_B = attributed.value(given.signals_BTC) - attributed.value(torch.zeros_like(given.signals_BTC))
-    np.testing.assert_allclose(attributions_BTC.sum(dim=(1, 2)), difference_B, atol=0.02 * difference_B.abs().mean())
+    np.testing.assert_allclose(attributions_BTC.sum(dim=(1, 2)), difference_B, atol=0.03 * difference_B.abs().mean())
     assert unexplained <= 0.01
 
 
