@@ -149,7 +149,8 @@ class History:
     def save(self, folder: Path) -> None:
         """Write `<metric>_per_epoch.npy` and `metrics.csv`, each file whole or not at all."""
         folder.mkdir(parents=True, exist_ok=True)
-        for name in self.names:
+        names = self.names
+        for name in names:
             with (
                 replacing(folder / f"{name}_per_epoch.npy", durable=False) as temporary,
                 temporary.open("wb") as stream,
@@ -157,14 +158,21 @@ class History:
                 np.save(stream, self.column(name))
         with replacing(folder / "metrics.csv", durable=False) as temporary, temporary.open("w", newline="") as stream:
             writer = csv.writer(stream)
-            writer.writerow(["epoch", *self.names])
+            writer.writerow(["epoch", *names])
             for epoch, row in enumerate(self.rows, start=1):
-                writer.writerow([epoch, *(row.get(name, "") for name in self.names)])
+                writer.writerow([epoch, *(row.get(name, "") for name in names)])
 
-    def state_dict(self) -> list[dict[str, float]]:
-        """Plain values for a checkpoint."""
-        return self.rows
+    def state_dict(self) -> dict[str, Any]:
+        """Tensors for a checkpoint: a table of float64, and where it holds a value."""
+        names = self.names
+        present = torch.tensor([[name in row for name in names] for row in self.rows], dtype=torch.bool)
+        values = np.array([[row.get(name, math.nan) for name in names] for row in self.rows], dtype=np.float64)
+        return {"names": names, "values": torch.from_numpy(values), "present": present}
 
-    def load_state_dict(self, rows: list[dict[str, float]]) -> None:
+    def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from `state_dict`."""
-        self.rows = [dict(row) for row in rows]
+        table = zip(state["values"].tolist(), state["present"].tolist())
+        self.rows = [
+            {name: value for name, value, is_there in zip(state["names"], values, here) if is_there}
+            for values, here in table
+        ]
