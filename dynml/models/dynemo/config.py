@@ -175,7 +175,7 @@ class DynemoInitializationConfig:
 class DynemoTrainerConfig(TrainerConfig):
     """Stochastic gradients of the bound on the likelihood."""
 
-    max_epochs: int = 120
+    max_epochs: int = 160
     """Most epochs."""
 
     learning_rate: float | str = 0.01
