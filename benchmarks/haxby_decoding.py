@@ -9,8 +9,8 @@ on the run that was left out (settings were chosen by leaving out the first six 
     state       task against rest, per volume, from the five volumes around it
 
 on the 21 parcels of the atlas and on the 129 voxels of the brain. The ridge is fitted to the same trials (its penalty
-by leaving out training runs), and so is the decoder from scratch. The differences are paired by run, with the t interval
-of their mean. The labels that come with the recordings fit best without any delay, so none is added.
+by leaving out training runs), and so is the decoder from scratch. The differences are paired by run, with the t
+interval of their mean. The labels that come with the recordings fit best without any delay, so none is added.
 """
 
 from __future__ import annotations
@@ -53,12 +53,13 @@ TARGETS: dict[str, dict[str, Any]] = {
         "trainer": {"max_epochs": 200, "learning_rate": 0.001, "weight_decay": 0.3},
     },
     "state": {
+        "adapted": {"full": FULL},
         "sampler": {
             "batch_size_training": 64,
             "onset_shift": -(AROUND // 2) * HAXBY_REPETITION_TIME,
             "trial_length": AROUND,
         },
-        "trainer": {"max_epochs": 10, "learning_rate": 0.001, "weight_decay": 0.3, "baseline_trials": 200},
+        "trainer": {"max_epochs": 30, "learning_rate": 0.001, "weight_decay": 0.3, "baseline_trials": 200},
     },
 }
 NOISE = 0.3
