@@ -25,7 +25,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from decoding_runs import courses, decoded, make_store, ridge, train, write_results, write_table
+from decoding_runs import courses, decoded, make_store, read_results, ridge, train, write_results, write_table
 from numpy.typing import NDArray
 
 from dynml.analysis.classification import wilson_interval
@@ -239,17 +239,23 @@ def main() -> None:
                 print(
                     group, target, json.dumps({key: own[key] for key in own if key != "by_run"}, indent=1), flush=True
                 )
-    if arguments.runs == len(RUNS):
-        settings = {"sizes": SIZES, "pretraining": PRETRAINING, "decoder": DECODER, "targets": TARGETS, "noise": NOISE}
-        write_results(
-            "haxby_decoding",
-            {
-                "pretraining": arguments.pretraining,
-                "settings": settings,
-                "seconds": time.perf_counter() - begin,
-                **found,
-            },
-        )
+            if arguments.runs == len(RUNS):
+                kept = {target: read_results("haxby_decoding").get(target, {}) | found[target] for target in TARGETS}
+                write_results(
+                    "haxby_decoding", {**_settings(arguments), "seconds": time.perf_counter() - begin, **kept}
+                )
+
+
+def _settings(arguments: argparse.Namespace) -> dict[str, Any]:
+    return {
+        "pretraining": arguments.pretraining,
+        "seed": arguments.seed,
+        "sizes": SIZES,
+        "pretraining_trainer": PRETRAINING,
+        "decoder": DECODER,
+        "targets": TARGETS,
+        "noise": NOISE,
+    }
 
 
 if __name__ == "__main__":
