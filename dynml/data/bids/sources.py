@@ -1,0 +1,102 @@
+"""What a group takes of BIDS derivatives: the runs, their masks and rates, and the table of participants."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+from dynml.data.bids.censored_series import CensoredReader, kept_volumes
+from dynml.data.bids.derivatives import BidsRun, find_runs
+from dynml.data.bids.entities import parsed
+from dynml.data.readers.nifti import NiftiReader
+from dynml.data.remarks import Remarks
+from dynml.data.source_place import Place, reader_of, source_file, without_excluded
+from dynml.data.store_agreement import SourceFile
+from dynml.data.store_config import StoreConfig
+from dynml.data.tables import read_table
+from dynml.errors import DataError
+
+SAME_SIDECAR_RATE = 1e-3
+PARTICIPANTS_TABLE = "participants.tsv"
+
+
+def bids_runs(place: Place) -> list[BidsRun]:
+    """Find the runs of a subject that the config's `bids` chooses.
+
+    Raises
+    ------
+    DataError
+        When the folder of raw data is none, or no run fits; names the subject and the group.
+    """
+    bids = place.config.bids_runs
+    raw = None if bids.raw is None else place.store_config.folder / bids.raw
+    if raw is not None and not raw.is_dir():
+        raise DataError(f"{place.group}.bids.raw: {raw} is no folder.")
+    return find_runs(place.folder.parent, raw, place.folder.name, bids, str(place))
+
+
+def bids_source_file(place: Place, run: BidsRun) -> SourceFile:
+    """Describe a run by its image or table, with its own mask, its censored volumes and its repetition time.
+
+    Raises
+    ------
+    DataError
+        When there is no mask, or header and sidecar say different repetition times; names the subject and the file.
+    """
+    bids, reader = place.config.bids_runs, reader_of(place, run.path)
+    if isinstance(reader, NiftiReader) and place.config.mask is None and bids.brain_mask:
+        if run.mask is None:
+            raise DataError(
+                f"{place}: {run.path} has no brain mask (*_desc-brain_mask.nii.gz) beside it; give 'mask', or set "
+                "\"brain_mask\": false in 'bids'."
+            )
+        reader = reader.with_mask(run.mask)
+    _remark_space(place, run)
+    if run.outliers is not None and bids.pipeline == "xcp_d":
+        reader = CensoredReader(without_excluded(place, reader), kept_volumes(run.outliers), run.outliers)
+    elif bids.pipeline == "xcp_d":
+        topic = f"Group {place.group}: no outliers.tsv says which volumes were censored, so that none becomes a gap"
+        place.remarks.add(topic, f"{place.folder.name}, run {run.name}")
+    name = run.path.relative_to(place.folder).as_posix()
+    file = source_file(place, name, reader, run.name)
+    found = file.description.sampling_frequency
+    if run.repetition_time is None:
+        return file
+    if found is not None and abs(found * run.repetition_time - 1.0) > SAME_SIDECAR_RATE:
+        if place.config.stated_sampling_frequency is None:
+            raise DataError(
+                f"{place}: the repetition time of {run.path} is {1.0 / found:g} s in its header, but "
+                f"{run.repetition_time:g} s in {run.sidecar}; state 'repetition_time' in the config."
+            )
+        return file
+    description = dataclasses.replace(file.description, sampling_frequency=1.0 / run.repetition_time)
+    return dataclasses.replace(file, description=description)
+
+
+def participants_of_bids(
+    root: Path, config: StoreConfig, subjects: list[str], remarks: Remarks
+) -> dict[str, dict[str, str]] | None:
+    """Covariates from the participants.tsv of the derivatives, or of the raw data set, where there is one."""
+    groups = [group.bids_runs for group in config.groups.values() if group.bids is not None]
+    raw = [config.folder / group.raw for group in groups if group.raw is not None]
+    path = next((home / PARTICIPANTS_TABLE for home in [root, *raw] if (home / PARTICIPANTS_TABLE).is_file()), None)
+    if not groups or path is None:
+        return None
+    table = read_table(path)
+    ids = table.columns.get("participant_id", [])
+    rows = {subject: ids.index(subject) for subject in subjects if subject in ids}
+    for subject in subjects:
+        if subject not in rows:
+            remarks.add(f"{path} does not speak of some subjects, which have no covariates", subject)
+    columns = {name: values for name, values in table.columns.items() if name != "participant_id"}
+    of_rows = {subject: {name: values[row] for name, values in columns.items()} for subject, row in rows.items()}
+    return {subject: of_rows.get(subject, {}) for subject in subjects}
+
+
+def _remark_space(place: Place, run: BidsRun) -> None:
+    """Tell of an atlas whose name says that it is in another space than the run."""
+    atlas = None if place.config.atlas is None else parsed(Path(place.config.atlas))
+    of_atlas = None if atlas is None else atlas.entities.get("space", atlas.entities.get("tpl"))
+    if of_atlas is not None and run.space is not None and of_atlas != run.space:
+        topic = f"Group {place.group}: the atlas is in space {of_atlas} by its name, but runs are in {run.space}"
+        place.remarks.add(topic, f"{place.folder.name}, run {run.name}")

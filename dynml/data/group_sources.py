@@ -1,0 +1,188 @@
+"""Describes one group of one subject by its files: runs, channels, rate, events and units."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+from dynml.data.bids.sources import bids_runs, bids_source_file
+from dynml.data.checks import check_not_transposed
+from dynml.data.events_reading import RunOfSamples, events_of_files, read_events
+from dynml.data.recording import Events
+from dynml.data.source_cleaning import with_cleaning
+from dynml.data.source_place import Place, matching, reader_of, source_file
+from dynml.data.source_table import SourceTable, TableRun
+from dynml.data.store_agreement import GroupSources, SourceFile
+from dynml.data.tables import read_table
+from dynml.errors import DataError
+
+SAME_RATE = 1e-6
+ARBITRARY = "arbitrary"
+
+
+def group_sources(place: Place) -> GroupSources:
+    """Find and describe all files of one group of one subject, reading headers only.
+
+    Raises
+    ------
+    DataError
+        For a file that is missing or cannot be used, and for runs that do not fit each other; names the subject, the
+        group and the file.
+    """
+    runs = [] if place.config.bids is None else bids_runs(place)
+    if runs:
+        files = [bids_source_file(place, run) for run in runs]
+    elif place.table is not None:
+        files = [_table_source_file(place, run) for run in place.table.runs_of(place.folder.name, place.group)]
+    else:
+        names = matching(place.folder, place.config.files, str(place))
+        files = [source_file(place, name, reader_of(place, place.folder / name)) for name in names]
+    _check_runs(files, str(place))
+    channel_names = _channel_names(place, files)
+    rate = _sampling_frequency(place, files)
+    events = None
+    if place.config.events is not None:
+        events = _events(place, place.config.events, files, rate)
+    elif any(run.events for run in runs):
+        events = _placed_events(place, [run.events for run in runs], files, rate)
+    elif place.table is not None:
+        events = _events_of_table(place, place.table, files, rate)
+    if events is None:
+        events = events_of_files([file.description.events for file in files], _runs_of_samples(files))
+    elif any(file.description.events is not None for file in files):
+        topic = f"Group {place.group}: 'events' takes the place of the events in the files themselves"
+        place.remarks.add(topic, place.folder.name)
+    return GroupSources(
+        files=with_cleaning(place, files, runs, rate),
+        channel_names=channel_names,
+        sampling_frequency=rate,
+        events=events,
+        units=_units(place, files),
+    )
+
+
+def _table_source_file(place: Place, run: TableRun) -> SourceFile:
+    reader = reader_of(place, run.path)
+    file = source_file(place, str(run.path.resolve()), reader, run.name)
+    return dataclasses.replace(file, name=run.file)
+
+
+def _events_of_table(place: Place, table: SourceTable, files: list[SourceFile], rate: float) -> Events | None:
+    paths = [run.events for run in table.runs_of(place.folder.name, place.group)]
+    return None if None in paths else _placed_events(place, list(dict.fromkeys(paths)), files, rate)
+
+
+def _check_runs(files: list[SourceFile], where: str) -> None:
+    counts = Counter(file.run_name for file in files)
+    twice = next((name for name, count in counts.items() if count > 1), None)
+    if twice is not None:
+        raise DataError(f"{where}: two files of different formats make a run {twice}; narrow the patterns in 'files'.")
+    first = files[0]
+    for file in files[1:]:
+        if file.description.n_channels != first.description.n_channels:
+            transposed = file.description.n_samples == first.description.n_channels
+            raise DataError(
+                f"{where}: the number of channels is {file.description.n_channels} in run {file.run_name}, but "
+                f"{first.description.n_channels} in run {first.run_name}"
+                f"{'; it looks transposed: save array.T instead' if transposed else ''}."
+            )
+        if file.description.channel_names != first.description.channel_names:
+            raise DataError(f"{where}: runs {first.run_name} and {file.run_name} have different channel names.")
+
+
+def _channel_names(place: Place, files: list[SourceFile]) -> tuple[str, ...]:
+    n_channels, named = files[0].description.n_channels, files[0].description.channel_names
+    stated = place.config.channel_names
+    if stated is None:
+        if named is not None:
+            return named
+        for file in files:
+            check_not_transposed(file.description.n_samples, n_channels, f"{place}: {file.path}")
+        return tuple(f"channel_{number}" for number in range(n_channels))
+    if isinstance(stated, str):
+        stated = _names_from_file(place.find("channel_names", stated))
+    if len(stated) != n_channels:
+        raise DataError(f"{place}: channel_names has {len(stated)} names, but {files[0].path} {n_channels} channels.")
+    if len(set(stated)) < len(stated):
+        twice = next(name for name in stated if stated.count(name) > 1)
+        raise DataError(f"{place}: channel_names has {twice!r} twice.")
+    return tuple(stated)
+
+
+def _names_from_file(path: Path) -> list[str]:
+    if path.suffix.lower() == ".tsv":
+        table = read_table(path)
+        if "name" not in table.columns:
+            raise DataError(f"{path} has no column 'name'; it has {', '.join(table.columns)}.")
+        return table.columns["name"]
+    try:
+        return [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{path} could not be read: {error}.") from error
+
+
+def _sampling_frequency(place: Place, files: list[SourceFile]) -> float:
+    stated = place.config.stated_sampling_frequency
+    rates = [file.description.sampling_frequency for file in files]
+    if stated is not None:
+        for file, found in zip(files, rates):
+            if found is not None and abs(found - stated) > SAME_RATE * stated:
+                topic = f"Group {place.group}: the config's rate of {stated:g} Hz overrides that of the files"
+                place.remarks.add(topic, f"{found:g} Hz in {place.folder.name}/{file.name}")
+        return stated
+    first = rates[0]
+    for file, found in zip(files, rates):
+        if found is None or first is None:
+            fault = f" ({file.description.rate_fault})" if file.description.rate_fault else ""
+            raise DataError(
+                f"{place}: {file.path} does not say its sampling frequency{fault}; give 'sampling_frequency' (Hz) or "
+                "'repetition_time' (s) in the config."
+            )
+        if abs(found - first) > SAME_RATE * first:
+            raise DataError(
+                f"{place}: the sampling frequency is {found:g} Hz in run {file.run_name}, but {first:g} Hz in run "
+                f"{files[0].run_name}."
+            )
+    assert first is not None
+    return first
+
+
+def _events(place: Place, pattern: str, files: list[SourceFile], rate: float) -> Events:
+    for home in (place.folder, place.store_config.folder):
+        try:
+            names = matching(home, [pattern], str(place))
+        except DataError:
+            continue
+        return _placed_events(place, [home / name for name in names], files, rate)
+    homes = f"{place.folder} nor in {place.store_config.folder.resolve()}"
+    raise DataError(f"{place}: events {pattern!r} match no file in {homes}.")
+
+
+def _runs_of_samples(files: list[SourceFile]) -> list[RunOfSamples]:
+    return [RunOfSamples(name=file.run_name, n_samples=file.description.n_samples) for file in files]
+
+
+def _units(place: Place, files: list[SourceFile]) -> str:
+    """Units that the config states, else those that the files agree on."""
+    stated = place.config.units
+    of_files: dict[str, str] = {}
+    for file in files:
+        if file.description.units is not None:
+            of_files.setdefault(file.description.units, file.name)
+    if stated == ARBITRARY:
+        same = len(of_files) == 1 and all(file.description.units is not None for file in files)
+        return next(iter(of_files)) if same else ARBITRARY
+    for found, name in of_files.items():
+        if found != stated:
+            topic = f"Group {place.group}: the config's units {stated!r} override those of the files"
+            place.remarks.add(topic, f"{found} in {place.folder.name}/{name}")
+    return stated
+
+
+def _placed_events(place: Place, paths: Sequence[Path | None], files: list[SourceFile], rate: float) -> Events:
+    events, remarks = read_events(paths, _runs_of_samples(files), rate, place.folder.name)
+    for remark in remarks:
+        place.remarks.add(f"Group {place.group}: events do not fit their run", f"{place.folder.name}: {remark}")
+    return events

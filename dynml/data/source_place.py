@@ -1,0 +1,118 @@
+"""One group of one subject among the sources of a store: its files are found and opened here, headers only."""
+
+from __future__ import annotations
+
+import glob
+from collections.abc import Hashable
+from dataclasses import dataclass
+from pathlib import Path
+
+from dynml.data.checks import check_size
+from dynml.data.readers import Reader, ReaderInputs, extension_of, reader_class
+from dynml.data.readers.nifti import AUTOMATIC_MASK
+from dynml.data.readers.without_channels import WithoutChannels
+from dynml.data.remarks import Remarks
+from dynml.data.source_table import SourceTable, is_file
+from dynml.data.store_agreement import SourceFile
+from dynml.data.store_config import StoreConfig, TimeseriesGroupConfig
+from dynml.data.store_layout import natural_order
+from dynml.errors import ConfigurationError, DataError
+
+
+@dataclass(frozen=True)
+class Place:
+    """One group of one subject, and what is shared between all of them."""
+
+    store_config: StoreConfig
+    group: str
+    folder: Path
+    remarks: Remarks
+    readers: dict[Hashable, Reader]
+    table: SourceTable | None = None
+
+    @property
+    def config(self) -> TimeseriesGroupConfig:
+        """What the config says of the group."""
+        return self.store_config.groups[self.group]
+
+    def __str__(self) -> str:
+        return f"Subject {self.folder.name}, group {self.group}"
+
+    def find(self, key: str, name: str) -> Path:
+        """Find a file that the config names, in the subject's folder or the config's."""
+        for home in (self.folder, self.store_config.folder):
+            if is_file(home / name):
+                return home / name
+        homes = f"{self.folder} nor in {self.store_config.folder.resolve()}"
+        raise DataError(f"{self.group}.{key}: {name} is neither in {homes}.")
+
+
+def source_file(place: Place, name: str, reader: Reader, run_name: str | None = None) -> SourceFile:
+    """Describe one run's file by its header.
+
+    Raises
+    ------
+    DataError
+        When it cannot be used; names the subject, the group and the file.
+    """
+    path = place.folder / name
+    reader = without_excluded(place, reader)
+    description = reader.describe(path)
+    run_name = name[: -len(extension_of(path))] if run_name is None else run_name
+    check_size(description.n_samples, description.n_channels, f"{place}, run {run_name} ({path})")
+    for remark in description.remarks:
+        place.remarks.add(f"Group {place.group}: {remark}", f"{place.folder.name}/{name}")
+    return SourceFile(path=path, name=name, run_name=run_name, description=description, reader=reader)
+
+
+def matching(folder: Path, patterns: list[str], where: str) -> list[str]:
+    """Files of some patterns, each pattern's in natural order; a name that exists is not taken for a pattern."""
+    names: dict[str, None] = {}
+    for pattern in patterns:
+        exact = is_file(folder / pattern)
+        found = [pattern] if exact else glob.glob(pattern, root_dir=folder, recursive=True)
+        found = [name for name in found if is_file(folder / name)]
+        if not found:
+            kind = "matches no file" if glob.has_magic(pattern) else "is missing"
+            raise DataError(f"{where}: {pattern} {kind} in {folder}.")
+        names.update(
+            dict.fromkeys(sorted(found, key=lambda name: natural_order(name.removesuffix(".gz").rsplit(".", 1)[0])))
+        )
+    return list(names)
+
+
+def reader_of(place: Place, path: Path) -> Reader:
+    """Make the reader of a file, or give the one that was made for the same atlas and mask."""
+    config, kind = place.config, reader_class(path)
+    labels, mask = config.atlas_labels, config.mask
+    inputs = ReaderInputs(
+        atlas=None if config.atlas is None else place.find("atlas", config.atlas),
+        atlas_labels=place.find("atlas_labels", labels) if isinstance(labels, str) else labels,
+        mask=mask if mask in (None, AUTOMATIC_MASK) else place.find("mask", str(mask)),
+        variable=config.variable,
+        time_axis=config.time_axis,
+        picks=config.picks,
+        include_bads=config.include_bads,
+        smoothing=config.smoothing,
+        motion_correction=config.motion,
+        exclude_channels=tuple(config.exclude_channels),
+    )
+    unused = sorted(inputs.given - kind.settings - {"exclude_channels"})
+    if unused:
+        key = unused[0]
+        raise ConfigurationError(f"{place.group}.{key}", getattr(config, key), f"left out for files like {path.name}")
+    labels_path = inputs.atlas_labels if isinstance(inputs.atlas_labels, Path) else None
+    identity = (place.group, kind, inputs.atlas, labels_path, inputs.mask)
+    if identity not in place.readers:
+        try:
+            place.readers[identity] = kind(inputs)
+        except DataError as error:
+            raise type(error)(f"Group {place.group}: {error}") from error
+    return place.readers[identity]
+
+
+def without_excluded(place: Place, reader: Reader) -> Reader:
+    """Leave channels out, where the reader does not do so by itself."""
+    if not place.config.exclude_channels or "exclude_channels" in reader.settings:
+        return reader
+    return WithoutChannels(reader, tuple(place.config.exclude_channels))
