@@ -10,6 +10,7 @@ from dynml.configuration import nearest_name
 from dynml.data.fitted_steps.fitted_step import FittedStep
 from dynml.data.fitted_steps.pca import EmbeddedPrincipalComponents, PrincipalComponents
 from dynml.data.fitted_steps.sign_alignment import SignAlignment
+from dynml.data.preparation_steps.bad_samples import RemoveBadSamples
 from dynml.data.preparation_steps.channels import SelectChannels, TimeDelayEmbedding
 from dynml.data.preparation_steps.filters import Filter, Notch
 from dynml.data.preparation_steps.leakage import SymmetricOrthogonalisation
@@ -30,6 +31,7 @@ STEPS: dict[str, type[PreparationStep]] = {
         Notch,
         Downsample,
         Detrend,
+        RemoveBadSamples,
         AmplitudeEnvelope,
         MovingAverage,
         TimeDelayEmbedding,
@@ -105,6 +107,10 @@ def applied(steps: Sequence[PreparationStep], recording: Recording, where: str, 
             recording = step(recording)
         except DataError as error:
             raise DataError(f"{where}: {error}") from error
+        remark = step.remark(recording)
+        if remark is not None:
+            topic, detail = remark
+            remarks.add(topic, f"{where}: {detail}")
         if n_dropped:
             *before, note = recording.preparation
             recording = dataclasses.replace(recording, preparation=(*before, {**note, "segments_dropped": n_dropped}))
@@ -159,10 +165,12 @@ def long_enough(step: PreparationStep, recording: Recording, where: str, remarks
         if n_short:
             topic = f"Segments too short for the step {step.name!r} ({needed} samples) were dropped"
             remarks.add(topic, f"{where}, run {name}: {n_short} of {int(own.sum())}")
+    parts = recording.segment_parts
     shortened = dataclasses.replace(
         recording,
         segments=recording.segments[kept],
         segment_runs=recording.segment_runs[kept],
         source_samples=recording.source_samples[kept],
+        segment_parts=None if parts is None else parts[kept],
     )
     return shortened, int((~kept).sum())

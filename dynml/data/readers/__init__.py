@@ -13,6 +13,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from dynml.data.motion_config import MotionCorrectionConfig
 from dynml.data.readers.file_events import FileEvents
 from dynml.errors import DataError
 
@@ -50,6 +51,8 @@ class ReaderInputs:
     """A file, or "auto"."""
     smoothing: float | None = None
     """Full width at half maximum of a Gaussian, mm."""
+    motion_correction: MotionCorrectionConfig | None = None
+    """Take the motion between volumes out before anything else."""
     exclude_channels: tuple[str, ...] = ()
     """Names of channels to leave out."""
     variable: str | None = None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from dynml.data.readers.atlas import (
     resampled,
     shortened,
 )
+from dynml.data.readers.motion import Motion, check_grid, found_motion
 from dynml.data.readers.probabilistic_atlas import ProbabilisticAtlas
 from dynml.errors import DataCorruptionError, DataError
 
@@ -36,8 +37,8 @@ class NiftiReader:
     Parameters
     ----------
     inputs : ReaderInputs
-        `atlas` is needed, 3D with labels or 4D with maps; `atlas_labels`, `mask`, `smoothing` and `exclude_channels`
-        are optional.
+        `atlas` is needed, 3D with labels or 4D with maps; `atlas_labels`, `mask`, `smoothing`, `motion_correction`
+        and `exclude_channels` are optional.
 
     Raises
     ------
@@ -45,7 +46,7 @@ class NiftiReader:
         Without an atlas, or with one that cannot be used.
     """
 
-    settings = frozenset({"atlas", "atlas_labels", "mask", "smoothing", "exclude_channels"})
+    settings = frozenset({"atlas", "atlas_labels", "mask", "smoothing", "motion_correction", "exclude_channels"})
 
     def __init__(self, inputs: ReaderInputs) -> None:
         if inputs.atlas is None:
@@ -56,6 +57,9 @@ class NiftiReader:
         self.atlas: Atlas = kind(inputs.atlas, inputs.atlas_labels, inputs.exclude_channels)
         self.mask = inputs.mask
         self.smoothing = inputs.smoothing
+        self.motion_correction = inputs.motion_correction
+        self.motions: dict[Path, Motion] = {}
+        """Of the runs that were read so far; found once for each."""
 
     def with_mask(self, mask: Path) -> NiftiReader:
         """Give a reader of the same atlas that uses the voxels of a mask."""
@@ -77,6 +81,8 @@ class NiftiReader:
         if self.atlas.names_without_voxel:
             names = self.atlas.names_without_voxel
             remarks.append(f"atlas_labels names {len(names)} labels that {self.atlas.path.name} does not hold")
+        if self.motion_correction is not None:
+            check_grid(image.shape, path)
         if self.mask != AUTOMATIC_MASK:
             self.atlas.check(image.shape[:3], image.affine, self._where(image, path))
         return FileDescription(
@@ -101,13 +107,24 @@ class NiftiReader:
         The image is read in blocks of volumes, so that memory does not grow with its length.
         """
         image = _load_4d(path, keep_file_open=True)
+        self._find_motion(image, path)
         extraction = self.atlas.extraction(image.shape[:3], image.affine, self._where(image, path))
         signals = np.empty((image.shape[3], len(self.atlas.names)))
-        for start, block in _blocks(image, path):
+        for start, block in self._still_blocks(image, path):
             smoothed = block if self.smoothing is None else _smoothed(image, block, self.smoothing)
             signals[start : start + block.shape[3]] = _extracted(image, smoothed, extraction)
         self._check_seen(signals, path)
         return signals
+
+    def _find_motion(self, image: Any, path: Path) -> None:
+        if self.motion_correction is not None and path not in self.motions:
+            self.motions[path] = found_motion(image, lambda: _blocks(image, path), self.motion_correction, path)
+
+    def _still_blocks(self, image: Any, path: Path) -> Iterator[tuple[int, NDArray[Any]]]:
+        """Blocks of volumes, without motion where that is asked for."""
+        for start, block in _blocks(image, path):
+            moved = path in self.motions
+            yield start, self.motions[path].corrected(block, start, image.affine) if moved else block
 
     def _check_seen(self, signals: NDArray[np.float64], path: Path) -> None:
         unseen = np.flatnonzero(~signals.any(axis=0))
@@ -129,7 +146,7 @@ class NiftiReader:
 
     def _mask_on_grid(self, image: Any, path: Path) -> NDArray[np.bool_]:
         if self.mask == AUTOMATIC_MASK:
-            return _brain_mask(image, path)
+            return _brain_mask(image, self._still_blocks(image, path))
         assert self.mask is not None
         data, affine = load_volume(Path(self.mask), "The mask")
         return resampled((np.nan_to_num(data) > 0).astype(np.int64), affine, image.shape[:3], image.affine) > 0
@@ -188,13 +205,13 @@ def _blocks(image: Any, path: Path) -> Iterator[tuple[int, NDArray[Any]]]:
         yield start, block if block.dtype in (np.float32, np.float64) else block.astype(np.float64)
 
 
-def _brain_mask(image: Any, path: Path) -> NDArray[np.bool_]:
+def _brain_mask(image: Any, blocks: Iterable[tuple[int, NDArray[Any]]]) -> NDArray[np.bool_]:
     from dipy.segment.mask import median_otsu
 
     # dipy's radius counts voxels: 3 of them suit 2 mm, and on coarse grids a wide median would eat the brain's rim.
     radius = int(np.clip(round(6.0 / float(np.mean(image.header.get_zooms()[:3]))), 1, 4))
     total = np.zeros(image.shape[:3])
-    for _, block in _blocks(image, path):
+    for _, block in blocks:
         total += np.nan_to_num(block, posinf=0.0, neginf=0.0).sum(axis=3, dtype=np.float64)
     _, mask = median_otsu(total / image.shape[3], median_radius=radius, numpass=1)
     return np.asarray(mask, dtype=bool)

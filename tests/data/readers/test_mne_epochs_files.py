@@ -136,6 +136,9 @@ def test_an_epoch_that_lost_its_samples_is_refused_or_cut_out(tmp_path):
     save(folders.of("sub-a") / "a-epo.fif", mne.EpochsArray(signals, mne.create_info(2, 100.0, "eeg")))
     with pytest.raises(DataError, match="channel 0 is nan at sample 50, the first of 50 values"):
         folders.create()
+    folders.config["missing"] = "segment"
+    with folders.create() as store:
+        assert store.segments("sub-a", "eeg").tolist() == [[0, 50], [100, 150]]
     folders.config["missing"] = "mask"
     with folders.create() as store:
         assert store.segments("sub-a", "eeg").tolist() == [[0, 50], [100, 150]]

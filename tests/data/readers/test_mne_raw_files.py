@@ -464,9 +464,14 @@ def test_missing_samples_count_only_where_nothing_is_marked_bad(folders):
     saved(path, raw_of(signals).set_annotations(marks))
     with pytest.raises(DataError, match=r"run run-0_raw: channel A2 is nan at sample 700, the first of 3 values"):
         folders.create()
-    folders.config["missing"] = "mask"
+    folders.config["missing"] = "segment"
     with folders.create() as store:
         assert store.segments("sub-a", "eeg")[:3].tolist() == [[0, 100], [150, 700], [703, 1000]]
+    folders.config["missing"] = "mask"
+    with folders.create() as store:
+        # The stretch that is marked bad stays a cut.
+        assert store.segments("sub-a", "eeg")[:2].tolist() == [[0, 100], [150, 1000]]
+        assert store.attributes("sub-a", "eeg").n_masked == 3
     signals[1, ::2] = np.nan
     saved(path, raw_of(signals).set_annotations(marks))
     with pytest.raises(DataError, match="no two neighbouring samples that are"):

@@ -152,6 +152,21 @@ def test_censored_volumes_are_gaps_between_segments_and_are_told(run):
     assert step["censored_volumes"] == {IMAGE.removesuffix(".nii.gz"): 9}
 
 
+def test_censored_volumes_are_masked_where_the_config_asks_for_it(run):
+    settings = {"confounds_strategy": ["scrub", "wm_csf"], "low_pass": 0.1}
+    with pytest.warns(DataWarning, match="Censored volumes were cut out"):
+        cut = make_store(run.parents[1], **settings)
+    expected = {
+        (start, stop): cut.read("sub-01", "bold", start, stop) for start, stop in cut.segments("sub-01", "bold")
+    }
+    with pytest.warns(DataWarning, match="Censored volumes were masked: .*: 9 of 121"):
+        store = make_store(run.parents[1], missing="mask", **settings)
+    assert store.segments("sub-01", "bold").tolist() == [[2, 121]]
+    assert store.attributes("sub-01", "bold").n_masked == 7
+    for (start, stop), rows in expected.items():
+        np.testing.assert_array_equal(store.read("sub-01", "bold", start, stop), rows)
+
+
 def test_a_censored_volume_has_no_influence_even_where_its_mirror_image_is_censored_too():
     """Volume 20 and volume 100 lie equally far from both ends, which nilearn 0.14 does not bridge by itself."""
     generator = np.random.default_rng(0)

@@ -146,7 +146,7 @@ def test_a_store_of_cases(tmp_path):
     cases = three_cases()
     cases[1][0][1, 2] = np.nan
     write(folder, ts_text(cases).replace("nan", "?"))
-    config = {"type": "timeseries", "files": ["*.ts"], "standardization": "none", "missing": "mask"}
+    config = {"type": "timeseries", "files": ["*.ts"], "standardization": "none", "missing": "segment"}
     lists = {"training": tmp_path / "training.txt"}
     lists["training"].write_text("sub-é\n", encoding="utf-8")
 
