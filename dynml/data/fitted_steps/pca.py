@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +27,8 @@ COMPONENTS, VARIANCES = "components", "variances"
 UNLIKE_SCALES = 1e6
 ROUNDING = 4.0 * float(np.finfo(np.float32).eps)
 """A component with less than this share of the largest deviation is rounding of float32 recordings."""
+EVEN_SCALES = 0.01
+"""Components whose deviations are at least this share of the largest have five digits when projected in float32."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,7 +128,7 @@ class PrincipalComponents(FittedStep):
         components, deviations = learnt.arrays[COMPONENTS], np.sqrt(learnt.arrays[VARIANCES])
         weights = components / deviations if self.whiten else components
         filters = weights.reshape(self.window, recording.n_channels, -1)
-        signals = np.full((recording.n_samples, len(deviations)), np.nan)
+        signals = np.full((recording.n_samples, len(deviations)), np.nan, dtype=_precision(deviations))
         for run, name in enumerate(recording.run_names):
             segments = recording.segments_of_run(run)
             mean, before = moments_of_segments(recording.signals, segments)
@@ -162,6 +164,11 @@ class EmbeddedPrincipalComponents(PrincipalComponents):
     def window(self) -> int:
         """Samples side by side, n."""
         return self.n_embeddings
+
+
+def _precision(deviations_P: NDArray[np.float64]) -> np.dtype[Any]:
+    """Type to project in: float32, as is stored in the end, unless rounding would be seen in the smallest component."""
+    return np.dtype(np.float32 if deviations_P.min() >= EVEN_SCALES * deviations_P.max() else np.float64)
 
 
 def _names(n_components: int) -> tuple[str, ...]:
