@@ -35,7 +35,8 @@ Keys of a group (paths are relative to the subject's folder, then to the folder 
                        one file a run, or one for all runs with a column "run"
   channel_names        a list, or a text file with one name a line
   units                text
-  missing              "error" (default), or "mask": cut samples that are NaN or infinite out of the segments
+  missing              samples that are NaN or infinite: "error" (default) refuses them, "segment" cuts them out of the
+                       segments, "mask" keeps them as masked samples
   preparation          list of steps
 
 Keys beside the groups:

@@ -3,7 +3,7 @@
 
 dynml_hdf5_print_architecture.py store.hdf5
 
-Samples and seconds count what lies within segments, that is without what was cut out.
+Samples and seconds count what lies within segments, that is without what was cut out; masked samples are in.
 """
 
 from dynml.cli.errors import user_errors_in_one_sentence

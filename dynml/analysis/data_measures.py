@@ -1,6 +1,6 @@
 """Numbers on one subject's signals in a store, read once and in pieces, so that no recording has to fit into memory.
 
-Only samples within segments count. Shapes: T rows, C channels, F frequencies, B bins.
+Only samples within segments count, and masked ones count as missing. Shapes: T rows, C channels, F frequencies, B bins.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from dynml.data.gaps import observed_stretches
 from dynml.data.recording import Events
 from dynml.data.store_reading import GroupDescription, Store
 from dynml.errors import DataError
@@ -59,11 +60,13 @@ class SubjectMeasures:
     n_rows: int
     """Rows looked at, good or not."""
     segments: NDArray[np.int64]
-    """Those rows' good stretches [start, stop), (n_segments, 2)."""
+    """Those rows' good stretches [start, stop), (n, 2): segments, or what masked samples leave of them."""
     segment_runs: NDArray[np.int64]
-    """(n_segments,)."""
+    """(n,)."""
     source_samples: NDArray[np.int64]
-    """Original sample where each segment starts, and its run, (n_segments, 2)."""
+    """Original sample where each stretch starts, and its run, (n, 2)."""
+    segment_starts: NDArray[np.int64]
+    """Row where each of the store's segments starts, (n_segments,)."""
     run_names: tuple[str, ...]
     run_starts: NDArray[np.int64]
     """Row where each run starts, (n_runs,)."""
@@ -78,8 +81,13 @@ class SubjectMeasures:
     envelope: Envelope
 
     @property
+    def n_segments(self) -> int:
+        """Segments, whatever samples of them are masked."""
+        return len(self.segment_starts)
+
+    @property
     def n_good(self) -> int:
-        """Rows within segments."""
+        """Rows of good stretches."""
         return int((self.segments[:, 1] - self.segments[:, 0]).sum())
 
 
@@ -114,6 +122,12 @@ def measure_subject(store: Store, subject: str, group: str, *, max_seconds: floa
             "sample; look at more of it."
         )
     segments, runs = segments[kept], store.segment_runs(subject, group)[kept]
+    source_samples, segment_starts = store.source_samples(subject, group)[kept], segments[:, 0]
+    if description.n_masked:
+        stretches, segment = observed_stretches(segments, store.masked_rows(subject, group))
+        moved = (stretches[:, 0] - segments[segment, 0]) * description.source_step
+        segments, runs, source_samples = stretches, runs[segment], source_samples[segment]
+        source_samples[:, 0] += np.floor(moved + 0.5).astype(np.int64)
     n_good = int((segments[:, 1] - segments[:, 0]).sum())
     n_channels = description.n_channels
     moments = _Moments(n_channels)
@@ -137,7 +151,8 @@ def measure_subject(store: Store, subject: str, group: str, *, max_seconds: floa
         n_rows=n_rows,
         segments=segments,
         segment_runs=runs,
-        source_samples=store.source_samples(subject, group)[kept],
+        source_samples=source_samples,
+        segment_starts=segment_starts,
         run_names=tuple(store.run_names(subject, group)[:n_runs]),
         run_starts=run_starts[:n_runs],
         events=store.events(subject, group),

@@ -41,11 +41,11 @@ class SubjectSummary:
     channel_names: tuple[str, ...]
     sampling_frequency: float
     seconds: float
-    """Within segments."""
+    """Within segments, without masked samples."""
     n_segments: int
     n_runs: int
     missing: float
-    """Share of rows outside segments."""
+    """Share of rows that lie outside segments or are masked."""
     segment_seconds: float
     """Mean length of a segment."""
     rank: int
@@ -185,10 +185,10 @@ def summarize(measures: SubjectMeasures, *, participant: str, subset: str) -> Su
         channel_names=description.channel_names,
         sampling_frequency=description.sampling_frequency,
         seconds=seconds,
-        n_segments=len(measures.segments),
+        n_segments=measures.n_segments,
         n_runs=len(measures.run_names),
         missing=1.0 - measures.n_good / measures.n_rows,
-        segment_seconds=seconds / len(measures.segments),
+        segment_seconds=seconds / measures.n_segments,
         rank=description.rank,
         amplitudes=measures.amplitudes,
         slope=spectral_slope(spectrum),

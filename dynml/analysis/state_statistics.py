@@ -76,7 +76,7 @@ def state_statistics(
     -----
     A visit is a run of samples in one state. One that is cut by a segment's border counts with the part that is seen,
     so lifetimes are a little too short where segments are. The switching rate counts visits, the first of a segment
-    included.
+    included. Masked samples, of which states are inferred only, count as any others.
     """
     pieces, n_states = _pieces(states_or_alpha, segments, n_states)
     visits = np.zeros(n_states)

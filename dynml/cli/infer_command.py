@@ -121,6 +121,11 @@ def _write_model(experiment: Experiment, out: Path) -> None:
 
 def _write_subject(result: Any, out: Path, *, dual: bool) -> None:
     _save(out / f"{result.subject}_alpha.npy", result.alpha)
+    observed = getattr(result, "observed", None)
+    if observed is None:
+        (out / f"{result.subject}_observed.npy").unlink(missing_ok=True)  # of an earlier run with --force
+    else:
+        _save(out / f"{result.subject}_observed.npy", observed)
     if result.states is not None:
         _save(out / f"{result.subject}_viterbi.npy", result.states)
     if dual:

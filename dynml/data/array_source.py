@@ -16,9 +16,11 @@ from numpy.typing import ArrayLike, NDArray
 
 from dynml.configuration import check_choice, check_positive
 from dynml.data import checks
+from dynml.data.gaps import count_masked, joined_over_gaps, masked_rows, split_at_gaps
 from dynml.data.preparation import standardized
 from dynml.data.recording import Events, Recording, recording_of_runs
 from dynml.data.remarks import Remarks
+from dynml.data.store_config import MISSING
 from dynml.data.store_layout import SUBSET_NAMES
 from dynml.data.store_reading import GroupDescription, sha256_of_signals
 from dynml.errors import DataError
@@ -39,8 +41,8 @@ class ArraySource:
     sampling_frequency : float
         Hz, of plain arrays.
     standardization : {"none", "per_subject", "per_run"}
-    missing : {"error", "mask"}
-        What to do with samples that are not finite; mask: cut them out.
+    missing : {"error", "segment", "mask"}
+        What to do with samples that are not finite; segment: cut them out; mask: keep and mask them.
     channel_names : sequence of str, optional
     participants : mapping
         Subject to participant, where they differ.
@@ -67,7 +69,7 @@ class ArraySource:
     ) -> None:
         check_positive("sampling_frequency", sampling_frequency)
         check_choice("standardization", standardization, ("none", "per_subject", "per_run"))
-        check_choice("missing", missing, ("error", "mask"))
+        check_choice("missing", missing, MISSING)
         self._recordings: dict[str, Recording] = {}
         self._descriptions: dict[str, GroupDescription] = {}
         self._subsets: dict[str, list[str]] = {}
@@ -79,7 +81,7 @@ class ArraySource:
                 if name in self._recordings:
                     raise DataError(f"The array {name} is in two subsets, {self._subset_of(name)} and {subset}.")
                 recording = _as_recording(series, name, sampling_frequency, missing, channel_names)
-                self._add(name, recording, standardization, remarks)
+                self._add(name, recording, standardization, remarks, masks=missing == "mask")
         self._participants = {name: participants.get(name, name) for name in self._recordings}
         for name in participants:
             if name not in self._recordings:
@@ -128,6 +130,14 @@ class ArraySource:
         """Rows [start, stop), (n, C)."""
         return self._recordings[subject].signals[start:stop]
 
+    def masked_rows(self, subject: str, group: str) -> NDArray[np.bool_]:
+        """Say of every row whether it is masked, (T,)."""
+        recording = self._recordings[subject]
+        if not self._descriptions[subject].n_masked:
+            return np.zeros(recording.n_samples, dtype=bool)
+        signals = recording.signals
+        return masked_rows(lambda start, stop: signals[start:stop], recording.segments, recording.n_samples)
+
     def fingerprint(self, group: str, subjects: Iterable[str]) -> str:
         """SHA-256 over names, participants and data, made as a store makes it."""
         digest = hashlib.sha256()
@@ -141,7 +151,7 @@ class ArraySource:
         assert signals.shape == self._recordings[subject].signals.shape
         self._recordings[subject] = dataclasses.replace(self._recordings[subject], signals=signals)
 
-    def _add(self, name: str, recording: Recording, standardization: str, remarks: Remarks) -> None:
+    def _add(self, name: str, recording: Recording, standardization: str, remarks: Remarks, *, masks: bool) -> None:
         self._check_agreement(name, recording)
         if standardization == "none":
             recording = dataclasses.replace(recording, signals=recording.signals.astype(np.float32))
@@ -151,6 +161,8 @@ class ArraySource:
         if rank < recording.n_channels:
             topic = "Signals are rank-deficient, so that full covariances need a prior or PCA to their rank"
             remarks.add(topic, f"{name}: rank {rank} of {recording.n_channels}")
+        if masks:
+            recording = joined_over_gaps(recording, f"The array {name}", remarks)
         self._recordings[name] = recording
         self._descriptions[name] = GroupDescription(
             n_samples=recording.n_samples,
@@ -164,6 +176,7 @@ class ArraySource:
             preparation=recording.preparation,
             source_step=recording.source_step,
             source_offset=recording.source_offset,
+            n_masked=count_masked(recording.signals, recording.segments) if masks else 0,
         )
 
     def _check_agreement(self, name: str, recording: Recording) -> None:
@@ -214,6 +227,8 @@ def _as_recording(
     series: Any, name: str, sampling_frequency: float, missing: str, channel_names: Sequence[str] | None
 ) -> Recording:
     if isinstance(series, Recording):
+        if missing != "error":
+            return _without_missing(series, f"The array {name}")
         for start, stop in series.segments.tolist():
             checks.check_finite(series.signals[start:stop], series.channel_names, f"{name}, segment from {start}")
         return series
@@ -237,6 +252,34 @@ def _as_recording(
         channel_names=channel_names,
         run_names=[name],
         stretches=[stretches],
+    )
+
+
+def _without_missing(recording: Recording, where: str) -> Recording:
+    """Cut missing samples out of a recording's segments, and say which of its gaps are nothing but missing samples."""
+    stretches, segment = split_at_gaps(recording)
+    lacking = np.setdiff1d(np.arange(len(recording.run_names)), recording.segment_runs[segment])
+    if len(lacking):
+        raise DataError(
+            f"{where}, run {recording.run_names[lacking[0]]} has no two neighbouring samples that are finite in all "
+            "channels."
+        )
+    parts = recording.segment_parts
+    if parts is None:
+        gaps = zip(recording.segments[:-1, 1].tolist(), recording.segments[1:, 0].tolist())
+        holds_finite = [
+            start == stop or np.isfinite(recording.signals[start:stop]).all(axis=1).any() for start, stop in gaps
+        ]
+        parts = np.cumsum([False, *holds_finite])
+    sources = recording.source_samples[segment]
+    moved = (stretches[:, 0] - recording.segments[segment, 0]) * recording.source_step
+    sources[:, 0] += np.floor(moved + 0.5).astype(np.int64)
+    return dataclasses.replace(
+        recording,
+        segments=stretches,
+        segment_runs=recording.segment_runs[segment],
+        source_samples=sources,
+        segment_parts=parts[segment],
     )
 
 

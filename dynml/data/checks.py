@@ -116,7 +116,8 @@ def check_finite(
     raise DataError(
         f"{where}: channel {channel_names[channel]} is {signals[bad_rows[0], channel]:g} at sample {bad_rows[0]}, the "
         f"first of {int(bad.sum())} values that are NaN or infinite (in {int(bad.any(axis=0).sum())} of "
-        f'{signals.shape[1]} channels); mend them, or set "missing": "mask" to cut such samples out.'
+        f'{signals.shape[1]} channels); mend them, or set "missing": "segment" to cut such samples out, or "mask" to '
+        "keep them as masked samples."
     )
 
 

@@ -87,7 +87,7 @@ class MultiSubjectDataset:
         *,
         sampling_frequency: float = 1.0,
         standardization: Literal["none", "per_subject", "per_run"] = "none",
-        missing: Literal["error", "mask"] = "error",
+        missing: Literal["error", "segment", "mask"] = "error",
         channel_names: Sequence[str] | None = None,
         participants: Mapping[str, str] | None = None,
         residency: Residency = "auto",
@@ -107,8 +107,9 @@ class MultiSubjectDataset:
         standardization : {"none", "per_subject", "per_run"}
             per_subject: from each array's good samples, mean 0 and standard deviation 1 in every channel. per_run: the
             same for every run of a Recording.
-        missing : {"error", "mask"}
-            What to do with samples that are NaN or infinite; mask: cut them out.
+        missing : {"error", "segment", "mask"}
+            What to do with samples that are NaN or infinite; segment: cut them out; mask: keep them, as rows that are
+            NaN in all channels.
         channel_names : sequence of str, optional
             C names; default: channel_0, channel_1, ...
         participants : mapping, optional
@@ -242,6 +243,11 @@ class MultiSubjectDataset:
         return rates[0]
 
     @property
+    def n_masked(self) -> int:
+        """Samples in segments that are masked, over all subsets."""
+        return sum(subset.n_masked for subset in self._by_name.values())
+
+    @property
     def fingerprint(self) -> str:
         """SHA-256 over the subjects in force, their participants and their data, subset by subset."""
         return hashlib.sha256(json.dumps(self.fingerprints).encode()).hexdigest()
@@ -358,6 +364,7 @@ class MultiSubjectDataset:
                     "n_participants": len(set(subset.participants)),
                     "n_segments": len(subset.segments),
                     "n_samples": subset.n_samples,
+                    "n_masked": subset.n_masked,
                     "fingerprint": self.fingerprints[name],
                     "subjects": list(subset.subjects),
                     "participants": list(subset.participants),

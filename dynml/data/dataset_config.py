@@ -44,6 +44,9 @@ class DatasetConfig:
     whiten: bool = False
     """Divide each component by its standard deviation over the training subjects."""
 
+    standardize_components: bool = False
+    """Bring each component of each run to mean 0 and standard deviation 1, as a prepared store does by default."""
+
     cache_embedded: bool = False
     """Keep the embedded series in memory rather than the stored channels: faster to read, and larger."""
 
@@ -69,19 +72,23 @@ class DatasetConfig:
         if n_embeddings is None and self.n_components is not None:
             accepted = "absent unless dataset.n_embeddings is given"
             raise ConfigurationError("dataset.n_components", self.n_components, accepted)
-        for name, needed in (("whiten", "n_components"), ("cache_embedded", "n_embeddings")):
+        needs = {"whiten": "n_components", "standardize_components": "n_components", "cache_embedded": "n_embeddings"}
+        for name, needed in needs.items():
             value = getattr(self, name)
             if not isinstance(value, bool):
                 raise ConfigurationError(f"dataset.{name}", value, "true or false")
             if value and getattr(self, needed) is None:
                 raise ConfigurationError(f"dataset.{name}", value, f"false unless dataset.{needed} is given")
+        if self.whiten and self.standardize_components:
+            accepted = "false where dataset.standardize_components is true, which makes it of no effect"
+            raise ConfigurationError("dataset.whiten", True, accepted)
 
     def in_force(self) -> dict[str, Any]:
         """Plain values from which the config can be made again, without settings of an embedding that are not in use.
 
         So it reads the same as in runs that were begun before there were embeddings.
         """
-        embedding = ("n_embeddings", "n_components", "whiten", "cache_embedded")
+        embedding = ("n_embeddings", "n_components", "whiten", "standardize_components", "cache_embedded")
         return {name: value for name, value in dataclasses.asdict(self).items() if name not in embedding or value}
 
     @property

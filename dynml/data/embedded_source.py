@@ -16,12 +16,16 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from dynml.data.embedding import Embedding, long_segments
+from dynml.data.embedding import Embedding, long_stretches
 from dynml.data.preparation_steps.step import blocks
 from dynml.data.recording import Events
 from dynml.data.remarks import Remarks
 from dynml.data.signal_source import SignalSource
 from dynml.data.store_reading import GroupDescription
+from dynml.errors import DataError
+
+ROUNDING = 4.0 * float(np.finfo(np.float32).eps)
+"""Share of the largest component below which another's variation may be rounding."""
 
 
 class EmbeddedSource:
@@ -50,16 +54,25 @@ class EmbeddedSource:
         self.base, self.embedding = base, embedding
         self._kept: dict[str, NDArray[np.bool_]] = {}
         self._means: dict[str, NDArray[np.float64]] = {}
+        self._scaling: dict[str, Tensor] = {}
+        self._masked: dict[str, NDArray[np.bool_]] = {}
+        self._n_masked: dict[str, int] = {}
         remarks = Remarks()
         for subject in subjects:
-            kept = long_segments(base, group, subject, embedding.shortest_segment)
+            stretches, segment = long_stretches(base, group, subject, embedding.shortest_segment)
+            kept = np.isin(np.arange(len(base.segments(subject, group))), segment)
             self._kept[subject] = kept
+            if base.attributes(subject, group).n_masked:
+                self._masked[subject] = _within(self._masked_windows(subject, group), self.segments(subject, group))
+                self._n_masked[subject] = int(self._masked[subject].sum())
             if not kept.all():
                 shortest = embedding.shortest_segment
                 topic = f"Segments of fewer than {shortest} samples cannot be embedded and are left out"
                 remarks.add(topic, f"{subject}: {int((~kept).sum())} of {len(kept)}")
             if embedding.is_projected:
-                self._means[subject] = self._means_of_segments(subject, group)
+                self._means[subject] = self._means_of_segments(subject, group, stretches, segment)
+            if embedding.standardize:
+                self._scaling[subject] = self._scaling_of_segments(subject, group, stretches, segment)
         remarks.tell()
 
     @property
@@ -114,6 +127,7 @@ class EmbeddedSource:
             units="arbitrary" if embedding.is_projected else described.units,
             rank=min(len(names), described.rank * embedding.n_embeddings),
             source_offset=moved - np.floor(moved + 0.5),
+            n_masked=self._n_masked.get(subject, 0),
         )
 
     def segments(self, subject: str, group: str) -> NDArray[np.int64]:
@@ -128,11 +142,18 @@ class EmbeddedSource:
         samples[:, 0] += int(np.floor(described.source_offset + self.embedding.margin * described.source_step + 0.5))
         return samples
 
+    def masked_rows(self, subject: str, group: str) -> NDArray[np.bool_]:
+        """Say of every row whether it is masked, (T,), as all are whose window holds a masked row of the store."""
+        if subject not in self._masked:
+            return np.zeros(self.base.attributes(subject, group).n_samples, dtype=bool)
+        return self._masked[subject]
+
     def fingerprint(self, group: str, subjects: Iterable[str]) -> str:
         """SHA-256 over the subjects, the settings of the embedding, and what its components were fitted to."""
         embedding = self.embedding
         n_components = embedding.n_channels if embedding.is_projected else None
         settings = [embedding.n_embeddings, n_components, embedding.whiten, embedding.fitted_to]
+        settings += ["standardized"] if embedding.standardize else []
         line = [self.base.fingerprint(group, subjects), *settings]
         return hashlib.sha256(json.dumps(line).encode()).hexdigest()
 
@@ -157,29 +178,87 @@ class EmbeddedSource:
         """Do the same where the convolution is to be done."""
         rows = torch.full((stop - start, self.embedding.n_channels), torch.nan, device=device)
         margin = self.embedding.margin
-        for first, last in self.segments(subject, group).tolist():
+        for number, (first, last) in enumerate(self.segments(subject, group).tolist()):
             begin, end = max(first, start), min(last, stop)
             if begin < end:
-                stored = self.stored_rows(subject, group, begin - margin, end + margin)
-                rows[begin - start : end - start] = self.embedding.apply(torch.from_numpy(stored).to(device))
+                stored = torch.from_numpy(self.stored_rows(subject, group, begin - margin, end + margin)).to(device)
+                scaling = self._scaling[subject][number].to(device) if self.embedding.standardize else None
+                rows[begin - start : end - start] = self.embedding.apply(stored, scaling)
         return rows
+
+    def scaling(self, subject: str) -> Tensor:
+        """Mean and inverse standard deviation of the components of each segment's run, (n_segments, 2, P), float32."""
+        return self._scaling[subject]
 
     def _long(self, subject: str, group: str) -> NDArray[np.int64]:
         """Those of the base's segments that are long enough."""
         segments: NDArray[np.int64] = self.base.segments(subject, group)[self._kept[subject]]
         return segments
 
-    def _means_of_segments(self, subject: str, group: str) -> NDArray[np.float64]:
-        """Mean of the run of each segment over the good rows that are kept, (n_segments, C), read in blocks."""
-        segments = self._long(subject, group)
-        runs = self.base.source_samples(subject, group)[self._kept[subject], 1]
-        means = np.empty((len(segments), len(self.embedding.layout.channel_names)))
+    def _masked_windows(self, subject: str, group: str) -> NDArray[np.bool_]:
+        """Say of each row whether its window holds a masked row of the base, (T,)."""
+        margin = self.embedding.margin
+        # The number of masked rows before each row, with margins at both ends.
+        before = np.cumsum(np.pad(self.base.masked_rows(subject, group), (margin + 1, margin)))
+        return before[2 * margin + 1 :] > before[: -2 * margin - 1]
+
+    def _means_of_segments(
+        self, subject: str, group: str, stretches: NDArray[np.int64], segment: NDArray[np.int64]
+    ) -> NDArray[np.float64]:
+        """Mean of the run of each segment over the stretches that are kept, (n_segments, C), read in blocks."""
+        run_of_segment = self.base.source_samples(subject, group)[:, 1]
+        runs, runs_of_stretches = run_of_segment[self._kept[subject]], run_of_segment[segment]
+        means = np.empty((len(runs), len(self.embedding.layout.channel_names)))
         for run in np.unique(runs):
-            own = segments[runs == run]
+            own = stretches[runs_of_stretches == run]
             total = sum(rows.sum(axis=0, dtype=np.float64) for rows in self._read_blocks(subject, group, own))
             means[runs == run] = total / (own[:, 1] - own[:, 0]).sum()
         return means
 
+    def _scaling_of_segments(
+        self, subject: str, group: str, stretches: NDArray[np.int64], segment: NDArray[np.int64]
+    ) -> Tensor:
+        """Moments of the components over each run's rows that are kept, by one pass over its convolution.
+
+        Raises
+        ------
+        DataError
+            When a component does not vary.
+        """
+        run_of_segment = self.base.source_samples(subject, group)[:, 1]
+        runs, runs_of_stretches = run_of_segment[self._kept[subject]], run_of_segment[segment]
+        scaling = np.empty((len(runs), 2, self.embedding.n_channels))
+        margin = self.embedding.margin
+        for run in np.unique(runs):
+            total, squares, count = np.zeros(scaling.shape[2]), np.zeros(scaling.shape[2]), 0
+            inner = stretches[runs_of_stretches == run] + np.array([margin, -margin])
+            for first, last in blocks(inner):
+                stored = torch.from_numpy(self.stored_rows(subject, group, first - margin, last + margin))
+                rows = self.embedding.apply(stored).double()
+                # Rows are made of signals about their run's mean, so that their squares lose no digits.
+                total += rows.sum(dim=0).numpy()
+                squares += rows.square().sum(dim=0).numpy()
+                count += len(rows)
+            mean = total / count
+            variance = squares / count - mean**2
+            if not (variance > ROUNDING**2 * variance.max()).all():
+                name = self.run_names(subject, group)[run]
+                raise DataError(
+                    f"Subject {subject}, group {group}, run {name}: component {int(np.argmin(variance))} of the "
+                    "time-delay embedding does not vary; set dataset.standardize_components to false, or leave the "
+                    "run out."
+                )
+            scaling[runs == run] = [mean, 1.0 / np.sqrt(variance)]
+        return torch.from_numpy(scaling.astype(np.float32))
+
     def _read_blocks(self, subject: str, group: str, segments: NDArray[np.int64]) -> Iterator[NDArray[np.float32]]:
         for first, last in blocks(segments):
             yield self.base.read(subject, group, first, last)
+
+
+def _within(rows: NDArray[np.bool_], segments: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Say which rows are chosen and lie in a segment."""
+    within = np.zeros_like(rows)
+    for start, stop in segments.tolist():
+        within[start:stop] = rows[start:stop]
+    return within

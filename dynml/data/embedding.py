@@ -17,6 +17,7 @@ from torch import Tensor
 from dynml.data.dataset_config import DatasetConfig
 from dynml.data.fitted_steps.fitted_step import Statistics
 from dynml.data.fitted_steps.pca import COMPONENTS, VARIANCES, EmbeddedPrincipalComponents
+from dynml.data.gaps import observed_stretches
 from dynml.data.preparation_steps.channels import TimeDelayEmbedding
 from dynml.data.preparation_steps.step import Layout
 from dynml.data.recording import Recording
@@ -42,6 +43,8 @@ class Embedding:
     """Rate and channels of the store that it was made for."""
     whiten: bool = False
     """Components are divided by their standard deviation over the training subjects."""
+    standardize: bool = False
+    """Each component of each run is brought to mean 0 and standard deviation 1, by what a scaling says of the run."""
     components: NDArray[np.float64] | None = None
     """(n C, P), a window's earliest sample first; None: all C n columns are kept."""
     variances: NDArray[np.float64] | None = None
@@ -94,42 +97,53 @@ class Embedding:
         # A worker process makes its own, on its own device.
         return {**self.__dict__, "_filters": {}}
 
-    def apply(self, rows_TC: Tensor) -> Tensor:
-        """Embed one stretch, (T, C) to (T - n + 1, P)."""
+    def apply(self, rows_TC: Tensor, scaling_2P: Tensor | None = None) -> Tensor:
+        """Embed one stretch, (T, C) to (T - n + 1, P).
+
+        Where it standardizes, `scaling` is what to subtract and to multiply by afterwards; see
+        `EmbeddedSource.scaling`.
+        """
         from dynml.ops.time_delay_embedding import embedded, projected
 
         if self.components is None:
             return embedded(rows_TC, self.n_embeddings)
-        return projected(rows_TC, self.filters(rows_TC.device))
+        return _scaled(projected(rows_TC, self.filters(rows_TC.device)), scaling_2P)
 
-    def apply_to_stretches(self, rows_TC: Tensor, lengths: NDArray[np.int64]) -> Tensor:
+    def apply_to_stretches(
+        self, rows_TC: Tensor, lengths: NDArray[np.int64], scaling_S2P: Tensor | None = None
+    ) -> Tensor:
         """Embed stretches that lie end to end, of so many rows each; what remains of them lies end to end again."""
+        scalings = [None] * len(lengths) if scaling_S2P is None else scaling_S2P
         remaining = lengths - 2 * self.margin
         first, begin = np.cumsum(lengths) - lengths, np.cumsum(remaining) - remaining
         if len(lengths) == 1:
-            return self.apply(rows_TC)
+            return self.apply(rows_TC, scalings[0])
         if remaining.mean() < _LONG_STRETCH:
             # Many short ones as one: what reaches across their borders is worked out in vain and left out.
             numbers = np.arange(int(remaining.sum())) + np.repeat(first - begin, remaining)
-            return self.apply(rows_TC).index_select(0, torch.from_numpy(numbers).to(rows_TC.device))
+            result = self.apply(rows_TC).index_select(0, torch.from_numpy(numbers).to(rows_TC.device))
+            if scaling_S2P is None:
+                return result
+            owners = torch.from_numpy(np.repeat(np.arange(len(lengths)), remaining)).to(rows_TC.device)
+            return result.sub_(scaling_S2P[owners, 0]).mul_(scaling_S2P[owners, 1])
         result = rows_TC.new_empty(int(remaining.sum()), self.n_channels)
-        for source, n_rows, target, n_left in zip(first, lengths, begin, remaining):
-            result[target : target + n_left] = self.apply(rows_TC[source : source + n_rows])
+        for source, n_rows, target, n_left, scaling in zip(first, lengths, begin, remaining, scalings):
+            result[target : target + n_left] = self.apply(rows_TC[source : source + n_rows], scaling)
         return result
 
-    def apply_to_windows(self, rows_BTC: Tensor) -> Tensor:
+    def apply_to_windows(self, rows_BTC: Tensor, scaling_B2P: Tensor | None = None) -> Tensor:
         """Embed each of several windows, (B, T, C) to (B, T - n + 1, P)."""
-        from dynml.ops.time_delay_embedding import embedded, projected_windows
+        from dynml.ops.time_delay_embedding import embedded_windows, projected_windows
 
         if self.components is not None:
-            return projected_windows(rows_BTC, self.filters(rows_BTC.device))
-        flat = embedded(rows_BTC.transpose(0, 1).flatten(1), self.n_embeddings)
-        return flat.unflatten(1, (len(rows_BTC), -1)).transpose(0, 1).contiguous()
+            return _scaled(projected_windows(rows_BTC, self.filters(rows_BTC.device)), scaling_B2P)
+        return embedded_windows(rows_BTC, self.n_embeddings)
 
     def is_like(self, other: Embedding) -> bool:
         """Whether another one does the same, but for rounding."""
         plain, others_plain = (
-            (one.n_embeddings, one.whiten, one.layout.channel_names, one.n_channels) for one in (self, other)
+            (one.n_embeddings, one.whiten, one.standardize, one.layout.channel_names, one.n_channels)
+            for one in (self, other)
         )
         own, others = self.tensors(), other.tensors()
         if plain != others_plain or own.keys() != others.keys():
@@ -146,6 +160,8 @@ class Embedding:
             "fitted_to": self.fitted_to,
             "channel_names": list(self.layout.channel_names),
             "sampling_frequency": self.layout.sampling_frequency,
+            # Only where it is on: so it reads the same as in runs that were begun before it was there.
+            **({"standardize": True} if self.standardize else {}),
         }
 
     def tensors(self) -> dict[str, Tensor]:
@@ -176,6 +192,7 @@ class Embedding:
             n_embeddings=described["n_embeddings"],
             layout=layout,
             whiten=described["whiten"],
+            standardize=described.get("standardize", False),
             explained_variance=described["explained_variance"],
             fitted_to=described["fitted_to"],
             **arrays,
@@ -214,6 +231,11 @@ class Embedding:
             )
 
 
+def _scaled(rows: Tensor, scaling: Tensor | None) -> Tensor:
+    """Subtract and multiply in place: (T, P) by (2, P), or windows (B, T, P) by (B, 2, P)."""
+    return rows if scaling is None else rows.sub_(scaling[..., :1, :]).mul_(scaling[..., 1:, :])
+
+
 def fit_embedding(
     source: SignalSource, group: str, layout: Layout, training: Sequence[str], config: DatasetConfig
 ) -> Embedding:
@@ -228,7 +250,12 @@ def fit_embedding(
         When there are no training subjects, or fewer components than are asked for.
     """
     assert config.n_embeddings is not None
-    plain = Embedding(n_embeddings=config.n_embeddings, layout=layout, whiten=config.whiten)
+    plain = Embedding(
+        n_embeddings=config.n_embeddings,
+        layout=layout,
+        whiten=config.whiten,
+        standardize=config.standardize_components,
+    )
     if config.n_components is None:
         return plain
     step = EmbeddedPrincipalComponents(
@@ -256,7 +283,7 @@ def fit_embedding(
 
 
 def long_recording(source: SignalSource, group: str, subject: str, shortest: int) -> Recording:
-    """Read a subject with its segments of at least `shortest` samples.
+    """Read a subject with its stretches of at least `shortest` observed samples as segments.
 
     Raises
     ------
@@ -264,35 +291,49 @@ def long_recording(source: SignalSource, group: str, subject: str, shortest: int
         When there is none.
     """
     described = source.attributes(subject, group)
-    samples = source.source_samples(subject, group)
-    kept = long_segments(source, group, subject, shortest)
+    stretches, segment = long_stretches(source, group, subject, shortest)
+    samples = source.source_samples(subject, group)[segment]
+    moved = (stretches[:, 0] - source.segments(subject, group)[segment, 0]) * described.source_step
+    samples[:, 0] += np.floor(moved + 0.5).astype(np.int64)
     return Recording(
         signals=source.read(subject, group),
         sampling_frequency=described.sampling_frequency,
         channel_names=described.channel_names,
-        segments=source.segments(subject, group)[kept],
-        segment_runs=samples[kept, 1],
+        segments=stretches,
+        segment_runs=samples[:, 1],
         run_names=tuple(source.run_names(subject, group)),
-        source_samples=samples[kept],
+        source_samples=samples,
         source_step=described.source_step,
         source_offset=described.source_offset,
     )
 
 
-def long_segments(source: SignalSource, group: str, subject: str, shortest: int) -> NDArray[np.bool_]:
-    """Which segments have at least `shortest` samples.
+def long_stretches(
+    source: SignalSource, group: str, subject: str, shortest: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Find stretches of at least `shortest` samples that lie in one segment and are all observed.
+
+    Returns
+    -------
+    stretches : array, (n, 2)
+    segment : array, (n,)
+        That each lies in; where nothing is masked, stretches are segments.
 
     Raises
     ------
     DataError
-        When none has.
+        When there is none.
     """
-    segments = source.segments(subject, group)
-    lengths = segments[:, 1] - segments[:, 0]
-    kept: NDArray[np.bool_] = lengths >= shortest
+    stretches = source.segments(subject, group)
+    segment, without = np.arange(len(stretches)), ""
+    if source.attributes(subject, group).n_masked:
+        stretches, segment = observed_stretches(stretches, source.masked_rows(subject, group))
+        without = " without masked ones"
+    lengths = stretches[:, 1] - stretches[:, 0]
+    kept = lengths >= shortest
     if not kept.any():
         raise DataError(
-            f"Subject {subject}, group {group}: time-delay embedding needs a segment of at least {shortest} samples, "
-            f"but the longest has {lengths.max(initial=0)}."
+            f"Subject {subject}, group {group}: time-delay embedding needs a segment of at least {shortest} samples"
+            f"{without}, but the longest has {lengths.max(initial=0)}."
         )
-    return kept
+    return stretches[kept], segment[kept]

@@ -80,6 +80,11 @@ class Recording:
     """R names."""
     source_samples: NDArray[np.int64]
     """For each segment, the sample of the original run where it starts, and that run, (n_segments, 2)."""
+    segment_parts: NDArray[np.int64] | None = None
+    """Number of the part of its run that each segment lies in, (n_segments,); one part everywhere where None.
+
+    Segments of one part are divided by missing samples alone, and may become one whose samples between are masked.
+    """
     source_step: float = 1.0
     """Original samples from one row to the next; above 1 once downsampled."""
     source_offset: float = 0.0
@@ -98,6 +103,7 @@ class Recording:
         assert self.signals.ndim == 2, self.signals.shape
         assert self.signals.shape[1] == len(self.channel_names), (self.signals.shape, len(self.channel_names))
         assert self.segments.shape == self.source_samples.shape == (len(self.segment_runs), 2)
+        assert self.segment_parts is None or self.segment_parts.shape == self.segment_runs.shape
 
     @property
     def n_samples(self) -> int:
@@ -167,6 +173,7 @@ def recording_of_runs(
     channel_names: Sequence[str] | None = None,
     run_names: Sequence[str] | None = None,
     stretches: Sequence[NDArray[np.int64]] | None = None,
+    parts: Sequence[NDArray[np.int64]] | None = None,
     events: Events | None = None,
     sources: Sequence[Source] = (),
     units: str = "arbitrary",
@@ -184,6 +191,8 @@ def recording_of_runs(
         `run_0` and so on by default.
     stretches : sequence of array, (n, 2), optional
         For each run, the good stretches [start, stop) in its own samples, at least one; all of it by default.
+    parts : sequence of array, (n,), optional
+        For each run, the number of the part of it that each stretch lies in; see `Recording.segment_parts`.
     events : Events, optional
         In samples of the rows as they lie in the result.
     sources : sequence of Source, optional
@@ -207,6 +216,7 @@ def recording_of_runs(
         segment_runs=segment_runs,
         run_names=tuple(run_names or (f"run_{number}" for number in range(n_runs))),
         source_samples=np.stack([np.concatenate([pieces[:, 0] for pieces in stretches]), segment_runs], axis=1),
+        segment_parts=None if parts is None else np.concatenate(parts).astype(np.int64),
         events=events,
         sources=tuple(sources),
         units=units,

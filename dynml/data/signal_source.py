@@ -67,6 +67,10 @@ class SignalSource(Protocol):
         """Read rows [start, stop), (n, C)."""
         ...
 
+    def masked_rows(self, subject: str, group: str) -> NDArray[np.bool_]:
+        """Say of every row whether it is masked, (T,); reads signals only where there are masked rows."""
+        ...
+
     def fingerprint(self, group: str, subjects: Iterable[str]) -> str:
         """SHA-256 over names, participants and data of some subjects."""
         ...

@@ -12,11 +12,13 @@ from dynml.configuration import check_choice, check_positive, config_from, neare
 from dynml.data import store_layout as layout
 from dynml.data.bids.config import BidsConfig
 from dynml.data.confounds_config import check_strategy
+from dynml.data.motion_config import MotionCorrectionConfig
 from dynml.errors import ConfigurationError, DataError
 from dynml.files import read_json
 
 STANDARDIZATIONS = ("per_run", "per_subject", "none")
 TIME_AXES = ("first", "last")
+MISSING = ("error", "segment", "mask")
 OF_TABLES = ("files", "bids", "events")
 """Keys of a group that a table of files has columns for."""
 
@@ -64,6 +66,9 @@ class TimeseriesGroupConfig:
     mask: str | None = None
     """NIfTI image of the voxels to use, or "auto": the brain as dipy's median_otsu finds it in each run's mean."""
 
+    motion_correction: bool | dict[str, Any] = False
+    """Take the head's motion out of NIfTI images before anything else: true, or see `MotionCorrectionConfig`."""
+
     smoothing: float | None = None
     """Full width at half maximum, mm, of the Gaussian that smooths NIfTI images before the atlas."""
 
@@ -103,8 +108,8 @@ class TimeseriesGroupConfig:
     include_bads: bool = False
     """Keep channels that such a file marks as bad."""
 
-    missing: Literal["error", "mask"] = "error"
-    """What to do with samples that are NaN or infinite: refuse them, or cut them out of the segments."""
+    missing: Literal["error", "segment", "mask"] = "error"
+    """What to do with samples that are NaN or infinite: refuse them, cut them out of the segments, or mask them."""
 
     preparation: list[str | dict[str, Any]] = dataclasses.field(default_factory=list)
     """Steps applied in this order before standardization: {"step": name, parameter: value, ..}, or a name alone."""
@@ -112,7 +117,7 @@ class TimeseriesGroupConfig:
     def __post_init__(self) -> None:
         check_choice("type", self.type, [layout.GROUP_TYPE])
         check_choice("standardization", self.standardization, STANDARDIZATIONS)
-        check_choice("missing", self.missing, ["error", "mask"])
+        check_choice("missing", self.missing, MISSING)
         _check_type("detrend", self.detrend, bool, "true or false")
         for key in ("sampling_frequency", "repetition_time"):
             value = getattr(self, key)
@@ -128,6 +133,7 @@ class TimeseriesGroupConfig:
             raise ConfigurationError("files", self.files, "a list of at least one pattern, such as run-*.npy")
         self._check_bids()
         self._check_cleaning()
+        self._check_motion()
         _check_texts("exclude_channels", self.exclude_channels)
         for key in ("atlas", "mask", "events", "confounds"):
             _check_type(key, getattr(self, key), (str, type(None)), "a path")
@@ -177,6 +183,20 @@ class TimeseriesGroupConfig:
             raise ConfigurationError("confounds_strategy", self.confounds_strategy, accepted)
         if self.confounds_strategy and self.confounds is None and self.bids is None:
             raise ConfigurationError("confounds", None, "a pattern of .tsv files where 'confounds_strategy' is given")
+
+    def _check_motion(self) -> None:
+        accepted = 'true, false, or a mapping such as {"reference": "mean"}'
+        _check_type("motion_correction", self.motion_correction, (bool, dict), accepted)
+        if self.motion is not None and self.bids is not None and self.bids_runs.pipeline == "xcp_d":
+            raise ConfigurationError("motion_correction", self.motion_correction, "left out with xcp_d")
+
+    @property
+    def motion(self) -> MotionCorrectionConfig | None:
+        """The key `motion_correction`, checked; None where it is off."""
+        if self.motion_correction is False:
+            return None
+        values = {} if self.motion_correction is True else self.motion_correction
+        return config_from(MotionCorrectionConfig, values, "motion_correction")
 
     @property
     def bids_runs(self) -> BidsConfig:

@@ -15,10 +15,14 @@ from tqdm import tqdm
 from dynml.data import checks
 from dynml.data.cleaning import Cleaning
 from dynml.data.fitted_steps.stored_fits import fits_of
+from dynml.data.gaps import joined_over_gaps
+from dynml.data.motion_config import MotionCorrectionConfig
 from dynml.data.participants import SubjectIdentity
 from dynml.data.preparation import moments, moments_of_segments, standardized
 from dynml.data.preparation_steps import chain
 from dynml.data.preparation_steps.step import Layout, PreparationStep
+from dynml.data.readers.motion import LARGE_MOTION, motion_note
+from dynml.data.readers.nifti import NiftiReader
 from dynml.data.recording import Recording, Source, recording_of_runs
 from dynml.data.remarks import Remarks
 from dynml.data.store_agreement import GroupSources, SourceFile
@@ -157,6 +161,9 @@ def write_subjects(
             if config.groups[group].standardization == "none":
                 scales[group][subject] = _typical_sd(recording)
             _check_units(units[group], recording, subject, group)
+            if config.groups[group].missing == "mask":
+                # Only now: no statistic and no step may see a masked row.
+                recording = joined_over_gaps(recording, f"Subject {subject}, group {group}", remarks)
             writer.add_group(subject, group, recording, rank)
     _remark_scales(scales, remarks)
 
@@ -274,7 +281,7 @@ def read_recording(sources: GroupSources, config: TimeseriesGroupConfig, where: 
     DataError
         When samples are missing and the config refuses them, or a run has no good stretch.
     """
-    runs, stretches = [], []
+    runs, stretches, parts = [], [], []
     notes: list[dict[str, Any]] = []
     censored: dict[str, int] = {}
     for file in sources.files:
@@ -289,14 +296,15 @@ def read_recording(sources: GroupSources, config: TimeseriesGroupConfig, where: 
             run = _cleaned(run, cleaning, sources, config, place)
             censored[file.run_name] = int((~cleaning.confounds.kept).sum())
             notes = [cleaning.note(censored)]
-            stretches.append(_good_stretches(run, place, remarks, censored[file.run_name]))
+            stretches.append(_good_stretches(run, config, place, remarks, censored[file.run_name]))
         elif config.missing == "error":
             checks.check_finite(run, sources.channel_names, place, file.description.stretches)
             stretches.append(np.array([[0, len(run)]], dtype=np.int64))
         else:
-            stretches.append(_good_stretches(run, place, remarks))
+            stretches.append(_good_stretches(run, config, place, remarks))
         if file.description.stretches is not None:
             stretches[-1] = _within(stretches[-1], file.description.stretches, len(run), place, remarks)
+        parts.append(_parts(stretches[-1], file.description.stretches))
         runs.append(run)
     recording = recording_of_runs(
         runs,
@@ -304,14 +312,32 @@ def read_recording(sources: GroupSources, config: TimeseriesGroupConfig, where: 
         channel_names=sources.channel_names,
         run_names=[file.run_name for file in sources.files],
         stretches=stretches,
+        parts=parts,
         events=sources.events,
         sources=[source for file in sources.files for source in _sources(file)],
         units=sources.units,
     )
+    if config.motion is not None:
+        notes.insert(0, _motion_note(sources, config.motion, where, remarks))
     if config.smoothing is not None:
         versions = {"nilearn": importlib.metadata.version("nilearn")}
-        notes.insert(0, {"step": "smooth", "full_width_mm": config.smoothing, "versions": versions})
+        notes.insert(
+            int(config.motion is not None), {"step": "smooth", "full_width_mm": config.smoothing, "versions": versions}
+        )
     return dataclasses.replace(recording, preparation=tuple(notes))
+
+
+def _motion_note(sources: GroupSources, config: MotionCorrectionConfig, where: str, remarks: Remarks) -> dict[str, Any]:
+    motions = {}
+    for file in sources.files:
+        assert isinstance(file.reader, NiftiReader), "the key is refused for other formats"
+        motions[file.run_name] = file.reader.motions[file.path]
+    for run, motion in motions.items():
+        largest = motion.figures()["max_translation_mm"]
+        if largest > LARGE_MOTION:
+            topic = f"Heads moved by more than {LARGE_MOTION:g} mm, which 'motion_correction' cannot wholly undo"
+            remarks.add(topic, f"{where}, run {run}: {largest:.1f} mm")
+    return motion_note(config, motions)
 
 
 def _cleaned(
@@ -340,6 +366,13 @@ def _within(
     return kept
 
 
+def _parts(stretches: NDArray[np.int64], stated: NDArray[np.int64] | None) -> NDArray[np.int64]:
+    """Which of the stretches that the file states each one lies in, (n,)."""
+    if stated is None:
+        return np.zeros(len(stretches), dtype=np.int64)
+    return np.searchsorted(stated[:, 0], stretches[:, 0], side="right")
+
+
 def _sources(file: SourceFile) -> list[Source]:
     folder = Path(file.name).parent
     named = [(file.name, file.path)]
@@ -350,19 +383,23 @@ def _sources(file: SourceFile) -> list[Source]:
         raise DataError(f"{file.path} could not be read: {error.strerror}.") from error
 
 
-def _good_stretches(run: NDArray[np.floating], place: str, remarks: Remarks, n_censored: int = 0) -> NDArray[np.int64]:
+def _good_stretches(
+    run: NDArray[np.floating], config: TimeseriesGroupConfig, place: str, remarks: Remarks, n_censored: int = 0
+) -> NDArray[np.int64]:
     stretches = checks.good_stretches(run)
     length = stretches[:, 1] - stretches[:, 0]
     kept = stretches[length > 1]
     if not len(kept):
         raise DataError(f"{place} has no two neighbouring samples that are finite in all channels.")
     n_missing = len(run) - int(length.sum()) - n_censored
+    done = "masked" if config.missing == "mask" else "cut out"
     if n_censored:
-        remarks.add("Censored volumes were cut out", f"{place}: {n_censored} of {len(run)}")
+        remarks.add(f"Censored volumes were {done}", f"{place}: {n_censored} of {len(run)}")
     if n_missing:
-        remarks.add("Missing samples were cut out", f"{place}: {n_missing} of {len(run)}")
+        remarks.add(f"Missing samples were {done}", f"{place}: {n_missing} of {len(run)}")
     if len(kept) < len(stretches):
-        remarks.add("Stretches of a single sample were left out", f"{place}: {len(stretches) - len(kept)}")
+        what = "masked, too" if config.missing == "mask" else "left out"
+        remarks.add(f"Stretches of a single sample were {what}", f"{place}: {len(stretches) - len(kept)}")
     return kept
 
 

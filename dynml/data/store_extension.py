@@ -19,6 +19,7 @@ from dynml.data.store_config import OF_TABLES, StoreConfig, read_subject_list, s
 from dynml.data.store_creation import summary, write_subjects
 from dynml.data.store_inputs import chosen_subsets, folder_of, read_inputs, subjects_of
 from dynml.data.store_layout import PARTICIPANTS, PREPARATION_FITS, SUBSET_NAMES, TOP_LEVEL_KEYS
+from dynml.data.store_order import in_order_of_store
 from dynml.data.store_reading import Store
 from dynml.data.store_sources import SubjectSources, check_steps, find_sources, steps_of
 from dynml.data.store_writing import check_target, extended_store, new_store
@@ -75,6 +76,7 @@ def add_subjects(
         _check_new(store, subsets)
         all_sources = find_sources(folder_of(source, table), config, subsets, remarks, table, store.subjects)
         _check_participants(store, subsets, all_sources)
+        all_sources = _in_order_of_store(store, config, all_sources)
         chains = _chains_of(store, config, all_sources)
         content = _with_participants(store.config, config.content)
     with workers, extended_store(target, subsets, content) as writer:
@@ -140,6 +142,7 @@ def apply_preparation(
         subsets = _subsets_of_others(source, config, table, subjects_list, subset)
         all_sources = find_sources(folder_of(source, table), config, subsets, remarks, table)
         _check_not_seen(store, config, subsets, all_sources)
+        all_sources = _in_order_of_store(store, config, all_sources)
         chains = _chains_of(store, config, all_sources)
     with workers, new_store(target, config.content, subsets, overwrite=overwrite) as writer:
         write_subjects(writer, all_sources, config, chains, workers, remarks, progress=progress)
@@ -203,6 +206,25 @@ def _check_participants(store: Store, subsets: Mapping[str, list[str]], sources:
     known |= {one.identity.subject: one.identity for one in sources}
     together = {name: [*store.subset(name), *subsets.get(name, [])] for name in SUBSET_NAMES}
     check_split(together, known, store.split)
+
+
+def _in_order_of_store(store: Store, config: StoreConfig, sources: Sequence[SubjectSources]) -> list[SubjectSources]:
+    """Bring channels into the store's order where the config matches them by their names."""
+    chains = {
+        group: with_stored_fits(store, group, steps_of(group, group_config))
+        for group, group_config in config.groups.items()
+        if group_config.match_channels
+    }
+    names = {group: store.attributes(store.subjects[0], group).channel_names for group in chains}
+    ordered = []
+    for one in sources:
+        where = f"Subject {one.identity.subject}, group"
+        groups = {
+            group: in_order_of_store(one.groups[group], steps, names[group], f"{where} {group}")
+            for group, steps in chains.items()
+        }
+        ordered.append(dataclasses.replace(one, groups={**one.groups, **groups}))
+    return ordered
 
 
 def _chains_of(store: Store, config: StoreConfig, sources: Sequence[SubjectSources]) -> Chains:

@@ -70,6 +70,8 @@ SOURCE_STEP = "source_step"
 """Original samples from one row to the next; not there where it is 1."""
 SOURCE_OFFSET = "source_offset"
 """Fraction of an original sample to add to SOURCE_SAMPLES; not there where it is 0."""
+N_MASKED = "n_masked"
+"""Rows within segments that are NaN in all channels, for masked samples; not there where there are none."""
 SHA256 = "sha256"
 REQUIRED_ATTRIBUTES = (TYPE, SAMPLING_FREQUENCY, UNITS, CHANNEL_NAMES, RANK, SOURCES, PREPARATION, SHA256)
 

@@ -11,12 +11,14 @@ from dynml.data import store_layout as layout
 from dynml.data.store_reading import Store
 from dynml.errors import DataError
 
+MASKED = "masked"
 COLUMNS = (
     ("subject", str.ljust),
     ("participant", str.ljust),
     ("subset", str.ljust),
     ("group", str.ljust),
     ("samples", str.rjust),
+    (MASKED, str.rjust),
     ("channels", str.rjust),
     ("segments", str.rjust),
     ("runs", str.rjust),
@@ -85,6 +87,7 @@ def _row(store: Store, subject: str, subset: str, group: str) -> dict[str, Any]:
         "subset": subset,
         "group": group,
         "samples": n_good,
+        MASKED: description.n_masked,
         "channels": description.n_channels,
         "segments": len(segments),
         "runs": len(store.run_names(subject, group)),
@@ -96,11 +99,13 @@ def _row(store: Store, subject: str, subset: str, group: str) -> dict[str, Any]:
 
 
 def _table(rows: list[dict[str, Any]]) -> Iterator[str]:
-    cells = [{name: str(row[name]) for name, _ in COLUMNS} for row in rows]
-    widths = {name: max([len(name), *(len(cell[name]) for cell in cells)]) for name, _ in COLUMNS}
-    yield "  ".join(align(name, widths[name]) for name, align in COLUMNS).rstrip()
+    has_masked = any(row[MASKED] for row in rows)
+    columns = [(name, align) for name, align in COLUMNS if has_masked or name != MASKED]
+    cells = [{name: str(row[name]) for name, _ in columns} for row in rows]
+    widths = {name: max([len(name), *(len(cell[name]) for cell in cells)]) for name, _ in columns}
+    yield "  ".join(align(name, widths[name]) for name, align in columns).rstrip()
     for cell in cells:
-        yield "  ".join(align(cell[name], widths[name]) for name, align in COLUMNS).rstrip()
+        yield "  ".join(align(cell[name], widths[name]) for name, align in columns).rstrip()
 
 
 def _total_lines(store: Store, rows: list[dict[str, Any]]) -> Iterator[str]:
@@ -112,7 +117,10 @@ def _total_lines(store: Store, rows: list[dict[str, Any]]) -> Iterator[str]:
             chosen = [row for row in rows if row["group"] == group and row["subset"] == subset]
             n_participants = len({row["participant"] for row in chosen})
             n_samples = sum(row["samples"] for row in chosen)
+            n_masked = sum(row[MASKED] for row in chosen)
+            masked = f" ({n_masked} masked)" if n_masked else ""
             hours = sum(float(row["seconds"]) for row in chosen) / 3600
             yield (
-                f"  {subset}: {len(chosen)} subjects, {n_participants} participants, {n_samples} samples, {hours:.2f} h"
+                f"  {subset}: {len(chosen)} subjects, {n_participants} participants, {n_samples} samples{masked}, "
+                f"{hours:.2f} h"
             )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import os
@@ -17,6 +18,7 @@ from numpy.typing import NDArray
 
 from dynml.configuration import nearest_name
 from dynml.data import store_layout as layout
+from dynml.data.gaps import masked_rows
 from dynml.data.recording import Events, Source, run_starts
 from dynml.errors import DataCorruptionError, DataError
 
@@ -45,6 +47,8 @@ class GroupDescription:
     """Original samples from one row to the next; above 1 once downsampled."""
     source_offset: float = 0.0
     """Fraction of an original sample to add to the source samples."""
+    n_masked: int = 0
+    """Rows within segments that are masked: NaN in all channels."""
 
 
 class Store:
@@ -231,9 +235,16 @@ class Store:
         DataCorruptionError
             When a checksum does not match; names the file, subject and group.
         """
-        node = self._group(subject, group)
         with self._faults_named(f"the signals of subject {subject}, group {group}"):
-            return node[layout.DATA][start:stop]
+            return self._signals(subject, group)[start:stop]
+
+    def masked_rows(self, subject: str, group: str) -> NDArray[np.bool_]:
+        """Say of every row whether it is masked, (T,): within a segment, and NaN in all channels."""
+        described = self.attributes(subject, group)
+        if not described.n_masked:
+            return np.zeros(described.n_samples, dtype=bool)
+        read = functools.partial(self.read, subject, group)
+        return masked_rows(read, self.segments(subject, group), described.n_samples)
 
     def fingerprint(self, group: str, subjects: Iterable[str]) -> str:
         """SHA-256 over names, participants and data of some subjects, in the order given; reads no signals."""
@@ -289,6 +300,7 @@ class Store:
                 preparation=tuple(self._json(node, layout.PREPARATION, where)),
                 source_step=float(node.attrs.get(layout.SOURCE_STEP, 1.0)),
                 source_offset=float(node.attrs.get(layout.SOURCE_OFFSET, 0.0)),
+                n_masked=int(node.attrs.get(layout.N_MASKED, 0)),
             )
 
     def _subject(self, subject: str) -> h5py.Group:
@@ -307,6 +319,14 @@ class Store:
             if not layout.is_valid_name(group) or group not in node:
                 raise DataError(f"{self.path}: subject {subject} has no group {group!r}{_nearest(group, list(node))}.")
             return node[group]
+
+    def _signals(self, subject: str, group: str) -> h5py.Dataset:
+        # Random windows look it up anew each time: one lookup of the whole path, and step by step only to find a fault.
+        if layout.is_valid_name(subject) and layout.is_valid_name(group):
+            node = self.file.get(f"{layout.subject_path(subject, group)}/{layout.DATA}")
+            if isinstance(node, h5py.Dataset):
+                return node
+        return self._group(subject, group)[layout.DATA]
 
     def _array(self, subject: str, group: str, name: str) -> NDArray[Any]:
         node = self._group(subject, group)

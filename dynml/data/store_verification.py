@@ -156,19 +156,30 @@ def _faults_of_signals(store: Store, subject: str, group: str, description: Grou
     good = np.zeros(description.n_samples, dtype=bool)
     for start, stop in segments.tolist():
         good[start:stop] = True
+    masked = np.zeros(description.n_samples, dtype=bool)
     missing = 0
 
     def blocks() -> Iterator[NDArray[np.float32]]:
         nonlocal missing
         for start in range(0, description.n_samples, ROWS_PER_BLOCK):
             block = store.read(subject, group, start, start + ROWS_PER_BLOCK)
-            missing += int((~np.isfinite(block[good[start : start + len(block)]])).sum())
+            rows = slice(start, start + len(block))
+            if description.n_masked:
+                masked[rows] = np.isnan(block).all(axis=1) & good[rows]
+            missing += int((~np.isfinite(block[good[rows] & ~masked[rows]])).sum())
             yield block
 
     same = sha256_of_signals(blocks(), segments) == description.sha256
     faults = [] if same else ["its data are not those that were written: the SHA-256 differs"]
     if missing:
-        faults.append(f"{missing} values within its segments are NaN or infinite")
+        beside = " outside of masked rows" if description.n_masked else ""
+        faults.append(f"{missing} values within its segments are NaN or infinite{beside}")
+    n_masked = int(masked.sum())
+    if n_masked != description.n_masked:
+        said = description.n_masked
+        faults.append(f"{n_masked} rows within its segments are masked, but {layout.N_MASKED!r} says {said}")
+    if any(masked[start] or masked[stop - 1] for start, stop in segments.tolist() if 0 <= start < stop <= len(masked)):
+        faults.append("a segment begins or ends with a masked row")
     return faults
 
 

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from dynml.data import store_layout as layout
 from dynml.data.fitted_steps.fitted_step import FittedStep
 from dynml.data.fitted_steps.stored_fits import PARAMETERS, STEP, VALUES
+from dynml.data.gaps import count_masked
 from dynml.data.participants import SubjectIdentity
 from dynml.data.recording import Events, Recording
 from dynml.data.store_file import FaultKeepingFile, new_hdf5_file
@@ -56,7 +57,8 @@ class StoreWriter:
         ----------
         subject, group : str
         recording : Recording
-            Standardized, so that `mean` and `std` are known.
+            Standardized, so that `mean` and `std` are known. Rows of its segments that are NaN in all channels are
+            masked samples.
         rank : int
             Numerical rank of its good samples.
         """
@@ -83,6 +85,9 @@ class StoreWriter:
             layout.PREPARATION: _json(recording.preparation),
             layout.SHA256: _text(sha256_of_signals([signals], segments)),
         }
+        n_masked = count_masked(signals, segments)
+        if n_masked:
+            attributes[layout.N_MASKED] = n_masked
         if recording.source_step != 1.0:
             attributes[layout.SOURCE_STEP] = float(recording.source_step)
         if recording.source_offset != 0.0:

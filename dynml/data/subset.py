@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from dynml.data.embedded_source import EmbeddedSource
 from dynml.data.recording import NO_LABEL
 from dynml.data.segment_table import SegmentTable, segment_table
 from dynml.data.slicer import RowSlicer
@@ -60,6 +61,8 @@ class MultiSubjectSubset:
         Row of the resident series where each of the own subjects starts; -1 for others.
     sampling_frequencies : (n_subjects,) float64
         Hz.
+    n_masked_of : (n_subjects,) int64
+        Rows within each subject's segments that are masked.
     segments : SegmentTable
         Good stretches.
     """
@@ -73,9 +76,11 @@ class MultiSubjectSubset:
         self._source_offsets = np.array([one.source_offset for one in described], dtype=np.float64)
         self._source_steps = np.array([one.source_step for one in described], dtype=np.float64)
         self.ranks = np.array([one.rank for one in described], dtype=np.int64)
+        self.n_masked_of = np.array([one.n_masked for one in described], dtype=np.int64)
         self.segments: SegmentTable = segment_table([source.segments(subject, group) for subject in self.subjects])
         self._labels: dict[tuple[int, str], NDArray[np.int32]] = {}
         self._trials: dict[TrialCut, TrialTable] = {}
+        self._scalings: dict[torch.device, Tensor] = {}
         samples_of = np.bincount(self.segments.subject, weights=self.segments.lengths, minlength=len(self.subjects))
         self.block = blocks_of_subjects(samples_of)
         samples_of_block = np.bincount(self.block, weights=samples_of)
@@ -110,8 +115,13 @@ class MultiSubjectSubset:
 
     @property
     def n_samples(self) -> int:
-        """Good samples, in segments."""
+        """Samples in segments, masked ones included."""
         return self.segments.n_samples
+
+    @property
+    def n_masked(self) -> int:
+        """Samples in segments that are masked: their rows are NaN in all channels."""
+        return int(self.n_masked_of.sum())
 
     @property
     def n_channels(self) -> int:
@@ -221,7 +231,25 @@ class MultiSubjectSubset:
         if start >= stop:
             return torch.zeros(0, self.n_channels, device=device)
         margin = embedding.margin
-        return embedding.apply(self.stored_rows(subject, start - margin, stop + margin).to(device))
+        # Such rows lie within one segment.
+        first = int(np.searchsorted(self.segments.subject, subject))
+        own = self.segments.start[first : np.searchsorted(self.segments.subject, subject, side="right")]
+        segment = np.searchsorted(own, [start], side="right") - 1
+        scaling = self.scaling_of(np.array([subject]), segment, device)
+        stored = self.stored_rows(subject, start - margin, stop + margin).to(device)
+        return embedding.apply(stored, None if scaling is None else scaling[0])
+
+    def scaling_of(self, subject: NDArray[np.int64], segment: NDArray[np.int64], device: torch.device) -> Tensor | None:
+        """What to subtract from components and to multiply them by in given segments, (n, 2, P); None: nothing."""
+        embedding = self._dataset.embedding_of_rows
+        if embedding is None or not embedding.standardize:
+            return None
+        index = np.searchsorted(self.segments.subject, subject) + segment
+        if device not in self._scalings:
+            source = self._dataset.source
+            assert isinstance(source, EmbeddedSource)
+            self._scalings[device] = torch.cat([source.scaling(name) for name in self.subjects]).to(device)
+        return self._scalings[device].index_select(0, torch.from_numpy(index).to(device))
 
     def _labels_of_subject(self, subject: int, column: str) -> NDArray[np.int32]:
         # Each subject numbers the labels that occur in it; here they get the numbers of the whole dataset.

@@ -42,10 +42,15 @@ class TrialTable:
         not depend on the delay or the length.
     run : (n,) str
         Name of the run.
+    n_masked : (n,) int64
+        How many of the samples of each are masked; less than all.
     n_cut : int
         How many of the n reach beyond their segment and were cut there.
     n_left_out : int
         Events with a label of which less than half lies in one segment of their run.
+    n_unobserved : int
+        Events with a label of which enough lies in a segment, but no sample was observed: all are masked. They are left
+        out, too.
     n_unlabelled : int
         Events of subjects that have the column, without a label in it: they are no trials.
     subjects_without_events : tuple of str
@@ -61,13 +66,15 @@ class TrialTable:
     label: Integers
     number: Integers
     run: NDArray[np.str_]
+    n_masked: Integers
     n_cut: int
     n_left_out: int
+    n_unobserved: int
     n_unlabelled: int
     subjects_without_events: tuple[str, ...]
 
     def __post_init__(self) -> None:
-        columns = (self.subject, self.segment, self.start, self.stop, self.label, self.number)
+        columns = (self.subject, self.segment, self.start, self.stop, self.label, self.number, self.n_masked)
         assert all(column.dtype == np.int64 and column.shape == self.run.shape for column in columns)
 
     def __len__(self) -> int:
@@ -81,7 +88,7 @@ class TrialTable:
     @property
     def n_events(self) -> int:
         """Events with a label, whether they became a trial or were left out."""
-        return len(self) + self.n_left_out
+        return len(self) + self.n_left_out + self.n_unobserved
 
     @property
     def spans(self) -> SegmentTable:
@@ -136,8 +143,8 @@ def trial_table(
     without = tuple(subject for subject, trials in zip(subjects, found) if trials is None)
     present = [(index, trials) for index, trials in enumerate(found) if trials is not None]
     none = np.zeros(0, np.int64)
-    columns = np.concatenate([np.zeros((5, 0), np.int64), *(trials.columns for _, trials in present)], axis=1)
-    segment, start, stop, label, number = columns
+    columns = np.concatenate([np.zeros((6, 0), np.int64), *(trials.columns for _, trials in present)], axis=1)
+    segment, start, stop, label, number, n_masked = columns
     return TrialTable(
         column=cut.column,
         label_names=label_names,
@@ -148,8 +155,10 @@ def trial_table(
         label=label,
         number=number,
         run=np.array([name for _, trials in present for name in trials.runs], dtype=np.str_),
+        n_masked=n_masked,
         n_cut=sum(trials.n_cut for _, trials in present),
         n_left_out=sum(trials.n_left_out for _, trials in present),
+        n_unobserved=sum(trials.n_unobserved for _, trials in present),
         n_unlabelled=sum(trials.n_unlabelled for _, trials in present),
         subjects_without_events=without,
     )
@@ -158,10 +167,11 @@ def trial_table(
 @dataclass(frozen=True)
 class _TrialsOfSubject:
     columns: Integers
-    """(5, n): segment, start, stop, label, number."""
+    """(6, n): segment, start, stop, label, number, masked samples."""
     runs: list[str]
     n_cut: int
     n_left_out: int
+    n_unobserved: int
     n_unlabelled: int
 
     @classmethod
@@ -182,22 +192,21 @@ class _TrialsOfSubject:
         starts, stops, labels = starts[labelled], stops[labelled], labels[labelled]
         runs = np.maximum(np.searchsorted(first_rows, events.onset[labelled], side="right") - 1, 0)
         segment, inside = _segments_of(starts, stops, runs, segments, run_of_segment)
-        kept = (2 * inside >= stops - starts) & (inside > 0)
         borders = segments[segment]
-        columns = np.stack(
-            [
-                segment,
-                np.maximum(starts, borders[:, 0]),
-                np.minimum(stops, borders[:, 1]),
-                labels,
-                _ordinals_within(runs),
-            ]
-        )[:, kept]
+        first, last = np.maximum(starts, borders[:, 0]), np.minimum(stops, borders[:, 1])
+        enough = (2 * inside >= stops - starts) & (inside > 0)
+        n_masked = np.zeros(len(starts), np.int64)
+        if described.n_masked:
+            before = np.concatenate([[0], np.cumsum(source.masked_rows(subject, group))])
+            n_masked[enough] = before[last[enough]] - before[first[enough]]
+        kept = enough & (n_masked < inside)
+        columns = np.stack([segment, first, last, labels, _ordinals_within(runs), n_masked])[:, kept]
         return cls(
             columns=columns.astype(np.int64),
             runs=[names[run] for run in runs[kept]],
             n_cut=int((inside < stops - starts)[kept].sum()),
-            n_left_out=int((~kept).sum()),
+            n_left_out=int((~enough).sum()),
+            n_unobserved=int((enough & ~kept).sum()),
             n_unlabelled=int((~labelled).sum()),
         )
 

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from dynml.ops.keyed_noise import derived_keys, keyed_integers, keyed_normal, keyed_uniform
+from dynml.ops.masked_samples import observed_rows
 
 _NOISE, _SIGN, _DROPOUT, _AMPLITUDE, _SHIFT, _TIME_MASK, _CHANNEL_MASK = range(1, 8)
 _VALUES_PER_BLOCK = {"cpu": 2**16}
@@ -57,7 +58,14 @@ class Augmentation:
 
 
 def augmented_rows(
-    signals: Tensor, span: Tensor, position: Tensor, keys: Tensor, lengths: Tensor, augmentation: Augmentation
+    signals: Tensor,
+    span: Tensor,
+    position: Tensor,
+    keys: Tensor,
+    lengths: Tensor,
+    augmentation: Augmentation,
+    *,
+    has_masked: bool = False,
 ) -> Tensor:
     """Apply amplitude jitter, sign flips, noise, channel dropout, channel and time masking, in that order.
 
@@ -74,11 +82,14 @@ def augmented_rows(
     lengths : Tensor, (B,), int64
         Samples of each span.
     augmentation : Augmentation
+    has_masked : bool
+        Whether rows may be NaN in all channels, for masked samples: they stay so.
 
     Returns
     -------
     Tensor, (n, C), float32
     """
+    observed = observed_rows(signals) if has_masked else None
     n_channels = signals.shape[1]
     channels = torch.arange(n_channels, device=signals.device)
     factors = _factors(keys, augmentation)
@@ -93,7 +104,7 @@ def augmented_rows(
         starts, stops = _masked_stretches(keys, lengths, augmentation.time_masking)
         masked = (position >= starts[span]) & (position < stops[span])
         signals = torch.where(masked[:, None], 0.0, signals)
-    return signals
+    return signals if observed is None else torch.where(observed[:, None], signals, torch.nan)
 
 
 def jittered_starts(keys: Tensor, starts: Tensor, stops: Tensor, borders: Tensor, time_jitter: int) -> Tensor:

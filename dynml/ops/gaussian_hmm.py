@@ -3,6 +3,10 @@
 Shapes: n samples of one or more segments end to end, C channels, K states. `starts`, (n_segments + 1,), are the row
 borders of the segments: 0 first, n last.
 
+A row that is NaN in all channels is a sample that was not observed. It is marginalised exactly: the chain goes on
+through it with a density of 1 under every state, its state probabilities are given as those of any row, and it counts
+in no moment, no occupancy and no number of samples.
+
 One pass costs about 4 K C^2 FLOP a sample: one whitened product for all states' log-likelihoods, forward-backward, and
 one Gram product a state. Memory beyond the data (and the posteriors, if asked for) does not grow with n, and signals
 may be the reader of a file; `dynml.ops.hmm_pass` tells how.
@@ -22,6 +26,7 @@ from dynml.ops.gaussian import full_float32_precision
 from dynml.ops.gaussian_hmm_m_step import CovariancePrior, EmptyStates, log_prior, m_step, revive_state
 from dynml.ops.hmm_pass import CHUNK_ROWS, HMMPass, Signals
 from dynml.ops.hmm_statistics import CovarianceType, GaussianHMMParameters, Statistics
+from dynml.ops.masked_samples import observed_if_masked
 from dynml.ops.moments import Moments, chunk_moments
 from dynml.ops.workers import Workers
 
@@ -77,7 +82,8 @@ def e_step(
     -------
     statistics : Statistics
     log_likelihoods : Tensor, (n_segments,), float64, CPU
-        log p(x) of each segment, nats, exact. NaN or infinite if the signals are.
+        log p(x) of each segment, nats, exact. NaN or infinite if the signals are, but for rows that are NaN in all
+        channels.
     posteriors : Tensor, (n, K), of the signals' type and device, or None
 
     Raises
@@ -88,7 +94,7 @@ def e_step(
     borders = as_borders(starts, signals.shape[0])
     statistics = Statistics.zeros(parameters.n_states, parameters.n_channels, parameters.covariance_type)
     moments = Moments.zeros(parameters.n_states, parameters.n_channels, parameters.covariance_type)
-    logs = torch.zeros(len(borders) - 1, dtype=torch.float64)
+    logs, n_masked = torch.zeros(len(borders) - 1, dtype=torch.float64), 0
     with full_float32_precision(_device(signals)), Workers(_n_threads(signals, n_threads)) as workers:
         passing = HMMPass(
             signals,
@@ -108,11 +114,12 @@ def e_step(
                 statistics.initial_K += part.initial_K
             if part.moments is not None:
                 moments.add(part.moments)
+            n_masked += part.n_masked
         moments = moments.about_zero(parameters.means_KC)
     statistics.occupancies_K, statistics.first_moments_KC = moments.occupancies_K, moments.first_KC
     statistics.second_moments_KCC = moments.second_KCC
     statistics.log_likelihood = float(logs.sum())
-    statistics.n_samples, statistics.n_segments = int(borders[-1]), int((np.diff(borders) > 0).sum())
+    statistics.n_samples, statistics.n_segments = int(borders[-1]) - n_masked, int((np.diff(borders) > 0).sum())
     return statistics, logs, passing.posteriors
 
 
@@ -190,7 +197,8 @@ def statistics_of_posteriors(
     Returns
     -------
     Statistics
-        Transitions are counted as products of neighbouring rows (exact for a one-hot path); `log_likelihood` is 0.
+        Transitions are counted as products of neighbouring rows (exact for a one-hot path), also through masked rows,
+        which count in no other sum than that and `initial_K`; `log_likelihood` is 0.
     """
     borders = as_borders(starts, signals.shape[0])
     n_rows, chunk_rows = int(borders[-1]), CHUNK_ROWS["cpu"]
@@ -198,23 +206,28 @@ def statistics_of_posteriors(
     moments = Moments.zeros(posteriors_TK.shape[1], signals.shape[1], covariance_type)
     posteriors = posteriors_TK.double() if posteriors_TK.dtype != torch.float32 else posteriors_TK
     # The mean of the first rows is near enough to all means to save the digits that a large offset would cost.
-    centre = signals[0 : min(chunk_rows, n_rows)].double().mean(0).nan_to_num()
-    centres = centre.expand(posteriors.shape[1], -1).cpu()
+    rows = signals[0 : min(chunk_rows, n_rows)]
+    observed = observed_if_masked(rows)
+    centre = (rows if observed is None else rows[observed]).double().mean(0).nan_to_num()
+    centres, n_masked = centre.expand(posteriors.shape[1], -1).cpu(), 0
 
-    def of_chunk(first: int) -> Moments:
+    def of_chunk(first: int) -> tuple[Moments, int]:
         rows = signals[first : min(first + chunk_rows, n_rows)]
-        return chunk_moments(rows, posteriors[first : first + len(rows)].to(rows.device), centres, covariance_type)
+        observed, weights = observed_if_masked(rows), posteriors[first : first + len(rows)].to(rows.device)
+        masked = 0 if observed is None else len(rows) - int(observed.sum())
+        return chunk_moments(rows, weights, centres, covariance_type, observed), masked
 
     with full_float32_precision(_device(signals)), Workers(_n_threads(signals, None)) as workers:
-        for part in workers.map(of_chunk, range(0, n_rows, chunk_rows)):
+        for part, masked in workers.map(of_chunk, range(0, n_rows, chunk_rows)):
             moments.add(part)
+            n_masked += masked
         moments = moments.about_zero(centres)
     begins = torch.from_numpy(borders[:-1][np.diff(borders) > 0])
     statistics.initial_K = posteriors[begins.to(posteriors.device)].sum(0, dtype=torch.float64).cpu()
     statistics.transitions_KK = _counts_of_neighbours(posteriors, begins)
     statistics.occupancies_K, statistics.first_moments_KC = moments.occupancies_K, moments.first_KC
     statistics.second_moments_KCC = moments.second_KCC
-    statistics.n_samples, statistics.n_segments = n_rows, len(begins)
+    statistics.n_samples, statistics.n_segments = n_rows - n_masked, len(begins)
     return statistics
 
 

@@ -9,11 +9,16 @@ log-likelihoods to moments, while its signals are in the cache. Longer segments 
 the chunks, forward-backward of the segments, moments of the chunks. A segment that is too long for the memory goes in
 blocks of chunks: a first sweep finds the forward message at every block's border, a second comes back block by block,
 recomputing.
+
+A row that is NaN in all channels is a sample that was not observed: its density is 1 under every state, so that the
+chain goes on through it, and it has no part in moments. Its log-likelihoods come out as NaN, which is all that is
+looked for where no row is masked.
 """
 
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -26,6 +31,7 @@ from torch import Tensor
 from dynml.ops.forward_backward import ForwardBackward, forward_backward, forward_only
 from dynml.ops.gaussian import Gaussians
 from dynml.ops.hmm_statistics import GaussianHMMParameters
+from dynml.ops.masked_samples import observed_if_masked
 from dynml.ops.moments import Moments, chunk_moments
 from dynml.ops.workers import Workers
 
@@ -63,6 +69,21 @@ class Piece:
 
 
 @dataclass
+class Chunk:
+    """Rows that a product is made of."""
+
+    first: int
+    rows: Tensor
+    observed: Tensor | None = None
+    """(rows,), bool: False for masked rows; None where none is."""
+
+    @property
+    def n_masked(self) -> int:
+        """Number of masked rows."""
+        return 0 if self.observed is None else len(self.rows) - int(self.observed.sum())
+
+
+@dataclass
 class Part:
     """What some rows add to the sums of a pass."""
 
@@ -71,6 +92,7 @@ class Part:
     transitions_KK: Tensor | None = None
     initial_K: Tensor | None = None
     moments: Moments | None = None
+    n_masked: int = 0
 
 
 def cut_into_pieces(borders: NDArray[Any], largest: int, groups: NDArray[Any] | None = None) -> list[Piece]:
@@ -158,7 +180,7 @@ class HMMPass:
                 yield Part(piece.segments, logs)
 
     def state_log_likelihoods(self) -> Iterator[tuple[Piece, Tensor]]:
-        """Log-density of the rows of every piece under every state."""
+        """Log-density of the rows of every piece under every state; 0 for masked rows."""
         for piece in cut_into_pieces(self._borders, self._chunk_rows):
             yield piece, self._likelihoods(piece.first, piece.last)[1]
 
@@ -167,15 +189,14 @@ class HMMPass:
         return np.asarray(self._borders[piece.segments.start : piece.segments.stop + 1] - piece.first)
 
     def _forward_of_piece(self, piece: Piece) -> Part:
-        likelihoods = self._chunk_likelihoods(self._read(piece.first, piece.last))
+        _, likelihoods = self._chunk_likelihoods(piece.first, piece.last)
         logs, _ = forward_only(likelihoods, self.local_borders(piece), *self._chain, n_threads=1)
         return Part(piece.segments, logs)
 
     def _short_segments(self, piece: Piece) -> Part:
-        rows = self._read(piece.first, piece.last)
-        likelihoods = self._chunk_likelihoods(rows)
+        chunk, likelihoods = self._chunk_likelihoods(piece.first, piece.last)
         part, posteriors = self._forward_backward(piece, likelihoods)
-        part.moments = self._chunk_moments((piece.first, rows, posteriors))
+        part.moments, part.n_masked = self._chunk_moments((chunk, posteriors))
         return part
 
     def _long_segments(self, pieces: list[Piece]) -> Iterator[Part]:
@@ -190,7 +211,7 @@ class HMMPass:
             smoothed = list(self._workers.map(self._forward_backward, group, parts_of_likelihoods))
             yield from (part for part, _ in smoothed)
             for piece, (_, posteriors) in zip(group, smoothed, strict=True):
-                inside = [(start, rows) for start, rows in chunks if piece.first <= start < piece.last]
+                inside = [chunk for chunk in chunks if piece.first <= chunk.first < piece.last]
                 yield from self._moments_of_chunks(piece.segments, inside, piece.first, posteriors)
 
     def _groups(self, pieces: list[Piece]) -> Iterator[list[Piece]]:
@@ -224,21 +245,23 @@ class HMMPass:
             yield part
             yield from self._moments_of_chunks(piece.segments, chunks, first, posteriors)
 
-    def _likelihoods(self, first: int, last: int) -> tuple[list[tuple[int, Tensor]], Tensor]:
-        """First row and signals of every chunk of a long segment, or of several; log-likelihoods of all their rows."""
+    def _likelihoods(self, first: int, last: int) -> tuple[list[Chunk], Tensor]:
+        """Every chunk of a long segment, or of several; log-likelihoods of all their rows."""
         inner = slice(*np.searchsorted(self._borders, [first, last], side="right"))
         cuts = [border for border in self._borders[inner].tolist() if border < last]
         edges = [first, *cuts, last]
         firsts = [start for begin, end in itertools.pairwise(edges) for start in range(begin, end, self._chunk_rows)]
         output = torch.empty(last - first, self._parameters.n_states, dtype=self._dtype, device=self._device)
 
-        def fill(borders: tuple[int, int]) -> tuple[int, Tensor]:
+        def fill(borders: tuple[int, int]) -> Chunk:
             start, stop = borders
             rows = self._read(start, stop)
             self._gaussians.fill_log_likelihoods(rows, output[start - first : stop - first])
-            return start, rows
+            return Chunk(start, rows)
 
-        return list(self._workers.map(fill, itertools.pairwise([*firsts, last]))), output
+        chunks = list(self._workers.map(fill, itertools.pairwise([*firsts, last])))
+        _free_masked_rows(chunks, output)
+        return chunks, output
 
     def _forward_backward(
         self, piece: Piece, likelihoods: Tensor, message: Tensor | None = None, following: Tensor | None = None
@@ -255,20 +278,38 @@ class HMMPass:
         return Part(piece.segments, result.log_likelihoods, result.transitions_KK, initial), result.posteriors_TK
 
     def _moments_of_chunks(
-        self, segments: slice, chunks: list[tuple[int, Tensor]], first: int, posteriors: Tensor
+        self, segments: slice, chunks: list[Chunk], first: int, posteriors: Tensor
     ) -> Iterator[Part]:
-        items = [(start, rows, posteriors[start - first : start - first + len(rows)]) for start, rows in chunks]
-        for moments in self._workers.map(self._chunk_moments, items):
-            yield Part(segments, moments=moments)
+        starts = [chunk.first - first for chunk in chunks]
+        items = [
+            (chunk, posteriors[start : start + len(chunk.rows)]) for chunk, start in zip(chunks, starts, strict=True)
+        ]
+        for moments, n_masked in self._workers.map(self._chunk_moments, items):
+            yield Part(segments, moments=moments, n_masked=n_masked)
 
-    def _chunk_moments(self, chunk: tuple[int, Tensor, Tensor]) -> Moments:
-        _, rows, posteriors = chunk
-        return chunk_moments(rows, posteriors, self._parameters.means_KC, self._parameters.covariance_type)
+    def _chunk_moments(self, item: tuple[Chunk, Tensor]) -> tuple[Moments, int]:
+        chunk, posteriors = item
+        means, covariance_type = self._parameters.means_KC, self._parameters.covariance_type
+        return chunk_moments(chunk.rows, posteriors, means, covariance_type, chunk.observed), chunk.n_masked
 
-    def _chunk_likelihoods(self, rows: Tensor) -> Tensor:
-        output = torch.empty(len(rows), self._parameters.n_states, dtype=self._dtype, device=self._device)
-        self._gaussians.fill_log_likelihoods(rows, output)
-        return output
+    def _chunk_likelihoods(self, first: int, last: int) -> tuple[Chunk, Tensor]:
+        chunk = Chunk(first, self._read(first, last))
+        output = torch.empty(last - first, self._parameters.n_states, dtype=self._dtype, device=self._device)
+        self._gaussians.fill_log_likelihoods(chunk.rows, output)
+        _free_masked_rows([chunk], output)
+        return chunk, output
 
     def _read(self, first: int, last: int) -> Tensor:
         return self._signals[first:last].to(self._dtype)
+
+
+def _free_masked_rows(chunks: list[Chunk], likelihoods: Tensor) -> None:
+    """Find the masked rows of neighbouring chunks, and put 0 in the place of their log-likelihoods."""
+    # One look at all rows, which on a GPU waits for them once; a NaN in a sum stays.
+    if not math.isnan(float(likelihoods[:, 0].sum())):
+        return
+    for chunk in chunks:
+        chunk.observed = observed_if_masked(chunk.rows)
+        if chunk.observed is not None:
+            start = chunk.first - chunks[0].first
+            likelihoods[start : start + len(chunk.rows)].masked_fill_(~chunk.observed.unsqueeze(1), 0.0)

@@ -84,11 +84,12 @@ class GaussianHMMParameters:
 class Statistics:
     """Sufficient statistics of a Gaussian HMM: sums over samples, weighted by the state probabilities gamma.
 
-    Statistics of disjoint data add up, so subjects, batches and ranks can be passed one by one.
+    Samples that were not observed count in `initial_K` and `transitions_KK` alone. Statistics of disjoint data add up,
+    so subjects, batches and ranks can be passed one by one.
     """
 
     occupancies_K: Tensor
-    """(K,): sum of gamma_t."""
+    """(K,): sum of gamma_t over observed samples."""
     first_moments_KC: Tensor
     """(K, C): sum of gamma_t x_t."""
     second_moments_KCC: Tensor
@@ -100,6 +101,7 @@ class Statistics:
     log_likelihood: float
     """log p(x), nats, all segments together."""
     n_samples: float
+    """Observed samples."""
     n_segments: float
 
     @classmethod
@@ -129,7 +131,7 @@ class Statistics:
 
     @property
     def free_energy(self) -> float:
-        """-log p(x) per sample, nats."""
+        """-log p(x) per observed sample, nats."""
         return -self.log_likelihood / self.n_samples
 
     def scaled(self, factor: float) -> Statistics:

@@ -59,7 +59,11 @@ class Moments:
 
 
 def chunk_moments(
-    signals_TC: Tensor, weights_TK: Tensor, centres_KC: Tensor, covariance_type: CovarianceType
+    signals_TC: Tensor,
+    weights_TK: Tensor,
+    centres_KC: Tensor,
+    covariance_type: CovarianceType,
+    observed_T: Tensor | None = None,
 ) -> Moments:
     """Moments of one chunk of rows about `centres_KC`.
 
@@ -69,7 +73,12 @@ def chunk_moments(
     weights_TK : Tensor, (T, K), on the same device, not negative
     centres_KC : Tensor, (K, C)
     covariance_type : {"full", "diagonal"}
+    observed_T : Tensor, (T,), bool, optional
+        False for rows that have no part in any sum, whatever they hold. Default: all have.
     """
+    if observed_T is not None:
+        weights_TK = weights_TK.masked_fill(~observed_T.unsqueeze(1), 0.0)
+        signals_TC = signals_TC.masked_fill(~observed_T.unsqueeze(1), 0.0)
     moments = Moments.zeros(weights_TK.shape[1], signals_TC.shape[1], covariance_type)
     moments.occupancies_K[:] = weights_TK.sum(0, dtype=torch.float64).cpu()
     centres = centres_KC.to(signals_TC.device, signals_TC.dtype)

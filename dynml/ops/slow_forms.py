@@ -181,19 +181,29 @@ def _dot_with_each_block(products, rows, output):  # type: ignore  # noqa
 
 @dataclass(frozen=True)
 class Neighbourhood:
-    """For every row, the first and the last (excluded) of the window around it, cut at the borders of its segment."""
+    """For every row, the first and the last (excluded) of the window around it, cut at the borders of its segment.
+
+    Rows are observed ones alone: where some were masked, a window holds those that are left of it.
+    """
 
     first: Tensor
     last: Tensor
 
     @classmethod
-    def of(cls, borders: NDArray[Any], window_length: int) -> Neighbourhood:
-        """Windows of about `window_length` rows in segments with row borders (n_segments + 1,)."""
+    def of(cls, borders: NDArray[Any], window_length: int, observed: Tensor | None = None) -> Neighbourhood:
+        """Windows of about `window_length` rows in segments with row borders (n_segments + 1,).
+
+        With `observed`, (n,) bool, borders and windows count all rows, and first and last the observed ones.
+        """
         half = max(window_length // 2, 1)
         rows = np.arange(borders[-1])
         lengths = np.diff(borders)
         first = np.maximum(rows - half, np.repeat(borders[:-1], lengths))
         last = np.minimum(rows + half + 1, np.repeat(borders[1:], lengths))
+        if observed is not None:
+            kept = observed.cpu().numpy()
+            n_before = np.concatenate([[0], np.cumsum(kept)])
+            first, last = n_before[first[kept]], n_before[last[kept]]
         return cls(torch.from_numpy(first), torch.from_numpy(last))
 
     def average(self, values: Tensor, *, without_itself: bool = False) -> Tensor:

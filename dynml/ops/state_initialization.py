@@ -1,7 +1,9 @@
 """Where EM of a Gaussian HMM may start from: random state paths, or windows clustered by their covariances.
 
 Shapes: n samples of one or more segments end to end, C channels, K states. `starts`, (n_segments + 1,), are the row
-borders of the segments: 0 first, n last. All randomness comes from the generator that is passed in.
+borders of the segments: 0 first, n last. Rows that are NaN in all channels were not observed: Gaussians, windows and
+clusters are made of the others, and trials of EM marginalise them. All randomness comes from the generator that is
+passed in.
 """
 
 from __future__ import annotations
@@ -21,6 +23,7 @@ from dynml.ops.forward_backward import as_borders
 from dynml.ops.gaussian_hmm import CovariancePrior, e_step, log_prior, m_step, statistics_of_posteriors
 from dynml.ops.hmm_statistics import CovarianceType, GaussianHMMParameters
 from dynml.ops.k_means import k_means_labels
+from dynml.ops.masked_samples import observed_if_masked
 from dynml.ops.slow_forms import Neighbourhood, forms_of, slowest
 from dynml.ops.workers import Workers
 
@@ -139,19 +142,20 @@ def window_clustering(
     wanted = max(20_000, 40 * n_states * signals.shape[1]) if max_samples is None else max_samples
     n_given = len(signals)
     signals, borders = random_stretches(signals, starts, wanted, generator)
-    is_part = len(signals) < n_given
+    is_part, observed = len(signals) < n_given, observed_if_masked(signals)
+    rows = signals if observed is None else signals[observed]
     kind: dict[str, Any] = {"learn_means": learn_means, "covariance_type": covariance_type}
     limit = float(np.exp(generator.uniform(*np.log(softening))))
     best: tuple[float, GaussianHMMParameters | None] = float("inf"), None
     with Workers(None if signals.device.type == "cpu" else 1) as workers:
-        forms = forms_of(signals, limit=limit, workers=workers, **kind)
+        forms = forms_of(rows, limit=limit, workers=workers, **kind)
         coefficients = forms.random(min(n_states + 1, forms.n_independent), generator)
         for window_length in sorted(window_lengths) if n_states > 1 else window_lengths[:1]:
-            neighbourhood = Neighbourhood.of(borders, window_length)
+            neighbourhood = Neighbourhood.of(borders, window_length, observed)
             coefficients, values = slowest(forms, coefficients, neighbourhood, n_states - 1)
             labels = k_means_labels(neighbourhood.average(values), n_states, generator)
             chain = stay_or_jump(n_states, 1 - 1 / max(window_length, 2)) if transitions is None else transitions
-            parameters = parameters_from_labels(signals, labels, chain, generator=generator, prior=prior, **kind)
+            parameters = parameters_from_labels(rows, labels, chain, generator=generator, prior=prior, **kind)
             if n_trial_iterations == 0 and len(window_lengths) == 1:
                 return parameters
             trial = _try(
@@ -178,21 +182,26 @@ def window_clustering(
 def random_stretches(
     signals: Tensor, starts: Tensor | Array, n_samples: int, generator: np.random.Generator
 ) -> tuple[Tensor, Array]:
-    """Contiguous parts of segments, drawn at random until they hold `n_samples` samples, end to end.
+    """Contiguous parts of segments, drawn at random until they hold `n_samples` observed samples, end to end.
 
     Returns
     -------
     signals : Tensor, (m, C)
-        The signals themselves if there are no more than `n_samples`.
+        The signals themselves if no more than `n_samples` of them were observed.
     borders : int64 array, (n_stretches + 1,)
         Their row borders. A segment longer than `STRETCH_LENGTH` is drawn in parts of that length.
     """
     borders = as_borders(starts, len(signals))
     if len(signals) <= n_samples:
         return signals, borders
+    observed = observed_if_masked(signals)
+    kept = np.ones(len(signals), dtype=bool) if observed is None else observed.cpu().numpy()
+    if np.count_nonzero(kept) <= n_samples:
+        return signals, borders
     edges = np.unique(np.concatenate([borders, _inner_edges(borders)]))
     order = generator.permutation(len(edges) - 1)
-    n_taken = int(np.searchsorted(np.cumsum(np.diff(edges)[order]), n_samples)) + 1
+    n_observed = np.diff(np.concatenate([[0], np.cumsum(kept)])[edges])
+    n_taken = int(np.searchsorted(np.cumsum(n_observed[order]), n_samples)) + 1
     taken = np.sort(order[:n_taken])
     parts = [signals[edges[index] : edges[index + 1]] for index in taken]
     return torch.cat(parts), np.concatenate([[0], np.cumsum([len(part) for part in parts])])
@@ -222,6 +231,7 @@ def parameters_from_labels(
     ----------
     signals : Tensor, (n, C)
     labels : Tensor, (n,), int64, 0 to K - 1
+        Those of masked rows do not matter.
     transitions : Tensor, (K, K)
         Of the result.
     generator : numpy Generator
@@ -235,6 +245,9 @@ def parameters_from_labels(
     pooled covariance, so that it can be factored.
     """
     n_states, n_channels = len(transitions), signals.shape[1]
+    observed = observed_if_masked(signals)
+    if observed is not None:
+        signals, labels = signals[observed], labels.to(signals.device)[observed]
     labels = _without_empty_states(labels.cpu(), n_states, generator).to(signals.device)
     memberships = torch.nn.functional.one_hot(labels, n_states).to(signals)
     occupancies, first, second = _moments(signals, memberships, covariance_type)
@@ -267,7 +280,7 @@ def _try(
     n_threads: int,
     enough: float | None,
 ) -> tuple[float, GaussianHMMParameters]:
-    """A few EM iterations: negative log-likelihood (and prior) per sample, and the parameters it belongs to.
+    """A few EM iterations: negative log-likelihood (and prior) per observed sample, and the parameters it belongs to.
 
     A trial is over when an iteration improves it by little, or takes it to a score that is `enough`.
     """
@@ -278,7 +291,7 @@ def _try(
         except NotPositiveDefiniteError:
             return float("inf"), parameters
         log_joint = statistics.log_likelihood + log_prior(parameters, covariance_prior=prior)
-        before, score = score, -log_joint / len(signals)
+        before, score = score, -log_joint / max(statistics.n_samples, 1)
         if iteration == n_iterations or before - score < _TRIAL_TOLERANCE:
             break
         if enough is not None and abs(score - enough) < _TRIAL_TOLERANCE:

@@ -18,6 +18,7 @@ from dynml.errors import NotPositiveDefiniteError
 from dynml.ops.forward_backward import as_borders
 from dynml.ops.gaussian_hmm import CovariancePrior, e_step, log_prior, revive_state
 from dynml.ops.hmm_statistics import GaussianHMMParameters
+from dynml.ops.masked_samples import observed_if_masked
 from dynml.ops.state_initialization import parameters_from_labels, window_clustering
 
 _SAMPLES_PER_HALF = 2
@@ -78,10 +79,12 @@ def revive_from_data(
     statistics, _, posteriors = e_step(signals, borders, parameters, posteriors=True)
     assert posteriors is not None
     labels = posteriors.argmax(1).cpu().numpy()
+    observed = observed_if_masked(signals)
+    kept = np.ones(len(signals), dtype=bool) if observed is None else observed.cpu().numpy()
     best: _Split | None = None
     for donor in range(parameters.n_states):
         rows, runs = _rows_of(labels, borders, donor)
-        if donor == state or len(rows) < 2 * _SAMPLES_PER_HALF * _rows_of_covariance(parameters):
+        if donor == state or np.count_nonzero(kept[rows]) < 2 * _SAMPLES_PER_HALF * _rows_of_covariance(parameters):
             continue
         of_donor = signals[torch.from_numpy(rows).to(signals.device)]
         split = _split(of_donor, runs, parameters, donor, generator, learn_means, prior)

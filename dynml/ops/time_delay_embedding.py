@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from dynml.ops.gaussian import full_float32_precision
+from dynml.ops.masked_samples import observed_rows
 
 
 def embedded(rows_TC: Tensor, n_embeddings: int) -> Tensor:
@@ -23,11 +24,23 @@ def embedded(rows_TC: Tensor, n_embeddings: int) -> Tensor:
     Returns
     -------
     Tensor, (T - n + 1, C n)
-        Channel-major, from the latest sample to the earliest, as the step `time_delay_embedding` has it.
+        Channel-major, from the latest sample to the earliest, as the step `time_delay_embedding` has it. A row that a
+        masked one enters is NaN in all columns.
     """
-    if len(rows_TC) < n_embeddings:
-        return rows_TC.new_empty(0, rows_TC.shape[1] * n_embeddings)
-    return rows_TC.unfold(0, n_embeddings, 1).flip(-1).flatten(1)
+    return embedded_windows(rows_TC[None], n_embeddings)[0]
+
+
+def embedded_windows(rows_BTC: Tensor, n_embeddings: int) -> Tensor:
+    """Do the same to each of several windows, (B, T, C) to (B, T - n + 1, C n)."""
+    n_windows, n_times, n_channels = rows_BTC.shape
+    if n_times < n_embeddings:
+        return rows_BTC.new_empty(n_windows, 0, n_channels * n_embeddings)
+    side_by_side = rows_BTC.unfold(1, n_embeddings, 1).flip(-1).flatten(2)
+    observed = observed_rows(rows_BTC).unfold(1, n_embeddings, 1).all(dim=-1)
+    # Elsewhere than on a CPU, asking costs more than doing.
+    if observed.device.type == "cpu" and bool(observed.all()):
+        return side_by_side
+    return side_by_side.masked_fill_(~observed[:, :, None], torch.nan)
 
 
 def projected(rows_TC: Tensor, filters_nCP: Tensor, out: Tensor | None = None) -> Tensor:

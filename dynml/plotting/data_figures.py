@@ -98,7 +98,7 @@ def draw_signals(axes: Axes, measures: SubjectMeasures) -> None:
             )
     for start, stop in gaps_of(measures.segments, measures.n_rows):
         axes.axvspan(start / rate, stop / rate, color=FAINT, linewidth=0, zorder=0)
-    for start in measures.segments[1:, 0] if len(measures.segments) <= MOST_LINES else ():
+    for start in measures.segment_starts[1:] if measures.n_segments <= MOST_LINES else ():
         axes.axvline(start / rate, color=PALETTE[5], linewidth=0.6, linestyle=(0, (4, 3)))
     _name_runs(axes, measures)
     axes.set_xlim(0, measures.n_rows / rate)
@@ -233,7 +233,9 @@ def draw_runs(axes: Axes, measures: SubjectMeasures) -> None:
     axes.set_xlim(left=0)
     axes.ticklabel_format(axis="x", style="plain", useOffset=False)
     axes.locator_params(axis="x", nbins=5)
-    segments = f"{len(measures.segments)} segment{'s' if len(measures.segments) > 1 else ''} (green)"
+    segments = f"{measures.n_segments} segment{'s' if measures.n_segments > 1 else ''} (green)"
+    if measures.description.n_masked:
+        segments += " without masked samples"
     _panel_title(axes, f"{segments} in {n_runs} run{'s' if n_runs > 1 else ''}")
     plain_axes(axes)
     axes.tick_params(axis="y", labelsize=SMALL_TEXT_SIZE, length=0)

@@ -145,7 +145,7 @@ def _introduction(facts: StoreFacts, entries: Sequence[SubjectEntry]) -> list[st
     if facts.left_out:
         lines.append(f"Without this group, and left out: {', '.join(facts.left_out)}.")
     lines.append(
-        f"Missing data: samples outside of segments in {n_missing} of {len(entries)} subjects; "
+        f"Missing data: samples outside of segments or masked in {n_missing} of {len(entries)} subjects; "
         f"the most is {max(own.missing for own in summaries):.1%}."
         if n_missing
         else "Missing data: none; every sample of every subject lies within a segment."

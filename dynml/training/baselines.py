@@ -1,6 +1,6 @@
 """What a model of brain dynamics must beat: one Gaussian, a mixture of Gaussians without time, an HMM.
 
-All are free energies in nats per sample on the same data, so they stand beside the model's own.
+All are free energies in nats per observed sample on the same data, so they stand beside the model's own.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import Literal, Protocol
 import torch
 
 from dynml.ops.gaussian_hmm import GaussianHMMParameters, Signals
+from dynml.ops.masked_samples import observed_if_masked
 from dynml.training.em import (
     MStepSettings,
     PackedBatch,
@@ -50,11 +51,16 @@ class SamplesAlone:
 
 
 def without_time(batches: Iterable[PackedBatch]) -> Iterator[SamplesAlone]:
-    """Batches as `SamplesAlone`."""
+    """Batches as `SamplesAlone`; masked samples in memory are left out, since nothing is known of them."""
     for batch in batches:
         assert batch.starts is not None, "EM needs packed batches"
         groups = None if batch.groups is None else batch.starts.cpu()[batch.groups]
-        yield SamplesAlone(batch.signals, torch.arange(batch.signals.shape[0] + 1), groups)
+        signals = batch.signals
+        observed = observed_if_masked(signals) if isinstance(signals, torch.Tensor) else None
+        if isinstance(signals, torch.Tensor) and observed is not None:
+            n_before = torch.nn.functional.pad(observed.cpu().cumsum(0), (1, 0))
+            signals, groups = signals[observed], None if groups is None else n_before[groups]
+        yield SamplesAlone(signals, torch.arange(signals.shape[0] + 1), groups)
 
 
 def gaussian_baseline(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,6 +14,7 @@ from torch import Tensor
 
 from dynml.data.slicer import RowSlicer
 from dynml.ops.keyed_noise import span_keys
+from dynml.ops.masked_samples import observed_rows
 from dynml.training.spans import Spans
 
 if TYPE_CHECKING:
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
 
 _FIXED_KEYS_SEED = 0x2545F4914F6CDD1D
 """Any number that is nobody's seed."""
+_ROWS_PER_READING = 2**16
 
 
 @dataclass(kw_only=True)
@@ -32,7 +35,8 @@ class Batch:
     ----------
     signals : Tensor or RowSlicer
         padded: (B, T, C), 0 after a span's end. packed: (n, C), spans end to end; a view where resident rows are
-        neighbours, so not to be written to. A segment that must not be in memory whole comes as a `RowSlicer`.
+        neighbours, so not to be written to. A segment that must not be in memory whole comes as a `RowSlicer`. Masked
+        samples are rows that are NaN in all channels; see `observed`.
     mask : Tensor or None
         padded: (B, T) bool, True for samples of the span.
     starts : Tensor or None
@@ -76,6 +80,22 @@ class Batch:
     def n_samples(self) -> int:
         """Samples of all spans, without padding."""
         return int(self.spans.lengths.sum())
+
+    @property
+    def has_masked(self) -> bool:
+        """Whether rows may be masked: NaN in all channels, for samples that were not observed."""
+        return self.subset.n_masked > 0
+
+    @cached_property
+    def observed(self) -> Tensor | None:
+        """Which rows are samples of a span that were observed, (B, T) or (n,) bool; None where nothing is masked."""
+        if not self.has_masked:
+            return None
+        if isinstance(self.signals, RowSlicer):
+            firsts = range(0, len(self.signals), _ROWS_PER_READING)
+            return torch.cat([observed_rows(self.signals[first : first + _ROWS_PER_READING]) for first in firsts])
+        observed = observed_rows(self.signals)
+        return observed if self.mask is None else observed & self.mask
 
     @property
     def n_spans(self) -> int:

@@ -224,13 +224,18 @@ class BatchLoader:
             return batch.signals.transformed(lambda rows, first: self._augmented_piece(batch, rows, first))
         span, position = batch.span_and_position()
         rows = batch.signals.reshape(-1, self.n_channels)
-        augmented = augmented_rows(rows, span, position, batch.keys, batch.lengths, self._augmentation)
+        augmented = self._changed_rows(batch, rows, span, position)
         augmented = augmented.reshape(batch.signals.shape)
         return augmented if batch.mask is None else torch.where(batch.mask[:, :, None], augmented, 0.0)
 
     def _augmented_piece(self, batch: Batch, rows: Tensor, first: int) -> Tensor:
         position = torch.arange(first, first + len(rows), device=rows.device)
-        return augmented_rows(rows, torch.zeros_like(position), position, batch.keys, batch.lengths, self._augmentation)
+        return self._changed_rows(batch, rows, torch.zeros_like(position), position)
+
+    def _changed_rows(self, batch: Batch, rows: Tensor, span: Tensor, position: Tensor) -> Tensor:
+        return augmented_rows(
+            rows, span, position, batch.keys, batch.lengths, self._augmentation, has_masked=batch.has_masked
+        )
 
     def _check(self, model: Any, input_group_name: str | None) -> None:
         if input_group_name is not None and input_group_name != self.dataset.group:

@@ -51,7 +51,7 @@ class MStepSettings:
 
 @dataclass(frozen=True)
 class PooledMoments:
-    """Mean and covariance of all samples of a subset, segments' borders aside."""
+    """Mean and covariance of all observed samples of a subset, segments' borders aside."""
 
     n_samples: float
     mean_C: torch.Tensor
@@ -75,7 +75,9 @@ class EMResult:
 
     parameters: GaussianHMMParameters
     free_energy: float
-    """Of `parameters`, nats per sample."""
+    """Of `parameters`, nats per observed sample."""
+    n_samples: float
+    """Observed samples of the data."""
     curve: list[float] = field(default_factory=list)
     """Free energy before each M-step, then of the result."""
 
@@ -160,13 +162,13 @@ def run_em(
         statistics = expectation(batches, parameters, processes)
         if not empty and curve[-1] - statistics.free_energy < tolerance:
             break
-    return EMResult(parameters, statistics.free_energy, [*curve, statistics.free_energy])
+    return EMResult(parameters, statistics.free_energy, statistics.n_samples, [*curve, statistics.free_energy])
 
 
 def pooled_moments(
     batches: Iterable[PackedBatch], n_channels: int, processes: Processes | None = None
 ) -> PooledMoments:
-    """Mean and covariance of all samples in one pass."""
+    """Mean and covariance of all observed samples in one pass."""
     one_state = GaussianHMMParameters(
         means_KC=torch.zeros(1, n_channels, dtype=torch.float64),
         covariances_KCC=torch.eye(n_channels, dtype=torch.float64)[None],

@@ -57,9 +57,10 @@ class SpanReader:
         margin, lengths = embedding.margin, spans.lengths
         wider = spans.widened(margin)
         device = torch.device("cpu") if get_worker_info() is not None else self._dataset.device
+        scaling = subset.scaling_of(spans.subject, spans.segment, device)
         if self._packed:
-            return embedding.apply_to_stretches(self._packed_signals(subset, wider).to(device), wider.lengths)
-        signals = embedding.apply_to_windows(self._padded_signals(subset, wider).to(device))
+            return embedding.apply_to_stretches(self._packed_signals(subset, wider).to(device), wider.lengths, scaling)
+        signals = embedding.apply_to_windows(self._padded_signals(subset, wider).to(device), scaling)
         if (lengths == signals.shape[1]).all():
             return signals
         return signals.masked_fill_(~mask_of(lengths, signals.shape[1]).to(device)[:, :, None], 0.0)

@@ -44,7 +44,7 @@ def check_training_trials(trials: TrialTable, subset: MultiSubjectSubset) -> Non
     if not len(trials):
         raise DataError(
             f"The training subset has no trials: of its {trials.n_events} events with a label in the column "
-            f"{trials.column!r}, none has half of its samples in one good segment."
+            f"{trials.column!r}, none has half of its samples in one good segment and an observed sample."
         )
     n_processes = int(subset.owner.max()) + 1
     for rank in range(n_processes):
@@ -67,6 +67,7 @@ def warn_of_lost_trials(trials: TrialTable, subset: MultiSubjectSubset, context:
     left_out = "have less than half of their samples in one good segment and are left out"
     told = [
         (trials.n_left_out, f"of {n_events} {context} trials {left_out}"),
+        (trials.n_unobserved, f"of {n_events} {context} trials have masked samples only and are left out"),
         (trials.n_cut, f"of {n_events} {context} trials reach beyond their segment and are cut there"),
         (n_without, f"of {subset.n_subjects} {context} subjects have no events with a column {trials.column!r}"),
     ]

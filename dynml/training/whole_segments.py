@@ -11,12 +11,14 @@ import torch
 
 from dynml.data.dataset import MultiSubjectDataset
 from dynml.data.subset import MultiSubjectSubset
+from dynml.ops.masked_samples import observed_if_masked
 from dynml.training.batch import Batch
 from dynml.training.batch_loader import BatchLoader
 from dynml.training.batch_sampler import BatchSampler
 
 SAMPLES_PER_BATCH = 1_000_000
 _PART_STREAM = 11
+_SMALLEST_READING = 4096
 
 
 @dataclass(frozen=True)
@@ -53,7 +55,7 @@ class SegmentPasses:
 
 
 def part_of_subset(subset: MultiSubjectSubset, n_samples: int, seed: int, number: int = 0) -> PackedSegments:
-    """Draw whole segments at random until there are enough samples; the last one may be cut.
+    """Draw whole segments at random until there are enough observed samples; the last one may be cut.
 
     Parameters
     ----------
@@ -64,14 +66,32 @@ def part_of_subset(subset: MultiSubjectSubset, n_samples: int, seed: int, number
     """
     table = subset.segments
     generator = np.random.default_rng(np.random.SeedSequence((seed, _PART_STREAM, number)))
-    rows, lengths, missing = [], [], min(n_samples, table.n_samples)
+    rows, lengths, wanted = [], [], min(n_samples, table.n_samples)
     for index in generator.permutation(len(table)):
-        start, stop = int(table.start[index]), int(table.stop[index])
-        stop = min(stop, start + missing)
-        rows.append(subset.read(int(table.subject[index]), start, stop))
-        lengths.append(stop - start)
-        missing -= stop - start
-        if missing <= 0:
+        segment = slice(int(table.start[index]), int(table.stop[index]))
+        pieces, n_observed = _beginning(subset, int(table.subject[index]), segment, wanted)
+        rows += pieces
+        lengths.append(sum(len(piece) for piece in pieces))
+        wanted -= n_observed
+        if wanted <= 0:
             break
     starts = torch.tensor([0, *np.cumsum(lengths)], dtype=torch.int64)
     return PackedSegments(torch.cat(rows), starts)
+
+
+def _beginning(subset: MultiSubjectSubset, subject: int, segment: slice, wanted: int) -> tuple[list[torch.Tensor], int]:
+    """Rows of a segment's beginning, in pieces, and how many were observed: as many as wanted, if there are."""
+    if not subset.n_masked:
+        rows = subset.read(subject, segment.start, min(segment.stop, segment.start + wanted))
+        return [rows], len(rows)
+    pieces, start, n_observed = [], segment.start, 0
+    while start < segment.stop and n_observed < wanted:
+        missing = wanted - n_observed
+        piece = subset.read(subject, start, min(segment.stop, start + max(missing, _SMALLEST_READING)))
+        observed = observed_if_masked(piece)
+        observed = torch.ones(len(piece), dtype=torch.bool) if observed is None else observed.cpu()
+        n_rows = int(torch.searchsorted(observed.cumsum(0), missing)) + 1
+        pieces.append(piece[:n_rows])
+        n_observed += int(observed[:n_rows].sum())
+        start += len(piece)
+    return pieces, n_observed

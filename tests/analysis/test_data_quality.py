@@ -23,7 +23,7 @@ from dynml.analysis.data_quality import (
 )
 from dynml.data.store_creation import create_store
 from dynml.data.store_reading import Store
-from dynml.errors import DataError
+from dynml.errors import DataError, DataWarning
 
 RATE = 250.0
 pytestmark = pytest.mark.filterwarnings("ignore:Missing samples were cut out")
@@ -35,7 +35,7 @@ def made_store(folder, recordings, **settings):
         (folder / "ready" / subject).mkdir(parents=True)
         for number, run in enumerate(runs):
             np.save(folder / "ready" / subject / f"run-{number}.npy", run.astype(np.float32))
-    group = {"type": "timeseries", "files": ["run-*.npy"], "sampling_frequency": RATE, "missing": "mask", **settings}
+    group = {"type": "timeseries", "files": ["run-*.npy"], "sampling_frequency": RATE, "missing": "segment", **settings}
     (folder / "config.json").write_text(json.dumps({"signals": group}))
     lists = {subset: folder / f"{subset}.txt" for subset in ("training", "validation", "testing")}
     for path in lists.values():
@@ -56,6 +56,24 @@ def two_runs(tmp_path, monkeypatch):
     runs = [first.astype(np.float32), second.astype(np.float32)]
     with made_store(tmp_path, {"sub-1": runs}, standardization="none") as store:
         yield store, runs
+
+
+def test_masked_samples_count_as_missing_and_are_seen_by_no_number(two_runs, tmp_path):
+    cut, runs = two_runs
+    (tmp_path / "masked").mkdir()
+    with pytest.warns(DataWarning, match="Missing samples were masked"):
+        store = made_store(tmp_path / "masked", {"sub-1": runs}, standardization="none", missing="mask")
+    found, expected = (measure_subject(one, "sub-1", "signals") for one in (store, cut))
+    assert found.description.n_masked == 60
+    assert (found.n_segments, expected.n_segments) == (2, 3)
+    assert found.n_good == expected.n_good == 2600 - 60
+    for name in ("segments", "segment_runs", "source_samples", "covariance", "kurtosis", "amplitudes"):
+        np.testing.assert_array_equal(getattr(found, name), getattr(expected, name))
+    np.testing.assert_array_equal(found.spectrum.power, expected.spectrum.power)
+    np.testing.assert_array_equal(found.envelope.highest, expected.envelope.highest)
+    summary = summarize(found, participant="sub-1", subset="training")
+    assert (summary.missing, summary.n_segments) == (pytest.approx(60 / 2600), 2)
+    assert summary.segment_seconds == pytest.approx(2540 / RATE / 2)
 
 
 def good_segments(runs):

@@ -91,7 +91,7 @@ def test_missing_samples_are_cut_out_when_asked(arrays):
     arrays[0][22, 1] = np.inf
     with pytest.raises(DataError, match=r"training-0: channel channel_0 is nan at sample 10"):
         MultiSubjectDataset.from_arrays(arrays)
-    dataset = MultiSubjectDataset.from_arrays(arrays, missing="mask", sampling_frequency=10.0)
+    dataset = MultiSubjectDataset.from_arrays(arrays, missing="segment", sampling_frequency=10.0)
     table = dataset.training_set.segments
     # Sample 21 alone is no stretch.
     assert list(zip(table.start, table.stop))[:3] == [(0, 10), (11, 20), (23, 60)]

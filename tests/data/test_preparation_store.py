@@ -112,7 +112,7 @@ def test_several_rates_become_one(tmp_path, monkeypatch):
 
 def test_segments_too_short_for_the_filter_are_dropped_with_their_count(tmp_path):
     study = two_subjects(
-        tmp_path, missing="mask", preparation=[{"step": "filter", "low_frequency": 5, "high_frequency": 20}]
+        tmp_path, missing="segment", preparation=[{"step": "filter", "low_frequency": 5, "high_frequency": 20}]
     )
     run = study.runs["sub-a"][0].copy()
     run[20] = np.nan
@@ -212,7 +212,7 @@ def test_a_channel_without_anything_in_the_band_is_refused(tmp_path):
 
 
 def test_damaged_source_samples_of_a_downsampled_store_are_found(tmp_path):
-    study = two_subjects(tmp_path, missing="mask", preparation=[{"step": "downsample", "sampling_frequency": 50}])
+    study = two_subjects(tmp_path, missing="segment", preparation=[{"step": "downsample", "sampling_frequency": 50}])
     run = study.runs["sub-b"][0].copy()
     run[40] = np.nan
     study.save("sub-b", 0, run)

@@ -120,9 +120,9 @@ def test_missing_samples_of_text_are_cut_out_where_asked_for(tmp_path):
     array = noise(60)
     array[20:25, 1] = np.nan
     study = study_of(tmp_path, {"sub-txt": array})
-    with pytest.raises(DataError, match=r"channel channel_1 is nan at sample 20.* set \"missing\": \"mask\""):
+    with pytest.raises(DataError, match=r"channel channel_1 is nan at sample 20.* set \"missing\": \"segment\""):
         study.create()
-    study.config["signals"]["missing"] = "mask"
+    study.config["signals"]["missing"] = "segment"
     with pytest.warns(DataWarning, match="5 of 60"), study.create() as store:
         assert store.segments("sub-txt", "signals").tolist() == [[0, 20], [25, 60]]
 

@@ -122,7 +122,7 @@ def test_patterns_count_in_their_order_and_a_file_once(tmp_path):
 
 
 def test_missing_samples_are_cut_out_of_the_segments(tmp_path):
-    study = two_subjects(tmp_path, missing="mask", detrend=True)
+    study = two_subjects(tmp_path, missing="segment", detrend=True)
     first, second = (run.copy() for run in study.runs["sub-a"])
     first[:3, 1] = np.nan
     first[50, 2] = np.inf
@@ -165,7 +165,7 @@ def test_missing_samples_are_refused_by_name(tmp_path, value):
 
 
 def test_a_channel_missing_throughout_is_refused_even_under_mask(tmp_path):
-    study = two_subjects(tmp_path, missing="mask")
+    study = two_subjects(tmp_path, missing="segment")
     bad = study.runs["sub-b"][0].copy()
     bad[:, 1] = np.nan
     study.save("sub-b", 0, bad)

@@ -166,10 +166,10 @@ def test_added_subjects_are_prepared_by_the_stored_fits(study):
         ({}, "testing", ["sub-a", "sub-f"], "has these subjects already: sub-a; list"),
         ({"standardization": "none"}, "testing", ["sub-f"], "signals.standardization is 'none' .* but 'per_run' in"),
         (
-            {"units": "V", "missing": "mask"},
+            {"units": "V", "missing": "segment"},
             "testing",
             ["sub-f"],
-            r"missing is 'mask' in the config, but 'error' .*\(and signals\.units\)|units is .*signals\.missing",
+            r"missing is 'segment' in the config, but 'error' .*\(and signals\.units\)|units is .*signals\.missing",
         ),
         ({"preparation": CHAIN[:2]}, "testing", ["sub-f"], "signals.preparation is .* same config only"),
         ({"participants": {"sub-f": "sub-a"}}, "testing", ["sub-f"], "Participant sub-a is in two subsets"),

@@ -39,7 +39,9 @@ class Source:
 
     def attributes(self, subject, group):
         recording = self.recordings[subject]
-        return SimpleNamespace(sampling_frequency=recording.sampling_frequency, source_step=recording.source_step)
+        return SimpleNamespace(
+            sampling_frequency=recording.sampling_frequency, source_step=recording.source_step, n_masked=0
+        )
 
     def segments(self, subject, group):
         return self.recordings[subject].segments

@@ -69,9 +69,10 @@ def random_model(n_channels=3, seed=0, **settings):
 
 
 def dataset_of(arrays, n_validation=1):
-    """The last arrays validate, the others train."""
+    """The last arrays validate, the others train; rows that are NaN are masked."""
     n_training = len(arrays) - n_validation
-    return MultiSubjectDataset.from_arrays(arrays[:n_training], arrays[n_training:])
+    missing = "mask" if any(np.isnan(array).any() for array in arrays) else "error"
+    return MultiSubjectDataset.from_arrays(arrays[:n_training], arrays[n_training:], missing=missing)
 
 
 def trainer_of(

@@ -97,3 +97,21 @@ def test_averages_stay_inside_segments():
                 rows = [s for s in range(max(first, t - 3), min(last, t + 4)) if s != t or not without_itself]
                 expected = values[rows].mean(0) if rows else torch.zeros(2, dtype=torch.float64)
                 torch.testing.assert_close(found[t], expected)
+
+
+def test_averages_over_windows_with_masked_rows_are_those_of_the_observed_rows_in_them():
+    generator = np.random.default_rng(0)
+    observed = generator.random(60) > 0.5
+    observed[20:32] = False  # longer than a window
+    values = torch.from_numpy(generator.standard_normal((60, 2)))
+    borders = np.array([0, 1, 3, 40, 60])
+    neighbourhood = Neighbourhood.of(borders, 7, torch.from_numpy(observed))
+    for without_itself in (False, True):
+        found = neighbourhood.average(values[torch.from_numpy(observed)], without_itself=without_itself)
+        assert len(found) == observed.sum()
+        for row, t in enumerate(np.flatnonzero(observed)):
+            first, last = next((a, b) for a, b in itertools.pairwise(borders) if a <= t < b)
+            rows = [s for s in range(max(first, t - 3), min(last, t + 4)) if observed[s]]
+            rows = [s for s in rows if s != t or not without_itself]
+            expected = values[rows].mean(0) if rows else torch.zeros(2, dtype=torch.float64)
+            torch.testing.assert_close(found[row], expected)

@@ -206,7 +206,7 @@ def test_no_further_window_length_is_tried_once_two_agree_unless_the_data_are_fe
     monkeypatch.setattr(
         state_initialization.Neighbourhood,
         "of",
-        lambda borders, window_length: tried.append(window_length) or of(borders, window_length),
+        lambda borders, window_length, *given: tried.append(window_length) or of(borders, window_length, *given),
     )
     signals, borders, states, _, _ = simulation(3, 8, [6000], seed=12)
     start = window_clustering(signals, borders, 3, generator=np.random.default_rng(0), max_samples=max_samples)
@@ -280,3 +280,78 @@ def test_a_direction_without_variance_is_left_out_of_the_features():
     start = window_clustering(doubled, borders, 3, generator=np.random.default_rng(0), prior=prior)
     _, _, posteriors = e_step(doubled, borders, start, posteriors=True)
     assert accuracy(posteriors.argmax(1).numpy(), states, 3) > 0.8
+
+
+def with_masked(signals, seed, *, share=0.1, n_gaps=20, longest=40):
+    """Rows masked one by one and in gaps; and which are left."""
+    generator = np.random.default_rng(seed)
+    observed = generator.random(len(signals)) >= share
+    for first in generator.integers(0, len(signals), n_gaps):
+        observed[first : first + generator.integers(1, longest + 1)] = False
+    signals = signals.clone()
+    signals[torch.from_numpy(~observed)] = torch.nan
+    return signals, observed
+
+
+@pytest.mark.parametrize("max_samples", [None, 4000])
+@pytest.mark.parametrize("learn_means", [True, False])
+def test_window_clustering_of_what_was_observed_leads_em_to_the_optimum(max_samples, learn_means):
+    complete, borders, states, _, _ = simulation(4, 10, [3000, 5000, 1000], seed=1, mean_size=0.5 * learn_means)
+    signals, observed = with_masked(complete, 2, n_gaps=60)
+    kind = {"learn_means": learn_means}
+    reference, _, _ = free_energy_after_em(signals, borders, from_the_truth(signals, states, 4, **kind), 12, **kind)
+    start = window_clustering(signals, borders, 4, generator=np.random.default_rng(0), max_samples=max_samples, **kind)
+    found, path, _ = free_energy_after_em(signals, borders, start, 12, **kind)
+    assert accuracy(path[observed], states[observed], 4) > 0.9
+    assert found < reference + 1e-3
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("covariance_type", ["full", "diagonal"])
+def test_what_stands_in_masked_rows_does_not_matter_and_starts_are_finite(method, covariance_type):
+    signals, borders, _, _, _ = simulation(3, 6, [1500, 500], seed=3)
+    signals, _ = with_masked(signals, 4)
+    start = method(signals, borders, 3, generator=np.random.default_rng(0), covariance_type=covariance_type)
+    for tensor in start.to_dictionary().values():
+        assert torch.isfinite(tensor).all()
+
+
+@pytest.mark.parametrize("n_left", [None, 3, 0])
+def test_gaussians_of_labels_are_those_of_the_observed_rows(n_left):
+    signals, _, states, _, _ = simulation(3, 5, [2000], seed=5, mean_size=1.0)
+    signals, observed = with_masked(signals, 6)
+    if n_left is not None:  # hardly a row of state 2, or none
+        observed[np.flatnonzero(observed & (states == 2))[n_left:]] = False
+        signals[torch.from_numpy(~observed)] = torch.nan
+    kept = torch.from_numpy(observed)
+    for learn_means in (True, False):
+        found = from_the_truth(signals, states, 3, learn_means=learn_means)
+        expected = from_the_truth(signals[kept], states[observed], 3, learn_means=learn_means)
+        for name, tensor in found.to_dictionary().items():
+            assert torch.equal(tensor, expected.to_dictionary()[name])
+
+
+def test_windows_are_counted_in_time_and_not_in_observed_rows(monkeypatch):
+    of, given = state_initialization.Neighbourhood.of, []
+    monkeypatch.setattr(
+        state_initialization.Neighbourhood, "of", lambda *arguments: given.append(arguments) or of(*arguments)
+    )
+    signals, borders, _, _, _ = simulation(2, 3, [300, 200], seed=8)
+    signals, observed = with_masked(signals, 9)
+    window_clustering(signals, borders, 2, generator=np.random.default_rng(0), window_lengths=(5,))
+    ((given_borders, window_length, given_observed),) = given
+    assert (given_borders.tolist(), window_length) == ([0, 300, 500], 5)
+    assert given_observed.tolist() == observed.tolist()
+
+
+def test_stretches_hold_as_many_observed_samples_as_asked_for():
+    signals, starts, _, _, _ = simulation(2, 3, [9000, 5000], seed=7)
+    signals[:6000] = torch.nan
+    signals[7000:8000:2] = torch.nan
+    n_observed = int(torch.isfinite(signals[:, 0]).sum())
+    for seed in range(5):
+        part, borders = random_stretches(signals, starts, 4000, np.random.default_rng(seed))
+        assert 4000 <= torch.isfinite(part[:, 0]).sum() <= 4000 + STRETCH_LENGTH
+        assert borders[-1] == len(part)
+    whole, _ = random_stretches(signals, starts, n_observed, np.random.default_rng(3))
+    assert whole is signals

@@ -43,9 +43,13 @@ def with_an_empty_state(signals, states, **settings):
 
 
 @pytest.mark.parametrize("covariance_type", ["full", "diagonal"])
-@pytest.mark.parametrize("learn_means", [True, False])
-def test_the_state_that_hides_two_is_split_although_another_is_the_most_occupied(covariance_type, learn_means):
+@pytest.mark.parametrize(("learn_means", "masked_share"), [(True, 0.0), (False, 0.0), (True, 0.15)])
+def test_the_state_that_hides_two_is_split_although_another_is_the_most_occupied(
+    covariance_type, learn_means, masked_share
+):
     signals, starts, states = simulated()
+    observed = np.random.default_rng(1).random(len(signals)) >= masked_share
+    signals[torch.from_numpy(~observed)] = torch.nan
     settings = {"learn_means": learn_means, "covariance_type": covariance_type}
     parameters = with_an_empty_state(signals, states, **settings)
     occupancies = e_step(signals, starts, parameters)[0].occupancies_K
@@ -61,7 +65,7 @@ def test_the_state_that_hides_two_is_split_although_another_is_the_most_occupied
     torch.testing.assert_close(float(revived.initial_probabilities_K.sum()), 1.0)
     _, _, posteriors = e_step(signals, starts, revived, posteriors=True)
     found = posteriors.argmax(1).numpy()
-    agreement = max(np.mean(found == states), np.mean(np.array([0, 1, 3, 2])[found] == states))
+    agreement = max(np.mean((order[found] == states)[observed]) for order in (np.arange(4), np.array([0, 1, 3, 2])))
     assert agreement > 0.93
     truth = parameters_from_labels(
         signals, torch.from_numpy(states), stay_or_jump(4, 0.95), generator=np.random.default_rng(0), **settings
@@ -105,6 +109,16 @@ def test_with_too_few_samples_to_cluster_the_most_occupied_state_is_split_along_
     halves = 0.5 * (revived.means_KC[0] + revived.means_KC[EMPTY])
     torch.testing.assert_close(halves, parameters.means_KC[0])
     assert torch.equal(revived.means_KC[[1, 3]], parameters.means_KC[[1, 3]])
+
+
+def test_masked_samples_do_not_make_a_state_large_enough_to_be_split():
+    signals, _, states = simulated()
+    parameters = with_an_empty_state(signals, states)
+    few = torch.full((300, 6), torch.nan)
+    few[::20] = signals[:15]
+    revived = revive_from_data(few, [0, 300], parameters, EMPTY, generator=np.random.default_rng(0))
+    halves = 0.5 * (revived.means_KC[0] + revived.means_KC[EMPTY])
+    torch.testing.assert_close(halves, parameters.means_KC[0])
 
 
 def test_a_state_that_is_constant_in_a_direction_is_split_under_a_prior():

@@ -61,7 +61,8 @@ def measures(n_rows=100, n_bins=100, n_channels=3, **values):
         "spectrum": Spectrum(frequencies=np.arange(100.0), power=np.ones((100, n_channels)), n_windows=4),
         "envelope": Envelope(edges=np.linspace(0, n_rows, n_bins + 1).astype(int), lowest=lowest, highest=lowest + 1),
     }  # fmt: skip
-    return SubjectMeasures(**{**given, **values})
+    given |= values
+    return SubjectMeasures(**{"segment_starts": given["segments"][:, 0], **given})
 
 
 @pytest.fixture
@@ -289,7 +290,7 @@ def test_far_subjects_stand_first_with_their_reasons_and_unknown_numbers_as_dash
 
 def test_the_page_tells_of_preparation_sources_and_missing_data():
     text = " ".join(Page(made_page(max_seconds=30.0, left_out=("sub-9",))[0]).text)
-    assert "samples outside of segments in 1 of 6 subjects; the most is 25.0%" in text
+    assert "samples outside of segments or masked in 1 of 6 subjects; the most is 25.0%" in text
     assert '{"step": "filter", "low_frequency": 1}' in text
     assert "1 of 6 subjects went through other steps" in text
     assert '{"step": "other"}' in text

@@ -32,7 +32,7 @@ def write_store(folder):
             np.save(folder / "ready" / subject / f"run-{run}.npy", signals)
             trials = "onset\tduration\ttrial\n0.5\t1\tleft\n3\t0\tright\n"
             (folder / "ready" / subject / f"run-{run}_events.tsv").write_text(trials)
-    group = {"type": "timeseries", "files": ["run-?.npy"], "sampling_frequency": 100, "missing": "mask"}
+    group = {"type": "timeseries", "files": ["run-?.npy"], "sampling_frequency": 100, "missing": "segment"}
     group["events"] = "run-?_events.tsv"
     (folder / "config.json").write_text(json.dumps({"signals": group}))
     lists = {"training": SUBJECTS[:5], "validation": SUBJECTS[5:], "testing": []}
@@ -81,7 +81,7 @@ def test_a_whole_store_becomes_a_page_without_a_screen(made):
     assert lines[1].startswith("  sub-loud: the amplitude is ")
     assert lines[-1] == "page/index.html"
     text = (made / "page" / "index.html").read_text(encoding="utf-8")
-    for name in ("sub-1", "a &amp; b", "x &lt;y&gt;", "Missing data: samples outside of segments in 1 of 7"):
+    for name in ("sub-1", "a &amp; b", "x &lt;y&gt;", "Missing data: samples outside of segments or masked in 1 of 7"):
         assert name in text
     named = [unquote(piece.split('"')[0]) for piece in text.split('src="')[1:]]
     assert len(named) == len(SUBJECTS) + 2

@@ -171,3 +171,40 @@ def test_names_of_better_are_those_with_the_lower_or_an_equal_score():
     assert names_of_better(own, baselines, "validation") == ["hmm"]
     assert names_of_better({"training": None}, baselines, "training") == []
     assert names_of_better(own | {"validation": None}, baselines, "validation") == []
+
+
+def test_masked_samples_have_no_part_in_baselines(arrays, states):
+    generator = np.random.default_rng(5)
+    masked, kept = [array.copy() for array in arrays], []
+    for array in masked:
+        rows = np.repeat(generator.random(len(array) // 2) < 0.2, 2)
+        rows[[0, 1, -2, -1]] = False
+        array[rows] = np.nan
+        kept.append(array[~rows])
+    assert len({len(array) for array in kept}) == 3
+    dataset = MultiSubjectDataset.from_arrays(masked[:2], masked[2:], missing="mask")
+    assert dataset.n_masked == sum(map(len, arrays)) - sum(map(len, kept))
+    passes = SegmentPasses(dataset)
+    moments = pooled_moments(passes("training"), 4)
+    training = doubles(kept[:2])
+    assert moments.n_samples == len(training)
+    torch.testing.assert_close(moments.mean_C, training.mean(0), atol=1e-6, rtol=0)
+    torch.testing.assert_close(moments.covariance_CC, torch.cov(training.T, correction=0), atol=1e-5, rtol=0)
+    gaussian = MultivariateNormal(training.mean(0), torch.cov(training.T, correction=0))
+    scores = gaussian_baseline(passes, True, moments, MStepSettings(), ALONE)
+    assert scores["validation"] == pytest.approx(-float(gaussian.log_prob(doubles(kept[2:])).mean()), abs=1e-5)
+    part = part_of_subset(dataset.training_set, 10_000, seed=1)
+    mixture = mixture_baseline(passes, True, states, part, MStepSettings(), ALONE)
+    by_hand, _ = fitted_by_hand(training, states, 15)
+    for name, signals in (("training", kept[:2]), ("validation", kept[2:])):
+        assert mixture[name] == pytest.approx(-float(by_hand.log_prob(doubles(signals)).mean()), abs=2e-3)
+
+
+def test_groups_of_samples_alone_are_counted_without_masked_ones():
+    signals = torch.arange(12.0).reshape(6, 2)
+    signals[[1, 2, 4]] = torch.nan
+    batch = SamplesAlone(signals, torch.tensor([0, 3, 4, 6]), torch.tensor([0, 1, 3]))
+    (alone,) = without_time([batch])
+    assert alone.signals[:, 0].tolist() == [0.0, 6.0, 10.0]
+    assert alone.starts.tolist() == [0, 1, 2, 3]
+    assert alone.groups.tolist() == [0, 1, 3]

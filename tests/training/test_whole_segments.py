@@ -116,3 +116,29 @@ def test_a_part_depends_on_seed_and_number_alone(dataset):
         parts = [part_of_subset(subset, 250, *place).signals for place in places]
         assert len({part.numpy().tobytes() for part in parts}) > 1
     assert first.groups is None
+
+
+@pytest.fixture
+def masked_arrays():
+    """Two subjects; the first has a gap longer than what is read at once."""
+    arrays = random_walks((12_000, 900))
+    arrays[0][100:5000] = np.nan
+    arrays[0][5003:5600:3] = np.nan
+    arrays[1][40:80] = np.nan
+    return arrays
+
+
+@pytest.mark.parametrize("n_samples", [1, 90, 101, 350, 1500, 6500, 50_000])
+@pytest.mark.parametrize("seed", [0, 1])
+def test_a_part_has_as_many_observed_samples_as_asked_for(masked_arrays, n_samples, seed):
+    dataset = MultiSubjectDataset.from_arrays(masked_arrays, missing="mask")
+    assert len(dataset.training_set.segments) == 2
+    part = part_of_subset(dataset.training_set, n_samples, seed=seed)
+    n_observed = sum(int(np.isfinite(array[:, 0]).sum()) for array in masked_arrays)
+    assert int(torch.isfinite(part.signals[:, 0]).sum()) == min(n_samples, n_observed)
+    assert part.starts[-1] == len(part.signals)
+    firsts = [array[0].tobytes() for array in masked_arrays]
+    for number, rows in enumerate(rows_of(part)):
+        whole = masked_arrays[firsts.index(rows[0].tobytes())]
+        np.testing.assert_array_equal(rows, whole[: len(rows)])
+        assert len(rows) == len(whole) or number == len(part.starts) - 2

@@ -15,6 +15,7 @@ from dynml.data.subset import MultiSubjectSubset
 from dynml.errors import DataError
 from dynml.models.dynemo.model import Dynemo
 from dynml.ops.keyed_noise import span_keys
+from dynml.ops.masked_samples import observed_rows
 
 FINE_TUNING_SEED = 17
 
@@ -64,7 +65,8 @@ def fine_tuned(
             same = torch.full_like(begin, subject)
             keys = span_keys(FINE_TUNING_SEED, epoch, same, segments[some], begin, begin + windows.shape[1])
             signals = windows[some.to(windows.device)]
-            terms = own.bound_terms(signals, own.noise(keys.to(signals.device), signals))
+            noise = own.noise(keys.to(signals.device), signals)
+            terms = own.bound_terms(signals, noise, observed_BT=observed_rows(signals))
             loss = (terms.divergence_BT - terms.log_likelihood_BT).mean()
             optimizer.zero_grad(set_to_none=True)
             loss.backward()

@@ -21,6 +21,7 @@ from dynml.models.dynemo.model import DRAWS_SEED, Dynemo
 from dynml.models.dynemo.windows import WINDOWS_PER_BATCH, overlapping_windows
 from dynml.ops.cholesky_parameters import covariances_from_vectors, variances_from_vectors
 from dynml.ops.keyed_noise import span_keys
+from dynml.ops.masked_samples import observed_rows
 from dynml.ops.mixture_gaussian import mixture_log_likelihood
 
 N_DRAWS = 10
@@ -42,6 +43,10 @@ class SubjectInference:
     segments: NDArray[np.int64]
     """(n_segments, 2), [start, stop)."""
 
+    observed: NDArray[np.bool_] | None
+    """(T,): False for masked samples, and outside segments; None for a subject without masked samples. What is said of
+    a masked sample is inferred from those around it."""
+
     log_likelihood: float
     """The bound on log p(x) by seeded draws, in nats, all samples together."""
 
@@ -49,6 +54,8 @@ class SubjectInference:
     """Nats per sample, at the posterior's mean: no bound, for comparison with osl-dynamics."""
 
     n_samples: int
+    """Observed samples."""
+
     sampling_frequency: float
     means: NDArray[np.float64] | None = None
     """Dual estimate, (J, C): the subject's own means given its coefficients; only if asked for."""
@@ -61,7 +68,7 @@ class SubjectInference:
 
     @property
     def free_energy(self) -> float:
-        """The negative bound per sample, in nats."""
+        """The negative bound per observed sample, in nats."""
         return -self.log_likelihood / self.n_samples
 
 
@@ -101,17 +108,21 @@ def _infer_subject(model: Dynemo, subset: MultiSubjectSubset, index: int, dual: 
         logits = torch.from_numpy(theta).to(model.means.device)
         alpha = model.alpha(logits).cpu().numpy()
     bound, nll, divergence, n_transitions = score.tolist()
-    n_samples = int(table.lengths.sum())
+    observed = _observed(subset, index, segments)
+    n_samples = int(table.lengths.sum()) if observed is None else int(observed.sum())
     own: dict[str, Any] = {}
     if dual:
         rows = np.concatenate([np.arange(start, stop) for start, stop in segments])
         signals = torch.cat([subset.read(index, start, stop) for start, stop in segments.tolist()])
+        if observed is not None:
+            signals, rows = signals[torch.from_numpy(observed[rows]).to(signals.device)], rows[observed[rows]]
         own = estimate_modes(model, signals, torch.from_numpy(alpha[rows]).to(signals.device))
     return SubjectInference(
         subject=subset.subjects[index],
         alpha=alpha,
         theta=theta,
         segments=segments,
+        observed=observed,
         log_likelihood=-bound,
         free_energy_at_mean=nll / n_samples + divergence / max(n_transitions, 1.0),
         n_samples=n_samples,
@@ -120,13 +131,24 @@ def _infer_subject(model: Dynemo, subset: MultiSubjectSubset, index: int, dual: 
     )
 
 
+def _observed(subset: MultiSubjectSubset, index: int, segments: NDArray[np.int64]) -> NDArray[np.bool_] | None:
+    """Which of a subject's rows were observed; None where none is masked."""
+    if not subset.n_masked_of[index]:
+        return None
+    observed = np.zeros(int(subset.n_rows_of[index]), dtype=np.bool_)
+    for start, stop in segments.tolist():
+        observed[start:stop] = observed_rows(subset.read(index, start, stop)).cpu().numpy()
+    return observed
+
+
 def posterior_mean(model: Dynemo, signals: Tensor) -> Tensor:
     """The posterior's mean of the logits of a whole segment, (T, J), from overlapping windows of its rows (T, C)."""
     windows = overlapping_windows(0, len(signals), model.config.sequence_length)
     theta = signals.new_empty(len(signals), model.config.n_modes)
     for first in range(0, len(windows), WINDOWS_PER_BATCH):
         some = windows[first : first + WINDOWS_PER_BATCH].tolist()
-        mean, _ = model.posterior(torch.stack([signals[start:stop] for start, stop, _, _ in some]))
+        stacked = torch.stack([signals[start:stop] for start, stop, _, _ in some])
+        mean, _ = model.posterior(stacked, observed_BT=observed_rows(stacked))
         for of_window, (start, _, begin, end) in zip(mean, some):
             theta[begin:end] = of_window[begin - start : end - start]
     return theta
@@ -150,9 +172,10 @@ def _scores_of_segment(model: Dynemo, signals: Tensor, place: tuple[int, int, in
             begin = torch.from_numpy(starts[first : first + WINDOWS_PER_BATCH]).to(signals.device)
             own = torch.full_like(begin, subject)
             keys = span_keys(DRAWS_SEED, 0, own, torch.full_like(begin, segment), begin, begin + some.shape[1])
-            at_mean = model.bound_terms(some, None)
+            observed = observed_rows(some)
+            at_mean = model.bound_terms(some, None, observed_BT=observed)
             values = [
-                float(model.bounds_of_draws(some, keys, N_DRAWS).sum()),
+                float(model.bounds_of_draws(some, keys, N_DRAWS, observed_BT=observed).sum()),
                 -float(at_mean.log_likelihood_BT.double().sum()),
                 float(at_mean.divergence_BT[:, 1:].double().sum()),
                 float(len(some) * (some.shape[1] - 1)),

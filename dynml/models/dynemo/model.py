@@ -9,7 +9,9 @@ Training raises a lower bound on log p(x) of each window of T samples,
     sum_t E_q[log N(x_t; ..)] - eta E_q[KL(q(theta_t) || p(theta_t | theta_1..t-1))],
 
 with one draw of theta by reparameterization and a weight eta that rises to 1. The first sample's prior is what the
-network says without any past (a zero input), so that the sum is a bound of the window's likelihood.
+network says without any past (a zero input), so that the sum is a bound of the window's likelihood. A sample that was
+not observed has no likelihood: the bound is then one of the likelihood of those that were. The posterior's network
+reads zeros in its place, the mean of standardized signals.
 
 Shapes: B windows, T samples, C channels, J modes, H units.
 
@@ -126,8 +128,11 @@ class Dynemo(torch.nn.Module):
 
     # ------------------------------------------------------------------ the networks
 
-    def posterior(self, signals_BTC: Tensor, lengths: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Mean and standard deviation of the logits given whole windows, two (B, T, J)."""
+    def posterior(
+        self, signals_BTC: Tensor, lengths: Tensor | None = None, observed_BT: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Mean and standard deviation of the logits given the observed samples of whole windows, two (B, T, J)."""
+        signals_BTC = signals_BTC if observed_BT is None else torch.where(observed_BT[:, :, None], signals_BTC, 0.0)
         mean, scale = self.posterior_head(self.inference_rnn(signals_BTC, lengths))
         return mean, scale
 
@@ -143,7 +148,13 @@ class Dynemo(torch.nn.Module):
 
     # ------------------------------------------------------------------ the bound
 
-    def bound_terms(self, signals_BTC: Tensor, noise_BTJ: Tensor | None, mask_BT: Tensor | None = None) -> BoundTerms:
+    def bound_terms(
+        self,
+        signals_BTC: Tensor,
+        noise_BTJ: Tensor | None,
+        mask_BT: Tensor | None = None,
+        observed_BT: Tensor | None = None,
+    ) -> BoundTerms:
         """Both parts of the bound for a draw of the logits.
 
         Parameters
@@ -153,22 +164,31 @@ class Dynemo(torch.nn.Module):
             Standard normal numbers; None: the posterior's mean stands for the draw.
         mask_BT : Tensor, (B, T) bool, optional
             Where some windows are shorter than T.
+        observed_BT : Tensor, (B, T) bool, optional
+            Where some samples were not observed: they have no likelihood, and what lies there is not read.
         """
         lengths = None if mask_BT is None else mask_BT.sum(dim=1)
-        mean, scale = self.posterior(signals_BTC, lengths)
-        return self.terms_of(signals_BTC, mean, scale, noise_BTJ, mask_BT)
+        mean, scale = self.posterior(signals_BTC, lengths, observed_BT)
+        return self.terms_of(signals_BTC, mean, scale, noise_BTJ, mask_BT, observed_BT)
 
     def terms_of(
-        self, signals_BTC: Tensor, mean: Tensor, scale: Tensor, noise_BTJ: Tensor | None, mask_BT: Tensor | None
+        self,
+        signals_BTC: Tensor,
+        mean: Tensor,
+        scale: Tensor,
+        noise_BTJ: Tensor | None,
+        mask_BT: Tensor | None,
+        observed_BT: Tensor | None = None,
     ) -> BoundTerms:
         """`bound_terms` with the posterior at hand."""
         theta = mean if noise_BTJ is None else mean + scale * noise_BTJ
         prior_mean, prior_scale = self.prior(theta, None if mask_BT is None else mask_BT.sum(dim=1))
         ratio = (scale / prior_scale).square()
         divergence = 0.5 * (ratio + ((mean - prior_mean) / prior_scale).square() - 1.0 - ratio.log()).sum(dim=-1)
-        weights = None if mask_BT is None else mask_BT.to(signals_BTC.dtype)
+        counted_BT = mask_BT if observed_BT is None else observed_BT
+        weights = None if counted_BT is None else counted_BT.to(signals_BTC.dtype)
         log_likelihood = mixture_log_likelihood(
-            signals_BTC,
+            signals_BTC if observed_BT is None else torch.where(observed_BT[:, :, None], signals_BTC, 0.0),
             self.alpha(theta),
             self.means if self.config.learn_means else None,
             self.covariances(),
@@ -176,18 +196,24 @@ class Dynemo(torch.nn.Module):
         )
         if mask_BT is not None:
             divergence = torch.where(mask_BT, divergence, 0.0)
-            log_likelihood = torch.where(mask_BT, log_likelihood, 0.0)
+        if counted_BT is not None:
+            log_likelihood = torch.where(counted_BT, log_likelihood, 0.0)
         return BoundTerms(log_likelihood, divergence)
 
     def bounds_of_draws(
-        self, signals_BTC: Tensor, keys_B: Tensor, n_draws: int, mask_BT: Tensor | None = None
+        self,
+        signals_BTC: Tensor,
+        keys_B: Tensor,
+        n_draws: int,
+        mask_BT: Tensor | None = None,
+        observed_BT: Tensor | None = None,
     ) -> Tensor:
         """Negative bound of every window, (B,), the mean of several keyed draws, in nats, summed over its samples."""
-        mean, scale = self.posterior(signals_BTC, None if mask_BT is None else mask_BT.sum(dim=1))
+        mean, scale = self.posterior(signals_BTC, None if mask_BT is None else mask_BT.sum(dim=1), observed_BT)
         total = torch.zeros(len(signals_BTC), dtype=torch.float64, device=signals_BTC.device)
         for draw in range(n_draws):
             noise = self.noise(derived_keys(keys_B, draw), signals_BTC)
-            terms = self.terms_of(signals_BTC, mean, scale, noise, mask_BT)
+            terms = self.terms_of(signals_BTC, mean, scale, noise, mask_BT, observed_BT)
             total += (terms.divergence_BT - terms.log_likelihood_BT).sum(dim=1, dtype=torch.float64)
         return total / n_draws
 

@@ -37,7 +37,7 @@ BASELINE_SAMPLES, BASELINE_STREAM = 100_000, 14
 
 @dataclass(frozen=True)
 class SubsetScores:
-    """Free energies of a subset, nats per sample, and how active each mode is."""
+    """Free energies of a subset, nats per observed sample, and how active each mode is in these."""
 
     bound: float
     at_mean: float
@@ -54,10 +54,12 @@ def scores_of_subset(
     model.eval()
     with torch.no_grad():
         for batch, mask in windows(name):
-            bounds = model.bounds_of_draws(batch.windows, keys_of_draws(batch), n_draws, mask)
-            at_mean = model.bound_terms(batch.windows, None, mask)
-            alpha = model.alpha(model.posterior(batch.windows, None if mask is None else mask.sum(dim=1))[0])
-            alpha = alpha if mask is None else alpha * mask[:, :, None]
+            observed, lengths = batch.observed, None if mask is None else mask.sum(dim=1)
+            bounds = model.bounds_of_draws(batch.windows, keys_of_draws(batch), n_draws, mask, observed)
+            at_mean = model.bound_terms(batch.windows, None, mask, observed)
+            alpha = model.alpha(model.posterior(batch.windows, lengths, observed)[0])
+            counted = mask if observed is None else observed
+            alpha = alpha if counted is None else alpha * counted[:, :, None]
             of_batch = [
                 float(bounds.sum()),
                 -float(at_mean.log_likelihood_BT.double().sum()),

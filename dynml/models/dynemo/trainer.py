@@ -26,7 +26,7 @@ from dynml.models.dynemo.config import DynemoInitializationConfig, DynemoTrainer
 from dynml.models.dynemo.model import Dynemo
 from dynml.models.dynemo.report import report, warn_of_scale
 from dynml.models.dynemo.starts import modes_from_states
-from dynml.models.dynemo.windows import keys_of_draws, ragged_mask
+from dynml.models.dynemo.windows import keys_of_draws, n_observed, ragged_mask
 from dynml.models.experiment import load_experiment
 from dynml.ops.workers import one_thread
 from dynml.training.batch import Batch
@@ -203,14 +203,16 @@ class DynemoTrainer(Trainer):
         if batch.context == "training":
             return self._training_batch(batch)
         keys, mask = keys_of_draws(batch), ragged_mask(batch)
-        bounds = self.model.bounds_of_draws(batch.windows, keys, self.config.n_draws, mask)
-        return BatchResult(bounds.sum() / batch.n_samples, float(batch.n_samples))
+        bounds = self.model.bounds_of_draws(batch.windows, keys, self.config.n_draws, mask, batch.observed)
+        n_samples = n_observed(batch)
+        return BatchResult(bounds.sum() / max(n_samples, 1), float(n_samples))
 
     def _training_batch(self, batch: Batch) -> BatchResult:
-        terms = self.model.bound_terms(batch.windows, self.model.noise(batch.keys, batch.windows), ragged_mask(batch))
+        noise = self.model.noise(batch.keys, batch.windows)
+        terms = self.model.bound_terms(batch.windows, noise, ragged_mask(batch), batch.observed)
         values_BT = terms.log_likelihood_BT.detach() + terms.divergence_BT.detach()
         self._faulty_B = ~torch.isfinite(values_BT).all(dim=1)
-        n_samples = batch.n_samples
+        n_samples = max(n_observed(batch), 1)
         nll, divergence = -terms.log_likelihood_BT.sum() / n_samples, terms.divergence_BT.sum() / n_samples
         loss = nll + self.model.kl_annealing_factor * divergence - self._log_prior()
         metrics: dict[str, Tensor | float] = {
@@ -279,7 +281,8 @@ class DynemoTrainer(Trainer):
     # ------------------------------------------------------------------ small helpers
 
     def _check_modes(self) -> None:
-        n_modes, n_samples = self.model.config.n_modes, self.dataset.training_set.n_samples
+        subset = self.dataset.training_set
+        n_modes, n_samples = self.model.config.n_modes, subset.n_samples - subset.n_masked
         if n_modes > n_samples:
             accepted = f"at most the number of training samples ({n_samples})"
             raise ConfigurationError("model.n_modes", n_modes, accepted)

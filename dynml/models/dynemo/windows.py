@@ -54,6 +54,11 @@ def ragged_mask(batch: Batch) -> Tensor | None:
     return None if min(span.length for span in batch.spans) == batch.windows.shape[1] else batch.mask
 
 
+def n_observed(batch: Batch) -> int:
+    """Samples of a batch that were observed."""
+    return batch.n_samples if batch.observed is None else int(batch.observed.sum())
+
+
 def keys_of_draws(batch: Batch) -> Tensor:
     """What the draws of validation and reports are keyed by, (B,): the window alone, the same in every epoch."""
     starts = batch.start_sample

@@ -88,7 +88,7 @@ class GaussianHMM(torch.nn.Module):
         Parameters
         ----------
         signals : Tensor, (T, C), float32
-            Segments laid end to end.
+            Segments laid end to end. Rows that are NaN in all channels were not observed, and are inferred through.
         starts : Tensor, (n_segments + 1,), int64
             Row borders of the segments.
 

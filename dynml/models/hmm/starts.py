@@ -34,7 +34,7 @@ class Start:
 
     parameters: GaussianHMMParameters
     free_energy: float
-    """On the part of the data that starts see, nats per sample."""
+    """On the part of the data that starts see, nats per observed sample."""
     objective: float
     """Free energy and priors: what EM minimises, and what starts are compared by."""
 
@@ -73,7 +73,7 @@ def part_for_starts(
     All starts see the same part, so that their free energies can be compared; with the method `random_subset` each
     start is made on a part of its own (`number`).
     """
-    wanted = min(int(np.ceil(config.take * subset.n_samples)), config.max_samples)
+    wanted = min(int(np.ceil(config.take * (subset.n_samples - subset.n_masked))), config.max_samples)
     return part_of_subset(subset, wanted, seed, number)
 
 
@@ -128,7 +128,7 @@ def make_start(
         covariance_prior=settings.covariance_prior,
         transition_prior=settings.transition_prior,
     )
-    return Start(improved.parameters, improved.free_energy, improved.free_energy - prior / len(common.signals))
+    return Start(improved.parameters, improved.free_energy, improved.free_energy - prior / improved.n_samples)
 
 
 def revive(

@@ -94,7 +94,8 @@ class HMMTrainer(Trainer):
         self.revivals: dict[int, int] = {}
         self.revived_now = False
         self.converged = False
-        self._check_sizes()
+        training = self.dataset.training_set
+        self._check_sizes(training.n_samples - training.n_masked)
         self._check_loader()
         if pretrained is not None:
             self._pretrained_weights(pretrained)
@@ -105,6 +106,7 @@ class HMMTrainer(Trainer):
         """Pool the data's moments, then make the starts that are still missing and keep the best."""
         if self.moments is None:
             self.moments = pooled_moments(self._pass("training"), self.model.n_channels, self.processes)
+            self._check_sizes(round(self.moments.n_samples))
             self._check_rank()
             self.initialization_step_done()
         if self.pretrained is not None:
@@ -133,8 +135,9 @@ class HMMTrainer(Trainer):
     def run_one_batch(self, batch: Batch) -> BatchResult:
         """E-step of one batch; the loss is its exact free energy."""
         self._of_batch = statistics_of_batch(batch, self.model.get_parameters())
-        loss = self._of_batch.free_energy if batch.n_samples else 0.0
-        return BatchResult(torch.tensor(loss, dtype=torch.float64), float(batch.n_samples))
+        n_samples = self._of_batch.n_samples
+        loss = self._of_batch.free_energy if n_samples else 0.0
+        return BatchResult(torch.tensor(loss, dtype=torch.float64), float(n_samples))
 
     def back_propagation(self, result: BatchResult) -> None:
         """Add the batch's statistics, or learn from it at once (incremental)."""
@@ -143,6 +146,8 @@ class HMMTrainer(Trainer):
             return
         assert self.moments is not None
         of_batch = summed(self._of_batch, self.processes)
+        if not of_batch.n_samples:
+            return
         scaled = of_batch.scaled(self.moments.n_samples / of_batch.n_samples)
         weight = (self.progress.step + 2.0) ** -self.config.forgetting
         self.running = scaled if self.running is None else self.running.scaled(1 - weight) + scaled.scaled(weight)
@@ -295,8 +300,8 @@ class HMMTrainer(Trainer):
     def _pretrained_weights(self, path: str) -> dict[str, torch.Tensor]:
         return pretrained_weights(path, self.model.state_dict(), "an HMM")
 
-    def _check_sizes(self) -> None:
-        n_states, n_samples = self.model.config.n_states, self.dataset.training_set.n_samples
+    def _check_sizes(self, n_samples: int) -> None:
+        n_states = self.model.config.n_states
         if n_states > n_samples:
             raise ConfigurationError(
                 "model.n_states", n_states, f"at most the number of training samples ({n_samples})"

@@ -89,17 +89,19 @@ def attention_lags(model: TransformerModel, parts: Sequence[Trials]) -> Attentio
     equal, counts = np.zeros((2, 2 * longest - 1))
     n_windows, n_queries, n_at_once = 0, 0, max(1, NUMBERS_AT_ONCE // (config.n_layers * n_heads * longest**2))
     for windows in _chunks(parts, device_of(model), n_at_once):
-        mask_BT = windows.mask_BT
+        known_BT = windows.known_BT
         embedded_BTd = model.embedded(windows.signals_BTC, windows)
-        pairs_BTT = mask_BT[:, :, None] & mask_BT[:, None, :]
+        pairs_BTT = known_BT[:, :, None] & known_BT[:, None, :]
         pairs_BTT = pairs_BTT.tril() if model.causal else pairs_BTT
         alike_BTT = pairs_BTT / pairs_BTT.sum(dim=2, keepdim=True).clamp(min=1)
         counts += _by_lag(pairs_BTT.sum(dim=0), longest)
         equal += _by_lag(alike_BTT.double().sum(dim=0), longest)
-        maps = model.transformer.attention(embedded_BTd, mask_BT, causal=model.causal)
+        maps = model.transformer.attention(
+            embedded_BTd, windows.mask_BT, causal=model.causal, observed_BT=windows.observed_BT
+        )
         for layer, map_BNTT in enumerate(maps):
             sums[layer] += _by_lag((map_BNTT * pairs_BTT[:, None]).double().sum(dim=0), longest)
-        n_windows, n_queries = n_windows + len(mask_BT), n_queries + int(mask_BT.sum())
+        n_windows, n_queries = n_windows + len(known_BT), n_queries + int(known_BT.sum())
     lags = np.arange(1 - longest, longest)
     exist = counts > 0
     return AttentionLags(
@@ -120,7 +122,12 @@ def _chunks(parts: Sequence[Trials], device: torch.device, n_at_once: int) -> It
                 tensors = (windows.signals_BTC, windows.mask_BT, windows.seconds_BT, windows.keys_B)
                 signals_BTC, mask_BT, seconds_BT, keys_B = (tensor[some] for tensor in tensors)
                 yield dataclasses.replace(
-                    windows, signals_BTC=signals_BTC, mask_BT=mask_BT, seconds_BT=seconds_BT, keys_B=keys_B
+                    windows,
+                    signals_BTC=signals_BTC,
+                    mask_BT=mask_BT,
+                    seconds_BT=seconds_BT,
+                    keys_B=keys_B,
+                    observed_BT=None if windows.observed_BT is None else windows.observed_BT[some],
                 )
 
 

@@ -68,12 +68,13 @@ def attributed_of(model: SequenceModel | Decoding, windows: Windows, known_B: ND
     if isinstance(model, Csm):
         anchor_B, task = lengths_B - 1, _one_hidden(windows, lengths_B - 1, causal=True)
     elif isinstance(model, SequenceBert):
-        anchor_B, task = lengths_B // 2, _one_hidden(windows, lengths_B // 2, causal=False)
+        middle_B = _middle(windows)
+        anchor_B, task = middle_B, _one_hidden(windows, middle_B, causal=False)
     elif isinstance(model, Autoencoder):
         anchor_B, task = zeros_B, reconstruction_task(windows)
     else:
         anchor_B, task = zeros_B, masked_networks_task(windows, model.config.masking_rate)
-    something_B = (task.visible & windows.mask_BT[:, :, None]).flatten(1).any(dim=1)
+    something_B = (task.visible & windows.known_BT[:, :, None]).flatten(1).any(dim=1)
     group_B = torch.where(something_B, 0, -1)
     return Attributed(_gain(model, task), group_B.cpu().numpy(), anchor_B.cpu().numpy())
 
@@ -95,8 +96,15 @@ def _one_hidden(windows: Windows, hidden_B: Tensor, *, causal: bool) -> Task:
     """Hide one sample of each window; causal models see those before it alone."""
     positions_T = torch.arange(windows.mask_BT.shape[1], device=windows.device)
     hidden_BT = positions_T == hidden_B[:, None]
-    visible_BT = windows.mask_BT & (positions_T < hidden_B[:, None] if causal else ~hidden_BT)
-    return Task(windows, visible_BT[:, :, None], (hidden_BT & windows.mask_BT)[:, :, None], causal=causal)
+    visible_BT = windows.known_BT & (positions_T < hidden_B[:, None] if causal else ~hidden_BT)
+    return Task(windows, visible_BT[:, :, None], (hidden_BT & windows.known_BT)[:, :, None], causal=causal)
+
+
+def _middle(windows: Windows) -> Tensor:
+    """Middle sample of each window, or the one nearest to it that is not masked, (B,) int64."""
+    positions_T = torch.arange(windows.mask_BT.shape[1], device=windows.device)
+    distances_BT = (positions_T - windows.lengths_B[:, None] // 2).abs()
+    return torch.where(windows.known_BT, distances_BT, len(positions_T)).argmin(dim=1)
 
 
 def _gain(model: Any, task: Task) -> Value:

@@ -112,7 +112,7 @@ class AttributionMaps:
     """Whether groups are the classes of a decoder; else there is one."""
 
     maps: NDArray[np.float64]
-    """Mean attribution over the windows that reach there, (G, C, T); NaN where none does."""
+    """Mean attribution over the windows that reach there and are not masked there, (G, C, T); NaN where none does."""
 
     importance: NDArray[np.float64]
     """Mean size of the attribution of a sample, (G, C)."""
@@ -200,19 +200,19 @@ class _Tally:
         self.values = np.zeros(2)
 
     def add(self, attributions_BTC: Tensor, windows: Windows, attributed: Attributed) -> None:
-        """Count a batch."""
+        """Count a batch. Masked samples, whose attributions are 0 as they are, do not count."""
         with torch.no_grad():
             inputs = (windows.signals_BTC, torch.zeros_like(windows.signals_BTC))
             values_2B = np.stack([attributed.value(signals).double().cpu().numpy() for signals in inputs])
         attributions = attributions_BTC.double().cpu().numpy()
-        lengths = windows.lengths_B.tolist()
+        lengths, known = windows.lengths_B.tolist(), windows.known_BT.cpu().numpy()
         for number, (group, anchor) in enumerate(zip(attributed.group_B.tolist(), attributed.anchor_B.tolist())):
             if group < 0:
                 continue
             own = attributions[number, : lengths[number]]
             times = slice(self.longest - anchor, self.longest - anchor + len(own))
             self.sums[group, times] += own
-            self.counts[group, times] += 1
+            self.counts[group, times] += known[number, : len(own)]
             self.sizes[group] += np.abs(own).sum(axis=0)
             self.n_windows[group] += 1
             self.values += values_2B[:, number]
@@ -221,7 +221,8 @@ class _Tally:
         self, model: SequenceModel | Decoding, method: Method, names: tuple[str, ...], unexplained: float | None
     ) -> AttributionMaps:
         """Means."""
-        groups, times = np.flatnonzero(self.n_windows), np.flatnonzero(self.counts.any(axis=0))
+        groups, reached = np.flatnonzero(self.n_windows), np.flatnonzero(self.counts.any(axis=0))
+        times = np.arange(reached[0], reached[-1] + 1)
         counts_GT = self.counts[np.ix_(groups, times)].astype(np.float64)
         n_samples_G = counts_GT.sum(axis=1)
         counts_GT[counts_GT == 0] = np.nan

@@ -21,7 +21,8 @@ class RidgeFromOtherNetworks(Baseline):
 
     The conditional mean of a Gaussian with the covariance S of all training samples, standardized, plus penalty times
     the identity: mean_h - (L_hh)^-1 L_hv (x_v - mean_v), with L the inverse of that matrix (Bishop 2006, eq. 2.75).
-    A network counts as hidden in a window where any of its samples is. The mean is predicted for visible networks.
+    A network counts as hidden in a window where any of its observed samples is. The mean is predicted for visible
+    networks.
 
     A window with H of C networks hidden costs H^2 (H / 3 + 2 C) FLOP in float64 and 2 H C FLOP a sample.
 
@@ -58,9 +59,9 @@ class RidgeFromOtherNetworks(Baseline):
 
     def _predicted(self, task: Task) -> Tensor:
         n_windows, n_times, n_channels = task.windows.shape
-        mask_BT1 = task.windows.mask_BT[:, :, None]
+        known_BT1 = task.windows.known_BT[:, :, None]
         visible_BTC = task.visible.expand(n_windows, n_times, n_channels)
-        hidden_BC = (mask_BT1 & ~visible_BTC).any(dim=1)
+        hidden_BC = (known_BT1 & ~visible_BTC).any(dim=1)
         n_hidden = int(hidden_BC.sum(dim=1).max()) if n_windows else 0
         visible_BTC = visible_BTC & ~hidden_BC[:, None]
         deviations_BTC = torch.where(visible_BTC, task.windows.signals_BTC - self.mean_C, 0.0)

@@ -1,6 +1,7 @@
 """What baselines are fitted to: passes over the training subset, segment by segment, in float64.
 
-Nothing is ever taken across the border of a segment, and no more than a chunk of rows is held in float64 at a time.
+Nothing is ever taken across the border of a segment or across masked samples, and no more than a chunk of rows is held
+in float64 at a time.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from dynml.training.processes import Processes
 from dynml.training.whole_segments import SegmentPasses
 
 CHUNK_ROWS = 2**14
+_LEAST_SHARE_OF_WINDOWS = 0.25
 _SHARE_OF_MEAN = 1e-9
 """A standard deviation below this share of the mean is rounding: the channel is constant."""
 
@@ -31,7 +33,8 @@ class TrainingPasses:
 
     Penalties are chosen on one half of the data after a fit to the other. Halves are made of participants; of runs
     where there is only one participant, or the participants of a half have no segment that is long enough; of the
-    first and the second half of each segment where runs do not do either.
+    first and the second half of each segment where runs do not do either. Masked samples divide a segment, but do not
+    move its halves.
 
     Parameters
     ----------
@@ -45,6 +48,7 @@ class TrainingPasses:
         self.dataset, self.processes, self.seed = dataset, processes, seed
         self._passes = SegmentPasses(dataset)
         self._mean_and_scale: tuple[Tensor, Tensor] | None = None
+        self._observed_lengths: dict[str, list[NDArray[np.int64]]] | None = None
 
     @property
     def subset(self) -> MultiSubjectSubset:
@@ -83,6 +87,8 @@ class TrainingPasses:
     def longest_window(self, wanted: int) -> int:
         """Rows of the longest windows, up to `wanted`, that both halves of the data have.
 
+        Masked samples leave few long windows. So these are no longer than leaves a share of the windows of two rows.
+
         Raises
         ------
         DataError
@@ -94,7 +100,13 @@ class TrainingPasses:
                 f"Baselines need training segments of at least {2 * needed} samples, but the longest of the "
                 f"{self.subset.n_subjects} training subjects has {self.subset.segments.lengths.max(initial=0)}."
             )
-        return min(wanted, longest)
+        longest = min(wanted, longest)
+        if self.subset.n_masked:
+            enough = _LEAST_SHARE_OF_WINDOWS * self._least_windows(needed)
+            longest = next(
+                rows for rows in range(longest, 0, -1) if rows <= needed or self._least_windows(rows) >= enough
+            )
+        return longest
 
     def halves(self, window_length: int) -> Halves:
         """Second moments of windows of standardized rows, no longer than `longest_window` allows."""
@@ -113,11 +125,14 @@ class TrainingPasses:
 
     def _chunks(self, window_length: int) -> Iterator[tuple[int, Tensor, list[int]]]:
         """Half, rows (n, C) float64 and borders of pieces that together have every window of this process once."""
-        split = next((one for one in _SPLITS if self._longest_pieces(one) >= window_length), _SPLITS[-1])
+        split = self._split(window_length)
         for batch in self._passes("training"):
             for half, pieces in _pieces(batch, self._half_of_subject(split), window_length):
                 rows = torch.cat([batch.signals[start:stop] for start, stop in pieces]).double()
                 yield half, rows, [0, *itertools.accumulate(stop - start for start, stop in pieces)]
+
+    def _split(self, window_length: int) -> str:
+        return next((one for one in _SPLITS if self._longest_pieces(one) >= window_length), _SPLITS[-1])
 
     def _half_of_subject(self, split: str) -> NDArray[np.int64] | None:
         if split == "segments":
@@ -128,10 +143,33 @@ class TrainingPasses:
 
     def _longest_pieces(self, split: str) -> int:
         """Rows of the longest piece, in the half where it is shorter."""
+        if self.subset.n_masked:
+            longest = [int(lengths.max(initial=0)) for lengths in self._lengths_of_observed(split)]
+            return min(self.processes.largest(longest))
         table, halves = self.subset.segments, self._half_of_subject(split)
         if halves is None:
             return int(table.lengths.max(initial=0)) // 2
         return min(int(table.lengths[halves[table.subject] == half].max(initial=0)) for half in range(2))
+
+    def _least_windows(self, window_length: int) -> int:
+        """Windows without a masked row, in the half that has fewer of them."""
+        both = self._lengths_of_observed(self._split(window_length))
+        counts = [float(np.maximum(lengths - window_length + 1, 0).sum()) for lengths in both]
+        device = self.dataset.device
+        return int(self.processes.sum(torch.tensor(counts, dtype=torch.float64, device=device)).min())
+
+    def _lengths_of_observed(self, split: str) -> list[NDArray[np.int64]]:
+        """Rows of this process's stretches between masked ones, for each half: only a pass over the data can tell."""
+        if self._observed_lengths is None:
+            found: dict[str, tuple[list[int], list[int]]] = {one: ([], []) for one in _SPLITS}
+            for batch in self._passes("training"):
+                for one, halves in found.items():
+                    for half, first, last in _ranges(batch, self._half_of_subject(one)):
+                        halves[half].append(last - first)
+            self._observed_lengths = {
+                one: [np.array(lengths, dtype=np.int64) for lengths in halves] for one, halves in found.items()
+            }
+        return self._observed_lengths[split]
 
 
 _SPLITS = ("participants", "runs", "segments")
@@ -141,22 +179,34 @@ def _pieces(
     batch: Batch, half_of_subject: NDArray[np.int64] | None, window_length: int
 ) -> Iterator[tuple[int, list[tuple[int, int]]]]:
     """Row ranges of segments, or of parts of them that overlap by a window less one row, gathered to chunks by half."""
-    assert batch.starts is not None
     gathered: tuple[list[tuple[int, int]], list[tuple[int, int]]] = ([], [])
     n_gathered = [0, 0]
-    subjects = batch.subject.tolist()
+    for half, first, last in _ranges(batch, half_of_subject):
+        for piece in range(first, last - window_length + 1, CHUNK_ROWS):
+            end = min(piece + CHUNK_ROWS + window_length - 1, last)
+            gathered[half].append((piece, end))
+            n_gathered[half] += end - piece
+            if n_gathered[half] >= CHUNK_ROWS:
+                yield half, list(gathered[half])
+                gathered[half].clear()
+                n_gathered[half] = 0
+    yield from ((half, pieces) for half, pieces in enumerate(gathered) if pieces)
+
+
+def _ranges(batch: Batch, half_of_subject: NDArray[np.int64] | None) -> Iterator[tuple[int, int, int]]:
+    """Half and rows [first, last) of each segment, or of each stretch of it that is nowhere masked."""
+    assert batch.starts is not None
+    subjects, observed = batch.subject.tolist(), None
+    if batch.observed is not None:
+        observed = batch.observed.cpu().numpy()
     for number, (start, stop) in enumerate(itertools.pairwise(batch.starts.tolist())):
         middle = (start + stop) // 2
         ranges = [(0, start, middle), (1, middle, stop)]
         if half_of_subject is not None:
             ranges = [(int(half_of_subject[subjects[number]]), start, stop)]
         for half, first, last in ranges:
-            for piece in range(first, last - window_length + 1, CHUNK_ROWS):
-                end = min(piece + CHUNK_ROWS + window_length - 1, last)
-                gathered[half].append((piece, end))
-                n_gathered[half] += end - piece
-                if n_gathered[half] >= CHUNK_ROWS:
-                    yield half, list(gathered[half])
-                    gathered[half].clear()
-                    n_gathered[half] = 0
-    yield from ((half, pieces) for half, pieces in enumerate(gathered) if pieces)
+            if observed is None:
+                yield half, first, last
+            else:
+                borders = np.flatnonzero(np.diff(observed[first:last], prepend=False, append=False)) + first
+                yield from ((half, begin, end) for begin, end in borders.reshape(-1, 2).tolist())

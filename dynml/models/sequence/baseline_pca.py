@@ -11,6 +11,7 @@ from dynml.data.subset import MultiSubjectSubset
 from dynml.models.sequence.baseline_passes import TrainingPasses
 from dynml.models.sequence.baseline_simple import Baseline
 from dynml.models.sequence.tasks import Task
+from dynml.ops.masked_samples import observed_rows
 
 MOST_WINDOWS = 2000
 BYTES_OF_WINDOWS = 2**30
@@ -23,9 +24,9 @@ _SMALLEST_SHARE = 1e-12
 class Pca(Baseline):
     """mean + the deviation from it, projected on the first `code_size` principal directions of whole windows.
 
-    Padding counts as the mean. The directions are those of at most 2,000 training windows (1 GiB of them), drawn evenly
-    from all that there are, overlapping ones too; there are no more directions than windows less one, whatever
-    `code_size`. A padded window of validation is projected as if its padding were the mean.
+    Padding counts as the mean, and so do masked samples. The directions are those of at most 2,000 training windows
+    (1 GiB of them), drawn evenly from all that there are, overlapping ones too; there are no more directions than
+    windows less one, whatever `code_size`. A padded window of validation is projected as if its padding were the mean.
 
     Parameters
     ----------
@@ -117,11 +118,14 @@ def principal_directions(deviations_nP: Tensor, n_directions: int) -> Tensor:
 def _mean_and_deviations(
     subset: MultiSubjectSubset, windows: NDArray[np.int64], window_length: int
 ) -> tuple[Tensor, Tensor]:
-    """Mean of each sample of a window over those that have it, (T, C), and deviations (n, T, C), 0 in padding."""
+    """Mean of each sample of a window over those that have it, (T, C), and deviations (n, T, C), 0 in others."""
     values = torch.zeros(len(windows), window_length, subset.n_channels, device=subset.device)
     for number, (subject, start, stop) in enumerate(windows.tolist()):
         values[number, : stop - start] = subset.read(subject, start, stop)
     lengths = torch.from_numpy(windows[:, 2] - windows[:, 1]).to(values.device)
     is_real_NT1 = (torch.arange(window_length, device=values.device) < lengths[:, None])[:, :, None]
+    if subset.n_masked:
+        is_real_NT1 &= observed_rows(values)[:, :, None]
+        values.masked_fill_(~is_real_NT1, 0.0)
     mean_TC = values.sum(dim=0, dtype=torch.float64) / is_real_NT1.sum(dim=0).clamp(min=1)
     return mean_TC, values.sub_(mean_TC.float()).mul_(is_real_NT1)

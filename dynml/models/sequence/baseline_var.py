@@ -21,7 +21,8 @@ class RidgeVar(Baseline):
     lags lie in its window (and part of a pair). Over hidden samples the forecast goes on: they are replaced by their
     own predictions, from the visible samples in a row before the gap; what is hidden before those is left out. That is
     the exact conditional mean at distance 1, and for an autoregression of no higher order at every distance. The mean
-    is predicted where nothing is visible before; 0 where nothing is scored.
+    is predicted where nothing is visible before; 0 where nothing is scored. Masked samples are hidden ones, and it is
+    fitted to samples of which none that is needed is masked.
 
     Fitting takes n_lags + 1 products of the whole training subset and solves of n_lags C equations: for 1,024 channels
     and 3 lags about two minutes on two CPU cores, 1.5 GiB, and 24 MiB of coefficients.

@@ -21,7 +21,8 @@ from dynml.models.sequence.decoding.evaluation import windows_of_trials
 from dynml.models.sequence.decoding.model import Decoding
 from dynml.models.sequence.decoding.targets import Trials
 from dynml.models.sequence.sequence_model import SequenceModel
-from dynml.models.sequence.windows import Windows
+from dynml.models.sequence.windows import Windows, masked_windows
+from dynml.ops.masked_samples import observed_rows
 
 if TYPE_CHECKING:
     from dynml.models.experiment import Experiment
@@ -138,13 +139,14 @@ def states_of_subject(model: SequenceModel, subset: MultiSubjectSubset, index: i
     Returns
     -------
     (T, d) float32
-        Rows align with the stored samples; NaN outside segments.
+        Rows align with the stored samples; NaN outside segments and where samples are masked.
     """
     states = np.full((int(subset.n_rows_of[index]), model.embedding_dim), np.nan, dtype=np.float32)
     seconds_T = torch.arange(length, dtype=torch.float64) / float(subset.sampling_frequencies[index])
     segments, device = subset.segments.take(subset.segments.subject == index), device_of(model)
     for start, stop in zip(segments.start.tolist(), segments.stop.tolist()):
         signals = subset.read(index, start, stop).to(device)
+        is_known = observed_rows(signals) if subset.n_masked else None
         places = overlapping_windows(stop - start, length, causal=getattr(model, "causal", False))
         for number in range(0, len(places), WINDOWS_AT_ONCE):
             some = places[number : number + WINDOWS_AT_ONCE]
@@ -157,9 +159,13 @@ def states_of_subject(model: SequenceModel, subset: MultiSubjectSubset, index: i
                 torch.zeros(shape[0], dtype=torch.int64, device=device),
                 ragged=False,
             )
+            if is_known is not None:
+                windows = masked_windows(windows, torch.stack([is_known[first:last] for first, last, _, _ in some]))
             states_BTd = model.states(windows).float().cpu().numpy()
             for of_window, (first, _, begin, end) in zip(states_BTd, some):
                 states[start + begin : start + end] = of_window[begin - first : end - first]
+        if is_known is not None:
+            states[start:stop][~is_known.cpu().numpy()] = np.nan
     return states
 
 

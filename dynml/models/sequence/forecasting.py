@@ -23,7 +23,7 @@ def forecast(predictor: Predictor, windows: Windows, n_samples: int, seconds_per
     predictor : callable
         Of a causal task; asked for one sample at a time.
     windows : Windows
-        Of equal length, without padding.
+        Of equal length, without padding; samples may be masked.
     n_samples : int
         How far ahead.
     seconds_per_sample_B : Tensor, (B,)
@@ -37,7 +37,7 @@ def forecast(predictor: Predictor, windows: Windows, n_samples: int, seconds_per
         longer = _with_unknown_sample(windows, seconds_per_sample_B)
         is_last_BT = torch.zeros_like(longer.mask_BT)
         is_last_BT[:, -1] = True
-        task = Task(longer, (longer.mask_BT & ~is_last_BT)[:, :, None], is_last_BT[:, :, None], causal=True)
+        task = Task(longer, (longer.known_BT & ~is_last_BT)[:, :, None], is_last_BT[:, :, None], causal=True)
         predicted_BC = predictor(task)[:, -1].float()
         signals_BTC = torch.cat([windows.signals_BTC, predicted_BC[:, None]], dim=1)
         windows = dataclasses.replace(longer, signals_BTC=signals_BTC)
@@ -50,5 +50,6 @@ def _with_unknown_sample(windows: Windows, seconds_per_sample_B: Tensor) -> Wind
         windows,
         signals_BTC=nn.functional.pad(windows.signals_BTC, (0, 0, 0, 1)),
         mask_BT=nn.functional.pad(windows.mask_BT, (0, 1), value=True),
+        observed_BT=None if windows.observed_BT is None else nn.functional.pad(windows.observed_BT, (0, 1), value=True),
         seconds_BT=torch.cat([windows.seconds_BT, seconds_B1], dim=1),
     )

@@ -31,7 +31,8 @@ def write_inference(
     """Write `<subject>_embeddings.npy` (n_windows, d), `windows.tsv` and `summary.json`.
 
     Windows are as long as the longest of the training, laid end to end; start and stop are stored rows. An embedding is
-    the mean of the states of a window's samples, or the autoencoder's code.
+    the mean of the states of a window's samples, or the autoencoder's code. Windows that are masked altogether are left
+    out.
 
     Parameters
     ----------
@@ -65,7 +66,10 @@ def write_inference(
             totals_B = torch.where(scored_BTC, costs_BTC, 0.0).double().sum(dim=(1, 2)).cpu().numpy()
             counts_B = scored_BTC.double().sum(dim=(1, 2)).cpu().numpy()
             vectors_Bd = model.pooled(windows, "mean").float().cpu().numpy()
-            for span, total, count, vector_d in zip(batch.spans, totals_B, counts_B, vectors_Bd):
+            is_known_B = windows.known_BT.any(dim=1).tolist()
+            for span, total, count, vector_d, is_known in zip(batch.spans, totals_B, counts_B, vectors_Bd, is_known_B):
+                if not is_known:
+                    continue
                 subject = subset.subjects[span.subject]
                 loss = total / count if count else float("nan")
                 rows.append((subject, len(embeddings[span.subject]), span.segment, span.start, span.stop, loss))

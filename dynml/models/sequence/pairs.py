@@ -54,8 +54,19 @@ def paired_windows(windows: Windows, subject_B: Tensor, dataset_B: Tensor, max_g
     signals_BTC = torch.where(mask_BT[:, :, None], windows.signals_BTC[row_BT, column_BT], 0.0)
     own_start_BT = torch.where(is_first_BT, 0, second_start_B[source_B][:, None])
     seconds_BT = windows.seconds_BT[row_BT, column_BT] - windows.seconds_BT[row_BT, own_start_BT]
-    pairs = Windows(signals_BTC, mask_BT, seconds_BT, windows.keys_B, (~is_first_BT).long())
+    observed_BT = None if windows.observed_BT is None else mask_BT & windows.observed_BT[row_BT, column_BT]
+    types_BT = (~is_first_BT).long()
+    pairs = Windows(signals_BTC, mask_BT, seconds_BT, windows.keys_B, types_BT, observed_BT=observed_BT)
     return pairs, follows_B
+
+
+def has_both_parts(windows: Windows) -> Tensor | None:
+    """Whether something was observed of both parts of each pair, (B,) bool; None where no sample is masked."""
+    if windows.observed_BT is None:
+        return None
+    assert windows.token_types_BT is not None
+    is_second_BT = windows.token_types_BT == 1
+    return (windows.observed_BT & ~is_second_BT).any(dim=1) & (windows.observed_BT & is_second_BT).any(dim=1)
 
 
 def _divided(windows: Windows, max_gap: int) -> tuple[Tensor, Tensor, Tensor]:

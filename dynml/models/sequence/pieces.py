@@ -21,6 +21,7 @@ from dynml.models.sequence.decoding.config import LINEAR
 from dynml.models.sequence.decoding.model import Decoding
 from dynml.models.sequence.decoding.targets import NO_CLASS, Target, Trials, windows_of_subset
 from dynml.models.sequence.inference import window_length_of
+from dynml.models.sequence.observed_samples import with_observed
 from dynml.models.sequence.sequence_model import SequenceModel
 from dynml.models.sequence.settling import check_windows, sampling_frequencies, settled_model
 from dynml.training.batch_sampler_config import BatchSamplerConfig
@@ -107,7 +108,7 @@ def settled_cut(experiment: Experiment, dataset: MultiSubjectDataset, asked: Cut
 
 
 def pieces_of_subset(experiment: Experiment, dataset: MultiSubjectDataset, name: str, cut: Cut) -> Trials:
-    """Windows or trials of a subset, in stored order.
+    """Windows or trials of a subset, in stored order; those that are masked altogether are left out.
 
     Parameters
     ----------
@@ -140,11 +141,12 @@ def pieces_of_subset(experiment: Experiment, dataset: MultiSubjectDataset, name:
         return Trials(subset, table.spans, table.label, table.label_names, table.run.tolist(), table.number)
     names: tuple[str, ...] = ()
     if cut.window_length is not None:
-        spans = cut_windows(subset.segments, cut.window_length, cut.window_length, 0, 1)
+        spans = with_observed(subset, cut_windows(subset.segments, cut.window_length, cut.window_length, 0, 1))
         truth = np.full(len(spans), NO_CLASS, dtype=np.int64)
     else:
         assert cut.covariate is not None
         spans = windows_of_subset(subset, config_from(BatchSamplerConfig, experiment.parameters["sampler"], "sampler"))
+        spans = with_observed(subset, spans)
         target = Target.of(dataset, cut.covariate)
         truth, names = target.label_of_subjects(subset)[spans.subject], target.label_names
     number = np.arange(len(spans)) - np.searchsorted(spans.subject, spans.subject)

@@ -70,16 +70,17 @@ class Tally:
         self.networks += both.sum(dim=(1, 2))
         self.subjects.index_add_(1, subject_B, both.sum(dim=(2, 3)))
 
-    def add_forecasts(self, costs_BHC: Tensor) -> None:
-        """Count the costs of forecasts."""
-        self.horizons[0] += costs_BHC.double().sum(dim=(0, 2))
-        self.horizons[1] += costs_BHC.shape[0] * costs_BHC.shape[2]
+    def add_forecasts(self, costs_BHC: Tensor, scored_BH: Tensor) -> None:
+        """Count the costs of forecasts of samples that were observed."""
+        scored_BH1 = scored_BH[:, :, None]
+        self.horizons[0] += torch.where(scored_BH1, costs_BHC, 0.0).double().sum(dim=(0, 2))
+        self.horizons[1] += scored_BH.sum(dim=0) * costs_BHC.shape[2]
 
     def scores(self, processes: Processes, subjects: list[str]) -> Scores:
         """Means over all processes."""
         networks, horizons, each = (processes.sum(sums.cpu()) for sums in (self.networks, self.horizons, self.subjects))
         means = networks[0] / networks[1].clamp(min=1)
-        by_horizon = (horizons[0] / horizons[1].clamp(min=1)).tolist() if horizons.numel() and horizons[1, 0] else None
+        by_horizon = (horizons[0] / horizons[1]).tolist() if bool(horizons.any()) else None
         by_subject = {name: float(total / n) for name, total, n in zip(subjects, *each) if n}
         return Scores(float(networks[0].sum() / networks[1].sum()), means.tolist(), by_horizon, by_subject)
 
@@ -119,15 +120,15 @@ def scores_of_subset(
     for batch in FixedWindows(dataset, window_length)(name):
         windows = windows_of(batch)
         task = model.task_of(windows, batch.subject, datasets_of(batch))
-        known, future_BHC = _known_and_future(windows, window_length, n_horizons)
+        whole_B = batch.lengths == window_length
+        known, future_BHC, scored_BH = _known_and_future(windows, whole_B, window_length - n_horizons, n_horizons)
         interval_B = 1.0 / rates_S[batch.subject]
         for key, predictor in predictors.items():
             costs_BTC = elementwise_loss(predictor(task).float(), task.windows.signals_BTC, model.config)
             tallies[key].add(costs_BTC, task.scored, batch.subject)
             if known is not None:
-                whole_B = windows.lengths_B == window_length
                 forecast_BHC = forecast(predictor, known, n_horizons, interval_B[whole_B])
-                tallies[key].add_forecasts(elementwise_loss(forecast_BHC, future_BHC, model.config))
+                tallies[key].add_forecasts(elementwise_loss(forecast_BHC, future_BHC, model.config), scored_BH)
     return {key: tally.scores(processes, subset.subjects) for key, tally in tallies.items()}
 
 
@@ -135,17 +136,23 @@ def _n_horizons(model: SequenceModel, window_length: int) -> int:
     return min(model.config.forecast_samples, window_length // 2) if isinstance(model, Csm) else 0
 
 
-def _known_and_future(windows: Windows, window_length: int, n_horizons: int) -> tuple[Windows | None, Tensor]:
-    """Beginnings of the windows of full length, and the samples that follow in them."""
-    whole_B = windows.lengths_B == window_length
-    if not n_horizons or windows.shape[1] < window_length or not bool(whole_B.any()):
-        return None, windows.signals_BTC[:0]
-    n_known = window_length - n_horizons
+def _known_and_future(
+    windows: Windows, whole_B: Tensor, n_known: int, n_horizons: int
+) -> tuple[Windows | None, Tensor, Tensor]:
+    """Beginnings of the windows of full length, the samples that follow in them, and which of those are scored.
+
+    Samples that are masked, or that follow on a beginning that is masked altogether, are not.
+    """
+    if not n_horizons or windows.shape[1] < n_known + n_horizons or not bool(whole_B.any()):
+        return None, windows.signals_BTC[:0], windows.mask_BT[:0]
+    known_BT = windows.known_BT[whole_B]
     known = Windows(
         windows.signals_BTC[whole_B, :n_known],
-        windows.mask_BT[whole_B, :n_known],
+        torch.ones_like(known_BT[:, :n_known]),
         windows.seconds_BT[whole_B, :n_known],
         windows.keys_B[whole_B],
         ragged=False,
+        observed_BT=None if windows.observed_BT is None else known_BT[:, :n_known],
     )
-    return known, windows.signals_BTC[whole_B, n_known:]
+    scored_BH = known_BT[:, n_known:] & known_BT[:, :n_known].any(dim=1, keepdim=True)
+    return known, windows.signals_BTC[whole_B, n_known:], scored_BH

@@ -13,6 +13,7 @@ from dynml.models.sequence.baselines import Baseline, make_baseline
 from dynml.models.sequence.config import SequenceConfig
 from dynml.models.sequence.embedding import Embedder, TimeEmbedding, Unembedder
 from dynml.models.sequence.losses import mean_loss
+from dynml.models.sequence.pairs import has_both_parts
 from dynml.models.sequence.tasks import Task
 from dynml.models.sequence.tokens import TokenLayout
 from dynml.models.sequence.transformer import Pooler, Transformer
@@ -118,9 +119,9 @@ class SequenceModel(nn.Module):
         raise NotImplementedError
 
     def mean_state(self, windows: Windows) -> Tensor:
-        """Mean of the states of a window's samples, (B, d)."""
-        states_BTd, mask_BT1 = self.states(windows), windows.mask_BT[:, :, None]
-        return torch.where(mask_BT1, states_BTd, 0.0).sum(dim=1) / mask_BT1.sum(dim=1).clamp(min=1)
+        """Mean of the states of a window's samples, masked ones left out, (B, d); 0 where there is no other."""
+        states_BTd, known_BT1 = self.states(windows), windows.known_BT[:, :, None]
+        return torch.where(known_BT1, states_BTd, 0.0).sum(dim=1) / known_BT1.sum(dim=1).clamp(min=1)
 
     def embedded(self, inputs_BTC: Tensor, windows: Windows) -> Tensor:
         """Embed samples with the times they are at, (B, T, d)."""
@@ -168,15 +169,21 @@ class TransformerModel(SequenceModel):
             self.embedded(inputs_BTC, windows), self._token(separator_C), self._token(self.class_token_C)
         )
         mask_BS = layout.mask_BS if windows.ragged else None
-        states_BSd = self.transformer(extended_BSd, mask_BS, causal=self.causal, token_types_BT=layout.token_types_BS)
+        states_BSd = self.transformer(
+            extended_BSd,
+            mask_BS,
+            causal=self.causal,
+            token_types_BT=layout.token_types_BS,
+            observed_BT=layout.observed_BS,
+        )
         return layout.samples_of(states_BSd), layout.class_of(states_BSd)
 
     def _states(self, inputs_BTC: Tensor, windows: Windows) -> Tensor:
         """States of samples where no token is needed, (B, T, d)."""
         if windows.token_types_BT is not None:
             return self._states_and_class(inputs_BTC, windows)[0]
-        embedded_BTd = self.embedded(inputs_BTC, windows)
-        return self.transformer(embedded_BTd, windows.mask_BT if windows.ragged else None, causal=self.causal)
+        embedded_BTd, mask_BT = self.embedded(inputs_BTC, windows), windows.mask_BT if windows.ragged else None
+        return self.transformer(embedded_BTd, mask_BT, causal=self.causal, observed_BT=windows.observed_BT)
 
     def states(self, windows: Windows) -> Tensor:
         """Hidden state of every sample, (B, T, d), nothing hidden from the model."""
@@ -218,9 +225,16 @@ class MaskedModel(TransformerModel):
         return (loss if entropy is None else loss + self.config.next_sequence_weight * entropy), n_scored
 
     def next_sequence_loss(self, outputs: Outputs) -> Tensor | None:
-        """Cross-entropy of whether pairs follow each other, nats; None without pairs."""
+        """Cross-entropy of whether pairs follow each other, nats; None without pairs.
+
+        Pairs of which a part is masked altogether do not count.
+        """
         if outputs.follows_logit_B is None:
             return None
         assert outputs.task.follows_B is not None
-        target_B = outputs.task.follows_B.to(outputs.follows_logit_B.dtype)
-        return nn.functional.binary_cross_entropy_with_logits(outputs.follows_logit_B, target_B)
+        logit_B, told_B = outputs.follows_logit_B, has_both_parts(outputs.task.windows)
+        target_B = outputs.task.follows_B.to(logit_B.dtype)
+        if told_B is None:
+            return nn.functional.binary_cross_entropy_with_logits(logit_B, target_B)
+        entropy_B = nn.functional.binary_cross_entropy_with_logits(logit_B, target_B, reduction="none")
+        return torch.where(told_B, entropy_B, 0.0).sum() / told_B.sum().clamp(min=1)

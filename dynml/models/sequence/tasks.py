@@ -1,7 +1,8 @@
 """What a model is shown of a window, and what it must predict: the four ways to learn without labels.
 
 Every prediction lies where its target does: `predicted[:, t]` is what is said of `signals[:, t]`, whatever the model.
-So models and baselines are scored on the same numbers. All draws are keyed by window (`Windows.keys_B`).
+So models and baselines are scored on the same numbers. All draws are keyed by window (`Windows.keys_B`). Masked
+samples, which were not observed, are never shown and never scored: tasks are made of the others.
 """
 
 from __future__ import annotations
@@ -23,10 +24,10 @@ class Task:
 
     windows: Windows
     visible: Tensor
-    """bool, broadcastable to (B, T, C); never padding."""
+    """bool, broadcastable to (B, T, C); never padding, never masked."""
 
     scored: Tensor
-    """bool, broadcastable to (B, T, C); never padding."""
+    """bool, broadcastable to (B, T, C); never padding, never masked."""
 
     causal: bool = False
     """A prediction may look only at visible samples before its target."""
@@ -37,29 +38,29 @@ class Task:
 
 def next_sample_task(windows: Windows) -> Task:
     """Predict every sample but the first from those before it."""
-    scored_BT = windows.mask_BT.clone()
-    scored_BT[:, 0] = False
-    return Task(windows, windows.mask_BT[:, :, None], scored_BT[:, :, None], causal=True)
+    known_BT = windows.known_BT
+    scored_BT = known_BT & (known_BT.cumsum(dim=1) > 1)
+    return Task(windows, known_BT[:, :, None], scored_BT[:, :, None], causal=True)
 
 
 def single_position_task(windows: Windows) -> Task:
     """Predict one sample of each window, drawn evenly from its second to its last, from those before it."""
-    lengths_B = windows.lengths_B
-    one_B = torch.zeros_like(windows.keys_B)
-    drawn_B = keyed_integers(derived_keys(windows.keys_B, _POSITION), one_B, (lengths_B - 1).clamp(min=1)) + 1
-    positions_T = torch.arange(windows.mask_BT.shape[1], device=windows.device)
-    scored_BT = (positions_T == drawn_B[:, None]) & windows.mask_BT
-    visible_BT = (positions_T < drawn_B[:, None]) & windows.mask_BT
+    known_BT = windows.known_BT
+    one_B, n_known_B = torch.zeros_like(windows.keys_B), known_BT.sum(dim=1)
+    drawn_B = keyed_integers(derived_keys(windows.keys_B, _POSITION), one_B, (n_known_B - 1).clamp(min=1)) + 1
+    numbers_BT = known_BT.cumsum(dim=1) - 1
+    scored_BT = (numbers_BT == drawn_B[:, None]) & known_BT
+    visible_BT = (numbers_BT < drawn_B[:, None]) & known_BT
     return Task(windows, visible_BT[:, :, None], scored_BT[:, :, None], causal=True)
 
 
 def masked_samples_task(windows: Windows, rate: float, follows_B: Tensor | None = None) -> Task:
     """Hide a share of each window's samples, all networks of a sample at once: at least one, and never all."""
-    counters = torch.arange(windows.mask_BT.shape[1], device=windows.device)
+    known_BT = windows.known_BT
+    counters = torch.arange(known_BT.shape[1], device=windows.device)
     noise_BT = keyed_uniform(derived_keys(windows.keys_B, _TIMES)[:, None], counters)
-    lengths_B = windows.lengths_B
-    hidden_BT = _least(torch.where(windows.mask_BT, noise_BT, 2.0), n_hidden(lengths_B, rate)) & windows.mask_BT
-    return Task(windows, (windows.mask_BT & ~hidden_BT)[:, :, None], hidden_BT[:, :, None], follows_B=follows_B)
+    hidden_BT = _least(torch.where(known_BT, noise_BT, 2.0), n_hidden(known_BT.sum(dim=1), rate)) & known_BT
+    return Task(windows, (known_BT & ~hidden_BT)[:, :, None], hidden_BT[:, :, None], follows_B=follows_B)
 
 
 def masked_networks_task(windows: Windows, rate: float, follows_B: Tensor | None = None) -> Task:
@@ -69,14 +70,14 @@ def masked_networks_task(windows: Windows, rate: float, follows_B: Tensor | None
     noise_BC = keyed_uniform(derived_keys(windows.keys_B, _NETWORKS)[:, None], counters)
     n_networks_B = torch.full((n_windows,), n_channels, device=windows.device)
     hidden_B1C = _least(noise_BC, n_hidden(n_networks_B, rate))[:, None]
-    mask_BT1 = windows.mask_BT[:, :, None]
-    return Task(windows, mask_BT1 & ~hidden_B1C, mask_BT1 & hidden_B1C, follows_B=follows_B)
+    known_BT1 = windows.known_BT[:, :, None]
+    return Task(windows, known_BT1 & ~hidden_B1C, known_BT1 & hidden_B1C, follows_B=follows_B)
 
 
 def reconstruction_task(windows: Windows) -> Task:
     """Predict every sample of a window that is seen whole, through a code."""
-    mask_BT1 = windows.mask_BT[:, :, None]
-    return Task(windows, mask_BT1, mask_BT1)
+    known_BT1 = windows.known_BT[:, :, None]
+    return Task(windows, known_BT1, known_BT1)
 
 
 def n_hidden(n: Tensor, rate: float) -> Tensor:

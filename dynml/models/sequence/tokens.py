@@ -31,6 +31,9 @@ class TokenLayout:
     mask_BS: Tensor
     """Positions that hold a sample or a token."""
 
+    observed_BS: Tensor | None
+    """Positions that hold a token or a sample that was observed; None where no sample is masked."""
+
     token_types_BS: Tensor | None
     position_BT: Tensor
     """Position of each sample, int64."""
@@ -47,11 +50,13 @@ class TokenLayout:
         if types_BT is None:
             positions_S = torch.arange(n_times + N_TOKENS, device=windows.device)
             is_class_BS = positions_S == lengths_B1
+            sample_BS = positions_S.clamp(max=n_times - 1).expand(is_class_BS.shape)
             return cls(
-                sample_BS=positions_S.clamp(max=n_times - 1).expand(is_class_BS.shape),
+                sample_BS=sample_BS,
                 is_separator_BS=torch.zeros_like(is_class_BS),
                 is_class_BS=is_class_BS,
                 mask_BS=positions_S <= lengths_B1,
+                observed_BS=_observed(windows, sample_BS, positions_S < lengths_B1, is_class_BS),
                 token_types_BS=None,
                 position_BT=samples_T.expand(windows.mask_BT.shape),
                 class_position_B=windows.lengths_B,
@@ -59,11 +64,16 @@ class TokenLayout:
         positions_S = torch.arange(n_times + N_TOKENS_OF_PAIR, device=windows.device)
         first_B1 = (types_BT == 0).sum(dim=1, keepdim=True)
         is_second_BS = (positions_S > first_B1) & (positions_S <= lengths_B1 + 1)
+        sample_BS = (positions_S - is_second_BS.long()).clamp(max=n_times - 1)
+        is_separator_BS = (positions_S == first_B1) | (positions_S == lengths_B1 + 1)
+        is_class_BS = positions_S == lengths_B1 + 2
+        is_token_BS = is_separator_BS | is_class_BS
         return cls(
-            sample_BS=(positions_S - is_second_BS.long()).clamp(max=n_times - 1),
-            is_separator_BS=(positions_S == first_B1) | (positions_S == lengths_B1 + 1),
-            is_class_BS=positions_S == lengths_B1 + 2,
+            sample_BS=sample_BS,
+            is_separator_BS=is_separator_BS,
+            is_class_BS=is_class_BS,
             mask_BS=positions_S <= lengths_B1 + 2,
+            observed_BS=_observed(windows, sample_BS, (positions_S <= lengths_B1) & ~is_token_BS, is_token_BS),
             token_types_BS=is_second_BS.long(),
             position_BT=samples_T + types_BT,
             class_position_B=windows.lengths_B + 2,
@@ -83,3 +93,9 @@ class TokenLayout:
     def class_of(self, states_BSd: Tensor) -> Tensor:
         """States of the class token, (B, d)."""
         return states_BSd.gather(1, self.class_position_B[:, None, None].expand(-1, 1, states_BSd.shape[2]))[:, 0]
+
+
+def _observed(windows: Windows, sample_BS: Tensor, is_sample_BS: Tensor, is_token_BS: Tensor) -> Tensor | None:
+    if windows.observed_BT is None:
+        return None
+    return is_token_BS | (is_sample_BS & windows.observed_BT.gather(1, sample_BS))

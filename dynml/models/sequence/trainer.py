@@ -8,6 +8,7 @@ from torch import Tensor
 
 from dynml.errors import ConfigurationError
 from dynml.models.sequence.baselines import Baseline, applicable, fit_baselines, make_baseline
+from dynml.models.sequence.pairs import has_both_parts
 from dynml.models.sequence.report import report
 from dynml.models.sequence.sequence_model import MaskedModel, Outputs, SequenceModel
 from dynml.models.sequence.settling import check_windows, sampling_frequencies
@@ -96,7 +97,10 @@ class SequenceTrainer(Trainer):
         entropy = self.model.next_sequence_loss(outputs)
         assert entropy is not None
         assert outputs.task.follows_B is not None
-        accuracy = ((outputs.follows_logit_B > 0) == outputs.task.follows_B).float().mean()
+        right_B, told_B = (outputs.follows_logit_B > 0) == outputs.task.follows_B, has_both_parts(outputs.task.windows)
+        accuracy = right_B.float().mean()
+        if told_B is not None:
+            accuracy = (right_B & told_B).sum() / told_B.sum().clamp(min=1)
         return {"next_sequence_loss": entropy.detach(), "next_sequence_accuracy": accuracy.detach()}
 
     # ------------------------------------------------------------------ state and report

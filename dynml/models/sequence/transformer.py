@@ -7,7 +7,8 @@ inputs x, learnt positions p and token types s, a block is
     post:  a = LayerNorm(h + Dropout(Attention(h)))      h' = LayerNorm(a + Dropout(FeedForward(a)))
 
 and "pre" ends with one more LayerNorm. Padding stands on the right. A causal model needs no mask for it: real samples
-never look to the right. Otherwise padding is hidden as a key, and never read.
+never look to the right. Otherwise padding is hidden as a key, and never read. Samples that were not observed are hidden
+as keys from all others; they look at themselves, too, so that there is always something to look at.
 
 Shapes: B windows, T tokens, d embedding dimension, N heads.
 
@@ -127,7 +128,13 @@ class Transformer(nn.Module):
                     nn.init.normal_(linear.weight, std=INITIAL_STANDARD_DEVIATION / math.sqrt(2 * n_layers))
 
     def forward(
-        self, inputs_BTd: Tensor, mask_BT: Tensor | None, *, causal: bool, token_types_BT: Tensor | None = None
+        self,
+        inputs_BTd: Tensor,
+        mask_BT: Tensor | None,
+        *,
+        causal: bool,
+        token_types_BT: Tensor | None = None,
+        observed_BT: Tensor | None = None,
     ) -> Tensor:
         """Hidden states of all tokens.
 
@@ -142,6 +149,9 @@ class Transformer(nn.Module):
             Each token sees itself and those before it.
         token_types_BT : Tensor, (B, T) int64, optional
             Only with `n_token_types`; left out, all tokens are of type 0.
+        observed_BT : Tensor, (B, T) bool, optional
+            False for padding and for samples that were not observed; takes memory of T^2 for each window. Left out:
+            all samples were.
 
         Returns
         -------
@@ -153,7 +163,7 @@ class Transformer(nn.Module):
             For more tokens than positions.
         """
         hidden = self._embedded(inputs_BTd, token_types_BT)
-        seen = None if causal else _seen_keys(mask_BT)
+        seen, causal = _seen_keys(mask_BT, observed_BT, causal=causal)
         for block in self.blocks:
             if self.activation_checkpointing and torch.is_grad_enabled():
                 hidden = cast(Tensor, checkpoint(block, hidden, seen, causal, use_reentrant=False))
@@ -163,7 +173,13 @@ class Transformer(nn.Module):
         return states
 
     def attention(
-        self, inputs_BTd: Tensor, mask_BT: Tensor | None, *, causal: bool, token_types_BT: Tensor | None = None
+        self,
+        inputs_BTd: Tensor,
+        mask_BT: Tensor | None,
+        *,
+        causal: bool,
+        token_types_BT: Tensor | None = None,
+        observed_BT: Tensor | None = None,
     ) -> list[Tensor]:
         """Attention weights of every block, for maps: takes memory of T^2, which `forward` avoids.
 
@@ -173,18 +189,20 @@ class Transformer(nn.Module):
         Returns
         -------
         list of Tensor, (B, N, T, T)
-            [b, n, t, s] is how much token t takes from token s; every row sums to 1, and padding gives nothing.
+            [b, n, t, s] is how much token t takes from token s; every row sums to 1, and padding and what was not
+            observed give nothing to others.
         """
         hidden = self._embedded(inputs_BTd, token_types_BT)
         n_tokens = inputs_BTd.shape[1]
         allowed = torch.ones(n_tokens, n_tokens, dtype=torch.bool, device=inputs_BTd.device)
         allowed = (allowed.tril() if causal else allowed)[None, None]
-        seen = _seen_keys(mask_BT)
-        allowed = allowed if seen is None else allowed & seen
+        padding = _seen_keys(mask_BT, observed_BT, causal=False)[0]
+        allowed = allowed if padding is None else allowed & padding
+        seen, causal = _seen_keys(mask_BT, observed_BT, causal=causal)
         maps = []
         for block in self._typed_blocks():
             maps.append(block.attention_map(hidden, allowed))
-            hidden = block(hidden, None if causal else seen, causal)
+            hidden = block(hidden, seen, causal)
         return maps
 
     def _embedded(self, inputs_BTd: Tensor, token_types_BT: Tensor | None) -> Tensor:
@@ -220,20 +238,18 @@ class Block(nn.Module):
         self.feed_forward = FeedForward(embedding_dim, n_hidden, activation)
         self.dropout = nn.Dropout(dropout)
 
-    def forward(self, hidden_BTd: Tensor, seen_B11T: Tensor | None, causal: bool) -> Tensor:
-        """The next hidden states, (B, T, d)."""
+    def forward(self, hidden_BTd: Tensor, seen: Tensor | None, causal: bool) -> Tensor:
+        """The next hidden states, (B, T, d); `seen` and `causal` are those of `_seen_keys`."""
         if self.norm == "pre":
-            hidden = hidden_BTd + self.dropout(self.attention(self.attention_norm(hidden_BTd), seen_B11T, causal))
+            hidden = hidden_BTd + self.dropout(self.attention(self.attention_norm(hidden_BTd), seen, causal))
             return hidden + self.dropout(self.feed_forward(self.feed_forward_norm(hidden)))
-        hidden = self.attention_norm(hidden_BTd + self.dropout(self.attention(hidden_BTd, seen_B11T, causal)))
+        hidden = self.attention_norm(hidden_BTd + self.dropout(self.attention(hidden_BTd, seen, causal)))
         states: Tensor = self.feed_forward_norm(hidden + self.dropout(self.feed_forward(hidden)))
         return states
 
-    def attention_map(self, hidden_BTd: Tensor, allowed_11TT: Tensor) -> Tensor:
+    def attention_map(self, hidden_BTd: Tensor, allowed: Tensor) -> Tensor:
         """Attention weights (B, N, T, T) of what comes in."""
-        return self.attention.weights(
-            self.attention_norm(hidden_BTd) if self.norm == "pre" else hidden_BTd, allowed_11TT
-        )
+        return self.attention.weights(self.attention_norm(hidden_BTd) if self.norm == "pre" else hidden_BTd, allowed)
 
 
 class SelfAttention(nn.Module):
@@ -245,21 +261,21 @@ class SelfAttention(nn.Module):
         self.queries_keys_values = nn.Linear(embedding_dim, 3 * embedding_dim)
         self.output = nn.Linear(embedding_dim, embedding_dim)
 
-    def forward(self, hidden_BTd: Tensor, seen_B11T: Tensor | None, causal: bool) -> Tensor:
+    def forward(self, hidden_BTd: Tensor, seen: Tensor | None, causal: bool) -> Tensor:
         """What every token takes from the others, (B, T, d)."""
         queries, keys, values = self._heads(hidden_BTd)
         dropout = self.dropout if self.training else 0.0
         taken = functional.scaled_dot_product_attention(
-            queries, keys, values, attn_mask=seen_B11T, dropout_p=dropout, is_causal=causal
+            queries, keys, values, attn_mask=seen, dropout_p=dropout, is_causal=causal
         )
         mixed: Tensor = self.output(taken.transpose(1, 2).flatten(2))
         return mixed
 
-    def weights(self, hidden_BTd: Tensor, allowed_11TT: Tensor) -> Tensor:
+    def weights(self, hidden_BTd: Tensor, allowed: Tensor) -> Tensor:
         """softmax(Q K' / sqrt(d / N)) over the keys that are allowed, (B, N, T, T)."""
         queries, keys, _ = self._heads(hidden_BTd)
         scores = queries @ keys.transpose(-1, -2) / math.sqrt(queries.shape[-1])
-        return scores.masked_fill(~allowed_11TT, float("-inf")).softmax(dim=-1)
+        return scores.masked_fill(~allowed, float("-inf")).softmax(dim=-1)
 
     def _heads(self, hidden_BTd: Tensor) -> tuple[Tensor, ...]:
         """Queries, keys and values, each (B, N, T, d / N)."""
@@ -308,14 +324,18 @@ def _normalization(embedding_dim: int, norm: str) -> nn.LayerNorm:
     return nn.LayerNorm(embedding_dim, eps=NORMALIZATION_EPSILON[norm])
 
 
-def _seen_keys(mask_BT: Tensor | None) -> Tensor | None:
-    """Which keys may be looked at, (B, 1, 1, T), or None for all.
+def _seen_keys(mask_BT: Tensor | None, observed_BT: Tensor | None, *, causal: bool) -> tuple[Tensor | None, bool]:
+    """Which keys may be looked at, (B, 1, 1 or T, T), or None for all; and whether later ones are hidden besides.
 
     Whether a mask is True everywhere is only asked where the answer costs no wait for a device and no break of a
     compiled graph.
     """
-    if mask_BT is None:
-        return None
+    if observed_BT is not None:
+        itself_TT = torch.eye(observed_BT.shape[1], dtype=torch.bool, device=observed_BT.device)
+        seen = observed_BT[:, None, None, :] | itself_TT
+        return (seen.tril() if causal else seen), False
+    if mask_BT is None or causal:
+        return None, causal
     if mask_BT.device.type == "cpu" and not torch.compiler.is_compiling() and bool(mask_BT.all()):
-        return None
-    return mask_BT[:, None, None, :]
+        return None, False
+    return mask_BT[:, None, None, :], False

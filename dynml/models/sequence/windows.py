@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 
 import numpy as np
@@ -37,9 +38,18 @@ class Windows:
     ragged: bool = True
     """Whether some windows may be shorter than others: known on the host, so that the device need not be asked."""
 
+    observed_BT: Tensor | None = None
+    """bool, True for samples that were observed, never padding; None where no sample is masked. Signals are 0 where
+    they are masked."""
+
+    @property
+    def known_BT(self) -> Tensor:
+        """Samples that are neither padding nor masked, bool: what may be looked at, and what counts."""
+        return self.mask_BT if self.observed_BT is None else self.observed_BT
+
     @property
     def lengths_B(self) -> Tensor:
-        """Samples of each window, int64."""
+        """Samples of each window, masked ones included, int64."""
         return self.mask_BT.sum(dim=1)
 
     @property
@@ -59,7 +69,41 @@ def windows_of(batch: Batch) -> Windows:
     assert batch.mask is not None
     keys_B = batch.keys if batch.context == "training" else batch.fixed_keys
     ragged = len({span.length for span in batch.spans}) > 1
-    return Windows(batch.windows, batch.mask, batch.seconds_in_span, keys_B, ragged=ragged)
+    windows = Windows(batch.windows, batch.mask, batch.seconds_in_span, keys_B, ragged=ragged)
+    observed_BT = batch.observed
+    return windows if observed_BT is None else masked_windows(windows, observed_BT)
+
+
+def masked_windows(windows: Windows, observed_BT: Tensor) -> Windows:
+    """Mask samples that were not observed.
+
+    They become 0, and those behind a window's last observed sample padding: nothing is told apart by how a window
+    ends. A window without an observed sample keeps its first one, masked, so that no window is empty.
+
+    Parameters
+    ----------
+    windows : Windows
+        Signals may be anything, NaN too, in samples that were not observed.
+    observed_BT : Tensor, (B, T), bool
+        Never True in padding.
+
+    Returns
+    -------
+    Windows
+        The same where everything was observed, if that can be seen without waiting for a device.
+    """
+    on_host = windows.device.type == "cpu" and not torch.compiler.is_compiling()
+    if on_host and torch.equal(observed_BT, windows.mask_BT):
+        return windows
+    counts_T = torch.arange(1, observed_BT.shape[1] + 1, device=windows.device)
+    lengths_B1 = torch.where(observed_BT, counts_T, 1).amax(dim=1, keepdim=True)
+    return dataclasses.replace(
+        windows,
+        signals_BTC=torch.where(observed_BT[:, :, None], windows.signals_BTC, 0.0),
+        mask_BT=counts_T <= lengths_B1,
+        ragged=True,
+        observed_BT=observed_BT,
+    )
 
 
 def datasets_of(batch: Batch) -> Tensor:

@@ -39,7 +39,7 @@ CLASS_TOKEN = "class_token_C"
 
 
 class LinearBackbone(nn.Module):
-    """Means over time with learnt weights that all channels share: f_rc = sum_t a_rt x_tc over real samples.
+    """Means over time with learnt weights that all channels share: f_rc = sum_t a_rt x_tc over known samples.
 
     After the linear baseline of learning-from-brains (Thomas, Re & Poldrack 2022), which has one weighting of a fixed
     length. The weights start as the first R cosines, the first of which is the plain mean times sqrt(T).
@@ -63,8 +63,8 @@ class LinearBackbone(nn.Module):
     def pooled(self, windows: Windows) -> Tensor:
         """Features of trials, (B, R C)."""
         n_times = windows.shape[1]
-        real_BTC = torch.where(windows.mask_BT[:, :, None], windows.signals_BTC, 0.0)
-        return torch.einsum("rt,btc->brc", self.weights_RT[:, :n_times], real_BTC).flatten(1)
+        known_BTC = torch.where(windows.known_BT[:, :, None], windows.signals_BTC, 0.0)
+        return torch.einsum("rt,btc->brc", self.weights_RT[:, :n_times], known_BTC).flatten(1)
 
 
 def make_backbone(config: DecodingConfig, n_channels: int) -> nn.Module:

@@ -9,7 +9,7 @@ Shapes: n trials, T samples, C channels, F features.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -185,14 +185,21 @@ def _fitted_connectivity(problem: _Problem, by: str) -> FittedBaseline:
 
 
 def binned_means(trials: Trials, n_bins: int) -> NDArray[np.float64]:
-    """Means of each trial's signals over equal parts of its length, (n, n_bins C); a part has one sample at least."""
+    """Means of each trial's signals over equal parts of its length, (n, n_bins C); a part has one sample at least.
+
+    Masked samples are left out; the mean of a part that has no other is 0, that of standardized signals.
+    """
     rows = []
     for signals in signals_of_trials(trials, np.arange(len(trials))):
         n_times = len(signals)
         starts = np.arange(n_bins) * n_times // n_bins
         stops = np.maximum(np.arange(1, n_bins + 1) * n_times // n_bins, starts + 1)
-        running = np.concatenate([np.zeros((1, signals.shape[1])), np.cumsum(signals, axis=0, dtype=np.float64)])
-        rows.append(((running[stops] - running[starts]) / (stops - starts)[:, None]).ravel())
+        is_known = np.isfinite(signals[:, 0])
+        known = np.where(is_known[:, None], signals, 0.0)
+        running = np.concatenate([np.zeros((1, signals.shape[1])), np.cumsum(known, axis=0, dtype=np.float64)])
+        n_known = np.concatenate([[0], np.cumsum(is_known)])
+        counts = np.maximum(n_known[stops] - n_known[starts], 1)
+        rows.append(((running[stops] - running[starts]) / counts[:, None]).ravel())
     return np.stack(rows)
 
 
@@ -208,10 +215,13 @@ def correlations(trials: Trials, axes: NDArray[np.float64] | None = None) -> NDA
 
     Notes
     -----
-    A channel that is constant in a trial correlates with nothing. z = arctanh r, with r at most 0.999 in size.
+    A channel that is constant in a trial correlates with nothing, and neither does any in a trial with fewer than 3
+    samples that are not masked. z = arctanh r, with r at most 0.999 in size.
     """
     rows = []
-    for signals in signals_of_trials(trials, np.arange(len(trials))):
+    for signals in _known_signals(trials):
+        if len(signals) < SHORTEST_FOR_CONNECTIVITY:
+            signals = np.zeros_like(signals, shape=(1, signals.shape[1]))
         series = signals.astype(np.float64) if axes is None else signals @ axes
         series = series - series.mean(axis=0)
         norms = np.linalg.norm(series, axis=0)
@@ -225,10 +235,17 @@ def principal_axes(trials: Trials) -> NDArray[np.float64]:
     """Leading eigenvectors of the mean covariance within trials, (C, `MOST_NETWORKS`)."""
     n_channels = trials.subset.n_channels
     total = np.zeros((n_channels, n_channels))
-    for signals in signals_of_trials(trials, np.arange(len(trials))):
+    for signals in _known_signals(trials):
         centred = signals - signals.mean(axis=0, dtype=np.float64)
         total += centred.T @ centred / len(centred)
     return np.linalg.eigh(total)[1][:, ::-1][:, :MOST_NETWORKS]
+
+
+def _known_signals(trials: Trials) -> Iterator[NDArray[np.float32]]:
+    """Samples of each trial that are not masked, (T, C)."""
+    for signals in signals_of_trials(trials, np.arange(len(trials))):
+        is_known = np.isfinite(signals[:, 0])
+        yield signals if is_known.all() else signals[is_known]
 
 
 def _drawn(trials: Trials, most: int, seed: int) -> Trials:

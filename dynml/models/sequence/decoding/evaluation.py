@@ -18,7 +18,8 @@ from dynml.models.sequence.decoding.config import LINEAR, DecodingConfig
 from dynml.models.sequence.decoding.model import Decoding
 from dynml.models.sequence.decoding.targets import Trials
 from dynml.models.sequence.settling import check_windows, sampling_frequencies, settled_model
-from dynml.models.sequence.windows import Windows
+from dynml.models.sequence.windows import Windows, masked_windows
+from dynml.ops.masked_samples import observed_rows
 
 TRIALS_AT_ONCE = 64
 
@@ -80,16 +81,19 @@ def windows_of_trials(trials: Trials, device: torch.device) -> Iterator[Windows]
         for row, signals in enumerate(signals_of_trials(trials, chunk)):
             signals_BTC[row, : len(signals)] = torch.from_numpy(signals)
         rates_B1 = subset.sampling_frequencies[spans.subject][:, None]
-        yield Windows(
+        windows = Windows(
             signals_BTC.to(device),
             torch.from_numpy(np.arange(n_times) < lengths[:, None]).to(device),
             torch.from_numpy(np.arange(n_times) / rates_B1).to(device),
             torch.zeros(len(chunk), dtype=torch.int64, device=device),
         )
+        if subset.n_masked:
+            windows = masked_windows(windows, observed_rows(windows.signals_BTC) & windows.mask_BT)
+        yield windows
 
 
 def signals_of_trials(trials: Trials, indices: NDArray) -> Iterator[NDArray[np.float32]]:
-    """Signals (T, C) of some trials, one after another."""
+    """Signals (T, C) of some trials, one after another; masked samples are NaN."""
     spans = trials.spans.take(indices)
     for subject, start, stop in zip(spans.subject.tolist(), spans.start.tolist(), spans.stop.tolist()):
         yield trials.subset.rows(subject, start, stop).cpu().numpy()

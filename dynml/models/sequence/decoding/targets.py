@@ -20,6 +20,7 @@ from dynml.data.store_layout import SUBSET_NAMES, natural_order
 from dynml.data.subset import MultiSubjectSubset
 from dynml.data.tables import NOT_AVAILABLE
 from dynml.errors import ConfigurationError
+from dynml.models.sequence.observed_samples import with_observed
 from dynml.training.batch_sampler_config import BatchSamplerConfig
 from dynml.training.window_cutting import cut_windows
 
@@ -158,7 +159,7 @@ class Target:
         if self.of_events:
             table = subset.trials(self.column, sampler.onset_shift, sampler.trial_length)
             return Trials(subset, table.spans, table.label, self.label_names, table.run.tolist(), table.number)
-        spans = windows_of_subset(subset, sampler)
+        spans = with_observed(subset, windows_of_subset(subset, sampler))
         label = self.label_of_subjects(subset)[spans.subject]
         spans, label = spans.take(label != NO_CLASS), label[label != NO_CLASS]
         run, number = self._runs_of(subset, spans)

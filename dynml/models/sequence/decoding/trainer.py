@@ -65,11 +65,11 @@ class DecodingTrainer(Trainer):
             load_pretrained(self.model, self.pretrained)
 
     def run_one_batch(self, batch: Batch) -> BatchResult:
-        """Cross-entropy and accuracy of the trials whose class the model knows."""
-        class_B = self._classes(batch)
-        known_B = class_B != NO_CLASS
+        """Cross-entropy and accuracy of the trials whose class the model knows, and that are not masked altogether."""
+        class_B, windows = self._classes(batch), windows_of(batch)
+        known_B = (class_B != NO_CLASS) & windows.known_BT.any(dim=1)
         with self.autocast():
-            logits_BK = self.model(windows_of(batch))
+            logits_BK = self.model(windows)
         loss_B = functional.cross_entropy(
             logits_BK.float(),
             class_B.clamp(min=0),

@@ -1,0 +1,171 @@
+"""Masked samples: segments of one run that only missing samples divide become one, with rows of NaN between them.
+
+Shapes: T samples, C channels.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dynml.data.checks import good_stretches
+from dynml.data.recording import Recording
+from dynml.data.remarks import Remarks
+
+LARGEST_DISAGREEMENT = 0.5
+"""Original samples by which rows on both sides of a gap may differ from evenly spaced ones."""
+ROWS_PER_READING = 65536
+
+
+def joined_over_gaps(recording: Recording, where: str = "The recording", remarks: Remarks | None = None) -> Recording:
+    """Join the segments of one run that only missing samples divide, and mask the rows between them.
+
+    Parameters
+    ----------
+    recording : Recording
+        As it is to be stored: all statistics and steps have seen its segments, which hold no missing sample.
+    where : str
+        For remarks.
+    remarks : Remarks, optional
+        Where remarks are gathered; by default they are told at once.
+
+    Returns
+    -------
+    Recording
+        Whose segments begin and end with observed rows, and hold rows that are NaN in all channels: masked samples.
+
+    Warns
+    -----
+    DataWarning
+        When a gap stays: one that is longer than all good samples of its run, or one of a downsampled recording whose
+        sides are not a whole number of rows apart.
+
+    Notes
+    -----
+    Rows at the edges of gaps that a step has trimmed away are masked as well. Segments of different parts
+    (`Recording.segment_parts`) are never joined.
+    """
+    told = Remarks() if remarks is None else remarks
+    first_of_each = _firsts_of_joined(recording, where, told)
+    if remarks is None:
+        told.tell()
+    if len(first_of_each) == len(recording.segments):
+        return recording
+    last_of_each = np.append(first_of_each[1:], len(recording.segments)) - 1
+    segments = np.stack([recording.segments[first_of_each, 0], recording.segments[last_of_each, 1]], axis=1)
+    parts = recording.segment_parts
+    return dataclasses.replace(
+        recording,
+        signals=_masked_between(recording.signals, recording.segments, segments),
+        segments=segments,
+        segment_runs=recording.segment_runs[first_of_each],
+        source_samples=recording.source_samples[first_of_each],
+        segment_parts=None if parts is None else parts[first_of_each],
+    )
+
+
+def split_at_gaps(recording: Recording) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Find the finite stretches of at least two samples within a recording's segments, and the segment of each.
+
+    Returns
+    -------
+    stretches : array, (n, 2)
+    segment : array, (n,)
+    """
+    stretches, numbers = [], []
+    for number, (start, stop) in enumerate(recording.segments.tolist()):
+        found = good_stretches(recording.signals[start:stop]) + start
+        found = found[found[:, 1] - found[:, 0] > 1]
+        stretches.append(found)
+        numbers.append(np.full(len(found), number))
+    return np.concatenate(stretches), np.concatenate(numbers)
+
+
+def count_masked(signals: NDArray[np.floating], segments: NDArray[np.int64]) -> int:
+    """Rows within segments that are masked, known by their first channel."""
+    return sum(int(np.isnan(signals[start:stop, 0]).sum()) for start, stop in segments.tolist())
+
+
+def masked_rows(
+    read: Callable[[int, int], NDArray[np.floating]], segments: NDArray[np.int64], n_samples: int
+) -> NDArray[np.bool_]:
+    """Say of every row whether it is masked, (T,): within a segment, and NaN.
+
+    Parameters
+    ----------
+    read : callable
+        Gives rows [start, stop), (n, C).
+    segments : array, (n_segments, 2)
+    n_samples : int
+        T.
+    """
+    masked = np.zeros(n_samples, dtype=bool)
+    for first, last in segments.tolist():
+        for start in range(first, last, ROWS_PER_READING):
+            stop = min(start + ROWS_PER_READING, last)
+            masked[start:stop] = np.isnan(read(start, stop)[:, 0])
+    return masked
+
+
+def observed_stretches(
+    segments: NDArray[np.int64], masked: NDArray[np.bool_]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Stretches of segments without masked rows, (n, 2), and the segment of each, (n,).
+
+    Parameters
+    ----------
+    segments : array, (n_segments, 2)
+    masked : array of bool, (T,)
+    """
+    stretches, numbers = [np.zeros((0, 2), np.int64)], [np.zeros(0, np.int64)]
+    for number, (start, stop) in enumerate(segments.tolist()):
+        borders = np.flatnonzero(np.diff(~masked[start:stop], prepend=False, append=False))
+        found = borders.reshape(-1, 2).astype(np.int64) + start
+        stretches.append(found)
+        numbers.append(np.full(len(found), number, dtype=np.int64))
+    return np.concatenate(stretches), np.concatenate(numbers)
+
+
+def _firsts_of_joined(recording: Recording, where: str, remarks: Remarks) -> NDArray[np.int64]:
+    """Index of the first segment of each that is left when segments are joined."""
+    segments, sources = recording.segments, recording.source_samples
+    parts = np.zeros(len(segments), np.int64) if recording.segment_parts is None else recording.segment_parts
+    n_good = np.bincount(recording.segment_runs, weights=segments[:, 1] - segments[:, 0])
+    firsts = [0]
+    for number in range(1, len(segments)):
+        first = firsts[-1]
+        run = recording.segment_runs[number]
+        if run != recording.segment_runs[number - 1] or parts[number] != parts[number - 1]:
+            firsts.append(number)
+            continue
+        place = f"{where}, run {recording.run_names[run]}"
+        expected = sources[first, 0] + (segments[number, 0] - segments[first, 0]) * recording.source_step
+        if abs(sources[number, 0] - expected) > LARGEST_DISAGREEMENT:
+            remarks.add(
+                "Gaps that are no whole number of rows long after downsampling stay cuts, and are not masked", place
+            )
+            firsts.append(number)
+        elif segments[number, 0] - segments[number - 1, 1] > n_good[run]:
+            remarks.add(
+                "Gaps longer than all good samples of their run stay cuts, and are not masked",
+                f"{place}: {segments[number, 0] - segments[number - 1, 1]} samples",
+            )
+            firsts.append(number)
+    return np.array(firsts, dtype=np.int64)
+
+
+def _masked_between(
+    signals: NDArray[np.floating], before: NDArray[np.int64], joined: NDArray[np.int64]
+) -> NDArray[np.floating]:
+    """Signals with NaN between those segments that were joined; the same array where that is so already."""
+    within = np.isin(before[1:, 0], joined[:, 0], invert=True)
+    gaps = np.stack([before[:-1, 1], before[1:, 0]], axis=1)[within]
+    if all(np.isnan(signals[start:stop]).all() for start, stop in gaps.tolist()):
+        return signals
+    masked = signals.copy()
+    for start, stop in gaps.tolist():
+        masked[start:stop] = np.nan
+    return masked
