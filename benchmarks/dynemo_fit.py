@@ -1,21 +1,23 @@
 """DyNeMo beside osl-dynamics in one run: optimum, modes found, time, time of an epoch, memory.
 
-    python benchmarks/dynemo_fit.py SOFT.npz [WIDE.npz] [--osl_python PATH] [--part fit peer epochs] [--seeds 5]
+    python benchmarks/dynemo_fit.py SOFT.npz [WIDE.npz] [--osl_python PATH] [--part fit quick peer epochs] [--seeds 5]
 
 SOFT.npz holds `time_series` (T, C), `alpha` (T, J) and `covariances` (J, C, C) of a soft mixture, WIDE.npz a
-`time_series` of many channels. Three parts, all by default:
+`time_series` of many channels. Four parts, all by default:
 
 - fit: whole fits with dynml's defaults and the tutorial's sizes (windows of 200, batches of 16), one a seed: free
   energy at the posterior's mean (the peer's quantity) and the bound, the correlation of each mode's coefficients with
   the truth, Riemannian distances of matched covariances, seconds from loading to the end of training, and the first
   time at which the free energy at the mean was at most `--target`, looked at every `--evaluate_every` epochs while the
   clock stands. Imports come before the clock, for both.
+- quick: the same with small batches and few epochs, as in configs/dynemo_quick.yaml.
 - peer: the same for one fit of osl-dynamics with the tutorial's settings.
 - epochs: seconds of an epoch and peak memory of the process, in turns with the peer's; the first epoch, which
   compiles, apart. SOFT with windows of 200 and batches of 16, WIDE with windows of 100 and batches of 256.
 
 Every fit and every contender of the epochs runs in a process of its own, with as many threads. Each part replaces its
-own entry in benchmarks/results/dynemo_fit_<SOFT>.json.
+own entry in benchmarks/results/dynemo_fit_<SOFT>.json; "against_peer" there says when the fits of dynml had the free
+energy at which the peer's fit ended.
 """
 
 from __future__ import annotations
@@ -40,6 +42,8 @@ SIZES = {
     "soft": {"sequence_length": 200, "batch_size": 16},
     "wide": {"sequence_length": 100, "batch_size": 256},
 }
+
+QUICK = {"batch_size": 4, "epochs": 24, "annealing": 12}
 
 
 def command_of(contender, part, job, arguments):
@@ -83,14 +87,20 @@ def whole_fit(contender, job, arguments):
     }
 
 
-def fits(arguments):
+def fits(arguments, **settings):
     """Fits of dynml, one a seed."""
     rows = []
     for seed in range(arguments.seeds):
-        job = job_of("soft", arguments, seed=seed, epochs=arguments.epochs, annealing=arguments.annealing)
+        given = {"epochs": arguments.epochs, "annealing": arguments.annealing, **settings}
+        job = job_of("soft", arguments, seed=seed, **given)
         rows.append(whole_fit("dynml", job, arguments))
         print(json.dumps({key: value for key, value in rows[-1].items() if key != "watched"}), flush=True)
     return {"target": arguments.target, "runs": rows}
+
+
+def quick_fits(arguments):
+    """Fits of dynml with more steps an epoch, and fewer epochs."""
+    return {"settings": QUICK, **fits(arguments, **QUICK)}
 
 
 def peer_fit(arguments):
@@ -155,6 +165,20 @@ def one_epoch(name, process):
     raise SystemExit(f"{name} ended before its epoch")
 
 
+def against_peer(report):
+    """How much sooner each fit had the free energy at which the peer's ended, by the peer's whole time."""
+    peer, found = report["peer"], {}
+    for part in ("fit", "quick"):
+        times = []
+        for run in report.get(part, {"runs": []})["runs"]:
+            reached = [seconds for _, seconds, value in run["watched"] if value <= peer["free_energy_at_mean"]]
+            times.append(reached[0] if reached else None)
+        if times:
+            faster = [peer["seconds"] / time for time in times if time is not None]
+            found[part] = {"seconds": times, "median_times_faster": float(np.median(faster)) if faster else None}
+    return {"free_energy_at_mean": peer["free_energy_at_mean"], "peer_seconds": peer["seconds"], **found}
+
+
 def job_of(case, arguments, **settings):
     """What a process is asked to do."""
     path = {"soft": arguments.soft, "wide": arguments.wide}[case]
@@ -190,7 +214,7 @@ def parse():
     return parser.parse_args()
 
 
-PARTS = {"fit": fits, "peer": peer_fit, "epochs": epochs_in_turns}
+PARTS = {"fit": fits, "quick": quick_fits, "peer": peer_fit, "epochs": epochs_in_turns}
 
 
 def main() -> None:
@@ -210,7 +234,10 @@ def main() -> None:
             "load_before": before,
         }
         out.parent.mkdir(exist_ok=True)
-        out.write_text(json.dumps({**report, "data": arguments.soft.name, part: {**where, **result}}, indent=2) + "\n")
+        report |= {"data": arguments.soft.name, part: {**where, **result}}
+        if "peer" in report:
+            report["against_peer"] = against_peer(report)
+        out.write_text(json.dumps(report, indent=2) + "\n")
     print(out)
 
 
