@@ -99,6 +99,7 @@ def make_trainer(trainer_class, job, folder, **initialization):
         dataset, window_length=job["sequence_length"], batch_size_training=job["batch_size"], seed=job["seed"]
     )
     settings = {"max_epochs": job["epochs"]} if job.get("epochs") else {}
+    settings |= {"learning_rate": job["learning_rate"]} if job.get("learning_rate") else {}
     return trainer_class(
         model,
         folder,

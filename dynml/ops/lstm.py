@@ -11,8 +11,7 @@ on the other windows.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -21,6 +20,7 @@ from torch.autograd.function import once_differentiable
 
 from dynml.ops.lstm_kernel import SLICE, backward_kernel, forward_kernel, whole_vectors
 from dynml.ops.lstm_lanes import LANES
+from dynml.ops.workers import over_threads
 
 _MOST_GROUPS = 8  # of slices: each sums its own gradient by the weights
 
@@ -102,13 +102,14 @@ class _LstmLayer(torch.autograd.Function):
             tensor.numpy() for tensor in (gates, cells, rows.flatten(1), by_inputs, by_weights)
         )
 
-        def one_group(direction: int, group: int) -> None:
+        def one_group(piece: tuple[int, int]) -> None:
+            direction, group = piece
             made = sums_of[direction, group], slopes_of[direction]
             for number in range(group, len(slices), n_groups):
                 kept = gates_of[direction, number], cells_of[direction, number], weights_of[direction]
                 backward_kernel(*given, *kept, (slices[number], direction * n_units, n_units, direction == 1), *made)
 
-        _over_threads(one_group, list(itertools.product(range(n_directions), range(n_groups))))
+        over_threads(one_group, list(itertools.product(range(n_directions), range(n_groups))))
         slopes: list[Tensor | None] = [None] * (3 * n_directions)
         if by_second:
             # NumPy adds in one order, whatever the threads.
@@ -135,12 +136,13 @@ def _run(lengths: Tensor, inputs: Tensor, directions: list[LstmWeights], *, keep
         tensor.numpy() for tensor in (blocks.flatten(1), run.outputs, run.gates, run.cells)
     )
 
-    def one_slice(direction: int, number: int) -> None:
+    def one_slice(piece: tuple[int, int]) -> None:
+        direction, number = piece
         where = slices[number], direction * n_units, n_units, direction == 1
         kept = gates_of[direction, number], cells_of[direction, number]
         forward_kernel(*given, weights_of[direction], where, keep, outputs, *kept)
 
-    _over_threads(one_slice, list(itertools.product(range(n_directions), range(len(slices)))))
+    over_threads(one_slice, list(itertools.product(range(n_directions), range(len(slices)))))
     return run
 
 
@@ -171,22 +173,3 @@ def _unpacked(rows: Tensor, n_inputs: int, n_units: int) -> LstmWeights:
 
 def _array(tensor: Tensor) -> Any:
     return tensor.detach().contiguous().numpy()
-
-
-def _over_threads(function: Callable[[int, int], None], pieces: list[tuple[int, int]]) -> None:
-    """Do all pieces. This thread takes part; torch's own settings are left alone."""
-    n_helpers = min(torch.get_num_threads(), len(pieces)) - 1
-    numbers = itertools.count()
-
-    def take_pieces() -> None:
-        while (number := next(numbers)) < len(pieces):
-            function(*pieces[number])
-
-    if n_helpers < 1:
-        take_pieces()
-        return
-    with ThreadPoolExecutor(n_helpers) as pool:
-        helpers = [pool.submit(take_pieces) for _ in range(n_helpers)]
-        take_pieces()
-        for helper in helpers:
-            helper.result()

@@ -7,10 +7,8 @@ a chunk, a (C, C) matrix for every sample, does not outlive it.
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +18,7 @@ from torch import Tensor
 
 from dynml.ops.gaussian import full_float32_precision
 from dynml.ops.mixture_gaussian_kernel import lanes_of, mixture_kernel, packed_positions
+from dynml.ops.workers import over_threads
 
 COMPILED_MEMORY = 2**20
 """Default bytes of a thread's workspace on a CPU: about its second-level cache."""
@@ -79,7 +78,7 @@ def compiled_terms(
     covariance_gradient: bool = False,
     memory: int | None = None,
 ) -> MixtureTerms:
-    """Terms by the compiled loops, over `torch.get_num_threads()` threads; the numbers do not depend on how many.
+    """Terms by the compiled loops, over threads (`over_threads`); the numbers do not depend on how many.
 
     Parameters
     ----------
@@ -115,7 +114,7 @@ def compiled_terms(
         return sums.astype(np.float64)
 
     pieces = _pieces(n_samples, n_channels, n_modes, n_groups * lanes_of(packed.dtype))
-    sums = sum(_over_threads(compute, pieces))
+    sums = sum(over_threads(compute, pieces))
     terms = MixtureTerms(torch.from_numpy(densities))
     if gradients:
         terms.by_residual, terms.by_alpha = torch.from_numpy(by_residual), torch.from_numpy(by_alpha)
@@ -154,26 +153,6 @@ def _pieces(n_samples: int, n_channels: int, n_modes: int, block: int) -> list[s
     rows = max(math.ceil(_FLOPS_PER_PIECE / flops), math.ceil(n_samples / _MOST_PIECES))
     rows = math.ceil(rows / block) * block
     return [slice(first, min(first + rows, n_samples)) for first in range(0, n_samples, rows)]
-
-
-def _over_threads(function: Callable[[slice], Any], pieces: list[slice]) -> list[Any]:
-    """Results for all pieces, in order. This thread takes part; torch's own settings are left alone."""
-    n_helpers = min(torch.get_num_threads(), len(pieces)) - 1
-    if n_helpers < 1:
-        return [function(piece) for piece in pieces]
-    results: list[Any] = [None] * len(pieces)
-    numbers = itertools.count()
-
-    def take_pieces() -> None:
-        while (number := next(numbers)) < len(pieces):
-            results[number] = function(pieces[number])
-
-    with ThreadPoolExecutor(n_helpers) as pool:
-        helpers = [pool.submit(take_pieces) for _ in range(n_helpers)]
-        take_pieces()
-        for helper in helpers:
-            helper.result()
-    return results
 
 
 def torch_terms(

@@ -8,26 +8,77 @@ thread, the results do not depend on how many there are.
 from __future__ import annotations
 
 import contextlib
+import functools
+import itertools
+import os
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextvars import ContextVar
 from types import TracebackType
 from typing import Any, TypeVar
 
 import torch
 
+Item = TypeVar("Item")
 Result = TypeVar("Result")
+_OF_KERNELS: ContextVar[int | None] = ContextVar("threads of compiled kernels", default=None)
 
 
 @contextlib.contextmanager
-def one_thread() -> Iterator[None]:
-    """Let torch use one thread for a block of small operations, where waking others costs more than it gains."""
+def one_thread(*, but_kernels: bool = False) -> Iterator[None]:
+    """Let torch use one thread for a block of small operations, where waking others costs more than it gains.
+
+    Parameters
+    ----------
+    but_kernels : bool
+        Compiled kernels (`over_threads`) keep the threads that torch had: their pieces are large, and their results the
+        same for any number.
+    """
     before = torch.get_num_threads()
+    token = _OF_KERNELS.set(before if but_kernels else None)
     torch.set_num_threads(1)
     try:
         yield
     finally:
         torch.set_num_threads(before)
+        _OF_KERNELS.reset(token)
+
+
+def over_threads(function: Callable[[Item], Result], pieces: Sequence[Item]) -> list[Result]:
+    """Results of all pieces of a compiled kernel, in order; this thread takes part, and torch's settings stay.
+
+    Parameters
+    ----------
+    function : callable
+        Releases Python's lock while it computes.
+    pieces : sequence
+        Whoever is free takes the next one.
+    """
+    given = _OF_KERNELS.get()
+    n_helpers = min(torch.get_num_threads() if given is None else given, len(pieces)) - 1
+    if n_helpers < 1:
+        return [function(piece) for piece in pieces]
+    results: dict[int, Result] = {}
+    numbers = itertools.count()
+
+    def take_pieces() -> None:
+        while (number := next(numbers)) < len(pieces):
+            results[number] = function(pieces[number])
+
+    helpers = [_helpers(os.getpid()).submit(take_pieces) for _ in range(n_helpers)]
+    take_pieces()
+    for helper in helpers:
+        # Waking a thread may take longer than all the work: one that has not begun is not waited for.
+        if not helper.cancel():
+            helper.result()
+    return [results[number] for number in range(len(pieces))]
+
+
+@functools.lru_cache(maxsize=1)
+def _helpers(_process: int) -> ThreadPoolExecutor:
+    """Threads that stay, since starting them costs more than a kernel; after a fork there are none, so new ones."""
+    return ThreadPoolExecutor(max(1, (os.cpu_count() or 1) - 1), thread_name_prefix="kernel")
 
 
 class Workers:

@@ -181,13 +181,13 @@ class DynemoTrainer(Trainer):
             super().validate_one_epoch(bars)
 
     def _worthwhile_threads(self) -> contextlib.AbstractContextManager[None]:
-        """One thread for small networks, whose samples follow on one another: waking others costs more than it gains.
+        """One thread for torch in small networks, whose samples follow on one another; compiled kernels keep theirs.
 
         It depends on the settings alone, so that a run comes to the same numbers wherever it is resumed.
         """
         n_units = max(self.model.config.inference_n_units, self.model.config.model_n_units)
         operations = 8 * self.batch_sampler.config.batch_size_training * n_units**2
-        return one_thread() if operations < OPERATIONS_WORTH_THREADS else contextlib.nullcontext()
+        return one_thread(but_kernels=True) if operations < OPERATIONS_WORTH_THREADS else contextlib.nullcontext()
 
     def start_of_epoch(self) -> None:
         """Set the weight of the prior and the learning rate."""
