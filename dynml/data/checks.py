@@ -15,7 +15,7 @@ from dynml.data.recording import Recording
 from dynml.errors import DataError
 
 ROWS_PER_BLOCK = 4096
-ROWS_FOR_MEDIANS = 50_000
+ROWS_FOR_MEDIANS = 5_000
 TRANSPOSED_RATIO = 20
 """So many times more channels than samples are taken for a transposed array."""
 OUTLIER_SD = 1e6
@@ -214,7 +214,7 @@ def outlying_channels(recording: Recording) -> list[tuple[str, float]]:
 
     Notes
     -----
-    The robust standard deviation is 1.4826 times the median absolute deviation. Medians are taken over at most 50,000
+    The robust standard deviation is 1.4826 times the median absolute deviation. Medians are taken over at most 5,000
     evenly spaced rows of a run.
     """
     found: dict[str, float] = {}

@@ -58,15 +58,20 @@ def moments(recording: Recording, method: str) -> tuple[NDArray[np.float64], NDA
     return np.stack([mean for mean, _ in pairs]), np.stack([std for _, std in pairs])
 
 
+def mean_of_segments(signals: NDArray[np.floating[Any]], segments: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Mean over the rows of some segments, (C,), in float64."""
+    total = np.zeros(signals.shape[1])
+    for first, last in blocks(segments):
+        total += signals[first:last].sum(axis=0, dtype=np.float64)
+    return total / int((segments[:, 1] - segments[:, 0]).sum())
+
+
 def moments_of_segments(
     signals: NDArray[np.floating[Any]], segments: NDArray[np.int64]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Mean and standard deviation over the rows of some segments, each (C,), in float64 by two passes."""
     count = int((segments[:, 1] - segments[:, 0]).sum())
-    mean = np.zeros(signals.shape[1])
-    for first, last in blocks(segments):
-        mean += signals[first:last].sum(axis=0, dtype=np.float64)
-    mean /= count
+    mean = mean_of_segments(signals, segments)
     squares = np.zeros(signals.shape[1])
     for first, last in blocks(segments):
         squares += np.square(signals[first:last] - mean).sum(axis=0)

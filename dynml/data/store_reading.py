@@ -22,6 +22,8 @@ from dynml.data.gaps import masked_rows
 from dynml.data.recording import Events, Source, run_starts
 from dynml.errors import DataCorruptionError, DataError
 
+MOST_OPENED, CHUNK_CACHE_BYTES = 64, 2**20
+"""Signals that stay open, and what each of them keeps of its file: one chunk."""
 N_NAMED = 12
 """So many names are listed in a message; of more, the first and the last."""
 
@@ -76,6 +78,7 @@ class Store:
         self._process: int | None = None
         self._subjects: list[str] | None = None
         self._descriptions: dict[tuple[str, str], GroupDescription] = {}
+        self._opened: dict[tuple[str, str], h5py.Dataset] = {}
         self._check_root()
 
     def __enter__(self) -> Store:
@@ -85,7 +88,7 @@ class Store:
         self.close()
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_handle": None, "_process": None}
+        return {**self.__dict__, "_handle": None, "_process": None, "_opened": {}}
 
     def __repr__(self) -> str:
         return f"Store({str(self.path)!r})"
@@ -94,14 +97,14 @@ class Store:
         """Close the handle of this process; the next access opens it again."""
         if self._handle is not None and self._process == os.getpid():
             self._handle.close()
-        self._handle = None
+        self._handle, self._opened = None, {}
 
     @property
     def file(self) -> h5py.File:
         """The HDF5 handle of this process."""
         # A handle that came through a fork shares its file position with the parent's: it must not be used.
         if self._handle is None or self._process != os.getpid():
-            self._handle = _open(self.path)
+            self._handle, self._opened = _open(self.path), {}
             self._process = os.getpid()
         return self._handle
 
@@ -321,12 +324,16 @@ class Store:
             return node[group]
 
     def _signals(self, subject: str, group: str) -> h5py.Dataset:
-        # Random windows look it up anew each time: one lookup of the whole path, and step by step only to find a fault.
-        if layout.is_valid_name(subject) and layout.is_valid_name(group):
-            node = self.file.get(f"{layout.subject_path(subject, group)}/{layout.DATA}")
-            if isinstance(node, h5py.Dataset):
-                return node
-        return self._group(subject, group)[layout.DATA]
+        # Random windows ask for it again and again.
+        own_file = self.file  # forgets what another process, or a handle since closed, had opened
+        node = self._opened.get((subject, group))
+        if node is None:
+            node = self._group(subject, group)[layout.DATA]
+            assert node.file == own_file
+            if len(self._opened) == MOST_OPENED:
+                del self._opened[next(iter(self._opened))]
+            self._opened[subject, group] = node
+        return node
 
     def _array(self, subject: str, group: str, name: str) -> NDArray[Any]:
         node = self._group(subject, group)
@@ -371,7 +378,7 @@ def _open(path: Path) -> h5py.File:
     if not path.is_file():
         raise DataError(f"{path} is a folder, but must be an HDF5 file.")
     try:
-        return h5py.File(path, "r", locking="best-effort")
+        return h5py.File(path, "r", locking="best-effort", rdcc_nbytes=CHUNK_CACHE_BYTES)
     except OSError as error:
         reason = str(error).lower()
         n_bytes = path.stat().st_size

@@ -1,5 +1,7 @@
 """Fitted components against scikit-learn and numpy on signals that were embedded and concatenated in full."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -104,10 +106,27 @@ def test_components_are_those_of_scikit_learn_on_everything_at_once(name, n, whi
         after = chain.applied([step], recording, "s", Remarks())
         scale = np.sqrt(step.fit.arrays["variances"]) if whiten else 1.0
         rows = np.concatenate([after.signals[first:last] for first, last in after.segments])
-        np.testing.assert_allclose(rows, by_hand(recording, n) @ found / scale, atol=1e-9)
+        expected = by_hand(recording, n) @ found / scale
+        assert rows.dtype == np.float32
+        np.testing.assert_allclose(rows, expected, rtol=0, atol=5e-7 * np.abs(expected).max())
         np.testing.assert_array_equal(after.segments, recording.segments + np.array([n // 2, -(n // 2)]))
         np.testing.assert_array_equal(after.source_samples, recording.source_samples + np.array([n // 2, 0]))
         assert after.n_samples == recording.n_samples
+
+
+@pytest.mark.parametrize(("name", "n"), [("pca", 1), ("time_delay_embedding_pca", 3)])
+def test_components_of_very_unlike_size_are_projected_in_float64(name, n):
+    scales = np.array([1.0, 1.0, 1e-2, 1e-2, 1e-3])
+    recordings = {key: dataclasses.replace(one, signals=one.signals * scales) for key, one in subjects().items()}
+    step = fitted({"step": name, "n_components": 5 * n} | ({"n_embeddings": n} if n > 1 else {}), recordings)
+    found = step.fit.arrays["components"]
+    for recording in recordings.values():
+        after = chain.applied([step], recording, "s", Remarks())
+        rows = np.concatenate([after.signals[first:last] for first, last in after.segments])
+        assert rows.dtype == np.float64
+        expected = by_hand(recording, n) @ found
+        assert expected.std(axis=0).min() < 1e-3 * expected.std(axis=0).max()
+        np.testing.assert_allclose(rows, expected, rtol=0, atol=1e-12)
 
 
 def test_embedding_and_pca_in_two_steps_span_the_same_as_in_one():

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from store_making import Study, noise, two_subjects
 
+from dynml.data import store_reading
 from dynml.data.store_extraction import signals_in_original_units
 from dynml.data.store_reading import Store
 from dynml.data.store_verification import faults_of_store
@@ -38,6 +39,17 @@ def test_slices_are_those_of_the_whole(study):
         assert whole.shape == (180, 4)
         assert whole.dtype == np.float32
         np.testing.assert_array_equal(store.read("sub-a", "signals", 100, 130), whole[100:130])
+
+
+def test_signals_stay_open_up_to_a_limit(study, monkeypatch):
+    monkeypatch.setattr(store_reading, "MOST_OPENED", 1)
+    with Store(study.target) as store:
+        expected = {name: store.read(name, "signals") for name in ("sub-a", "sub-b")}
+        assert not np.array_equal(expected["sub-a"][:10], expected["sub-b"][:10])
+        for name in ("sub-a", "sub-b", "sub-b", "sub-a"):
+            np.testing.assert_array_equal(store.read(name, "signals", 5, 50), expected[name][5:50])
+            assert len(store._opened) == 1
+    assert not store._opened
 
 
 def test_a_sound_store_has_no_faults(study):

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from dynml.data.fitted_steps.components import check_number, principal_components
 from dynml.data.fitted_steps.fitted_step import Fit, FittedStep, Statistics
 from dynml.data.fitted_steps.lagged_products import embedded_second_moment, project
-from dynml.data.preparation import moments_of_segments
+from dynml.data.preparation import mean_of_segments, moments_of_segments
 from dynml.data.preparation_steps.smoothing import check_odd
 from dynml.data.preparation_steps.step import Layout, trimmed
 from dynml.data.recording import Recording
@@ -25,6 +25,7 @@ from dynml.errors import ConfigurationError, DataError
 MOMENT, COUNT = "second_moment", "n_samples"
 COMPONENTS, VARIANCES = "components", "variances"
 UNLIKE_SCALES = 1e6
+ROWS_OF_A_LOOK = 4096
 ROUNDING = 4.0 * float(np.finfo(np.float32).eps)
 """A component with less than this share of the largest deviation is rounding of float32 recordings."""
 EVEN_SCALES = 0.01
@@ -98,7 +99,7 @@ class PrincipalComponents(FittedStep):
         moment, count = np.zeros((size, size)), 0
         for run in range(len(recording.run_names)):
             segments = recording.segments_of_run(run)
-            mean, _ = moments_of_segments(recording.signals, segments)
+            mean = mean_of_segments(recording.signals, segments)
             for start, stop in segments.tolist():
                 moment += embedded_second_moment(recording.signals[start:stop], self.window, mean)
                 count += stop - start - self.window + 1
@@ -134,8 +135,8 @@ class PrincipalComponents(FittedStep):
             mean, before = moments_of_segments(recording.signals, segments)
             for start, stop in segments.tolist():
                 project(recording.signals[start:stop], filters, signals[start + margin : stop - margin], mean)
-            _, after = moments_of_segments(signals, segments + np.array([margin, -margin]))
-            _check_variance(before, after * deviations if self.whiten else after, name)
+            scale = deviations if self.whiten else np.ones_like(deviations)
+            _check_variance(before, signals, segments + np.array([margin, -margin]), scale, name)
         result = trimmed(recording, signals, margin, _names(len(deviations)))
         return self.noted(result, explained_variance_found=learnt.values["explained_variance"])
 
@@ -175,9 +176,21 @@ def _names(n_components: int) -> tuple[str, ...]:
     return tuple(f"component_{number}" for number in range(n_components))
 
 
-def _check_variance(before_C: NDArray[np.float64], after_P: NDArray[np.float64], run: str) -> None:
+def _check_variance(
+    before_C: NDArray[np.float64],
+    after: NDArray[np.floating[Any]],
+    segments: NDArray[np.int64],
+    scale_P: NDArray[np.float64],
+    run: str,
+) -> None:
     """Refuse a run in which a component is nothing but rounding, which standardization would blow up."""
-    constant = np.flatnonzero(after_P <= ROUNDING * before_C.max())
+    smallest = ROUNDING * before_C.max()
+    # The whole varies at least by what a part of it contributes, which as a rule is far more than enough.
+    part = np.array([[segments[0, 0], min(segments[0, 1], segments[0, 0] + ROWS_OF_A_LOOK)]])
+    share = (part[0, 1] - part[0, 0]) / (segments[:, 1] - segments[:, 0]).sum()
+    if (moments_of_segments(after, part)[1] * scale_P * np.sqrt(share) > smallest).all():
+        return
+    constant = np.flatnonzero(moments_of_segments(after, segments)[1] * scale_P <= smallest)
     if len(constant):
         raise DataError(
             f"run {run} has no variance in component {constant[0]}: its signals have a lower rank than those of the "

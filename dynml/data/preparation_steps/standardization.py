@@ -29,9 +29,10 @@ class Standardize(PreparationStep):
         check_choice("method", self.method, ["per_run", "per_subject"])
 
     def __call__(self, recording: Recording) -> Recording:
-        """Standardize all rows; signals become float64."""
+        """Standardize all rows; what was recorded in float32 stays so, all else becomes float64."""
         mean, std = moments(recording, self.method)
-        signals = np.empty(recording.signals.shape)
+        dtype = np.float32 if recording.signals.dtype == np.float32 else np.float64
+        signals = np.empty(recording.signals.shape, dtype=dtype)
         for run, start, stop in recording.runs():
             row = run if len(mean) > 1 else 0
             for first in range(start, stop, ROWS_PER_BLOCK):
