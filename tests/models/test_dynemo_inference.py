@@ -22,7 +22,7 @@ from hypothesis import strategies as some
 from dynml import MultiSubjectDataset, Recording, load_experiment
 from dynml.errors import DataError
 from dynml.models.dynemo.inference import N_DRAWS, estimate_modes, infer, mixed_moments, posterior_mean
-from dynml.models.dynemo.windows import FixedWindows, overlapping_windows
+from dynml.models.dynemo.windows import FixedWindows
 from dynml.ops.keyed_noise import derived_keys, span_keys
 from dynml.ops.metrics import riemannian_distance
 
@@ -47,24 +47,6 @@ def recording_of(signals, segments):
 
 
 # ---------------------------------------------------------------------- windows
-
-
-@given(some.integers(0, 50), some.integers(1, 400), some.integers(1, 60))
-def test_what_is_taken_from_overlapping_windows_is_the_segment(start, n_samples, length):
-    stop = start + n_samples
-    windows = overlapping_windows(start, stop, length)
-    length = min(length, n_samples)
-    first, end, taken, left = windows.T
-    assert (end - first == length).all()
-    assert first.min() >= start
-    assert end.max() <= stop
-    assert ((first <= taken) & (taken <= left) & (left <= end)).all()
-    # Laid end to end, what is taken is the segment: each sample once.
-    assert (taken[0], left[-1]) == (start, stop)
-    assert (taken[1:] == left[:-1]).all()
-    # Away from the ends of the segment, a sample has a quarter of a window on both sides.
-    inner = (taken[1:] - first[1:], end[:-1] - left[:-1])
-    assert all((margin >= length // 4).all() for margin in inner)
 
 
 @given(some.lists(some.integers(2, 70), min_size=1, max_size=4), some.integers(1, 30))

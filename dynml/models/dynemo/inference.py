@@ -18,11 +18,12 @@ from torch import Tensor
 from dynml.data.subset import MultiSubjectSubset
 from dynml.errors import DataError
 from dynml.models.dynemo.model import DRAWS_SEED, Dynemo
-from dynml.models.dynemo.windows import WINDOWS_PER_BATCH, overlapping_windows
+from dynml.models.dynemo.windows import WINDOWS_PER_BATCH
 from dynml.ops.cholesky_parameters import covariances_from_vectors, variances_from_vectors
 from dynml.ops.keyed_noise import span_keys
 from dynml.ops.masked_samples import observed_rows
 from dynml.ops.mixture_gaussian import mixture_log_likelihood
+from dynml.ops.overlapping_windows import overlapping_windows
 
 N_DRAWS = 10
 DUAL_STEPS, DUAL_LEARNING_RATE = 150, 0.02
@@ -143,10 +144,10 @@ def _observed(subset: MultiSubjectSubset, index: int, segments: NDArray[np.int64
 
 def posterior_mean(model: Dynemo, signals: Tensor) -> Tensor:
     """The posterior's mean of the logits of a whole segment, (T, J), from overlapping windows of its rows (T, C)."""
-    windows = overlapping_windows(0, len(signals), model.config.sequence_length)
+    windows = overlapping_windows(len(signals), model.config.sequence_length)
     theta = signals.new_empty(len(signals), model.config.n_modes)
     for first in range(0, len(windows), WINDOWS_PER_BATCH):
-        some = windows[first : first + WINDOWS_PER_BATCH].tolist()
+        some = windows[first : first + WINDOWS_PER_BATCH]
         stacked = torch.stack([signals[start:stop] for start, stop, _, _ in some])
         mean, _ = model.posterior(stacked, observed_BT=observed_rows(stacked))
         for of_window, (start, _, begin, end) in zip(mean, some):

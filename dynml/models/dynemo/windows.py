@@ -1,12 +1,9 @@
-"""Windows that do not move, and windows that overlap, so that every sample is seen with samples on both sides."""
+"""Windows that do not move, and what is counted and drawn in them."""
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterator
 
-import numpy as np
-from numpy.typing import NDArray
 from torch import Tensor
 
 from dynml.data.dataset import MultiSubjectDataset
@@ -63,29 +60,3 @@ def keys_of_draws(batch: Batch) -> Tensor:
     """What the draws of validation and reports are keyed by, (B,): the window alone, the same in every epoch."""
     starts = batch.start_sample
     return span_keys(DRAWS_SEED, 0, batch.subject, batch.segment, starts, starts + batch.lengths)
-
-
-def overlapping_windows(start: int, stop: int, length: int) -> NDArray[np.int64]:
-    """Windows of a segment that overlap by half, and which samples each of them answers for.
-
-    Parameters
-    ----------
-    start, stop : int
-        The segment.
-    length : int
-        Samples of a window; a shorter segment is one window.
-
-    Returns
-    -------
-    (n_windows, 4) int64
-        First sample and end of the window, first sample and end of what is taken from it: its middle, and at the ends
-        of the segment what is left. Together they are the segment.
-    """
-    length = min(length, stop - start)
-    step = max(length // 2, 1)
-    firsts = [*range(start, stop - length, step), stop - length]
-    middles = [(first + following + length) // 2 for first, following in itertools.pairwise(firsts)]
-    borders = [start, *middles, stop]
-    return np.array(
-        [(first, first + length, *borders[number : number + 2]) for number, first in enumerate(firsts)], dtype=np.int64
-    )

@@ -5,7 +5,6 @@ Shapes: n windows or trials, B of a batch, T samples, d numbers of an embedding.
 
 from __future__ import annotations
 
-import itertools
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -23,6 +22,7 @@ from dynml.models.sequence.decoding.targets import Trials
 from dynml.models.sequence.sequence_model import SequenceModel
 from dynml.models.sequence.windows import Windows, masked_windows
 from dynml.ops.masked_samples import observed_rows
+from dynml.ops.overlapping_windows import overlapping_windows
 
 if TYPE_CHECKING:
     from dynml.models.experiment import Experiment
@@ -167,34 +167,6 @@ def states_of_subject(model: SequenceModel, subset: MultiSubjectSubset, index: i
         if is_known is not None:
             states[start:stop][~is_known.cpu().numpy()] = np.nan
     return states
-
-
-def overlapping_windows(n_samples: int, length: int, *, causal: bool) -> list[tuple[int, int, int, int]]:
-    """Windows of a segment that overlap by half, and which samples are taken from each.
-
-    Parameters
-    ----------
-    n_samples : int
-        Of the segment.
-    length : int
-        Samples of a window; a shorter segment is one window.
-    causal : bool
-        Whether a sample's state sees only what came before it in its window.
-
-    Returns
-    -------
-    list of (first, last, begin, end)
-        The window [first, last), and what is taken from it, [begin, end): its middle, so that each sample has seen
-        others on both sides, or for causal models its end, so that each sample has half a window behind it. Together
-        they are the segment.
-    """
-    length = min(length, n_samples)
-    firsts = [*range(0, n_samples - length, max(length // 2, 1)), n_samples - length]
-    if causal:
-        borders = [0, *(first + length for first in firsts)]
-    else:
-        borders = [0, *((one + other + length) // 2 for one, other in itertools.pairwise(firsts)), n_samples]
-    return [(first, first + length, begin, end) for first, (begin, end) in zip(firsts, itertools.pairwise(borders))]
 
 
 def device_of(model: torch.nn.Module) -> torch.device:

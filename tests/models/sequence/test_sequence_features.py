@@ -20,7 +20,6 @@ from dynml.models.sequence.features import (
     embeddings_of,
     model_of_states,
     model_with_embeddings,
-    overlapping_windows,
     settled_pooling,
     states_of_subject,
 )
@@ -124,23 +123,6 @@ def test_a_decoders_embeddings_are_what_its_head_reads_of_padded_trials(backbone
             decoder(by_hand(data.training_set.read(number, first, first + int(own.duration[position])), RATE))
     hook.remove()
     np.testing.assert_allclose(found, torch.stack(heads_input), atol=2e-5)
-
-
-@pytest.mark.parametrize("causal", [True, False])
-@pytest.mark.parametrize("n_samples", [1, 7, 10, 11, 15, 23, 40])
-def test_overlapping_windows_take_every_sample_once_with_samples_around_it(n_samples, causal):
-    taken = np.zeros(n_samples, dtype=int)
-    for first, last, begin, end in overlapping_windows(n_samples, LENGTH, causal=causal):
-        assert (last - first, first >= 0, last <= n_samples) == (min(LENGTH, n_samples), True, True)
-        taken[begin:end] += 1
-        for sample in range(begin, end):
-            behind, ahead = sample - first, last - 1 - sample
-            if causal:
-                assert behind >= min(sample, LENGTH // 2)
-            else:
-                assert behind >= min(sample, LENGTH // 4)
-                assert ahead >= min(n_samples - 1 - sample, LENGTH // 4 - 1)
-    assert (taken == 1).all()
 
 
 class Echo(torch.nn.Module):
