@@ -4,7 +4,8 @@
 
 Simulated subjects of 300 s at 250 Hz and 38 channels are written as .npy files once. Then each program, in a process of
 its own, reads them, fits 80 components of 15 embeddings to all of them, and prepares all of them. osl-dynamics
-(`Data(..).tde_pca(..)`) keeps the prepared series in memory. dynml does the same three things subject by subject:
+(`Data(..).tde_pca(..)`) keeps the prepared series in memory. dynml does the same three things subject by subject, as
+many at a time as there are threads:
 "preparation" throws each prepared series away (and so writes as little as the peer), "store" is the whole command
 dynml_create_hdf5_dataset.py, which also standardizes, writes, checksums and verifies. Peak memory and processor time of
 each process are what the system says of it (`resource.getrusage` of its child). The subspaces are compared by their
@@ -51,6 +52,7 @@ import json, sys, time
 folder, out = sys.argv[1:3]
 begin = time.perf_counter()
 import dataclasses
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 import numpy as np
 import scipy.fft
@@ -66,16 +68,20 @@ def standardized(path):
     recording = recording_of_runs([np.load(path)], sampling_frequency=250.0)
     return chain.applied(steps[:1], recording, path.stem, Remarks())
 names = recording_of_runs([np.load(files[0])], sampling_frequency=250.0).channel_names
+pool = ThreadPoolExecutor(THREADS)
+def results(function):
+    for first in range(0, len(files), THREADS):
+        yield from pool.map(function, files[first : first + THREADS])
 fit = steps[1].fitted(
     Layout(sampling_frequency=250.0, channel_names=names),
-    ((path.stem, steps[1].statistics(standardized(path))) for path in files),
+    results(lambda path: (path.stem, steps[1].statistics(standardized(path)))),
 )
 fitted = time.perf_counter()
 bound = dataclasses.replace(steps[1], fit=fit)
-total = 0.0
-for path in files:
+def prepare(path):
     after = chain.applied([bound], standardized(path), path.stem, Remarks())
-    total += float(after.signals[after.segments[0, 0]].sum())
+    return float(after.signals[after.segments[0, 0]].sum())
+total = sum(results(prepare))
 prepared = time.perf_counter()
 np.save(out, fit.arrays["components"])
 print("RESULT" + json.dumps({"import": imported - begin, "fit": fitted - imported, "apply": prepared - fitted}))
@@ -100,7 +106,9 @@ def write_subjects(folder: Path, n_subjects: int) -> None:
 def run(command: list[str], threads: int) -> tuple[dict, dict[str, float]]:
     """Run one program; what it says of its times, and what it cost."""
     names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "TF_NUM_INTRAOP_THREADS")
-    environment = {**os.environ, **dict.fromkeys(names, str(threads)), "CUDA_VISIBLE_DEVICES": ""}
+    # dynml shares out subjects, so that each of its threads needs one core.
+    cores = 1 if command[0] == sys.executable else threads
+    environment = {**os.environ, **dict.fromkeys(names, str(cores)), "CUDA_VISIBLE_DEVICES": ""}
     # A small process between, whose only child the program is, so that the largest child is the program.
     wrapper = (
         "import json, resource, subprocess, sys;"
@@ -133,7 +141,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--repetitions", type=int, default=2)
     arguments = parser.parse_args()
-    settings = f"N_EMBEDDINGS, N_COMPONENTS = {N_EMBEDDINGS}, {N_COMPONENTS}\n"
+    settings = f"N_EMBEDDINGS, N_COMPONENTS, THREADS = {N_EMBEDDINGS}, {N_COMPONENTS}, {arguments.threads}\n"
     runs: dict[str, list] = {"osl-dynamics": [], "dynml preparation": [], "dynml store": []}
     with tempfile.TemporaryDirectory() as folder:
         home = Path(folder)
@@ -154,6 +162,8 @@ def main() -> None:
             script,
             *(str(home / name) for name in ("files.csv", "store.hdf5", "config.json")),
             "-f",
+            "--n_jobs",
+            str(arguments.threads),
         ]
         commands = {
             "osl-dynamics": [arguments.peer, "-c", settings + PEER, str(home / "data"), str(home / "peer.npy")],

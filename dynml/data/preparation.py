@@ -33,17 +33,27 @@ def standardized(recording: Recording, method: str = "per_run") -> Recording:
     """
     check_choice("standardization", method, ["per_run", "per_subject", "none"])
     mean, std = moments(recording, method)
-    signals = np.empty(recording.signals.shape, dtype=np.float32)
-    for run, start, stop in recording.runs():
-        row = run if len(mean) > 1 else 0
-        for first in range(start, stop, ROWS_PER_BLOCK):
-            last = min(first + ROWS_PER_BLOCK, stop)
-            signals[first:last] = (recording.signals[first:last] - mean[row]) / std[row]
+    signals = scaled(recording, mean, std, np.dtype(np.float32))
     # An infinite sample is as missing as a NaN one, and says so in one way only.
     signals[~np.isfinite(signals)] = np.nan
     return _noted(
         dataclasses.replace(recording, signals=signals, mean=mean, std=std), {"step": "standardize", "method": method}
     )
+
+
+def scaled(
+    recording: Recording, mean: NDArray[np.float64], std: NDArray[np.float64], dtype: np.dtype[Any]
+) -> NDArray[np.floating[Any]]:
+    """Subtract and divide all rows by moments (R or 1, C) in float64, (T, C) of `dtype`."""
+    signals = np.empty(recording.signals.shape, dtype=dtype)
+    buffer = np.empty((ROWS_PER_BLOCK, recording.n_channels))
+    for run, start, stop in recording.runs():
+        row = run if len(mean) > 1 else 0
+        for first in range(start, stop, ROWS_PER_BLOCK):
+            last = min(first + ROWS_PER_BLOCK, stop)
+            part = np.subtract(recording.signals[first:last], mean[row], out=buffer[: last - first])
+            signals[first:last] = np.divide(part, std[row], out=part)
+    return signals
 
 
 def moments(recording: Recording, method: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -60,9 +70,9 @@ def moments(recording: Recording, method: str) -> tuple[NDArray[np.float64], NDA
 
 def mean_of_segments(signals: NDArray[np.floating[Any]], segments: NDArray[np.int64]) -> NDArray[np.float64]:
     """Mean over the rows of some segments, (C,), in float64."""
-    total = np.zeros(signals.shape[1])
+    total, ones = np.zeros(signals.shape[1]), np.ones(ROWS_PER_BLOCK)
     for first, last in blocks(segments):
-        total += signals[first:last].sum(axis=0, dtype=np.float64)
+        total += ones[: last - first] @ signals[first:last].astype(np.float64, copy=False)
     return total / int((segments[:, 1] - segments[:, 0]).sum())
 
 
@@ -72,9 +82,10 @@ def moments_of_segments(
     """Mean and standard deviation over the rows of some segments, each (C,), in float64 by two passes."""
     count = int((segments[:, 1] - segments[:, 0]).sum())
     mean = mean_of_segments(signals, segments)
-    squares = np.zeros(signals.shape[1])
+    squares, buffer = np.zeros(signals.shape[1]), np.empty((ROWS_PER_BLOCK, signals.shape[1]))
     for first, last in blocks(segments):
-        squares += np.square(signals[first:last] - mean).sum(axis=0)
+        part = np.subtract(signals[first:last], mean, out=buffer[: last - first])
+        squares += np.einsum("tc,tc->c", part, part)
     return mean, np.sqrt(squares / count)
 
 

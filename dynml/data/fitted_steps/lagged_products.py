@@ -19,7 +19,7 @@ Array = NDArray[np.float64]
 Signals = NDArray[np.floating[Any]]
 FLOAT64: np.dtype[Any] = np.dtype(np.float64)
 SHORTEST_BLOCK = 128
-BLOCKS_AT_ONCE = 16
+BLOCKS_AT_ONCE = 8
 ROWS_AT_ONCE = 4096
 
 
@@ -43,12 +43,13 @@ def lagged_products(signals: Signals, n_lags: int, mean_C: Array | None = None) 
 
     length = _block_length(n_lags)
     n_rows, n_channels = length - n_lags + 1, signals.shape[1]
-    spectra = np.zeros((length // 2 + 1, n_channels, n_channels), dtype=np.complex128)
+    spectra, of_blocks = np.zeros((2, length // 2 + 1, n_channels, n_channels), dtype=np.complex128)
     for _, blocks in _blocks(signals, mean_C, len(signals), n_lags, length):
         # The earlier factor ends where its block ends; the later one goes on for the largest lag.
         earlier = rfft(blocks[:n_rows], length, axis=0)
         later = rfft(blocks, axis=0)
-        spectra += earlier.conj().transpose(0, 2, 1) @ later
+        np.matmul(np.conjugate(earlier, out=earlier).transpose(0, 2, 1), later, out=of_blocks)
+        spectra += of_blocks
     products: Array = irfft(spectra, length, axis=0)[:n_lags]
     return products
 
@@ -117,8 +118,11 @@ def project(signals: Signals, filters_nCP: Array, out: Signals, mean_C: Array | 
     n_rows = length - n_lags + 1
     complex_type = np.result_type(out.dtype, np.complex64)
     spectra = np.conj(rfft(filters_nCP, length, axis=0)).astype(complex_type)
+    projected = np.empty((len(spectra), BLOCKS_AT_ONCE, n_components), dtype=complex_type)
     for start, blocks in _blocks(signals, mean_C, n_windows, n_lags, length, out.dtype):
-        rows = irfft(rfft(blocks, axis=0) @ spectra, length, axis=0)[:n_rows].transpose(1, 0, 2)
+        of_blocks = projected[:, : blocks.shape[1]]
+        np.matmul(rfft(blocks, axis=0), spectra, out=of_blocks)
+        rows = irfft(of_blocks, length, axis=0)[:n_rows].transpose(1, 0, 2)
         n_whole = min(len(rows), (n_windows - start) // n_rows)
         stop = start + n_whole * n_rows
         out[start:stop].reshape(n_whole, n_rows, n_components)[...] = rows[:n_whole]

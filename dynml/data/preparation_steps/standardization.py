@@ -9,8 +9,8 @@ from typing import ClassVar, Literal
 import numpy as np
 
 from dynml.configuration import check_choice
-from dynml.data.preparation import moments
-from dynml.data.preparation_steps.step import ROWS_PER_BLOCK, PreparationStep
+from dynml.data.preparation import moments, scaled
+from dynml.data.preparation_steps.step import PreparationStep
 from dynml.data.recording import Recording
 
 
@@ -32,10 +32,5 @@ class Standardize(PreparationStep):
         """Standardize all rows; what was recorded in float32 stays so, all else becomes float64."""
         mean, std = moments(recording, self.method)
         dtype = np.float32 if recording.signals.dtype == np.float32 else np.float64
-        signals = np.empty(recording.signals.shape, dtype=dtype)
-        for run, start, stop in recording.runs():
-            row = run if len(mean) > 1 else 0
-            for first in range(start, stop, ROWS_PER_BLOCK):
-                last = min(first + ROWS_PER_BLOCK, stop)
-                signals[first:last] = (recording.signals[first:last] - mean[row]) / std[row]
+        signals = scaled(recording, mean, std, np.dtype(dtype))
         return self.noted(dataclasses.replace(recording, signals=signals))
