@@ -49,6 +49,7 @@ class Experiment:
         data : path, array (T, C), list of arrays, or MultiSubjectDataset
             Arrays must be prepared as the training data were (standardized, in the same order of channels). Where the
             training embedded channels as it read them, give data without: the model's own embedding is applied.
+            Arrays with missing samples go through `MultiSubjectDataset.from_arrays(.., missing="mask")` first.
         group : str, optional
             Group of the store; default: the one that the model was trained on.
 
