@@ -177,7 +177,7 @@ def main():
     torch.set_num_threads(settings.threads)
     os.environ["OMP_NUM_THREADS"] = str(settings.threads)
     report = {"date": str(date.today()), "machine": machine(settings.device), "load": os.getloadavg()}
-    report |= {"settings": {key: str(value) for key, value in vars(settings).items()}}
+    report |= {"settings": {key: str(value) for key, value in vars(settings).items() if key != "out"}}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         write_stores(folder, settings.subjects, settings.seconds)
