@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from dynml.data.gaps import observed_stretches
+from dynml.data.gaps import observed_stretches, sources_of_stretches
 from dynml.data.recording import Events
 from dynml.data.store_reading import GroupDescription, Store
 from dynml.errors import DataError
@@ -125,9 +125,8 @@ def measure_subject(store: Store, subject: str, group: str, *, max_seconds: floa
     source_samples, segment_starts = store.source_samples(subject, group)[kept], segments[:, 0]
     if description.n_masked:
         stretches, segment = observed_stretches(segments, store.masked_rows(subject, group))
-        moved = (stretches[:, 0] - segments[segment, 0]) * description.source_step
-        segments, runs, source_samples = stretches, runs[segment], source_samples[segment]
-        source_samples[:, 0] += np.floor(moved + 0.5).astype(np.int64)
+        source_samples = sources_of_stretches(source_samples, segments, stretches, segment, description.source_step)
+        segments, runs = stretches, runs[segment]
     n_good = int((segments[:, 1] - segments[:, 0]).sum())
     n_channels = description.n_channels
     moments = _Moments(n_channels)

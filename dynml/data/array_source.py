@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from dynml.configuration import check_choice, check_positive
 from dynml.data import checks
-from dynml.data.gaps import count_masked, joined_over_gaps, masked_rows, split_at_gaps
+from dynml.data.gaps import count_masked, joined_over_gaps, masked_rows, sources_of_stretches, split_at_gaps
 from dynml.data.preparation import standardized
 from dynml.data.recording import Events, Recording, recording_of_runs
 from dynml.data.remarks import Remarks
@@ -271,14 +271,13 @@ def _without_missing(recording: Recording, where: str) -> Recording:
             start == stop or np.isfinite(recording.signals[start:stop]).all(axis=1).any() for start, stop in gaps
         ]
         parts = np.cumsum([False, *holds_finite])
-    sources = recording.source_samples[segment]
-    moved = (stretches[:, 0] - recording.segments[segment, 0]) * recording.source_step
-    sources[:, 0] += np.floor(moved + 0.5).astype(np.int64)
     return dataclasses.replace(
         recording,
         segments=stretches,
         segment_runs=recording.segment_runs[segment],
-        source_samples=sources,
+        source_samples=sources_of_stretches(
+            recording.source_samples, recording.segments, stretches, segment, recording.source_step
+        ),
         segment_parts=parts[segment],
     )
 

@@ -129,6 +129,31 @@ def observed_stretches(
     return np.concatenate(stretches), np.concatenate(numbers)
 
 
+def sources_of_stretches(
+    source_samples: NDArray[np.int64],
+    segments: NDArray[np.int64],
+    stretches: NDArray[np.int64],
+    segment: NDArray[np.int64],
+    source_step: float,
+) -> NDArray[np.int64]:
+    """Original sample where each stretch starts, and its run, (n, 2).
+
+    Parameters
+    ----------
+    source_samples, segments : array, (n_segments, 2)
+    stretches : array, (n, 2)
+        Within segments.
+    segment : array, (n,)
+        The segment of each.
+    source_step : float
+        Original samples from one row to the next.
+    """
+    sources = source_samples[segment]
+    moved = (stretches[:, 0] - segments[segment, 0]) * source_step
+    sources[:, 0] += np.floor(moved + 0.5).astype(np.int64)
+    return sources
+
+
 def _firsts_of_joined(recording: Recording, where: str, remarks: Remarks) -> NDArray[np.int64]:
     """Index of the first segment of each that is left when segments are joined."""
     segments, sources = recording.segments, recording.source_samples

@@ -123,6 +123,17 @@ class MultiSubjectSubset:
         """Samples in segments that are masked: their rows are NaN in all channels."""
         return int(self.n_masked_of.sum())
 
+    def observed(self, subject: int) -> NDArray[np.bool_] | None:
+        """Which rows of a subject lie in segments and are not masked, (T,); None where none is masked."""
+        if not self.n_masked_of[subject]:
+            return None
+        observed = ~self._dataset.source.masked_rows(self.subjects[subject], self._dataset.group)
+        own = self.segments.take(self.segments.subject == subject)
+        steps = np.zeros(len(observed) + 1, dtype=np.int64)
+        steps[own.start] += 1
+        np.subtract.at(steps, own.stop, 1)
+        return observed & (np.cumsum(steps)[:-1] > 0)
+
     @property
     def n_channels(self) -> int:
         """Columns of every row."""

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -24,6 +23,7 @@ from torch import Tensor
 from dynml.ops import forward_backward_kernels as kernels
 from dynml.ops.forward_backward_scan import scan_forward, scan_forward_backward
 from dynml.ops.state_paths import most_likely_path, sample_states
+from dynml.ops.workers import over_threads
 
 __all__ = ["ForwardBackward", "as_borders", "forward_backward", "forward_only", "most_likely_path", "sample_states"]
 
@@ -214,12 +214,13 @@ def _filter(
     first_entry = entry if message is None else message.double().cpu().contiguous().numpy()
     filtered, segment_logs = np.empty(likelihoods.shape), np.zeros(len(borders) - 1)
 
-    def run(_: int, first: int, last: int) -> None:
+    def run(share: int) -> None:
+        first, last = shares[share]
         predicted = first_entry if first == 0 else entry
         part, logs = borders[first : last + 1], segment_logs[first:last]
         forward(likelihoods, part, predicted, entry, matrix, filtered, logs)
 
-    _over_threads(run, shares)
+    over_threads(run, range(len(shares)), n_threads=len(shares))
     return filtered, segment_logs
 
 
@@ -235,11 +236,12 @@ def _smooth_in_place(
     known = np.zeros(n_states) if following is None else following.double().cpu().contiguous().numpy()
     pairs = np.zeros((len(shares), n_states, n_states))
 
-    def run(share: int, first: int, last: int) -> None:
+    def run(share: int) -> None:
+        first, last = shares[share]
         continues = following is not None and last == n_segments
         backward(filtered, borders[first : last + 1], known, continues, matrix, pairs[share])
 
-    _over_threads(run, shares)
+    over_threads(run, range(len(shares)), n_threads=len(shares))
     summed = pairs.sum(0)
     return np.asarray(summed if in_logarithms else summed * matrix)
 
@@ -251,12 +253,3 @@ def _shares(borders: Array, n_threads: int | None) -> list[tuple[int, int]]:
     cuts = [int(np.searchsorted(borders, n_rows * share / n_shares)) for share in range(1, n_shares)]
     edges = sorted({0, *(min(cut, n_segments) for cut in cuts), n_segments})
     return list(itertools.pairwise(edges)) or [(0, 0)]
-
-
-def _over_threads(run: Callable[[int, int, int], None], shares: list[tuple[int, int]]) -> None:
-    if len(shares) == 1:
-        run(0, *shares[0])
-        return
-    with ThreadPoolExecutor(len(shares)) as pool:
-        for future in [pool.submit(run, index, *share) for index, share in enumerate(shares)]:
-            future.result()

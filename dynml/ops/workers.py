@@ -45,7 +45,9 @@ def one_thread(*, but_kernels: bool = False) -> Iterator[None]:
         _OF_KERNELS.reset(token)
 
 
-def over_threads(function: Callable[[Item], Result], pieces: Sequence[Item]) -> list[Result]:
+def over_threads(
+    function: Callable[[Item], Result], pieces: Sequence[Item], n_threads: int | None = None
+) -> list[Result]:
     """Results of all pieces of a compiled kernel, in order; this thread takes part, and torch's settings stay.
 
     Parameters
@@ -54,9 +56,13 @@ def over_threads(function: Callable[[Item], Result], pieces: Sequence[Item]) -> 
         Releases Python's lock while it computes.
     pieces : sequence
         Whoever is free takes the next one.
+    n_threads : int, optional
+        Default: torch's number of threads, or what `one_thread` left to kernels.
     """
-    given = _OF_KERNELS.get()
-    n_helpers = min(torch.get_num_threads() if given is None else given, len(pieces)) - 1
+    if n_threads is None:
+        given = _OF_KERNELS.get()
+        n_threads = torch.get_num_threads() if given is None else given
+    n_helpers = min(n_threads, len(pieces)) - 1
     if n_helpers < 1:
         return [function(piece) for piece in pieces]
     results: dict[int, Result] = {}

@@ -289,3 +289,14 @@ def test_a_store_holds_gaps_or_masked_samples(tmp_path, missing):
         assert np.isnan(stored[2000:2400]).all()
     else:
         np.testing.assert_array_equal(segments, [[0, 2000], [2400, 6000]])
+
+
+@pytest.mark.parametrize("n_windows", [12, 15, 30])
+def test_short_runs_of_clean_data_lose_next_to_nothing(n_windows):
+    """Looking for as many outliers as half of few windows must not take the outer half of ordinary ones."""
+    shares = []
+    for seed in range(100):
+        recording = one_run(noise(n_windows * 200, seed=seed))
+        shares.append(1.0 - good_rows(applied(recording)).mean())
+    assert np.mean(shares) < 0.01
+    assert max(shares) < 0.3

@@ -279,3 +279,18 @@ def test_rows_of_nan_were_not_observed():
     assert observed_rows(signals).all()
     signals[1, 2] = torch.nan
     assert observed_rows(signals).tolist() == [[True] * 4, [True, True, False, True]]
+
+
+def test_observed_rows_of_a_subject_lie_in_segments_and_are_not_masked(stores):
+    for dataset in (opened(stores["mask"]), opened(stores["mask"], "lazy")):
+        subset = dataset.training_set
+        for subject in range(subset.n_subjects):
+            own = subset.segments.take(subset.segments.subject == subject)
+            expected = np.zeros(int(subset.n_rows_of[subject]), dtype=bool)
+            for start, stop in zip(own.start.tolist(), own.stop.tolist()):
+                expected[start:stop] = ~np.isnan(subset.rows(subject, start, stop).numpy()[:, 0])
+            found = subset.observed(subject)
+            n_masked = own.lengths.sum() - expected.sum()
+            assert subset.n_masked_of[subject] == n_masked
+            assert found is None if n_masked == 0 else (found == expected).all()
+    assert subset.n_masked > 0

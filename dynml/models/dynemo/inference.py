@@ -109,7 +109,7 @@ def _infer_subject(model: Dynemo, subset: MultiSubjectSubset, index: int, dual: 
         logits = torch.from_numpy(theta).to(model.means.device)
         alpha = model.alpha(logits).cpu().numpy()
     bound, nll, divergence, n_transitions = score.tolist()
-    observed = _observed(subset, index, segments)
+    observed = subset.observed(index)
     n_samples = int(table.lengths.sum()) if observed is None else int(observed.sum())
     own: dict[str, Any] = {}
     if dual:
@@ -130,16 +130,6 @@ def _infer_subject(model: Dynemo, subset: MultiSubjectSubset, index: int, dual: 
         sampling_frequency=float(subset.sampling_frequencies[index]),
         **own,
     )
-
-
-def _observed(subset: MultiSubjectSubset, index: int, segments: NDArray[np.int64]) -> NDArray[np.bool_] | None:
-    """Which of a subject's rows were observed; None where none is masked."""
-    if not subset.n_masked_of[index]:
-        return None
-    observed = np.zeros(int(subset.n_rows_of[index]), dtype=np.bool_)
-    for start, stop in segments.tolist():
-        observed[start:stop] = observed_rows(subset.read(index, start, stop)).cpu().numpy()
-    return observed
 
 
 def posterior_mean(model: Dynemo, signals: Tensor) -> Tensor:

@@ -13,7 +13,6 @@ from dynml.data.subset import MultiSubjectSubset
 from dynml.errors import DataError
 from dynml.models.hmm.model import GaussianHMM
 from dynml.ops.gaussian_hmm import CovariancePrior, e_step, m_step
-from dynml.ops.masked_samples import observed_if_masked
 
 
 @dataclass(frozen=True)
@@ -106,23 +105,13 @@ def _infer_subject(model: GaussianHMM, subset: MultiSubjectSubset, index: int) -
         alpha=alpha,
         states=states,
         segments=segments,
-        observed=_observed(signals, rows, n_rows),
+        observed=subset.observed(index),
         log_likelihood=float(statistics.log_likelihood),
         n_samples=int(statistics.n_samples),
         sampling_frequency=float(subset.sampling_frequencies[index]),
         means=own.means_KC.numpy(),
         covariances=_as_matrices(own.covariances_KCC).numpy(),
     )
-
-
-def _observed(signals: torch.Tensor, rows: NDArray[np.int64], n_rows: int) -> NDArray[np.bool_] | None:
-    """Which of the subject's rows were observed; None where none in a segment is masked."""
-    in_segments = observed_if_masked(signals)
-    if in_segments is None:
-        return None
-    observed = np.zeros(n_rows, dtype=np.bool_)
-    observed[rows] = in_segments.cpu().numpy()
-    return observed
 
 
 WEAK_PRIOR_SAMPLES = 1.0

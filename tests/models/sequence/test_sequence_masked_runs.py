@@ -140,8 +140,7 @@ def test_inference_leaves_windows_out_of_which_nothing_was_observed(tmp_path):
     assert json.loads((out / "summary.json").read_text())["score"]["validation"] > 0
 
 
-def test_observed_counts_by_hand(monkeypatch):
-    monkeypatch.setattr("dynml.models.sequence.observed_samples._ROWS_AT_ONCE", 7)
+def test_observed_counts_by_hand():
     arrays = [gappy()[-1], rotations()[0], gappy()[1]]
     dataset = MultiSubjectDataset.from_arrays(arrays, missing="mask")
     pieces = pieces_of_subset(experiment_of(model_of("csm"), "csm"), dataset, "training", Cut(window_length=9))
