@@ -26,7 +26,9 @@ from dynml.files import read_json
 
 MOTION = ("trans_x", "trans_y", "trans_z", "rot_x", "rot_y", "rot_z")
 SIGNALS = {"motion": MOTION, "wm_csf": ("csf", "white_matter"), "global_signal": ("global_signal",)}
-NON_STEADY_STATE = "non_steady_state"
+NON_STEADY_STATE = re.compile(r"non_steady_state_outlier_?\d*")
+SPIKE = re.compile(r"motion_outlier_?\d*")
+COSINE = re.compile(r"cosine_?\d+")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,7 +61,8 @@ def read_confounds(path: Path, strategy: Sequence[str], parameters: Mapping[str,
     Returns
     -------
     RunConfounds
-        Volumes that the table marks as `non_steady_state` are always censored.
+        Volumes that the table marks as `non_steady_state_outlier` are always censored; those of a `motion_outlier`
+        where the strategy names it.
 
     Raises
     ------
@@ -74,10 +77,12 @@ def read_confounds(path: Path, strategy: Sequence[str], parameters: Mapping[str,
     kept = np.ones(n_volumes, dtype=bool)
     if "scrub" in strategy:
         kept &= _moves_little(table, settings)
-    for name in table.columns:
-        if NON_STEADY_STATE in name:
-            kept &= _numbers(table, name) == 0
-    chosen = tuple(name for name in names if NON_STEADY_STATE not in name and "motion_outlier" not in name)
+    spikes = [name for name in table.columns if NON_STEADY_STATE.fullmatch(name)]
+    # A regressor that is 1 at one volume and 0 elsewhere takes that volume out of the fit: the same as censoring it.
+    spikes += [name for name in names if SPIKE.fullmatch(name)]
+    for name in spikes:
+        kept &= _numbers(table, name) == 0
+    chosen = tuple(name for name in names if name not in spikes)
     values = np.stack([_regressor(table, name) for name in chosen], axis=1) if chosen else np.empty((n_volumes, 0))
     return RunConfounds(names=chosen, values=values, kept=kept, file=path.name)
 
@@ -87,11 +92,12 @@ def _columns(table: Table, item: str, settings: Mapping[str, Any]) -> list[str]:
     if item in SIGNALS:
         return _present(table, [name + suffix for suffix in MODELS[settings[item]] for name in SIGNALS[item]], item)
     if item == "high_pass":
-        return [name for name in table.columns if "cosine" in name]
+        return [name for name in table.columns if COSINE.fullmatch(name)]
     if item == "compcor":
         return _present(table, _compcor(table, settings), item)
     found = fnmatch.filter(table.columns, item)
-    if not found:
+    # A run in which nothing moved has no such column.
+    if not found and not item.startswith("motion_outlier"):
         near = nearest_name(item, table.columns)
         raise DataError(f"{table.path} has no column {item!r}{near if 'did you mean' in near else ''}.")
     return found

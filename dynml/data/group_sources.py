@@ -13,6 +13,7 @@ from dynml.data.events_reading import RunOfSamples, events_of_files, read_events
 from dynml.data.recording import Events
 from dynml.data.source_cleaning import with_cleaning
 from dynml.data.source_place import Place, matching, reader_of, source_file
+from dynml.data.source_runs import files_of_patterns
 from dynml.data.source_table import SourceTable, TableRun
 from dynml.data.store_agreement import GroupSources, SourceFile
 from dynml.data.tables import read_table
@@ -37,8 +38,7 @@ def group_sources(place: Place) -> GroupSources:
     elif place.table is not None:
         files = [_table_source_file(place, run) for run in place.table.runs_of(place.folder.name, place.group)]
     else:
-        names = matching(place.folder, place.config.files, str(place))
-        files = [source_file(place, name, reader_of(place, place.folder / name)) for name in names]
+        files = files_of_patterns(place)
     _check_runs(files, str(place))
     channel_names = _channel_names(place, files)
     rate = _sampling_frequency(place, files)

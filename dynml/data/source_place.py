@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import os
 from collections.abc import Hashable
 from dataclasses import dataclass
 from pathlib import Path
@@ -71,7 +72,8 @@ def matching(folder: Path, patterns: list[str], where: str) -> list[str]:
     for pattern in patterns:
         exact = is_file(folder / pattern)
         found = [pattern] if exact else glob.glob(pattern, root_dir=folder, recursive=True)
-        found = [name for name in found if is_file(folder / name)]
+        # Two patterns may spell one file in two ways, `x.npy` and `./x.npy`.
+        found = [os.path.normpath(name) for name in found if is_file(folder / name)]
         if not found:
             kind = "matches no file" if glob.has_magic(pattern) else "is missing"
             raise DataError(f"{where}: {pattern} {kind} in {folder}.")

@@ -25,6 +25,7 @@ from dynml.data.readers.motion import LARGE_MOTION, motion_note
 from dynml.data.readers.nifti import NiftiReader
 from dynml.data.recording import Recording, Source, recording_of_runs
 from dynml.data.remarks import Remarks
+from dynml.data.source_runs import remark_same_contents
 from dynml.data.store_agreement import GroupSources, SourceFile
 from dynml.data.store_config import StoreConfig, TimeseriesGroupConfig
 from dynml.data.store_fitting import fitted_chain
@@ -152,6 +153,7 @@ def write_subjects(
     units: dict[str, dict[str, float]] = {group: {} for group in config.groups}
     tasks = (_SubjectTask(sources, config.groups, chains) for sources in all_sources)
     results = workers.map(_prepared_subject, tasks)
+    contents: dict[tuple[str, str], list[str]] = {}
     hidden = None if progress else True
     for result in tqdm(results, desc="Subjects", total=len(all_sources), unit="subject", disable=hidden):
         subject = result.identity.subject
@@ -164,8 +166,11 @@ def write_subjects(
             if config.groups[group].missing == "mask":
                 # Only now: no statistic and no step may see a masked row.
                 recording = joined_over_gaps(recording, f"Subject {subject}, group {group}", remarks)
+            for source in recording.sources:
+                contents.setdefault((group, source.sha256), []).append(f"{subject}/{source.file}")
             writer.add_group(subject, group, recording, rank)
     _remark_scales(scales, remarks)
+    remark_same_contents(contents, remarks)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -269,8 +269,8 @@ def test_standardized_signals_in_tesla_are_no_reason_to_warn(tmp_path):
 
 def test_several_groups_of_a_subject_are_independent(tmp_path):
     study = two_subjects(tmp_path)
-    for subject in study.runs:
-        np.save(study.ready / subject / "slow.npy", noise(33, 2, seed=9))
+    for seed, subject in enumerate(study.runs):
+        np.save(study.ready / subject / "slow.npy", noise(33, 2, seed=9 + seed))
     study.config["slow"] = {"type": "timeseries", "files": "slow.npy", "repetition_time": 2.5, "units": "K"}
     store = stored(study)
     assert store.groups("sub-a") == ["signals", "slow"]

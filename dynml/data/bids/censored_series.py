@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from pathlib import Path
 from typing import Any
 
@@ -10,22 +11,48 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dynml.data.readers import FileDescription, Reader
+from dynml.data.remarks import Remarks
 from dynml.data.tables import read_table
 from dynml.errors import DataError
 
+CENSORING = re.compile(
+    r"((framewise_displacement|(std_)?dvars|rmsd)(_filtered)?|(motion|non_steady_state)_outlier_?\d*)(_hash-\w+)?"
+)
+"""Columns that say which volumes a program censored, by the measure that it looked at."""
+DRAWN = re.compile(r"exact_\d+(_hash-\w+)?")
+"""Columns that draw so many of the good volumes at random, for matrices of equal length: nothing is wrong with them."""
 
-def kept_volumes(path: Path) -> NDArray[np.bool_]:
-    """Read XCP-D's table of outliers: False where any column says 1, (T,).
+
+def kept_volumes(path: Path, remarks: Remarks) -> NDArray[np.bool_]:
+    """Read XCP-D's table of outliers: False where a column that censors says 1, (T,).
+
+    Parameters
+    ----------
+    path : Path
+    remarks : Remarks
+        Told the columns that say nothing of censoring.
 
     Raises
     ------
     DataError
-        When a value is neither 0 nor 1, or no volume is left.
+        When no column is known to censor, a value is neither 0 nor 1, or no volume is left.
     """
     table = read_table(path)
+    names = [name for name in table.columns if CENSORING.fullmatch(name)]
+    if not names:
+        raise DataError(
+            f"{path} has no column that is known to say which volumes were censored, such as 'framewise_displacement'; "
+            f"it has {', '.join(map(repr, table.columns))}."
+        )
+    for name in table.columns:
+        if name not in names:
+            drawn = ", which draws good volumes at random" if DRAWN.fullmatch(name) else ""
+            remarks.add(
+                "Columns of tables of outliers that censor nothing were not used", f"{name}{drawn}, in {path.name}"
+            )
     kept = np.ones(len(table), dtype=bool)
-    for name, column in table.columns.items():
-        for row, text in enumerate(column):
+    for name in names:
+        for row, text in enumerate(table.columns[name]):
             if text not in ("0", "1", "0.0", "1.0"):
                 raise DataError(f"Row {row + 1} of {path}: {name} is {text!r}, but must be 0 or 1.")
             kept[row] &= text.startswith("0")

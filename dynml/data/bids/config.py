@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
-import dataclasses
+import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, cast
 
 from dynml.configuration import check_choice
+from dynml.data.bids.entity_table import ENTITIES, makes_runs
 from dynml.errors import ConfigurationError
 
 PIPELINES = ("fmriprep", "xcp_d")
-NATIVE = "native"
+WITHOUT = ("native", "none")
+"""Labels that stand for files without the entity."""
 Labels = str | int | list[str | int] | None
 
 
 @dataclass(frozen=True, kw_only=True)
 class BidsConfig:
-    """The key `bids` of a group. Entities that are given must be those of the files; a list accepts any of several."""
+    """The key `bids` of a group: entities that are given must be those of the files.
+
+    A list accepts any of several labels, and "none" files without the entity.
+    """
 
     pipeline: Literal["fmriprep", "xcp_d"]
     """Which program wrote the derivatives."""
@@ -30,8 +35,29 @@ class BidsConfig:
     run: Labels = None
     """Entity `run`."""
 
+    acquisition: Labels = None
+    """Entity `acq`."""
+
+    direction: Labels = None
+    """Entity `dir`."""
+
+    reconstruction: str | int | None = None
+    """Entity `rec`."""
+
+    echo: str | int | None = None
+    """Entity `echo`; "none" for the combination of all echoes."""
+
+    part: str | None = None
+    """Entity `part`."""
+
+    recording: str | int | None = None
+    """Entity `recording`."""
+
     space: str | None = None
     """Entity `space`; "native" for files without one."""
+
+    cohort: str | int | None = None
+    """Entity `cohort`, of spaces with several templates."""
 
     resolution: str | int | None = None
     """Entity `res`."""
@@ -39,11 +65,23 @@ class BidsConfig:
     density: str | None = None
     """Entity `den`, of surfaces."""
 
+    hemisphere: str | None = None
+    """Entity `hemi`, of surfaces."""
+
     desc: str | None = None
     """Entity `desc`; by default `preproc` for fMRIPrep's images."""
 
     atlas: str | None = None
     """Entity `atlas` or `seg` of XCP-D's parcels."""
+
+    entities: dict[str, str | int] | None = None
+    """Labels of any other entities, such as {"proc": "sss"}."""
+
+    dropped_volumes: int | None = None
+    """Volumes that the pipeline dropped from the start of each run, for events; by default as its files say."""
+
+    start_time: float | None = None
+    """Seconds from a run's start to what its first acquired volume stands for; by default as the sidecars say."""
 
     raw: str | None = None
     """Folder of the raw data set, for events, repetition times and participants.tsv."""
@@ -53,26 +91,45 @@ class BidsConfig:
 
     def __post_init__(self) -> None:
         check_choice("bids.pipeline", self.pipeline, PIPELINES)
-        for field in dataclasses.fields(self):
-            value = getattr(self, field.name)
-            if field.name == "brain_mask":
-                accepted, right = "true or false", isinstance(value, bool)
-            elif field.name in ("task", "session", "run"):
-                accepted, right = "a label or a list of labels", value is None or all(map(_is_label, as_list(value)))
-            else:
-                accepted, right = "a text", value is None or _is_label(value)
+        for name in OF_FILES:
+            value, several = getattr(self, name), name in SEVERAL
+            right = value is None or (all(map(_is_label, as_list(value))) if several else _is_label(value))
             if not right or value == []:
-                raise ConfigurationError(f"bids.{field.name}", value, accepted)
+                accepted = "a label or a list of labels" if several else "a text"
+                raise ConfigurationError(f"bids.{name}", value, accepted)
+        for name, right, accepted in (
+            ("brain_mask", isinstance(self.brain_mask, bool), "true or false"),
+            ("raw", self.raw is None or _is_label(self.raw), "a text"),
+            ("entities", self._are_other_entities(), 'a mapping of entities without a key, such as {"proc": "sss"}'),
+            (
+                "dropped_volumes",
+                _is_count(self.dropped_volumes),
+                "a whole number from 0",
+            ),
+            ("start_time", _is_seconds(self.start_time), "seconds"),
+        ):
+            if not right:
+                raise ConfigurationError(f"bids.{name}", getattr(self, name), accepted)
         if self.atlas is not None and self.pipeline != "xcp_d":
             raise ConfigurationError("bids.atlas", self.atlas, "left out with fmriprep: its key is the group's 'atlas'")
+
+    def _are_other_entities(self) -> bool:
+        own = {entity.key for entity in ENTITIES.values() if entity.setting is not None}
+        given = {} if self.entities is None else self.entities
+        return isinstance(given, dict) and own.isdisjoint(given) and all(map(_is_label, given.values()))
 
     @property
     def filters(self) -> dict[str, tuple[str, list[str | int]]]:
         """For each setting that chooses files, its entity and the labels that are accepted."""
-        entities = {"task": "task", "session": "ses", "run": "run", "space": "space", "resolution": "res"}
-        entities |= {"density": "den", "desc": "desc", "atlas": "atlas"}
-        given = {key: getattr(self, key) for key in entities}
-        return {key: (entities[key], as_list(value)) for key, value in given.items() if value is not None}
+        given = {name: (key, getattr(self, name)) for name, key in OF_FILES.items()}
+        given |= {f"entities.{key}": (key, label) for key, label in (self.entities or {}).items()}
+        return {name: (key, as_list(value)) for name, (key, value) in given.items() if value is not None}
+
+
+OF_FILES = {entity.setting: entity.key for entity in reversed(ENTITIES.values()) if entity.setting is not None}
+"""For each setting that chooses files, its entity; `atlas` also stands for `seg`."""
+SEVERAL = {setting for setting, key in OF_FILES.items() if makes_runs(key)}
+"""Settings that may list several labels."""
 
 
 def as_list(value: Labels) -> list[str | int]:
@@ -82,3 +139,12 @@ def as_list(value: Labels) -> list[str | int]:
 
 def _is_label(value: object) -> bool:
     return (isinstance(value, str) and bool(value)) or (isinstance(value, int) and not isinstance(value, bool))
+
+
+def _is_count(value: object) -> bool:
+    return value is None or (isinstance(value, int) and not isinstance(value, bool) and value >= 0)
+
+
+def _is_seconds(value: object) -> bool:
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    return value is None or (is_number and math.isfinite(cast(float, value)))

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from dynml.configuration import nearest_name
-from dynml.data.bids.config import NATIVE, BidsConfig
-from dynml.data.bids.entities import BidsFile, files_in, same_value
+from dynml.data.bids.config import BidsConfig
+from dynml.data.bids.entities import BidsFile, files_in
+from dynml.data.bids.run_choice import IMAGES, chosen_series, joined_series
+from dynml.data.remarks import Remarks
 from dynml.data.store_layout import natural_order
 from dynml.errors import DataError
 from dynml.files import read_json
 
-IMAGES = (".nii.gz", ".nii")
-DENSE_SERIES = ".dtseries.nii"
-KEY_OF_ENTITY = {"ses": "session", "res": "resolution", "den": "density", "seg": "atlas"}
 REPETITION_TIME = "RepetitionTime"
+OF_SIGNALS = ("bold", "timeseries")
 PLAUSIBLE_SECONDS = (0.01, 60.0)
 SAME_PLACE = ("space", "cohort", "res")
 
@@ -40,7 +39,9 @@ class BidsRun:
     sidecar: Path | None = None
 
 
-def find_runs(root: Path, raw: Path | None, subject: str, config: BidsConfig, where: str) -> list[BidsRun]:
+def find_runs(
+    root: Path, raw: Path | None, subject: str, config: BidsConfig, where: str, remarks: Remarks
+) -> list[BidsRun]:
     """Find all runs of a subject that the config asks for.
 
     Parameters
@@ -54,6 +55,8 @@ def find_runs(root: Path, raw: Path | None, subject: str, config: BidsConfig, wh
     config : BidsConfig
     where : str
         Subject and group, for messages.
+    remarks : Remarks
+        Gathers what the user should know.
 
     Returns
     -------
@@ -67,8 +70,11 @@ def find_runs(root: Path, raw: Path | None, subject: str, config: BidsConfig, wh
     """
     files = files_in(_folders(root / subject))
     raw_files = [] if raw is None else files_in([*_folders(raw / subject), *_above(raw, subject)])
-    chosen = _chosen(files, config, root / subject, where)
-    _check_distinct(chosen, where)
+    chosen = chosen_series(files, config, root / subject, where, remarks)
+    for series in joined_series([*chosen, *(file for file in (*files, *raw_files) if file.suffix in OF_SIGNALS)]):
+        if any(file.path == series for file in chosen):
+            topic = "Series that join several runs were taken as one run, so that windows go over the joints"
+            remarks.add(topic, f"{where}: {series.name}")
     inherited = [*raw_files, *files_in(_above(root, subject))]
     runs = [_run(file, files, inherited, config, where) for file in chosen]
     return sorted(runs, key=lambda run: natural_order(run.name))
@@ -82,62 +88,6 @@ def _folders(subject_folder: Path) -> list[Path]:
 def _above(root: Path, subject: str) -> list[Path]:
     """Folders whose sidecars and events hold for all runs below."""
     return [*sorted((root / subject).glob("ses-*")), root / subject, root]
-
-
-def _chosen(files: list[BidsFile], config: BidsConfig, folder: Path, where: str) -> list[BidsFile]:
-    kept = [file for file in files if _is_series(file, config)]
-    if not kept:
-        what = "preprocessed images (*_bold.nii.gz)" if config.pipeline == "fmriprep" else "series (*_timeseries.tsv)"
-        raise DataError(f"{where}: there are no {what} of {config.pipeline} in the folders 'func' below {folder}.")
-    for key, (entity, wanted) in config.filters.items():
-        found = {_label(file, entity) for file in kept}
-        kept = [file for file in kept if any(_fits(_label(file, entity), one) for one in wanted)]
-        if not kept:
-            there = sorted(label or "none" for label in found)
-            names = " or ".join(repr(one) for one in wanted)
-            near = nearest_name(str(wanted[0]), there) if len(there) > 1 else f" (there is: {there[0]})"
-            raise DataError(f"{where}: no run in {folder} has bids.{key} {names}{near}.")
-    return kept
-
-
-def _is_series(file: BidsFile, config: BidsConfig) -> bool:
-    if config.pipeline == "xcp_d":
-        named = _label(file, "atlas") is not None and file.entities.get("stat", "mean") == "mean"
-        return file.suffix == "timeseries" and file.extension == ".tsv" and named
-    if file.suffix != "bold":
-        return False
-    if file.extension == DENSE_SERIES:
-        return True
-    return file.extension in IMAGES and (config.desc is not None or file.entities.get("desc") == "preproc")
-
-
-def _label(file: BidsFile, entity: str) -> str | None:
-    if entity == "atlas":
-        return file.entities.get("atlas", file.entities.get("seg"))
-    return file.entities.get(entity)
-
-
-def _fits(label: str | None, wanted: object) -> bool:
-    return label is None if wanted == NATIVE else same_value(label, wanted)
-
-
-def _check_distinct(files: Sequence[BidsFile], where: str) -> None:
-    seen: dict[str, BidsFile] = {}
-    for file in files:
-        other = seen.setdefault(_identity(file), file)
-        if other is file:
-            continue
-        entities = dict.fromkeys([*other.entities, *file.entities])
-        differing = [entity for entity in entities if other.entities.get(entity) != file.entities.get(entity)]
-        keys = [f"bids.{KEY_OF_ENTITY.get(entity, entity)}" for entity in differing if entity != "run"]
-        advice = f"say which by {' or '.join(keys)}" if keys else "remove one"
-        raise DataError(f"{where}: {other.path} and {file.path} are both run {file.run_name}; {advice}.")
-
-
-def _identity(file: BidsFile) -> str:
-    """Text that is equal for files of one run, however its numbers are padded."""
-    labels = {key: str(int(value)) if value.isdecimal() else value for key, value in file.run.items()}
-    return "_".join(f"{key}-{labels[key]}" for key in sorted(labels))
 
 
 def _run(file: BidsFile, files: list[BidsFile], inherited: list[BidsFile], config: BidsConfig, where: str) -> BidsRun:
@@ -161,10 +111,13 @@ def _run(file: BidsFile, files: list[BidsFile], inherited: list[BidsFile], confi
 
 
 def _one(files: list[BidsFile], fits: Callable[[BidsFile], bool], what: str, run: BidsFile, where: str) -> Path | None:
-    found = [file.path for file in files if fits(file)]
-    if len(found) > 1:
-        raise DataError(f"{where}: run {run.run_name} has two {what}, {found[0]} and {found[1]}; remove one.")
-    return found[0] if found else None
+    found = [file for file in files if fits(file)]
+    # Beside tables of all echoes there may be one of each: the one that says most of this file is its own.
+    most = max((len(file.acquired) for file in found), default=0)
+    own = [file.path for file in found if len(file.acquired) == most]
+    if len(own) > 1:
+        raise DataError(f"{where}: run {run.run_name} has two {what}, {own[0]} and {own[1]}; remove one.")
+    return own[0] if own else None
 
 
 def _is_table(file: BidsFile, suffix: str) -> bool:

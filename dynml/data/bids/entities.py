@@ -7,10 +7,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from dynml.data.bids.entity_table import is_acquired, makes_runs
+
 ENTITY = re.compile(r"([a-zA-Z]+)-([a-zA-Z0-9+.]+)")
 SUBJECT = "sub"
-DESCRIPTIVE = frozenset({SUBJECT, "space", "cohort", "res", "den", "desc", "atlas", "seg", "stat", "hemi"})
-"""Entities that say how a run was processed, or whose it is, but not which run it is."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,7 +27,12 @@ class BidsFile:
     @property
     def run(self) -> dict[str, str]:
         """Entities that say which run this is of its subject."""
-        return {key: value for key, value in self.entities.items() if key not in DESCRIPTIVE}
+        return {key: value for key, value in self.entities.items() if makes_runs(key)}
+
+    @property
+    def acquired(self) -> dict[str, str]:
+        """Entities of the acquisition: those of the run, and which echo, part or recording of it this is."""
+        return {key: value for key, value in self.entities.items() if is_acquired(key)}
 
     @property
     def run_name(self) -> str:
@@ -36,13 +41,19 @@ class BidsFile:
 
     def applies_to(self, run: BidsFile) -> bool:
         """Say whether what this file describes includes a run: by BIDS's inheritance, no entity differs."""
-        whole = {SUBJECT: run.entities.get(SUBJECT), **run.run}
+        whole = {SUBJECT: run.entities.get(SUBJECT), **run.acquired}
         own = {SUBJECT: self.entities[SUBJECT]} if SUBJECT in self.entities else {}
-        return all(same_value(whole.get(key), value) for key, value in {**own, **self.run}.items())
+        return all(same_value(whole.get(key), value) for key, value in {**own, **self.acquired}.items())
 
     def is_of_run(self, run: BidsFile) -> bool:
         """Say whether this is a file of just this run, however processed."""
         return self.run.keys() == run.run.keys() and self.applies_to(run)
+
+
+def identity_of(run: dict[str, str]) -> str:
+    """Text that is equal for the entities of one run, however their numbers are padded."""
+    labels = {key: str(int(value)) if value.isdecimal() else value for key, value in run.items()}
+    return "_".join(f"{key}-{labels[key]}" for key in sorted(labels))
 
 
 def parsed(path: Path) -> BidsFile | None:

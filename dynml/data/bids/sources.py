@@ -32,7 +32,7 @@ def bids_runs(place: Place) -> list[BidsRun]:
     raw = None if bids.raw is None else place.store_config.folder / bids.raw
     if raw is not None and not raw.is_dir():
         raise DataError(f"{place.group}.bids.raw: {raw} is no folder.")
-    return find_runs(place.folder.parent, raw, place.folder.name, bids, str(place))
+    return find_runs(place.folder.parent, raw, place.folder.name, bids, str(place), place.remarks)
 
 
 def bids_source_file(place: Place, run: BidsRun) -> SourceFile:
@@ -53,7 +53,8 @@ def bids_source_file(place: Place, run: BidsRun) -> SourceFile:
         reader = reader.with_mask(run.mask)
     _remark_space(place, run)
     if run.outliers is not None and bids.pipeline == "xcp_d":
-        reader = CensoredReader(without_excluded(place, reader), kept_volumes(run.outliers), run.outliers)
+        kept = kept_volumes(run.outliers, place.remarks)
+        reader = CensoredReader(without_excluded(place, reader), kept, run.outliers)
     elif bids.pipeline == "xcp_d":
         topic = f"Group {place.group}: no outliers.tsv says which volumes were censored, so that none becomes a gap"
         place.remarks.add(topic, f"{place.folder.name}, run {run.name}")

@@ -131,3 +131,33 @@ def xcp_d(folder: Path, censored=(), removed=False, **bids: Any) -> Derivatives:
         values = np.delete(series(seed), list(censored), axis=0) if removed else series(seed)
         write_series(study.root, subject, values, censored=censored)
     return study
+
+
+def write_joined(study: Derivatives, subject: str, runs, drawn: int | None = None) -> None:
+    """Runs as XCP-D writes them with `--combine-runs`: each by itself, and all joined under a name without `run`.
+
+    Parameters
+    ----------
+    runs : list of int
+        Seeds of the runs' series.
+    drawn : int, optional
+        Volumes that a column `exact_N` of the joined table leaves.
+    """
+    folder = study.root / subject / "func"
+    for path in folder.glob(f"{subject}_task-rest*"):
+        path.unlink()
+    outliers = [[int(row in (3, 4))] for row in range(N_VOLUMES)] * len(runs)
+    names = ["framewise_displacement"]
+    for number, seed in enumerate(runs, start=1):
+        stem = f"{subject}_task-rest_run-{number}"
+        write_table(folder / f"{stem}_space-{SPACE}_seg-Tian_stat-mean_timeseries.tsv", PARCELS, series(seed).tolist())
+        write_table(folder / f"{stem}_outliers.tsv", names, outliers[:N_VOLUMES])
+        (folder / f"{stem}_space-{SPACE}_desc-denoised_bold.json").write_text(json.dumps({"RepetitionTime": 0.8}))
+    if drawn is not None:
+        names = [*names, f"exact_{drawn}"]
+        outliers = [[one, int(row >= drawn)] for row, (one,) in enumerate(outliers)]
+    joined = np.concatenate([series(seed) for seed in runs])
+    stem = f"{subject}_task-rest"
+    write_table(folder / f"{stem}_space-{SPACE}_seg-Tian_stat-mean_timeseries.tsv", PARCELS, joined.tolist())
+    write_table(folder / f"{stem}_outliers.tsv", names, outliers)
+    (folder / f"{stem}_space-{SPACE}_desc-denoised_bold.json").write_text(json.dumps({"RepetitionTime": 0.8}))
