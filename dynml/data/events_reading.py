@@ -8,8 +8,9 @@ runs.
 
 from __future__ import annotations
 
+import dataclasses
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -17,29 +18,31 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from dynml.data.bids.entities import parsed
+from dynml.data.event_times import DURATION, ONSET, Remark, RunOfSamples, placed_events
 from dynml.data.readers.file_events import FileEvents
 from dynml.data.recording import NO_LABEL, Events
 from dynml.data.store_layout import is_valid_name, natural_order
 from dynml.data.tables import NOT_AVAILABLE, Table, read_table
 from dynml.errors import DataError
 
-ONSET, DURATION, RUN = "onset", "duration", "run"
+RUN = "run"
+COUNTS_BLOCKS = "the column 'run' of events counts parts of one run and was kept as labels"
+OTHER_RUNS = "rows of events tables that are of other runs were left out"
 NO_LABELS_BIDS = {ONSET, DURATION, RUN, "sample"}
 COUNTS_OF_SAMPLES = ("volume", "sample")
 NO_LABELS_PER_SAMPLE = {RUN, "time", *COUNTS_OF_SAMPLES}
 
 
-@dataclass(frozen=True, kw_only=True)
-class RunOfSamples:
-    """What placing events needs to know of a run."""
-
-    name: str
-    n_samples: int
-
-
 def read_events(
-    paths: Sequence[Path | None], runs: Sequence[RunOfSamples], sampling_frequency: float, subject: str
-) -> tuple[Events, list[str]]:
+    paths: Sequence[Path | None],
+    runs: Sequence[RunOfSamples],
+    sampling_frequency: float,
+    subject: str,
+    *,
+    one_a_run: bool = False,
+    starts: Callable[[], Sequence[float]] | None = None,
+) -> tuple[Events, list[Remark]]:
     """Read a subject's events and place them in its stored rows.
 
     Parameters
@@ -52,12 +55,17 @@ def read_events(
         Hz.
     subject : str
         For messages, and for a run's number where the run's name has none.
+    one_a_run : bool
+        Each file is known to be of its run alone, whatever a column `run` counts in it.
+    starts : callable, optional
+        Gives, for each run, the time of its first sample on the clock of the events, seconds; 0 by default. Only called
+        where the files give seconds.
 
     Returns
     -------
     events : Events
-    remarks : list of str
-        What was left out, to be told to the user.
+    remarks : list of (topic, where)
+        What was left out, cut or moved, to be told to the user.
 
     Raises
     ------
@@ -65,8 +73,9 @@ def read_events(
         When the files do not fit the runs; names the file and what was found.
     """
     tables = [Table(Path(), {ONSET: [], DURATION: []}) if path is None else read_table(path) for path in paths]
-    if len(tables) == 1:
-        tables = _divide(tables[0], runs, subject)
+    remarks: list[Remark] = []
+    if len(tables) == 1 and not (one_a_run and len(runs) == 1):
+        tables = _divide(tables[0], runs, subject, sampling_frequency, remarks)
     elif len(tables) != len(runs):
         raise DataError(
             f"Subject {subject} has {len(tables)} events files ({tables[0].path.name} ..) for {len(runs)} runs; give "
@@ -78,8 +87,9 @@ def read_events(
             f"The events files of subject {subject} are of two kinds: some have a column 'onset', some not."
         )
     if not kinds.pop():
-        return _assemble([_from_samples(table, run, subject) for table, run in zip(tables, runs)], runs), []
-    remarks: list[str] = []
+        return _assemble([_from_samples(table, run, subject) for table, run in zip(tables, runs)], runs), remarks
+    if starts is not None:
+        runs = [dataclasses.replace(run, start_time=start) for run, start in zip(runs, starts(), strict=True)]
     parts = [_from_seconds(table, run, sampling_frequency, remarks) for table, run in zip(tables, runs)]
     return _assemble(parts, runs), remarks
 
@@ -106,14 +116,22 @@ class _EventsOfRun:
     onset: NDArray[np.int64]
     duration: NDArray[np.int64]
     labels: dict[str, list[str]]
+    exact_onset: NDArray[np.float64] | None = None
+    """Onsets that are not rounded to samples; None where they are samples to begin with."""
 
 
-def _divide(table: Table, runs: Sequence[RunOfSamples], subject: str) -> list[Table]:
+def _divide(
+    table: Table, runs: Sequence[RunOfSamples], subject: str, sampling_frequency: float, remarks: list[Remark]
+) -> list[Table]:
     """Divide one table among the runs."""
-    if RUN in table.columns:
-        return [table.rows(rows) for rows in _rows_of_runs(table, runs, subject)]
-    if len(runs) == 1:
+    if len(runs) == 1 and (RUN not in table.columns or _is_of_run_alone(table, runs[0], sampling_frequency)):
         return [table]
+    if RUN in table.columns:
+        rows_of_runs = _rows_of_runs(table, runs, subject)
+        n_others = len(table) - sum(map(len, rows_of_runs))
+        if n_others:
+            remarks.append((OTHER_RUNS, f"{n_others} of {len(table)} of {table.path.name}"))
+        return [table.rows(rows) for rows in rows_of_runs]
     n_samples = [run.n_samples for run in runs]
     if ONSET not in table.columns and len(table) == sum(n_samples):
         borders = np.cumsum([0, *n_samples]).tolist()
@@ -121,6 +139,26 @@ def _divide(table: Table, runs: Sequence[RunOfSamples], subject: str) -> list[Ta
     raise DataError(
         f"{table.path} speaks of {len(runs)} runs of subject {subject} without saying which: it needs a column 'run'."
     )
+
+
+def _is_of_run_alone(table: Table, run: RunOfSamples, sampling_frequency: float) -> bool:
+    """Say whether a table is of one run, so that its column `run` counts something within it.
+
+    The table's name may say so; or its times do, which begin anew with each run of a table of several.
+    """
+    own, file = parsed(Path(f"{Path(run.name).name}.x")), parsed(table.path)
+    if own is not None and file is not None:
+        if file.is_of_run(own):
+            return True
+    elif re.match(re.escape(Path(run.name).name) + r"(?![a-zA-Z0-9])", table.path.name):
+        return True
+    if ONSET not in table.columns:
+        return len(table) == run.n_samples
+    onsets = [float(text) for text in table.columns[ONSET] if re.fullmatch(r"[-+0-9.eE]*\d[-+0-9.eE]*", text)]
+    changes = [now for before, now in pairwise(table.columns[RUN]) if before != now]
+    length = run.n_samples / sampling_frequency
+    blocks = len(changes) == len(set(table.columns[RUN])) - 1
+    return blocks and onsets == sorted(onsets) and max(onsets, default=0.0) <= length
 
 
 def _rows_of_runs(table: Table, runs: Sequence[RunOfSamples], subject: str) -> list[list[int]]:
@@ -165,46 +203,15 @@ def _label_columns(table: Table, not_labels: set[str]) -> list[str]:
     return columns
 
 
-def _from_seconds(table: Table, run: RunOfSamples, sampling_frequency: float, remarks: list[str]) -> _EventsOfRun:
-    if DURATION not in table.columns:
-        raise DataError(f"{table.path} has a column 'onset', but no column 'duration'.")
-    onset_seconds = _seconds(table, ONSET)
-    duration_seconds = np.nan_to_num(_seconds(table, DURATION, optional=True))
-    onset = np.floor(onset_seconds * sampling_frequency + 0.5).astype(np.int64)
-    duration = np.floor(duration_seconds * sampling_frequency + 0.5).astype(np.int64)
-    inside = (onset >= 0) & (onset < run.n_samples)
-    if len(onset) and not inside.any():
-        raise DataError(
-            f"No event of {table.path} falls within run {run.name} of {run.n_samples / sampling_frequency:g} s: its "
-            f"onsets go from {onset_seconds.min():g} to {onset_seconds.max():g}, and must be seconds from the run's "
-            "start."
-        )
-    file = f"{len(table)} events of {table.path.name}"
-    n_outside, n_cut = int((~inside).sum()), int(((onset + duration - run.n_samples)[inside] > 1).sum())
-    if n_outside:
-        remarks.append(f"{n_outside} of {file} lie outside run {run.name} and were left out")
-    if n_cut:
-        remarks.append(f"{n_cut} of {file} go beyond the end of run {run.name} and were cut there")
-    kept = np.flatnonzero(inside)
-    kept = kept[np.argsort(onset[kept], kind="stable")]
-    columns = _label_columns(table, NO_LABELS_BIDS)
-    return _EventsOfRun(
-        onset=onset[kept],
-        duration=np.minimum(duration, run.n_samples - onset)[kept],
-        labels={name: [table.columns[name][row] for row in kept] for name in columns},
-    )
-
-
-def _seconds(table: Table, column: str, optional: bool = False) -> NDArray[np.float64]:
-    seconds = np.empty(len(table))
-    for row, text in enumerate(table.columns[column]):
-        try:
-            seconds[row] = np.nan if optional and text.lower() in {NOT_AVAILABLE, "nan"} else float(text)
-        except ValueError as error:
-            raise DataError(f"Row {row + 1} of {table.path}: {column} is {text!r}, but must be seconds.") from error
-        if np.isinf(seconds[row]) or (np.isnan(seconds[row]) and not optional) or (optional and seconds[row] < 0):
-            raise DataError(f"Row {row + 1} of {table.path}: {column} is {text!r}, but must be seconds.")
-    return seconds
+def _from_seconds(table: Table, run: RunOfSamples, sampling_frequency: float, remarks: list[Remark]) -> _EventsOfRun:
+    placed = placed_events(table, run, sampling_frequency, remarks)
+    not_labels = NO_LABELS_BIDS
+    if len(set(table.columns.get(RUN, []))) > 1:
+        not_labels = NO_LABELS_BIDS - {RUN}
+        remarks.append((COUNTS_BLOCKS, f"{table.path.name}, run {run.name}"))
+    columns = _label_columns(table, not_labels)
+    labels = {name: [table.columns[name][row] for row in placed.rows] for name in columns}
+    return _EventsOfRun(placed.onset, placed.duration, labels, placed.exact_onset)
 
 
 def _from_samples(table: Table, run: RunOfSamples, subject: str) -> _EventsOfRun:
@@ -253,8 +260,17 @@ def _assemble(parts: Sequence[_EventsOfRun], runs: Sequence[RunOfSamples]) -> Ev
     return Events(
         onset=np.concatenate([part.onset + start for part, start in zip(parts, starts)]).astype(np.int64),
         duration=np.concatenate([part.duration for part in parts]).astype(np.int64),
+        exact_onset=_exact_onsets(parts, starts),
         labels={name: np.array(values, dtype=np.int64) for name, values in labels.items()},
         names=names,
+    )
+
+
+def _exact_onsets(parts: Sequence[_EventsOfRun], starts: NDArray[np.int64]) -> NDArray[np.float64] | None:
+    if all(part.exact_onset is None for part in parts):
+        return None
+    return np.concatenate(
+        [start + (part.onset if part.exact_onset is None else part.exact_onset) for part, start in zip(parts, starts)]
     )
 
 

@@ -7,9 +7,12 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
+from dynml.data.bids.derivatives import BidsRun
+from dynml.data.bids.run_clock import start_by_sidecar, start_of_run
 from dynml.data.bids.sources import bids_runs, bids_source_file
 from dynml.data.checks import check_not_transposed
-from dynml.data.events_reading import RunOfSamples, events_of_files, read_events
+from dynml.data.event_times import RunOfSamples
+from dynml.data.events_reading import events_of_files, read_events
 from dynml.data.recording import Events
 from dynml.data.source_cleaning import with_cleaning
 from dynml.data.source_place import Place, matching, reader_of, source_file
@@ -44,9 +47,9 @@ def group_sources(place: Place) -> GroupSources:
     rate = _sampling_frequency(place, files)
     events = None
     if place.config.events is not None:
-        events = _events(place, place.config.events, files, rate)
+        events = _events(place, place.config.events, files, runs, rate)
     elif any(run.events for run in runs):
-        events = _placed_events(place, [run.events for run in runs], files, rate)
+        events = _placed_events(place, [run.events for run in runs], files, runs, rate, one_a_run=True)
     elif place.table is not None:
         events = _events_of_table(place, place.table, files, rate)
     if events is None:
@@ -71,7 +74,7 @@ def _table_source_file(place: Place, run: TableRun) -> SourceFile:
 
 def _events_of_table(place: Place, table: SourceTable, files: list[SourceFile], rate: float) -> Events | None:
     paths = [run.events for run in table.runs_of(place.folder.name, place.group)]
-    return None if None in paths else _placed_events(place, list(dict.fromkeys(paths)), files, rate)
+    return None if None in paths else _placed_events(place, list(dict.fromkeys(paths)), files, [], rate)
 
 
 def _check_runs(files: list[SourceFile], where: str) -> None:
@@ -149,13 +152,13 @@ def _sampling_frequency(place: Place, files: list[SourceFile]) -> float:
     return first
 
 
-def _events(place: Place, pattern: str, files: list[SourceFile], rate: float) -> Events:
+def _events(place: Place, pattern: str, files: list[SourceFile], runs: list[BidsRun], rate: float) -> Events:
     for home in (place.folder, place.store_config.folder):
         try:
             names = matching(home, [pattern], str(place))
         except DataError:
             continue
-        return _placed_events(place, [home / name for name in names], files, rate)
+        return _placed_events(place, [home / name for name in names], files, runs, rate)
     homes = f"{place.folder} nor in {place.store_config.folder.resolve()}"
     raise DataError(f"{place}: events {pattern!r} match no file in {homes}.")
 
@@ -181,8 +184,35 @@ def _units(place: Place, files: list[SourceFile]) -> str:
     return stated
 
 
-def _placed_events(place: Place, paths: Sequence[Path | None], files: list[SourceFile], rate: float) -> Events:
-    events, remarks = read_events(paths, _runs_of_samples(files), rate, place.folder.name)
-    for remark in remarks:
-        place.remarks.add(f"Group {place.group}: events do not fit their run", f"{place.folder.name}: {remark}")
+def _placed_events(
+    place: Place,
+    paths: Sequence[Path | None],
+    files: list[SourceFile],
+    runs: list[BidsRun],
+    rate: float,
+    *,
+    one_a_run: bool = False,
+) -> Events:
+    """Read tables of events and place them in the runs' samples, by what the first sample of each run stands for."""
+
+    def starts() -> list[float]:
+        if not runs:
+            return [start_by_sidecar(file.path, f"{place.folder.name}/{file.name}", place.remarks) for file in files]
+        # A run without events needs no place for any.
+        lacking = {run.name for run, path in zip(runs, paths) if path is None}
+        return [
+            0.0 if run.name in lacking else _start_of_bids_run(place, run, file, rate)
+            for run, file in zip(runs, files, strict=True)
+        ]
+
+    of_samples = _runs_of_samples(files)
+    events, remarks = read_events(paths, of_samples, rate, place.folder.name, one_a_run=one_a_run, starts=starts)
+    for topic, detail in remarks:
+        place.remarks.add(f"Group {place.group}: {topic}", f"{place.folder.name}: {detail}")
     return events
+
+
+def _start_of_bids_run(place: Place, run: BidsRun, file: SourceFile, rate: float) -> float:
+    where = f"{place}, run {run.name}"
+    n_volumes = file.description.n_samples
+    return start_of_run(run.path, run.clock, place.config.bids_runs, n_volumes, 1.0 / rate, where, place.remarks)

@@ -8,10 +8,10 @@ from typing import Any
 
 from dynml.configuration import nearest_name
 from dynml.data import store_layout as layout
-from dynml.data.tables import NOT_AVAILABLE, read_table
+from dynml.data.participants_table import described_subjects
+from dynml.data.remarks import Remarks
+from dynml.data.tables import NOT_AVAILABLE
 from dynml.errors import DataError
-
-SUBJECT, PARTICIPANT_ID = "subject", "participant_id"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,7 +25,7 @@ class SubjectIdentity:
 
 
 def identities(
-    subjects: list[str], participants: str | dict[str, Any] | None, folders: list[Path]
+    subjects: list[str], participants: str | dict[str, Any] | None, folders: list[Path], remarks: Remarks
 ) -> dict[str, SubjectIdentity]:
     """Say for each subject whose it is; by default its own.
 
@@ -39,6 +39,8 @@ def identities(
         {subject: participant} or {subject: {"participant": .., "dataset": .., ..}}.
     folders : list of Path
         Where a relative path is looked for, in this order.
+    remarks : Remarks
+        Told where a table does not fit the subjects quite.
 
     Raises
     ------
@@ -49,7 +51,7 @@ def identities(
         return {subject: SubjectIdentity(subject=subject, participant=subject) for subject in subjects}
     if isinstance(participants, str):
         path = _find(participants, folders)
-        descriptions, where = _from_table(path), str(path)
+        descriptions, where = described_subjects(path, subjects, remarks), str(path)
     else:
         descriptions, where = _from_mapping(participants), "the key 'participants' of the config"
     found = {}
@@ -89,22 +91,6 @@ def _find(name: str, folders: list[Path]) -> Path:
         if (folder / name).is_file():
             return folder / name
     raise DataError(f"The table of participants {name} is neither in {' nor in '.join(map(str, folders))}.")
-
-
-def _from_table(path: Path) -> dict[str, dict[str, str]]:
-    table = read_table(path)
-    key = SUBJECT if SUBJECT in table.columns else PARTICIPANT_ID
-    if key not in table.columns:
-        raise DataError(f"{path} has no column {SUBJECT!r} or {PARTICIPANT_ID!r}; it has {', '.join(table.columns)}.")
-    descriptions: dict[str, dict[str, str]] = {}
-    for row, subject in enumerate(table.columns[key]):
-        if subject in descriptions:
-            raise DataError(f"Subject {subject} stands twice in {path}.")
-        values = {name: column[row] for name, column in table.columns.items() if name != key}
-        if PARTICIPANT_ID in values and layout.PARTICIPANT not in values:
-            values[layout.PARTICIPANT] = values.pop(PARTICIPANT_ID)
-        descriptions[subject] = values
-    return descriptions
 
 
 def _from_mapping(mapping: dict[str, Any]) -> dict[str, dict[str, str]]:

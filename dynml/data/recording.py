@@ -47,6 +47,8 @@ class Events:
     """Per column of the events' file, the index into `names` of each event's label, (n_events,); -1 where not given."""
     names: dict[str, tuple[str, ...]]
     """Per column, the labels that occur in it, sorted."""
+    exact_onset: NDArray[np.float64] | None = None
+    """Onsets between two samples, (n_events,), of which `onset` is the nearest sample; None: they are samples."""
 
     def __len__(self) -> int:
         return len(self.onset)

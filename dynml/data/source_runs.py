@@ -76,7 +76,7 @@ def _check_not_joined(files: Sequence[SourceFile], where: str) -> None:
     named = [file for file in map(parsed, n_samples) if file is not None]
     for series, (runs, _) in joined_series(named).items():
         alike = [file for file in named if file.run_name in runs and file.path.parent == series.parent]
-        if n_samples[series] == sum(n_samples[file.path] for file in alike):
+        if len(alike) > 1 and n_samples[series] == sum(n_samples[file.path] for file in alike):
             raise DataError(
                 f"{where}: {series} has as many samples as {', '.join(runs)} together and looks like these runs "
                 "joined, which would count them twice; narrow the patterns in 'files'."

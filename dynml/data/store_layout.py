@@ -55,6 +55,8 @@ REQUIRED_DATASETS = (DATA, SEGMENTS, SEGMENT_RUNS, RUN_NAMES, MEAN, STD, SOURCE_
 EVENTS = "events"
 ONSET = "onset"
 DURATION = "duration"
+EXACT_ONSET = "exact_onset"
+"""Onsets as fractions of rows; not there where they are whole."""
 LABELS = "labels"
 NAMES = "names"
 

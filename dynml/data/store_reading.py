@@ -224,6 +224,7 @@ class Store:
                 duration=events[layout.DURATION][:],
                 labels={column: labels[column][:] for column in labels},
                 names={column: tuple(map(_text, labels[column].attrs[layout.NAMES])) for column in labels},
+                exact_onset=events[layout.EXACT_ONSET][:] if layout.EXACT_ONSET in events else None,
             )
 
     def read(self, subject: str, group: str, start: int = 0, stop: int | None = None) -> NDArray[np.float32]:

@@ -113,7 +113,7 @@ def identify(
             f"Both 'participants' of the config and columns of {table.path} describe participants; keep one of them."
         )
     participants = config.participants or participants_of_bids(ready_folder, config, subjects, remarks)
-    return identities(subjects, participants, [config.folder.resolve(), ready_folder.resolve()])
+    return identities(subjects, participants, [config.folder.resolve(), ready_folder.resolve()], remarks)
 
 
 def subjects_of_folder(ready_folder: Path, config: StoreConfig) -> list[str]:

@@ -145,6 +145,9 @@ def _faults_of_events(store: Store, subject: str, group: str, description: Group
         faults.append("an event lies outside of the data")
     if (np.diff(events.onset) < 0).any() or (events.duration < 0).any():
         faults.append("its events are out of order, or last less than 0 samples")
+    exact = events.onset if events.exact_onset is None else events.exact_onset
+    if exact.shape != events.onset.shape or not (np.abs(exact - events.onset) <= 1.0).all():
+        faults.append("the exact onsets of its events are not those of their samples")
     for column, labels in events.labels.items():
         if len(labels) != len(events) or (labels >= len(events.names[column])).any() or (labels < -1).any():
             faults.append(f"its event labels {column!r} do not fit their names")

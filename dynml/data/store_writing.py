@@ -246,6 +246,8 @@ def _add_array(node: h5py.Group, name: str, array: np.ndarray[Any, Any]) -> None
 def _add_events(node: h5py.Group, events: Events) -> None:
     _add_array(node, layout.ONSET, events.onset)
     _add_array(node, layout.DURATION, events.duration)
+    if events.exact_onset is not None and (events.exact_onset != events.onset).any():
+        _add_array(node, layout.EXACT_ONSET, events.exact_onset)
     labels = node.create_group(layout.LABELS)
     for column, codes in events.labels.items():
         _add_array(labels, column, codes)

@@ -49,6 +49,10 @@ def read_table(path: Path, delimiter: str = "\t") -> Table:
     if not lines:
         raise DataError(f"{path} is empty, but must be a table whose first line names the columns.")
     header = [name.strip() for name in lines[0][1]]
+    # Cells without a name at the end are those of a delimiter too much, if nothing stands in them.
+    n_columns = next((n for n in range(len(header), 0, -1) if header[n - 1]), len(header))
+    lines = [(number, line if any(map(str.strip, line[n_columns:])) else line[:n_columns]) for number, line in lines]
+    header = header[:n_columns] if all(len(line) <= n_columns for _, line in lines) else header
     if len(header) == 1 and any(other in header[0] for other in ",;\t"):
         name = "tabs" if delimiter == "\t" else "commas"
         raise DataError(f"{path} is not separated by {name}: its first line is {header[0][:60]!r}.")

@@ -44,6 +44,8 @@ class TrialTable:
         Name of the run.
     n_masked : (n,) int64
         How many of the samples of each are masked; less than all.
+    is_instant : (n,) bool
+        Whether a trial is of one sample because its event has no duration and no length was stated.
     n_cut : int
         How many of the n reach beyond their segment and were cut there.
     n_left_out : int
@@ -67,6 +69,7 @@ class TrialTable:
     number: Integers
     run: NDArray[np.str_]
     n_masked: Integers
+    is_instant: NDArray[np.bool_]
     n_cut: int
     n_left_out: int
     n_unobserved: int
@@ -105,7 +108,7 @@ class TrialCut:
     column : str
         Column of the events that labels trials.
     onset_shift : float
-        Seconds from the onset of an event to that of its trial; rounded to whole samples, halves up.
+        Seconds from the onset of an event to that of its trial, which is the nearest sample, halves up.
     trial_length : int or None
         Samples; None: the event's duration, at least 1.
     """
@@ -116,7 +119,9 @@ class TrialCut:
 
     def stretches(self, events: Events, sampling_frequency: float) -> tuple[Integers, Integers]:
         """First sample of each event's trial, and the one after its last."""
-        starts = events.onset + int(np.floor(self.onset_shift * sampling_frequency + 0.5))
+        # Onset and delay together are rounded once: each by itself would move a trial by up to a sample.
+        onset = events.onset if events.exact_onset is None else events.exact_onset
+        starts = np.floor(onset + self.onset_shift * sampling_frequency + 0.5).astype(np.int64)
         lengths = np.maximum(events.duration, 1) if self.trial_length is None else self.trial_length
         return starts, starts + lengths
 
@@ -143,8 +148,8 @@ def trial_table(
     without = tuple(subject for subject, trials in zip(subjects, found) if trials is None)
     present = [(index, trials) for index, trials in enumerate(found) if trials is not None]
     none = np.zeros(0, np.int64)
-    columns = np.concatenate([np.zeros((6, 0), np.int64), *(trials.columns for _, trials in present)], axis=1)
-    segment, start, stop, label, number, n_masked = columns
+    columns = np.concatenate([np.zeros((7, 0), np.int64), *(trials.columns for _, trials in present)], axis=1)
+    segment, start, stop, label, number, n_masked, is_instant = columns
     return TrialTable(
         column=cut.column,
         label_names=label_names,
@@ -156,6 +161,7 @@ def trial_table(
         number=number,
         run=np.array([name for _, trials in present for name in trials.runs], dtype=np.str_),
         n_masked=n_masked,
+        is_instant=is_instant.astype(bool),
         n_cut=sum(trials.n_cut for _, trials in present),
         n_left_out=sum(trials.n_left_out for _, trials in present),
         n_unobserved=sum(trials.n_unobserved for _, trials in present),
@@ -167,7 +173,7 @@ def trial_table(
 @dataclass(frozen=True)
 class _TrialsOfSubject:
     columns: Integers
-    """(6, n): segment, start, stop, label, number, masked samples."""
+    """(7, n): segment, start, stop, label, number, masked samples, whether the event is an instant."""
     runs: list[str]
     n_cut: int
     n_left_out: int
@@ -200,7 +206,8 @@ class _TrialsOfSubject:
             before = np.concatenate([[0], np.cumsum(source.masked_rows(subject, group))])
             n_masked[enough] = before[last[enough]] - before[first[enough]]
         kept = enough & (n_masked < inside)
-        columns = np.stack([segment, first, last, labels, _ordinals_within(runs), n_masked])[:, kept]
+        instant = (events.duration[labelled] == 0) & (cut.trial_length is None)
+        columns = np.stack([segment, first, last, labels, _ordinals_within(runs), n_masked, instant])[:, kept]
         return cls(
             columns=columns.astype(np.int64),
             runs=[names[run] for run in runs[kept]],

@@ -69,6 +69,11 @@ def warn_of_lost_trials(trials: TrialTable, subset: MultiSubjectSubset, context:
         (trials.n_left_out, f"of {n_events} {context} trials {left_out}"),
         (trials.n_unobserved, f"of {n_events} {context} trials have masked samples only and are left out"),
         (trials.n_cut, f"of {n_events} {context} trials reach beyond their segment and are cut there"),
+        (
+            int(trials.is_instant.sum()),
+            f"of {n_events} {context} trials are of one sample, since their events have no duration; a trial_length "
+            "makes them longer",
+        ),
         (n_without, f"of {subset.n_subjects} {context} subjects have no events with a column {trials.column!r}"),
     ]
     parts = [f"{count} {what}" for count, what in told if count]

@@ -49,7 +49,7 @@ def test_a_series_that_joins_the_runs_beside_it_is_refused(tmp_path):
     runs = [noise(40), noise(30, seed=1)]
     names = [f"sub-a_task-x{run}_bold.npy" for run in ("_run-1", "_run-2", "")]
     study = study_of(tmp_path, names, [*runs, np.concatenate(runs)])
-    with pytest.raises(DataError, match=r"as many samples as task-x_run-1, task-x_run-2 together .* narrow the pattern"):
+    with pytest.raises(DataError, match=r"as many samples as task-x_run-1, task-x_run-2 together .* narrow"):
         study.create()
     study.config["signals"]["files"] = "*_run-*.npy"
     study.create()

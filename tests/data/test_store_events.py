@@ -2,7 +2,17 @@ import numpy as np
 import pytest
 from store_making import Study, noise
 
-from dynml.data.events_reading import RunOfSamples, read_events
+from dynml.data.event_times import (
+    BETWEEN,
+    CUT_AT_END,
+    CUT_AT_START,
+    LEFT_OUT,
+    NO_DURATION,
+    NO_ONSET,
+    OVERLAP,
+    RunOfSamples,
+)
+from dynml.data.events_reading import COUNTS_BLOCKS, OTHER_RUNS, read_events
 from dynml.errors import DataError, DataWarning
 
 RUNS = [RunOfSamples(name="run-1", n_samples=40), RunOfSamples(name="run-2", n_samples=30)]
@@ -22,8 +32,9 @@ def test_bids_events_become_samples_of_the_stored_rows(tmp_path):
         "1.26\t0.96\t2\tface\tright\n"
     )
     events, remarks = events_of(tmp_path, text)
-    assert remarks == []
+    assert [topic for topic, _ in remarks] == [NO_DURATION, BETWEEN, BETWEEN]
     assert events.onset.tolist() == [0, 20, 40 + 13]
+    assert events.exact_onset.tolist() == pytest.approx([0, 20.4, 40 + 12.6])
     assert events.duration.tolist() == [0, 5, 10]
     assert events.names == {"trial_type": ("cat", "face"), "response": ("left", "right")}
     assert events.labels["trial_type"].tolist() == [0, 1, 1]
@@ -97,18 +108,23 @@ def test_events_outside_the_run_are_left_out_and_told(tmp_path):
     assert events.duration.tolist() == [10, 5]
     assert events.names["trial_type"] == ("b", "c")
     assert remarks == [
-        "2 of 4 events of events.tsv lie outside run run-1 and were left out",
-        "1 of 4 events of events.tsv go beyond the end of run run-1 and were cut there",
+        (LEFT_OUT, "2 of 4 of events.tsv, run run-1"),
+        (CUT_AT_END, "1 of 4 of events.tsv, run run-1"),
     ]
 
 
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
-        ("onset\tduration\n1000\t100\n2000\t100\n", "No event of .* must be seconds from the run's start"),
+        (
+            "onset\tduration\n1000\t100\n2000\t100\n",
+            r"No event falls .*\(these look like milliseconds\), and must",
+        ),
+        ("onset\tduration\n10\t1\n30\t1\n", r"No event falls within run run-1 of 4 s.*\(these look like samples\)"),
+        ("onset\tduration\n0\t1\n900\t1\n1800\t1\n", r"Only 1 of 3 events fall .* look like milliseconds"),
         ("onset\ttrial_type\n1\ta\n", "no column 'duration'"),
         ("onset\tduration\nlate\t1\n", "Row 1 of .*: onset is 'late', but must be seconds"),
-        ("onset\tduration\nn/a\t1\n", "Row 1 of .*: onset is 'n/a'"),
+        ("onset\tduration\nn/a\t1\n", "gives no event an onset"),
         ("onset\tduration\n1\t-1\n", "Row 1 of .*: duration is '-1'"),
         ("onset\tduration\n1\t1\t3\n", "Line 2 of .* has 3 values, but there are 2 columns"),
         ("onset,duration\n1,1\n", "not separated by tabs"),
@@ -152,7 +168,7 @@ def test_missing_events_are_named_and_remarks_are_told(tmp_path):
     with pytest.raises(DataError, match=r"Subject sub-a, group signals: events 'events\.tsv' match no file"):
         study.create()
     (study.ready / "sub-a" / "events.tsv").write_text("onset\tduration\tk\n1\t1\ta\n50\t1\tb\n")
-    with pytest.warns(DataWarning, match=r"do not fit their run: sub-a: 1 of 2 events of events\.tsv"):
+    with pytest.warns(DataWarning, match=r"outside of their run were left out: sub-a: 1 of 2 of events\.tsv"):
         study.create()
 
 
@@ -168,3 +184,71 @@ def test_an_event_free_table_is_stored(tmp_path):
     assert len(events) == 0
     assert events.names == {"kind": ()}
     np.testing.assert_array_equal(events.labels_of_samples("kind", 3), [-1, -1, -1])
+
+
+ONE_RUN = [RunOfSamples(name="task_run-1", n_samples=100)]
+COLUMNS = "onset\tduration\ttrial_type\n"
+
+
+@pytest.mark.parametrize("missing", ["n/a", "nan", "", "NaN"])
+def test_events_without_an_onset_are_left_out_and_told(tmp_path, missing):
+    events, remarks = events_of(tmp_path, COLUMNS + f"1\t1\tgo\n{missing}\t1\tlost\n5\t1\tstop\n", ONE_RUN)
+    assert (events.onset.tolist(), events.names["trial_type"]) == ([10, 50], ("go", "stop"))
+    assert remarks == [(NO_ONSET, "1 of 3 of events.tsv, run task_run-1")]
+
+
+def test_an_event_that_straddles_the_start_is_cut_there(tmp_path):
+    events, remarks = events_of(tmp_path, COLUMNS + "-3\t8\tblock\n-2\t1\tbefore\n9\t0.5\tx\n", ONE_RUN)
+    assert (events.onset.tolist(), events.duration.tolist()) == ([0, 90], [50, 5])
+    place = "1 of 3 of events.tsv, run task_run-1"
+    assert remarks == [(LEFT_OUT, place), (CUT_AT_START, place)]
+
+
+def test_overlapping_events_are_kept_and_told(tmp_path):
+    events, remarks = events_of(tmp_path, COLUMNS + "1\t6\tblock\n2\t1\tface\n4\t1\thouse\n", ONE_RUN)
+    assert (events.onset.tolist(), events.duration.tolist()) == ([10, 20, 40], [60, 10, 10])
+    assert remarks == [(OVERLAP, "2 of 3 of events.tsv, run task_run-1")]
+
+
+@pytest.mark.parametrize("name", ["task_run-1_events.tsv", "other.tsv"])
+def test_a_column_run_that_counts_blocks_is_a_label(tmp_path, name):
+    path = tmp_path / name
+    path.write_text("onset\tduration\trun\n1\t1\t1\n2\t1\t1\n4\t1\t2\n8\t1\t3\n")
+    events, remarks = read_events([path], ONE_RUN, 10.0, "sub-a")
+    assert events.onset.tolist() == [10, 20, 40, 80]
+    assert events.names == {"run": ("1", "2", "3")}
+    assert remarks == [(COUNTS_BLOCKS, f"{name}, run task_run-1")]
+
+
+def test_rows_of_other_runs_are_told(tmp_path):
+    text = "onset\tduration\trun\n1\t1\t1\n2\t1\t1\n1\t1\t2\n2\t1\t3\n"
+    events, remarks = events_of(tmp_path, text, ONE_RUN)
+    assert events.onset.tolist() == [10, 20]
+    assert remarks == [(OTHER_RUNS, "2 of 4 of events.tsv")]
+
+
+@pytest.mark.parametrize(
+    "text", ["{0}1\t1\ta\t\n3\t1\tb\t\n", "onset\tduration\tk\t\n1\t1\ta\t\n3\t1\tb\n", "\ufeff{0}1\t1\ta\n3\t1\tb\n"]
+)
+@pytest.mark.parametrize("line_end", ["\n", "\r", "\r\n"])
+def test_delimiters_at_the_end_marks_at_the_start_and_any_line_ends(tmp_path, text, line_end):
+    events, remarks = events_of(tmp_path, text.format("onset\tduration\tk\n").replace("\n", line_end), ONE_RUN)
+    assert (events.onset.tolist(), events.names, remarks) == ([10, 30], {"k": ("a", "b")}, [])
+
+
+def test_exact_onsets_are_kept_in_the_store_and_move_with_downsampling(tmp_path):
+    runs = [noise(400), noise(400, seed=1)]
+    study = Study(tmp_path, {"sub-a": runs}, events="events-*.tsv", sampling_frequency=10.0)
+    for number in range(2):
+        (study.ready / "sub-a" / f"events-{number}.tsv").write_text(COLUMNS + "12.34\t2\tx\n20\t2\tx\n")
+    with study.create() as store:
+        events = store.events("sub-a", "signals")
+    assert events.onset.tolist() == [123, 200, 523, 600]
+    assert events.exact_onset.tolist() == pytest.approx([123.4, 200, 523.4, 600])
+    study.config["signals"]["preparation"] = [{"step": "downsample", "sampling_frequency": 2.0}]
+    with pytest.warns(DataWarning, match="stored at the nearest one, with their exact onset beside it"):
+        store = study.create(overwrite=True)
+    with store:
+        events = store.events("sub-a", "signals")
+    assert events.exact_onset.tolist() == pytest.approx([24.68, 40, 104.68, 120])
+    assert events.onset.tolist() == [25, 40, 105, 120]

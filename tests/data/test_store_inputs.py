@@ -1,6 +1,8 @@
+import warnings
+
 import numpy as np
 import pytest
-from store_making import noise, two_subjects
+from store_making import Study, noise, two_subjects
 
 from dynml.data.store_reading import Store
 from dynml.errors import ConfigurationError, DataError, DataWarning, DynmlError
@@ -207,6 +209,43 @@ def test_bids_participants_are_found_by_their_identifier(tmp_path):
     store = study.create()
     assert store.participant("sub-b") == "sub-b"
     assert store.covariates("sub-b") == {"age": "40"}
+
+
+@pytest.mark.parametrize(
+    "names", [("01", "02"), ("sub-1", "sub-2"), ("SUB-01", "SUB-02"), ("1", "2"), ("sub-01 ", "sub-02")]
+)
+def test_participants_are_found_under_other_spellings_of_their_names(tmp_path, names):
+    study = Study(tmp_path, {"sub-01": [noise(40)], "sub-02": [noise(40, seed=1)]}, sampling_frequency=10.0)
+    study.config["participants"] = "participants.tsv"
+    text = f"participant_id\tage\n{names[1]}\t31\n{names[0]}\t40\n003\t5\n"
+    (tmp_path / "participants.tsv").write_text(text, encoding="utf-8-sig")
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        store = study.create()
+    assert any("names subjects in another way" in str(one.message) for one in told) == (names[1] != "sub-02")
+    assert [store.covariates(subject) for subject in ("sub-01", "sub-02")] == [{"age": "40"}, {"age": "31"}]
+
+
+def test_a_spelling_that_fits_two_is_not_guessed(tmp_path):
+    study = Study(tmp_path, {"sub-01": [noise(40)], "sub-001": [noise(40, seed=1)]}, sampling_frequency=10.0)
+    study.config["participants"] = "participants.tsv"
+    (tmp_path / "participants.tsv").write_text("participant_id\tage\n1\t31\nsub-001\t30\nsub-1\t29\n")
+    with pytest.raises(DataError, match=r"Subject sub-01 is not in .*participants\.tsv"):
+        study.create()
+
+
+def test_several_rows_of_a_participant_keep_what_they_agree_in(tmp_path):
+    study = two_subjects(tmp_path)
+    study.config["participants"] = "participants.tsv"
+    text = "participant_id\tsession_id\tage\tsex\nsub-a\t1\t31\tF\nsub-a\t2\t32\tn/a\nsub-b\t1\t40\tM\n"
+    (tmp_path / "participants.tsv").write_text(text)
+    with pytest.warns(DataWarning, match=r"several rows for some subjects; .* left out: sub-a: session_id, age\."):
+        store = study.create()
+    assert store.covariates("sub-a") == {"sex": "F"}
+    assert store.covariates("sub-b") == {"session_id": "1", "age": "40", "sex": "M"}
+    (tmp_path / "participants.tsv").write_text(text.replace("participant_id", "subject"))
+    with pytest.raises(DataError, match="Subject sub-a stands twice in"):
+        study.create(overwrite=True)
 
 
 def test_a_participant_in_two_subsets_is_refused_unless_runs_are_split(tmp_path):

@@ -1,5 +1,6 @@
 """Trials against a loop over events and samples, on random runs, stretches and events."""
 
+import dataclasses
 from types import SimpleNamespace
 
 import numpy as np
@@ -212,3 +213,11 @@ def test_a_trial_half_in_one_segment_and_half_in_the_next_belongs_to_the_first()
     )
     table = trial_table(Source({"s": recording}), "signals", ["s"], LABELS, TrialCut("task"))
     assert (table.segment.tolist(), table.start.tolist(), table.stop.tolist()) == ([0], [8], [10])
+
+
+@pytest.mark.parametrize(("shift", "start"), [(0.0, 5), (1.0, 5), (1.2, 5), (5.0, 7), (6.0, 8)])
+def test_onset_and_delay_are_rounded_once(shift, start):
+    events = events_of([5], [2], [0])
+    exact = dataclasses.replace(events, exact_onset=np.array([4.6]))
+    starts, stops = TrialCut("task", shift, 3).stretches(exact, 0.5)
+    assert (starts.tolist(), stops.tolist()) == ([start], [start + 3])

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from dynml.data.bids.config import BidsConfig
-from dynml.data.bids.entities import BidsFile, files_in
+from dynml.data.bids.entities import BidsFile, files_in, same_value
 from dynml.data.bids.run_choice import IMAGES, chosen_series, joined_series
+from dynml.data.bids.run_clock import ClockFiles
 from dynml.data.remarks import Remarks
 from dynml.data.store_layout import natural_order
 from dynml.errors import DataError
@@ -37,6 +38,8 @@ class BidsRun:
     repetition_time: float | None = None
     """Seconds, as a sidecar says."""
     sidecar: Path | None = None
+    clock: ClockFiles = field(default_factory=ClockFiles)
+    """What says when its volumes are."""
 
 
 def find_runs(
@@ -75,8 +78,9 @@ def find_runs(
         if any(file.path == series for file in chosen):
             topic = "Series that join several runs were taken as one run, so that windows go over the joints"
             remarks.add(topic, f"{where}: {series.name}")
-    inherited = [*raw_files, *files_in(_above(root, subject))]
-    runs = [_run(file, files, inherited, config, where) for file in chosen]
+    above = files_in(_above(root, subject))
+    runs = [_run(file, files, raw_files, above, config, where) for file in chosen]
+    _remark_lacking_events(runs, where, remarks)
     return sorted(runs, key=lambda run: natural_order(run.name))
 
 
@@ -90,7 +94,22 @@ def _above(root: Path, subject: str) -> list[Path]:
     return [*sorted((root / subject).glob("ses-*")), root / subject, root]
 
 
-def _run(file: BidsFile, files: list[BidsFile], inherited: list[BidsFile], config: BidsConfig, where: str) -> BidsRun:
+def _remark_lacking_events(runs: list[BidsRun], where: str, remarks: Remarks) -> None:
+    lacking = [run.name for run in runs if run.events is None]
+    if lacking and len(lacking) < len(runs):
+        topic = "Some runs have no table of events, though others of the subject have"
+        remarks.add(topic, f"{where}: {', '.join(lacking)}")
+
+
+def _run(
+    file: BidsFile,
+    files: list[BidsFile],
+    raw_files: list[BidsFile],
+    above: list[BidsFile],
+    config: BidsConfig,
+    where: str,
+) -> BidsRun:
+    inherited = [*raw_files, *above]
     beside = [other for other in files if other.is_of_run(file)]
     mask = None
     if config.pipeline == "fmriprep" and file.extension in IMAGES:
@@ -107,7 +126,27 @@ def _run(file: BidsFile, files: list[BidsFile], inherited: list[BidsFile], confi
         events=_most_specific(events),
         repetition_time=seconds,
         sidecar=sidecar,
+        clock=_clock_files(file, beside, raw_files, above),
     )
+
+
+def _clock_files(
+    file: BidsFile, beside: list[BidsFile], raw_files: list[BidsFile], above: list[BidsFile]
+) -> ClockFiles:
+    images = [other.path for other in raw_files if other.suffix == "bold" and other.extension in IMAGES]
+    own = {other.path for other in raw_files if other.run.keys() == file.run.keys() and _is_raw_of(other, file)}
+    tables = [other.path for other in beside if other.suffix == "qc" and other.extension in (".tsv", ".csv")]
+    return ClockFiles(
+        sidecars=tuple(dict.fromkeys([*_near_sidecars(file, beside), *_sidecars_above(file, above)])),
+        raw_sidecars=tuple(_sidecars_above(file, raw_files)),
+        raw_image=next((path for path in images if path in own), None),
+        quality=tuple(tables),
+    )
+
+
+def _is_raw_of(raw: BidsFile, file: BidsFile) -> bool:
+    """Say whether a raw image is of a run; any of its echoes is as long as the others."""
+    return all(same_value(file.entities.get(key), label) for key, label in raw.run.items())
 
 
 def _one(files: list[BidsFile], fits: Callable[[BidsFile], bool], what: str, run: BidsFile, where: str) -> Path | None:
@@ -138,15 +177,24 @@ def _most_specific(files: list[BidsFile]) -> Path | None:
     return max(files, key=lambda file: len(file.entities)).path if files else None
 
 
+def _near_sidecars(file: BidsFile, beside: list[BidsFile]) -> list[Path]:
+    """The sidecar of a file, then those of the run's images beside it."""
+    own = file.path.with_name(f"{file.path.name.removesuffix(file.extension)}.json")
+    return [own, *(other.path for other in beside if other.suffix == "bold" and other.extension == ".json")]
+
+
+def _sidecars_above(file: BidsFile, inherited: list[BidsFile]) -> list[Path]:
+    """Sidecars that hold for a file by BIDS's inheritance, the most specific first."""
+    found = [other for other in inherited if other.suffix == "bold" and other.extension == ".json"]
+    found = sorted((other for other in found if other.applies_to(file)), key=lambda other: -len(other.entities))
+    return [other.path for other in found]
+
+
 def _repetition_time(
     file: BidsFile, beside: list[BidsFile], inherited: list[BidsFile]
 ) -> tuple[float | None, Path | None]:
     """Seconds from one volume to the next, from the nearest sidecar that says so, and that sidecar."""
-    own = file.path.with_name(f"{file.path.name.removesuffix(file.extension)}.json")
-    near = [other.path for other in beside if other.suffix == "bold" and other.extension == ".json"]
-    far = [other for other in inherited if other.suffix == "bold" and other.extension == ".json"]
-    far = sorted((other for other in far if other.applies_to(file)), key=lambda other: -len(other.entities))
-    for path in dict.fromkeys([own, *near, *(other.path for other in far)]):
+    for path in dict.fromkeys([*_near_sidecars(file, beside), *_sidecars_above(file, inherited)]):
         content = read_json(path) if path.is_file() else {}
         value = content.get(REPETITION_TIME) if isinstance(content, dict) else None
         if value is None:

@@ -6,14 +6,15 @@ import dataclasses
 from pathlib import Path
 
 from dynml.data.bids.censored_series import CensoredReader, kept_volumes
+from dynml.data.bids.config import as_list
 from dynml.data.bids.derivatives import BidsRun, find_runs
 from dynml.data.bids.entities import parsed
+from dynml.data.participants_table import described_subjects
 from dynml.data.readers.nifti import NiftiReader
 from dynml.data.remarks import Remarks
 from dynml.data.source_place import Place, reader_of, source_file, without_excluded
 from dynml.data.store_agreement import SourceFile
 from dynml.data.store_config import StoreConfig
-from dynml.data.tables import read_table
 from dynml.errors import DataError
 
 SAME_SIDECAR_RATE = 1e-3
@@ -83,15 +84,12 @@ def participants_of_bids(
     path = next((home / PARTICIPANTS_TABLE for home in [root, *raw] if (home / PARTICIPANTS_TABLE).is_file()), None)
     if not groups or path is None:
         return None
-    table = read_table(path)
-    ids = table.columns.get("participant_id", [])
-    rows = {subject: ids.index(subject) for subject in subjects if subject in ids}
+    sessions = {label for group in groups for label in as_list(group.session)}
+    described = described_subjects(path, subjects, remarks, session=str(sessions.pop()) if len(sessions) == 1 else None)
     for subject in subjects:
-        if subject not in rows:
+        if subject not in described:
             remarks.add(f"{path} does not speak of some subjects, which have no covariates", subject)
-    columns = {name: values for name, values in table.columns.items() if name != "participant_id"}
-    of_rows = {subject: {name: values[row] for name, values in columns.items()} for subject, row in rows.items()}
-    return {subject: of_rows.get(subject, {}) for subject in subjects}
+    return {subject: described.get(subject, {}) for subject in subjects}
 
 
 def _remark_space(place: Place, run: BidsRun) -> None:

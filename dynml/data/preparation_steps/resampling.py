@@ -148,13 +148,19 @@ class Places:
         onset, duration = events.onset.copy(), events.duration.copy()
         runs = np.searchsorted(self._old_starts, events.onset, side="right") - 1
         first, end = (np.array(starts, dtype=np.int64)[runs] for starts in _borders(self._new_starts))
-        onset = np.clip(self._nearest(events.onset), first, end - 1)
-        stop = np.clip(self._nearest(events.onset + events.duration), onset, end)
+        exact = self._places(events.onset if events.exact_onset is None else events.exact_onset)
+        onset = np.clip(_nearest(exact), first, end - 1)
+        exact = np.clip(exact, onset - 0.5, onset + 0.5)
+        stop = np.clip(_nearest(self._places(events.onset + events.duration)), onset, end)
         duration = np.where(events.duration > 0, np.maximum(stop - onset, 1), 0)
-        return dataclasses.replace(events, onset=onset, duration=duration)
+        return dataclasses.replace(events, onset=onset, duration=duration, exact_onset=exact)
 
-    def _nearest(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
-        return np.floor(np.interp(rows, self._old, self._new) + 0.5).astype(np.int64)
+    def _places(self, rows: NDArray[Any]) -> NDArray[np.float64]:
+        return np.interp(rows, self._old, self._new)
+
+
+def _nearest(places: NDArray[np.float64]) -> NDArray[np.int64]:
+    return np.floor(places + 0.5).astype(np.int64)
 
 
 def _with_run_start(anchors: Sequence[tuple[int, float]], start: int, row: int) -> list[tuple[int, float]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,8 +27,10 @@ OPENERS = {
 }
 COLUMN = "description"
 BAD, EDGE = "BAD", "EDGE"
-BOUNDARY, NEW_SEGMENT = "BOUNDARY", "NEW SEGMENT/"
+BOUNDARY, NEW_SEGMENT = "BOUNDARY", "NEW SEGMENT"
 """Where EEGLAB and BrainVision mark that a recording was cut and goes on; how much is gone is no duration here."""
+NUMBERED_BOUNDARY = re.compile(r"-99(\.0*)?")
+"""The same in EEGLAB's files whose types of events are numbers."""
 COMMENT = "Comment/"
 """What BrainVision files put before annotations that mne wrote."""
 BYTES_PER_BLOCK = 64 * 1024**2
@@ -86,7 +89,7 @@ def describe_raw(file: RawFile, path: Path) -> FileDescription:
     """
     raw, channels = file.raw, file.channels
     rate = float(raw.info["sfreq"])
-    marks = _marks(raw, channels.names)
+    marks = _marks(raw, channels.names, of_eeglab=extension_of(path) == ".set")
     stretches = good_stretches(raw.n_times, marks.bad, marks.joints)
     if not len(stretches):
         raise DataError(f"{path}: annotations mark all {raw.n_times} samples as bad.")
@@ -157,7 +160,15 @@ class _Marks:
     n_outside: int
 
 
-def _marks(raw: Any, channel_names: Sequence[str]) -> _Marks:
+def _is_joint(text: str, *, of_eeglab: bool) -> bool:
+    """Say whether an annotation marks that a recording was cut and goes on."""
+    meaning = text.removeprefix(COMMENT).strip().upper()
+    if of_eeglab and NUMBERED_BOUNDARY.fullmatch(meaning):
+        return True
+    return meaning.startswith((EDGE, NEW_SEGMENT)) or meaning == BOUNDARY
+
+
+def _marks(raw: Any, channel_names: Sequence[str], *, of_eeglab: bool) -> _Marks:
     """Sort annotations into bad stretches, joints and events, in samples from the first of the file."""
     annotations, n_samples = raw.annotations, int(raw.n_times)
     starts, stops = _samples(raw)
@@ -168,8 +179,8 @@ def _marks(raw: Any, channel_names: Sequence[str]) -> _Marks:
     for number, text in enumerate(annotations.description):
         start, stop = int(starts[number]), int(stops[number])
         concerned = set(annotations.ch_names[number])
-        meaning = text.removeprefix(COMMENT).upper()
-        if meaning.startswith((EDGE, NEW_SEGMENT)) or meaning == BOUNDARY:
+        meaning = text.removeprefix(COMMENT).strip().upper()
+        if _is_joint(text, of_eeglab=of_eeglab):
             joints.append(start)
         elif meaning.startswith(BAD):
             if concerned and concerned.isdisjoint(channel_names):

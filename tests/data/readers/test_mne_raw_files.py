@@ -125,7 +125,8 @@ def test_a_bad_annotation_without_length_divides(tmp_path):
     assert described(saved(tmp_path / "a_raw.fif", raw)).stretches.tolist() == [[0, 300], [300, 500]]
 
 
-def test_a_boundary_of_eeglab_divides_and_its_duration_is_not_cut_out(tmp_path):
+@pytest.mark.parametrize("types", [("go", "boundary"), ("go", "Boundary"), (7.0, -99.0), (7, -99), ("7", "-99")])
+def test_a_boundary_of_eeglab_divides_and_its_duration_is_not_cut_out(tmp_path, types):
     import scipy.io
 
     signals = volts(2).astype(np.float32) * 1e6
@@ -133,7 +134,7 @@ def test_a_boundary_of_eeglab_divides_and_its_duration_is_not_cut_out(tmp_path):
     places = np.zeros(2, dtype=[("labels", object)])
     places["labels"] = ["A", "B"]
     events = np.zeros(2, dtype=[("type", object), ("latency", object), ("duration", object)])
-    events["type"], events["latency"], events["duration"] = ["go", "boundary"], [101.0, 401.5], [1.0, 300.0]
+    events["type"], events["latency"], events["duration"] = types, [101.0, 401.5], [1.0, 300.0]
     empty = ("icawinv", "icaweights", "icasphere", "icachansind", "icaact", "epoch")
     eeg = {"nbchan": 2, "pnts": 1000, "trials": 1, "srate": 100.0, "xmin": 0.0, "xmax": 9.99, "data": "a.fdt"}
     eeg |= {"setname": "a", "chanlocs": places, "event": events, "ref": "common", **{name: [] for name in empty}}

@@ -19,6 +19,7 @@ from dynml.data.segment_table import SegmentTable
 from dynml.data.store_layout import SUBSET_NAMES, natural_order
 from dynml.data.subset import MultiSubjectSubset
 from dynml.data.tables import NOT_AVAILABLE
+from dynml.data.trials import TrialTable
 from dynml.errors import ConfigurationError
 from dynml.models.sequence.observed_samples import with_observed
 from dynml.training.batch_sampler_config import BatchSamplerConfig
@@ -158,12 +159,26 @@ class Target:
         subset = self.dataset.subset(name)
         if self.of_events:
             table = subset.trials(self.column, sampler.onset_shift, sampler.trial_length)
+            self._check_durations(table, name)
             return Trials(subset, table.spans, table.label, self.label_names, table.run.tolist(), table.number)
         spans = with_observed(subset, windows_of_subset(subset, sampler))
         label = self.label_of_subjects(subset)[spans.subject]
         spans, label = spans.take(label != NO_CLASS), label[label != NO_CLASS]
         run, number = self._runs_of(subset, spans)
         return Trials(subset, spans, label, self.label_names, run, number)
+
+    def _check_durations(self, table: TrialTable, name: str) -> None:
+        """Refuse events that last no time where these would say how long a trial is."""
+        chosen = self.label_names if self.chosen is None else self.chosen
+        told_apart = np.isin(table.label, [code for code, label in enumerate(self.label_names) if label in chosen])
+        n_instants = int((table.is_instant & told_apart).sum())
+        if n_instants:
+            raise ConfigurationError(
+                "sampler.trial_length",
+                None,
+                f"the samples of a trial, for {n_instants} of the {int(told_apart.sum())} {name} trials of "
+                f"{self.column!r} have events without a duration",
+            )
 
     def trials(self, name: str, sampler: BatchSamplerConfig, class_names: Sequence[str]) -> Trials:
         """All trials of a subset, with the classes of a model first among the names."""
