@@ -89,3 +89,17 @@ def test_trials_that_the_backbone_cannot_hold_are_refused():
 def test_nothing_is_kept_fixed_that_was_never_learnt(settings):
     with pytest.raises(ConfigurationError, match="unless --pretrained"):
         configs_of(dataset_of(2, 1, 0), **small("csm"), **settings)
+
+
+def test_events_without_a_duration_need_a_stated_length():
+    dataset = dataset_of(1, 1, 0)
+    for one in dataset.source._recordings.values():
+        one.events.duration[one.events.labels["stimulus"] == 0] = 0
+    accepted = (
+        r"sampler\.trial_length is None, .* 8 of the 16 training trials of 'stimulus' have events without a duration"
+    )
+    with pytest.raises(ConfigurationError, match=accepted):
+        configs_of(dataset)
+    with pytest.raises(ConfigurationError, match="sampler.trial_length"):
+        configs_of(dataset, sampler=BatchSamplerConfig(onset_shift=0.5))
+    configs_of(dataset, sampler=BatchSamplerConfig(trial_length=6))
