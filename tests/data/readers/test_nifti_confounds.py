@@ -213,6 +213,20 @@ def test_faulty_tables(run, change, strategy, sentence):
         read_confounds(run / TABLE, strategy, {}, N_VOLUMES)
 
 
+def test_only_known_columns_censor_and_spikes_do_where_they_are_named(run):
+    spike = {"motion_outlier00": (np.arange(N_VOLUMES) == 7).astype(float)}
+    others = {"time_since_non_steady_state": np.arange(N_VOLUMES) + 1.0, "not_cosine": np.arange(N_VOLUMES) * 1.0}
+    write_confounds(run / TABLE, confounds() | spike | others)
+    found = read_confounds(run / TABLE, ["csf", "high_pass"], {}, N_VOLUMES)
+    assert found.names == ("csf", "cosine00", "cosine01", "cosine02")
+    assert np.flatnonzero(~found.kept).tolist() == [1]
+    found = read_confounds(run / TABLE, ["csf", "motion_outlier*"], {}, N_VOLUMES)
+    assert (found.names, np.flatnonzero(~found.kept).tolist()) == (("csf",), [1, 7])
+    write_confounds(run / TABLE, confounds())
+    found = read_confounds(run / TABLE, ["csf", "motion_outlier*"], {}, N_VOLUMES)
+    assert np.flatnonzero(~found.kept).tolist() == [1]
+
+
 def test_tables_that_do_not_fit_the_run(run):
     with pytest.raises(DataError, match=r"timeseries\.tsv has 121 rows, but the run has 120 volumes"):
         read_confounds(run / TABLE, ["wm_csf"], {}, 120)
