@@ -1,4 +1,4 @@
-"""The file beneath a store that is being written: a full disk is noticed, remembered, and kept away from HDF5.
+"""HDF5 files as dynml opens them. Of one that is being written, a full disk is noticed and kept away from HDF5.
 
 When a write of HDF5 fails, HDF5 can neither go on nor close the file, and takes the process down when it ends (seen in
 HDF5 1.14 and 2.0). So HDF5 writes through this file here, which takes every write: from the first that the system
@@ -11,11 +11,18 @@ import contextlib
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import h5py
 
+from dynml.locks import warn_of_missing_locks
+
 LIBRARY_VERSIONS = ("v110", "v110")
 """Of the file format: attributes of any size, small groups, checksummed headers; readable since HDF5 1.10 (2016)."""
+
+
+SIGNATURE = b"\x89HDF\r\n\x1a\n"
+BYTES_OF_HEAD = 64 * 1024
 
 
 class FaultKeepingFile:
@@ -103,6 +110,46 @@ class FaultKeepingFile:
 
     def flush(self) -> None:
         """Do nothing: nothing is buffered here."""
+
+
+def open_to_read(path: Path, **options: Any) -> h5py.File:
+    """Open an HDF5 file to read; without HDF5's own lock where the file system has none, which is told.
+
+    Raises
+    ------
+    OSError
+        As h5py does; `BlockingIOError` when another process is writing to it.
+    """
+    try:
+        return h5py.File(path, "r", locking="best-effort", **options)
+    except BlockingIOError:
+        raise
+    except OSError as error:
+        if "unable to lock file" not in str(error):
+            raise
+        warn_of_missing_locks(path.parent, error, f"{path.name} is read without")
+    return h5py.File(path, "r", locking=False, **options)
+
+
+def is_replaceable(path: Path) -> bool:
+    """Whether an existing file is one that `-f` may replace: a store, a damaged one too, or an empty file."""
+    if path.stat().st_size == 0:
+        return True
+    try:
+        with h5py.File(path, "r", locking=False) as file:
+            return file.attrs.get("format") in ("dynml", b"dynml")
+    except (OSError, RuntimeError, KeyError, ValueError, TypeError):
+        return _was_a_store(path)
+
+
+def _was_a_store(path: Path) -> bool:
+    """Whether a damaged file was one: what a store says of itself stands in its first block."""
+    try:
+        with path.open("rb") as stream:
+            head = stream.read(BYTES_OF_HEAD)
+    except OSError:
+        return False
+    return head.startswith(SIGNATURE) and b"dynml" in head
 
 
 @contextlib.contextmanager
