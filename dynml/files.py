@@ -1,8 +1,8 @@
 """Files that are either whole or not there: atomic writes, committed directories, checksums.
 
 A *committed directory* is written beside its target, fsynced, closed by a manifest (sizes and SHA-256 of every file,
-written last) and renamed. Whatever instant a process is killed at, `newest_committed` finds one complete set. Files that
-others put into it stay.
+written last) and renamed. Whatever instant a process is killed at, `newest_committed` finds one complete set. Files
+that others put into it stay.
 """
 
 from __future__ import annotations
@@ -143,7 +143,7 @@ def raise_if_refused(error: Exception, target: Path) -> None:
 
 
 def _refusal_of_system(error: BaseException) -> str | None:
-    """Why the system refused a write, by what Python, Rust (safetensors), HDF5 and torch make of it; None for others."""
+    """Why the system refused a write, as Python, Rust (safetensors), HDF5 and torch tell it; None for other faults."""
     if not isinstance(error, (OSError, RuntimeError)) and type(error).__name__ != "SafetensorError":
         return None
     seen: list[BaseException] = []

@@ -19,8 +19,9 @@ import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator
+from io import FileIO
 from pathlib import Path
-from typing import IO, Any, ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 from dynml.errors import CheckpointError, DataError, DataWarning, DynmlError
 from dynml.process_life import is_alive, machine, started_at
@@ -161,7 +162,7 @@ class FileLock:
     def __init__(self, path: Path, *, stays: bool = True) -> None:
         self._path, self._stays = path, stays
         self._owner_file = _OwnerFile(path.with_name(f"{path.name}.owner"))
-        self._stream: IO[str] | None = None
+        self._stream: FileIO | None = None
         self._process: int | None = None
 
     def try_to_take(self) -> str | None:
@@ -178,12 +179,11 @@ class FileLock:
             When there can be no file here.
         """
         for _ in range(N_TRIES):
-            stream = self._path.open("a+", encoding="utf-8")
+            stream = self._path.open("a+b", buffering=0)
             try:
                 if not _flock(stream):
-                    owner = _in_words(_read(self._path))
                     stream.close()
-                    return owner
+                    return _in_words(_read(self._path))
             except OSError as error:
                 stream.close()
                 return self._try_owner_file(error)
@@ -196,8 +196,7 @@ class FileLock:
                 return owner
             with contextlib.suppress(OSError):  # who holds it is told by courtesy
                 stream.truncate(0)
-                stream.write(json.dumps(_own_record()))
-                stream.flush()
+                stream.write(json.dumps(_own_record()).encode())
             self._stream, self._process = stream, os.getpid()
             return None
         return UNKNOWN_OWNER
@@ -229,7 +228,7 @@ class FileLock:
             self._stream = None
 
 
-def _flock(stream: IO[str]) -> bool:
+def _flock(stream: FileIO) -> bool:
     """Take the kernel's lock; False when another process holds it.
 
     Raises
@@ -248,7 +247,7 @@ def _flock(stream: IO[str]) -> bool:
     return True
 
 
-def _is_same_file(stream: IO[str], path: Path) -> bool:
+def _is_same_file(stream: FileIO, path: Path) -> bool:
     try:
         return os.path.samestat(os.fstat(stream.fileno()), path.stat())
     except FileNotFoundError:
@@ -264,7 +263,8 @@ def warn_of_missing_locks(folder: Path, error: OSError, instead: str) -> None:
     if where not in _warned_of:
         _warned_of.add(where)
         reason = os.strerror(error.errno) if error.errno else error
-        warnings.warn(f"The file system of {folder} has no file locks ({reason}): {instead}.", DataWarning, stacklevel=4)
+        text = f"The file system of {folder} has no file locks ({reason}): {instead}."
+        warnings.warn(text, DataWarning, stacklevel=4)
 
 
 class _OwnerFile:

@@ -1,4 +1,4 @@
-"""What a process can know of others: whether the one that wrote a file still lives, and that its own parent has died."""
+"""What a process can know of others: whether the one that wrote a file lives, and that its own parent has died."""
 
 from __future__ import annotations
 

@@ -15,6 +15,7 @@ from typing import Any
 
 import h5py
 
+from dynml.deferred_signals import DeferredSignals
 from dynml.locks import warn_of_missing_locks
 
 LIBRARY_VERSIONS = ("v110", "v110")
@@ -42,13 +43,16 @@ class FaultKeepingFile:
     def __init__(self, path: Path) -> None:
         self.fault: OSError | None = None
         """What the system said to the first write that it refused."""
+        self.signals = DeferredSignals()
+        """Those that came while the file was open in `new_hdf5_file`."""
         self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
         self._position = 0
         self._size = 0
         self._kept: list[tuple[int, bytes]] = []
 
     def check(self) -> None:
-        """Raise the fault, if there was one."""
+        """Raise the fault, if there was one, or the signal that came while HDF5 was at work."""
+        self.signals.raise_noted()
         if self.fault is not None:
             raise OSError(self.fault.errno, self.fault.strerror)
 
@@ -160,10 +164,12 @@ def new_hdf5_file(path: Path) -> Iterator[tuple[h5py.File, FaultKeepingFile]]:
     ------
     OSError
         When the file cannot be created, or the system refused a write; the file is then of no use.
+    KeyboardInterrupt, SystemExit
+        For a signal that came while it was open.
     """
     disk = FaultKeepingFile(path)
     try:
-        with h5py.File(disk, "w", driver="fileobj", libver=LIBRARY_VERSIONS) as file:
+        with disk.signals, h5py.File(disk, "w", driver="fileobj", libver=LIBRARY_VERSIONS) as file:
             yield file, disk
         disk.check()
     finally:
