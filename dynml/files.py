@@ -158,7 +158,11 @@ def _refusal_of_system(error: BaseException) -> str | None:
         one = one.__cause__ or one.__context__
     # torch loses the reason: what a full disk gives is a stream that did not take all bytes.
     words = ("PytorchStreamWriter failed", "inline_container", "unexpected pos")
-    return "the disk did not take it" if any(word in str(fault) for fault in seen for word in words) else None
+    return (
+        "not all of it was taken (is the disk full?)"
+        if any(word in str(fault) for fault in seen for word in words)
+        else None
+    )
 
 
 def _open_as_umask_says(path: Path) -> None:

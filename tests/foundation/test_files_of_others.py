@@ -119,13 +119,14 @@ def test_a_set_that_was_half_written_when_the_run_was_killed_is_removed(tmp_path
 
 
 def test_only_partial_files_of_ours_are_swept(tmp_path):
+    dead = 1999999999
     names = [
         ".store.hdf5.partial-notes",
         ".store.hdf5.partial-",
-        ".store.hdf5.partial-1999999999x",
-        ".storeXhdf5.partial-1999999999",
+        f".store.hdf5.partial-{dead}x",
+        f".stor.partial-{dead}",
     ]
-    ours = [".store.hdf5.partial-1999999999", ".store.hdf5.partial-0123abcd-1999999999"]
+    ours = [f".store.hdf5.partial-{dead}", f".store.hdf5.partial-0123abcd-{dead}"]
     for name in names + ours:
         (tmp_path / name).touch()
     assert sorted(path.name for path in sweep_partial(tmp_path / "store.hdf5")) == sorted(ours)
