@@ -83,7 +83,7 @@ def replacing(target: Path, *, durable: bool = True) -> Iterator[Path]:
     temporary = real.with_name(f".{real.name}.partial-{secrets.token_hex(4)}-{os.getpid()}")
     try:
         yield temporary
-        _open_as_umask_says(temporary)
+        _permit(temporary, like=real)
         if durable:
             fsync(temporary)
         os.replace(temporary, real)
@@ -165,10 +165,18 @@ def _refusal_of_system(error: BaseException) -> str | None:
     )
 
 
-def _open_as_umask_says(path: Path) -> None:
-    """Give a file that a library made for its owner alone (safetensors does) the permissions of any other new file."""
-    if path.stat().st_mode & 0o777 == _PRIVATE:
-        path.chmod(_FOR_ALL & ~_umask())
+def _permit(path: Path, like: Path | None = None) -> None:
+    """Give a new file the permissions of the one that it replaces, if any, else those that the umask says.
+
+    The latter also where a library made it for its owner alone, as safetensors does.
+    """
+    mode = path.stat().st_mode & 0o777
+    wanted = _FOR_ALL & ~_umask() if mode == _PRIVATE else mode
+    with contextlib.suppress(OSError):  # none to replace; or a file system without permissions
+        if like is not None and like.exists():
+            wanted = like.stat().st_mode & 0o777
+        if wanted != mode:
+            path.chmod(wanted)
 
 
 def _umask() -> int:
@@ -264,7 +272,7 @@ def _commit(new: Path, information: dict[str, Any]) -> None:
     """Close a filled directory by its manifest."""
     files = sorted(path for path in new.iterdir() if path.is_file() and path.name != UNDER_WAY)
     for path in files:
-        _open_as_umask_says(path)
+        _permit(path)
     entries = {path.name: {"bytes": path.stat().st_size, "sha256": sha256_of_file(path)} for path in files}
     for path in files:
         fsync(path)

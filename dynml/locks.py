@@ -34,6 +34,7 @@ SECONDS_WITHOUT_TOUCH = 120.0
 """After so long an owner on another machine is taken for dead."""
 SECONDS_BETWEEN_TRIES = 0.25
 N_TRIES = 20
+LOCK_OF_FOLDER = ".dynml.lock"
 UNKNOWN_OWNER = "an unknown process"
 
 
@@ -68,12 +69,12 @@ def exclusive_lock(path: Path) -> Iterator[None]:
 def writing_to(target: Path, *, wait: bool = False) -> Iterator[None]:
     """Keep other processes from writing to one file, or into one folder, for the length of a block.
 
-    The lock's file `.<name>.lock` lies beside the target and is removed in the end. Blocks of one thread on one target
-    may lie within each other.
+    The lock's file is removed in the end. Blocks of one thread on one target may lie within each other.
 
     Parameters
     ----------
     target : Path
+        A file, to lie beside its lock `.<name>.lock`, or an existing folder, whose lock `.dynml.lock` lies inside.
     wait : bool
         Wait until others are done, instead of refusing.
 
@@ -93,7 +94,7 @@ def writing_to(target: Path, *, wait: bool = False) -> Iterator[None]:
     if real in _held_here():
         yield
         return
-    lock = FileLock(real.with_name(f".{real.name}.lock"), stays=False)
+    lock = FileLock(real / LOCK_OF_FOLDER if real.is_dir() else real.with_name(f".{real.name}.lock"), stays=False)
     _take(lock, target, wait=wait)
     _held_here().add(real)
     try:
@@ -179,7 +180,7 @@ class FileLock:
             When there can be no file here.
         """
         for _ in range(N_TRIES):
-            stream = self._path.open("a+b", buffering=0)
+            stream = self._opened()
             try:
                 if not _flock(stream):
                     stream.close()
@@ -200,6 +201,15 @@ class FileLock:
             self._stream, self._process = stream, os.getpid()
             return None
         return UNKNOWN_OWNER
+
+    def _opened(self) -> FileIO:
+        try:
+            return self._path.open("a+b", buffering=0)
+        except PermissionError:
+            # What a killed process of another user left behind may be read only, and can be locked nevertheless.
+            if not self._path.is_file():
+                raise
+            return self._path.open("rb", buffering=0)
 
     def _try_owner_file(self, error: OSError) -> str | None:
         warn_of_missing_locks(self._path.parent, error, "a file that names its owner keeps other runs out instead")

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from dynml.errors import DynmlError
+from dynml.locks import LOCK_OF_FOLDER, writing_to
 
 OF_EXPERIMENTS = ("parameters_latest.json", "best_model", "checkpoint")
 
@@ -24,7 +25,7 @@ def check_output_folder(folder: Path, *, force: bool) -> None:
     held = [name for name in OF_EXPERIMENTS if (folder / name).exists()]
     if held:
         raise DynmlError(f"{folder} is the folder of an experiment ({held[0]}); give another one for the results.")
-    if folder.is_dir() and any(folder.iterdir()) and not force:
+    if not force and folder.is_dir() and any(LOCK_OF_FOLDER not in path.name for path in folder.iterdir()):
         raise DynmlError(f"The folder {folder} is not empty; give another one, or -f to overwrite.")
 
 
@@ -38,13 +39,11 @@ def output_folder(folder: Path, *, force: bool) -> Iterator[Path]:
         When it may not be used (see `check_output_folder`), is being written to, or cannot be made.
     """
     from dynml.files import made_folder
-    from dynml.locks import writing_to
 
     check_output_folder(folder, force=force)
-    made_folder(folder.resolve().parent)
-    with writing_to(folder):
+    with writing_to(made_folder(folder)):
         check_output_folder(folder, force=force)
-        yield made_folder(folder)
+        yield folder
 
 
 def check_made_by(folder: Path, page: str, words: str, others: Sequence[str]) -> None:

@@ -45,6 +45,14 @@ def test_the_umask_decides_who_may_read(tmp_path, usual_mode):
     assert {path: oct(stat.S_IMODE(path.stat().st_mode)) for path in files} == dict.fromkeys(files, oct(usual_mode))
 
 
+def test_a_file_that_is_replaced_keeps_its_permissions(tmp_path):
+    for mode in (0o600, 0o640, 0o664):
+        write_json(tmp_path / "a.json", {})
+        (tmp_path / "a.json").chmod(mode)
+        write_json(tmp_path / "a.json", {"new": 1})
+        assert oct(stat.S_IMODE((tmp_path / "a.json").stat().st_mode)) == oct(mode)
+
+
 def test_what_others_put_into_a_set_stays(tmp_path):
     target = tmp_path / "best_model"
     commit_directory(target, write_text("0"))
