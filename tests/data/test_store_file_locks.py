@@ -93,6 +93,33 @@ def test_two_additions_at_once_both_arrive(tmp_path, monkeypatch):
     assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
 
 
+@pytest.mark.filterwarnings("ignore::dynml.errors.DataWarning")
+def test_of_two_additions_of_one_subject_at_once_one_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(locks, "SECONDS_BETWEEN_TRIES", 0.01)
+    study = three_to_come(tmp_path)
+    both, extended_store = threading.Barrier(2), store_extension.extended_store
+
+    def meeting(*arguments):
+        with contextlib.suppress(threading.BrokenBarrierError):
+            both.wait(timeout=1)
+        return extended_store(*arguments)
+
+    monkeypatch.setattr(store_extension, "extended_store", meeting)
+
+    def add(_):
+        lists = {"testing": tmp_path / "sub-c.txt"}
+        try:
+            return add_subjects(study.ready, study.target, tmp_path / "config.json", lists)
+        except DataError as error:
+            return str(error)
+
+    with ThreadPoolExecutor(2) as threads:
+        added, refused = sorted(threads.map(add, range(2)), key=lambda text: "already" in text)
+    assert added.startswith("Added to")
+    assert "has these subjects already: sub-c" in refused
+    assert faults_of_store(study.target) == []
+
+
 def test_a_store_that_is_being_extended_is_not_replaced(tmp_path):
     study = two_subjects(tmp_path)
     study.create().close()
