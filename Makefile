@@ -34,4 +34,4 @@ docs: .venv
 	touch .venv/installed
 
 clean:
-	rm -rf .venv build *.egg-info docs/_build demo_output
+	rm -rf .venv build *.egg-info docs/_build

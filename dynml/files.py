@@ -1,25 +1,51 @@
-"""Files that are either whole or not there: atomic writes, committed directories, checksums, locks.
+"""Files that are either whole or not there: atomic writes, committed directories, checksums.
 
 A *committed directory* is written beside its target, fsynced, closed by a manifest (sizes and SHA-256 of every file,
-written last) and renamed. Whatever instant a process is killed at, `newest_committed` finds one complete set.
+written last) and renamed. Whatever instant a process is killed at, `newest_committed` finds one complete set. Files
+that others put into it stay.
 """
 
 from __future__ import annotations
 
 import contextlib
+import glob
 import hashlib
 import json
 import math
 import os
-import shutil
+import re
+import secrets
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from dynml.errors import CheckpointError, DynmlError
+from dynml.errors import DynmlError
+from dynml.locks import exclusive_lock, writing_to
+from dynml.process_life import is_alive
+
+__all__ = [
+    "MANIFEST",
+    "commit_directory",
+    "exclusive_lock",
+    "fault_of_committed",
+    "fsync",
+    "made_folder",
+    "newest_committed",
+    "read_json",
+    "replacing",
+    "sha256_of_file",
+    "strict_json",
+    "sweep_partial",
+    "write_json",
+    "writing_to",
+]
 
 MANIFEST = "manifest.json"
 MANIFEST_VERSION = 1
+UNDER_WAY = ".under_way"
+"""File in a directory that is not committed yet."""
+_PRIVATE, _FOR_ALL = 0o600, 0o666
+_PARTIAL = re.compile(r"\.partial-(?:[0-9a-f]{8}-)?(?P<process>\d+)$")
 
 
 def sha256_of_file(path: Path) -> str:
@@ -44,7 +70,7 @@ def replacing(target: Path, *, durable: bool = True) -> Iterator[Path]:
     Parameters
     ----------
     target : Path
-        The file that is to appear whole, or not at all.
+        The file that is to appear whole, or not at all. Where it is a symbolic link, what it points to is replaced.
     durable : bool
         Wait until it is on the disk. False for what a checkpoint can restore (logs).
 
@@ -53,43 +79,114 @@ def replacing(target: Path, *, durable: bool = True) -> Iterator[Path]:
     DynmlError
         When the disk is full or the folder cannot be written to; the old file stays and the temporary one is removed.
     """
-    temporary = target.with_name(f".{target.name}.partial-{os.getpid()}")
+    real = Path(os.path.realpath(target))
+    temporary = real.with_name(f".{real.name}.partial-{secrets.token_hex(4)}-{os.getpid()}")
     try:
         yield temporary
+        _permit(temporary, like=real)
         if durable:
             fsync(temporary)
-        os.replace(temporary, target)
+        os.replace(temporary, real)
         if durable:
-            fsync(target.parent)
-    except OSError as error:
-        raise DynmlError(f"{target} could not be written: {error.strerror or error}.") from error
+            fsync(real.parent)
+    except Exception as error:
+        raise_if_refused(error, target)
+        raise
     finally:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
 
 
 def sweep_partial(target: Path) -> list[Path]:
     """Remove temporary files that killed runs left beside `target`, and say which.
 
-    A partial file whose process is still alive is left alone.
+    A partial file whose process is still alive is left alone. To be called while `writing_to` the target: processes of
+    other machines cannot be asked.
     """
     swept = []
-    for leftover in target.parent.glob(f".{target.name}.partial-*"):
-        if not _process_is_alive(leftover.name.rsplit("-", 1)[-1]):
-            leftover.unlink(missing_ok=True)
-            swept.append(leftover)
+    real = Path(os.path.realpath(target))
+    for leftover in real.parent.glob(f".{glob.escape(real.name)}.partial-*"):
+        known = _PARTIAL.fullmatch(leftover.name.removeprefix(f".{real.name}"))
+        if known and leftover.is_file() and not is_alive(int(known["process"])):
+            with contextlib.suppress(OSError):
+                leftover.unlink()
+                swept.append(leftover)
     return swept
 
 
-def _process_is_alive(identifier: str) -> bool:
-    if not identifier.isdigit():
-        return False
+def made_folder(path: Path) -> Path:
+    """Make a folder, with those above it, unless it is there.
+
+    Raises
+    ------
+    DynmlError
+        When it cannot be made.
+    """
     try:
-        os.kill(int(identifier), 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DynmlError(f"The folder {path} could not be made: {error.strerror or error}.") from error
+    return path
+
+
+def raise_if_refused(error: Exception, target: Path) -> None:
+    """Raise a DynmlError if the system refused to write; otherwise do nothing.
+
+    Raises
+    ------
+    DynmlError
+        Says what could not be written, and why.
+    """
+    reason = None if isinstance(error, DynmlError) else _refusal_of_system(error)
+    if reason is not None:
+        raise DynmlError(f"{target} could not be written: {reason}.") from error
+
+
+def _refusal_of_system(error: BaseException) -> str | None:
+    """Why the system refused a write, as Python, Rust (safetensors), HDF5 and torch tell it; None for other faults."""
+    if not isinstance(error, (OSError, RuntimeError)) and type(error).__name__ != "SafetensorError":
+        return None
+    seen: list[BaseException] = []
+    one: BaseException | None = error
+    while one is not None and one not in seen:
+        if isinstance(one, OSError):
+            return str(one.strerror or one).rstrip(".")
+        number = re.search(r"\(os error (\d+)\)|\berrno = (\d+)", str(one))
+        if number:
+            return os.strerror(int(number[1] or number[2]))
+        seen.append(one)
+        one = one.__cause__ or one.__context__
+    # torch loses the reason: what a full disk gives is a stream that did not take all bytes.
+    words = ("PytorchStreamWriter failed", "inline_container", "unexpected pos")
+    return (
+        "not all of it was taken (is the disk full?)"
+        if any(word in str(fault) for fault in seen for word in words)
+        else None
+    )
+
+
+def _permit(path: Path, like: Path | None = None) -> None:
+    """Give a new file the permissions of the one that it replaces, if any, else those that the umask says.
+
+    The latter also where a library made it for its owner alone, as safetensors does.
+    """
+    mode = path.stat().st_mode & 0o777
+    wanted = _FOR_ALL & ~_umask() if mode == _PRIVATE else mode
+    with contextlib.suppress(OSError):  # none to replace; or a file system without permissions
+        if like is not None and like.exists():
+            wanted = like.stat().st_mode & 0o777
+        if wanted != mode:
+            path.chmod(wanted)
+
+
+def _umask() -> int:
+    try:
+        status = Path("/proc/self/status").read_text(encoding="ascii", errors="replace")
+        return int(re.search(r"^Umask:\s*([0-7]+)", status, re.MULTILINE)[1], 8)  # type: ignore[index]
+    except (OSError, TypeError):
+        mask = os.umask(0o077)
+        os.umask(mask)
+        return mask
 
 
 def strict_json(value: Any) -> Any:
@@ -150,28 +247,38 @@ def commit_directory(target: Path, write: Callable[[Path], None], information: d
     DynmlError
         When the disk is full or not writable; the old set stays.
     """
-    _settle_leftovers(target)
     new, previous = _sibling(target, "new"), _sibling(target, "previous")
     try:
+        _settle_leftovers(target)
         new.mkdir(parents=True)
+        (new / UNDER_WAY).touch()
         write(new)
-        files = sorted(path for path in new.iterdir() if path.is_file())
-        entries = {path.name: {"bytes": path.stat().st_size, "sha256": sha256_of_file(path)} for path in files}
-        for path in files:
-            fsync(path)
-        write_json(new / MANIFEST, {"manifest_version": MANIFEST_VERSION, **(information or {}), "files": entries})
-        fsync(new)
-        if target.exists():
-            shutil.rmtree(previous, ignore_errors=True)
+        _commit(new, information or {})
+        if _is_there(target):
+            _remove_set(previous, target)
             os.replace(target, previous)
         os.replace(new, target)
+        _move_foreign(previous, target)
         fsync(target.parent)
-    except OSError as error:
-        shutil.rmtree(new, ignore_errors=True)
-        raise DynmlError(f"{target} could not be written: {error.strerror or error}.") from error
-    except BaseException:
-        shutil.rmtree(new, ignore_errors=True)
+    except BaseException as error:
+        with contextlib.suppress(OSError, DynmlError):
+            _remove_set(new, target)
+        if isinstance(error, Exception):
+            raise_if_refused(error, target)
         raise
+
+
+def _commit(new: Path, information: dict[str, Any]) -> None:
+    """Close a filled directory by its manifest."""
+    files = sorted(path for path in new.iterdir() if path.is_file() and path.name != UNDER_WAY)
+    for path in files:
+        _permit(path)
+    entries = {path.name: {"bytes": path.stat().st_size, "sha256": sha256_of_file(path)} for path in files}
+    for path in files:
+        fsync(path)
+    write_json(new / MANIFEST, {"manifest_version": MANIFEST_VERSION, **information, "files": entries})
+    (new / UNDER_WAY).unlink()
+    fsync(new)
 
 
 def fault_of_committed(directory: Path) -> str | None:
@@ -187,10 +294,13 @@ def fault_of_committed(directory: Path) -> str | None:
         path = directory / name
         if not path.is_file():
             return f"{name} is missing"
-        if path.stat().st_size != entry["bytes"]:
-            return f"{name} has {path.stat().st_size} bytes instead of {entry['bytes']}"
-        if sha256_of_file(path) != entry["sha256"]:
-            return f"the checksum of {name} differs"
+        try:
+            if path.stat().st_size != entry["bytes"]:
+                return f"{name} has {path.stat().st_size} bytes instead of {entry['bytes']}"
+            if sha256_of_file(path) != entry["sha256"]:
+                return f"the checksum of {name} differs"
+        except OSError as error:
+            return f"{name} could not be read: {error.strerror or error}"
     return None
 
 
@@ -221,39 +331,72 @@ def _settle_leftovers(target: Path) -> None:
     new, previous = _sibling(target, "new"), _sibling(target, "previous")
     newest, _ = newest_committed(target)
     if newest == new:
-        shutil.rmtree(previous, ignore_errors=True)
-        if target.exists():
+        (new / UNDER_WAY).unlink(missing_ok=True)
+        if _is_there(target):
+            _remove_set(previous, target)
             os.replace(target, previous)
         os.replace(new, target)
+        _move_foreign(previous, target)
     elif newest == previous:
-        shutil.rmtree(target, ignore_errors=True)
+        _remove_set(target, previous)
         os.replace(previous, target)
-    shutil.rmtree(new, ignore_errors=True)
+    _remove_set(new, target)
 
 
 def _sibling(target: Path, suffix: str) -> Path:
     return target.with_name(f"{target.name}.{suffix}")
 
 
-@contextlib.contextmanager
-def exclusive_lock(path: Path) -> Iterator[None]:
-    """Hold a lock file for the length of a block, so that two runs never write into one experiment.
+def _is_there(path: Path) -> bool:
+    return os.path.lexists(path)
 
-    The lock is the kernel's (`flock`), so it ends with its process, however that ends.
+
+def _remove_set(directory: Path, heir: Path) -> None:
+    """Remove a directory that `commit_directory` made; what others put into it goes to `heir`.
 
     Raises
     ------
-    CheckpointError
-        When another process holds it.
+    DynmlError
+        When it is none of ours, or holds what cannot go to `heir`; it stays.
     """
-    import fcntl
+    if directory.is_symlink():
+        directory.unlink()
+    if not _is_there(directory):
+        return
+    _move_foreign(directory, heir)
+    own = _own_names(directory)
+    foreign = sorted({path.name for path in directory.iterdir()} - own) if directory.is_dir() else [directory.name]
+    if foreign:
+        raise DynmlError(
+            f"{directory} is in the way of what dynml saves, and holds what dynml did not write ({foreign[0]}); move "
+            "it elsewhere."
+        )
+    # The manifest goes last: half removed, the directory is still known for what it is.
+    for name in sorted(own, key=lambda name: (name == MANIFEST, name)):
+        (directory / name).unlink(missing_ok=True)
+    directory.rmdir()
 
-    with path.open("a+") as stream:
-        try:
-            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise CheckpointError(f"{path.parent} is being written to by another run.") from error
-        try:
-            yield
-        finally:
-            fcntl.flock(stream, fcntl.LOCK_UN)
+
+def _move_foreign(directory: Path, heir: Path) -> None:
+    """Move what others put into one set to another one that is there."""
+    own = _own_names(directory)
+    if not own or not directory.is_dir() or not heir.is_dir():
+        return
+    for path in list(directory.iterdir()):
+        if path.name not in own and not _is_there(heir / path.name):
+            os.replace(path, heir / path.name)
+
+
+def _own_names(directory: Path) -> set[str]:
+    """Names of the files in a set that `commit_directory` made; empty for a directory that it did not make.
+
+    By its own manifest and, since that may be damaged, by those of the sets beside it.
+    """
+    if (directory / UNDER_WAY).exists():
+        return {path.name for path in directory.iterdir() if path.is_file()}
+    name = directory.name.removesuffix(".new").removesuffix(".previous")
+    own = {MANIFEST}
+    for place in {directory, *(directory.with_name(name + suffix) for suffix in ("", ".new", ".previous"))}:
+        with contextlib.suppress(DynmlError, KeyError, TypeError, AttributeError):
+            own |= set(read_json(place / MANIFEST)["files"])
+    return own if any((directory / each).exists() for each in own) else set()

@@ -11,8 +11,7 @@ from typing import Any
 from dynml.analysis.log_correlation import LogCorrelation
 from dynml.analysis.log_expressions import LogExpression
 from dynml.analysis.log_reading import ExperimentLogs
-from dynml.errors import DynmlError
-from dynml.files import replacing
+from dynml.files import made_folder, replacing
 
 LOG_COLUMNS = ("experiment", "log", "epoch", "value")
 CORRELATION_COLUMNS = (
@@ -76,10 +75,7 @@ def _cell(value: float) -> str:
 
 
 def _write(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise DynmlError(f"The folder {path.parent} could not be made: {error.strerror}.") from error
+    made_folder(path.parent)
     with replacing(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as stream:
         writer = csv.writer(stream)
         writer.writerow(header)

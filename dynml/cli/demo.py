@@ -1,21 +1,26 @@
 """`make demo`: an HMM on real fMRI, from NIfTI images to figures, by the very commands that the README shows.
 
-The recordings (Haxby et al. 2001, one participant, 12 runs) lie inside the package; nothing is downloaded.
+The recordings (Haxby et al. 2001, one participant, 12 runs) lie inside the package; nothing is downloaded. Nothing is
+deleted either: the demo writes into a new or empty folder, or into that of an earlier demo, where it replaces the
+store, the inferred states and the figures, and trains under another name.
 """
 
 from __future__ import annotations
 
 import json
-import shutil
 import subprocess
 import sys
 import time
 from pathlib import Path
 from typing import Any
 
+from dynml.cli.errors import user_errors_in_one_sentence
 from dynml.cli.parsing import ScriptParser
+from dynml.errors import DynmlError
 
 SCRIPTS = Path(sys.executable).parent
+MARK = ".dynml_demo"
+"""File by which a later demo knows its folder again."""
 
 
 def main() -> None:
@@ -24,28 +29,70 @@ def main() -> None:
     parser.add_argument("out_folder", metavar="OUT_FOLDER", help="folder for everything that the demo makes")
     parser.add_argument("recipe", metavar="RECIPE", help="YAML file of the training's settings")
     arguments = parser.parse_args()
-    begin = time.monotonic()
-    out = Path(arguments.out_folder)
-    shutil.rmtree(out, ignore_errors=True)
-    run_scripts(out, Path(arguments.recipe))
-    figures = draw_figures(out)
-    print(_last_words(out, figures, time.monotonic() - begin))
+    with user_errors_in_one_sentence(arguments.debug):
+        begin = time.monotonic()
+        out, recipe = Path(arguments.out_folder), Path(arguments.recipe)
+        if not recipe.is_file():
+            raise DynmlError(f"{recipe} does not exist: RECIPE must be a YAML file of the training's settings.")
+        make_demo_folder(out)
+        experiment = run_scripts(out, recipe)
+        figures = draw_figures(out, experiment)
+        print(_last_words(out, experiment, figures, time.monotonic() - begin))
 
 
-def run_scripts(out: Path, recipe: Path) -> None:
-    """Go from recordings to inferred states, one printed command after the other."""
+def make_demo_folder(out: Path) -> None:
+    """Make the folder, unless it is that of an earlier demo.
+
+    Raises
+    ------
+    DynmlError
+        When it holds anything else, or cannot be made.
+    """
+    from dynml.files import made_folder, write_json
+    from dynml.version import __version__
+
+    if out.exists() and not out.is_dir():
+        raise DynmlError(f"{out} is a file, not a folder.")
+    if out.is_dir() and any(out.iterdir()) and not (out / MARK).is_file():
+        raise DynmlError(f"{out} is not empty and not the folder of an earlier demo; give a new or an empty folder.")
+    write_json(made_folder(out) / MARK, {"dynml_version": __version__})
+
+
+def run_scripts(out: Path, recipe: Path) -> Path:
+    """Go from recordings to inferred states, one printed command after the other.
+
+    Returns
+    -------
+    Path
+        The experiment.
+    """
     from dynml.datasets import write_haxby2001_ready_folder
+    from dynml.files import made_folder
 
-    ready = write_haxby2001_ready_folder(out / "recordings")
-    (out / "experiments").mkdir()
+    ready = write_haxby2001_ready_folder(_free(out / "recordings"))
+    experiment = _free(made_folder(out / "experiments") / "haxby_hmm")
     store, lists = out / "haxby.hdf5", (ready.training, ready.validation, ready.testing)
-    _run("dynml_create_hdf5_dataset.py", ready.subjects_folder, store, ready.config, *lists)
+    _run("dynml_create_hdf5_dataset.py", ready.subjects_folder, store, ready.config, *lists, *_force(store))
     _run("dynml_hdf5_print_architecture.py", store)
-    _run("dynml_train_model.py", "hmm", out / "experiments", "haxby_hmm", store, "bold", "--config", recipe)
-    _run("dynml_infer_from_model.py", out / "experiments" / "haxby_hmm", store, out / "states")
+    _run("dynml_train_model.py", "hmm", experiment.parent, experiment.name, store, "bold", "--config", recipe)
+    _run("dynml_infer_from_model.py", experiment, store, out / "states", *_force(out / "states"))
+    return experiment
 
 
-def draw_figures(out: Path) -> list[Path]:
+def _free(path: Path) -> Path:
+    """The path, or the first of path_2, path_3 .. that is not taken."""
+    number, free = 1, path
+    while free.exists():
+        number += 1
+        free = path.with_name(f"{path.name}_{number}")
+    return free
+
+
+def _force(path: Path) -> tuple[str, ...]:
+    return ("-f",) if path.exists() else ()
+
+
+def draw_figures(out: Path, experiment: Path) -> list[Path]:
     """Draw free energy, state probabilities beside the task, covariances and transitions into `out/figures`."""
     import numpy as np
 
@@ -55,7 +102,7 @@ def draw_figures(out: Path) -> list[Path]:
     from dynml.plotting.states import plot_state_probabilities
     from dynml.plotting.style import save_figure
 
-    experiment, states, folder = out / "experiments" / "haxby_hmm", out / "states", out / "figures"
+    states, folder = out / "states", out / "figures"
     summary = json.loads((experiment / "summary.json").read_text(encoding="utf-8"))
     curves = {name: np.load(experiment / "logs" / f"{name}_loss_per_epoch.npy") for name in ("training", "validation")}
     with Store(out / "haxby.hdf5") as store:
@@ -100,8 +147,8 @@ def _run(script: str, *arguments: object) -> None:
         sys.exit(done.returncode)
 
 
-def _last_words(out: Path, figures: list[Path], seconds: float) -> str:
-    training = json.loads((out / "experiments" / "haxby_hmm" / "summary.json").read_text(encoding="utf-8"))
+def _last_words(out: Path, experiment: Path, figures: list[Path], seconds: float) -> str:
+    training = json.loads((experiment / "summary.json").read_text(encoding="utf-8"))
     inferred = json.loads((out / "states" / "summary.json").read_text(encoding="utf-8"))["free_energy"]
     model = training["free_energy"]["validation"]
     rivals = {name.replace("_", " "): values["validation"] for name, values in training["baselines"].items()}
@@ -115,7 +162,7 @@ def _last_words(out: Path, figures: list[Path], seconds: float) -> str:
         "Look at:",
         *(f"  {path}" for path in figures),
         f"  {out / 'states'} (state probabilities of every run, state_statistics.tsv)",
-        f"  {out / 'experiments' / 'haxby_hmm'} (the experiment: model, checkpoint, logs, summary.json)",
+        f"  {experiment} (the experiment: model, checkpoint, logs, summary.json)",
     ]
     return "\n".join(lines)
 

@@ -101,7 +101,7 @@ def run_extraction(arguments: Namespace) -> None:
         "cut": {name: value for name, value in asdict(cut).items() if value is not None},
         "split": dataset.split,
     }
-    with opened_output(path) as output:
+    with opened_output(path, force=arguments.force) as output:
         if arguments.attribution:
             summary["attribution"] = _write_attribution(model, dataset, parts, arguments.attribution, cut, output)
         if arguments.attention:

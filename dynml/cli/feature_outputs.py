@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
+from dynml.cli.output_folders import check_output_folder, output_folder
 from dynml.errors import DynmlError
 
 HDF5_ENDINGS = (".hdf5", ".h5")
@@ -48,37 +49,51 @@ def check_output_is_free(path: Path, *, force: bool) -> None:
             raise DynmlError(f"{path} is a folder, not an HDF5 file to write to.")
         if path.exists() and not force:
             raise DynmlError(f"{path} exists already; use -f to overwrite it.")
+        if path.exists() and not _holds_features(path):
+            raise DynmlError(
+                f"{path} holds no features that dynml extracted, so that -f does not overwrite it; move it, or give "
+                "another name."
+            )
         return
     if path.exists() and not path.is_dir():
         raise DynmlError(f"{path} is a file: OUT must be a folder, or end in .hdf5 or .h5.")
-    if path.is_dir() and any(path.iterdir()) and not force:
-        raise DynmlError(f"The folder {path} is not empty; give another one, or -f to overwrite.")
+    check_output_folder(path, force=force)
+
+
+def _holds_features(path: Path) -> bool:
+    import h5py
+
+    if path.stat().st_size == 0:
+        return True
+    try:
+        with h5py.File(path, "r", locking=False) as file:
+            return "summary" in file.attrs and "embeddings" in file
+    except (OSError, RuntimeError, KeyError, ValueError):
+        return False
 
 
 @contextlib.contextmanager
-def opened_output(path: Path) -> Iterator[FeatureOutput]:
-    """Open a folder, or an HDF5 file that appears when it is whole.
+def opened_output(path: Path, *, force: bool) -> Iterator[FeatureOutput]:
+    """Open a folder, or an HDF5 file that appears when it is whole; other processes are kept out.
 
     Raises
     ------
     DynmlError
-        When it cannot be made.
+        When it cannot be made, or is there already and `force` is not set.
     """
-    is_file = path.suffix.lower() in HDF5_ENDINGS
-    folder = path.parent if is_file else path
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise DynmlError(f"The folder {folder} could not be made: {error.strerror}.") from error
-    if not is_file:
-        yield _Folder(path)
+    if path.suffix.lower() not in HDF5_ENDINGS:
+        with output_folder(path, force=force):
+            yield _Folder(path)
         return
-    import h5py
+    from dynml.data.store_file import new_hdf5_file
+    from dynml.files import made_folder, replacing
+    from dynml.locks import writing_to
 
-    from dynml.files import replacing
-
-    with replacing(path) as temporary, h5py.File(temporary, "w") as file:
-        yield _File(path, file)
+    made_folder(path.parent)
+    with writing_to(path):
+        check_output_is_free(path, force=force)
+        with replacing(path) as temporary, new_hdf5_file(temporary) as (file, _):
+            yield _File(path, file, force=force)
 
 
 class _Folder:
@@ -132,8 +147,8 @@ class _Folder:
 
 
 class _File:
-    def __init__(self, path: Path, file: Any) -> None:
-        self.path, self.file = path, file
+    def __init__(self, path: Path, file: Any, *, force: bool) -> None:
+        self.path, self.file, self._force = path, file, force
 
     def embeddings(self, kind: str, vectors: Any, columns: Columns, label_names: tuple[str, ...]) -> None:
         self.file["embeddings"] = vectors
@@ -158,7 +173,10 @@ class _File:
         self.file.attrs["summary"] = json.dumps(strict_json(content), ensure_ascii=False)
 
     def figure(self, name: str) -> Path:
-        return self.path.with_name(f"{self.path.stem}_{name}.png")
+        path = self.path.with_name(f"{self.path.stem}_{name}.png")
+        if path.exists() and not self._force:
+            raise DynmlError(f"{path} exists already; use -f to overwrite it.")
+        return path
 
     @staticmethod
     def _write(group: Any, name: str, values: list[Any]) -> None:

@@ -52,13 +52,10 @@ def write_figure(figure: Figure, path: Path) -> None:
     DynmlError
         When its folder cannot be made, the file cannot be written, or the format needs a program that is not there.
     """
-    from dynml.files import replacing
+    from dynml.files import made_folder, replacing
     from dynml.plotting.style import RESOLUTION
 
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise DynmlError(f"The folder {path.parent} could not be made: {error.strerror}.") from error
+    made_folder(path.parent)
     try:
         with replacing(path) as temporary:
             figure.savefig(temporary, format=path.suffix.lstrip(".").lower(), dpi=RESOLUTION)

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dynml.cli.output_folders import output_folder
 from dynml.cli.parsing import Namespace, ScriptParser
 from dynml.errors import CheckpointError, ConfigurationError
 
 if TYPE_CHECKING:
+    from dynml.data.dataset import MultiSubjectDataset
     from dynml.models.experiment import Experiment
 
 
@@ -34,8 +37,6 @@ def parse_inference(description: str | None) -> Namespace:
 
 def run_inference(arguments: Namespace) -> None:
     """Load the model, infer subject by subject, write as it goes, summarize."""
-    from dynml.analysis.state_statistics import state_statistics, write_state_statistics
-    from dynml.files import write_json
     from dynml.models.experiment import SUBSETS, load_experiment
     from dynml.models.registry import load
 
@@ -46,11 +47,22 @@ def run_inference(arguments: Namespace) -> None:
     if arguments.dual_estimation and family.inference is None:
         raise ConfigurationError("--dual_estimation", True, f"absent for the family {family.name}")
     dataset = experiment.open(arguments.hdf5_file, group=arguments.group)
-    out = _prepared_folder(Path(arguments.out_folder), force=arguments.force)
     names = SUBSETS if arguments.subset == "all" else (arguments.subset,)
-    if family.write_inference is not None:
-        print(f"{load(family.write_inference)(experiment, dataset, names, out)} Results: {out}")
-        return
+    with output_folder(Path(arguments.out_folder), force=arguments.force) as out:
+        if family.write_inference is not None:
+            print(f"{load(family.write_inference)(experiment, dataset, names, out)} Results: {out}")
+        else:
+            _write_inference(experiment, dataset, names, arguments, out)
+
+
+def _write_inference(
+    experiment: Experiment, dataset: MultiSubjectDataset, names: Sequence[str], arguments: Namespace, out: Path
+) -> None:
+    from dynml.analysis.state_statistics import state_statistics, write_state_statistics
+    from dynml.files import write_json
+    from dynml.models.experiment import SUBSETS
+    from dynml.models.registry import load
+
     _write_model(experiment, out)
     energies: dict[str, Any] = dict.fromkeys(SUBSETS)
     at_mean: dict[str, Any] = dict.fromkeys(SUBSETS)
@@ -58,7 +70,7 @@ def run_inference(arguments: Namespace) -> None:
     subjects, statistics = {}, {}
     for name in names:
         total = _Total()
-        infer = load(str(family.inference))
+        infer = load(str(experiment.family.inference))
         for result in infer(experiment.model, dataset.subset(name), dual_estimation=arguments.dual_estimation):
             _write_subject(result, out, dual=arguments.dual_estimation)
             statistics[result.subject] = state_statistics(result.alpha, result.segments, result.sampling_frequency)
@@ -99,18 +111,6 @@ class _Total:
     @property
     def free_energy_at_mean(self) -> float | None:
         return None if self.at_mean is None else self.at_mean / self.n_samples
-
-
-def _prepared_folder(folder: Path, *, force: bool) -> Path:
-    if folder.exists() and not folder.is_dir():
-        raise CheckpointError(f"{folder} is a file, not a folder.")
-    if folder.is_dir() and any(folder.iterdir()) and not force:
-        raise CheckpointError(f"The folder {folder} is not empty; give another one, or -f to overwrite.")
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise CheckpointError(f"The folder {folder} could not be made: {error.strerror}.") from error
-    return folder
 
 
 def _write_model(experiment: Experiment, out: Path) -> None:

@@ -93,23 +93,26 @@ def run_simulation(arguments: Namespace) -> None:
     from pathlib import Path
 
     from dynml.data.store_writing import check_target
+    from dynml.locks import writing_to
 
     kind = KINDS[arguments.kind]
     config_class = _load(kind.config)
     names = [field.name for field in dataclasses.fields(config_class)]
     config = config_class(**{name: _numbers(name, arguments[name]) for name in names})
-    check_target(Path(arguments.out_hdf5), arguments.force)
-    simulation = _load(kind.simulate)(config)
-    if arguments.standardize:
-        simulation = simulation.standardize()
-    subsets = _load(kind.write)(
-        simulation,
-        arguments.out_hdf5,
-        group=arguments.group,
-        n_validation_subjects=arguments.n_validation_subjects,
-        n_testing_subjects=arguments.n_testing_subjects,
-        overwrite=arguments.force,
-    )
+    target = Path(arguments.out_hdf5)
+    check_target(target, arguments.force)
+    with writing_to(target):
+        simulation = _load(kind.simulate)(config)
+        if arguments.standardize:
+            simulation = simulation.standardize()
+        subsets = _load(kind.write)(
+            simulation,
+            target,
+            group=arguments.group,
+            n_validation_subjects=arguments.n_validation_subjects,
+            n_testing_subjects=arguments.n_testing_subjects,
+            overwrite=arguments.force,
+        )
     counts = ", ".join(f"{len(subjects)} {subset}" for subset, subjects in subsets.items())
     n_samples = sum(map(len, simulation.time_series))
     print(

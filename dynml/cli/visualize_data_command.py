@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from dynml.cli.output_folders import check_made_by
 from dynml.cli.parsing import Namespace, ScriptParser
 from dynml.cli.store_commands import STORE_HELP
 from dynml.configuration import check_choice, check_positive, nearest_name
@@ -56,7 +57,7 @@ def run_visualization(arguments: Namespace) -> None:
 
     with Store(arguments.hdf5) as store:
         subjects, left_out = chosen_subjects(store, arguments.group, arguments.subset, arguments.subjects)
-        _make_folder(folder, arguments.format)
+        _make_folder(folder)
         entries = _look_at_subjects(store, subjects, arguments, folder)
         _write_page(store, entries, left_out, arguments, folder)
     _tell(entries, folder)
@@ -98,13 +99,16 @@ def chosen_subjects(
 
 
 def _check_folder(folder: Path, *, force: bool) -> None:
+    from dynml.plotting.data_pages import GENERATOR
+
     if folder.exists() and not folder.is_dir():
         raise DynmlError(f"{folder} is a file, but must be a folder, or a name for a new one.")
     if folder.is_dir() and any(folder.iterdir()) and not force:
         raise DynmlError(f"{folder} exists already and is not empty; use -f to write into it.")
+    check_made_by(folder, PAGE, GENERATOR, (TABLE,))
 
 
-def _make_folder(folder: Path, ending: str) -> None:
+def _make_folder(folder: Path) -> None:
     """Make the folders; what an earlier page has there goes, so that no picture of another store stays."""
     try:
         (folder / PICTURES).mkdir(parents=True, exist_ok=True)

@@ -36,10 +36,12 @@ from dynml.data.subject_workers import SubjectWorkers
 from dynml.data.subset_drawing import Draw
 from dynml.errors import DataError
 from dynml.files import sha256_of_file
+from dynml.locks import writes_alone
 
 UNLIKE_SCALES = 1e3
 
 
+@writes_alone()
 def create_store(
     source: Path,
     target: Path,

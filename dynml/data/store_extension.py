@@ -26,11 +26,13 @@ from dynml.data.store_writing import check_target, extended_store, new_store
 from dynml.data.subject_workers import SubjectWorkers
 from dynml.data.subsets import Subsets, check_fit_saw_no_held_out, subjects_seen_by_fits
 from dynml.errors import DataError, DynmlError
+from dynml.locks import writes_alone
 
 SAME_RATE = 1e-6
 Chains = dict[str, list[PreparationStep]]
 
 
+@writes_alone(wait=True)
 def add_subjects(
     source: Path,
     target: Path,
@@ -47,7 +49,8 @@ def add_subjects(
     source : Path
         Folder or table of the new subjects.
     target : Path
-        The store. A copy is extended and takes its place when it was verified.
+        The store. A copy is extended and takes its place when it was verified. Where another process is writing to it,
+        this one waits, so that several may be asked to add to one store at once.
     config_file : Path
         Says the same as the one that the store was made by; `participants` may differ.
     lists : mapping, optional
@@ -87,6 +90,7 @@ def add_subjects(
     return "Added to " + summary(target, subsets)
 
 
+@writes_alone()
 def apply_preparation(
     store_path: Path,
     source: Path,

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from dynml.data.store_reading import Store
 from dynml.errors import DataError
 from dynml.files import replacing, sweep_partial
+from dynml.locks import writes_alone
 
 EXTENSIONS = (".npy", ".tsv")
 
@@ -32,6 +33,7 @@ def signals_in_original_units(store: Store, subject: str, group: str) -> NDArray
     return signals
 
 
+@writes_alone()
 def extract(
     store: Store, subject: str, group: str, target: Path, *, original_units: bool = False, overwrite: bool = False
 ) -> tuple[int, ...]:

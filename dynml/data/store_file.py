@@ -1,4 +1,4 @@
-"""The file beneath a store that is being written: a full disk is noticed, remembered, and kept away from HDF5.
+"""HDF5 files as dynml opens them. Of one that is being written, a full disk is noticed and kept away from HDF5.
 
 When a write of HDF5 fails, HDF5 can neither go on nor close the file, and takes the process down when it ends (seen in
 HDF5 1.14 and 2.0). So HDF5 writes through this file here, which takes every write: from the first that the system
@@ -11,11 +11,19 @@ import contextlib
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import h5py
 
+from dynml.deferred_signals import DeferredSignals
+from dynml.locks import warn_of_missing_locks
+
 LIBRARY_VERSIONS = ("v110", "v110")
 """Of the file format: attributes of any size, small groups, checksummed headers; readable since HDF5 1.10 (2016)."""
+
+
+SIGNATURE = b"\x89HDF\r\n\x1a\n"
+BYTES_OF_HEAD = 64 * 1024
 
 
 class FaultKeepingFile:
@@ -35,13 +43,16 @@ class FaultKeepingFile:
     def __init__(self, path: Path) -> None:
         self.fault: OSError | None = None
         """What the system said to the first write that it refused."""
+        self.signals = DeferredSignals()
+        """Those that came while the file was open in `new_hdf5_file`."""
         self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
         self._position = 0
         self._size = 0
         self._kept: list[tuple[int, bytes]] = []
 
     def check(self) -> None:
-        """Raise the fault, if there was one."""
+        """Raise the fault, if there was one, or the signal that came while HDF5 was at work."""
+        self.signals.raise_noted()
         if self.fault is not None:
             raise OSError(self.fault.errno, self.fault.strerror)
 
@@ -105,6 +116,46 @@ class FaultKeepingFile:
         """Do nothing: nothing is buffered here."""
 
 
+def open_to_read(path: Path, **options: Any) -> h5py.File:
+    """Open an HDF5 file to read; without HDF5's own lock where the file system has none, which is told.
+
+    Raises
+    ------
+    OSError
+        As h5py does; `BlockingIOError` when another process is writing to it.
+    """
+    try:
+        return h5py.File(path, "r", locking="best-effort", **options)
+    except BlockingIOError:
+        raise
+    except OSError as error:
+        if "unable to lock file" not in str(error):
+            raise
+        warn_of_missing_locks(path.parent, error, f"{path.name} is read without")
+    return h5py.File(path, "r", locking=False, **options)
+
+
+def is_replaceable(path: Path) -> bool:
+    """Whether an existing file is one that `-f` may replace: a store, a damaged one too, or an empty file."""
+    if path.stat().st_size == 0:
+        return True
+    try:
+        with h5py.File(path, "r", locking=False) as file:
+            return file.attrs.get("format") in ("dynml", b"dynml")
+    except (OSError, RuntimeError, KeyError, ValueError, TypeError):
+        return _was_a_store(path)
+
+
+def _was_a_store(path: Path) -> bool:
+    """Whether a damaged file was one: what a store says of itself stands in its first block."""
+    try:
+        with path.open("rb") as stream:
+            head = stream.read(BYTES_OF_HEAD)
+    except OSError:
+        return False
+    return head.startswith(SIGNATURE) and b"dynml" in head
+
+
 @contextlib.contextmanager
 def new_hdf5_file(path: Path) -> Iterator[tuple[h5py.File, FaultKeepingFile]]:
     """Open a new HDF5 file for writing, and close it in any case.
@@ -113,10 +164,12 @@ def new_hdf5_file(path: Path) -> Iterator[tuple[h5py.File, FaultKeepingFile]]:
     ------
     OSError
         When the file cannot be created, or the system refused a write; the file is then of no use.
+    KeyboardInterrupt, SystemExit
+        For a signal that came while it was open.
     """
     disk = FaultKeepingFile(path)
     try:
-        with h5py.File(disk, "w", driver="fileobj", libver=LIBRARY_VERSIONS) as file:
+        with disk.signals, h5py.File(disk, "w", driver="fileobj", libver=LIBRARY_VERSIONS) as file:
             yield file, disk
         disk.check()
     finally:

@@ -20,6 +20,7 @@ from dynml.configuration import nearest_name
 from dynml.data import store_layout as layout
 from dynml.data.gaps import masked_rows
 from dynml.data.recording import Events, Source, run_starts
+from dynml.data.store_file import open_to_read
 from dynml.errors import DataCorruptionError, DataError
 
 MOST_OPENED, CHUNK_CACHE_BYTES = 64, 2**20
@@ -379,7 +380,7 @@ def _open(path: Path) -> h5py.File:
     if not path.is_file():
         raise DataError(f"{path} is a folder, but must be an HDF5 file.")
     try:
-        return h5py.File(path, "r", locking="best-effort", rdcc_nbytes=CHUNK_CACHE_BYTES)
+        return open_to_read(path, rdcc_nbytes=CHUNK_CACHE_BYTES)
     except OSError as error:
         reason = str(error).lower()
         n_bytes = path.stat().st_size
@@ -387,7 +388,7 @@ def _open(path: Path) -> h5py.File:
             raise DataCorruptionError(
                 f"{path} is truncated: it holds {n_bytes} bytes, fewer than were written; copy or create it anew."
             ) from error
-        if "lock" in reason or "already open" in reason:
+        if isinstance(error, BlockingIOError) or "already open" in reason:
             raise DataError(f"{path} is locked: another process is writing to it.") from error
         if isinstance(error, PermissionError) or not os.access(path, os.R_OK):
             raise DataError(f"{path} may not be read by this user.") from error

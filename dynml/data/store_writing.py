@@ -19,11 +19,12 @@ from dynml.data.fitted_steps.stored_fits import PARAMETERS, STEP, VALUES
 from dynml.data.gaps import count_masked
 from dynml.data.participants import SubjectIdentity
 from dynml.data.recording import Events, Recording
-from dynml.data.store_file import FaultKeepingFile, new_hdf5_file
+from dynml.data.store_file import FaultKeepingFile, is_replaceable, new_hdf5_file
 from dynml.data.store_reading import Store, sha256_of_signals
 from dynml.data.store_verification import faults_of_store
 from dynml.errors import DataCorruptionError, DataError
 from dynml.files import replacing, strict_json, sweep_partial
+from dynml.locks import writing_to
 from dynml.version import __version__
 
 BYTES_PER_CHUNK = 1024**2
@@ -138,13 +139,14 @@ def new_store(
     Raises
     ------
     DataError
-        When the target exists already, cannot be one, or does not verify.
+        When the target exists already, cannot be one, is being written to by another process, or does not verify.
     DynmlError
         When the disk is full or the folder cannot be written to; an old store stays as it was.
     """
     check_target(target, overwrite)
-    sweep_partial(target)
-    with replacing(target) as temporary:
+    with writing_to(target), replacing(target) as temporary:
+        check_target(target, overwrite)  # again: another process may have made it while this one asked for the lock
+        sweep_partial(target)
         with new_hdf5_file(temporary) as (file, disk):
             file.attrs[layout.FORMAT] = _text(layout.FORMAT_NAME)
             file.attrs[layout.FORMAT_VERSION_KEY] = layout.FORMAT_VERSION
@@ -178,8 +180,8 @@ def extended_store(target: Path, subsets: Mapping[str, list[str]], config: Mappi
     DynmlError
         When the disk is full or the folder cannot be written to; the old store stays as it was.
     """
-    sweep_partial(target)
-    with replacing(target) as temporary:
+    with writing_to(target, wait=True), replacing(target) as temporary:
+        sweep_partial(target)
         with new_hdf5_file(temporary) as (file, disk):
             with Store(target) as old:
                 _copy_all(old, file, target)
@@ -233,6 +235,10 @@ def check_target(target: Path, overwrite: bool) -> None:
         raise DataError(f"{target} cannot be written: the folder {target.parent} does not exist.")
     if target.exists() and not overwrite:
         raise DataError(f"{target} exists already; use -f to replace it.")
+    if target.exists() and not is_replaceable(target):
+        raise DataError(
+            f"{target} is no store that dynml made, so that -f does not replace it; move it, or give another name."
+        )
 
 
 def _add_array(node: h5py.Group, name: str, array: np.ndarray[Any, Any]) -> None:

@@ -9,29 +9,34 @@ from __future__ import annotations
 import contextlib
 import functools
 import multiprocessing
+import os
 import signal
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures import Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from dynml.configuration import check_at_least
+from dynml.deferred_signals import DeferredSignals
 from dynml.errors import ConfigurationError, DynmlError
+from dynml.process_life import die_with_parent
 
 if TYPE_CHECKING:
     from threadpoolctl import ThreadpoolController
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+SECONDS_BETWEEN_LOOKS = 0.2
+"""At a signal, while the result of another process is waited for."""
 
 
 class SubjectWorkers:
     """A context whose `map` runs on `n_jobs` processes; with one, on this process.
 
     A first interruption waits for the end of the subject at hand: amid the callbacks of C libraries it would be lost,
-    or worse. A second one does not wait.
+    or worse. A second one does not wait. Other processes are ended at once, and with this one, however it ends.
 
     Parameters
     ----------
@@ -44,35 +49,27 @@ class SubjectWorkers:
         check_at_least("n_jobs", n_jobs, 1)
         self.n_jobs = n_jobs
         self._pool: ProcessPoolExecutor | None = None
-        self._interrupted = False
-        self._handler_before: Any = None
+        self._signals = DeferredSignals()
 
     def __enter__(self) -> SubjectWorkers:
-        if threading.current_thread() is threading.main_thread():
-            self._handler_before = signal.signal(signal.SIGINT, self._note_interruption)
+        self._signals.__enter__()
         if self.n_jobs > 1:
-            context = multiprocessing.get_context("spawn")
-            self._pool = ProcessPoolExecutor(self.n_jobs, mp_context=context, initializer=_ignore_interruption)
+            of_main_thread = threading.current_thread() is threading.main_thread()
+            self._pool = ProcessPoolExecutor(
+                self.n_jobs,
+                mp_context=multiprocessing.get_context("spawn"),
+                initializer=_begin_as_worker,
+                initargs=(os.getpid(), of_main_thread),
+            )
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        if self._handler_before is not None:
-            signal.signal(signal.SIGINT, self._handler_before)
-            self._handler_before = None
-        if self._pool is not None:
-            self._pool.shutdown(cancel_futures=True)
-            self._pool = None
-        if kind is None:
-            self._end_if_interrupted()
-
-    def _note_interruption(self, *_: object) -> None:
-        if self._interrupted:
-            raise KeyboardInterrupt
-        self._interrupted = True
-
-    def _end_if_interrupted(self) -> None:
-        if self._interrupted:
-            raise KeyboardInterrupt
+    def __exit__(self, kind: type[BaseException] | None, *further: object) -> None:
+        pool, self._pool = self._pool, None
+        if pool is not None:
+            if kind is not None and issubclass(kind, (KeyboardInterrupt, SystemExit)):
+                _end_workers(pool)
+            pool.shutdown(cancel_futures=True)
+        self._signals.__exit__(kind, *further)
 
     def map(self, function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
         """Results in the order of the items, with few under way at a time.
@@ -84,22 +81,27 @@ class SubjectWorkers:
         """
         if self._pool is None:
             for item in items:
-                self._end_if_interrupted()
+                self._signals.raise_noted()
                 yield _on_one_thread(function, item)
             return
         pending: deque[Future[Result]] = deque()
         try:
             for item in items:
-                self._end_if_interrupted()
+                self._signals.raise_noted()
                 pending.append(self._pool.submit(_on_one_thread, function, item))
                 if len(pending) > self.n_jobs:
-                    yield pending.popleft().result()
+                    yield self._result_of(pending.popleft())
             while pending:
-                yield pending.popleft().result()
+                yield self._result_of(pending.popleft())
         except BrokenProcessPool as error:
             raise DynmlError(
                 f"One of {self.n_jobs} processes was killed, perhaps for memory; use a smaller --n_jobs."
             ) from error
+
+    def _result_of(self, future: Future[Result]) -> Result:
+        while not wait([future], timeout=SECONDS_BETWEEN_LOOKS).done:
+            self._signals.raise_noted()
+        return future.result()
 
 
 def _on_one_thread(function: Callable[[Item], Result], item: Item) -> Result:
@@ -118,6 +120,13 @@ def _libraries() -> ThreadpoolController:
     return ThreadpoolController()
 
 
-def _ignore_interruption() -> None:
+def _begin_as_worker(parent: int, of_main_thread: bool) -> None:
+    die_with_parent(parent, of_main_thread)
     with contextlib.suppress(ValueError):
         signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def _end_workers(pool: ProcessPoolExecutor) -> None:
+    """End processes that compute what nobody waits for any more; they hold nothing that could be lost."""
+    for process in list((getattr(pool, "_processes", None) or {}).values()):
+        process.terminate()

@@ -29,6 +29,7 @@ from dynml.data.store_writing import check_target, new_store
 from dynml.data.webdataset import RunName, TarRun, parse_run_name, read_tar, tar_files
 from dynml.errors import ConfigurationError, DataError
 from dynml.files import read_json, sha256_of_file
+from dynml.locks import writes_alone
 
 LONGEST_PLAUSIBLE_TIME = 30.0
 """Repetition times above, in seconds, are likely milliseconds."""
@@ -86,6 +87,7 @@ class _Described:
     digest: bytes
 
 
+@writes_alone()
 def import_webdataset(settings: TarImport, target: Path, *, overwrite: bool = False, progress: bool = False) -> str:
     """Make a store of tar files.
 

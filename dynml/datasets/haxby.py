@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import csv
 import os
+import secrets
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -173,7 +174,7 @@ def write_haxby2001_ready_folder(folder: str | Path) -> ReadyFolder:
     folder = Path(folder)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise DataError(f"{folder} exists and is not empty: give a new or an empty folder.")
-    temporary = folder.with_name(f".{folder.name}.partial-{os.getpid()}")
+    temporary = folder.with_name(f".{folder.name}.partial-{secrets.token_hex(4)}-{os.getpid()}")
     try:
         temporary.mkdir(parents=True)
         _fill(temporary)

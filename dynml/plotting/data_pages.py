@@ -25,6 +25,8 @@ from dynml.analysis.data_quality import (
 from dynml.data.recording import Source
 
 N_SOURCES = 50
+GENERATOR = '<meta name="generator" content="dynml_visualize_data.py">'
+"""By this line a page is known for one that may be replaced."""
 STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; color: #333; max-width: 1240px; margin: 2em auto; padding: 0 1em; }
 h1, h2, h3 { line-height: 1.2; } h3 { margin-bottom: 0.2em; overflow-wrap: anywhere; }
@@ -98,6 +100,7 @@ def page_of_store(facts: StoreFacts, entries: Sequence[SubjectEntry]) -> str:
     parts = [
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">',
         '<meta name="viewport" content="width=device-width, initial-scale=1">',
+        GENERATOR,
         f"<title>{escape(title)}</title>\n<style>{STYLE}</style>\n</head>\n<body>",
         f"<h1>{escape(title)}</h1>",
         *_introduction(facts, entries),

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dynml.configuration import nearest_name
-from dynml.errors import ConfigurationError, DynmlError
-from dynml.files import replacing
+from dynml.errors import ConfigurationError
+from dynml.files import made_folder, replacing
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -99,10 +99,7 @@ def save_figure(figure: Figure, path: str | Path) -> Path:
         accepted = f"a path that ends in .{', .'.join(FORMATS)}"
         near = nearest_name(ending, FORMATS) if ending else ""
         raise ConfigurationError("path of the figure", str(path), accepted + (near if "did you mean" in near else ""))
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise DynmlError(f"The folder {path.parent} could not be made: {error.strerror}.") from error
+    made_folder(path.parent)
     with replacing(path) as temporary:
         figure.savefig(temporary, format=ending, dpi=RESOLUTION)
     return path

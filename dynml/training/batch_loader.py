@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import functools
+import os
+import threading
 import warnings
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
@@ -17,6 +20,7 @@ from dynml.data.slicer import RowSlicer
 from dynml.errors import ConfigurationError, DataWarning, DynmlError
 from dynml.ops.augmentation import Augmentation, augmented_rows, jittered_starts
 from dynml.ops.keyed_noise import span_keys
+from dynml.process_life import die_with_parent
 from dynml.training.batch import Batch
 from dynml.training.batch_loader_config import BatchLoaderConfig
 from dynml.training.batch_sampler import CONTEXTS, BatchSampler
@@ -270,6 +274,15 @@ class _ReadingWorker(Dataset):
             return error
 
 
+def _begin_as_worker(parent: int, of_main_thread: bool, _number: int) -> None:
+    # A worker that stays behind would keep the lock of the experiment of a killed run.
+    die_with_parent(parent, of_main_thread)
+
+
+def _is_main_thread() -> bool:
+    return threading.current_thread() is threading.main_thread()
+
+
 def _worker_pool(reader: SpanReader, orders: Iterator[Any], n_workers: int, device: torch.device) -> Iterable[Any]:
     return DataLoader(
         _ReadingWorker(reader),
@@ -277,6 +290,7 @@ def _worker_pool(reader: SpanReader, orders: Iterator[Any], n_workers: int, devi
         batch_size=None,
         num_workers=n_workers,
         collate_fn=_as_it_is,
+        worker_init_fn=functools.partial(_begin_as_worker, os.getpid(), _is_main_thread()),
         pin_memory=device.type == "cuda",
         # A generator of its own: workers must not draw from the one that the model's dropout uses.
         generator=torch.Generator().manual_seed(0),

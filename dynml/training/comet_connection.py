@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from dynml.errors import CheckpointError, ConfigurationError, DynmlError
+from dynml.files import made_folder
 from dynml.training.comet_state import CometState
 
 ENVIRONMENT = {
@@ -121,7 +122,7 @@ class CometSession:
     ) -> None:
         comet_ml = import_comet()
         self.state, self.online, self.archives = state, online, archives
-        archives.mkdir(parents=True, exist_ok=True)
+        made_folder(archives)
         self._archives_before = set(archives.glob("*.zip"))
         self._complaints = _Complaints()
         settings = comet_ml.ExperimentConfig(**NOTHING_BY_ITSELF, offline_directory=str(archives), name=name)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dynml.errors import CheckpointError
-from dynml.files import read_json, write_json
+from dynml.files import made_folder, read_json, write_json
 from dynml.training.logger_config import CometConfig
 
 FOLDER, STATE = "comet", "experiment.json"
@@ -42,7 +42,7 @@ def read_state(folder: Path) -> CometState | None:
 
 def write_state(folder: Path, state: CometState) -> None:
     """Keep the key and the progress of the report in the experiment's folder."""
-    (folder / FOLDER).mkdir(parents=True, exist_ok=True)
+    made_folder(folder / FOLDER)
     write_json(folder / FOLDER / STATE, vars(state))
 
 

@@ -26,7 +26,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from dynml.errors import CheckpointError, ConfigurationError, DataWarning
-from dynml.files import commit_directory, exclusive_lock, newest_committed, read_json, strict_json, write_json
+from dynml.files import commit_directory, made_folder, newest_committed, read_json, strict_json, write_json
+from dynml.locks import exclusive_lock
 
 WEIGHTS, STATE, PARAMETERS = "model.safetensors", "state.pt", "parameters.json"
 INPUT_TRANSFORM = "input_transform.safetensors"
@@ -97,7 +98,7 @@ class ExperimentFolder:
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
         """Create the folder and keep other runs from writing into it."""
-        self.path.mkdir(exist_ok=True)
+        made_folder(self.path)
         with exclusive_lock(self.path / ".lock"):
             yield
 

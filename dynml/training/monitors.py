@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from dynml.files import replacing
+from dynml.files import made_folder, replacing
 
 
 class EpochMonitor:
@@ -148,7 +148,7 @@ class History:
 
     def save(self, folder: Path) -> None:
         """Write `<metric>_per_epoch.npy` and `metrics.csv`, each file whole or not at all."""
-        folder.mkdir(parents=True, exist_ok=True)
+        made_folder(folder)
         names = self.names
         for name in names:
             with (

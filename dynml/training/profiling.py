@@ -7,6 +7,8 @@ from typing import Any
 
 import torch
 
+from dynml.files import made_folder, replacing
+
 N_BATCHES = 20
 N_ROWS = 15
 TRACE, TABLE = "trace.json", "profile.txt"
@@ -45,12 +47,14 @@ class Profiler:
         if profile is None:
             return
         profile.__exit__(None, None, None)
-        self._folder.mkdir(parents=True, exist_ok=True)
-        profile.export_chrome_trace(str(self._folder / TRACE))
+        made_folder(self._folder)
+        with replacing(self._folder / TRACE, durable=False) as temporary:
+            profile.export_chrome_trace(str(temporary))
         where = "cuda" if torch.cuda.is_available() else "cpu"
         averages = profile.key_averages()
         table = averages.table(sort_by=f"self_{where}_time_total", row_limit=N_ROWS, max_name_column_width=40)
-        (self._folder / TABLE).write_text(table, encoding="utf-8")
+        with replacing(self._folder / TABLE, durable=False) as temporary:
+            temporary.write_text(table, encoding="utf-8")
         print(f"{self._n_batches} training batches, by torch operation:\n{table}\nTrace: {self._folder / TRACE}")
 
     def _begin(self) -> None:

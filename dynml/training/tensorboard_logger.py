@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dynml.errors import ConfigurationError
-from dynml.files import read_json, replacing
+from dynml.files import made_folder, read_json, replacing
 from dynml.training.reported_epochs import ReportedEpochs
 from dynml.training.run_loggers import RunDescription, best_model_so_far, context_and_metric, flat
 
@@ -41,8 +41,7 @@ class TensorBoardLogger:
 
     def start(self, run: RunDescription) -> None:
         """Go on where the event files end; what they hold of later epochs is not shown any more."""
-        folder = run.folder / FOLDER
-        folder.mkdir(parents=True, exist_ok=True)
+        folder = made_folder(run.folder / FOLDER)
         state = folder / STATE
         noted = int(read_json(state)["n_reported_epochs"]) if state.exists() else 0
         known = min(noted, run.n_finished_epochs)

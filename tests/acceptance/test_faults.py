@@ -191,6 +191,14 @@ def test_kill_9_and_sigterm_at_random_times_lose_nothing_but_time(hdf5_file, tmp
         assert weights[0] == weights[1]
 
 
+def test_results_do_not_go_into_the_folder_of_an_experiment(hdf5_file, tmp_path):
+    train(tmp_path, hdf5_file)
+    before = (tmp_path / "run" / "summary.json").read_bytes()
+    refused = run_script(INFER, tmp_path / "run", hdf5_file, tmp_path / "run", "-f", status=2)
+    assert "is the folder of an experiment" in refused.stderr
+    assert (tmp_path / "run" / "summary.json").read_bytes() == before
+
+
 def test_inference_refuses_other_channels_and_a_full_folder(hdf5_file, tmp_path):
     train(tmp_path, hdf5_file)
     (tmp_path / "narrow").mkdir()

@@ -14,7 +14,6 @@ import pytest
 from dynml.errors import CheckpointError, DynmlError
 from dynml.files import (
     commit_directory,
-    exclusive_lock,
     fault_of_committed,
     newest_committed,
     replacing,
@@ -22,6 +21,7 @@ from dynml.files import (
     sweep_partial,
     write_json,
 )
+from dynml.locks import exclusive_lock
 
 
 def write_text(text):
@@ -133,7 +133,7 @@ def test_two_processes_cannot_hold_one_lock(tmp_path):
     attempt = f"""
 from pathlib import Path
 from dynml.errors import CheckpointError
-from dynml.files import exclusive_lock
+from dynml.locks import exclusive_lock
 try:
     with exclusive_lock(Path({str(tmp_path / ".lock")!r})):
         print("held")

@@ -205,9 +205,12 @@ def test_mistakes_leave_nothing_behind(place, tmp_path):
         extract(place, "csm", tmp_path / "old.hdf5")
     with pytest.raises(DynmlError, match="OUT must be a folder, or end in .hdf5 or .h5"):
         extract(place, "csm", tmp_path / "full" / "mine.txt")
+    with pytest.raises(DynmlError, match="old.hdf5 holds no features that dynml extracted"):
+        extract(place, "csm", tmp_path / "old.hdf5", "-f")
     assert (tmp_path / "old.hdf5").read_text() == "mine"
-    extract(place, "csm", tmp_path / "old.hdf5", "-f", "--subset", "testing")
-    with h5py.File(tmp_path / "old.hdf5") as file:
+    extract(place, "csm", tmp_path / "older.hdf5", "--subset", "training")
+    extract(place, "csm", tmp_path / "older.hdf5", "-f", "--subset", "testing")
+    with h5py.File(tmp_path / "older.hdf5") as file:
         assert file["embeddings"].shape == (6, D)
 
 

@@ -13,6 +13,7 @@ import pytest
 
 from dynml.data.store_reading import Store
 from dynml.data.store_verification import faults_of_store
+from dynml.locks import writing_to
 
 SCRIPTS = Path(__file__).parents[2] / "scripts_python"
 CREATE = "dynml_create_hdf5_dataset.py"
@@ -101,7 +102,7 @@ def test_an_existing_store_is_refused_without_force(made):
 
 def test_force_replaces_the_store(tmp_path):
     inputs = Inputs(tmp_path)
-    inputs.target.write_text("something old")
+    with_an_old_store(inputs)
     assert run(CREATE, *inputs.arguments("-f")).returncode == 0
     assert faults_of_store(inputs.target) == []
 
@@ -195,6 +196,13 @@ def test_extraction_names_what_is_unknown(made, tmp_path):
     assert not out.exists()
 
 
+def with_an_old_store(inputs):
+    """Its bytes."""
+    with h5py.File(inputs.target, "w") as file:
+        file.attrs["format"] = "dynml"
+    return inputs.target.read_bytes()
+
+
 def limit_file_size(n_bytes):
     def limit():
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
@@ -206,10 +214,10 @@ def limit_file_size(n_bytes):
 @pytest.mark.parametrize("n_bytes", [0, 1000, 20_000, 200_000])
 def test_a_full_disk_leaves_the_old_store_and_nothing_else(tmp_path, n_bytes):
     inputs = Inputs(tmp_path, n_subjects=10, n_samples=2000)
-    inputs.target.write_text("the old store")
+    before = with_an_old_store(inputs)
     process = run(CREATE, *inputs.arguments("-f"), preexec_fn=limit_file_size(n_bytes))
     assert_one_sentence(process, "store.hdf5 could not be written: File too large")
-    assert inputs.target.read_text() == "the old store"
+    assert inputs.target.read_bytes() == before
     assert inputs.hidden_files() == []
 
 
@@ -225,17 +233,17 @@ def test_a_killed_creation_leaves_the_old_store_or_nothing_and_the_next_sweeps_u
     partial_seen = 0
     for attempt in range(8):
         if attempt == 4:
-            inputs.target.write_text("the old store")
+            before = with_an_old_store(inputs)
         process = subprocess.Popen(command(CREATE, *inputs.arguments("-f")), stderr=subprocess.DEVNULL)
         _wait_for_partial_file(inputs, process)
         time.sleep(float(generator.uniform(0.0, 0.3)))
         process.send_signal(signal.SIGKILL)
         process.wait()
-        partial_seen += bool(inputs.hidden_files())
+        partial_seen += any(".partial-" in name for name in inputs.hidden_files())
         if attempt < 4:
             assert not inputs.target.exists()
         else:
-            assert inputs.target.read_text() == "the old store"
+            assert inputs.target.read_bytes() == before
     assert partial_seen >= 6, "the kills came too late to interrupt anything"
     process = run(CREATE, *inputs.arguments("-f"))
     assert process.returncode == 0, process.stderr
@@ -251,14 +259,108 @@ def _wait_for_partial_file(inputs, process):
         time.sleep(0.005)
 
 
-def test_an_interrupted_creation_cleans_up(tmp_path):
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("n_jobs", [1, 2])
+def test_an_interrupted_creation_cleans_up(tmp_path, number, n_jobs):
     inputs = Inputs(tmp_path, n_subjects=300)
     process = subprocess.Popen(
-        command(CREATE, *inputs.arguments()), stderr=subprocess.PIPE, env={**os.environ, "PYTHONUNBUFFERED": "1"}
+        command(CREATE, *inputs.arguments("--n_jobs", n_jobs)),
+        stderr=subprocess.PIPE,
+        env={**os.environ, "PYTHONUNBUFFERED": "1"},
     )
     _wait_for_partial_file(inputs, process)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
     process.communicate(timeout=60)
-    assert process.returncode != 0
+    assert process.returncode == 128 + number
     assert not inputs.target.exists()
     assert inputs.hidden_files() == []
+
+
+def children_of(parent):
+    """Processes that a process has made, by /proc."""
+    found = set()
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = stat.read_text().rpartition(")")[2].split()
+        except OSError:
+            continue
+        if int(fields[1]) == parent and fields[0] != "Z":
+            found.add(int(stat.parent.name))
+    return found
+
+
+def lives(process):
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs /proc")
+def test_the_workers_of_a_killed_creation_end_with_it(tmp_path):
+    inputs = Inputs(tmp_path, n_subjects=300)
+    process = subprocess.Popen(
+        command(CREATE, *inputs.arguments("--n_jobs", 2)), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    deadline = time.monotonic() + 120
+    # Two workers, and the tracker of multiprocessing; all have begun when a first subject has come back.
+    while not inputs.hidden_files() or len(children_of(process.pid)) < 3:
+        assert process.poll() is None, "the creation ended before its workers were seen"
+        assert time.monotonic() < deadline
+    _wait_for_a_subject(inputs, process)
+    workers = children_of(process.pid)
+    process.kill()
+    process.wait()
+    while any(map(lives, workers)):
+        assert time.monotonic() < deadline, "workers outlive the creation"
+        time.sleep(0.05)
+
+
+def _wait_for_a_subject(inputs, process):
+    deadline = time.monotonic() + 60
+    while not any(path.stat().st_size > 20_000 for path in inputs.folder.glob(".store.hdf5.partial-*")):
+        assert process.poll() is None, "the creation ended before it wrote a subject"
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+
+
+def test_a_second_creation_of_a_store_is_refused_and_names_the_first(tmp_path):
+    inputs = Inputs(tmp_path)
+    with writing_to(inputs.target):
+        for options in ((), ("-f",)):
+            process = run(CREATE, *inputs.arguments(*options))
+            assert_one_sentence(process, "store.hdf5 is being written to by another process", str(os.getpid()))
+    assert run(CREATE, *inputs.arguments()).returncode == 0
+    assert inputs.hidden_files() == []
+
+
+@pytest.mark.parametrize("content", [b"three years of work", b"\x89HDF\r\n\x1a\n and no store", None])
+def test_force_does_not_replace_what_is_no_store(tmp_path, content):
+    inputs = Inputs(tmp_path)
+    if content is None:
+        with h5py.File(inputs.target, "w") as file:
+            file["thesis"] = np.arange(3)
+    else:
+        inputs.target.write_bytes(content)
+    before = inputs.target.read_bytes()
+    assert_one_sentence(run(CREATE, *inputs.arguments("-f")), "store.hdf5 is no store that dynml made")
+    assert inputs.target.read_bytes() == before
+
+
+def test_force_replaces_a_damaged_store(tmp_path):
+    inputs = Inputs(tmp_path)
+    assert run(CREATE, *inputs.arguments()).returncode == 0
+    content = inputs.target.read_bytes()
+    inputs.target.write_bytes(content[: len(content) // 2])
+    assert run(CREATE, *inputs.arguments("-f")).returncode == 0
+    assert faults_of_store(inputs.target) == []
+
+
+def test_a_store_behind_a_link_is_replaced_where_it_lies(tmp_path):
+    inputs = Inputs(tmp_path)
+    elsewhere = tmp_path / "large disk" / "store.hdf5"
+    elsewhere.parent.mkdir()
+    inputs.target.symlink_to(elsewhere)
+    assert run(CREATE, *inputs.arguments()).returncode == 0
+    assert inputs.target.is_symlink()
+    assert faults_of_store(elsewhere) == []

@@ -116,6 +116,17 @@ def test_subsets_subjects_and_seconds_can_be_chosen_and_an_old_page_goes(script,
     assert [(row["subject"], float(row["seconds"])) for row in rows] == [("a & b", 5.0), ("sub-3", 5.0)]
 
 
+@pytest.mark.parametrize("name", ["index.html", "subjects.tsv"])
+def test_force_does_not_replace_a_page_or_table_of_others(script, made, name):
+    (made / f"site {name}").mkdir()
+    (made / f"site {name}" / name).write_text("Recordings of mine")
+    status, _, error = script("store.hdf5", "signals", f"site {name}", "-f")
+    assert status == 2
+    assert f"{name} was not made by this script" in error
+    assert [path.name for path in (made / f"site {name}").iterdir()] == [name]
+    assert (made / f"site {name}" / name).read_text() == "Recordings of mine"
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [

@@ -1,6 +1,7 @@
 """Batches against rows gathered by hand; the same wherever data live, however many workers read them."""
 
 import multiprocessing
+import os
 
 import h5py
 import numpy as np
@@ -14,6 +15,7 @@ from dynml.data.recording import Events, recording_of_runs
 from dynml.data.slicer import RowSlicer
 from dynml.data.store_writing import new_store
 from dynml.errors import ConfigurationError, DataCorruptionError, DataWarning
+from dynml.training import batch_loader
 from dynml.training.batch_loader import BatchLoader, BatchLoaderConfig
 from dynml.training.batch_sampler import BatchSampler, Span
 
@@ -347,3 +349,8 @@ def test_unused_and_impossible_settings_are_told(store):
         assert error.value.key == key
     model.n_channels = N_CHANNELS
     assert BatchLoader(dataset, model, "signals", BatchLoaderConfig(residency="memory")).n_channels == N_CHANNELS
+
+
+def test_workers_are_told_whose_they_are():
+    pool = batch_loader._worker_pool(None, iter(()), 1, torch.device("cpu"))
+    assert pool.worker_init_fn.args == (os.getpid(), True)

@@ -65,7 +65,7 @@ def opened(path: Path) -> Iterator[Any]:
     DataError
         When it cannot be read; `DataCorruptionError` when it is truncated or no HDF5 file.
     """
-    import h5py
+    from dynml.data.store_file import open_to_read
 
     try:
         with path.open("rb"):  # for the plain reason where there is no permission
@@ -73,7 +73,7 @@ def opened(path: Path) -> Iterator[Any]:
     except OSError as error:
         raise DataError(f"{path} could not be read: {error.strerror or error}.") from error
     try:
-        with h5py.File(path, "r") as file:
+        with open_to_read(path) as file:
             yield file
     except DataError:
         raise

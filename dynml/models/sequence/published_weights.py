@@ -187,8 +187,7 @@ def import_published_weights(
     ConfigurationError
         When the number of names is not that of the networks.
     """
-    if any((folder.path / name).exists() for name in ("parameters_latest.json", "best_model", "checkpoint")):
-        raise CheckpointError(f"The experiment {folder.path} exists already: choose another name.")
+    _check_new(folder)
     converted = convert_published_weights(read_published_weights(path), family, where=str(path), **conversion)
     names = [f"network_{number}" for number in range(converted.n_channels)]
     if channel_names is not None and len(channel_names) != converted.n_channels:
@@ -207,9 +206,15 @@ def import_published_weights(
         },
     }
     with folder.locked():
+        _check_new(folder)  # again: another process may have made it while the file was read
         folder.save_best_model(converted.weights, parameters, {"best_epoch": None, "best_value": None})
         folder.save_parameters(parameters)
     return converted
+
+
+def _check_new(folder: ExperimentFolder) -> None:
+    if any((folder.path / name).exists() for name in ("parameters_latest.json", "best_model", "checkpoint")):
+        raise CheckpointError(f"The experiment {folder.path} exists already: choose another name.")
 
 
 class _Names:

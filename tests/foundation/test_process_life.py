@@ -1,0 +1,84 @@
+"""A worker ends with its parent, by the kernel or by a thread that looks; signals wait while files are under way."""
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+
+import pytest
+
+from dynml.deferred_signals import DeferredSignals
+from dynml.process_life import is_alive, started_at
+
+PARENT = """
+    import os, subprocess, sys
+    code = (
+        "import os, time; from dynml.process_life import die_with_parent;"
+        "die_with_parent(os.getppid(), {of_main_thread}); print(os.getpid(), flush=True); time.sleep(600)"
+    )
+    child = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+    print(child.stdout.readline(), end="", flush=True)
+    child.wait()
+"""
+
+
+def has_ended(process, started):
+    """Also when nobody has asked for its status yet."""
+    if not is_alive(process, started):
+        return True
+    with open(f"/proc/{process}/stat") as stream:
+        return stream.read().rpartition(")")[2].split()[0] == "Z"
+
+
+@pytest.mark.skipif(not os.path.exists("/proc/self/stat"), reason="needs /proc")
+@pytest.mark.parametrize("of_main_thread", [True, False])
+def test_a_worker_ends_with_its_killed_parent(of_main_thread):
+    code = textwrap.dedent(PARENT.format(of_main_thread=of_main_thread))
+    parent = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+    worker = int(parent.stdout.readline())
+    started = started_at(worker)
+    assert not has_ended(worker, started)
+    parent.kill()
+    parent.wait()
+    deadline = time.monotonic() + 120
+    while not has_ended(worker, started):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+@pytest.mark.parametrize(
+    ("number", "kind", "code"),
+    [
+        (signal.SIGINT, KeyboardInterrupt, None),
+        (signal.SIGTERM, SystemExit, 143),
+        (signal.SIGHUP, SystemExit, 129),
+    ],
+)
+def test_a_signal_waits_until_it_may_be_raised(number, kind, code):
+    handler = signal.getsignal(number)
+    done = []
+    with pytest.raises(kind) as raised, DeferredSignals() as outer:
+        with DeferredSignals() as inner:
+            signal.raise_signal(number)
+            done.append("written")
+            with pytest.raises(kind):
+                inner.raise_noted()
+            with pytest.raises(kind):
+                outer.raise_noted()
+            with pytest.raises(kind):
+                signal.raise_signal(number)  # a second one does not wait
+        done.append("not reached")
+    assert done == ["written"]
+    assert code is None or raised.value.code == code
+    assert signal.getsignal(number) is handler
+
+
+def test_an_ignored_signal_stays_ignored():
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with DeferredSignals():
+            signal.raise_signal(signal.SIGHUP)
+    finally:
+        signal.signal(signal.SIGHUP, before)
