@@ -10,16 +10,18 @@ from __future__ import annotations
 import contextlib
 import glob
 import hashlib
+import itertools
 import json
 import math
 import os
 import re
 import secrets
+import stat
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from dynml.errors import DynmlError
+from dynml.errors import CheckpointError, DynmlError
 from dynml.locks import exclusive_lock, writing_to
 from dynml.process_life import is_alive
 
@@ -46,6 +48,7 @@ UNDER_WAY = ".under_way"
 """File in a directory that is not committed yet."""
 _PRIVATE, _FOR_ALL = 0o600, 0o666
 _PARTIAL = re.compile(r"\.partial-(?:[0-9a-f]{8}-)?(?P<process>\d+)$")
+ABSENT = "it does not exist"
 
 
 def sha256_of_file(path: Path) -> str:
@@ -282,25 +285,44 @@ def _commit(new: Path, information: dict[str, Any]) -> None:
 
 
 def fault_of_committed(directory: Path) -> str | None:
-    """Say what is wrong with a committed directory, or None when its manifest verifies."""
-    if not directory.is_dir():
-        return "it does not exist"
+    """Say what is wrong with a committed directory, or None when its manifest verifies.
+
+    Raises
+    ------
+    CheckpointError
+        When it cannot be read, which says nothing of what it holds: permissions, or a fault of disk or network.
+    """
+    try:
+        return _fault_of_readable(directory)
+    except OSError as error:
+        raise CheckpointError(
+            f"{directory} could not be read ({error.strerror or error}): nothing was changed, try again once it can be."
+        ) from error
+
+
+def _fault_of_readable(directory: Path) -> str | None:
+    # Not by exists() or is_dir(), which say False of what cannot be looked at in some versions of Python.
+    try:
+        is_folder = stat.S_ISDIR(directory.stat().st_mode)
+    except FileNotFoundError:
+        return ABSENT
+    if not is_folder:
+        return "it is no folder"
     try:
         manifest = read_json(directory / MANIFEST)
-        entries = manifest["files"]
-    except (DynmlError, KeyError, TypeError):
+        entries = manifest["files"].items()
+    except (DynmlError, KeyError, TypeError, AttributeError) as error:
+        if isinstance(error.__cause__, OSError) and not isinstance(error.__cause__, FileNotFoundError):
+            raise error.__cause__ from None
         return f"its {MANIFEST} is missing or unreadable"
-    for name, entry in entries.items():
+    for name, entry in entries:
         path = directory / name
         if not path.is_file():
             return f"{name} is missing"
-        try:
-            if path.stat().st_size != entry["bytes"]:
-                return f"{name} has {path.stat().st_size} bytes instead of {entry['bytes']}"
-            if sha256_of_file(path) != entry["sha256"]:
-                return f"the checksum of {name} differs"
-        except OSError as error:
-            return f"{name} could not be read: {error.strerror or error}"
+        if path.stat().st_size != entry["bytes"]:
+            return f"{name} has {path.stat().st_size} bytes instead of {entry['bytes']}"
+        if sha256_of_file(path) != entry["sha256"]:
+            return f"the checksum of {name} differs"
     return None
 
 
@@ -313,15 +335,18 @@ def newest_committed(target: Path) -> tuple[Path | None, list[str]]:
         The newest set whose manifest verifies.
     remarks : list of str
         One sentence for every newer set that was passed over, to be told to the user.
+
+    Raises
+    ------
+    CheckpointError
+        When a set that may be the newest cannot be read.
     """
     remarks: list[str] = []
     for candidate in (_sibling(target, "new"), target, _sibling(target, "previous")):
-        if not candidate.exists():
-            continue
         fault = fault_of_committed(candidate)
         if fault is None:
             return candidate, remarks
-        if candidate != _sibling(target, "new"):
+        if fault != ABSENT and candidate != _sibling(target, "new"):
             remarks.append(f"{candidate} cannot be used: {fault}.")
     return None, remarks
 
@@ -338,9 +363,18 @@ def _settle_leftovers(target: Path) -> None:
         os.replace(new, target)
         _move_foreign(previous, target)
     elif newest == previous:
-        _remove_set(target, previous)
+        damaged = free_name(_sibling(target, "damaged"))
+        if _is_there(target):
+            os.replace(target, damaged)
         os.replace(previous, target)
+        _move_foreign(damaged, target)
     _remove_set(new, target)
+
+
+def free_name(path: Path) -> Path:
+    """Give `path`, or, where there is something already, the first of `path-2`, `path-3`, .. that is free."""
+    names = itertools.chain([path], (path.with_name(f"{path.name}-{number}") for number in itertools.count(2)))
+    return next(name for name in names if not os.path.lexists(name))
 
 
 def _sibling(target: Path, suffix: str) -> Path:

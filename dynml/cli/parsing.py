@@ -11,7 +11,8 @@ import re
 import sys
 import warnings
 from collections.abc import Sequence
-from typing import Any, NoReturn
+from types import NoneType, UnionType
+from typing import Any, NoReturn, Union, get_args, get_origin
 
 from jsonargparse import ArgumentParser, DefaultHelpFormatter, Namespace, set_parsing_settings
 
@@ -23,6 +24,10 @@ from dynml.version import __version__
 __all__ = ["Namespace", "ScriptParser"]
 
 set_parsing_settings(docstring_parse_attribute_docstrings=True)
+
+
+SIXTIES = re.compile(r"[-+]?\d[\d_]*(:[0-5]?\d)+(\.\d*)?")
+"""What YAML reads as a number to the base of sixty."""
 
 
 class ScriptParser(ArgumentParser):
@@ -50,7 +55,32 @@ class ScriptParser(ArgumentParser):
         """Parse the command line; a mistake ends the process with one sentence and status 2."""
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            return super().parse_args(list(sys.argv[1:] if args is None else args), namespace, **settings)
+            return super().parse_args(self._read_lists(sys.argv[1:] if args is None else args), namespace, **settings)
+
+    def _read_lists(self, arguments: Sequence[str]) -> list[str]:
+        """Give lists written as 10,50 the brackets of YAML, and refuse 1:30, which YAML would read as the number 90."""
+        types = {
+            option: getattr(action, "_typehint", None) for action in self._actions for option in action.option_strings
+        }
+        read: list[str] = []
+        for argument in arguments:
+            option, equals, value = argument.partition("=")
+            if equals and option in types:
+                read.append(f"{option}={self._value_of(option, types[option], value)}")
+            elif read and types.get(read[-1]) is not None:
+                read.append(self._value_of(read[-1], types[read[-1]], argument))
+            else:
+                read.append(argument)
+        return read
+
+    def _value_of(self, option: str, typehint: Any, value: str) -> str:
+        kinds = get_args(typehint) if get_origin(typehint) in (Union, UnionType) else (typehint,)
+        if {int, float}.intersection(kinds) and SIXTIES.fullmatch(value):
+            self.error(f"{option.lstrip('-')} is {value}, but must be a number.")
+        lists = [kind for kind in kinds if get_origin(kind) in (list, tuple)]
+        scalars = [kind for kind in kinds if kind not in lists and kind is not NoneType]
+        is_bare = not value.lstrip().startswith(("[", "{", "-")) and value not in ("null", "None", "~", "")
+        return f"[{value}]" if lists and is_bare and ("," in value or not scalars) else value
 
     def build(self, namespace: Namespace, group: str, config_class: type[Any]) -> Any:
         """Make the Config of one group from what was parsed, so that its own checks speak."""
@@ -96,6 +126,13 @@ def _plain(value: Any) -> Any:
 
 def _type_in_words(text: str) -> str:
     flat = " ".join(text.split()).rstrip(".") + "."
+    several = re.match(
+        r"Does not validate against any of the Union subtypes .*?Errors: (.*) Given value type: .*? (Given value: .*)",
+        flat,
+    )
+    if several:
+        kinds = " or ".join(dict.fromkeys(kind.strip() for kind in several[1].split("- Expected a ") if kind.strip()))
+        flat = f"Expected a {kinds}; {several[2]}".replace("NoneType", "null").replace("Given value", "given")
     for pattern, words in (
         (r"<class '(\w+)'>", r"\1"),
         (r"typing\.Literal\[(.+?)\]", r"value out of \1"),

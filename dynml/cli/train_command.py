@@ -40,7 +40,7 @@ class RunRequest:
     hdf5_file: str
     input_group: str
     configs: dict[str, Any]
-    resume: Literal["refuse", "auto", "force"] = "refuse"
+    resume: Literal["refuse", "auto", "force", "anew"] = "refuse"
     pretrained: str | None = None
 
 
@@ -49,14 +49,19 @@ def parse_training(description: str | None) -> RunRequest:
     family = _family_on_command_line(sys.argv[1:])
     parser = ScriptParser(description=description)
     parser.add_argument("family", metavar="FAMILY", help=f"one of: {', '.join(family_names())}")
-    parser.add_argument("experiments_path", metavar="EXPERIMENTS_PATH", help="existing folder of all experiments")
+    parser.add_argument(
+        "experiments_path", metavar="EXPERIMENTS_PATH", help="folder of all experiments; it is made if need be"
+    )
     parser.add_argument("experiment_name", metavar="EXPERIMENT_NAME", help="name of the experiment's own new folder")
     parser.add_argument("hdf5_file", metavar="HDF5", help="store made by dynml_create_hdf5_dataset.py")
     parser.add_argument("input_group", metavar="INPUT_GROUP", help="group of the store to learn from")
     parser.add_argument("--config", action="config", help="YAML file with any of the settings below")
     parser.add_argument("--pretrained", metavar="EXPERIMENT_PATH", help="start from the best model of an experiment")
     parser.add_argument(
-        "--resume", choices=["auto"], help="auto: go on if the experiment exists, so that the command can be repeated"
+        "--resume",
+        choices=["auto", "anew"],
+        help="auto: go on if the experiment exists, so that the command can be repeated; anew: move what the folder "
+        "holds to EXPERIMENT_NAME.before_DATE, and begin",
     )
     groups = {"dataset": DatasetConfig} | (family.config_classes() if family else {}) | LOGGERS
     for group, config_class in groups.items():
@@ -68,8 +73,9 @@ def parse_training(description: str | None) -> RunRequest:
     if family.settle is not None:
         configs = load(family.settle)(configs)
     places = {key: namespace[key] for key in ("experiments_path", "experiment_name", "hdf5_file", "input_group")}
-    resume: Literal["refuse", "auto"] = "auto" if namespace.resume else "refuse"
-    return RunRequest(family, **places, configs=configs, resume=resume, pretrained=namespace.pretrained)
+    return RunRequest(
+        family, **places, configs=configs, resume=namespace.resume or "refuse", pretrained=namespace.pretrained
+    )
 
 
 def request_from_parameters(
@@ -126,14 +132,18 @@ def build_trainer(request: RunRequest) -> Trainer:
     from dynml.data.dataset import MultiSubjectDataset
     from dynml.training.batch_loader import BatchLoader
     from dynml.training.batch_sampler import BatchSampler
+    from dynml.training.earlier_content import goes_on
     from dynml.training.environment import resolve_device
+    from dynml.training.experiment_folder import ExperimentFolder
     from dynml.training.model_summary import model_summary
     from dynml.training.processes import join_processes
     from dynml.training.run_loggers import loggers_asked_for
 
     configs, family = request.configs, request.family
-    loggers = loggers_asked_for(configs["comet"], configs["tensorboard"])
     processes = join_processes(configs["trainer"].device)
+    folder = ExperimentFolder(request.experiments_path, request.experiment_name, may_make_root=True)
+    processes.from_first(lambda: goes_on(folder, request.resume))
+    loggers = loggers_asked_for(configs["comet"], configs["tensorboard"])
     device = resolve_device(configs["trainer"].device)
     dataset = MultiSubjectDataset(
         request.hdf5_file,

@@ -23,7 +23,8 @@ class BatchSamplerConfig:
     is a window_length, else whole_segments."""
 
     window_length: int | list[int] | None = None
-    """Samples of a window, or [shortest, longest], from which every random window's length is drawn."""
+    """Samples of a window, or [shortest, longest] (on the command line 10,50 as well), between which the length of
+    every random window is drawn."""
 
     step: int | None = None
     """Samples from the start of one window to the start of the next; null: window_length + gap. Below window_length,

@@ -14,7 +14,7 @@ from __future__ import annotations
 import contextlib
 import datetime
 import json
-import shutil
+import os
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -26,7 +26,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from dynml.errors import CheckpointError, ConfigurationError, DataWarning
-from dynml.files import commit_directory, made_folder, newest_committed, read_json, strict_json, write_json
+from dynml.files import MANIFEST, commit_directory, newest_committed, read_json, strict_json, write_json
 from dynml.locks import exclusive_lock
 
 WEIGHTS, STATE, PARAMETERS = "model.safetensors", "state.pt", "parameters.json"
@@ -48,9 +48,11 @@ class ExperimentFolder:
     Parameters
     ----------
     experiments_path : Path
-        Must exist, so that a misspelt path is not created.
+        Must exist, so that a misspelt path is not created, unless `may_make_root`.
     experiment_name : str
         Name of the experiment's own folder.
+    may_make_root : bool
+        Make `experiments_path` when the first file is written, and say so.
 
     Attributes
     ----------
@@ -63,9 +65,9 @@ class ExperimentFolder:
         When `experiments_path` is no folder or the name is a path.
     """
 
-    def __init__(self, experiments_path: str | Path, experiment_name: str) -> None:
+    def __init__(self, experiments_path: str | Path, experiment_name: str, *, may_make_root: bool = False) -> None:
         root = Path(experiments_path)
-        if not root.is_dir():
+        if not root.is_dir() and not (may_make_root and not os.path.lexists(root)):
             raise CheckpointError(f"The experiments path {root} is no existing folder.")
         if not experiment_name or Path(experiment_name).name != experiment_name:
             raise CheckpointError(f"The experiment name {experiment_name!r} must be a plain folder name.")
@@ -97,8 +99,21 @@ class ExperimentFolder:
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
-        """Create the folder and keep other runs from writing into it."""
-        made_folder(self.path)
+        """Create the folder and keep other runs from writing into it.
+
+        Raises
+        ------
+        CheckpointError
+            When the folder cannot be made, or another run writes into it.
+        """
+        root = self.path.parent
+        try:
+            if not root.exists():
+                root.mkdir(parents=True)
+                warnings.warn(f"{root} did not exist and was made.", DataWarning, stacklevel=3)
+            self.path.mkdir(exist_ok=True)
+        except OSError as error:
+            raise CheckpointError(f"{self.path} could not be made: {error.strerror or error}.") from error
         with exclusive_lock(self.path / ".lock"):
             yield
 
@@ -125,12 +140,13 @@ class ExperimentFolder:
         Returns
         -------
         Checkpoint or None
-            None when the folder has no usable checkpoint: a run then starts anew.
+            None when the folder has no usable checkpoint.
 
         Raises
         ------
         CheckpointError
-            When a verified checkpoint holds something other than tensors and plain values; nothing is executed.
+            When a checkpoint cannot be read, or a verified one holds something other than tensors and plain values;
+            nothing is executed.
         """
         path, remarks = newest_committed(self.checkpoint)
         for remark in remarks:
@@ -140,16 +156,14 @@ class ExperimentFolder:
             return None
         try:
             state = torch.load(path / STATE, map_location="cpu", weights_only=True)
+        except OSError as error:
+            raise CheckpointError(f"{path / STATE} could not be read: {error.strerror or error}.") from error
         except Exception as error:
             reason = str(error).splitlines()[0]
             raise CheckpointError(
                 f"{path / STATE} holds more than tensors and plain values and was not loaded: {reason}"
             ) from error
         return Checkpoint(read_weights(path / WEIGHTS), state, read_json(path / PARAMETERS))
-
-    def has_checkpoint(self) -> bool:
-        """Whether a usable checkpoint exists."""
-        return newest_committed(self.checkpoint)[0] is not None
 
     def save_best_model(
         self, weights: dict[str, torch.Tensor], parameters: dict[str, Any], information: dict[str, Any]
@@ -162,6 +176,18 @@ class ExperimentFolder:
             _write_plain_json(folder / PARAMETERS, parameters)
 
         commit_directory(self.best_model, write, information)
+
+    def fault_of_best(self, best_epoch: int) -> str | None:
+        """Say why the best model on disk is not that of the best epoch, or None when it is, or is of a later one.
+
+        A run that was killed between saving its best model and its checkpoint comes to the later one again.
+        """
+        path, remarks = newest_committed(self.best_model)
+        found = read_json(path / MANIFEST).get("best_epoch") if path else None
+        if path is not None and (found is None or found >= best_epoch):
+            return None
+        reason = " ".join(remarks).rstrip(".") or f"{self.path} has no {self.best_model.name}"
+        return f"The best model, of epoch {best_epoch}, is lost ({reason})"
 
     def load_model(self, *, latest: bool = False) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
         """Read weights and parameters of the best model, or of the latest epoch.
@@ -197,14 +223,6 @@ class ExperimentFolder:
     def _write_input_transform(self, folder: Path) -> None:
         if self.input_transform:
             _write_weights(folder / INPUT_TRANSFORM, self.input_transform)
-
-    def clear(self) -> None:
-        """Remove what a run without a usable checkpoint left behind, so that it starts anew."""
-        for path in (self.best_model, self.checkpoint):
-            for suffix in ("", ".new", ".previous"):
-                shutil.rmtree(path.with_name(path.name + suffix), ignore_errors=True)
-        shutil.rmtree(self.logs, ignore_errors=True)
-        self.summary.unlink(missing_ok=True)
 
 
 def pretrained_weights(path: str | Path, own: dict[str, torch.Tensor], what: str) -> dict[str, torch.Tensor]:

@@ -101,6 +101,10 @@ class BestMonitor:
 
     def __init__(self, delta: float = 0.0) -> None:
         self.delta = delta
+        self.forget()
+
+    def forget(self) -> None:
+        """Begin anew, with no best epoch yet."""
         self.best_value: float | None = None
         self.best_epoch: int | None = None
         self.n_epochs_without_improvement = 0

@@ -9,6 +9,7 @@ import torch
 
 from dynml.errors import ConfigurationError
 from dynml.training.config import TrainerConfig, learning_rates_by_epoch
+from dynml.training.progress import Progress
 
 WITHOUT_DECAY = (
     torch.nn.Embedding,
@@ -156,6 +157,36 @@ def settled_schedule(config: Any, steps_per_epoch: int) -> int:
         return config.max_epochs or math.ceil(config.max_steps / max(steps_per_epoch, 1))
     limits = (config.max_steps, config.max_epochs and config.max_epochs * steps_per_epoch)
     return min(limit for limit in limits if limit is not None)
+
+
+def remarks_on_schedule(config: TrainerConfig, progress: Progress, constant_epochs: int, path: str) -> list[str]:
+    """Say at which rate a run goes on that was given more epochs or steps than its schedule was settled for.
+
+    Parameters
+    ----------
+    config : TrainerConfig
+    progress : Progress
+    constant_epochs : int
+        Epochs before the rate begins to fall.
+    path : str
+        The experiment, for the advice.
+    """
+    length, steps_per_epoch = progress.schedule_length, progress.steps_per_epoch
+    n_units = settled_schedule(config, steps_per_epoch)
+    if config.learning_rate_schedule == "constant" or n_units <= length:
+        return []
+    last = n_units - 1
+    if config.schedule_by == "epoch":
+        rate, epoch = learning_rate_at(config, last, length, constant_epochs), last
+    else:
+        epoch = last // max(steps_per_epoch, 1)
+        rate = learning_rate_at_step(config, last, epoch, length, steps_per_epoch, constant_epochs)
+    return [
+        f"The learning rate's schedule was settled for {length} {config.schedule_by}s when the run began; the "
+        f"{n_units - length} beyond them are trained at its final rate, {rate:.3g} "
+        f"({rate / _base_rate(config, epoch):.3g} of trainer.learning_rate): for a schedule of their own start a new "
+        f"experiment from this one (--pretrained {path}), for another rate resume with --new_learning_rate."
+    ]
 
 
 def set_learning_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:

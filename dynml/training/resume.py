@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from dynml.errors import ResumeRefusedError
+from dynml.errors import ConfigurationError, ResumeRefusedError
 from dynml.files import strict_json
+from dynml.training.progress import Progress
 
 SECTIONS_THAT_STAY = ("family", "model", "initialization", "trainer", "sampler", "loader", "dataset")
 """Sections of parameters.json that are compared."""
@@ -44,6 +45,16 @@ EXPLICIT = {
 }
 """Settings that may differ when the user says so (`--new_*`)."""
 
+OF_NO_CONSEQUENCE = {
+    "trainer.device",
+    "trainer.max_time",
+    "trainer.progress",
+    "trainer.save_every",
+    "trainer.saving_share",
+    "loader.n_workers",
+    "loader.residency",
+}
+"""Settings that a run with nothing left to train need not mention."""
 
 WHOSE = {"participants", "sources"}
 
@@ -93,6 +104,65 @@ def check_resumable(old: dict[str, Any], new: dict[str, Any], *, force: bool = F
             f"The run cannot go on because it was started with other settings: {'; '.join(refused)}."
         )
     return changes
+
+
+def applied_changes(changes: list[str]) -> list[str]:
+    """Say which settings a run goes on with that it was not started with."""
+    return [f"The run goes on with other settings from here: {'; '.join(changes)}."] if changes else []
+
+
+def ignored_by_finished_run(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
+    """Say which settings have no part in a run that has nothing left to train."""
+    ignored = [
+        f"{key}: {before!r} -> {after!r}"
+        for key, before, after in differences(old, new)
+        if key.split(".")[0] in ("trainer", "sampler", "loader") and key not in OF_NO_CONSEQUENCE
+    ]
+    return [f"The run is finished, so these settings are not used: {'; '.join(ignored)}."] if ignored else []
+
+
+def ignored_reports(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
+    """Say where a run was reported to before and is not any more, and that its start was another one, if so."""
+    remarks = []
+    if "comet" in new and _asked(old) and not _asked(new) and new["comet"]["mode"] != "off":
+        project = old["comet"]["project"]
+        remarks.append(
+            f"The run was reported to comet.ml before and is not any more: --comet.project {project} goes on with it, "
+            "--comet.mode off says that it is over."
+        )
+    if "tensorboard" in new and (old.get("tensorboard") or {}).get("enabled") and not new["tensorboard"]["enabled"]:
+        remarks.append(
+            "Event files for TensorBoard were written before and are not any more: --tensorboard.enabled true goes on."
+        )
+    if "pretrained" in new and new["pretrained"] != old.get("pretrained"):
+        remarks.append(
+            f"The run began from {old.get('pretrained') or 'its own start'} and goes on from its checkpoint: "
+            f"--pretrained {new['pretrained']} is not used."
+        )
+    return remarks
+
+
+def check_limits(config: Any, progress: Progress) -> None:
+    """Refuse limits below what a run has done: epochs and steps count from its beginning.
+
+    Raises
+    ------
+    ConfigurationError
+        Names the limit, and what has been done.
+    """
+    is_amid_epoch = progress.phase == "validation" or (progress.phase == "training" and progress.position > 0)
+    n_begun = progress.epoch + is_amid_epoch
+    done = f"what the run has done already ({progress.epoch} epochs, {progress.step} steps)"
+    for name, n_done in (("max_epochs", n_begun), ("max_steps", progress.step)):
+        limit = getattr(config, name)
+        if limit is not None and limit < n_done:
+            amid = ", and it is amid the next epoch" if is_amid_epoch and name == "max_epochs" else ""
+            raise ConfigurationError(f"trainer.{name}", limit, f"at least {n_done}, since it counts {done}{amid}")
+
+
+def _asked(parameters: dict[str, Any]) -> bool:
+    comet = parameters.get("comet") or {}
+    return comet.get("project") is not None and comet.get("mode") != "off"
 
 
 def _flat(prefix: str, value: Any) -> dict[str, Any]:

@@ -57,6 +57,11 @@ class RunRecord:
         return time.monotonic() - self._last_save[0]
 
     @property
+    def has_saved(self) -> bool:
+        """Whether there is a checkpoint of this run."""
+        return self._last_save[0] > -float("inf")
+
+    @property
     def saving_is_cheap(self) -> bool:
         """Whether a checkpoint now would stay within its share of the time, those before included."""
         spent = self._seconds_saving + self._last_save[1]

@@ -5,15 +5,25 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import warnings
 from typing import TYPE_CHECKING, Any
 
 import torch
 
+from dynml.errors import CheckpointError, DataWarning
 from dynml.files import strict_json
+from dynml.training.earlier_content import goes_on, make_room
 from dynml.training.experiment_folder import Checkpoint
 from dynml.training.monitors import EpochMonitor, summed_monitors
+from dynml.training.optimization import remarks_on_schedule
 from dynml.training.progress import Progress
-from dynml.training.resume import check_resumable
+from dynml.training.resume import (
+    applied_changes,
+    check_limits,
+    check_resumable,
+    ignored_by_finished_run,
+    ignored_reports,
+)
 
 if TYPE_CHECKING:
     from dynml.training.trainer import Trainer
@@ -37,36 +47,90 @@ def restore_or_start(trainer: Trainer) -> None:
 
     Raises
     ------
+    CheckpointError
+        When there is an experiment, or what is left of one, and `resume` does not say what to do with it.
     ResumeRefusedError
         When the checkpoint's run has other settings.
+    ConfigurationError
+        When the run has done more than its limits allow now.
     DataError
         When the processes see different data or settings.
     """
     _check_same_everywhere(trainer)
     folder, processes = trainer.folder, trainer.processes
-    checkpoint = processes.from_first(folder.load_checkpoint) if trainer.resume != "refuse" else None
-    if checkpoint is None:
+    if not processes.from_first(lambda: goes_on(folder, trainer.resume)):
         if processes.is_first:
-            folder.clear()
+            make_room(folder)
         trainer.settle_schedule()
         trainer.record.begin(trainer.parameters, trainer.history, 0)
         return
+    checkpoint = processes.from_first(folder.load_checkpoint)
+    if checkpoint is None:
+        raise CheckpointError(f"{folder.checkpoint} was changed while it was read.")
     before = _with_defaults(checkpoint.parameters, trainer)
     changes = check_resumable(before, trainer.parameters, force=trainer.resume == "force")
     _load_state(trainer, checkpoint)
-    if trainer.progress.phase == "finished":
-        if trainer.stopping_reason() is not None:
-            trainer.parameters = checkpoint.parameters
-            trainer.record.goes_on()
-            return
-        trainer.progress.phase, trainer.progress.position = "training", 0
-        trainer.progress.stopping_reason = None
-    if processes.is_first:
-        folder.summary.unlink(missing_ok=True)
-    entry = {"resumed_at_step": trainer.progress.step, "epoch": trainer.progress.epoch, "changes": changes}
-    trainer.parameters["history"] = [*checkpoint.parameters.get("history", []), entry]
-    trainer.record.begin(trainer.parameters, trainer.history, trainer.progress.epoch)
+    check_limits(trainer.config, trainer.progress)
+    remarks = ignored_reports(before, trainer.parameters)
+    was_finished = trainer.progress.phase == "finished"
+    if _has_nothing_left(trainer) and was_finished:
+        remarks += ignored_by_finished_run(before, trainer.parameters)
+        trainer.parameters = checkpoint.parameters
+        if not processes.from_first(folder.summary.exists):
+            trainer.record.begin(trainer.parameters, trainer.history, trainer.progress.epoch)
+    else:
+        _check_best_model(trainer)
+        remarks += applied_changes(changes) + _remarks_on_schedule(trainer)
+        if processes.is_first:
+            folder.summary.unlink(missing_ok=True)
+        entry = {"resumed_at_step": trainer.progress.step, "epoch": trainer.progress.epoch, "changes": changes}
+        trainer.parameters["history"] = [*checkpoint.parameters.get("history", []), entry]
+        trainer.record.begin(trainer.parameters, trainer.history, trainer.progress.epoch)
     trainer.record.goes_on()
+    if processes.is_first:
+        for remark in remarks:
+            warnings.warn(remark, DataWarning, stacklevel=3)
+
+
+def _has_nothing_left(trainer: Trainer) -> bool:
+    """Whether a restored run has nothing to train, by the limits of now; one that had ended and was given more has."""
+    progress = trainer.progress
+    is_between_epochs = progress.phase == "training" and progress.position == 0 and progress.epoch > 0
+    if progress.phase != "finished" and not is_between_epochs:
+        return False
+    reason = trainer.stopping_reason()
+    if reason is None:
+        progress.phase, progress.position, progress.stopping_reason = "training", 0, None
+    elif progress.phase != "finished":
+        progress.phase, progress.stopping_reason = "finished", reason
+    return reason is not None
+
+
+def _remarks_on_schedule(trainer: Trainer) -> list[str]:
+    if trainer.learner is None:
+        return []
+    return remarks_on_schedule(trainer.config, trainer.progress, trainer.constant_epochs(), str(trainer.folder.path))
+
+
+def _check_best_model(trainer: Trainer) -> None:
+    """Refuse to go on towards a report on a best model that is lost, or forget it where the user insists.
+
+    Raises
+    ------
+    CheckpointError
+        When the best model so far is missing or damaged.
+    """
+    best, folder = trainer.best, trainer.folder
+    epoch = best.best_epoch
+    fault = None if epoch is None else trainer.processes.from_first(lambda: folder.fault_of_best(epoch))
+    if fault is None:
+        return
+    if trainer.resume != "force":
+        raise CheckpointError(
+            f'{fault}; put a copy of it there, or go on without it (--force, in Python resume="force"): the best of '
+            "the epochs to come is kept then."
+        )
+    best.forget()
 
 
 def n_samples_of_all(trainer: Trainer) -> int:

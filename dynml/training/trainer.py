@@ -16,8 +16,10 @@ goes on from any step computes the same numbers as one that was never interrupte
 from __future__ import annotations
 
 import contextlib
+import copy
 import dataclasses
 import functools
+import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,12 +28,13 @@ from typing import Any, ClassVar, Literal
 import torch
 
 from dynml.configuration import config_from, config_to_dictionary
-from dynml.errors import CheckpointError, ConfigurationError, NonFiniteLossError
+from dynml.errors import CheckpointError, ConfigurationError, DataWarning, NonFiniteLossError
 from dynml.files import read_json
 from dynml.training.batch import Batch
 from dynml.training.batch_loader import BatchLoader
 from dynml.training.batch_sampler import BatchSampler, Span
 from dynml.training.config import RunConfig, TrainerConfig
+from dynml.training.earlier_content import Resume, goes_on
 from dynml.training.environment import describe_environment, resolve_device
 from dynml.training.experiment_folder import Checkpoint, ExperimentFolder
 from dynml.training.finite_losses import DeferredCheck, RunningStatistics, is_usable, look_at_losses, refuse_gradient
@@ -79,9 +82,10 @@ class Trainer:
         Settings may also be given by name, as keywords.
     parameters : dict, optional
         Further sections for parameters.json (family, model).
-    resume : {"refuse", "auto", "force"}
-        What to do with an experiment that has a checkpoint: refuse; go on if it was started with the same settings;
-        go on whatever its settings were.
+    resume : {"refuse", "auto", "force", "anew"}
+        What to do with an experiment that is there: refuse; go on if it was started with the same settings; go on
+        whatever its settings were; move it aside and begin. A model without a usable checkpoint is never overwritten:
+        all but "anew" refuse.
     loggers : sequence of RunLogger
         Where the run is reported to, beside its own folder. None of their faults stops or changes it.
     figures : callable, optional
@@ -92,7 +96,7 @@ class Trainer:
     Raises
     ------
     CheckpointError
-        When the experiment exists (and `resume` is "refuse"), or `experiments_path` does not.
+        When the experiment exists (and `resume` is "refuse"), or holds a model that no run can go on with.
     ResumeRefusedError
         When the run to go on with has other settings; every difference is named.
     ConfigurationError
@@ -114,7 +118,7 @@ class Trainer:
         config: RunConfig | None = None,
         *,
         parameters: dict[str, Any] | None = None,
-        resume: Literal["refuse", "auto", "force"] = "refuse",
+        resume: Resume = "refuse",
         loggers: Sequence[RunLogger] = (),
         figures: Figures | None = None,
         processes: Processes | None = None,
@@ -123,7 +127,7 @@ class Trainer:
         base = config_to_dictionary(config) if config is not None else {}
         self.config: Any = config_from(type(config) if config else self.config_class, base | settings, "trainer")
         self.processes = processes or join_processes(self.config.device)
-        self.folder = ExperimentFolder(experiments_path, experiment_name)
+        self.folder = ExperimentFolder(experiments_path, experiment_name, may_make_root=True)
         self.record = RunRecord(self.folder, self.processes, loggers, self.config.saving_share)
         self.figures = figures
         self.device = resolve_device(self.config.device)
@@ -134,6 +138,17 @@ class Trainer:
             self.folder.input_transform = self.dataset.embedding.tensors()
         self._check_share()
         self.parameters = self._collect_parameters(parameters or {})
+        self.interruption = Interruption()
+        self.resume: Resume = resume
+        self._has_begun = False
+        self._summary: dict[str, Any] | None = None
+        self._prepare_learning()
+        if self.config.deterministic:
+            torch.use_deterministic_algorithms(True)
+        self.processes.from_first(lambda: goes_on(self.folder, resume))
+
+    def _prepare_learning(self) -> None:
+        """Everything that training changes beside the model's weights, as it is before the first step."""
         self.learner = GradientLearner.for_model(self.model, self.config, self.processes)
         self.average = WeightAverage.for_model(self.model, self.config)
         learns_by_itself = type(self).back_propagation is not Trainer.back_propagation
@@ -143,35 +158,37 @@ class Trainer:
         self.best = BestMonitor(self.config.patience_delta)
         self.history = History()
         self.monitors: dict[str, EpochMonitor] = {}
-        self.interruption = Interruption()
-        self.resume = resume
         self._best_weights: dict[str, torch.Tensor] | None = None
         self._profiler = Profiler(self.folder.logs, on=self.config.profile and self.processes.is_first)
-        if self.config.deterministic:
-            torch.use_deterministic_algorithms(True)
-        if resume == "refuse" and self.processes.from_first(self.folder.has_checkpoint):
-            raise CheckpointError(
-                f"The experiment {self.folder.path} exists already; resume it, or choose another name."
-            )
 
     # ------------------------------------------------------------------ the run, from above
 
     def train_and_validate(self) -> dict[str, Any]:
         """Run until there is a reason to stop, and return what summary.json holds.
 
+        Called again, a finished run gives its summary again, and one that was interrupted goes on from its checkpoint.
+
         Raises
         ------
+        CheckpointError
+            When the folder holds another experiment by now, or lost the checkpoint to go on from.
         NonFiniteLossError
             When a loss is not finite and `non_finite` is "stop".
         """
+        if self._summary is not None and self.stopping_reason() is not None:
+            return self._again(self._summary)
+        if self._has_begun:
+            self._prepare_to_go_on()
         maximum = self.config.max_time
         self.interruption = Interruption(None if maximum is None else 60 * maximum)
         with self.record.locked(), self.interruption.listening():
             restore_or_start(self)
+            self._has_begun, self.resume = True, "force" if self.resume == "force" else "auto"
             if self.progress.phase == "finished" and self.processes.from_first(self.folder.summary.exists):
                 self._load_best_weights()
                 self.record.nothing_to_report()
-                return self.processes.from_first(lambda: read_json(self.folder.summary))
+                self._summary = self.processes.from_first(lambda: read_json(self.folder.summary))
+                return copy.deepcopy(self._summary)
             shown = self.config.progress and self.processes.is_first
             bars = ProgressBars(self.config.max_epochs, self.progress.epoch, shown=shown)
             try:
@@ -185,6 +202,23 @@ class Trainer:
                 bars.close()
                 self._profiler.close()
             return self._finish()
+
+    def _again(self, summary: dict[str, Any]) -> dict[str, Any]:
+        if not self.processes.from_first(self.folder.summary.exists):
+            warnings.warn(
+                f"{self.folder.summary} is gone; the summary of the finished run comes from memory.",
+                DataWarning,
+                stacklevel=3,
+            )
+        return copy.deepcopy(summary)
+
+    def _prepare_to_go_on(self) -> None:
+        """Let go of what a call that ended early left in memory: the last checkpoint counts."""
+        if not self.processes.from_first(lambda: goes_on(self.folder, self.resume)):
+            raise CheckpointError(
+                f"{self.folder.path} has no checkpoint that this run could go on from; build model and trainer anew."
+            )
+        self._prepare_learning()
 
     def _run_phases(self, bars: ProgressBars) -> None:
         if self.progress.phase == "initialization":
@@ -212,7 +246,7 @@ class Trainer:
             if self.progress.position == 0:
                 self.start_of_epoch()
             self.model.train()
-            for batch in self._batches("training", bars):
+            for batch in () if self._all_steps_are_done() else self._batches("training", bars):
                 self._learn_from(batch)
                 self.progress.step += 1
                 self.progress.n_samples += batch.n_samples
@@ -224,6 +258,8 @@ class Trainer:
             self._refuse_epoch_without_batches()
             self.end_of_training_epoch()
         self._enter("validation")
+        # A best model is never on disk without a checkpoint that it belongs to.
+        self._save_or_end(is_due=not self.record.has_saved)
 
     def validate_one_epoch(self, bars: ProgressBars) -> None:
         """Go through all validation batches, always the same ones, without learning."""
@@ -385,11 +421,10 @@ class Trainer:
         every = getattr(self.config, "accumulate_gradients", 1)
         if self.progress.phase == "validation" or self.progress.position % every == 0:
             self._save_or_end(is_due=self.record.seconds_since_save > 60 * self.config.save_every)
-        return (
-            self.progress.phase == "training"
-            and self.config.max_steps is not None
-            and self.progress.step >= self.config.max_steps
-        )
+        return self.progress.phase == "training" and self._all_steps_are_done()
+
+    def _all_steps_are_done(self) -> bool:
+        return self.config.max_steps is not None and self.progress.step >= self.config.max_steps
 
     def _save_or_end(self, is_due: bool | None = None) -> None:
         """Save if it is due (default: if it is cheap); end if the run is interrupted. All processes do the same."""
@@ -491,7 +526,8 @@ class Trainer:
         with self._timed("report"):
             self.model.eval()
             report = self.final_report()
-        return self._write_summary(self.progress.stopping_reason or "max_epochs", report)
+        self._summary = self._write_summary(self.progress.stopping_reason or "max_epochs", report)
+        return copy.deepcopy(self._summary)
 
     def _end_interrupted(self, reason: str) -> dict[str, Any]:
         self.save_checkpoint()

@@ -68,7 +68,9 @@ def test_a_wrong_setting_is_named_before_anything_is_made(hdf5_file, tmp_path, a
 
 
 def test_wrong_places_are_named(hdf5_file, tmp_path):
-    assert "no existing folder" in train(tmp_path / "nowhere", hdf5_file, status=2).stderr
+    (tmp_path / "file").write_text("")
+    assert "no existing folder" in train(tmp_path / "file", hdf5_file, status=2).stderr
+    assert "no existing folder" in run_script(RESUME, tmp_path / "nowhere", "x", status=2).stderr
     assert "a plain folder name" in train(tmp_path, hdf5_file, "a/b", status=2).stderr
     assert "did you mean 'hmm'" in run_script(TRAIN, "hm", tmp_path, "x", hdf5_file, "signals", status=2).stderr
     assert "required" in run_script(TRAIN, "hmm", tmp_path, status=2).stderr

@@ -81,7 +81,8 @@ def test_a_damaged_set_is_recognised_and_the_older_one_is_used(tmp_path, damage)
     assert str(target) in remarks[0]
     commit_directory(target, write_text("newest"))
     assert content_of(target) == "newest"
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["checkpoint", "checkpoint.previous"]
+    # The damaged one is kept: it may be worth something to somebody who looks at it.
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["checkpoint", "checkpoint.damaged", "checkpoint.previous"]
 
 
 def test_kill_at_any_instant_leaves_a_complete_set(tmp_path):

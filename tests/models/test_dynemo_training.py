@@ -174,6 +174,39 @@ def test_validation_of_an_unchanged_model_is_the_same_every_epoch(tmp_path):
     assert len(set(trainer.history.column("training_bound"))) == 3
 
 
+def test_without_validation_epochs_are_chosen_by_one_draw_of_the_same_windows(tmp_path):
+    arrays = walks((130, 90, 73))
+    trainer = trainer_of(tmp_path, arrays, n_validation=0, max_epochs=3)
+    saved, close = [], trainer._close_epoch
+
+    def closing():
+        saved.append({name: tensor.clone() for name, tensor in trainer.weights().items()})
+        close()
+
+    trainer._close_epoch = closing
+    summary = trainer.train_and_validate()
+    assert summary["best_value"] == pytest.approx(summary["free_energy"]["training"], rel=1e-2)
+    model = trainer.model
+    for weights, found in zip(saved, trainer.history.column("training_free_energy")):
+        model.load_state_dict(weights)
+        total = 0.0
+        for subject, array in enumerate(arrays):
+            for start in range(0, len(array), 20):
+                window = array[start : start + 20]
+                keys = span_keys(0, 0, *(torch.tensor([value]) for value in (subject, 0, start, start + len(window))))
+                noise = model.noise(derived_keys(keys, 0), torch.from_numpy(window[None]))[0]
+                log_likelihood, divergence = terms_of_window(model, window, noise)
+                total += (divergence - log_likelihood).sum()
+        assert found == pytest.approx(total / 293, rel=1e-5)
+
+
+def test_without_validation_an_unchanged_model_is_worth_the_same_in_every_epoch(tmp_path):
+    trainer = trainer_of(tmp_path, walks(), n_validation=0, learning_rate=1e-30, max_epochs=4)
+    trainer.train_and_validate()
+    assert len(set(trainer.history.column("training_free_energy"))) == 1
+    assert trainer.best.best_epoch == 1
+
+
 # ---------------------------------------------------------------------- best model, patience, summary
 
 
@@ -195,7 +228,7 @@ def test_the_best_model_is_chosen_by_the_bound_with_the_prior_in_full(tmp_path, 
 
     trainer._close_epoch = closing
     summary = trainer.train_and_validate()
-    name = "validation_loss" if n_validation else "training_bound"
+    name = "validation_loss" if n_validation else "training_free_energy"
     column = trainer.history.column(name)
     assert summary["monitored"] == name
     assert summary["best_epoch"] == int(np.argmin(column)) + 1

@@ -206,10 +206,11 @@ def test_a_corrupt_checkpoint_falls_back_to_the_one_before_and_says_so(make_trai
 
 
 def test_a_folder_without_a_checkpoint_starts_anew(make_trainer, tmp_path):
-    (tmp_path / "run" / "checkpoint").mkdir(parents=True)
-    with pytest.warns(DataWarning, match="manifest"):
-        summary = make_trainer(max_epochs=1, resume="auto").train_and_validate()
-    assert summary["epochs"] == 1
+    for name in ("checkpoint", "best_model.new"):
+        (tmp_path / "run" / name).mkdir(parents=True)
+    (tmp_path / "run" / "best_model.new" / "model.safetensors").write_bytes(b"of a run that was killed here")
+    assert make_trainer(max_epochs=1, resume="auto").train_and_validate()["epochs"] == 1
+    assert not (tmp_path / "run" / "best_model.new").exists()
 
 
 class Exploit:

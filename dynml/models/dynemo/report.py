@@ -13,7 +13,7 @@ from dynml.data.dataset import MultiSubjectDataset
 from dynml.errors import DataWarning
 from dynml.models.dynemo.model import Dynemo
 from dynml.models.dynemo.starts import fitted_states, prior_of_states
-from dynml.models.dynemo.windows import FixedWindows, keys_of_draws
+from dynml.models.dynemo.windows import FixedWindows, keys_of_draws, n_observed
 from dynml.training.baselines import (
     GAUSSIAN,
     HMM,
@@ -72,6 +72,21 @@ def scores_of_subset(
     n_samples = sum(activity)
     at_mean_value = nll / n_samples + divergence / max(n_transitions, 1.0)
     return SubsetScores(bound / n_samples, at_mean_value, [value / n_samples for value in activity])
+
+
+def choosing_bound(model: Dynemo, windows: FixedWindows, processes: Processes, n_samples: int) -> float:
+    """Bound with the prior in full, nats per observed sample, on a part of the training windows that do not move.
+
+    One draw a window suffices: windows and draws are the same for all models that are compared.
+    """
+    total = torch.zeros(2, dtype=torch.float64)
+    model.eval()
+    with torch.no_grad():
+        for batch, mask in windows("training", n_samples):
+            bounds = model.bounds_of_draws(batch.windows, keys_of_draws(batch), 1, mask, batch.observed)
+            total += torch.tensor([float(bounds.sum()), float(n_observed(batch))], dtype=torch.float64)
+    bound, n_observed_samples = processes.sum(total).tolist()
+    return bound / n_observed_samples
 
 
 def report(

@@ -3,8 +3,8 @@
     initialize      modes of a start (`starts`), or the best of several starts that were trained a little
     epoch e         weight of the prior and learning rate; windows at other places in every epoch
     loss            - (log-likelihood - weight * divergence) per sample, one draw of the logits for each window
-    best model      by the bound with the prior in full: on validation windows with seeded draws that are the same in
-                    every epoch, or, without validation subjects, over the epoch's own training draws
+    best model      by the bound with the prior in full, of windows and draws that are the same in every epoch: those of
+                    validation, or, without validation subjects, of a part of the training data (`choosing_bound`)
     patience        counts from the epoch on in which the prior counts in full
 
 The draws are keyed by (seed, epoch, span), so they depend neither on batches nor on processes; dropout does.
@@ -24,9 +24,9 @@ from dynml.errors import ConfigurationError
 from dynml.models.dynemo.annealing import kl_weight
 from dynml.models.dynemo.config import DynemoInitializationConfig, DynemoTrainerConfig
 from dynml.models.dynemo.model import Dynemo
-from dynml.models.dynemo.report import report, warn_of_scale
+from dynml.models.dynemo.report import choosing_bound, report, warn_of_scale
 from dynml.models.dynemo.starts import modes_from_states
-from dynml.models.dynemo.windows import keys_of_draws, n_observed, ragged_mask
+from dynml.models.dynemo.windows import FixedWindows, keys_of_draws, n_observed, ragged_mask
 from dynml.models.experiment import load_experiment
 from dynml.ops.workers import one_thread
 from dynml.training.batch import Batch
@@ -43,6 +43,9 @@ from dynml.training.whole_segments import SegmentPasses
 
 OPERATIONS_WORTH_THREADS = 4_000_000
 """Floating-point operations of a recurrent layer for one sample of all windows of a batch."""
+
+SAMPLES_TO_CHOOSE_BY = 100_000
+"""Training samples whose bound chooses the epoch where no subject is held out."""
 
 FIRST_EPOCH_OF_STARTS = 1_000_000
 """Starts are trained on epochs of the sampler that the run itself never reaches."""
@@ -223,17 +226,26 @@ class DynemoTrainer(Trainer):
         return BatchResult(loss, float(n_samples), metrics)
 
     def end_of_training_epoch(self) -> None:
-        """Log the weight of the prior and the temperature."""
-        for name, value in (
-            ("kl_annealing_factor", self.model.kl_annealing_factor),
-            ("alpha_temperature", self.model.alpha_temperature.detach()),
-        ):
+        """Log the weight of the prior and the temperature, and what the epoch is chosen by if nothing is held out."""
+        values: dict[str, Tensor | float] = {
+            "kl_annealing_factor": self.model.kl_annealing_factor,
+            "alpha_temperature": self.model.alpha_temperature.detach(),
+        }
+        if not self.dataset.validation_set.n_subjects:
+            with self.averaged_weights():
+                values["training_free_energy"] = self._choosing_bound()
+        for name, value in values.items():
             self.monitors[name] = EpochMonitor()
             self.monitors[name].add(value, 1.0)
 
+    def _choosing_bound(self) -> float:
+        """Bound of the model as it is now; that of the epoch's own batches is of other weights, windows and draws."""
+        windows = FixedWindows(self.dataset, self.model.config.sequence_length)
+        return choosing_bound(self.model, windows, self.processes, SAMPLES_TO_CHOOSE_BY)
+
     def monitored_name(self) -> str:
         """Name of the bound with the prior in full."""
-        return "validation_loss" if self.dataset.validation_set.n_subjects else "training_bound"
+        return "validation_loss" if self.dataset.validation_set.n_subjects else "training_free_energy"
 
     def stopping_reason(self) -> str | None:
         """What stops any run; patience begins when the prior counts in full."""

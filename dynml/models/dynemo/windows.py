@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 
 from torch import Tensor
@@ -27,6 +28,7 @@ class FixedWindows:
     """
 
     def __init__(self, dataset: MultiSubjectDataset, length: int) -> None:
+        self._length = length
         self._sampler = BatchSampler(
             dataset,
             strategy="fixed_windows",
@@ -36,11 +38,21 @@ class FixedWindows:
         )
         self._loader = BatchLoader(dataset, collate="padded")
 
-    def __call__(self, context: str) -> Iterator[tuple[Batch, Tensor | None]]:
-        """Batches of this process, each with its mask where windows differ in length."""
+    def __call__(self, context: str, n_samples: int | None = None) -> Iterator[tuple[Batch, Tensor | None]]:
+        """Batches of this process, each with its mask where windows differ in length.
+
+        Parameters
+        ----------
+        context : str
+            Name of the subset.
+        n_samples : int, optional
+            Only as many batches as have so many samples of all processes, always the same ones; those of the training
+            subset are windows of all subjects, in a fixed random order.
+        """
         self._sampler.set_context(context)  # type: ignore[arg-type]
         self._loader.set_context(context)  # type: ignore[arg-type]
-        for batch in self._loader.iterate(self._sampler, 0):
+        n_batches = None if n_samples is None else -(-n_samples // (WINDOWS_PER_BATCH * self._length))
+        for batch in itertools.islice(self._loader.iterate(self._sampler, 0), n_batches):
             if batch.spans:
                 yield batch, ragged_mask(batch)
 

@@ -181,6 +181,10 @@ class HMMTrainer(Trainer):
             return self.running
         return summed(self.running, self.processes)
 
+    def monitored_name(self) -> str:
+        """Free energy of held-out data; without such, what EM lowers: free energy with the priors' part."""
+        return "validation_loss" if self.dataset.validation_set.n_subjects else "training_objective"
+
     def stopping_reason(self) -> str | None:
         """Converged, or what stops any run."""
         return "converged" if self.converged else super().stopping_reason()
@@ -219,6 +223,7 @@ class HMMTrainer(Trainer):
             "statistics": None if self.statistics is None else self.statistics.to_dictionary(),
             "running": None if running is None else running.to_dictionary(),
             "revivals": dict(self.revivals),
+            "revived_now": self.revived_now,
             "converged": self.converged,
         }
 
@@ -233,6 +238,7 @@ class HMMTrainer(Trainer):
         if self.running is not None and self.config.algorithm == "batch" and not self.processes.is_first:
             self.running = self.running.scaled(0.0)
         self.revivals = dict(state["revivals"])
+        self.revived_now = state.get("revived_now", False)
         self.converged = state["converged"]
 
     def final_report(self) -> dict[str, Any]:

@@ -1,0 +1,65 @@
+"""Values with a form of their own, as the guide writes them: on the command line and in a YAML file."""
+
+import pytest
+
+from dynml.cli.train_command import parse_training
+
+
+def parsed(monkeypatch, family, *arguments):
+    command = ["dynml_train_model.py", family, "experiments", "run", "store.hdf5", "signals", *arguments]
+    monkeypatch.setattr("sys.argv", command)
+    return parse_training("Train.").configs
+
+
+@pytest.mark.parametrize(
+    ("family", "option", "text", "value"),
+    [
+        ("csm", "sampler.window_length", "40", 40),
+        ("csm", "sampler.window_length", "10,50", [10, 50]),
+        ("csm", "sampler.window_length", "10, 50", [10, 50]),
+        ("csm", "sampler.window_length", "[10,50]", [10, 50]),
+        ("decoding", "model.classes", "A,B", ["A", "B"]),
+        ("decoding", "model.classes", "[A, B]", ["A", "B"]),
+        ("decoding", "model.classes", "null", None),
+        ("csm", "loader.labels", "trial", ("trial",)),
+        ("csm", "loader.labels", "trial,block", ("trial", "block")),
+        ("csm", "trainer.learning_rate", "1e-3", 0.001),
+        ("csm", "trainer.learning_rate", "0.001*3 0.0001", "0.001*3 0.0001"),
+        ("csm", "dataset.subsets", "a,b", "a,b"),
+        ("csm", "dataset.subsets", "1:30", "1:30"),
+    ],
+)
+@pytest.mark.parametrize("is_one_word", [False, True])
+def test_a_value_on_the_command_line_is_read_as_the_guide_writes_it(
+    monkeypatch, family, option, text, value, is_one_word
+):
+    arguments = [f"--{option}={text}"] if is_one_word else [f"--{option}", text]
+    further = ["--model.target", "label"] if family == "decoding" else []
+    group, name = option.split(".")
+    assert getattr(parsed(monkeypatch, family, *arguments, *further)[group], name) == value
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [("window_length: [10, 50]", [10, 50]), ("window_length: 40", 40)],
+)
+def test_a_value_in_a_yaml_file_is_read_as_the_guide_writes_it(monkeypatch, tmp_path, text, value):
+    (tmp_path / "settings.yaml").write_text(f"sampler:\n  {text}\n")
+    found = parsed(monkeypatch, "csm", "--config", str(tmp_path / "settings.yaml"))["sampler"]
+    assert found.window_length == value
+
+
+@pytest.mark.parametrize(
+    ("option", "text", "sentence"),
+    [
+        ("sampler.window_length", "10 50", "Expected a whole number or list or null; given: 10 50."),
+        ("sampler.window_length", "10:50", "sampler.window_length is 10:50, but must be a number."),
+        ("trainer.max_time", "1:30", "trainer.max_time is 1:30, but must be a number."),
+        ("trainer.max_epochs", "two", "Expected a whole number or null; given: two."),
+    ],
+)
+def test_what_is_no_value_is_refused_in_one_sentence(monkeypatch, capsys, option, text, sentence):
+    with pytest.raises(SystemExit) as ended:
+        parsed(monkeypatch, "csm", f"--{option}", text)
+    assert ended.value.code == 2
+    assert sentence in capsys.readouterr().err
