@@ -197,10 +197,12 @@ def _sections(request: RunRequest, configs: dict[str, Any]) -> dict[str, Any]:
 
 
 def _without_alias(argument: str) -> str:
-    """`--initialization.from` under the name that a Python field can have, and `--allow_overlap` under its full one."""
+    """`--initialization.from` under the name that a Python field can have, and others under their full ones."""
     if argument == "--allow_overlap":
         return "--model.allow_overlap=true"
     name, equals, value = argument.partition("=")
+    if name == "--other_preparation":
+        return f"--trainer.other_preparation{equals}{value}"
     return f"{name}_experiment{equals}{value}" if name == "--initialization.from" else argument
 
 

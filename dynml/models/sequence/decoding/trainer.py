@@ -25,6 +25,7 @@ from dynml.models.sequence.decoding.targets import NO_CLASS, Target, Trials
 from dynml.models.sequence.windows import windows_of
 from dynml.training.batch import Batch
 from dynml.training.config import RunConfig
+from dynml.training.pretrained_data import check_data_of_pretrained
 from dynml.training.trainer import BatchResult, Trainer
 
 SUBSETS = ("training", "validation")
@@ -48,6 +49,9 @@ class DecodingTrainer(Trainer):
         super().__init__(*arguments, **settings)
         self.pretrained = pretrained
         config = self.model.config
+        if pretrained is not None:
+            alike, same_channels = self.config.other_preparation, config.embedder_from_pretrained
+            check_data_of_pretrained(pretrained, self.dataset, alike, same_channels=same_channels)
         if self.batch_loader.config.collate != "padded":
             raise ConfigurationError("loader.collate", self.batch_loader.config.collate, "padded for decoding")
         self.target = Target.of(self.dataset, str(config.target), config.classes)
