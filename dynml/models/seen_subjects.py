@@ -9,6 +9,7 @@ from typing import Any
 from dynml.data.dataset import MultiSubjectDataset
 from dynml.data.store_layout import SUBSET_NAMES
 from dynml.data.store_reading import Store
+from dynml.data.subset import MultiSubjectSubset
 from dynml.errors import DataWarning
 
 USED_BEFORE = {"validation": ("training",), "testing": ("training", "validation")}
@@ -18,7 +19,7 @@ _N_NAMED = 3
 
 
 def overlap_with(
-    trained: Mapping[str, Any], data: MultiSubjectDataset, name: str, among: Sequence[str]
+    trained: Mapping[str, Any], data: MultiSubjectDataset, subset: MultiSubjectSubset, among: Sequence[str]
 ) -> dict[str, list[str]]:
     """Find what a subset shares with the subjects that a model was trained (or validated) on.
 
@@ -29,8 +30,8 @@ def overlap_with(
     trained : mapping
         The section `dataset` of the model's parameters.json.
     data : MultiSubjectDataset
-    name : str
-        Which of its subsets.
+    subset : MultiSubjectSubset
+        One of its subsets.
     among : sequence of str
         Subsets of the training.
 
@@ -39,12 +40,11 @@ def overlap_with(
     dict
         subjects (of the subset, that overlap), participants and files (SHA-256) that are shared.
     """
-    seen: list[dict[str, Any]] = [(trained.get("subsets") or {}).get(subset) or {} for subset in among]
+    seen: list[dict[str, Any]] = [(trained.get("subsets") or {}).get(name) or {} for name in among]
     by_runs = data.split == "runs" and trained.get("split") == "runs"
     people = "subjects" if by_runs else "participants"
     seen_people = {name for one in seen for name in one.get(people, one.get("subjects", ()))}
     seen_files = {digest for one in seen for digests in (one.get("sources") or {}).values() for digest in digests}
-    subset = data.subset(name)
     subjects, shared_people, shared_files = [], set[str](), set[str]()
     for subject, person in zip(subset.subjects, subset.subjects if by_runs else subset.participants):
         files = {source.sha256 for source in data.source.attributes(subject, data.group).sources} & seen_files
@@ -59,7 +59,7 @@ def seen_before(trained: Mapping[str, Any], data: MultiSubjectDataset, name: str
     """Subjects of a held-out subset that the model was trained or validated on; they are told in a warning."""
     if name not in USED_BEFORE:
         return []
-    seen = overlap_with(trained, data, name, USED_BEFORE[name])["subjects"]
+    seen = overlap_with(trained, data, data.subset(name), USED_BEFORE[name])["subjects"]
     if seen:
         used = " or ".join({"training": "trained", "validation": "validated"}[one] for one in USED_BEFORE[name])
         warnings.warn(

@@ -88,7 +88,7 @@ def overlap_with_testing(parameters: dict[str, Any], dataset: MultiSubjectDatase
     """
     seen: list[dict[str, Any]] = [parameters["dataset"]["subsets"][name] for name in SEEN]
     return {
-        **overlap_with(parameters["dataset"], dataset, "testing", SEEN),
+        **overlap_with(parameters["dataset"], dataset, dataset.testing_set, SEEN),
         "n_testing_subjects": dataset.testing_set.n_subjects,
         "files_compared": all("sources" in subset for subset in seen),
     }
