@@ -7,11 +7,24 @@ import os
 import sys
 import warnings
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TextIO
 
 from dynml.errors import DynmlError
+from dynml.ops.memory import bytes_asked_for, is_out_of_memory
 
 EXIT_STATUS = 2
+SMALLER = {
+    "train": "a smaller sampler.batch_size_training, sampler.window_length or model, or loader.residency lazy",
+    "resume": "a smaller --new_batch_size_training, or loader.residency lazy",
+    "infer": "--device cpu, or fewer subjects at a time by --subset",
+    "extract": "a smaller --window_length, --device cpu, or fewer subjects at a time by --subset",
+    "create": "fewer --n_jobs, or shorter runs",
+    "apply": "fewer --n_jobs, or shorter runs",
+    "simulate": "fewer or shorter subjects",
+    "visualize": "fewer subjects at a time",
+}
+"""What takes less memory, by the first word of a script's name."""
 INTERRUPTED_STATUS = 130
 
 
@@ -46,14 +59,28 @@ def user_errors_in_one_sentence(debug: bool = False) -> Iterator[None]:
                 raise
             report(f"Error: {error}")
             sys.exit(EXIT_STATUS)
+        except BrokenPipeError:
+            sys.stderr.close()
+            sys.exit(EXIT_STATUS)
+        except (MemoryError, OSError, RuntimeError) as error:
+            if debug or not is_out_of_memory(error):
+                raise
+            report(f"Error: {memory_in_words(error)}")
+            sys.exit(EXIT_STATUS)
         except KeyboardInterrupt:
             if debug:
                 raise
             report("Interrupted.")
             sys.exit(INTERRUPTED_STATUS)
-        except BrokenPipeError:
-            sys.stderr.close()
-            sys.exit(EXIT_STATUS)
+
+
+def memory_in_words(error: BaseException) -> str:
+    """One sentence on memory that ran out: where, how much was asked for, and what takes less."""
+    where = "on the GPU" if "CUDA" in str(error) or "CUBLAS" in str(error) else "of this machine (or of its limit)"
+    size = bytes_asked_for(error)
+    asked = "" if size is None else f" when {size / 2**30:.3g} GiB more were asked for"
+    kind = Path(sys.argv[0]).stem.removeprefix("dynml_").partition("_")[0]
+    return f"The memory {where} ran out{asked}; use {SMALLER.get(kind, 'a machine with more of it')}."
 
 
 def _show_in_one_line(

@@ -23,7 +23,7 @@ from dynml.data.embedded_source import EmbeddedSource
 from dynml.data.embedding import Embedding, fit_embedding
 from dynml.data.preparation_signature import preparation_signature, scale_of_training
 from dynml.data.preparation_steps.step import Layout
-from dynml.data.residency import choose_residency
+from dynml.data.residency import check_room, choose_residency
 from dynml.data.segment_table import SegmentTable
 from dynml.data.signal_source import SignalSource
 from dynml.data.store_layout import PREPARATION_FITS, SUBSET_NAMES, natural_order
@@ -458,6 +458,7 @@ class MultiSubjectDataset:
         return sorted({self.source.attributes(name, self.group).sampling_frequency for name in self._all_subjects()})
 
     def _allocate(self) -> Tensor:
+        check_room(self.n_rows * self.n_channels_before_embedding * 4, self.series_device)
         try:
             shape = self.n_rows, self.n_channels_before_embedding
             return torch.empty(shape, dtype=torch.float32, device=self.series_device)
