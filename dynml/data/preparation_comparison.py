@@ -199,7 +199,11 @@ def _completed(step: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _of_settings(before: Mapping[str, Any], now: Mapping[str, Any], left_out: Sequence[str]) -> Iterator[str]:
+    # Files that were named one by one may be those of a pipeline, too.
+    both_by_bids = "bids.pipeline" in before and "bids.pipeline" in now
     for key in sorted({*before, *now} - set(left_out)):
+        if key.startswith("bids.") and not both_by_bids:
+            continue
         if not _alike(before.get(key), now.get(key)):
             values = ("left at its default" if one.get(key) is None else repr(one[key]) for one in (before, now))
             yield "{} is {} in the training data and {} here".format(key, *values)

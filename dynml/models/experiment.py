@@ -18,7 +18,7 @@ from dynml.data.preparation_steps.step import Layout
 from dynml.data.store_reading import Store
 from dynml.errors import CheckpointError, DataError
 from dynml.models.registry import Family, get_family, load
-from dynml.models.seen_subjects import has_data_of_training, redrawn_members, tell_of_redrawn
+from dynml.models.seen_subjects import has_data_of_training, redrawn_members, seen_before, tell_of_redrawn
 from dynml.training.environment import resolve_device
 from dynml.training.experiment_folder import ExperimentFolder
 
@@ -88,11 +88,17 @@ class Experiment:
             When the family has no inference.
         DataError
             When the channels are not those of the training data, or the data were prepared otherwise.
+
+        Warns
+        -----
+        DataWarning
+            When held-out subjects are among those that the model was trained or validated on.
         """
         if self.family.inference is None:
             raise CheckpointError(f"The family {self.family.name} has no inference.")
         dataset = self.open(data, group=group, other_preparation=other_preparation, subsets_of=subsets_of)
         for name in SUBSETS:
+            seen_before(self.parameters["dataset"], dataset, name)
             yield from load(self.family.inference)(self.model, dataset.subset(name))
 
     def open(

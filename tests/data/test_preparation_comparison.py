@@ -1,5 +1,6 @@
 """What counts as another preparation, and what may differ: the values are those of the stores' own configs."""
 
+import dataclasses
 import json
 
 import numpy as np
@@ -7,10 +8,13 @@ import pytest
 from store_making import Study, noise
 
 from dynml import MultiSubjectDataset
+from dynml.data import preparation_comparison, preparation_signature
 from dynml.data.preparation_comparison import check_same_preparation, differences
 from dynml.data.preparation_signature import sketch
+from dynml.data.store_config import TimeseriesGroupConfig
 from dynml.data.store_extension import apply_preparation
-from dynml.errors import DataError, DataWarning
+from dynml.errors import DataError, DataWarning, ResumeRefusedError
+from dynml.training.resume import check_resumable
 
 BAD = {"step": "remove_bad_samples", "window_length": 0.2}
 FILTER = {"step": "filter", "low_frequency": 1, "high_frequency": 40}
@@ -139,3 +143,50 @@ def test_a_sketch_tells_arrays_apart_and_not_their_rounding():
     norm = np.linalg.norm(array)
     assert np.abs(ours - rounded).max() < 1e-5 * norm
     assert np.abs(ours - other).max() > 0.1 * norm
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "told"),
+    [
+        ({"bids": {"pipeline": "fmriprep"}}, {"bids": {"pipeline": "xcp_d"}}, ["bids.pipeline"]),
+        ({"bids": {"pipeline": "fmriprep"}}, {"files": ["*.nii.gz"]}, []),
+        ({"bids": {"pipeline": "fmriprep", "task": "rest"}}, {"bids": {"pipeline": "fmriprep", "run": 2}}, []),
+        ({"atlas": "/here/parcels.nii.gz"}, {"atlas": "there/parcels.nii.gz"}, []),
+        ({"atlas": "parcels.nii.gz"}, {"atlas": "others.nii.gz"}, ["atlas"]),
+        ({"mask": "auto"}, {}, ["mask"]),
+        ({"events": "a.tsv", "files": ["x"]}, {"events": "b.tsv", "files": ["y"], "variable": "z"}, []),
+        (
+            {"confounds_strategy": ["motion", "scrub"], "confounds": "a"},
+            {"confounds_strategy": ["scrub", "motion"], "confounds": "b", "confounds_parameters": {"motion": "full"}},
+            [],
+        ),
+        (
+            {"confounds_strategy": ["scrub"]},
+            {"confounds_strategy": ["scrub"], "confounds_parameters": {"fd_threshold": 0.2}},
+            ["confounds_parameters"],
+        ),
+    ],
+)
+def test_keys_that_no_note_tells_of(before, now, told):
+    class Config:
+        def __init__(self, section):
+            self.config = {"signals": {"type": "timeseries", **section}}
+
+    found = preparation_comparison._of_settings(
+        *(preparation_signature._settings_of_store(Config(section), "signals") for section in (before, now)), ()
+    )
+    assert [one.split(" ")[0] for one in found] == told
+
+
+def test_every_key_of_a_group_is_compared_or_known_to_change_no_signal():
+    compared = {"bids", "atlas", "mask", "missing", "confounds_strategy", "confounds_parameters"}
+    known = compared | preparation_signature._SEEN_OTHERWISE | preparation_signature._NO_PREPARATION
+    assert {field.name for field in dataclasses.fields(TimeseriesGroupConfig)} - known == set()
+
+
+def test_a_run_older_than_the_notes_can_go_on(tmp_path):
+    now = {"dataset": described(opened(tmp_path / "data"))}
+    old = {"dataset": {key: value for key, value in now["dataset"].items() if key not in ("preparation", "scale")}}
+    assert check_resumable(old, now) == []
+    with pytest.raises(ResumeRefusedError, match="dataset.fingerprint"):
+        check_resumable(old, {"dataset": described(opened(tmp_path / "other", seed=7))})
