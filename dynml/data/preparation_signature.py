@@ -120,8 +120,9 @@ def _settings_of_step(note: Mapping[str, Any]) -> dict[str, Any]:
     """Name and parameters of a noted step, without those that are null or that it found by itself."""
     name = str(note.get("step"))
     if name in STEPS and name not in _FIELDS_OF_NOTES:
-        of_fit = STEPS[name].settings_of_fit if issubclass(STEPS[name], FittedStep) else ()
-        kept = tuple(one.name for one in dataclasses.fields(STEPS[name]) if one.name not in of_fit)  # type: ignore[arg-type]
+        kind = STEPS[name]
+        of_fit = FittedStep.settings_of_fit if issubclass(kind, FittedStep) else ()
+        kept = tuple(one.name for one in dataclasses.fields(kind) if one.name not in of_fit)  # type: ignore[arg-type]
     else:
         kept = _FIELDS_OF_NOTES.get(name, ())
     return {"step": name, **{key: note[key] for key in kept if note.get(key) is not None}}

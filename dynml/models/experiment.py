@@ -132,11 +132,12 @@ class Experiment:
             return self._opened_store(data, group, other_preparation, subsets_of)
         if not isinstance(data, MultiSubjectDataset):
             # Arrays alone say nothing of their rate.
-            rates = self.parameters["dataset"].get("sampling_frequencies") or ()
+            rates = list(self.parameters["dataset"].get("sampling_frequencies") or [])
             rate = rates[0] if len(rates) == 1 else 1.0
             data = MultiSubjectDataset.from_arrays(data, standardization="none", sampling_frequency=rate)
         self._compare(data, other_preparation)
-        dataset = data if self.embedding is None else data.with_embedding(self._embedding_for(data))
+        embedding = self._embedding_for(data)
+        dataset = data if embedding is None else data.with_embedding(embedding)
         self._check_channels(dataset)
         return dataset
 
