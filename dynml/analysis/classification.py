@@ -60,6 +60,26 @@ def balanced_accuracy(confusion: NDArray[np.int64]) -> float:
     return float(np.mean(confusion.diagonal()[occurs] / n_true[occurs])) if occurs.any() else math.nan
 
 
+def balanced_accuracy_chance(truth: ArrayLike) -> float | None:
+    """Balanced accuracy of answers that do not look at a trial: 1 / classes that occur; None without trials."""
+    n_occurring = len(np.unique(np.asarray(truth)))
+    return 1 / n_occurring if n_occurring else None
+
+
+def most_frequent(truth: ArrayLike) -> tuple[NDArray[np.int64], float | None]:
+    """Most frequent classes of trials (several where they tie), and the share of the trials that each of them has."""
+    counts = np.bincount(np.asarray(truth, dtype=np.int64))
+    if not counts.any():
+        return np.zeros(0, dtype=np.int64), None
+    return most_frequent_of_counts(counts), float(counts.max() / counts.sum())
+
+
+def most_frequent_of_counts(counts: ArrayLike) -> NDArray[np.int64]:
+    """Classes with the largest count, several where they tie."""
+    counts = np.asarray(counts)
+    return np.flatnonzero(counts == counts.max())
+
+
 def macro_f1(confusion: NDArray[np.int64]) -> float:
     """Mean of the classes' F1, 2 hits / (true + predicted), over classes that occur or were predicted."""
     sizes = confusion.sum(axis=0) + confusion.sum(axis=1)
@@ -153,8 +173,9 @@ def classification_metrics(
     -------
     dict
         n_trials, n_participants, accuracy, accuracy_wilson_interval [low, high], accuracy_bootstrap_interval (over
-        participants; None with one), balanced_accuracy, f1_macro, confusion_matrix {class_names, counts: rows = truth},
-        per_participant.
+        participants; None with one), balanced_accuracy, balanced_accuracy_chance, most_frequent_classes (of these
+        trials; several where they tie) and most_frequent_share, f1_macro, confusion_matrix {class_names, counts: rows =
+        truth}, per_participant.
     """
     truth, predicted = np.asarray(truth, dtype=np.int64), np.asarray(predicted, dtype=np.int64)
     assert truth.shape == predicted.shape == (len(participants),), (truth.shape, predicted.shape, len(participants))
@@ -163,6 +184,7 @@ def classification_metrics(
     bootstrap = bootstrap_interval(correct, participants, n_draws=n_draws, seed=seed)
     confusion = confusion_matrix(truth, predicted, len(class_names))
     per_participant = share_per_group(correct, participants)
+    commonest, share = most_frequent(truth)
     return {
         "n_trials": len(correct),
         "n_participants": len(per_participant),
@@ -170,6 +192,9 @@ def classification_metrics(
         "accuracy_wilson_interval": [low, high],
         "accuracy_bootstrap_interval": None if bootstrap is None else list(bootstrap),
         "balanced_accuracy": balanced_accuracy(confusion),
+        "balanced_accuracy_chance": balanced_accuracy_chance(truth),
+        "most_frequent_classes": [class_names[number] for number in commonest],
+        "most_frequent_share": share,
         "f1_macro": macro_f1(confusion),
         "confusion_matrix": {"class_names": list(class_names), "counts": confusion.tolist()},
         "per_participant": per_participant,

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import csv
 import io
-import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dynml.errors import DataError, DataWarning
+from dynml.errors import DataError
 
 if TYPE_CHECKING:
     from dynml.data.dataset import MultiSubjectDataset
@@ -63,11 +62,17 @@ def write_decoding(experiment: Experiment, dataset: MultiSubjectDataset, subsets
         figure = plot_confusion(matrix["counts"], matrix["class_names"], title=title)
         save_figure(figure, out / f"confusion_matrix{ending}.png")
     write_json(out / "metrics.json", {**metrics[first], "subsets": metrics})
-    low, high = metrics[first]["accuracy_wilson_interval"]
+    return f"{sum(len(one.trials) for one in found.values())} trials decoded; {_in_words(metrics[first])}."
+
+
+def _in_words(own: Mapping[str, Any]) -> str:
+    """Accuracy of a subset beside all that answers without looking at a trial come to."""
+    low, high = own["accuracy_wilson_interval"]
     return (
-        f"{sum(len(one.trials) for one in found.values())} trials decoded; {first} accuracy "
-        f"{metrics[first]['accuracy']:.3f} ({low:.3f} to {high:.3f}), majority {metrics[first]['majority']:.3f} "
-        f"({dataset.split})."
+        f"{own['subset']} accuracy {own['accuracy']:.3f} ({low:.3f} to {high:.3f}; always the training's most frequent "
+        f"class {own['majority']:.3f}, always the {own['subset']} subset's own {own['most_frequent_share']:.3f}), "
+        f"balanced accuracy {own['balanced_accuracy']:.3f} (chance {own['balanced_accuracy_chance']:.3f}) "
+        f"({own['split']})"
     )
 
 
@@ -130,7 +135,8 @@ def _metrics(
 ) -> dict[str, Any]:
     import numpy as np
 
-    from dynml.analysis.classification import classification_metrics, share_per_group
+    from dynml.analysis.classification import classification_metrics, most_frequent_of_counts, share_per_group
+    from dynml.models.seen_subjects import seen_before
 
     config: Any = experiment.model.config
     trials, predicted = predictions.trials, predictions.predicted
@@ -139,36 +145,25 @@ def _metrics(
     majority = trials.truth == int(np.argmax(config.class_counts))
     metrics = classification_metrics(trials.truth, predicted, trials.names[:occurring], trials.participants)
     runs = [f"{subject}, {run}" for subject, run in zip(trials.subjects, trials.run)]
+    commonest = [config.class_names[number] for number in most_frequent_of_counts(config.class_counts)]
     metrics |= {
         "subset": name,
+        "weights": experiment.weights,
+        "other_preparation": experiment.other_preparation,
         "split": dataset.split,
         "target": config.target,
         "majority": float(majority.mean()),
+        "majority_class": commonest[0],
+        "majority_tied_classes": commonest,
         "per_run": share_per_group(correct, runs),
         "subjects": list(trials.subset.subjects),
-        "subjects_seen_in_training": _seen_in_training(experiment, name, trials),
+        "subjects_seen_in_training": seen_before(experiment.parameters["dataset"], dataset, name),
         "pretraining_overlap": config.pretraining_overlap,
         "baselines": {key: _compared(one, trials, correct) for key, one in baselines.items() if one is not None},
     }
     if experiment.parameters["sampler"]["trials"] is None:
         metrics["by_subject"] = _by_subject(predictions)
     return metrics
-
-
-def _seen_in_training(experiment: Experiment, name: str, trials: Trials) -> list[str]:
-    """Subjects of another subset that the experiment was trained on: its score there is not about new data."""
-    if name == "training":
-        return []
-    trained = set(experiment.parameters["dataset"]["subsets"]["training"]["subjects"])
-    seen = [subject for subject in trials.subset.subjects if subject in trained]
-    if seen:
-        warnings.warn(
-            f"{len(seen)} of {trials.subset.n_subjects} {name} subjects ({', '.join(seen[:3])}) were among those that "
-            "the decoder was trained on, so that its score there says nothing about new data.",
-            DataWarning,
-            stacklevel=3,
-        )
-    return seen
 
 
 def _compared(baseline: FittedBaseline, trials: Trials, correct: Any) -> dict[str, Any]:
@@ -194,7 +189,7 @@ def _by_subject(predictions: Predictions) -> dict[str, Any]:
     """Score of whole recordings, whose windows are all of one class: by the mean of their probabilities."""
     import numpy as np
 
-    from dynml.analysis.classification import wilson_interval
+    from dynml.analysis.classification import most_frequent, wilson_interval
 
     of_trial = predictions.trials.spans.subject
     subjects = np.unique(of_trial)
@@ -205,6 +200,7 @@ def _by_subject(predictions: Predictions) -> dict[str, Any]:
         "n_subjects": len(subjects),
         "accuracy": n_correct / len(subjects),
         "accuracy_wilson_interval": list(wilson_interval(n_correct, len(subjects))),
+        "most_frequent_share": most_frequent(truth)[1],
     }
 
 

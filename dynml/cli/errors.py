@@ -10,12 +10,25 @@ import sys
 import threading
 import warnings
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TextIO
 
 from dynml.deferred_signals import raise_end
 from dynml.errors import DynmlError
+from dynml.ops.memory import bytes_asked_for, is_out_of_memory
 
 EXIT_STATUS = 2
+SMALLER = {
+    "train": "a smaller sampler.batch_size_training, sampler.window_length or model, or loader.residency lazy",
+    "resume": "a smaller --new_batch_size_training, or loader.residency lazy",
+    "infer": "--device cpu, or fewer subjects at a time by --subset",
+    "extract": "a smaller --window_length, --device cpu, or fewer subjects at a time by --subset",
+    "create": "fewer --n_jobs, or shorter runs",
+    "apply": "fewer --n_jobs, or shorter runs",
+    "simulate": "fewer or shorter subjects",
+    "visualize": "fewer subjects at a time",
+}
+"""What takes less memory, by the first word of a script's name."""
 INTERRUPTED_STATUS = 130
 OF_THE_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
 
@@ -52,20 +65,30 @@ def user_errors_in_one_sentence(debug: bool = False) -> Iterator[None]:
                 raise
             report(f"Error: {error}")
             sys.exit(EXIT_STATUS)
+        except BrokenPipeError:
+            sys.stderr.close()
+            sys.exit(EXIT_STATUS)
         except KeyboardInterrupt:
             if debug:
                 raise
             report("Interrupted.")
             sys.exit(INTERRUPTED_STATUS)
-        except BrokenPipeError:
-            sys.stderr.close()
-            sys.exit(EXIT_STATUS)
-        except OSError as error:
-            if debug or error.errno not in OF_THE_DISK:
+        except (MemoryError, OSError, RuntimeError) as error:
+            sentence = None if debug else _lack_in_words(error)
+            if sentence is None:
                 raise
-            where = "A file" if error.filename is None else str(error.filename)
-            report(f"Error: {where} could not be written: {error.strerror}.")
+            report(f"Error: {sentence}")
             sys.exit(EXIT_STATUS)
+
+
+def _lack_in_words(error: MemoryError | OSError | RuntimeError) -> str | None:
+    """One sentence on memory or a disk that is full; None for anything else, which is a fault of the code."""
+    if is_out_of_memory(error):
+        return memory_in_words(error)
+    if isinstance(error, OSError) and error.errno in OF_THE_DISK:
+        where = "A file" if error.filename is None else str(error.filename)
+        return f"{where} could not be written: {error.strerror}."
+    return None
 
 
 @contextlib.contextmanager
@@ -85,6 +108,15 @@ def _ending_signals_raised() -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def memory_in_words(error: BaseException) -> str:
+    """One sentence on memory that ran out: where, how much was asked for, and what takes less."""
+    where = "on the GPU" if "CUDA" in str(error) or "CUBLAS" in str(error) else "of this machine (or of its limit)"
+    size = bytes_asked_for(error)
+    asked = "" if size is None else f" when {size / 2**30:.3g} GiB more were asked for"
+    kind = Path(sys.argv[0]).stem.removeprefix("dynml_").partition("_")[0]
+    return f"The memory {where} ran out{asked}; use {SMALLER.get(kind, 'a machine with more of it')}."
 
 
 def _show_in_one_line(

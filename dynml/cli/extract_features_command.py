@@ -7,6 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dynml.cli.comparison_options import add_comparison_options
 from dynml.cli.feature_outputs import FeatureOutput, check_output_is_free, opened_output
 from dynml.cli.parsing import Namespace, ScriptParser
 from dynml.errors import DataError, DataWarning
@@ -33,6 +34,7 @@ def parse_extraction(description: str | None, arguments: Sequence[str] | None = 
     parser.add_argument(
         "--subset", choices=["training", "validation", "testing", "all"], default="all", help="subjects to go through"
     )
+    add_comparison_options(parser)
     parser.add_argument(
         "--window_length",
         metavar="N",
@@ -75,6 +77,7 @@ def parse_extraction(description: str | None, arguments: Sequence[str] | None = 
 def run_extraction(arguments: Namespace) -> None:
     """Check what can be checked, cut the recordings, embed them, add what was asked for."""
     from dynml.models.experiment import SUBSETS, load_experiment
+    from dynml.models.seen_subjects import seen_before
     from dynml.models.sequence.attention_lags import model_of_attention
     from dynml.models.sequence.features import model_of_states, model_with_embeddings, settled_pooling
     from dynml.models.sequence.pieces import Cut, check_length, settled_cut
@@ -87,16 +90,25 @@ def run_extraction(arguments: Namespace) -> None:
     pooling = settled_pooling(model, arguments.pooling)
     model_of_states(model) if arguments.per_sample else None
     model_of_attention(model) if arguments.attention else None
-    dataset = experiment.open(arguments.hdf5_file, group=arguments.group)
+    dataset = experiment.open(
+        arguments.hdf5_file,
+        group=arguments.group,
+        other_preparation=arguments.other_preparation,
+        subsets_of=arguments.subsets_of,
+    )
     names = SUBSETS if arguments.subset == "all" else (arguments.subset,)
     cut = settled_cut(experiment, dataset, asked, names)
     parts = _parts(experiment, dataset, names, cut)
     longest = max(int(part.spans.lengths.max()) for part in parts.values())
     check_length(model, dataset, cut.window_length or longest, cut.length_key)
     _warn_of_untrained_lengths(experiment, longest, cut)
+    trained = experiment.parameters["dataset"]
     summary: dict[str, Any] = {
         "experiment": str(arguments.experiment_path),
         "family": experiment.family.name,
+        "weights": experiment.weights,
+        "subjects_seen_in_training": {name: seen_before(trained, dataset, name) for name in parts},
+        "other_preparation": experiment.other_preparation,
         "embedding": pooling,
         "cut": {name: value for name, value in asdict(cut).items() if value is not None},
         "split": dataset.split,

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dynml.cli.comparison_options import add_comparison_options
 from dynml.cli.output_folders import output_folder
 from dynml.cli.parsing import Namespace, ScriptParser
 from dynml.errors import CheckpointError, ConfigurationError
@@ -28,6 +29,7 @@ def parse_inference(description: str | None) -> Namespace:
         "--subset", choices=["training", "validation", "testing", "all"], default="all", help="subjects to infer"
     )
     parser.add_argument("--group", type=str, help="group of the store, if not the one of the training")
+    add_comparison_options(parser)
     parser.add_argument("--use_latest_epoch", action="store_true", help="the latest epoch instead of the best one")
     parser.add_argument("--dual_estimation", action="store_true", help="also each subject's own means and covariances")
     parser.add_argument("--device", type=str, default="auto", help="cpu, cuda, ...")
@@ -46,7 +48,12 @@ def run_inference(arguments: Namespace) -> None:
         raise CheckpointError(f"The family {family.name} has no inference.")
     if arguments.dual_estimation and family.inference is None:
         raise ConfigurationError("--dual_estimation", True, f"absent for the family {family.name}")
-    dataset = experiment.open(arguments.hdf5_file, group=arguments.group)
+    dataset = experiment.open(
+        arguments.hdf5_file,
+        group=arguments.group,
+        other_preparation=arguments.other_preparation,
+        subsets_of=arguments.subsets_of,
+    )
     names = SUBSETS if arguments.subset == "all" else (arguments.subset,)
     with output_folder(Path(arguments.out_folder), force=arguments.force) as out:
         if family.write_inference is not None:
@@ -62,8 +69,11 @@ def _write_inference(
     from dynml.files import write_json
     from dynml.models.experiment import SUBSETS
     from dynml.models.registry import load
+    from dynml.models.seen_subjects import is_training_data, seen_before
 
     _write_model(experiment, out)
+    trained = experiment.parameters["dataset"]
+    seen = {name: seen_before(trained, dataset, name) for name in names}
     energies: dict[str, Any] = dict.fromkeys(SUBSETS)
     at_mean: dict[str, Any] = dict.fromkeys(SUBSETS)
     criteria: dict[str, float] | None = None
@@ -77,10 +87,17 @@ def _write_inference(
             subjects[result.subject] = result.free_energy
             total.add(result)
         energies[name], at_mean[name] = total.free_energy, total.free_energy_at_mean
-        if total.n_samples and name == "training":
+        if total.n_samples and name == "training" and is_training_data(trained, dataset):
             criteria = _criteria(experiment, total.log_likelihood, total.n_samples)
     write_state_statistics(out / "state_statistics.tsv", statistics)
-    summary: dict[str, Any] = {"experiment": str(arguments.experiment_path), "split": dataset.split}
+    summary: dict[str, Any] = {
+        "experiment": str(arguments.experiment_path),
+        "weights": experiment.weights,
+        "split": dataset.split,
+        "subsets": {name: list(dataset.subset(name).subjects) for name in names},
+        "subjects_seen_in_training": seen,
+        "other_preparation": experiment.other_preparation,
+    }
     if criteria is not None:
         summary["training_information_criteria"] = criteria
     if any(value is not None for value in at_mean.values()):

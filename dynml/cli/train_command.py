@@ -207,10 +207,12 @@ def _sections(request: RunRequest, configs: dict[str, Any]) -> dict[str, Any]:
 
 
 def _without_alias(argument: str) -> str:
-    """`--initialization.from` under the name that a Python field can have, and `--allow_overlap` under its full one."""
+    """`--initialization.from` under the name that a Python field can have, and others under their full ones."""
     if argument == "--allow_overlap":
         return "--model.allow_overlap=true"
     name, equals, value = argument.partition("=")
+    if name == "--other_preparation":
+        return f"--trainer.other_preparation{equals}{value}"
     return f"{name}_experiment{equals}{value}" if name == "--initialization.from" else argument
 
 
@@ -248,12 +250,24 @@ def _last_words(summary: dict[str, Any], path: Path) -> str:
         lines += _comparison(summary, summary["free_energy"], "nats per sample, lower is better")
     elif "score" in summary:
         lines += _comparison(summary, summary["score"], SCORES.get(summary["loss"], summary["loss"]))
+        lines += _balanced(summary)
     return "\n".join([*lines, f"Results: {path}"])
+
+
+def _balanced(summary: dict[str, Any]) -> list[str]:
+    """Balanced accuracy of a decoder, with what any constant answer comes to."""
+    found, chance = summary.get("balanced_accuracy"), summary.get("balanced_accuracy_chance")
+    if not found or not chance:
+        return []
+    parts = [f"{name} {found[name]:.4f} (chance {chance[name]:.4f})" for name in found if found[name] is not None]
+    return [f"Balanced accuracy: {', '.join(parts)}."]
 
 
 def _comparison(summary: dict[str, Any], own: dict[str, Any], title: str) -> list[str]:
     """Table of the model beside its baselines, and the findings in plain words."""
     rows = {"model": own, **summary.get("baselines", {})}
+    if "most_frequent_of_subset" in summary:
+        rows["most frequent of these trials"] = summary["most_frequent_of_subset"]
     lines = [f"{title:<34}{'training':>12}{'validation':>12}"]
     for name, values in rows.items():
         if values is None:

@@ -21,8 +21,9 @@ from dynml.data.array_source import ArraySource, Series
 from dynml.data.dataset_config import DatasetConfig
 from dynml.data.embedded_source import EmbeddedSource
 from dynml.data.embedding import Embedding, fit_embedding
+from dynml.data.preparation_signature import preparation_signature, scale_of_training
 from dynml.data.preparation_steps.step import Layout
-from dynml.data.residency import choose_residency
+from dynml.data.residency import check_room, choose_residency
 from dynml.data.segment_table import SegmentTable
 from dynml.data.signal_source import SignalSource
 from dynml.data.store_layout import PREPARATION_FITS, SUBSET_NAMES, natural_order
@@ -56,6 +57,8 @@ class MultiSubjectDataset:
         This process among those that share a run: each holds the series of its own subjects.
     embedding : Embedding, optional
         One that was fitted before, in place of what the config says of it.
+    members : mapping, optional
+        Subset to its subjects, in place of the store's own lists.
 
     Raises
     ------
@@ -74,8 +77,10 @@ class MultiSubjectDataset:
         rank: int = 0,
         world_size: int = 1,
         embedding: Embedding | None = None,
+        members: Mapping[str, Sequence[str]] | None = None,
     ) -> None:
         self.rank, self.world_size = rank, world_size
+        self._members = members
         self._open(Store(hdf5_file), residency, group, device, config, embedding)
 
     @classmethod
@@ -123,7 +128,7 @@ class MultiSubjectDataset:
             For values that are not finite, a transposed array, a constant channel, or arrays that do not go together.
         """
         dataset = cls.__new__(cls)
-        dataset.rank, dataset.world_size = rank, world_size
+        dataset.rank, dataset.world_size, dataset._members = rank, world_size, None
         source = ArraySource(
             {"training": training, "validation": validation, "testing": testing},
             sampling_frequency=sampling_frequency,
@@ -189,7 +194,7 @@ class MultiSubjectDataset:
                 return self
             raise DataError("The data are embedded already, in another way; give them without dataset.n_embeddings.")
         dataset = type(self).__new__(type(self))
-        dataset.rank, dataset.world_size = self.rank, self.world_size
+        dataset.rank, dataset.world_size, dataset._members = self.rank, self.world_size, self._members
         dataset._open(self.source, self.requested_residency, self.group, self.device, self.config, embedding)
         dataset.load_data()
         return dataset
@@ -256,6 +261,20 @@ class MultiSubjectDataset:
     def fingerprints(self) -> dict[str, str]:
         """The fingerprint of each subset."""
         return {name: self.source.fingerprint(self.group, self._subsets.subjects[name]) for name in SUBSET_NAMES}
+
+    @property
+    def subjects(self) -> list[str]:
+        """Subjects of all subsets."""
+        return self._all_subjects()
+
+    @cached_property
+    def preparation(self) -> dict[str, Any]:
+        """How the stored signals were prepared, see `preparation_signature`."""
+        return preparation_signature(self._stored, self.group, self._all_subjects())
+
+    @property
+    def _stored(self) -> SignalSource:
+        return self.source.base if isinstance(self.source, EmbeddedSource) else self.source
 
     def participant(self, subject: str) -> str:
         """Person that a subject's signals come from."""
@@ -358,6 +377,8 @@ class MultiSubjectDataset:
             "redrawn": self.config.redraws,
             "config": self.config.in_force(),
             "embedding": None if self.embedding is None else self.embedding.describe(),
+            "preparation": self.preparation,
+            "scale": scale_of_training(self._stored, self.group, self.training_set.subjects),
             "subsets": {
                 name: {
                     "n_subjects": subset.n_subjects,
@@ -387,7 +408,8 @@ class MultiSubjectDataset:
         return [subject for name in SUBSET_NAMES for subject in self._subsets.subjects[name]]
 
     def _draw_subsets(self) -> Subsets:
-        stored = Subsets({name: self.source.subset(name) for name in SUBSET_NAMES}, self.source.split)
+        listed = self.source.subset if self._members is None else self._members.__getitem__
+        stored = Subsets({name: list(listed(name)) for name in SUBSET_NAMES}, self.source.split)
         return draw_subsets(stored, self._participants, self.config)
 
     def _refuse_fits_that_saw_held_out(self) -> None:
@@ -436,6 +458,7 @@ class MultiSubjectDataset:
         return sorted({self.source.attributes(name, self.group).sampling_frequency for name in self._all_subjects()})
 
     def _allocate(self) -> Tensor:
+        check_room(self.n_rows * self.n_channels_before_embedding * 4, self.series_device)
         try:
             shape = self.n_rows, self.n_channels_before_embedding
             return torch.empty(shape, dtype=torch.float32, device=self.series_device)

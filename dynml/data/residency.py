@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dynml.configuration import check_choice
+from dynml.errors import ConfigurationError
 
 if TYPE_CHECKING:
     import torch
@@ -55,10 +56,33 @@ def choose_residency(requested: str, n_bytes: int, device: torch.device) -> tupl
     return "lazy", f"{size}, half or more of the {_gibibytes(available)} of available memory"
 
 
+def check_room(n_bytes: int, device: torch.device) -> None:
+    """Refuse series that the memory they are to live in does not hold, before it is filled.
+
+    A system that promises more memory than it has would end the process while they are read.
+
+    Raises
+    ------
+    ConfigurationError
+        With their size and what is free.
+    """
+    if device.type == "cuda":
+        import torch
+
+        room: int | None = torch.cuda.mem_get_info(device)[0]
+    else:
+        room = available_host_memory()
+    if room is not None and n_bytes > room:
+        where = "of available memory" if device.type == "cpu" else f"free on {device}"
+        accepted = f"lazy or auto: the series take {_gibibytes(n_bytes)}, and there are {_gibibytes(room)} {where}"
+        raise ConfigurationError("loader.residency", "device" if device.type == "cuda" else "memory", accepted)
+
+
 def available_host_memory(root: Path = Path("/")) -> int | None:
     """Bytes that a process may still take without swapping.
 
-    Linux: MemAvailable, and what the control group of a container leaves, whichever is less. Elsewhere half of the
+    Linux: MemAvailable, what the control group of a container leaves, and what a limit of the process's address space
+    (ulimit -v, as some clusters set it) leaves, whichever is least. Elsewhere half of the
     physical memory, which is all that is known there. None where nothing is known.
 
     Parameters
@@ -66,7 +90,8 @@ def available_host_memory(root: Path = Path("/")) -> int | None:
     root : Path
         Where `proc` and `sys` are mounted.
     """
-    limits = [limit for limit in (_memory_available(root), _left_by_control_group(root)) if limit is not None]
+    found = (_memory_available(root), _left_by_control_group(root), _left_to_process(root))
+    limits = [limit for limit in found if limit is not None]
     if limits:
         return max(min(limits), 0)
     try:
@@ -84,6 +109,18 @@ def _memory_available(root: Path) -> int | None:
         if line.startswith("MemAvailable:"):
             return int(line.split()[1]) * 1024
     return None
+
+
+def _left_to_process(root: Path) -> int | None:
+    """What the limit of this process's address space leaves it."""
+    try:
+        import resource
+
+        limit = resource.getrlimit(resource.RLIMIT_AS)[0]
+        n_pages = int((root / "proc/self/statm").read_text(encoding="ascii").split()[0])
+    except (ImportError, OSError, ValueError, IndexError):
+        return None
+    return None if limit == resource.RLIM_INFINITY else limit - n_pages * resource.getpagesize()
 
 
 def _left_by_control_group(root: Path) -> int | None:

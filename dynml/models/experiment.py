@@ -2,22 +2,30 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
 
-from dynml.configuration import config_from
+from dynml.configuration import check_choice, config_from
 from dynml.data.dataset import MultiSubjectDataset
 from dynml.data.embedding import Embedding
+from dynml.data.preparation_comparison import check_same_preparation
+from dynml.data.preparation_steps.step import Layout
+from dynml.data.store_reading import Store
 from dynml.errors import CheckpointError, DataError
 from dynml.models.registry import Family, get_family, load
+from dynml.models.seen_subjects import has_data_of_training, redrawn_members, seen_before, tell_of_redrawn
 from dynml.training.environment import resolve_device
 from dynml.training.experiment_folder import ExperimentFolder
 
 SUBSETS = ("training", "validation", "testing")
+Data = str | Path | np.ndarray | Sequence[np.ndarray] | MultiSubjectDataset
+OtherPreparation = Literal["refuse", "allow"]
+SubsetsOf = Literal["training", "store"]
 
 
 class Experiment:
@@ -32,15 +40,34 @@ class Experiment:
     family : Family
     embedding : Embedding or None
         What the channels go through before the model, fitted to its training data.
+    name : str
+        Which experiment it is, for messages.
+    weights : str
+        Which ones they are: best_model, or latest_epoch.
+    other_preparation : list of str
+        In what the data that were opened last differ from the training data, where that was allowed.
     """
 
     def __init__(
-        self, model: torch.nn.Module, parameters: dict[str, Any], family: Family, embedding: Embedding | None = None
+        self,
+        model: torch.nn.Module,
+        parameters: dict[str, Any],
+        family: Family,
+        embedding: Embedding | None = None,
+        name: str = "the model",
+        weights: str = "best_model",
     ) -> None:
         self.model, self.parameters, self.family, self.embedding = model.eval(), parameters, family, embedding
+        self.name, self.weights = name, weights
+        self.other_preparation: list[str] = []
 
     def infer(
-        self, data: str | Path | np.ndarray | Sequence[np.ndarray] | MultiSubjectDataset, *, group: str | None = None
+        self,
+        data: Data,
+        *,
+        group: str | None = None,
+        other_preparation: OtherPreparation = "refuse",
+        subsets_of: SubsetsOf = "training",
     ) -> Iterator[Any]:
         """Infer every subject of a store (all subsets), or every array.
 
@@ -52,47 +79,112 @@ class Experiment:
             Arrays with missing samples go through `MultiSubjectDataset.from_arrays(.., missing="mask")` first.
         group : str, optional
             Group of the store; default: the one that the model was trained on.
+        other_preparation, subsets_of
+            See `open`.
 
         Raises
         ------
         CheckpointError
             When the family has no inference.
         DataError
-            When the channels are not those of the training data.
+            When the channels are not those of the training data, or the data were prepared otherwise.
+
+        Warns
+        -----
+        DataWarning
+            When held-out subjects are among those that the model was trained or validated on.
         """
         if self.family.inference is None:
             raise CheckpointError(f"The family {self.family.name} has no inference.")
-        dataset = self.open(data, group=group)
+        dataset = self.open(data, group=group, other_preparation=other_preparation, subsets_of=subsets_of)
         for name in SUBSETS:
+            seen_before(self.parameters["dataset"], dataset, name)
             yield from load(self.family.inference)(self.model, dataset.subset(name))
 
     def open(
-        self, data: str | Path | np.ndarray | Sequence[np.ndarray] | MultiSubjectDataset, *, group: str | None = None
+        self,
+        data: Data,
+        *,
+        group: str | None = None,
+        other_preparation: OtherPreparation = "refuse",
+        subsets_of: SubsetsOf = "training",
     ) -> MultiSubjectDataset:
-        """Make a dataset of `data`, embedded as the training data were, and check that its channels are theirs."""
-        if isinstance(data, MultiSubjectDataset):
-            dataset = data if self.embedding is None else data.with_embedding(self.embedding)
-        elif isinstance(data, (str, Path)):
-            device = next((tensor.device for tensor in self.model.state_dict().values()), torch.device("cpu"))
-            group = group or self.parameters["dataset"]["group"]
-            dataset = MultiSubjectDataset(data, group=group, device=device, embedding=self.embedding)
-            dataset.load_data()
-        else:
-            dataset = MultiSubjectDataset.from_arrays(data)
-            if self.embedding is not None:
-                dataset = dataset.with_embedding(self.embedding)
-        self._check_channels(dataset, named=isinstance(data, (str, Path)))
+        """Make a dataset of `data`, embedded as the training data were, and check that it is like them.
+
+        Parameters
+        ----------
+        data : path, array (T, C), list of arrays, or MultiSubjectDataset
+        group : str, optional
+        other_preparation : {"refuse", "allow"}
+            What to do with data that were prepared otherwise than the training data; allow: go on, with a warning that
+            names every difference.
+        subsets_of : {"training", "store"}
+            Where the training has drawn its subsets anew: take those, if the store has the data of the training, or
+            the store's own.
+
+        Raises
+        ------
+        DataError
+            With every difference; or when the number of channels differs, whatever is allowed.
+        """
+        check_choice("subsets_of", subsets_of, ("training", "store"))
+        if isinstance(data, (str, Path)):
+            return self._opened_store(data, group, other_preparation, subsets_of)
+        if not isinstance(data, MultiSubjectDataset):
+            # Arrays alone say nothing of their rate.
+            rates = list(self.parameters["dataset"].get("sampling_frequencies") or [])
+            rate = rates[0] if len(rates) == 1 else 1.0
+            data = MultiSubjectDataset.from_arrays(data, standardization="none", sampling_frequency=rate)
+        self._compare(data, other_preparation)
+        embedding = self._embedding_for(data)
+        dataset = data if embedding is None else data.with_embedding(embedding)
+        self._check_channels(dataset)
         return dataset
 
-    def _check_channels(self, dataset: MultiSubjectDataset, *, named: bool) -> None:
+    def _opened_store(
+        self, path: str | Path, group: str | None, other_preparation: OtherPreparation, subsets_of: SubsetsOf
+    ) -> MultiSubjectDataset:
         trained = self.parameters["dataset"]
-        if dataset.n_channels != trained["n_channels"]:
-            raise DataError(
-                f"The data have {dataset.n_channels} channels, but the model was trained on {trained['n_channels']}."
-            )
-        if named and list(dataset.channel_names) != list(trained["channel_names"]):
-            odd = next(pair for pair in zip(dataset.channel_names, trained["channel_names"]) if pair[0] != pair[1])
-            raise DataError(f"The data have channel {odd[0]} where the model was trained on {odd[1]}.")
+        group = group or trained["group"]
+        device = next((tensor.device for tensor in self.model.state_dict().values()), torch.device("cpu"))
+        plain = MultiSubjectDataset(path, group=group, device=device)
+        self._compare(plain, other_preparation)
+        embedding = self._embedding_for(plain)
+        dataset = plain
+        if embedding is not None:
+            dataset = MultiSubjectDataset(path, group=group, device=device, embedding=embedding)
+        store = Store(path)
+        members = redrawn_members(trained, store, group) if subsets_of == "training" else None
+        if members is not None:
+            drawn = MultiSubjectDataset(path, group=group, device=device, embedding=embedding, members=members)
+            if has_data_of_training(trained, drawn):
+                dataset = drawn
+                tell_of_redrawn(drawn, store)
+        self._check_channels(dataset)
+        dataset.load_data()
+        return dataset
+
+    def _compare(self, data: MultiSubjectDataset, other_preparation: OtherPreparation) -> None:
+        self.other_preparation = check_same_preparation(
+            self.parameters["dataset"],
+            data,
+            self.name,
+            other_preparation=other_preparation,
+        )
+
+    def _embedding_for(self, data: MultiSubjectDataset) -> Embedding | None:
+        """The model's embedding, for channels and a rate that were compared with the training's already."""
+        embedding = self.embedding
+        if embedding is None or data.embedding is not None or len(embedding.layout.channel_names) != data.n_channels:
+            return embedding
+        names, rates = tuple(data.channel_names), data.preparation["sampling_frequencies"]
+        rate = rates[0] if rates else embedding.layout.sampling_frequency
+        return dataclasses.replace(embedding, layout=Layout(sampling_frequency=rate, channel_names=names))
+
+    def _check_channels(self, dataset: MultiSubjectDataset) -> None:
+        n_trained = self.parameters["dataset"]["n_channels"]
+        if dataset.n_channels != n_trained:
+            raise DataError(f"The data have {dataset.n_channels} channels, but the model was trained on {n_trained}.")
 
 
 def load_experiment(path: str | Path, *, latest: bool = False, device: str = "cpu") -> Experiment:
@@ -127,4 +219,5 @@ def load_experiment(path: str | Path, *, latest: bool = False, device: str = "cp
     embedding = None
     if described is not None:
         embedding = Embedding.from_saved(described, folder.load_input_transform(latest=latest))
-    return Experiment(model.to(resolve_device(device)), parameters, family, embedding)
+    epoch = "latest_epoch" if latest else "best_model"
+    return Experiment(model.to(resolve_device(device)), parameters, family, embedding, name=str(path), weights=epoch)

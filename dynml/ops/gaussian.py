@@ -18,6 +18,7 @@ from numba import njit
 from torch import Tensor
 
 from dynml.errors import NotPositiveDefiniteError
+from dynml.ops.memory import smaller
 
 CHUNK_ROWS = 2048
 """Rows per matrix product on a CPU: the (rows, K C) intermediate stays in the cache."""
@@ -162,7 +163,7 @@ class Gaussians:
 
     def fill_log_likelihoods(self, signals_TC: Tensor, output_TK: Tensor) -> None:
         """`log_likelihoods` into given memory, chunk by chunk; the caller sees to `full_float32_precision`."""
-        chunk = CHUNK_ROWS if signals_TC.device.type == "cpu" else CUDA_CHUNK_ROWS
+        chunk = CHUNK_ROWS if signals_TC.device.type == "cpu" else smaller(CUDA_CHUNK_ROWS)
         for first in range(0, len(signals_TC), chunk):
             rows = signals_TC[first : first + chunk].to(output_TK.dtype)
             self._distances(rows, output_TK[first : first + chunk])

@@ -27,6 +27,7 @@ from dynml.ops.gaussian_hmm_m_step import CovariancePrior, EmptyStates, log_prio
 from dynml.ops.hmm_pass import CHUNK_ROWS, HMMPass, Signals
 from dynml.ops.hmm_statistics import CovarianceType, GaussianHMMParameters, Statistics
 from dynml.ops.masked_samples import observed_if_masked
+from dynml.ops.memory import in_smaller_pieces
 from dynml.ops.moments import Moments, chunk_moments
 from dynml.ops.workers import Workers
 
@@ -47,6 +48,7 @@ __all__ = [
 ]
 
 
+@in_smaller_pieces
 def e_step(
     signals: Signals,
     starts: Tensor | NDArray[Any],
@@ -123,6 +125,7 @@ def e_step(
     return statistics, logs, passing.posteriors
 
 
+@in_smaller_pieces
 def log_likelihood(
     signals: Signals,
     starts: Tensor | NDArray[Any],
@@ -141,6 +144,7 @@ def log_likelihood(
     return logs
 
 
+@in_smaller_pieces
 def viterbi(
     signals: Signals, starts: Tensor | NDArray[Any], parameters: GaussianHMMParameters
 ) -> tuple[Tensor, Tensor]:

@@ -32,6 +32,7 @@ from dynml.ops.forward_backward import ForwardBackward, forward_backward, forwar
 from dynml.ops.gaussian import Gaussians
 from dynml.ops.hmm_statistics import GaussianHMMParameters
 from dynml.ops.masked_samples import observed_if_masked
+from dynml.ops.memory import smaller
 from dynml.ops.moments import Moments, chunk_moments
 from dynml.ops.workers import Workers
 
@@ -141,11 +142,11 @@ class HMMPass:
         kind = "cpu" if self._device.type == "cpu" else "cuda"
         # On a GPU small pieces would cost more than the last digits of float32 are worth.
         self._groups_of_segments = groups if kind == "cpu" else None
-        self._chunk_rows = CHUNK_ROWS[kind]
+        self._chunk_rows = smaller(CHUNK_ROWS[kind])
         bytes_per_row = _BYTES_PER_PROBABILITY[kind] * parameters.n_states
         if not isinstance(signals, Tensor):
             bytes_per_row += sample.element_size() * parameters.n_channels
-        chunks_in_memory = (MEMORY[kind] if memory is None else memory) // bytes_per_row // self._chunk_rows
+        chunks_in_memory = smaller(MEMORY[kind] if memory is None else memory) // bytes_per_row // self._chunk_rows
         self._rows_in_memory = max(1, chunks_in_memory) * self._chunk_rows
         self._gaussians = Gaussians.prepare(
             parameters.means_KC, parameters.covariances_KCC, dtype=self._dtype, device=self._device

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from dynml.ops.gaussian import full_float32_precision
+from dynml.ops.memory import in_smaller_pieces, smaller
 from dynml.ops.mixture_gaussian_kernel import lanes_of, mixture_kernel, packed_positions
 from dynml.ops.workers import over_threads
 
@@ -155,6 +156,7 @@ def _pieces(n_samples: int, n_channels: int, n_modes: int, block: int) -> list[s
     return [slice(first, min(first + rows, n_samples)) for first in range(0, n_samples, rows)]
 
 
+@in_smaller_pieces
 def torch_terms(
     residuals_NC: Tensor,
     alpha_NJ: Tensor,
@@ -173,7 +175,7 @@ def torch_terms(
     gradients = gradients or covariance_gradient
     kind = "cpu" if residuals_NC.device.type == "cpu" else "cuda"
     bytes_of_sample = _MATRICES_AT_A_TIME * n_channels**2 * residuals_NC.element_size()
-    rows = max(1, (TORCH_MEMORY[kind] if memory is None else memory) // bytes_of_sample)
+    rows = max(1, smaller(TORCH_MEMORY[kind] if memory is None else memory) // bytes_of_sample)
     terms = MixtureTerms(residuals_NC.new_empty(n_samples))
     if gradients:
         terms.by_residual, terms.by_alpha = torch.empty_like(residuals_NC), torch.empty_like(alpha_NJ)

@@ -44,6 +44,10 @@ class RunConfig:
     non_finite: Literal["stop", "skip"] = "stop"
     """A NaN or infinite loss: stop before the step, or skip that batch and count it."""
 
+    other_preparation: Literal["refuse", "allow"] = "refuse"
+    """Weights or modes of an experiment whose training data were prepared otherwise: refuse them, with every
+    difference, or go on with a warning."""
+
     deterministic: bool = False
     """Ask torch for deterministic algorithms (slower on a GPU; on CPU runs repeat bit for bit anyway)."""
 
@@ -63,6 +67,7 @@ class RunConfig:
         check_positive("trainer.save_every", self.save_every)
         check_fraction("trainer.saving_share", self.saving_share)
         check_choice("trainer.non_finite", self.non_finite, ("stop", "skip"))
+        check_choice("trainer.other_preparation", self.other_preparation, ("refuse", "allow"))
 
 
 @dataclass(frozen=True, kw_only=True)

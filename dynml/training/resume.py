@@ -23,6 +23,7 @@ FREE = {
     "trainer.saving_share",
     "trainer.progress",
     "trainer.profile",
+    "trainer.other_preparation",
     "trainer.non_finite",
     "trainer.compile",
     "trainer.non_finite_check_every",
@@ -57,6 +58,7 @@ OF_NO_CONSEQUENCE = {
 """Settings that a run with nothing left to train need not mention."""
 
 WHOSE = {"participants", "sources"}
+FOLLOWING_FROM_DATA = ("dataset.preparation", "dataset.scale")
 
 
 def differences(old: dict[str, Any], new: dict[str, Any]) -> Iterator[tuple[str, Any, Any]]:
@@ -66,6 +68,9 @@ def differences(old: dict[str, Any], new: dict[str, Any]) -> Iterator[tuple[str,
         for key in sorted(before.keys() | after.keys()):
             # Whose data they are is part of their fingerprint, which is compared.
             if key.startswith("dataset.subsets.") and WHOSE.intersection(key.split(".")):
+                continue
+            # So is what was done to them, which older runs have not noted.
+            if key.startswith(FOLLOWING_FROM_DATA):
                 continue
             if before.get(key) != after.get(key):
                 yield key, before.get(key), after.get(key)

@@ -72,6 +72,19 @@ def read_fit(store: Store, group: str, name: str) -> Fit:
         raise DataCorruptionError(f"{store.path}: the fit {path} cannot be read: {error}.") from error
 
 
+def read_fits(store: Store, group: str) -> dict[str, Fit]:
+    """Read all fits of a group, by their names in the file.
+
+    Raises
+    ------
+    DataCorruptionError
+        When one cannot be read.
+    """
+    path = f"{layout.PREPARATION_FITS}/{group}"
+    names = _groups(store.file[path]) if path in store.file else []
+    return {name: read_fit(store, group, name) for name in names}
+
+
 def faults_of_fits(store: Store) -> list[str]:
     """Read every fit; one sentence a fault."""
     faults: list[str] = []

@@ -33,9 +33,10 @@ from dynml.training.batch import Batch
 from dynml.training.batch_sampler import Span
 from dynml.training.config import RunConfig
 from dynml.training.em import PooledMoments, pooled_moments
-from dynml.training.experiment_folder import ExperimentFolder, pretrained_weights
+from dynml.training.experiment_folder import pretrained_weights
 from dynml.training.gradient_learning import GradientLearner
 from dynml.training.monitors import EpochMonitor
+from dynml.training.pretrained_data import check_data_of_pretrained
 from dynml.training.progress import batch_seed
 from dynml.training.progress_bar import ProgressBars
 from dynml.training.trainer import BatchResult, Trainer
@@ -85,7 +86,7 @@ class DynemoTrainer(Trainer):
         self._check_windows()
         for path in (pretrained, self.initialization.from_experiment):
             if path is not None:
-                ExperimentFolder.at(path)
+                check_data_of_pretrained(path, self.dataset, self.config.other_preparation)
 
     # ------------------------------------------------------------------ initialization
 

@@ -39,6 +39,7 @@ from dynml.training.em import (
 )
 from dynml.training.experiment_folder import pretrained_weights
 from dynml.training.monitors import EpochMonitor
+from dynml.training.pretrained_data import check_data_of_pretrained
 from dynml.training.trainer import BatchResult, Trainer
 
 MOST_REVIVALS = 3
@@ -99,6 +100,7 @@ class HMMTrainer(Trainer):
         self._check_loader()
         if pretrained is not None:
             self._pretrained_weights(pretrained)
+            check_data_of_pretrained(pretrained, self.dataset, self.config.other_preparation)
 
     # ------------------------------------------------------------------ initialization
 

@@ -16,7 +16,8 @@ from dynml.models.sequence.trainer_config import SequenceTrainerConfig
 from dynml.models.sequence.windows import datasets_of, windows_of
 from dynml.training.batch import Batch
 from dynml.training.config import RunConfig
-from dynml.training.experiment_folder import ExperimentFolder, pretrained_weights
+from dynml.training.experiment_folder import pretrained_weights
+from dynml.training.pretrained_data import check_data_of_pretrained
 from dynml.training.trainer import BatchResult, Trainer
 
 PAIRS_NEED = 4
@@ -42,7 +43,7 @@ class SequenceTrainer(Trainer):
         self.baselines: dict[str, Baseline] = {}
         self._check_batches()
         if pretrained is not None:
-            ExperimentFolder.at(pretrained)
+            check_data_of_pretrained(pretrained, self.dataset, self.config.other_preparation)
 
     # ------------------------------------------------------------------ initialization
 

@@ -117,6 +117,24 @@ def test_subjects_that_the_decoder_learnt_from_are_named(run, tmp_path):
     assert json.loads((tmp_path / "metrics.json").read_text())["subjects_seen_in_training"] == ["sub-a"]
 
 
+def test_constant_answers_are_those_of_the_training_and_those_of_the_scored_trials(run, tmp_path):
+    _, path = run
+    # The training trials tie between two classes, of which the first is the rarer one here: 1 trial in 4.
+    mostly_house = recording(9, classes=("house", "house", "house", "face"))
+    other = MultiSubjectDataset.from_arrays([], [], {"new": mostly_house})
+    line = write_decoding(load_experiment(path), other, ["testing"], tmp_path)
+    metrics = json.loads((tmp_path / "metrics.json").read_text())
+    truth = [row["truth"] for row in table(tmp_path / "predictions.tsv")]
+    assert metrics["majority_tied_classes"] == ["face", "house"]
+    assert metrics["majority_class"] == "face"
+    assert metrics["majority"] == truth.count("face") / len(truth) == 0.25
+    assert metrics["most_frequent_classes"] == ["house"]
+    assert metrics["most_frequent_share"] == truth.count("house") / len(truth) == 0.75
+    assert metrics["balanced_accuracy_chance"] == 0.5
+    assert "training's most frequent class 0.250, always the testing subset's own 0.750" in line
+    assert "(chance 0.500)" in line
+
+
 def test_a_subset_without_trials_is_refused(run, tmp_path):
     _, path = run
     with pytest.raises(DataError, match="no trials of stimulus in the testing subset"):

@@ -35,6 +35,9 @@ def test_learning_begins_at_the_entropy_of_the_classes_and_finds_them(tmp_path, 
     assert summary["n_trials"] == {"training": 64, "validation": 32}
     assert set(summary["baselines"]) == {"majority", "linear", "functional_connectivity"}
     assert summary["baselines"]["majority"] == {"training": 0.5, "validation": 0.5}
+    assert summary["most_frequent_of_subset"] == {"training": 0.5, "validation": 0.5}
+    assert summary["balanced_accuracy_chance"] == {"training": 0.5, "validation": 0.5}
+    assert summary["balanced_accuracy"]["validation"] == pytest.approx(summary["accuracy"]["validation"])
     assert summary["baselines"]["linear"]["validation"] > 0.9
     assert summary["baseline_settings"]["linear"]["chosen_by"] == "participants"
     assert summary["split"] == "participants"
@@ -150,4 +153,8 @@ def test_findings_name_the_baselines_that_are_as_good():
     said = findings({"training": 1.0, "validation": 0.7}, scores)
     assert said == ["On validation trials decoding (0.700) is no better than its baselines (linear, 0.700)."]
     assert findings({"training": 1.0, "validation": 0.71}, scores) == []
+    assert (
+        "always the most frequent class of these trials, 0.750"
+        in findings({"training": 1.0, "validation": 0.71}, scores, most_frequent=0.75)[0]
+    )
     assert "no validation trials" in findings({"training": 1.0, "validation": None}, scores)[0]

@@ -58,6 +58,13 @@ class Predictions:
         """Share of correct trials; None without trials. A trial of a class that the model does not know is wrong."""
         return float(np.mean(self.predicted == self.trials.truth)) if len(self.trials) else None
 
+    @property
+    def balanced_accuracy(self) -> float | None:
+        """Mean over the classes that occur of the share of their trials that is found; None without trials."""
+        truth, correct = self.trials.truth, self.predicted == self.trials.truth
+        shares = [float(correct[truth == label].mean()) for label in np.unique(truth)]
+        return float(np.mean(shares)) if shares else None
+
 
 def predictions_of(model: Decoding, trials: Trials) -> Predictions:
     """Probabilities of the classes of every trial; the model is left in evaluation mode."""

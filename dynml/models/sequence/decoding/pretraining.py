@@ -12,12 +12,15 @@ from dynml.configuration import config_from, config_to_dictionary
 from dynml.data.dataset import MultiSubjectDataset
 from dynml.data.store_layout import SUBSET_NAMES
 from dynml.errors import CheckpointError, ConfigurationError
+from dynml.models.seen_subjects import overlap_with
 from dynml.models.sequence.decoding.backbones import CLASS_TOKEN, PARTS_WITHOUT_USE
 from dynml.models.sequence.decoding.config import CONFIGS_OF_BACKBONES, SIZES, DecodingConfig
 from dynml.models.sequence.decoding.model import Decoding
 from dynml.training.experiment_folder import ExperimentFolder
 
 N_NAMED = 3
+SEEN = ("training", "validation")
+"""Subsets of the pre-training whose subjects must not be tested on."""
 LEARNT_ANEW = ("embedder", CLASS_TOKEN)
 """Parts whose shape depends on the number of channels."""
 
@@ -71,8 +74,6 @@ def with_pretrained_settings(config: DecodingConfig, path: str, dataset: MultiSu
 def overlap_with_testing(parameters: dict[str, Any], dataset: MultiSubjectDataset) -> dict[str, Any]:
     """Find what the testing subset shares with the subjects that a model was trained and validated on.
 
-    Where both split by runs, one participant stands on both sides on purpose: then subjects and files alone count.
-
     Parameters
     ----------
     parameters : dict
@@ -82,28 +83,13 @@ def overlap_with_testing(parameters: dict[str, Any], dataset: MultiSubjectDatase
     Returns
     -------
     dict
-        subjects (of the testing subset, that overlap), participants and files (SHA-256) that are shared,
-        n_testing_subjects, and files_compared: whether the other experiment has noted its files.
+        What `overlap_with` finds, n_testing_subjects, and files_compared: whether the other experiment has noted its
+        files.
     """
-    seen: list[dict[str, Any]] = [parameters["dataset"]["subsets"][name] for name in ("training", "validation")]
-    by_runs = dataset.split == "runs" and parameters["dataset"].get("split") == "runs"
-    people = "subjects" if by_runs else "participants"
-    seen_people = {name for subset in seen for name in subset.get(people, subset["subjects"])}
-    seen_files = {digest for subset in seen for digests in (subset.get("sources") or {}).values() for digest in digests}
-    testing = dataset.testing_set
-    own_people = testing.subjects if by_runs else testing.participants
-    subjects, shared_people, shared_files = [], set(), set()
-    for subject, person in zip(testing.subjects, own_people):
-        files = {source.sha256 for source in dataset.source.attributes(subject, dataset.group).sources} & seen_files
-        if person in seen_people or files:
-            subjects.append(subject)
-            shared_files |= files
-            shared_people |= {person} & seen_people
+    seen: list[dict[str, Any]] = [parameters["dataset"]["subsets"][name] for name in SEEN]
     return {
-        "subjects": subjects,
-        "participants": sorted(shared_people),
-        "files": sorted(shared_files),
-        "n_testing_subjects": testing.n_subjects,
+        **overlap_with(parameters["dataset"], dataset, dataset.testing_set, SEEN),
+        "n_testing_subjects": dataset.testing_set.n_subjects,
         "files_compared": all("sources" in subset for subset in seen),
     }
 

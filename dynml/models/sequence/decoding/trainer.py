@@ -25,6 +25,7 @@ from dynml.models.sequence.decoding.targets import NO_CLASS, Target, Trials
 from dynml.models.sequence.windows import windows_of
 from dynml.training.batch import Batch
 from dynml.training.config import RunConfig
+from dynml.training.pretrained_data import check_data_of_pretrained
 from dynml.training.trainer import BatchResult, Trainer
 
 SUBSETS = ("training", "validation")
@@ -48,6 +49,9 @@ class DecodingTrainer(Trainer):
         super().__init__(*arguments, **settings)
         self.pretrained = pretrained
         config = self.model.config
+        if pretrained is not None:
+            alike, same_channels = self.config.other_preparation, config.embedder_from_pretrained
+            check_data_of_pretrained(pretrained, self.dataset, alike, same_channels=same_channels)
         if self.batch_loader.config.collate != "padded":
             raise ConfigurationError("loader.collate", self.batch_loader.config.collate, "padded for decoding")
         self.target = Target.of(self.dataset, str(config.target), config.classes)
@@ -101,7 +105,9 @@ class DecodingTrainer(Trainer):
 
     def _report(self) -> dict[str, Any]:
         config, trials = self.model.config, {name: self.trials(name) for name in SUBSETS}
-        accuracy = {name: predictions_of(self.model, trials[name]).accuracy for name in SUBSETS}
+        predictions = {name: predictions_of(self.model, trials[name]) for name in SUBSETS}
+        accuracy = {name: predictions[name].accuracy for name in SUBSETS}
+        commonest = {name: share_of_most_frequent(trials[name]) for name in SUBSETS}
         fitted = fit_baselines(
             trials["training"],
             by_runs=self.dataset.split == "runs",
@@ -126,7 +132,12 @@ class DecodingTrainer(Trainer):
             "class_counts": config.class_counts,
             "pretrained": self.pretrained,
             "pretraining_overlap": config.pretraining_overlap,
-            "findings": findings(accuracy, baselines),
+            "most_frequent_of_subset": commonest,
+            "balanced_accuracy": {name: predictions[name].balanced_accuracy for name in SUBSETS},
+            "balanced_accuracy_chance": {
+                name: 1 / len(np.unique(trials[name].truth)) if len(trials[name]) else None for name in SUBSETS
+            },
+            "findings": findings(accuracy, baselines, commonest["validation"]),
         }
 
     def _classes(self, batch: Batch) -> Tensor:
@@ -145,14 +156,29 @@ class DecodingTrainer(Trainer):
         return torch.from_numpy(counts.sum() / (len(counts) * counts)).float().to(self.device)
 
 
-def findings(accuracy: dict[str, float | None], baselines: dict[str, dict[str, float | None]]) -> list[str]:
-    """Say where a decoder is no better than a baseline, on validation trials if there are any."""
+def share_of_most_frequent(trials: Trials) -> float | None:
+    """Accuracy of always answering the class that these trials have most often; None without trials."""
+    return float(np.bincount(trials.truth).max() / len(trials)) if len(trials) else None
+
+
+def findings(
+    accuracy: dict[str, float | None],
+    baselines: dict[str, dict[str, float | None]],
+    most_frequent: float | None = None,
+) -> list[str]:
+    """Say where a decoder is no better than a baseline, on validation trials if there are any.
+
+    `most_frequent` is the share of their own most frequent class, which that of the training trials need not be.
+    """
     if accuracy["validation"] is None:
         return ["There are no validation trials, so nothing is known about new ones."]
     own = accuracy["validation"]
     better = {name: scores["validation"] for name, scores in baselines.items()}
+    commonest = {"always the most frequent class of these trials": most_frequent}
     named = [
-        f"{name.replace('_', ' ')}, {score:.3f}" for name, score in better.items() if score is not None and score >= own
+        f"{name.replace('_', ' ')}, {score:.3f}"
+        for name, score in (better | commonest).items()
+        if score is not None and score >= own
     ]
     if not named:
         return []

@@ -1,0 +1,217 @@
+"""What was done to the signals of a dataset, as plain values that another dataset's can be held against.
+
+What may differ between data that are alike does not stand in it: names of files and subjects, events, covariates,
+versions of libraries, and what steps found in a recording (moments, numbers of bad samples).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import PurePath
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dynml.data.confounds_config import STRATEGIES, with_defaults
+from dynml.data.fitted_steps.fitted_step import FittedStep
+from dynml.data.fitted_steps.stored_fits import read_fits
+from dynml.data.preparation_steps.chain import STEPS
+from dynml.data.signal_source import SignalSource
+from dynml.data.store_config import TimeseriesGroupConfig
+from dynml.data.store_reading import Store
+
+STANDARDIZE, SELECT_CHANNELS = "standardize", "select_channels"
+EITHER_METHOD = "per_run or per_subject"
+"""Of arrays of one run each, where both are the same."""
+
+UNKNOWN_UNITS = "arbitrary"
+RATE_OF_ARRAYS = 1.0
+"""Hz, of arrays whose rate was not given."""
+
+_FIELDS_OF_NOTES: dict[str, tuple[str, ...]] = {
+    STANDARDIZE: ("method",),
+    "clean": ("high_pass", "low_pass", "detrend"),
+    "motion_correction": ("reference", "level_iterations"),
+    "smooth": ("full_width_mm",),
+}
+"""Settings in the notes of steps that are no `PreparationStep`; what else stands there was found in a recording."""
+
+_SEEN_OTHERWISE = frozenset(
+    {
+        *("standardization", "detrend", "preparation", "motion_correction", "smoothing", "high_pass", "low_pass"),
+        *("sampling_frequency", "repetition_time", "units"),
+        *("channel_names", "atlas_labels", "exclude_channels", "picks", "include_bads", "match_channels"),
+    }
+)
+"""Keys of a group whose effect is in the notes of the steps, the rates, or the names of the channels."""
+
+_NO_PREPARATION = frozenset({"type", "files", "events", "confounds", "variable", "time_axis"})
+"""Keys of a group that say where signals or events are found."""
+
+_CHOICE_OF_RUNS = frozenset({"task", "session", "run", "raw"})
+"""Settings of the key `bids` that say which runs are taken."""
+
+_ROWS_OF_A_LOOK, _MOST_SUBJECTS, _FEWEST_ROWS = 4096, 64, 8
+_SKETCHES = 4
+
+
+def preparation_signature(source: SignalSource, group: str, subjects: Sequence[str]) -> dict[str, Any]:
+    """Describe how the signals of some subjects were prepared.
+
+    Parameters
+    ----------
+    source : SignalSource
+        A store or arrays, before any embedding on the fly.
+    group : str
+    subjects : sequence of str
+        At least one.
+
+    Returns
+    -------
+    dict
+        `of` ("store" or "arrays"), `standardization`, `units`, `sampling_frequencies` (Hz), `channel_names`, `steps`
+        (in their order), `settings` of the store's config, `fits` (figures by which a fit is known again). What is not
+        known of arrays is None.
+    """
+    first = source.attributes(subjects[0], group)
+    steps = [_settings_of_step(note) for note in first.preparation]
+    steps = [step for step in steps if step["step"] != SELECT_CHANNELS]
+    methods = [step["method"] for step in steps if step["step"] == STANDARDIZE]
+    is_store = isinstance(source, Store)
+    signature: dict[str, Any] = {
+        "of": "store" if is_store else "arrays",
+        "standardization": methods[-1] if methods else "none",
+        "units": first.units,
+        "sampling_frequencies": sorted({source.attributes(name, group).sampling_frequency for name in subjects}),
+        "channel_names": list(first.channel_names),
+        "steps": steps[:-1] if steps and steps[-1]["step"] == STANDARDIZE else steps,
+        "settings": {},
+        "fits": {},
+    }
+    if isinstance(source, Store):
+        return signature | {"settings": _settings_of_store(source, group), "fits": _fits_of_store(source, group)}
+    return signature | _known_of_arrays(source, group, subjects, signature)
+
+
+def _known_of_arrays(
+    source: SignalSource, group: str, subjects: Sequence[str], signature: Mapping[str, Any]
+) -> dict[str, Any]:
+    """What plain arrays leave open: they may have been prepared before they were given."""
+    known: dict[str, Any] = {"settings": None, "fits": None}
+    if not signature["steps"]:
+        known["steps"] = None
+        if signature["standardization"] == "none":
+            known["standardization"] = None
+    if signature["standardization"] in ("per_run", "per_subject") and all(
+        len(source.run_names(name, group)) == 1 for name in subjects
+    ):
+        known["standardization"] = EITHER_METHOD
+    if signature["sampling_frequencies"] == [RATE_OF_ARRAYS]:
+        known["sampling_frequencies"] = None
+    if all(re.fullmatch(r"channel_\d+", name) for name in signature["channel_names"]):
+        known["channel_names"] = None
+    return known
+
+
+def _settings_of_step(note: Mapping[str, Any]) -> dict[str, Any]:
+    """Name and parameters of a noted step, without those that are null or that it found by itself."""
+    name = str(note.get("step"))
+    if name in STEPS and name not in _FIELDS_OF_NOTES:
+        kind = STEPS[name]
+        of_fit = FittedStep.settings_of_fit if issubclass(kind, FittedStep) else ()
+        kept = tuple(one.name for one in dataclasses.fields(kind) if one.name not in of_fit)  # type: ignore[arg-type]
+    else:
+        kept = _FIELDS_OF_NOTES.get(name, ())
+    return {"step": name, **{key: note[key] for key in kept if note.get(key) is not None}}
+
+
+def _settings_of_store(store: Store, group: str) -> dict[str, Any]:
+    """Keys of the group's config that are not their defaults and change the signals in a way that no note tells."""
+    section = store.config.get(group)
+    if not isinstance(section, dict) or section.get("type") != "timeseries":
+        return {}
+    defaults = {one.name: one.default for one in dataclasses.fields(TimeseriesGroupConfig)}
+    given = {
+        key: value
+        for key, value in section.items()
+        if key not in _SEEN_OTHERWISE | _NO_PREPARATION and value not in (defaults.get(key), None, [], {})
+    }
+    for key in ("atlas", "mask"):
+        if key in given:
+            given[key] = PurePath(str(given[key])).name
+    bids = given.pop("bids", None)
+    if isinstance(bids, dict):
+        chosen = {key: value for key, value in bids.items() if key not in _CHOICE_OF_RUNS and value is not None}
+        given |= {f"bids.{key}": value for key, value in chosen.items() if (key, value) != ("brain_mask", True)}
+    return given | _confounds(given)
+
+
+def _confounds(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Confounds in an order of their own, with the parameters that are in use, defaults included."""
+    strategy = given.get("confounds_strategy")
+    if not strategy:
+        return {}
+    found: dict[str, Any] = {"confounds_strategy": sorted(strategy)}
+    users = {"n_compcor": "compcor", "fd_threshold": "scrub", "std_dvars_threshold": "scrub"}
+    parameters = with_defaults(given.get("confounds_parameters") or {})
+    in_use = {key: value for key, value in parameters.items() if users.get(key, key) in strategy}
+    if in_use and set(strategy) & set(STRATEGIES):
+        found["confounds_parameters"] = in_use
+    return found
+
+
+def _fits_of_store(store: Store, group: str) -> dict[str, Any]:
+    return {
+        name: {"n_subjects": len(fit.subjects), "arrays": {key: sketch(array) for key, array in fit.arrays.items()}}
+        for name, fit in read_fits(store, group).items()
+    }
+
+
+def sketch(array: NDArray[Any]) -> dict[str, Any]:
+    """A few numbers by which an array is known again, but for rounding: its shape, its norm, and projections.
+
+    A projection is u^T A v with vectors of standard normal draws that depend on the shape alone; over such vectors its
+    standard deviation is the norm of A, so that arrays which differ by a share of their norm differ by it here.
+    """
+    matrix = (
+        np.asarray(array, dtype=np.float64).reshape(len(array), -1) if np.ndim(array) else np.reshape(array, (1, 1))
+    )
+    generator = np.random.default_rng(0)
+    projections = []
+    for _ in range(_SKETCHES):
+        left, right = generator.normal(size=matrix.shape[0]), generator.normal(size=matrix.shape[1])
+        projections.append(float(left @ matrix @ right))
+    return {"shape": list(np.shape(array)), "norm": float(np.linalg.norm(matrix)), "projections": projections}
+
+
+def scales(source: SignalSource, group: str, subjects: Sequence[str]) -> dict[str, tuple[float, float]]:
+    """Typical standard deviation and size of the mean of each subject: medians over its channels.
+
+    They are those of at most 4096 rows amid the longest segment, masked ones left out. A subject with fewer than 8 such
+    rows is not among them.
+    """
+    found = {}
+    for name in subjects:
+        segments = source.segments(name, group)
+        if not len(segments):
+            continue
+        start, stop = segments[int(np.argmax(segments[:, 1] - segments[:, 0]))].tolist()
+        first = start + max(0, stop - start - _ROWS_OF_A_LOOK) // 2
+        rows = source.read(name, group, first, min(stop, first + _ROWS_OF_A_LOOK)).astype(np.float64)
+        rows = rows[np.isfinite(rows).all(axis=1)]
+        if len(rows) >= _FEWEST_ROWS:
+            found[name] = float(np.median(rows.std(axis=0))), float(np.median(np.abs(rows.mean(axis=0))))
+    return found
+
+
+def scale_of_training(source: SignalSource, group: str, subjects: Sequence[str]) -> dict[str, list[float]] | None:
+    """Smallest and largest typical standard deviation and mean of (at most 64, evenly spaced) training subjects."""
+    numbers = np.unique(np.linspace(0, len(subjects) - 1, min(len(subjects), _MOST_SUBJECTS)).astype(int))
+    found = list(scales(source, group, [subjects[number] for number in numbers]).values()) if len(subjects) else []
+    if not found:
+        return None
+    deviations, means = zip(*found)
+    return {"standard_deviation": [min(deviations), max(deviations)], "mean": [min(means), max(means)]}

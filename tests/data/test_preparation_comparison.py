@@ -1,0 +1,192 @@
+"""What counts as another preparation, and what may differ: the values are those of the stores' own configs."""
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+from store_making import Study, noise
+
+from dynml import MultiSubjectDataset
+from dynml.data import preparation_comparison, preparation_signature
+from dynml.data.preparation_comparison import check_same_preparation, differences
+from dynml.data.preparation_signature import sketch
+from dynml.data.store_config import TimeseriesGroupConfig
+from dynml.data.store_extension import apply_preparation
+from dynml.errors import DataError, DataWarning, ResumeRefusedError
+from dynml.training.resume import check_resumable
+
+BAD = {"step": "remove_bad_samples", "window_length": 0.2}
+FILTER = {"step": "filter", "low_frequency": 1, "high_frequency": 40}
+
+
+def opened(folder, *, seed=1, names=("sub-a", "sub-b"), channels=4, scale=1.0, **settings):
+    """A dataset of a new store; every subject has a run of its own signals."""
+    folder.mkdir()
+    runs = {name: [noise(400, channels, seed=seed + place) * scale] for place, name in enumerate(names)}
+    study = Study(folder, runs, **settings)
+    study.create().close()
+    return MultiSubjectDataset(study.target)
+
+
+def described(dataset):
+    """As parameters.json would hold it."""
+    return json.loads(json.dumps(dataset.describe()))
+
+
+@pytest.mark.parametrize(
+    ("trained", "given", "told"),
+    [
+        ({}, {"standardization": "none"}, "standardization is 'per_run' in the training data and 'none' here"),
+        ({}, {"sampling_frequency": 250}, "the sampling frequency is 100 Hz in the training data and 250 Hz here"),
+        ({}, {"preparation": [FILTER]}, "the step 'filter' (low_frequency 1, high_frequency 40, order 5) was applied"),
+        ({"preparation": [FILTER]}, {}, "was applied to the training data and not here"),
+        (
+            {"preparation": [FILTER]},
+            {"preparation": [FILTER | {"high_frequency": 30}]},
+            "high_frequency of the step 'filter' is 40 in the training data and 30 here",
+        ),
+        (
+            {"preparation": [FILTER, "amplitude_envelope"]},
+            {"preparation": ["amplitude_envelope", FILTER]},
+            "the steps are filter, amplitude_envelope in the training data and amplitude_envelope, filter here",
+        ),
+        ({}, {"detrend": True}, "the step 'detrend' was applied here"),
+        ({}, {"missing": "mask"}, "missing is left at its default in the training data and 'mask' here"),
+        ({"channel_names": list("abcd")}, {"channel_names": list("abdc")}, "in another order (channel 2 is 'c'"),
+        ({"channel_names": list("abcd")}, {"channel_names": list("abce")}, "the channels are others (channel 3 is 'd'"),
+        (
+            {"standardization": "none", "units": "V"},
+            {"standardization": "none", "units": "uV"},
+            "units are 'V' in the training data and 'uV' here",
+        ),
+        (
+            {"preparation": [{"step": "pca", "n_components": 2}]},
+            {"preparation": [{"step": "pca", "n_components": 2}]},
+            "components of the fitted step 00_pca are others",
+        ),
+    ],
+)
+def test_every_difference_is_told_with_both_values(tmp_path, trained, given, told):
+    before, now = opened(tmp_path / "before", **trained), opened(tmp_path / "now", seed=50, **given)
+    found = list(differences(described(before), now))
+    assert any(told in one for one in found), found
+    with pytest.raises(DataError, match="was prepared otherwise than the training data of m: .*--other_preparation"):
+        check_same_preparation(described(before), now, "m")
+    with pytest.warns(DataWarning, match="prepared otherwise"):
+        assert check_same_preparation(described(before), now, "m", other_preparation="allow") == found
+
+
+@pytest.mark.parametrize(
+    ("trained", "given"),
+    [
+        ({}, {"standardization": "per_run", "detrend": False, "preparation": [], "missing": "error", "atlas": None}),
+        ({"sampling_frequency": None, "repetition_time": 0.01}, {}),
+        ({"preparation": [FILTER]}, {"preparation": [dict(reversed(FILTER.items())) | {"order": 5}]}),
+        ({"preparation": [FILTER]}, {"preparation": [FILTER | {"low_frequency": 1.0}]}),
+        ({"detrend": True}, {"preparation": ["detrend"]}),
+        ({"units": "V"}, {"units": "uV"}),
+        ({"preparation": [BAD]}, {"preparation": [BAD | {"maximum_share": 0.5}]}),
+    ],
+)
+def test_the_same_preparation_in_other_words_passes(tmp_path, trained, given):
+    before, now = opened(tmp_path / "before", **trained), opened(tmp_path / "now", names=("x", "y", "z"), **given)
+    assert list(differences(described(before), now)) == []
+
+
+def test_other_units_under_equal_keys_are_found_by_the_size_of_the_signals(tmp_path):
+    plain = {"standardization": "none"}
+    before = opened(tmp_path / "volt", **plain)
+    now = opened(tmp_path / "microvolt", scale=1e3, **plain)
+    found = list(differences(described(before), now))
+    # Channels have deviations 1 to 4, so a typical one is 2.5.
+    assert len(found) == 1
+    assert "typical standard deviation is 2." in found[0]
+    assert "in the training data and 2.5" in found[0] or "e+03 in sub-a and 1 more" in found[0]
+    nearly = opened(tmp_path / "nearly", scale=4.0, **plain)
+    assert list(differences(described(before), nearly)) == []
+
+
+def test_a_store_made_by_the_preparation_of_another_passes(tmp_path):
+    before = opened(tmp_path / "before", preparation=[FILTER, {"step": "pca", "n_components": 2}])
+    others = Study(tmp_path / "others", {"new": [noise(300, seed=9)]})
+    apply_preparation(tmp_path / "before" / "store.hdf5", others.ready, tmp_path / "new.hdf5")
+    assert list(differences(described(before), MultiSubjectDataset(tmp_path / "new.hdf5"))) == []
+
+
+def test_arrays_are_compared_by_what_is_known_of_them(tmp_path):
+    before = described(opened(tmp_path / "before"))
+    signals = np.random.default_rng(0).normal(size=(400, 4))
+    assert list(differences(before, MultiSubjectDataset.from_arrays([signals]))) == []
+    alone = MultiSubjectDataset.from_arrays([signals * 9 + 3], standardization="per_subject")
+    assert list(differences(before, alone)) == []
+    slow = MultiSubjectDataset.from_arrays([signals], sampling_frequency=50.0)
+    assert [one.split(" ")[1] for one in differences(before, slow)] == ["sampling"]
+    raw = MultiSubjectDataset.from_arrays([signals * 50 + 9])
+    assert "standard deviation is 1 in the training data and 49" in next(iter(differences(before, raw)))
+
+
+def test_an_experiment_that_did_not_note_its_preparation_is_told_of_and_compared_by_what_it_noted(tmp_path):
+    before, now = opened(tmp_path / "before"), opened(tmp_path / "now", sampling_frequency=50)
+    old = described(before)
+    del old["preparation"], old["scale"]
+    with pytest.warns(DataWarning, match="does not say how its training data were prepared"):
+        assert check_same_preparation(old, before, "m") == []
+    with pytest.warns(DataWarning), pytest.raises(DataError, match="100 Hz in the training data and 50 Hz here"):
+        check_same_preparation(old, now, "m")
+
+
+def test_a_sketch_tells_arrays_apart_and_not_their_rounding():
+    array = np.random.default_rng(1).normal(size=(30, 4))
+    ours, rounded = (np.array(sketch(one)["projections"]) for one in (array, array.astype(np.float32)))
+    other = np.array(sketch(array[:, ::-1].copy())["projections"])
+    norm = np.linalg.norm(array)
+    assert np.abs(ours - rounded).max() < 1e-5 * norm
+    assert np.abs(ours - other).max() > 0.1 * norm
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "told"),
+    [
+        ({"bids": {"pipeline": "fmriprep"}}, {"bids": {"pipeline": "xcp_d"}}, ["bids.pipeline"]),
+        ({"bids": {"pipeline": "fmriprep"}}, {"files": ["*.nii.gz"]}, []),
+        ({"bids": {"pipeline": "fmriprep", "task": "rest"}}, {"bids": {"pipeline": "fmriprep", "run": 2}}, []),
+        ({"atlas": "/here/parcels.nii.gz"}, {"atlas": "there/parcels.nii.gz"}, []),
+        ({"atlas": "parcels.nii.gz"}, {"atlas": "others.nii.gz"}, ["atlas"]),
+        ({"mask": "auto"}, {}, ["mask"]),
+        ({"events": "a.tsv", "files": ["x"]}, {"events": "b.tsv", "files": ["y"], "variable": "z"}, []),
+        (
+            {"confounds_strategy": ["motion", "scrub"], "confounds": "a"},
+            {"confounds_strategy": ["scrub", "motion"], "confounds": "b", "confounds_parameters": {"motion": "full"}},
+            [],
+        ),
+        (
+            {"confounds_strategy": ["scrub"]},
+            {"confounds_strategy": ["scrub"], "confounds_parameters": {"fd_threshold": 0.2}},
+            ["confounds_parameters"],
+        ),
+    ],
+)
+def test_keys_that_no_note_tells_of(before, now, told):
+    class Config:
+        def __init__(self, section):
+            self.config = {"signals": {"type": "timeseries", **section}}
+
+    found = preparation_comparison._of_settings(
+        *(preparation_signature._settings_of_store(Config(section), "signals") for section in (before, now)), ()
+    )
+    assert [one.split(" ")[0] for one in found] == told
+
+
+def test_every_key_of_a_group_is_compared_or_known_to_change_no_signal():
+    compared = {"bids", "atlas", "mask", "missing", "confounds_strategy", "confounds_parameters"}
+    known = compared | preparation_signature._SEEN_OTHERWISE | preparation_signature._NO_PREPARATION
+    assert {field.name for field in dataclasses.fields(TimeseriesGroupConfig)} - known == set()
+
+
+def test_a_run_older_than_the_notes_can_go_on(tmp_path):
+    now = {"dataset": described(opened(tmp_path / "data"))}
+    old = {"dataset": {key: value for key, value in now["dataset"].items() if key not in ("preparation", "scale")}}
+    assert check_resumable(old, now) == []
+    with pytest.raises(ResumeRefusedError, match="dataset.fingerprint"):
+        check_resumable(old, {"dataset": described(opened(tmp_path / "other", seed=7))})
