@@ -240,3 +240,21 @@ def test_a_saved_model_gives_the_same_inference_as_the_trained_one(make_trainer,
     energy = -sum(result.log_likelihood for result in results) / samples
     assert energy == pytest.approx(summary["free_energy"]["training"], abs=1e-9)
     assert json.loads(trainer.folder.summary.read_text())["free_energy"]["training"] == pytest.approx(energy, abs=1e-9)
+
+
+@pytest.mark.parametrize("covariance_type", ["full", "diagonal"])
+def test_signals_far_from_zero_train_as_the_same_signals_near_zero(tmp_path, simulation, covariance_type):
+    """At ten thousand standard deviations from zero float32 keeps three digits of a sample: that is all that goes."""
+    summaries = []
+    for name, shift in (("near", 0.0), ("far", 1e4)):
+        arrays = [(series.astype(np.float64) + shift).astype(np.float32) for series in simulation.time_series]
+        dataset = MultiSubjectDataset.from_arrays(arrays[:-1], arrays[-1:], standardization="none")
+        model = GaussianHMM(HMMConfig(n_states=3, covariance_type=covariance_type), dataset.n_channels)
+        loader = BatchLoader(dataset, model, collate="packed")
+        trainer = HMMTrainer(model, tmp_path, name, BatchSampler(dataset), loader, max_epochs=15, progress=False)
+        summaries.append(trainer.train_and_validate())
+    near, far = summaries
+    for subset in ("training", "validation"):
+        assert far["free_energy"][subset] == pytest.approx(near["free_energy"][subset], abs=2e-3)
+        for baseline in ("gaussian", "gaussian_mixture"):
+            assert far["baselines"][baseline][subset] == pytest.approx(near["baselines"][baseline][subset], abs=2e-3)
