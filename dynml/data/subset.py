@@ -108,6 +108,14 @@ class MultiSubjectSubset:
             return [""] * self.n_subjects
         return [source.covariates(subject).get(DATASET, "") for subject in self.subjects]
 
+    def run_names(self, subject: int) -> list[str]:
+        """Names of a subject's runs, in stored order."""
+        return self._dataset.source.run_names(self.subjects[subject], self._dataset.group)
+
+    def runs_of_segments(self, subject: int) -> NDArray[np.int64]:
+        """Position in `run_names` of the run that each of a subject's segments comes from, (n_segments,)."""
+        return self._dataset.source.source_samples(self.subjects[subject], self._dataset.group)[:, 1]
+
     @property
     def n_rows(self) -> int:
         """Stored rows, good or not."""

@@ -71,7 +71,7 @@ def centred_sums(signals: Signals, n_threads: int | None = None) -> CentredSums:
         Default: torch's. The result does not depend on it.
     """
     n_rows, n_channels = signals.shape
-    is_on_cpu = not isinstance(signals, Tensor) or signals.device.type == "cpu"
+    is_on_cpu = getattr(signals, "device", torch.device("cpu")).type == "cpu"
     size = CHUNK_ROWS["cpu" if is_on_cpu else "cuda"]
     with torch.no_grad(), Workers(n_threads if is_on_cpu else 1) as workers:
         parts = workers.map(

@@ -5,6 +5,7 @@ Families share this: the HMM trains by it, and others start from it.
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -16,6 +17,7 @@ import torch
 from dynml.ops.gaussian_hmm import CovariancePrior, EmptyStates, Signals, e_step, m_step, revive_state
 from dynml.ops.hmm_statistics import GaussianHMMParameters, Statistics
 from dynml.ops.pooled_moments import CentredSums, centred_sums
+from dynml.ops.shared_directions import SharedDirections
 from dynml.training.processes import Processes
 
 RANK_TOLERANCE = 1e-6
@@ -48,6 +50,8 @@ class MStepSettings:
     covariances_epsilon: float = 0.0
     covariance_prior: CovariancePrior | None = None
     transition_prior: float = 0.0
+    shared_directions: SharedDirections | None = None
+    """Where all states share the covariance of all data; full covariances only."""
 
 
 @dataclass(frozen=True)
@@ -117,7 +121,7 @@ def maximization(
     statistics: Statistics, previous: GaussianHMMParameters, settings: MStepSettings
 ) -> tuple[GaussianHMMParameters, EmptyStates]:
     """Closed-form M-step; also the states that no sample belongs to (they keep their parameters)."""
-    return m_step(
+    parameters, empty = m_step(
         statistics,
         previous,
         learn_means=settings.learn_means,
@@ -127,6 +131,15 @@ def maximization(
         transition_prior=settings.transition_prior,
         covariances_epsilon=settings.covariances_epsilon,
     )
+    return shared(parameters, settings), empty
+
+
+def shared(parameters: GaussianHMMParameters, settings: MStepSettings) -> GaussianHMMParameters:
+    """Parameters whose covariances are those of all data in the directions that the settings share."""
+    directions = settings.shared_directions
+    if directions is None or not settings.learn_covariances or parameters.covariance_type == "diagonal":
+        return parameters
+    return dataclasses.replace(parameters, covariances_KCC=directions.covariances(parameters.covariances_KCC))
 
 
 def run_em(

@@ -10,7 +10,8 @@ from hmmlearn.hmm import GaussianHMM as Peer
 
 from dynml import BatchLoader, BatchSampler, GaussianHMM, HMMConfig, HMMTrainer, MultiSubjectDataset, load_experiment
 from dynml.data.simulation import simulate_hmm
-from dynml.errors import ConfigurationError, EmptyStateWarning
+from dynml.data.recording import recording_of_runs
+from dynml.errors import ConfigurationError, DataWarning, EmptyStateWarning
 from dynml.ops.matching import match_covariances
 from dynml.ops.metrics import dice_coefficient, riemannian_distance
 from dynml.training.costs import COST_ENDINGS
@@ -258,3 +259,58 @@ def test_signals_far_from_zero_train_as_the_same_signals_near_zero(tmp_path, sim
         assert far["free_energy"][subset] == pytest.approx(near["free_energy"][subset], abs=2e-3)
         for baseline in ("gaussian", "gaussian_mixture"):
             assert far["baselines"][baseline][subset] == pytest.approx(near["baselines"][baseline][subset], abs=2e-3)
+
+
+def average_referenced(n_runs, n_subjects=5, n_channels=10):
+    """Recordings of noise whose channels sum to zero before each run is standardized: each lacks another direction."""
+    generator = np.random.default_rng(0)
+    recordings = []
+    for _ in range(n_subjects):
+        runs = []
+        for _ in range(n_runs):
+            run = generator.normal(size=(1500, n_channels)) * generator.uniform(0.5, 2, n_channels)
+            run -= run.mean(axis=1, keepdims=True)
+            runs.append(run / run.std(axis=0))
+        recordings.append(
+            recording_of_runs(
+                runs,
+                sampling_frequency=250.0,
+                channel_names=[f"E{channel}" for channel in range(n_channels)],
+                run_names=[f"run-{run}" for run in range(n_runs)],
+            )
+        )
+    return recordings
+
+
+@pytest.mark.parametrize("n_runs", [1, 2])
+def test_states_share_the_directions_that_runs_lack_each_another_one(tmp_path, n_runs):
+    recordings = average_referenced(n_runs)
+    dataset = MultiSubjectDataset.from_arrays(recordings[:-1], recordings[-1:], standardization="per_run")
+    model = GaussianHMM(HMMConfig(n_states=4), 10)
+    loader = BatchLoader(dataset, model, collate="packed")
+    trainer = HMMTrainer(model, tmp_path, "run", BatchSampler(dataset), loader, max_epochs=30, progress=False)
+    with pytest.warns(DataWarning, match=r"rank 9 of 10 in training-0, run run-0.*\"n_components\": 9"):
+        summary = trainer.train_and_validate()
+    gaussian = summary["baselines"]["gaussian"]["validation"]
+    assert summary["free_energy"]["validation"] < gaussian + 0.2
+    assert summary["baselines"]["gaussian_mixture"]["validation"] < gaussian + 0.2
+    assert any("rank 9 of 10" in finding for finding in summary["findings"])
+
+
+def test_a_run_that_shares_directions_is_resumed_to_the_same_numbers(tmp_path):
+    def trainer(name, resume="refuse"):
+        recordings = average_referenced(1, n_subjects=3)
+        dataset = MultiSubjectDataset.from_arrays(recordings, standardization="per_run")
+        model = GaussianHMM(HMMConfig(n_states=3), 10)
+        loader = BatchLoader(dataset, model, collate="packed")
+        settings = {"max_epochs": 8, "progress": False, "tolerance": 0.0}
+        return HMMTrainer(model, tmp_path, name, BatchSampler(dataset), loader, resume=resume, **settings)
+
+    whole = trainer("whole")
+    whole.train_and_validate()
+    interrupted = trainer("parts")
+    interrupt_at(interrupted, "start_of_epoch", 3)
+    assert interrupted.train_and_validate()["stopping_reason"] == "signal SIGTERM"
+    resumed = trainer("parts", resume="auto")
+    resumed.train_and_validate()
+    np.testing.assert_array_equal(resumed.model.covariances, whole.model.covariances)
