@@ -38,6 +38,7 @@ def run_inference(arguments: Namespace) -> None:
     from dynml.files import write_json
     from dynml.models.experiment import SUBSETS, load_experiment
     from dynml.models.registry import load
+    from dynml.training.subject_differences import Occupancies
 
     experiment = load_experiment(arguments.experiment_path, latest=arguments.use_latest_epoch, device=arguments.device)
     family = experiment.family
@@ -56,13 +57,16 @@ def run_inference(arguments: Namespace) -> None:
     at_mean: dict[str, Any] = dict.fromkeys(SUBSETS)
     criteria: dict[str, float] | None = None
     subjects, statistics = {}, {}
+    occupancies = Occupancies("modes" if family.name == "dynemo" else "states")
     for name in names:
         total = _Total()
         infer = load(str(family.inference))
-        for result in infer(experiment.model, dataset.subset(name), dual_estimation=arguments.dual_estimation):
+        subset = dataset.subset(name)
+        for index, result in enumerate(infer(experiment.model, subset, dual_estimation=arguments.dual_estimation)):
             _write_subject(result, out, dual=arguments.dual_estimation)
             statistics[result.subject] = state_statistics(result.alpha, result.segments, result.sampling_frequency)
             subjects[result.subject] = result.free_energy
+            occupancies.add_subject(subset, index, result.alpha)
             total.add(result)
         energies[name], at_mean[name] = total.free_energy, total.free_energy_at_mean
         if total.n_samples and name == "training":
@@ -73,7 +77,10 @@ def run_inference(arguments: Namespace) -> None:
         summary["training_information_criteria"] = criteria
     if any(value is not None for value in at_mean.values()):
         summary["free_energy_at_mean"] = at_mean
+    summary |= {**occupancies.summary(), "findings": occupancies.findings()}
     write_json(out / "summary.json", {"free_energy": {**energies, "subjects": subjects}, **summary})
+    for finding in summary["findings"]:
+        print(f"Note: {finding}")
     print(f"{len(subjects)} subjects inferred ({dataset.split}). Results: {out}")
 
 

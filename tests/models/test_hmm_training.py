@@ -12,9 +12,12 @@ from dynml import BatchLoader, BatchSampler, GaussianHMM, HMMConfig, HMMTrainer,
 from dynml.data.simulation import simulate_hmm
 from dynml.data.recording import recording_of_runs
 from dynml.errors import ConfigurationError, DataWarning, EmptyStateWarning
+from dynml.models.hmm.report import collapsed_states
+from dynml.ops.hmm_statistics import GaussianHMMParameters
 from dynml.ops.matching import match_covariances
 from dynml.ops.metrics import dice_coefficient, riemannian_distance
 from dynml.training.costs import COST_ENDINGS
+from dynml.training.em import PooledMoments
 
 
 def peer_of(simulation, lengths, signals):
@@ -314,3 +317,32 @@ def test_a_run_that_shares_directions_is_resumed_to_the_same_numbers(tmp_path):
     resumed = trainer("parts", resume="auto")
     resumed.train_and_validate()
     np.testing.assert_array_equal(resumed.model.covariances, whole.model.covariances)
+
+
+def test_states_that_are_subjects_are_findings(tmp_path):
+    generator = np.random.default_rng(0)
+    arrays = [generator.normal(size=(800, 5)) @ generator.normal(size=(5, 5)) for _ in range(5)]
+    dataset = MultiSubjectDataset.from_arrays(arrays, standardization="per_subject")
+    model = GaussianHMM(HMMConfig(n_states=5), 5)
+    loader = BatchLoader(dataset, model, collate="packed")
+    summary = HMMTrainer(model, tmp_path, "run", BatchSampler(dataset), loader, progress=False).train_and_validate()
+    assert summary["explained_entropy"]["subject"]["share"] > 0.9
+    assert any("of the entropy of the states" in finding for finding in summary["findings"])
+    assert any("live in one subject each" in finding for finding in summary["findings"])
+
+
+def test_a_good_simulation_has_no_findings(make_trainer):
+    summary = make_trainer(max_epochs=30).train_and_validate()
+    assert summary["findings"] == []
+    assert summary["explained_entropy"]["subject"]["share"] < 0.2
+    assert set(summary["occupancies_of_subjects"]) == {"training-0", "training-1", "training-2"}
+
+
+def test_a_collapsed_covariance_is_a_finding():
+    covariances = torch.stack([torch.eye(3), torch.diag(torch.tensor([1.0, 1.0, 1e-5]))]).double()
+    half = torch.full((2,), 0.5)
+    parameters = GaussianHMMParameters(torch.zeros(2, 3), covariances, half, half.expand(2, 2))
+    moments = PooledMoments(100.0, torch.zeros(3).double(), torch.eye(3).double())
+    [finding] = collapsed_states(parameters, moments, 0.0)
+    assert "2 (1.0e-05)" in finding
+    assert collapsed_states(parameters.permuted([0, 0]), moments, 0.0) == []

@@ -27,6 +27,7 @@ class FixedWindows:
     """
 
     def __init__(self, dataset: MultiSubjectDataset, length: int) -> None:
+        self.dataset = dataset
         self._sampler = BatchSampler(
             dataset,
             strategy="fixed_windows",

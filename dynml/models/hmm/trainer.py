@@ -23,7 +23,7 @@ from dynml.configuration import config_to_dictionary
 from dynml.errors import ConfigurationError, DataWarning, EmptyStateWarning
 from dynml.models.hmm.config import HMMInitializationConfig, HMMTrainerConfig
 from dynml.models.hmm.model import GaussianHMM
-from dynml.models.hmm.report import findings, words_of_shared
+from dynml.models.hmm.report import collapsed_states, findings, occupancies_of, words_of_shared
 from dynml.models.hmm.starts import Start, enough_starts, make_start, part_for_starts, revive
 from dynml.ops.gaussian_hmm import CovariancePrior, GaussianHMMParameters, Statistics, log_prior
 from dynml.ops.shared_directions import SharedDirections, shared_directions
@@ -268,7 +268,9 @@ class HMMTrainer(Trainer):
         if self.shared is not None:
             assert self.ranks is not None
             said.append(words_of_shared(self.ranks, self.shared.n_directions, n_channels))
-        return {**report, "findings": said}
+        occupancies = occupancies_of(self.dataset.training_set, parameters).of_all(self.processes)
+        said += occupancies.findings() + collapsed_states(parameters, self.moments, self._ridge())
+        return {**report, **occupancies.summary(), "findings": said}
 
     def _scores_of_best(
         self, parameters: GaussianHMMParameters, has_validation: bool
