@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from dynml.configuration import config_from
+from dynml.configuration import check_instance, config_from
 from dynml.data.dataset import MultiSubjectDataset
 from dynml.data.embedding import Embedding
 from dynml.errors import CheckpointError, DataError
@@ -78,7 +79,9 @@ class Experiment:
             dataset = MultiSubjectDataset(data, group=group, device=device, embedding=self.embedding)
             dataset.load_data()
         else:
-            dataset = MultiSubjectDataset.from_arrays(data)
+            if data is None or isinstance(data, (int, float)):
+                raise DataError(f"The data are {data!r}, but must be a store's path, arrays or a MultiSubjectDataset.")
+            dataset = MultiSubjectDataset.from_arrays(data, standardization="none")
             if self.embedding is not None:
                 dataset = dataset.with_embedding(self.embedding)
         self._check_channels(dataset, named=isinstance(data, (str, Path)))
@@ -112,6 +115,7 @@ def load_experiment(path: str | Path, *, latest: bool = False, device: str = "cp
     CheckpointError
         When there is no model that verifies, or it is of no registered family.
     """
+    check_instance("path", path, (str, os.PathLike), "the path of an experiment: EXPERIMENTS_PATH/EXPERIMENT_NAME")
     folder = ExperimentFolder.at(path)
     weights, parameters = folder.load_model(latest=latest)
     if parameters.get("family") is None:

@@ -14,6 +14,7 @@ from __future__ import annotations
 import contextlib
 import datetime
 import json
+import os
 import shutil
 import warnings
 from collections.abc import Iterator
@@ -63,6 +64,9 @@ class ExperimentFolder:
     """
 
     def __init__(self, experiments_path: str | Path, experiment_name: str) -> None:
+        for what, value in (("experiments path", experiments_path), ("experiment name", experiment_name)):
+            if not isinstance(value, (str, os.PathLike)):
+                raise CheckpointError(f"The {what} is {value!r}, but must be a text.")
         root = Path(experiments_path)
         if not root.is_dir():
             raise CheckpointError(f"The experiments path {root} is no existing folder.")

@@ -13,6 +13,7 @@ The draws are keyed by (seed, epoch, span), so they depend neither on batches no
 from __future__ import annotations
 
 import contextlib
+import os
 import warnings
 from collections.abc import Sequence
 from typing import Any, ClassVar
@@ -20,7 +21,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from dynml.configuration import config_to_dictionary
+from dynml.configuration import check_instance, config_to_dictionary
 from dynml.errors import ConfigurationError, DataWarning
 from dynml.models.dynemo.annealing import kl_weight
 from dynml.models.dynemo.config import DynemoInitializationConfig, DynemoTrainerConfig
@@ -60,6 +61,7 @@ class DynemoTrainer(Trainer):
     """
 
     config_class: ClassVar[type[RunConfig]] = DynemoTrainerConfig
+    model_class: ClassVar[type[torch.nn.Module]] = Dynemo
     loss_name: str = "free_energy"
     family_name: ClassVar[str | None] = "dynemo"
     model: Dynemo
@@ -71,6 +73,9 @@ class DynemoTrainer(Trainer):
         pretrained: str | None = None,
         **settings: Any,
     ) -> None:
+        kinds = (DynemoInitializationConfig, type(None))
+        check_instance("initialization", initialization, kinds, "a DynemoInitializationConfig")
+        check_instance("pretrained", pretrained, (str, os.PathLike, type(None)), "the path of an experiment")
         super().__init__(*arguments, **settings)
         self.initialization = initialization or DynemoInitializationConfig()
         self.parameters["initialization"] = config_to_dictionary(self.initialization)

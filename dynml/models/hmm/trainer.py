@@ -13,13 +13,14 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import os
 import warnings
 from collections.abc import Iterator, Sequence
 from typing import Any, ClassVar, Literal
 
 import torch
 
-from dynml.configuration import config_to_dictionary
+from dynml.configuration import check_instance, config_to_dictionary
 from dynml.errors import ConfigurationError, DataWarning, EmptyStateWarning
 from dynml.models.hmm.config import HMMInitializationConfig, HMMTrainerConfig
 from dynml.models.hmm.model import GaussianHMM
@@ -74,6 +75,7 @@ class HMMTrainer(Trainer):
     """
 
     config_class: ClassVar[type[RunConfig]] = HMMTrainerConfig
+    model_class: ClassVar[type[torch.nn.Module]] = GaussianHMM
     loss_name: str = "free_energy"
     family_name: ClassVar[str | None] = "hmm"
     model: GaussianHMM
@@ -85,6 +87,9 @@ class HMMTrainer(Trainer):
         pretrained: str | None = None,
         **settings: Any,
     ) -> None:
+        kinds = (HMMInitializationConfig, type(None))
+        check_instance("initialization", initialization, kinds, "an HMMInitializationConfig")
+        check_instance("pretrained", pretrained, (str, os.PathLike, type(None)), "the path of an experiment")
         super().__init__(*arguments, **settings)
         self.initialization = initialization or HMMInitializationConfig()
         self.parameters["initialization"] = config_to_dictionary(self.initialization)
