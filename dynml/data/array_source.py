@@ -264,6 +264,8 @@ def _as_recording(
         channel_names = [f"channel_{index}" for index in range(n_channels)]
     elif len(channel_names) != n_channels:
         raise DataError(f"{where} has {n_channels} channels, but {len(channel_names)} names are given.")
+    elif len(set(channel_names)) < n_channels:
+        raise DataError(f"{where}: channel_names names a channel twice.")
     if missing == "error":
         checks.check_finite(signals, tuple(channel_names), where)
     stretches = checks.good_stretches(signals)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +10,6 @@ import torch
 
 from dynml.data.dataset import MultiSubjectDataset
 from dynml.data.subset import MultiSubjectSubset
-from dynml.errors import DataWarning
 from dynml.models.dynemo.model import Dynemo
 from dynml.models.dynemo.starts import fitted_states, prior_of_states
 from dynml.models.dynemo.windows import FixedWindows, keys_of_draws
@@ -31,8 +29,6 @@ from dynml.training.processes import Processes
 from dynml.training.subject_differences import Occupancies
 from dynml.training.whole_segments import SegmentPasses, part_of_subset
 
-FAR_FROM_STANDARD = 3.0
-"""Standard deviations beyond this factor from 1, or means beyond this many of them from 0, draw a warning."""
 SELDOM = 0.01
 """A mode with less than this share of the variance is named among the findings."""
 BASELINE_SAMPLES, BASELINE_STREAM = 100_000, 14
@@ -198,24 +194,3 @@ def findings(content: dict[str, Any]) -> list[str]:
             names = " and ".join(name.replace("_", " ") for name in better)
             said.append(f"On {subset} data DyNeMo is no better than one of its baselines ({names}).")
     return said
-
-
-def warn_of_scale(moments: PooledMoments) -> None:
-    """Warn when the data are far from standardized, which the networks' settings take for granted."""
-    scales = moments.covariance_CC.diagonal().sqrt()
-    offsets = (moments.mean_C / scales).abs()
-    if float(scales.max()) > FAR_FROM_STANDARD or float(scales.min()) < 1 / FAR_FROM_STANDARD:
-        warnings.warn(
-            f"The training data are not standardized: standard deviations of the channels go from "
-            f"{float(scales.min()):.3g} to {float(scales.max()):.3g}. DyNeMo's networks expect values near 1: make the "
-            'store with "standardization": "per_run".',
-            DataWarning,
-            stacklevel=4,
-        )
-    elif float(offsets.max()) > FAR_FROM_STANDARD:
-        warnings.warn(
-            f"The training data are not standardized: a channel's mean is {float(offsets.max()):.3g} standard "
-            "deviations from 0.",
-            DataWarning,
-            stacklevel=4,
-        )

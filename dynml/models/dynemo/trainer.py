@@ -26,7 +26,7 @@ from dynml.errors import ConfigurationError, DataWarning
 from dynml.models.dynemo.annealing import kl_weight
 from dynml.models.dynemo.config import DynemoInitializationConfig, DynemoTrainerConfig
 from dynml.models.dynemo.model import Dynemo
-from dynml.models.dynemo.report import report, warn_of_scale
+from dynml.models.dynemo.report import report
 from dynml.models.dynemo.starts import modes_from_states
 from dynml.models.dynemo.windows import keys_of_draws, n_observed, ragged_mask
 from dynml.models.experiment import load_experiment
@@ -34,6 +34,7 @@ from dynml.ops.workers import one_thread
 from dynml.training.batch import Batch
 from dynml.training.batch_sampler import Span
 from dynml.training.config import RunConfig
+from dynml.training.data_scale import warn_of_scale
 from dynml.training.em import PooledMoments
 from dynml.training.experiment_folder import ExperimentFolder, pretrained_weights
 from dynml.training.gradient_learning import GradientLearner
@@ -97,7 +98,7 @@ class DynemoTrainer(Trainer):
         if self.moments is None:
             self.moments, ranks, _ = moments_of_runs(self.dataset.training_set, self.processes)
             self._check_ranks(ranks)
-            warn_of_scale(self.moments)
+            warn_of_scale(self.moments.mean_C, self.moments.covariance_CC.diagonal().sqrt(), "DyNeMo's networks")
             self.initialization_step_done()
         if self.pretrained is not None:
             self.model.load_state_dict(pretrained_weights(self.pretrained, self.model.state_dict(), "a DyNeMo"))

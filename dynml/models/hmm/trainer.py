@@ -31,6 +31,7 @@ from dynml.ops.shared_directions import SharedDirections, shared_directions
 from dynml.training.baselines import GAUSSIAN, MIXTURE, gaussian_baseline, mixture_baseline
 from dynml.training.batch import Batch
 from dynml.training.config import RunConfig
+from dynml.training.data_scale import warn_of_zero_means
 from dynml.training.em import (
     MStepSettings,
     PooledMoments,
@@ -118,6 +119,8 @@ class HMMTrainer(Trainer):
             self._check_sizes(round(self.moments.n_samples))
             self._check_rank()
             self._share_directions(nulls)
+            if not self.model.config.learn_means:
+                warn_of_zero_means(self.moments.mean_C, self.moments.covariance_CC.diagonal().sqrt())
             self.initialization_step_done()
         if self.pretrained is not None:
             self.model.load_state_dict(self._pretrained_weights(self.pretrained))
