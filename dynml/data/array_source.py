@@ -241,7 +241,9 @@ def _named(subset: str, series: Series) -> dict[str, Any]:
     if isinstance(series, Mapping):
         return dict(series)
     if series is None or isinstance(series, (int, float)):
-        raise DataError(f"The {subset} data are {series!r}, but must be an array (time x channels) or a list of arrays.")
+        raise DataError(
+            f"The {subset} data are {series!r}, but must be an array (time x channels) or a list of arrays."
+        )
     alone = isinstance(series, Recording) or hasattr(series, "__array__")
     listed = [series] if alone else list(series)  # type: ignore[arg-type]
     return {f"{subset}-{index}": item for index, item in enumerate(listed)}

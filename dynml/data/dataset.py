@@ -482,7 +482,9 @@ class MultiSubjectDataset:
 
 def check_dataset(key: str, dataset: object) -> None:
     """Refuse what is no dataset (a path, arrays, a model) where one is asked for."""
-    accepted = "a MultiSubjectDataset: MultiSubjectDataset(path) for a store, MultiSubjectDataset.from_arrays for arrays"
+    accepted = (
+        "a MultiSubjectDataset: MultiSubjectDataset(path) for a store, MultiSubjectDataset.from_arrays for arrays"
+    )
     check_instance(key, dataset, MultiSubjectDataset, accepted)
 
 

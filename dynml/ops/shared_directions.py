@@ -119,7 +119,7 @@ def shared_directions(nulls: Sequence[Tensor], pooled_CC: Tensor, ridge: float) 
 
 
 def _lacking(null_CL: Tensor, pooled_CC: Tensor, factor_CC: Tensor) -> Tensor:
-    """What one subject lacks and all data have, as an orthonormal basis (C, L) in the space of the whitened channels."""
+    """What one subject lacks and all data have, as an orthonormal basis (C, L) of the whitened channels."""
     if not null_CL.shape[1]:
         return null_CL
     basis = torch.linalg.qr(factor_CC.T @ null_CL).Q

@@ -40,8 +40,8 @@ def warn_of_zero_means(mean_C: Tensor, scales_C: Tensor) -> None:
     if farthest > 1:
         warnings.warn(
             f"model.learn_means is false, so that the states' means stay zero, but a channel's mean is {farthest:.3g} "
-            'standard deviations from 0: covariances will hold it. Make the store with "standardization": "per_run", or '
-            "learn the means.",
+            'standard deviations from 0: covariances will hold it. Make the store with "standardization": "per_run", '
+            "or learn the means.",
             DataWarning,
             stacklevel=3,
         )

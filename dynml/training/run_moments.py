@@ -1,7 +1,7 @@
 """Moments of all training data and the rank of each run, in one pass over the subjects, in float64.
 
-The rank that counts for covariances is that of a run: signals of an average reference or with interpolated channels lack
-a direction in every run, and after standardization each run another one, so that all together seem to lack none.
+The rank that counts for covariances is that of a run: signals of an average reference or with interpolated channels
+lack a direction in every run, and after standardization each run another one, so that all together seem to lack none.
 """
 
 from __future__ import annotations

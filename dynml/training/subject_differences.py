@@ -143,7 +143,9 @@ class Occupancies:
     def findings(self) -> list[str]:
         """Say which differences between subjects, runs and sites the states are made of."""
         said = [
-            _words_of(name, one, self.kind) for name, one in self.explained().items() if one.is_finding(name.lower() in SITES)
+            _words_of(name, one, self.kind)
+            for name, one in self.explained().items()
+            if one.is_finding(name.lower() in SITES)
         ]
         alone = self._living_in_one()
         if alone:
@@ -189,8 +191,8 @@ def _words_of(name: str, explained: Explained, kind: str) -> str:
     }.get(name, f"The column {name!r} of a subject")
     return (
         f"{what} explains {explained.share:.0%} of the entropy of the {kind} (by chance it would be "
-        f"{explained.by_chance:.0%}): they tell apart where the data come from as much as moments. Standardize each run, "
-        f"align the subjects, or take fewer {kind}."
+        f"{explained.by_chance:.0%}): they tell apart where the data come from as much as moments. Standardize each "
+        f"run, align the subjects, or take fewer {kind}."
     )
 
 

@@ -9,8 +9,8 @@ import torch
 from hmmlearn.hmm import GaussianHMM as Peer
 
 from dynml import BatchLoader, BatchSampler, GaussianHMM, HMMConfig, HMMTrainer, MultiSubjectDataset, load_experiment
-from dynml.data.simulation import simulate_hmm
 from dynml.data.recording import recording_of_runs
+from dynml.data.simulation import simulate_hmm
 from dynml.errors import ConfigurationError, DataWarning, EmptyStateWarning
 from dynml.models.hmm.report import collapsed_states
 from dynml.ops.hmm_statistics import GaussianHMMParameters

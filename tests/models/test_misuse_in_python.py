@@ -81,7 +81,9 @@ def test_channels_are_a_whole_number(n_channels):
 @pytest.mark.parametrize("what", ["store.hdf5", ARRAYS, GaussianHMM(HMMConfig(n_states=2), 4)])
 def test_samplers_and_loaders_take_a_dataset(what):
     for part in (BatchSampler, BatchLoader):
-        with pytest.raises(ConfigurationError, match="must be a MultiSubjectDataset: MultiSubjectDataset.path. for a store"):
+        with pytest.raises(
+            ConfigurationError, match="must be a MultiSubjectDataset: MultiSubjectDataset.path. for a store"
+        ):
             part(what)
 
 
@@ -100,7 +102,12 @@ def test_parts_of_a_trainer_have_their_places_and_types(tmp_path, dataset):
         (HMMTrainer, (model, tmp_path, 5, sampler, loader), {}, "experiment name is 5"),
         (HMMTrainer, (model, None, "x", sampler, loader), {}, "experiments path is None"),
         (HMMTrainer, (model, tmp_path, "x", sampler, loader), {"resume": True}, "resume is True"),
-        (HMMTrainer, (model, tmp_path, "x", sampler, loader), {"initialization": DynemoInitializationConfig()}, "HMMInit"),
+        (
+            HMMTrainer,
+            (model, tmp_path, "x", sampler, loader),
+            {"initialization": DynemoInitializationConfig()},
+            "HMMInit",
+        ),
         (HMMTrainer, (model, tmp_path, "x", sampler, loader), {"loggers": "comet"}, "a list of loggers"),
     ]
     for trainer, arguments, settings, sentence in wrong:

@@ -60,12 +60,11 @@ def test_covariances_of_signals_far_from_zero_keep_their_digits(covariance_type,
     weights, signals = weights_and_signals(torch.float64)
     signals = (signals + 1e4).float()
     centres = torch.full((4, 6), centre).double()
-    found = chunk_moments(signals, weights, centres, covariance_type).about_zero(rounded_centres(centres, torch.float32))
+    found = chunk_moments(signals, weights, centres, covariance_type).about_zero(
+        rounded_centres(centres, torch.float32)
+    )
     means = found.first_KC / found.occupancies_K[:, None]
-    if covariance_type == "full":
-        outer = means[:, :, None] * means[:, None, :]
-    else:
-        outer = means.square()
+    outer = means[:, :, None] * means[:, None, :] if covariance_type == "full" else means.square()
     covariances = found.second_KCC / found.occupancies_K.view(-1, *[1] * (outer.ndim - 1)) - outer
     shares = weights / weights.sum(0)
     exact_means = shares.T @ signals.double()

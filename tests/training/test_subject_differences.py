@@ -56,7 +56,9 @@ def test_a_difference_between_sites_is_found_and_another_column_is_not(subset, m
     here, there = np.array([0.45, 0.35, 0.1, 0.1]), np.array([0.1, 0.1, 0.35, 0.45])
     places = ["Oslo" if subject % 2 else "Rome" for subject in range(N_SUBJECTS)]
     monkeypatch.setattr(
-        subset, "covariates", lambda subject: {"Site": places[subject], "scanner": "AB"[subject // 4], "sex": "FM"[subject % 2]}
+        subset,
+        "covariates",
+        lambda subject: {"Site": places[subject], "scanner": "AB"[subject // 4], "sex": "FM"[subject % 2]},
     )
     found = occupancies_of(subset, [there if place == "Oslo" else here for place in places])
     assert set(found.summary()["explained_entropy"]) == {"subject", "Site", "scanner"}

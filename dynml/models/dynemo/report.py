@@ -13,7 +13,6 @@ from dynml.data.subset import MultiSubjectSubset
 from dynml.models.dynemo.model import Dynemo
 from dynml.models.dynemo.starts import fitted_states, prior_of_states
 from dynml.models.dynemo.windows import FixedWindows, keys_of_draws
-from dynml.training.batch import Batch
 from dynml.training.baselines import (
     GAUSSIAN,
     HMM,
@@ -24,6 +23,7 @@ from dynml.training.baselines import (
     mixture_baseline,
     names_of_better,
 )
+from dynml.training.batch import Batch
 from dynml.training.em import MStepSettings, PooledMoments
 from dynml.training.processes import Processes
 from dynml.training.subject_differences import Occupancies

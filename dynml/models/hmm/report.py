@@ -88,6 +88,6 @@ def collapsed_states(parameters: GaussianHMMParameters, moments: PooledMoments, 
     if not named:
         return []
     return [
-        f"The covariances of these states have collapsed: {', '.join(named)}, the share of the variance of all data that "
-        f"is left in the smallest direction. Samples of others are next to impossible there. {ADVICE}"
+        f"The covariances of these states have collapsed: {', '.join(named)}, the share of the variance of all data "
+        f"that is left in the smallest direction. Samples of others are next to impossible there. {ADVICE}"
     ]
