@@ -485,7 +485,8 @@ def check_dataset(key: str, dataset: object) -> None:
     accepted = (
         "a MultiSubjectDataset: MultiSubjectDataset(path) for a store, MultiSubjectDataset.from_arrays for arrays"
     )
-    check_instance(key, dataset, MultiSubjectDataset, accepted)
+    if not callable(getattr(dataset, "subset", None)):
+        check_instance(key, dataset, MultiSubjectDataset, accepted)
 
 
 def _device(device: str | torch.device) -> torch.device:
