@@ -84,3 +84,23 @@ def check_choice(key: str, value: object, choices: Iterable[object]) -> None:
     if value not in allowed:
         near = nearest_name(str(value), [str(choice) for choice in allowed]) if isinstance(value, str) else ""
         raise ConfigurationError(key, value, f"one of {', '.join(map(str, allowed))}{near if 'mean' in near else ''}")
+
+
+def check_instance(key: str, value: object, kinds: type | tuple[type, ...], accepted: str) -> None:
+    """Refuse an object of another type, by a sentence that names the type it has."""
+    if not isinstance(value, kinds):
+        raise ConfigurationError(key, value if _is_plain(value) else _OfType(value), accepted)
+
+
+class _OfType:
+    """Shows an object by its type: arrays and models would fill pages."""
+
+    def __init__(self, value: object) -> None:
+        self._name = value.__name__ if isinstance(value, type) else type(value).__name__
+
+    def __repr__(self) -> str:
+        return f"an object of the type {self._name}"
+
+
+def _is_plain(value: object) -> bool:
+    return value is None or isinstance(value, (str, int, float))

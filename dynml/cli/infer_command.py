@@ -70,6 +70,7 @@ def _write_inference(
     from dynml.models.experiment import SUBSETS
     from dynml.models.registry import load
     from dynml.models.seen_subjects import is_training_data, seen_before
+    from dynml.training.subject_differences import Occupancies
 
     _write_model(experiment, out)
     trained = experiment.parameters["dataset"]
@@ -78,13 +79,16 @@ def _write_inference(
     at_mean: dict[str, Any] = dict.fromkeys(SUBSETS)
     criteria: dict[str, float] | None = None
     subjects, statistics = {}, {}
+    occupancies = Occupancies("modes" if experiment.family.name == "dynemo" else "states")
     for name in names:
         total = _Total()
         infer = load(str(experiment.family.inference))
-        for result in infer(experiment.model, dataset.subset(name), dual_estimation=arguments.dual_estimation):
+        subset = dataset.subset(name)
+        for index, result in enumerate(infer(experiment.model, subset, dual_estimation=arguments.dual_estimation)):
             _write_subject(result, out, dual=arguments.dual_estimation)
             statistics[result.subject] = state_statistics(result.alpha, result.segments, result.sampling_frequency)
             subjects[result.subject] = result.free_energy
+            occupancies.add_subject(subset, index, result.alpha)
             total.add(result)
         energies[name], at_mean[name] = total.free_energy, total.free_energy_at_mean
         if total.n_samples and name == "training" and is_training_data(trained, dataset):
@@ -102,7 +106,10 @@ def _write_inference(
         summary["training_information_criteria"] = criteria
     if any(value is not None for value in at_mean.values()):
         summary["free_energy_at_mean"] = at_mean
+    summary |= {**occupancies.summary(), "findings": occupancies.findings()}
     write_json(out / "summary.json", {"free_energy": {**energies, "subjects": subjects}, **summary})
+    for finding in summary["findings"]:
+        print(f"Note: {finding}")
     print(f"{len(subjects)} subjects inferred ({dataset.split}). Results: {out}")
 
 

@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 from dynml.configuration import check_choice, check_positive
 from dynml.data import checks
 from dynml.data.gaps import count_masked, joined_over_gaps, masked_rows, sources_of_stretches, split_at_gaps
-from dynml.data.preparation import standardized
+from dynml.data.preparation import moments, standardized
 from dynml.data.recording import Events, Recording, recording_of_runs
 from dynml.data.remarks import Remarks
 from dynml.data.store_config import MISSING
@@ -30,6 +30,9 @@ Series = ArrayLike | Recording | Sequence[ArrayLike | Recording] | Mapping[str, 
 
 GROUP = "signals"
 
+FAR_OFFSET, FAR_SCALE = 0.5, 2.0
+"""Means beyond so many standard deviations from 0, or standard deviations beyond this factor from 1, are told."""
+
 
 class ArraySource:
     """Checked and standardized arrays under the names that a store's subjects would have.
@@ -40,7 +43,8 @@ class ArraySource:
         `Series` of each of training, validation and testing.
     sampling_frequency : float
         Hz, of plain arrays.
-    standardization : {"none", "per_subject", "per_run"}
+    standardization : {"none", "per_subject", "per_run"}, optional
+        Default: none, and a warning where the arrays are far from standard.
     missing : {"error", "segment", "mask"}
         What to do with samples that are not finite; segment: cut them out; mask: keep and mask them.
     channel_names : sequence of str, optional
@@ -62,13 +66,14 @@ class ArraySource:
         subsets: Mapping[str, Series],
         *,
         sampling_frequency: float,
-        standardization: str,
+        standardization: str | None,
         missing: str,
         channel_names: Sequence[str] | None,
         participants: Mapping[str, str],
     ) -> None:
         check_positive("sampling_frequency", sampling_frequency)
-        check_choice("standardization", standardization, ("none", "per_subject", "per_run"))
+        if standardization is not None:
+            check_choice("standardization", standardization, ("none", "per_subject", "per_run"))
         check_choice("missing", missing, MISSING)
         self._recordings: dict[str, Recording] = {}
         self._descriptions: dict[str, GroupDescription] = {}
@@ -81,7 +86,9 @@ class ArraySource:
                 if name in self._recordings:
                     raise DataError(f"The array {name} is in two subsets, {self._subset_of(name)} and {subset}.")
                 recording = _as_recording(series, name, sampling_frequency, missing, channel_names)
-                self._add(name, recording, standardization, remarks, masks=missing == "mask")
+                self._add(name, recording, standardization or "none", remarks, masks=missing == "mask")
+                if standardization is None:
+                    remark_on_scale(recording, name, remarks)
         self._participants = {name: participants.get(name, name) for name in self._recordings}
         for name in participants:
             if name not in self._recordings:
@@ -214,10 +221,29 @@ class ArraySource:
         return ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
 
 
+def remark_on_scale(recording: Recording, name: str, remarks: Remarks) -> None:
+    """Say of an array that is taken as it is that the scripts would have standardized it, if that matters."""
+    mean, std = moments(recording, "per_run")
+    offsets, scales = np.abs(mean) / std, np.maximum(std, 1 / std)
+    if offsets.max() <= FAR_OFFSET and scales.max() <= FAR_SCALE:
+        return
+    worst = np.unravel_index(int(np.argmax(np.maximum(offsets / FAR_OFFSET, scales / FAR_SCALE))), mean.shape)
+    topic = (
+        "The arrays are used as they are and are not standardized, while stores are by default; standardization="
+        '"per_run" gives the numbers of the scripts, "none" takes the arrays as they are without this warning'
+    )
+    channel = recording.channel_names[worst[1]]
+    remarks.add(topic, f"{name}: channel {channel} has mean {mean[worst]:.3g} and standard deviation {std[worst]:.3g}")
+
+
 def _named(subset: str, series: Series) -> dict[str, Any]:
     """Arrays by name, whatever they came in."""
     if isinstance(series, Mapping):
         return dict(series)
+    if series is None or isinstance(series, (int, float)):
+        raise DataError(
+            f"The {subset} data are {series!r}, but must be an array (time x channels) or a list of arrays."
+        )
     alone = isinstance(series, Recording) or hasattr(series, "__array__")
     listed = [series] if alone else list(series)  # type: ignore[arg-type]
     return {f"{subset}-{index}": item for index, item in enumerate(listed)}
@@ -240,6 +266,8 @@ def _as_recording(
         channel_names = [f"channel_{index}" for index in range(n_channels)]
     elif len(channel_names) != n_channels:
         raise DataError(f"{where} has {n_channels} channels, but {len(channel_names)} names are given.")
+    elif len(set(channel_names)) < n_channels:
+        raise DataError(f"{where}: channel_names names a channel twice.")
     if missing == "error":
         checks.check_finite(signals, tuple(channel_names), where)
     stretches = checks.good_stretches(signals)
@@ -283,7 +311,9 @@ def _without_missing(recording: Recording, where: str) -> Recording:
 
 
 def _as_floats(series: Any, name: str) -> NDArray[np.floating[Any]]:
-    array = np.asarray(series)
+    array = np.asarray(series.detach() if hasattr(series, "detach") else series)
+    if array.dtype.kind == "U" and not array.ndim:
+        raise DataError(f"{series!r} is no array; files go into a store first: MultiSubjectDataset(path of the store).")
     if array.ndim != 2:
         raise DataError(
             f"The array {name} has the shape {array.shape}, but must be time x channels; several arrays are given as a "

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -16,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dynml.configuration import nearest_name
+from dynml.configuration import check_instance, nearest_name
 from dynml.data.array_source import ArraySource, Series
 from dynml.data.dataset_config import DatasetConfig
 from dynml.data.embedded_source import EmbeddedSource
@@ -30,7 +31,7 @@ from dynml.data.store_layout import PREPARATION_FITS, SUBSET_NAMES, natural_orde
 from dynml.data.store_reading import Store
 from dynml.data.subset import MultiSubjectSubset
 from dynml.data.subsets import Subsets, check_fit_saw_no_held_out, draw_subsets, subjects_seen_by_fits
-from dynml.errors import DataError
+from dynml.errors import ConfigurationError, DataError
 
 __all__ = ["DatasetConfig", "MultiSubjectDataset", "MultiSubjectSubset", "SegmentTable"]
 
@@ -79,6 +80,8 @@ class MultiSubjectDataset:
         embedding: Embedding | None = None,
         members: Mapping[str, Sequence[str]] | None = None,
     ) -> None:
+        accepted = "the path of a store; arrays go to MultiSubjectDataset.from_arrays"
+        check_instance("hdf5_file", hdf5_file, (str, os.PathLike), accepted)
         self.rank, self.world_size = rank, world_size
         self._members = members
         self._open(Store(hdf5_file), residency, group, device, config, embedding)
@@ -91,7 +94,7 @@ class MultiSubjectDataset:
         testing: Series = (),
         *,
         sampling_frequency: float = 1.0,
-        standardization: Literal["none", "per_subject", "per_run"] = "none",
+        standardization: Literal["none", "per_subject", "per_run"] | None = None,
         missing: Literal["error", "segment", "mask"] = "error",
         channel_names: Sequence[str] | None = None,
         participants: Mapping[str, str] | None = None,
@@ -109,9 +112,10 @@ class MultiSubjectDataset:
             Signals (T, C). Listed arrays are named training-0, training-1, ...
         sampling_frequency : float
             Hz. A Recording brings its own.
-        standardization : {"none", "per_subject", "per_run"}
+        standardization : {"none", "per_subject", "per_run"}, optional
             per_subject: from each array's good samples, mean 0 and standard deviation 1 in every channel. per_run: the
-            same for every run of a Recording.
+            same for every run of a Recording, as stores have it by default. none: arrays as they are. Default: none,
+            with a warning where they are far from standard.
         missing : {"error", "segment", "mask"}
             What to do with samples that are NaN or infinite; segment: cut them out; mask: keep them, as rows that are
             NaN in all channels.
@@ -127,6 +131,9 @@ class MultiSubjectDataset:
         DataError
             For values that are not finite, a transposed array, a constant channel, or arrays that do not go together.
         """
+        check_instance("participants", participants, (Mapping, type(None)), "a mapping of array to participant")
+        if isinstance(channel_names, str):
+            raise ConfigurationError("channel_names", channel_names, "a list of names")
         dataset = cls.__new__(cls)
         dataset.rank, dataset.world_size, dataset._members = rank, world_size, None
         source = ArraySource(
@@ -150,7 +157,8 @@ class MultiSubjectDataset:
         config: DatasetConfig | None,
         embedding: Embedding | None = None,
     ) -> None:
-        self.source, self.device, self.config = source, torch.device(device), config or DatasetConfig()
+        check_instance("config", config, (DatasetConfig, type(None)), "a DatasetConfig")
+        self.source, self.device, self.config = source, _device(device), config or DatasetConfig()
         self._participants = {subject: source.participant(subject) for subject in source.subjects}
         self._subsets = self._draw_subsets()
         self.group = _only_group(source, self._all_subjects()) if group is None else group
@@ -223,7 +231,7 @@ class MultiSubjectDataset:
             For another name.
         """
         if name not in self._by_name:
-            raise DataError(f"{name!r} is no subset{nearest_name(name, SUBSET_NAMES)}.")
+            raise DataError(f"{name!r} is no subset{nearest_name(str(name), SUBSET_NAMES)}.")
         return self._by_name[name]
 
     @property
@@ -493,6 +501,22 @@ class MultiSubjectDataset:
         if isinstance(self.source, EmbeddedSource):
             return self.source.read_on(self.series_device, subject, self.group, start, stop)
         return torch.from_numpy(self.source.read(subject, self.group, start, stop))
+
+
+def check_dataset(key: str, dataset: object) -> None:
+    """Refuse what is no dataset (a path, arrays, a model) where one is asked for."""
+    accepted = (
+        "a MultiSubjectDataset: MultiSubjectDataset(path) for a store, MultiSubjectDataset.from_arrays for arrays"
+    )
+    if not callable(getattr(dataset, "subset", None)):
+        check_instance(key, dataset, MultiSubjectDataset, accepted)
+
+
+def _device(device: str | torch.device) -> torch.device:
+    try:
+        return torch.device(device)
+    except (RuntimeError, TypeError) as error:
+        raise ConfigurationError("device", device, "cpu, cuda or cuda:<number>") from error
 
 
 def _only_group(source: SignalSource, subjects: list[str]) -> str:

@@ -103,10 +103,20 @@ class MultiSubjectSubset:
     @cached_property
     def datasets(self) -> list[str]:
         """Name of the data set that each subject comes from; empty where none is stated."""
+        return [self.covariates(subject).get(DATASET, "") for subject in range(self.n_subjects)]
+
+    def covariates(self, subject: int) -> dict[str, str]:
+        """Data set and covariates of a subject, by name; none where the data are arrays."""
         source = self._dataset.source
-        if not isinstance(source, KnowsCovariates):
-            return [""] * self.n_subjects
-        return [source.covariates(subject).get(DATASET, "") for subject in self.subjects]
+        return dict(source.covariates(self.subjects[subject])) if isinstance(source, KnowsCovariates) else {}
+
+    def run_names(self, subject: int) -> list[str]:
+        """Names of a subject's runs, in stored order."""
+        return self._dataset.source.run_names(self.subjects[subject], self._dataset.group)
+
+    def runs_of_segments(self, subject: int) -> NDArray[np.int64]:
+        """Position in `run_names` of the run that each of a subject's segments comes from, (n_segments,)."""
+        return self._dataset.source.source_samples(self.subjects[subject], self._dataset.group)[:, 1]
 
     @property
     def n_rows(self) -> int:

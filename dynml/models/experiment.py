@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -10,7 +11,7 @@ from typing import Any, Literal
 import numpy as np
 import torch
 
-from dynml.configuration import check_choice, config_from
+from dynml.configuration import check_choice, check_instance, config_from
 from dynml.data.dataset import MultiSubjectDataset
 from dynml.data.embedding import Embedding
 from dynml.data.preparation_comparison import check_same_preparation
@@ -130,6 +131,8 @@ class Experiment:
         check_choice("subsets_of", subsets_of, ("training", "store"))
         if isinstance(data, (str, Path)):
             return self._opened_store(data, group, other_preparation, subsets_of)
+        if data is None or isinstance(data, (int, float)):
+            raise DataError(f"The data are {data!r}, but must be a store's path, arrays or a MultiSubjectDataset.")
         if not isinstance(data, MultiSubjectDataset):
             # Arrays alone say nothing of their rate.
             rates = list(self.parameters["dataset"].get("sampling_frequencies") or [])
@@ -204,6 +207,7 @@ def load_experiment(path: str | Path, *, latest: bool = False, device: str = "cp
     CheckpointError
         When there is no model that verifies, or it is of no registered family.
     """
+    check_instance("path", path, (str, os.PathLike), "the path of an experiment: EXPERIMENTS_PATH/EXPERIMENT_NAME")
     folder = ExperimentFolder.at(path)
     weights, parameters = folder.load_model(latest=latest)
     if parameters.get("family") is None:

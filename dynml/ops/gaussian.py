@@ -32,6 +32,9 @@ _MINIMUM_BLOCK_CHANNELS = 20
 _MAXIMUM_BLOCKS = 4
 _LARGEST_UNSHIFTED_MEAN = 16.0
 
+_LARGEST_SHIFTED_MEAN = 1000.0
+"""Standard deviations of a state between its mean and the common shift, from which on states are shifted one by one."""
+
 
 @contextlib.contextmanager
 def full_float32_precision(device: torch.device | str = "cpu") -> Iterator[None]:
@@ -121,9 +124,12 @@ class Gaussians:
     weights: tuple[Tensor, ...]
     """Full: one (inputs, K outputs) matrix a block of channels. Diagonal: the inverse standard deviations (K, C)."""
     offsets: tuple[Tensor, ...]
-    """What to subtract after the product: the whitened means, (K outputs) a block. Diagonal: the means (K, C)."""
+    """What to subtract after the product: the whitened means, (K outputs) a block. Diagonal: the means (K, C). Both of
+    the means less `shift_C`."""
     log_normalizers_K: Tensor
     is_diagonal: bool
+    each: tuple[Gaussians, ...] = ()
+    """Every state by itself, where the means lie so far apart that no common shift suits all of them."""
 
     @classmethod
     def prepare(
@@ -132,16 +138,20 @@ class Gaussians:
         """Factor covariances (K, C, C), or variances (K, C), in float64 and lay them out for chunks of `dtype`."""
         means = means_KC.double().cpu()
         n_states, n_channels = means.shape
-        if covariances.ndim == 2:
-            scales = inverse_standard_deviations(covariances.cpu())
-            weights, offsets, shift = [scales], [means], None
-            log_determinants = scales.log().sum(1)
+        is_diagonal = covariances.ndim == 2
+        whiteners = (inverse_standard_deviations if is_diagonal else inverse_cholesky)(covariances.cpu())
+        shift = _common_shift(means, whiteners, dtype)
+        centred = means if shift is None else means - shift
+        each: tuple[Gaussians, ...] = ()
+        if n_states > 1 and bool(_whitened(whiteners, centred).abs().max() > _LARGEST_SHIFTED_MEAN):
+            pairs = zip(means.split(1), covariances.split(1), strict=True)
+            each = tuple(cls.prepare(mean, own, dtype=dtype, device=device) for mean, own in pairs)
+        if is_diagonal:
+            weights, offsets, scales = [whiteners], [centred], whiteners
         else:
-            whiteners = inverse_cholesky(covariances.cpu())
-            shift = _common_shift(means, whiteners)
-            centred = means if shift is None else means - shift
             weights, offsets = _triangular_blocks(whiteners, centred)
-            log_determinants = whiteners.diagonal(dim1=-2, dim2=-1).log().sum(1)
+            scales = whiteners.diagonal(dim1=-2, dim2=-1)
+        log_determinants = scales.log().sum(1)
         log_normalizers = log_determinants - 0.5 * n_channels * math.log(2 * math.pi)
         return cls(
             n_states=n_states,
@@ -150,7 +160,8 @@ class Gaussians:
             weights=tuple(weight.to(device, dtype).contiguous() for weight in weights),
             offsets=tuple(offset.to(device, dtype) for offset in offsets),
             log_normalizers_K=log_normalizers.to(device, dtype),
-            is_diagonal=covariances.ndim == 2,
+            is_diagonal=is_diagonal,
+            each=each,
         )
 
     def log_likelihoods(self, signals_TC: Tensor) -> Tensor:
@@ -169,13 +180,19 @@ class Gaussians:
             self._distances(rows, output_TK[first : first + chunk])
 
     def _distances(self, rows: Tensor, output: Tensor) -> None:
+        for state, alone in enumerate(self.each):
+            column = output.new_empty(len(rows), 1)
+            alone._distances(rows, column)
+            output[:, state] = column[:, 0]
+        if self.each:
+            return
+        centred = rows if self.shift_C is None else rows - self.shift_C
         if self.is_diagonal:
             for state, (scale, mean) in enumerate(zip(self.weights[0], self.offsets[0], strict=True)):
-                output[:, state] = torch.linalg.vector_norm((rows - mean) * scale, dim=1)
+                output[:, state] = torch.linalg.vector_norm((centred - mean) * scale, dim=1)
             output.square_()
         else:
             output.zero_()
-            centred = rows if self.shift_C is None else rows - self.shift_C
             for weight, offset in zip(self.weights, self.offsets, strict=True):
                 whitened = centred[:, : len(weight)] @ weight
                 if whitened.device.type == "cpu":
@@ -201,11 +218,18 @@ def _add_squared_distances(whitened, offset, distances):  # type: ignore  # noqa
             distances[row, state] += total
 
 
-def _common_shift(means: Tensor, whiteners: Tensor) -> Tensor | None:
-    """Mean of the means, when it is so large that whitening first and subtracting later would lose digits."""
-    shift = means.mean(0)
-    largest = (whiteners @ shift).abs().max()
-    return shift if bool(largest > _LARGEST_UNSHIFTED_MEAN) else None
+def _common_shift(means: Tensor, whiteners: Tensor, dtype: torch.dtype) -> Tensor | None:
+    """Mean of the means, when it is so large that whitening first and subtracting later would lose digits.
+
+    It is a number of `dtype`, so that subtracting it from the signals and from the means is the same.
+    """
+    shift = means.mean(0).to(dtype).double()
+    return shift if bool(_whitened(whiteners, shift).abs().max() > _LARGEST_UNSHIFTED_MEAN) else None
+
+
+def _whitened(whiteners: Tensor, means: Tensor) -> Tensor:
+    """Means (K, C), or one (C,), in standard deviations of each state, (K, C)."""
+    return whiteners * means if whiteners.ndim == 2 else (whiteners @ means.unsqueeze(-1)).squeeze(-1)
 
 
 def _triangular_blocks(whiteners: Tensor, means: Tensor) -> tuple[list[Tensor], list[Tensor]]:

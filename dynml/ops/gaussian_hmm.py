@@ -28,7 +28,7 @@ from dynml.ops.hmm_pass import CHUNK_ROWS, HMMPass, Signals
 from dynml.ops.hmm_statistics import CovarianceType, GaussianHMMParameters, Statistics
 from dynml.ops.masked_samples import observed_if_masked
 from dynml.ops.memory import in_smaller_pieces
-from dynml.ops.moments import Moments, chunk_moments
+from dynml.ops.moments import Moments, chunk_moments, rounded_centres
 from dynml.ops.workers import Workers
 
 __all__ = [
@@ -117,7 +117,7 @@ def e_step(
             if part.moments is not None:
                 moments.add(part.moments)
             n_masked += part.n_masked
-        moments = moments.about_zero(parameters.means_KC)
+        moments = moments.about_zero(rounded_centres(parameters.means_KC, passing.dtype))
     statistics.occupancies_K, statistics.first_moments_KC = moments.occupancies_K, moments.first_KC
     statistics.second_moments_KCC = moments.second_KCC
     statistics.log_likelihood = float(logs.sum())
@@ -213,7 +213,8 @@ def statistics_of_posteriors(
     rows = signals[0 : min(chunk_rows, n_rows)]
     observed = observed_if_masked(rows)
     centre = (rows if observed is None else rows[observed]).double().mean(0).nan_to_num()
-    centres, n_masked = centre.expand(posteriors.shape[1], -1).cpu(), 0
+    dtype = rows.dtype if rows.dtype == torch.float64 else torch.float32
+    centres, n_masked = rounded_centres(centre.expand(posteriors.shape[1], -1).cpu(), dtype), 0
 
     def of_chunk(first: int) -> tuple[Moments, int]:
         rows = signals[first : min(first + chunk_rows, n_rows)]

@@ -137,7 +137,7 @@ class HMMPass:
         assert signals.shape[1] == parameters.n_channels, f"{signals.shape[1]} channels for {parameters.n_channels}"
         self._signals, self._borders, self._parameters, self._workers = signals, borders, parameters, workers
         sample = signals if isinstance(signals, Tensor) else signals[0 : min(1, int(borders[-1]))]
-        self._dtype = sample.dtype if sample.dtype == torch.float64 else torch.float32
+        self.dtype = sample.dtype if sample.dtype == torch.float64 else torch.float32
         self._device = sample.device
         kind = "cpu" if self._device.type == "cpu" else "cuda"
         # On a GPU small pieces would cost more than the last digits of float32 are worth.
@@ -149,13 +149,13 @@ class HMMPass:
         chunks_in_memory = smaller(MEMORY[kind] if memory is None else memory) // bytes_per_row // self._chunk_rows
         self._rows_in_memory = max(1, chunks_in_memory) * self._chunk_rows
         self._gaussians = Gaussians.prepare(
-            parameters.means_KC, parameters.covariances_KCC, dtype=self._dtype, device=self._device
+            parameters.means_KC, parameters.covariances_KCC, dtype=self.dtype, device=self._device
         )
         self._chain = parameters.initial_probabilities_K, parameters.transition_probabilities_KK
         self.posteriors: Tensor | None = None
         if posteriors:
             shape = int(borders[-1]), parameters.n_states
-            self.posteriors = torch.empty(shape, dtype=self._dtype, device=self._device)
+            self.posteriors = torch.empty(shape, dtype=self.dtype, device=self._device)
 
     def parts(self) -> Iterator[Part]:
         """Sums of forward-backward and moments, in a fixed order."""
@@ -252,7 +252,7 @@ class HMMPass:
         cuts = [border for border in self._borders[inner].tolist() if border < last]
         edges = [first, *cuts, last]
         firsts = [start for begin, end in itertools.pairwise(edges) for start in range(begin, end, self._chunk_rows)]
-        output = torch.empty(last - first, self._parameters.n_states, dtype=self._dtype, device=self._device)
+        output = torch.empty(last - first, self._parameters.n_states, dtype=self.dtype, device=self._device)
 
         def fill(borders: tuple[int, int]) -> Chunk:
             start, stop = borders
@@ -295,13 +295,13 @@ class HMMPass:
 
     def _chunk_likelihoods(self, first: int, last: int) -> tuple[Chunk, Tensor]:
         chunk = Chunk(first, self._read(first, last))
-        output = torch.empty(last - first, self._parameters.n_states, dtype=self._dtype, device=self._device)
+        output = torch.empty(last - first, self._parameters.n_states, dtype=self.dtype, device=self._device)
         self._gaussians.fill_log_likelihoods(chunk.rows, output)
         _free_masked_rows([chunk], output)
         return chunk, output
 
     def _read(self, first: int, last: int) -> Tensor:
-        return self._signals[first:last].to(self._dtype)
+        return self._signals[first:last].to(self.dtype)
 
 
 def _free_masked_rows(chunks: list[Chunk], likelihoods: Tensor) -> None:

@@ -30,6 +30,7 @@ def k_means_labels(points: Tensor, n_clusters: int, generator: np.random.Generat
     """
     rows = np.sort(generator.permutation(len(points))[:_LARGEST_SAMPLE])
     some = points[torch.from_numpy(rows).to(points.device)].double().cpu()
+    points, some = _near_zero(points, some)
     best: tuple[float, Tensor] | None = None
     for _ in range(_N_RESTARTS if n_clusters > 1 else 1):
         candidate = _iterate(some, _spread_centres(some, n_clusters, generator))
@@ -37,6 +38,15 @@ def k_means_labels(points: Tensor, n_clusters: int, generator: np.random.Generat
             best = candidate
     assert best is not None
     return _nearest(points, best[1].to(points))[1]
+
+
+def _near_zero(points: Tensor, some: Tensor) -> tuple[Tensor, Tensor]:
+    """Both without the mean of some, where it is large: distances by expanded squares would lose their digits to it."""
+    mean = some.mean(0).to(points.dtype)
+    deviations = some - mean.double()
+    if not bool((mean.double().square() > deviations.square().mean(0)).any()):
+        return points, some
+    return points - mean.to(points.device), deviations
 
 
 def _spread_centres(points: Tensor, n_clusters: int, generator: np.random.Generator) -> Tensor:

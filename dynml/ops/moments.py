@@ -1,7 +1,8 @@
 """Weighted first and second moments of signals, one set a state.
 
 Shapes: T samples, C channels, K states. Products are made in the signals' own type and summed over chunks in float64,
-about a centre of each state (say, its last mean), so that large means cost no digits.
+about a centre of each state (say, its last mean), so that large means cost no digits. A centre is a number of the
+signals' type, or a deviation from it would lack what rounding takes from it: `rounded_centres`.
 
 State probabilities are nearly one-hot, so on a CPU a state's product takes only the rows that it has a share in: rows
 are left out where their weight is below 1e-2 eps times the state's mean weight in the chunk, or below 1e-5 eps, with
@@ -12,6 +13,7 @@ top, fifty times less than the rounding of the weights themselves.
 from __future__ import annotations
 
 import itertools
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,6 +22,12 @@ from numba import njit
 from torch import Tensor
 
 from dynml.ops.hmm_statistics import CovarianceType
+
+_LARGEST_SHARE_OF_MEAN = 0.9
+"""Of a chunk's mean square about a centre; beyond it the products would hold the mean and little else."""
+
+_FEWEST_SAMPLES = 16
+"""A mean over fewer than these is far off by chance, and costs nothing."""
 
 
 @dataclass
@@ -58,6 +66,11 @@ class Moments:
         return Moments(self.occupancies_K, first, 0.5 * (second + second.transpose(1, 2)))
 
 
+def rounded_centres(centres_KC: Tensor, dtype: torch.dtype) -> Tensor:
+    """Centres as numbers of the signals' type, (K, C), float64: those that `chunk_moments` takes deviations from."""
+    return centres_KC.to(dtype).double()
+
+
 def chunk_moments(
     signals_TC: Tensor,
     weights_TK: Tensor,
@@ -65,7 +78,7 @@ def chunk_moments(
     covariance_type: CovarianceType,
     observed_T: Tensor | None = None,
 ) -> Moments:
-    """Moments of one chunk of rows about `centres_KC`.
+    """Moments of one chunk of rows about `rounded_centres` of `centres_KC`.
 
     Parameters
     ----------
@@ -82,30 +95,46 @@ def chunk_moments(
     moments = Moments.zeros(weights_TK.shape[1], signals_TC.shape[1], covariance_type)
     moments.occupancies_K[:] = weights_TK.sum(0, dtype=torch.float64).cpu()
     centres = centres_KC.to(signals_TC.device, signals_TC.dtype)
-    if signals_TC.device.type == "cpu":
-        _add_sparse(moments, signals_TC, weights_TK, centres)
-    else:
-        _add_dense(moments, signals_TC, weights_TK, centres)
+    add = _add_sparse if signals_TC.device.type == "cpu" else _add_dense
+    add(moments, signals_TC, weights_TK, centres, range(len(centres)))
+    far = _far_states(moments)
+    if far:
+        nearer = centres.clone()
+        nearer[far] += (moments.first_KC[far] / moments.occupancies_K[far].unsqueeze(1)).to(centres)
+        own = Moments.zeros(len(centres), signals_TC.shape[1], covariance_type)
+        own.occupancies_K[:] = moments.occupancies_K
+        add(own, signals_TC, weights_TK, nearer, far)
+        own = own.about_zero((nearer.double() - centres.double()).cpu())
+        moments.first_KC[far], moments.second_KCC[far] = own.first_KC[far], own.second_KCC[far]
     return moments
 
 
-def _add_sparse(moments: Moments, signals: Tensor, weights: Tensor, centres: Tensor) -> None:
+def _far_states(moments: Moments) -> list[int]:
+    """States whose rows lie so far from their centre that products about it hold little else than the distance."""
+    second = moments.second_KCC.numpy()
+    squares = second if second.ndim == 2 else np.diagonal(second, axis1=1, axis2=2)
+    weights = moments.occupancies_K.numpy()[:, None]
+    is_far = (moments.first_KC.numpy() ** 2 > _LARGEST_SHARE_OF_MEAN * weights * squares).any(1)
+    return np.flatnonzero(is_far & (weights[:, 0] > _FEWEST_SAMPLES)).tolist()
+
+
+def _add_sparse(moments: Moments, signals: Tensor, weights: Tensor, centres: Tensor, states: Sequence[int]) -> None:
     epsilon = torch.finfo(signals.dtype).eps
     smallest = (1e-2 * epsilon * moments.occupancies_K / max(len(signals), 1)).clamp(min=1e-5 * epsilon).tolist()
     rows = torch.empty_like(signals, memory_format=torch.contiguous_format)
     signals_array, weights_array, centres_array = signals.numpy(), weights.numpy(), centres.contiguous().numpy()
     rows_array, first = rows.numpy(), moments.first_KC.numpy()
-    for state in range(len(centres)):
+    for state in states:
         n_taken = _take_weighted_rows(
             signals_array, weights_array[:, state], smallest[state], centres_array[state], rows_array, first[state]
         )
         moments.second_KCC[state] = _products(rows[:n_taken], moments.second_KCC.ndim)
 
 
-def _add_dense(moments: Moments, signals: Tensor, weights: Tensor, centres: Tensor) -> None:
-    for state, centre in enumerate(centres):
+def _add_dense(moments: Moments, signals: Tensor, weights: Tensor, centres: Tensor, states: Sequence[int]) -> None:
+    for state in states:
         roots = weights[:, state].to(signals.dtype).sqrt()
-        rows = (signals - centre) * roots.unsqueeze(1)
+        rows = (signals - centres[state]) * roots.unsqueeze(1)
         moments.first_KC[state] = (roots @ rows).double().cpu()
         moments.second_KCC[state] = _products(rows, moments.second_KCC.ndim).cpu()
 

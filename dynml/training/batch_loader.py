@@ -8,14 +8,15 @@ import threading
 import warnings
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from dynml.configuration import check_choice, config_from
+from dynml.configuration import check_choice, check_instance, config_from
+from dynml.data.dataset import MultiSubjectDataset, check_dataset
 from dynml.data.slicer import RowSlicer
 from dynml.errors import ConfigurationError, DataWarning, DynmlError
 from dynml.ops.augmentation import Augmentation, augmented_rows, jittered_starts
@@ -26,9 +27,6 @@ from dynml.training.batch_loader_config import BatchLoaderConfig
 from dynml.training.batch_sampler import CONTEXTS, BatchSampler
 from dynml.training.span_reading import SpanData, SpanReader, mask_of
 from dynml.training.spans import Span, Spans
-
-if TYPE_CHECKING:
-    from dynml.data.dataset import MultiSubjectDataset
 
 __all__ = ["Batch", "BatchLoader", "BatchLoaderConfig"]
 
@@ -72,6 +70,10 @@ class BatchLoader:
     ) -> None:
         if config is not None and settings:
             raise ConfigurationError("loader", sorted(settings), "a config or single settings, not both")
+        check_dataset("BatchLoader's dataset", dataset)
+        check_instance("BatchLoader's model", model, (torch.nn.Module, type(None)), "a model, or None")
+        if config is not None:
+            check_instance("loader.config", config, BatchLoaderConfig, "a BatchLoaderConfig")
         self.dataset, self.seed, self.context = dataset, seed, "training"
         self.config = config if config is not None else config_from(BatchLoaderConfig, settings, "loader")
         self._check(model, input_group_name)

@@ -10,13 +10,15 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from dynml.configuration import check_at_least, check_choice, config_from
+from dynml.configuration import check_at_least, check_choice, check_instance, config_from
+from dynml.data.dataset import MultiSubjectDataset, MultiSubjectSubset, check_dataset
 from dynml.data.segment_table import SegmentTable
+from dynml.data.trials import TrialTable
 from dynml.errors import ConfigurationError, DataError, DataWarning
 from dynml.training.batch_composition import (
     Composition,
@@ -29,10 +31,6 @@ from dynml.training.batch_sampler_config import BatchSamplerConfig
 from dynml.training.spans import Span, Spans
 from dynml.training.trial_checks import check_training_trials, check_trials_are_named, warn_of_lost_trials
 from dynml.training.window_cutting import cut_random_lengths, cut_windows
-
-if TYPE_CHECKING:
-    from dynml.data.dataset import MultiSubjectDataset, MultiSubjectSubset
-    from dynml.data.trials import TrialTable
 
 __all__ = ["CONTEXTS", "BatchSampler", "BatchSamplerConfig", "SamplingReport", "Span", "Spans"]
 
@@ -97,6 +95,9 @@ class BatchSampler:
     ) -> None:
         if config is not None and settings:
             raise ConfigurationError("sampler", sorted(settings), "a config or single settings, not both")
+        check_dataset("BatchSampler's dataset", dataset)
+        if config is not None:
+            check_instance("sampler.config", config, BatchSamplerConfig, "a BatchSamplerConfig")
         check_at_least("sampler.seed", seed, 0)
         self.dataset, self.seed = dataset, seed
         self.config = config if config is not None else config_from(BatchSamplerConfig, settings, "sampler")

@@ -5,16 +5,19 @@ Families share this: the HMM trains by it, and others start from it.
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, reduce
 from typing import Protocol
 
 import torch
 
 from dynml.ops.gaussian_hmm import CovariancePrior, EmptyStates, Signals, e_step, m_step, revive_state
 from dynml.ops.hmm_statistics import GaussianHMMParameters, Statistics
+from dynml.ops.pooled_moments import CentredSums, centred_sums
+from dynml.ops.shared_directions import SharedDirections
 from dynml.training.processes import Processes
 
 RANK_TOLERANCE = 1e-6
@@ -47,6 +50,8 @@ class MStepSettings:
     covariances_epsilon: float = 0.0
     covariance_prior: CovariancePrior | None = None
     transition_prior: float = 0.0
+    shared_directions: SharedDirections | None = None
+    """Where all states share the covariance of all data; full covariances only."""
 
 
 @dataclass(frozen=True)
@@ -116,7 +121,7 @@ def maximization(
     statistics: Statistics, previous: GaussianHMMParameters, settings: MStepSettings
 ) -> tuple[GaussianHMMParameters, EmptyStates]:
     """Closed-form M-step; also the states that no sample belongs to (they keep their parameters)."""
-    return m_step(
+    parameters, empty = m_step(
         statistics,
         previous,
         learn_means=settings.learn_means,
@@ -126,6 +131,15 @@ def maximization(
         transition_prior=settings.transition_prior,
         covariances_epsilon=settings.covariances_epsilon,
     )
+    return shared(parameters, settings), empty
+
+
+def shared(parameters: GaussianHMMParameters, settings: MStepSettings) -> GaussianHMMParameters:
+    """Parameters whose covariances are those of all data in the directions that the settings share."""
+    directions = settings.shared_directions
+    if directions is None or not settings.learn_covariances or parameters.covariance_type == "diagonal":
+        return parameters
+    return dataclasses.replace(parameters, covariances_KCC=directions.covariances(parameters.covariances_KCC))
 
 
 def run_em(
@@ -168,17 +182,13 @@ def run_em(
 def pooled_moments(
     batches: Iterable[PackedBatch], n_channels: int, processes: Processes | None = None
 ) -> PooledMoments:
-    """Mean and covariance of all observed samples in one pass."""
-    one_state = GaussianHMMParameters(
-        means_KC=torch.zeros(1, n_channels, dtype=torch.float64),
-        covariances_KCC=torch.eye(n_channels, dtype=torch.float64)[None],
-        initial_probabilities_K=torch.ones(1, dtype=torch.float64),
-        transition_probabilities_KK=torch.ones(1, 1, dtype=torch.float64),
-    )
-    statistics = expectation(batches, one_state, processes)
-    n = float(statistics.occupancies_K[0])
-    mean = statistics.first_moments_KC[0] / n
-    return PooledMoments(n, mean, statistics.second_moments_KCC[0] / n - torch.outer(mean, mean))
+    """Mean and covariance of all observed samples in one pass, in float64, however far from zero they lie."""
+    total = CentredSums.zeros(n_channels)
+    for batch in batches:
+        total = total.merged(centred_sums(batch.signals))
+    if processes is not None:
+        total = reduce(CentredSums.merged, processes.gather(total))
+    return PooledMoments(float(total.n_samples), total.mean_C, total.scatter_CC / max(total.n_samples, 1))
 
 
 def gaussian_free_energy(moments: PooledMoments, model: PooledMoments, *, epsilon: float = 0.0) -> float | None:

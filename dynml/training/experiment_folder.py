@@ -66,6 +66,9 @@ class ExperimentFolder:
     """
 
     def __init__(self, experiments_path: str | Path, experiment_name: str, *, may_make_root: bool = False) -> None:
+        for what, value in (("experiments path", experiments_path), ("experiment name", experiment_name)):
+            if not isinstance(value, (str, os.PathLike)):
+                raise CheckpointError(f"The {what} is {value!r}, but must be a text.")
         root = Path(experiments_path)
         if not root.is_dir() and not (may_make_root and not os.path.lexists(root)):
             raise CheckpointError(f"The experiments path {root} is no existing folder.")

@@ -27,7 +27,7 @@ from typing import Any, ClassVar, Literal
 
 import torch
 
-from dynml.configuration import config_from, config_to_dictionary
+from dynml.configuration import check_choice, check_instance, config_from, config_to_dictionary
 from dynml.errors import CheckpointError, ConfigurationError, DataWarning, NonFiniteLossError
 from dynml.files import read_json
 from dynml.training.batch import Batch
@@ -104,6 +104,7 @@ class Trainer:
     """
 
     config_class: ClassVar[type[RunConfig]] = TrainerConfig
+    model_class: ClassVar[type[torch.nn.Module]] = torch.nn.Module
     loss_name: str = "loss"
     family_name: ClassVar[str | None] = None
     """Name in the registry, for models that are built without a script."""
@@ -124,6 +125,8 @@ class Trainer:
         processes: Processes | None = None,
         **settings: Any,
     ) -> None:
+        self._check_parts(model, batch_sampler, batch_loader, config, loggers)
+        check_choice("resume", resume, ("refuse", "auto", "force", "anew"))
         base = config_to_dictionary(config) if config is not None else {}
         self.config: Any = config_from(type(config) if config else self.config_class, base | settings, "trainer")
         self.processes = processes or join_processes(self.config.device)
@@ -137,6 +140,7 @@ class Trainer:
         if self.dataset.embedding is not None:
             self.folder.input_transform = self.dataset.embedding.tensors()
         self._check_share()
+        self._check_masks()
         self.parameters = self._collect_parameters(parameters or {})
         self.interruption = Interruption()
         self.resume: Resume = resume
@@ -547,6 +551,38 @@ class Trainer:
 
     def _timed(self, phase: str) -> Stopwatch:
         return Stopwatch(self.progress.seconds, phase)
+
+    def _check_parts(self, model: Any, sampler: Any, loader: Any, config: Any, loggers: Any) -> None:
+        """Refuse parts of the wrong type, or in the wrong order, and parts that do not belong together."""
+        kind = self.model_class
+        check_instance("model", model, kind, f"a {kind.__name__}, as {type(self).__name__} trains it")
+        check_instance("batch_sampler", sampler, BatchSampler, "a BatchSampler, which stands before the BatchLoader")
+        check_instance("batch_loader", loader, BatchLoader, "a BatchLoader, which stands after the BatchSampler")
+        if config is not None:
+            check_instance("config", config, RunConfig, f"a {self.config_class.__name__}")
+        if isinstance(loggers, str):
+            raise ConfigurationError("loggers", loggers, "a list of loggers")
+        if sampler.dataset is not loader.dataset and sampler.dataset.fingerprint != loader.dataset.fingerprint:
+            raise ConfigurationError(
+                "batch_loader", "made with another dataset than batch_sampler", "made with the same one"
+            )
+        n_channels, of_data = getattr(model, "n_channels", None), loader.dataset.n_channels
+        if isinstance(n_channels, int) and n_channels != of_data:
+            raise ConfigurationError("model.n_channels", n_channels, f"the data's ({of_data})")
+
+    def _check_masks(self) -> None:
+        """Refuse masked samples where a model of a user's own does not say that it knows them."""
+        subsets = self.dataset.training_set, self.dataset.validation_set
+        n_masked = sum(subset.n_masked for subset in subsets)
+        is_own = type(self).run_one_batch is Trainer.run_one_batch
+        if n_masked and is_own and not getattr(self.model, "knows_masked_samples", False):
+            raise ConfigurationError(
+                "model",
+                type(self.model).__name__,
+                f"one that knows masked samples, since {n_masked} samples of the data are masked (rows of NaN): leave "
+                "those out by batch.observed and set knows_masked_samples = True in its class, or open the data with "
+                '"missing": "segment"',
+            )
 
     def _check_share(self) -> None:
         own, given = (self.processes.rank, self.processes.world_size), (self.dataset.rank, self.dataset.world_size)

@@ -9,11 +9,15 @@ import torch
 from hmmlearn.hmm import GaussianHMM as Peer
 
 from dynml import BatchLoader, BatchSampler, GaussianHMM, HMMConfig, HMMTrainer, MultiSubjectDataset, load_experiment
+from dynml.data.recording import recording_of_runs
 from dynml.data.simulation import simulate_hmm
-from dynml.errors import ConfigurationError, EmptyStateWarning
+from dynml.errors import ConfigurationError, DataWarning, EmptyStateWarning
+from dynml.models.hmm.report import collapsed_states
+from dynml.ops.hmm_statistics import GaussianHMMParameters
 from dynml.ops.matching import match_covariances
 from dynml.ops.metrics import dice_coefficient, riemannian_distance
 from dynml.training.costs import COST_ENDINGS
+from dynml.training.em import PooledMoments
 
 
 def peer_of(simulation, lengths, signals):
@@ -244,3 +248,105 @@ def test_a_saved_model_gives_the_same_inference_as_the_trained_one(make_trainer,
     energy = -sum(result.log_likelihood for result in results) / samples
     assert energy == pytest.approx(summary["free_energy"]["training"], abs=1e-9)
     assert json.loads(trainer.folder.summary.read_text())["free_energy"]["training"] == pytest.approx(energy, abs=1e-9)
+
+
+@pytest.mark.parametrize("covariance_type", ["full", "diagonal"])
+def test_signals_far_from_zero_train_as_the_same_signals_near_zero(tmp_path, simulation, covariance_type):
+    """At ten thousand standard deviations from zero float32 keeps three digits of a sample: that is all that goes."""
+    summaries = []
+    for name, shift in (("near", 0.0), ("far", 1e4)):
+        arrays = [(series.astype(np.float64) + shift).astype(np.float32) for series in simulation.time_series]
+        dataset = MultiSubjectDataset.from_arrays(arrays[:-1], arrays[-1:], standardization="none")
+        model = GaussianHMM(HMMConfig(n_states=3, covariance_type=covariance_type), dataset.n_channels)
+        loader = BatchLoader(dataset, model, collate="packed")
+        trainer = HMMTrainer(model, tmp_path, name, BatchSampler(dataset), loader, max_epochs=15, progress=False)
+        summaries.append(trainer.train_and_validate())
+    near, far = summaries
+    for subset in ("training", "validation"):
+        assert far["free_energy"][subset] == pytest.approx(near["free_energy"][subset], abs=2e-3)
+        for baseline in ("gaussian", "gaussian_mixture"):
+            assert far["baselines"][baseline][subset] == pytest.approx(near["baselines"][baseline][subset], abs=2e-3)
+
+
+def average_referenced(n_runs, n_subjects=5, n_channels=10):
+    """Recordings of noise whose channels sum to zero before each run is standardized: each lacks another direction."""
+    generator = np.random.default_rng(0)
+    recordings = []
+    for _ in range(n_subjects):
+        runs = []
+        for _ in range(n_runs):
+            run = generator.normal(size=(1500, n_channels)) * generator.uniform(0.5, 2, n_channels)
+            run -= run.mean(axis=1, keepdims=True)
+            runs.append(run / run.std(axis=0))
+        recordings.append(
+            recording_of_runs(
+                runs,
+                sampling_frequency=250.0,
+                channel_names=[f"E{channel}" for channel in range(n_channels)],
+                run_names=[f"run-{run}" for run in range(n_runs)],
+            )
+        )
+    return recordings
+
+
+@pytest.mark.parametrize("n_runs", [1, 2])
+def test_states_share_the_directions_that_runs_lack_each_another_one(tmp_path, n_runs):
+    recordings = average_referenced(n_runs)
+    dataset = MultiSubjectDataset.from_arrays(recordings[:-1], recordings[-1:], standardization="per_run")
+    model = GaussianHMM(HMMConfig(n_states=4), 10)
+    loader = BatchLoader(dataset, model, collate="packed")
+    trainer = HMMTrainer(model, tmp_path, "run", BatchSampler(dataset), loader, max_epochs=30, progress=False)
+    with pytest.warns(DataWarning, match=r"rank 9 of 10 in training-0, run run-0.*\"n_components\": 9"):
+        summary = trainer.train_and_validate()
+    gaussian = summary["baselines"]["gaussian"]["validation"]
+    assert summary["free_energy"]["validation"] < gaussian + 0.2
+    assert summary["baselines"]["gaussian_mixture"]["validation"] < gaussian + 0.2
+    assert any("rank 9 of 10" in finding for finding in summary["findings"])
+
+
+def test_a_run_that_shares_directions_is_resumed_to_the_same_numbers(tmp_path):
+    def trainer(name, resume="refuse"):
+        recordings = average_referenced(1, n_subjects=3)
+        dataset = MultiSubjectDataset.from_arrays(recordings, standardization="per_run")
+        model = GaussianHMM(HMMConfig(n_states=3), 10)
+        loader = BatchLoader(dataset, model, collate="packed")
+        settings = {"max_epochs": 8, "progress": False, "tolerance": 0.0}
+        return HMMTrainer(model, tmp_path, name, BatchSampler(dataset), loader, resume=resume, **settings)
+
+    whole = trainer("whole")
+    whole.train_and_validate()
+    interrupted = trainer("parts")
+    interrupt_at(interrupted, "start_of_epoch", 3)
+    assert interrupted.train_and_validate()["stopping_reason"] == "signal SIGTERM"
+    resumed = trainer("parts", resume="auto")
+    resumed.train_and_validate()
+    np.testing.assert_array_equal(resumed.model.covariances, whole.model.covariances)
+
+
+def test_states_that_are_subjects_are_findings(tmp_path):
+    generator = np.random.default_rng(0)
+    arrays = [generator.normal(size=(800, 5)) @ generator.normal(size=(5, 5)) for _ in range(5)]
+    dataset = MultiSubjectDataset.from_arrays(arrays, standardization="per_subject")
+    model = GaussianHMM(HMMConfig(n_states=5), 5)
+    loader = BatchLoader(dataset, model, collate="packed")
+    summary = HMMTrainer(model, tmp_path, "run", BatchSampler(dataset), loader, progress=False).train_and_validate()
+    assert summary["explained_entropy"]["subject"]["share"] > 0.9
+    assert any("of the entropy of the states" in finding for finding in summary["findings"])
+    assert any("live in one subject each" in finding for finding in summary["findings"])
+
+
+def test_a_good_simulation_has_no_findings(make_trainer):
+    summary = make_trainer(max_epochs=30).train_and_validate()
+    assert summary["findings"] == []
+    assert summary["explained_entropy"]["subject"]["share"] < 0.2
+    assert set(summary["occupancies_of_subjects"]) == {"training-0", "training-1", "training-2"}
+
+
+def test_a_collapsed_covariance_is_a_finding():
+    covariances = torch.stack([torch.eye(3), torch.diag(torch.tensor([1.0, 1.0, 1e-5]))]).double()
+    half = torch.full((2,), 0.5)
+    parameters = GaussianHMMParameters(torch.zeros(2, 3), covariances, half, half.expand(2, 2))
+    moments = PooledMoments(100.0, torch.zeros(3).double(), torch.eye(3).double())
+    [finding] = collapsed_states(parameters, moments, 0.0)
+    assert "2 (1.0e-05)" in finding
+    assert collapsed_states(parameters.permuted([0, 0]), moments, 0.0) == []

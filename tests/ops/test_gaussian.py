@@ -1,5 +1,6 @@
 """Log-likelihoods of Gaussian states against torch.distributions in float64."""
 
+import dataclasses
 import math
 
 import pytest
@@ -54,6 +55,21 @@ def test_a_large_common_offset_costs_no_digits(covariance_type):
     near = state_log_likelihoods(signals.float(), parameters.means_KC, parameters.covariances_KCC)
     far = state_log_likelihoods((signals + offset).float(), parameters.means_KC + offset, parameters.covariances_KCC)
     torch.testing.assert_close(near, far, atol=2e-2, rtol=1e-4)
+
+
+@pytest.mark.parametrize("covariance_type", ["full", "diagonal"])
+@pytest.mark.parametrize("spread", [0.0, 5000.0], ids=["near each other", "far from each other"])
+def test_means_of_ten_thousand_deviations_cost_no_digits(covariance_type, spread):
+    """Against the densities of the very float32 numbers in float64: what is rounded must be rounded once."""
+    parameters = random_parameters(3, 20, seed=5, covariance_type=covariance_type)
+    offsets = 1e4 + 1 / 3 + spread * torch.arange(3).double()[:, None]
+    parameters = dataclasses.replace(parameters, means_KC=parameters.means_KC + offsets)
+    signals = sample_signals(parameters, 400, seed=2).float()
+    exact = log_densities(signals.double(), parameters)
+    found = state_log_likelihoods(signals, parameters.means_KC, parameters.covariances_KCC).double()
+    best = exact.argmax(1, keepdim=True)
+    torch.testing.assert_close(found.gather(1, best), exact.gather(1, best), atol=1e-3, rtol=0)
+    torch.testing.assert_close(found, exact, atol=2e-2, rtol=1e-4)
 
 
 def test_whiteners_are_triangular_and_give_unit_covariance():

@@ -33,3 +33,11 @@ def test_repeated_points_and_one_cluster_are_no_trouble():
     points = torch.ones(50, 2)
     assert not k_means_labels(points, 1, np.random.default_rng(0)).any()
     assert k_means_labels(points, 3, np.random.default_rng(0)).unique().numel() == 1
+
+
+def test_clusters_far_from_zero_are_found_in_float32():
+    generator = np.random.default_rng(0)
+    truth = generator.integers(0, 2, 600)
+    points = 1e4 + np.where(truth[:, None], 1.0, -1.0) + 0.1 * generator.standard_normal((600, 3))
+    labels = k_means_labels(torch.from_numpy(points).float(), 2, np.random.default_rng(1)).numpy()
+    assert (labels == truth).all() or (labels == 1 - truth).all()

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from dynml.ops.moments import Moments, _add_dense, chunk_moments
+from dynml.ops.moments import Moments, _add_dense, chunk_moments, rounded_centres
 
 
 def weights_and_signals(dtype=torch.float32, n_rows=5000):
@@ -49,6 +49,28 @@ def test_the_way_of_the_gpu_agrees_with_that_of_the_cpu(covariance_type):
     centres = torch.full((4, 6), 0.3).double()
     sparse = chunk_moments(signals, weights, centres, covariance_type)
     dense = Moments.zeros(4, 6, covariance_type)
-    _add_dense(dense, signals, weights, centres)
+    _add_dense(dense, signals, weights, centres, range(4))
     torch.testing.assert_close(dense.first_KC, sparse.first_KC, rtol=1e-10, atol=1e-10)
     torch.testing.assert_close(dense.second_KCC, sparse.second_KCC, rtol=1e-10, atol=1e-10)
+
+
+@pytest.mark.parametrize("covariance_type", ["full", "diagonal"])
+@pytest.mark.parametrize("centre", [1e4 + 1 / 3, 0.0], ids=["the last mean", "zero"])
+def test_covariances_of_signals_far_from_zero_keep_their_digits(covariance_type, centre):
+    weights, signals = weights_and_signals(torch.float64)
+    signals = (signals + 1e4).float()
+    centres = torch.full((4, 6), centre).double()
+    found = chunk_moments(signals, weights, centres, covariance_type).about_zero(
+        rounded_centres(centres, torch.float32)
+    )
+    means = found.first_KC / found.occupancies_K[:, None]
+    outer = means[:, :, None] * means[:, None, :] if covariance_type == "full" else means.square()
+    covariances = found.second_KCC / found.occupancies_K.view(-1, *[1] * (outer.ndim - 1)) - outer
+    shares = weights / weights.sum(0)
+    exact_means = shares.T @ signals.double()
+    deviations = signals.double() - exact_means[:, None]
+    exact = torch.einsum("tk,ktc,ktd->kcd", shares, deviations, deviations)
+    if covariance_type == "diagonal":
+        exact = exact.diagonal(dim1=1, dim2=2)
+    torch.testing.assert_close(means, exact_means, rtol=0, atol=1e-6)
+    torch.testing.assert_close(covariances, exact, rtol=0, atol=1e-5)

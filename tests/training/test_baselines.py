@@ -57,6 +57,22 @@ def doubles(arrays):
     return torch.from_numpy(np.concatenate(arrays).astype(np.float64))
 
 
+def test_one_gaussian_is_exact_far_from_zero():
+    generator = np.random.default_rng(0)
+    mixing = generator.normal(size=(6, 6)) * 30
+    offsets = generator.uniform(6000, 14000, 6)
+    arrays = [
+        (generator.normal(size=(350, 6)) @ mixing + offsets * generator.uniform(0.99, 1.01)).astype(np.float32)
+        for _ in range(5)
+    ]
+    passes = SegmentPasses(MultiSubjectDataset.from_arrays(arrays[:4], arrays[4:], standardization="none"))
+    scores = gaussian_baseline(passes, True, pooled_moments(passes("training"), 6), MStepSettings(), ALONE)
+    training = doubles(arrays[:4])
+    gaussian = MultivariateNormal(training.mean(0), torch.cov(training.T, correction=0))
+    assert scores["training"] == pytest.approx(-float(gaussian.log_prob(training).mean()), rel=1e-9)
+    assert scores["validation"] == pytest.approx(-float(gaussian.log_prob(doubles(arrays[4:])).mean()), rel=1e-7)
+
+
 @pytest.mark.parametrize("epsilon", [0.0, 0.5])
 def test_one_gaussian_is_scored_with_the_moments_of_the_training_data(arrays, passes, epsilon):
     moments = pooled_moments(passes("training"), 4)

@@ -27,6 +27,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from dynml.configuration import check_at_least, check_instance
 from dynml.models.dynemo.config import DynemoConfig
 from dynml.models.dynemo.networks import GaussianHead, RecurrentStack
 from dynml.ops.cholesky_parameters import (
@@ -74,6 +75,8 @@ class Dynemo(torch.nn.Module):
 
     def __init__(self, config: DynemoConfig, n_channels: int) -> None:
         super().__init__()
+        check_instance("config", config, DynemoConfig, "a DynemoConfig: Dynemo(DynemoConfig(n_modes=6), n_channels)")
+        check_at_least("n_channels", n_channels, 1)
         self.config, self.n_channels = config, n_channels
         J = config.n_modes
         self.inference_rnn = RecurrentStack(

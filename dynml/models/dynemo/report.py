@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +9,7 @@ import numpy as np
 import torch
 
 from dynml.data.dataset import MultiSubjectDataset
-from dynml.errors import DataWarning
+from dynml.data.subset import MultiSubjectSubset
 from dynml.models.dynemo.model import Dynemo
 from dynml.models.dynemo.starts import fitted_states, prior_of_states
 from dynml.models.dynemo.windows import FixedWindows, keys_of_draws, n_observed
@@ -24,12 +23,12 @@ from dynml.training.baselines import (
     mixture_baseline,
     names_of_better,
 )
+from dynml.training.batch import Batch
 from dynml.training.em import MStepSettings, PooledMoments
 from dynml.training.processes import Processes
+from dynml.training.subject_differences import Occupancies
 from dynml.training.whole_segments import SegmentPasses, part_of_subset
 
-FAR_FROM_STANDARD = 3.0
-"""Standard deviations beyond this factor from 1, or means beyond this many of them from 0, draw a warning."""
 SELDOM = 0.01
 """A mode with less than this share of the variance is named among the findings."""
 BASELINE_SAMPLES, BASELINE_STREAM = 100_000, 14
@@ -44,6 +43,8 @@ class SubsetScores:
     """At the posterior's mean instead of draws, and without a prior for each window's first sample: the quantity that
     osl-dynamics reports. It is no bound and serves comparison only."""
     mean_alpha: list[float]
+    occupancies: Occupancies
+    """Coefficients of each run."""
 
 
 def scores_of_subset(
@@ -51,6 +52,7 @@ def scores_of_subset(
 ) -> SubsetScores:
     """Score all samples of a subset in windows that do not move, with draws that are functions of the window."""
     totals = torch.zeros(4 + model.config.n_modes, dtype=torch.float64)
+    of_segments = _AlphaOfSegments(windows.dataset.subset(name), model.config.n_modes)
     model.eval()
     with torch.no_grad():
         for batch, mask in windows(name):
@@ -60,6 +62,7 @@ def scores_of_subset(
             alpha = model.alpha(model.posterior(batch.windows, lengths, observed)[0])
             counted = mask if observed is None else observed
             alpha = alpha if counted is None else alpha * counted[:, :, None]
+            of_segments.add(batch, alpha)
             of_batch = [
                 float(bounds.sum()),
                 -float(at_mean.log_likelihood_BT.double().sum()),
@@ -71,7 +74,35 @@ def scores_of_subset(
     bound, nll, divergence, n_transitions, *activity = processes.sum(totals).tolist()
     n_samples = sum(activity)
     at_mean_value = nll / n_samples + divergence / max(n_transitions, 1.0)
-    return SubsetScores(bound / n_samples, at_mean_value, [value / n_samples for value in activity])
+    occupancies = of_segments.occupancies().of_all(processes)
+    return SubsetScores(bound / n_samples, at_mean_value, [value / n_samples for value in activity], occupancies)
+
+
+class _AlphaOfSegments:
+    """Sums of the coefficients of each segment, and how often the largest one changes, over batches of windows."""
+
+    def __init__(self, subset: MultiSubjectSubset, n_modes: int) -> None:
+        self._subset = subset
+        self._sums = np.zeros((len(subset.segments), n_modes + 1))
+
+    def add(self, batch: Batch, alpha_BTJ: torch.Tensor) -> None:
+        """Add windows; coefficients of samples that do not count are 0."""
+        largest, known = alpha_BTJ.argmax(dim=2), alpha_BTJ.sum(dim=2) > 0
+        changes = ((largest[:, 1:] != largest[:, :-1]) & known[:, 1:] & known[:, :-1]).sum(dim=1, keepdim=True)
+        values = torch.cat([alpha_BTJ.sum(dim=1, dtype=torch.float64), changes.double()], dim=1)
+        first = np.searchsorted(self._subset.segments.subject, batch.subject.cpu().numpy())
+        np.add.at(self._sums, first + batch.segment.cpu().numpy(), values.cpu().numpy()[: len(first)])
+
+    def occupancies(self) -> Occupancies:
+        """Sums over the segments of each run."""
+        found, table = Occupancies("modes"), self._subset.segments
+        for subject in range(self._subset.n_subjects):
+            of_subject, runs = self._sums[table.subject == subject], self._subset.runs_of_segments(subject)
+            for run in dict.fromkeys(runs.tolist()):
+                own = of_subject[runs == run]
+                name = self._subset.run_names(subject)[run]
+                found.add(self._subset, subject, name, own[:, :-1].sum(axis=0), float(own[:, -1].sum()) + len(own))
+        return found
 
 
 def choosing_bound(model: Dynemo, windows: FixedWindows, processes: Processes, n_samples: int) -> float:
@@ -117,8 +148,9 @@ def report(
         "baselines": compared,
         "mean_alpha": scores["training"].mean_alpha,
         "relative_activity": activity,
+        **scores["training"].occupancies.summary(),
     }
-    return {**content, "findings": findings(content)}
+    return {**content, "findings": findings(content) + scores["training"].occupancies.findings()}
 
 
 def baselines_of(
@@ -177,24 +209,3 @@ def findings(content: dict[str, Any]) -> list[str]:
             names = " and ".join(name.replace("_", " ") for name in better)
             said.append(f"On {subset} data DyNeMo is no better than one of its baselines ({names}).")
     return said
-
-
-def warn_of_scale(moments: PooledMoments) -> None:
-    """Warn when the data are far from standardized, which the networks' settings take for granted."""
-    scales = moments.covariance_CC.diagonal().sqrt()
-    offsets = (moments.mean_C / scales).abs()
-    if float(scales.max()) > FAR_FROM_STANDARD or float(scales.min()) < 1 / FAR_FROM_STANDARD:
-        warnings.warn(
-            f"The training data are not standardized: standard deviations of the channels go from "
-            f"{float(scales.min()):.3g} to {float(scales.max()):.3g}. DyNeMo's networks expect values near 1: make the "
-            'store with "standardization": "per_run".',
-            DataWarning,
-            stacklevel=4,
-        )
-    elif float(offsets.max()) > FAR_FROM_STANDARD:
-        warnings.warn(
-            f"The training data are not standardized: a channel's mean is {float(offsets.max()):.3g} standard "
-            "deviations from 0.",
-            DataWarning,
-            stacklevel=4,
-        )

@@ -13,18 +13,20 @@ The draws are keyed by (seed, epoch, span), so they depend neither on batches no
 from __future__ import annotations
 
 import contextlib
+import os
+import warnings
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
-from dynml.configuration import config_to_dictionary
-from dynml.errors import ConfigurationError
+from dynml.configuration import check_instance, config_to_dictionary
+from dynml.errors import ConfigurationError, DataWarning
 from dynml.models.dynemo.annealing import kl_weight
 from dynml.models.dynemo.config import DynemoInitializationConfig, DynemoTrainerConfig
 from dynml.models.dynemo.model import Dynemo
-from dynml.models.dynemo.report import choosing_bound, report, warn_of_scale
+from dynml.models.dynemo.report import choosing_bound, report
 from dynml.models.dynemo.starts import modes_from_states
 from dynml.models.dynemo.windows import FixedWindows, keys_of_draws, n_observed, ragged_mask
 from dynml.models.experiment import load_experiment
@@ -32,15 +34,16 @@ from dynml.ops.workers import one_thread
 from dynml.training.batch import Batch
 from dynml.training.batch_sampler import Span
 from dynml.training.config import RunConfig
-from dynml.training.em import PooledMoments, pooled_moments
+from dynml.training.data_scale import warn_of_scale
+from dynml.training.em import PooledMoments
 from dynml.training.experiment_folder import pretrained_weights
 from dynml.training.gradient_learning import GradientLearner
 from dynml.training.monitors import EpochMonitor
 from dynml.training.pretrained_data import check_data_of_pretrained
 from dynml.training.progress import batch_seed
 from dynml.training.progress_bar import ProgressBars
+from dynml.training.run_moments import RanksOfRuns, moments_of_runs
 from dynml.training.trainer import BatchResult, Trainer
-from dynml.training.whole_segments import SegmentPasses
 
 OPERATIONS_WORTH_THREADS = 4_000_000
 """Floating-point operations of a recurrent layer for one sample of all windows of a batch."""
@@ -63,6 +66,7 @@ class DynemoTrainer(Trainer):
     """
 
     config_class: ClassVar[type[RunConfig]] = DynemoTrainerConfig
+    model_class: ClassVar[type[torch.nn.Module]] = Dynemo
     loss_name: str = "free_energy"
     family_name: ClassVar[str | None] = "dynemo"
     model: Dynemo
@@ -74,6 +78,9 @@ class DynemoTrainer(Trainer):
         pretrained: str | None = None,
         **settings: Any,
     ) -> None:
+        kinds = (DynemoInitializationConfig, type(None))
+        check_instance("initialization", initialization, kinds, "a DynemoInitializationConfig")
+        check_instance("pretrained", pretrained, (str, os.PathLike, type(None)), "the path of an experiment")
         super().__init__(*arguments, **settings)
         self.initialization = initialization or DynemoInitializationConfig()
         self.parameters["initialization"] = config_to_dictionary(self.initialization)
@@ -93,9 +100,9 @@ class DynemoTrainer(Trainer):
     def initialize(self) -> None:
         """Pool the data's moments, then take the modes of an experiment or of a start."""
         if self.moments is None:
-            passes = SegmentPasses(self.dataset)
-            self.moments = pooled_moments(passes("training"), self.model.n_channels, self.processes)
-            warn_of_scale(self.moments)
+            self.moments, ranks, _ = moments_of_runs(self.dataset.training_set, self.processes)
+            self._check_ranks(ranks)
+            warn_of_scale(self.moments.mean_C, self.moments.covariance_CC.diagonal().sqrt(), "DyNeMo's networks")
             self.initialization_step_done()
         if self.pretrained is not None:
             self.model.load_state_dict(pretrained_weights(self.pretrained, self.model.state_dict(), "a DyNeMo"))
@@ -311,12 +318,29 @@ class DynemoTrainer(Trainer):
             name = "inference" if config.inference_normalization == "batch" else "model"
             accepted = "layer or null on several processes, since each would normalize its own windows"
             raise ConfigurationError(f"model.{name}_normalization", "batch", accepted)
-        if self.model.config.covariance_type == "full":
-            rank = int(self.dataset.training_set.ranks.max())
-            if rank < self.model.n_channels:
-                raise ConfigurationError(
-                    "model.covariance_type",
-                    "full",
-                    f"diagonal, because the training data have rank {rank} of {self.model.n_channels} channels (or "
-                    f"reduce the channels to {rank} by PCA)",
-                )
+        self._check_rank(int(self.dataset.training_set.ranks.max()))
+
+    def _check_rank(self, rank: int) -> None:
+        if self.model.config.covariance_type == "full" and rank < self.model.n_channels:
+            raise ConfigurationError(
+                "model.covariance_type",
+                "full",
+                f"diagonal, because the training data have rank {rank} of {self.model.n_channels} channels (or reduce "
+                f"the channels to {rank} by PCA)",
+            )
+
+    def _check_ranks(self, ranks: RanksOfRuns) -> None:
+        """Refuse runs that all lack dimensions, and warn where some do: each may lack other ones."""
+        if not ranks.n_deficient or self.model.config.covariance_type == "diagonal":
+            return
+        assert ranks.lowest is not None
+        if ranks.n_deficient == ranks.n_runs:
+            self._check_rank(ranks.lowest)
+        text = ranks.describe(self.model.n_channels)
+        warnings.warn(
+            f"{text[0].upper()}{text[1:]}: a mode may become the one of such a run, with a covariance that is singular "
+            f'there. Reduce the channels by the step {{"step": "pca", "n_components": {ranks.lowest}}} of the store\'s '
+            "config, or leave these runs out.",
+            DataWarning,
+            stacklevel=2,
+        )

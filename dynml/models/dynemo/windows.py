@@ -29,6 +29,7 @@ class FixedWindows:
 
     def __init__(self, dataset: MultiSubjectDataset, length: int) -> None:
         self._length = length
+        self.dataset = dataset
         self._sampler = BatchSampler(
             dataset,
             strategy="fixed_windows",

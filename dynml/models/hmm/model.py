@@ -16,6 +16,8 @@ from collections.abc import Iterator
 import numpy as np
 import torch
 
+from dynml.configuration import check_at_least, check_instance
+from dynml.errors import DataError
 from dynml.models.hmm.config import HMMConfig
 from dynml.ops.forward_backward import sample_states
 from dynml.ops.gaussian_hmm import GaussianHMMParameters, e_step, n_parameters, viterbi
@@ -40,6 +42,8 @@ class GaussianHMM(torch.nn.Module):
 
     def __init__(self, config: HMMConfig, n_channels: int) -> None:
         super().__init__()
+        check_instance("config", config, HMMConfig, "an HMMConfig: GaussianHMM(HMMConfig(n_states=8), n_channels)")
+        check_at_least("n_channels", n_channels, 1)
         self.config = config
         K, C = config.n_states, n_channels
         identity = torch.eye(C, dtype=torch.float64) if config.covariance_type == "full" else torch.ones(C).double()
@@ -97,13 +101,20 @@ class GaussianHMM(torch.nn.Module):
         posteriors : Tensor, (T, K)
         log_likelihoods : Tensor, (n_segments,), float64
             Exact log p(x) of each segment, in nats.
+
+        Raises
+        ------
+        DataError
+            When the signals have another number of channels than the model, or the borders are not theirs.
         """
+        self._check(signals, starts)
         _, log_likelihoods, posteriors = e_step(signals, starts, self.get_parameters(), posteriors=True)
         assert posteriors is not None
         return posteriors, log_likelihoods
 
     def most_likely_path(self, signals: torch.Tensor, starts: torch.Tensor) -> torch.Tensor:
         """Viterbi path of each segment, (T,) int64."""
+        self._check(signals, starts)
         return viterbi(signals, starts, self.get_parameters())[0]
 
     def sample(self, n_samples: int, generator: torch.Generator | None = None) -> tuple[torch.Tensor, torch.Tensor]:
@@ -114,6 +125,7 @@ class GaussianHMM(torch.nn.Module):
         signals : Tensor, (n_samples, C), float32
         states : Tensor, (n_samples,), int64
         """
+        check_at_least("n_samples", n_samples, 1)
         generator = generator or torch.Generator()
         parameters = self.get_parameters()
         states = sample_states(
@@ -126,6 +138,16 @@ class GaussianHMM(torch.nn.Module):
             rows = states == state
             signals[rows] = noise[rows] @ factor.T + parameters.means_KC[state]
         return signals.float(), states
+
+    def _check(self, signals: torch.Tensor, starts: torch.Tensor) -> None:
+        check_instance("signals", signals, torch.Tensor, "a tensor (T, C): torch.from_numpy(array)")
+        if signals.ndim != 2 or signals.shape[1] != self.n_channels:
+            raise DataError(
+                f"The signals have the shape {tuple(signals.shape)}, but must be time x {self.n_channels} channels, as "
+                "the model has them."
+            )
+        if not len(starts) or int(starts[0]) != 0 or int(starts[-1]) != len(signals):
+            raise DataError(f"starts must go from 0 to the number of samples ({len(signals)}), segment by segment.")
 
     def parameter_table(self) -> Iterator[tuple[str, str, int, int]]:
         """Rows (layer, shape, parameters, trained) of the printed summary; a covariance counts its free entries."""

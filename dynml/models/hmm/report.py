@@ -4,11 +4,22 @@ from __future__ import annotations
 
 from typing import Any
 
-from dynml.ops.gaussian_hmm import Statistics
+import numpy as np
+import torch
+
+from dynml.data.subset import MultiSubjectSubset
+from dynml.ops.gaussian_hmm import GaussianHMMParameters, Statistics, e_step
+from dynml.ops.workers import one_thread
 from dynml.training.baselines import names_of_better
+from dynml.training.em import PooledMoments
+from dynml.training.run_moments import RanksOfRuns
+from dynml.training.subject_differences import Occupancies
 
 SELDOM = 0.01
 """A state with less than this share of the samples is named among the findings."""
+
+COLLAPSED = 1e-3
+"""A covariance has collapsed when it has less than this share of the variance of all data in some direction."""
 
 ADVICE = "Consider fewer states, a stronger covariance prior, or more data."
 
@@ -30,3 +41,53 @@ def findings(statistics: Statistics, report: dict[str, Any], rank: int) -> list[
             names = " and ".join(name.replace("_", " ") for name in better)
             said.append(f"On {subset} data the HMM is no better than one of its baselines ({names}). {ADVICE}")
     return said
+
+
+def words_of_shared(ranks: RanksOfRuns, n_directions: int, n_channels: int) -> str:
+    """Say what was done about runs that lack dimensions which others fill, and what else could be."""
+    share = "direction" if n_directions == 1 else f"{n_directions} directions"
+    text = ranks.describe(n_channels)
+    return (
+        f"{text[0].upper()}{text[1:]}, and lack other directions than one another, as after an average reference or "
+        f"interpolation: all states share the covariance of all data in the {share} concerned. To model what the runs "
+        f'have in common only, reduce the channels by the step {{"step": "pca", "n_components": {ranks.lowest}}} of '
+        "the store's config."
+    )
+
+
+def occupancies_of(subset: MultiSubjectSubset, parameters: GaussianHMMParameters) -> Occupancies:
+    """State probabilities of this process's subjects, summed over each run, by one more pass."""
+    found = Occupancies("states")
+    for subject in np.flatnonzero(subset.is_own).tolist():
+        alpha = np.full((int(subset.n_rows_of[subject]), parameters.n_states), np.nan, dtype=np.float32)
+        table = subset.segments.take(subset.segments.subject == subject)
+        runs = subset.runs_of_segments(subject)
+        for run in dict.fromkeys(runs.tolist()):
+            own = table.take(runs == run)
+            spans = list(zip(own.start.tolist(), own.stop.tolist(), strict=True))
+            signals = torch.cat([subset.read(subject, start, stop) for start, stop in spans])
+            starts = torch.tensor([0, *np.cumsum(own.lengths)], dtype=torch.int64)
+            posteriors = e_step(signals, starts, parameters, posteriors=True)[2]
+            assert posteriors is not None
+            alpha[np.concatenate([np.arange(start, stop) for start, stop in spans])] = posteriors.cpu().numpy()
+        found.add_subject(subset, subject, alpha)
+    return found
+
+
+@one_thread()
+def collapsed_states(parameters: GaussianHMMParameters, moments: PooledMoments, ridge: float) -> list[str]:
+    """Name the states whose covariance is next to singular beside that of all data."""
+    identity = torch.eye(parameters.n_channels, dtype=torch.float64)
+    factor, fault = torch.linalg.cholesky_ex(moments.covariance_CC + ridge * identity)
+    if int(fault):
+        return []
+    whitener = torch.linalg.solve_triangular(factor, identity, upper=False)
+    whitened = whitener @ parameters.full_covariances() @ whitener.T
+    smallest = torch.linalg.eigvalsh(whitened)[:, 0].tolist()
+    named = [f"{state} ({share:.1e})" for state, share in enumerate(smallest, start=1) if share < COLLAPSED]
+    if not named:
+        return []
+    return [
+        f"The covariances of these states have collapsed: {', '.join(named)}, the share of the variance of all data "
+        f"that is left in the smallest direction. Samples of others are next to impossible there. {ADVICE}"
+    ]

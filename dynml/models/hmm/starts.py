@@ -86,6 +86,7 @@ def make_start(
     seed: int,
     *,
     jitter: float = 0.0,
+    mean_C: torch.Tensor | None = None,
 ) -> Start:
     """Make start `number` and improve it by EM.
 
@@ -104,11 +105,13 @@ def make_start(
     jitter : float
         Standard deviation of noise added to the signals, so that starts on rank-deficient data have covariances that
         can be inverted.
+    mean_C : Tensor, (C,), optional
+        Mean of all data; needed where the settings share directions. Signals hold noise there.
     """
     common = part_for_starts(subset, config, seed)
     own = part_for_starts(subset, config, seed, number + 1) if config.method == "random_subset" else common
     generator = np.random.default_rng(np.random.SeedSequence((seed, START_STREAM, number)))
-    own = _with_noise(own, jitter, generator)
+    own = _with_noise(own, jitter, settings, mean_C, generator)
     make = window_clustering if config.method == "window_clustering" else random_state_time_course
     parameters = make(
         own.signals,
@@ -141,6 +144,7 @@ def revive(
     seed: int,
     *,
     jitter: float = 0.0,
+    mean_C: torch.Tensor | None = None,
 ) -> GaussianHMMParameters:
     """Restart an empty state from the part of the data that starts see: a pure function of (seed, state, number).
 
@@ -150,11 +154,11 @@ def revive(
     number : int
         How often this state was revived before.
     parameters : GaussianHMMParameters
-    subset, config, settings, seed, jitter
+    subset, config, settings, seed, jitter, mean_C
         As in `make_start`.
     """
     generator = np.random.default_rng(np.random.SeedSequence((seed, REVIVAL_STREAM, state, number)))
-    part = _with_noise(part_for_starts(subset, config, seed), jitter, generator)
+    part = _with_noise(part_for_starts(subset, config, seed), jitter, settings, mean_C, generator)
     return revive_from_data(
         part.signals,
         part.starts,
@@ -167,8 +171,22 @@ def revive(
     )
 
 
-def _with_noise(part: PackedSegments, size: float, generator: np.random.Generator) -> PackedSegments:
-    if not size:
-        return part
-    noise = size * generator.standard_normal(part.signals.shape, dtype=np.float32)
-    return PackedSegments(part.signals + torch.from_numpy(noise).to(part.signals.device), part.starts)
+def _with_noise(
+    part: PackedSegments,
+    size: float,
+    settings: MStepSettings,
+    mean_C: torch.Tensor | None,
+    generator: np.random.Generator,
+) -> PackedSegments:
+    """Signals that are noise in the shared directions, if there are some, and noisy by `size` in all of them."""
+    signals = part.signals
+
+    def noise() -> torch.Tensor:
+        return torch.from_numpy(generator.standard_normal(signals.shape, dtype=np.float32)).to(signals.device)
+
+    if settings.shared_directions is not None:
+        assert mean_C is not None
+        signals = settings.shared_directions.signals(signals, mean_C, noise())
+    if size:
+        signals = signals + size * noise()
+    return PackedSegments(signals, part.starts)

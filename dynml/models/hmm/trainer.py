@@ -11,35 +11,39 @@ Journal of the Royal Statistical Society B 71:593), for data so large that few p
 
 from __future__ import annotations
 
+import dataclasses
 import math
+import os
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, ClassVar, Literal
 
 import torch
 
-from dynml.configuration import config_to_dictionary
+from dynml.configuration import check_instance, config_to_dictionary
 from dynml.errors import ConfigurationError, DataWarning, EmptyStateWarning
 from dynml.models.hmm.config import HMMInitializationConfig, HMMTrainerConfig
 from dynml.models.hmm.model import GaussianHMM
-from dynml.models.hmm.report import findings
+from dynml.models.hmm.report import collapsed_states, findings, occupancies_of, words_of_shared
 from dynml.models.hmm.starts import Start, enough_starts, make_start, part_for_starts, revive
 from dynml.ops.gaussian_hmm import CovariancePrior, GaussianHMMParameters, Statistics, log_prior
+from dynml.ops.shared_directions import SharedDirections, shared_directions
 from dynml.training.baselines import GAUSSIAN, MIXTURE, gaussian_baseline, mixture_baseline
 from dynml.training.batch import Batch
 from dynml.training.config import RunConfig
+from dynml.training.data_scale import warn_of_zero_means
 from dynml.training.em import (
     MStepSettings,
     PooledMoments,
     expectation,
     maximization,
-    pooled_moments,
     statistics_of_batch,
     summed,
 )
 from dynml.training.experiment_folder import pretrained_weights
 from dynml.training.monitors import EpochMonitor
 from dynml.training.pretrained_data import check_data_of_pretrained
+from dynml.training.run_moments import RanksOfRuns, moments_of_runs
 from dynml.training.trainer import BatchResult, Trainer
 
 MOST_REVIVALS = 3
@@ -73,6 +77,7 @@ class HMMTrainer(Trainer):
     """
 
     config_class: ClassVar[type[RunConfig]] = HMMTrainerConfig
+    model_class: ClassVar[type[torch.nn.Module]] = GaussianHMM
     loss_name: str = "free_energy"
     family_name: ClassVar[str | None] = "hmm"
     model: GaussianHMM
@@ -84,11 +89,16 @@ class HMMTrainer(Trainer):
         pretrained: str | None = None,
         **settings: Any,
     ) -> None:
+        kinds = (HMMInitializationConfig, type(None))
+        check_instance("initialization", initialization, kinds, "an HMMInitializationConfig")
+        check_instance("pretrained", pretrained, (str, os.PathLike, type(None)), "the path of an experiment")
         super().__init__(*arguments, **settings)
         self.initialization = initialization or HMMInitializationConfig()
         self.parameters["initialization"] = config_to_dictionary(self.initialization)
         self.pretrained = pretrained
         self.moments: PooledMoments | None = None
+        self.ranks: RanksOfRuns | None = None
+        self.shared: SharedDirections | None = None
         self.starts: list[Start] = []
         self.statistics: Statistics | None = None
         self.running: Statistics | None = None
@@ -107,9 +117,12 @@ class HMMTrainer(Trainer):
     def initialize(self) -> None:
         """Pool the data's moments, then make the starts that are still missing and keep the best."""
         if self.moments is None:
-            self.moments = pooled_moments(self._pass("training"), self.model.n_channels, self.processes)
+            self.moments, self.ranks, nulls = moments_of_runs(self.dataset.training_set, self.processes)
             self._check_sizes(round(self.moments.n_samples))
             self._check_rank()
+            self._share_directions(nulls)
+            if not self.model.config.learn_means:
+                warn_of_zero_means(self.moments.mean_C, self.moments.covariance_CC.diagonal().sqrt())
             self.initialization_step_done()
         if self.pretrained is not None:
             self.model.load_state_dict(self._pretrained_weights(self.pretrained))
@@ -123,8 +136,13 @@ class HMMTrainer(Trainer):
         self.model.set_parameters(min(self.starts, key=lambda start: start.objective).parameters)
 
     def _make_start(self, number: int) -> Start:
-        subset, settings, jitter = self.dataset.training_set, self._settings(), math.sqrt(self._ridge())
-        return make_start(number, subset, self.model, self.initialization, settings, self.config.seed, jitter=jitter)
+        subset, settings = self.dataset.training_set, self._settings()
+        return make_start(number, subset, self.model, self.initialization, settings, self.config.seed, **self._noise())
+
+    def _noise(self) -> dict[str, Any]:
+        """What keeps covariances of a part of rank-deficient data invertible."""
+        assert self.moments is not None
+        return {"jitter": math.sqrt(self._ridge()), "mean_C": self.moments.mean_C}
 
     # ------------------------------------------------------------------ epochs
 
@@ -205,11 +223,9 @@ class HMMTrainer(Trainer):
         self.model.set_parameters(parameters)
 
     def _revived(self, state: int, times: int, parameters: GaussianHMMParameters) -> GaussianHMMParameters:
-        subset, settings, jitter = self.dataset.training_set, self._settings(), math.sqrt(self._ridge())
+        subset, settings, noise = self.dataset.training_set, self._settings(), self._noise()
         return self.processes.from_first(
-            lambda: revive(
-                state, times, parameters, subset, self.initialization, settings, self.config.seed, jitter=jitter
-            )
+            lambda: revive(state, times, parameters, subset, self.initialization, settings, self.config.seed, **noise)
         )
 
     # ------------------------------------------------------------------ state and report
@@ -219,6 +235,10 @@ class HMMTrainer(Trainer):
         moments, running = self.moments, self._running_of_all()
         return {
             "moments": None if moments is None else (moments.n_samples, moments.mean_C, moments.covariance_CC),
+            "ranks": None if self.ranks is None else dataclasses.astuple(self.ranks),
+            "shared": None
+            if self.shared is None
+            else (self.shared.kept_CC, self.shared.common_CC, self.shared.n_directions),
             "starts": [start.to_dictionary() for start in self.starts]
             if self.progress.phase == "initialization"
             else [],
@@ -232,6 +252,8 @@ class HMMTrainer(Trainer):
     def load_family_state(self, state: dict[str, Any]) -> None:
         """Go on from `family_state`."""
         self.moments = None if state["moments"] is None else PooledMoments(*state["moments"])
+        self.ranks = None if state.get("ranks") is None else RanksOfRuns(*state["ranks"])
+        self.shared = None if state.get("shared") is None else SharedDirections(*state["shared"])
         self.starts = [Start.from_dictionary(start) for start in state["starts"]]
         self.statistics, self.running = (
             None if state[name] is None else Statistics.from_dictionary(state[name])
@@ -257,7 +279,14 @@ class HMMTrainer(Trainer):
             MIXTURE: mixture_baseline(self._pass, has_validation, parameters, part, settings, self.processes),
         }
         report["fractional_occupancies"] = (on_training.occupancies_K / on_training.n_samples).tolist()
-        return {**report, "findings": findings(on_training, report, self._rank())}
+        n_channels = self.model.n_channels
+        said = findings(on_training, report, self._rank() if self.shared is None else n_channels)
+        if self.shared is not None:
+            assert self.ranks is not None
+            said.append(words_of_shared(self.ranks, self.shared.n_directions, n_channels))
+        occupancies = occupancies_of(self.dataset.training_set, parameters).of_all(self.processes)
+        said += occupancies.findings() + collapsed_states(parameters, self.moments, self._ridge())
+        return {**report, **occupancies.summary(), "findings": said}
 
     def _scores_of_best(
         self, parameters: GaussianHMMParameters, has_validation: bool
@@ -288,6 +317,7 @@ class HMMTrainer(Trainer):
             covariances_epsilon=max(config.covariances_epsilon, self._ridge()),
             covariance_prior=self._covariance_prior(),
             transition_prior=config.transition_prior,
+            shared_directions=self.shared,
         )
 
     def _covariance_prior(self) -> CovariancePrior | None:
@@ -327,10 +357,12 @@ class HMMTrainer(Trainer):
                 raise ConfigurationError(f"loader.{name}", getattr(loader, name), "0 for an HMM, whose EM is exact")
 
     def _rank(self) -> int:
-        """Rank of the training data: that of the subjects (found in float64), unless they complete each other."""
+        """Rank of the training data: the lowest of a run; where runs are short, that of the subjects or of all data."""
         assert self.moments is not None
         largest = int(self.dataset.training_set.ranks.max())
-        return largest if largest == self.model.n_channels else max(largest, self.moments.rank)
+        rank = largest if largest == self.model.n_channels else max(largest, self.moments.rank)
+        lowest = None if self.ranks is None else self.ranks.lowest
+        return rank if lowest is None else min(rank, lowest)
 
     def _ridge(self) -> float:
         """Variance that is added in all directions where the data do not fill them; 0 for data of full rank."""
@@ -349,3 +381,15 @@ class HMMTrainer(Trainer):
                 f"above 0, because the training data have rank {rank} of {n_channels} channels (or reduce the channels "
                 f"to {rank} by PCA)",
             )
+
+    def _share_directions(self, nulls: Sequence[torch.Tensor]) -> None:
+        """Let all states share the directions that runs lack, each another one; warn of it."""
+        config = self.model.config
+        if config.covariance_type == "diagonal" or not config.learn_covariances or not nulls:
+            return
+        assert self.moments is not None
+        assert self.ranks is not None
+        scatter = self.moments.scatter(about_mean=config.learn_means)
+        self.shared = shared_directions(nulls, scatter, self._ridge())
+        if self.shared is not None:
+            warnings.warn(words_of_shared(self.ranks, self.shared.n_directions, self.model.n_channels), DataWarning, 2)

@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 from torch import Tensor
 
 from dynml.errors import ConfigurationError
+from dynml.models.sequence.baseline_passes import TrainingPasses
 from dynml.models.sequence.baselines import Baseline, applicable, fit_baselines, make_baseline
 from dynml.models.sequence.pairs import has_both_parts
 from dynml.models.sequence.report import report
@@ -16,6 +17,7 @@ from dynml.models.sequence.trainer_config import SequenceTrainerConfig
 from dynml.models.sequence.windows import datasets_of, windows_of
 from dynml.training.batch import Batch
 from dynml.training.config import RunConfig
+from dynml.training.data_scale import warn_of_scale
 from dynml.training.experiment_folder import pretrained_weights
 from dynml.training.pretrained_data import check_data_of_pretrained
 from dynml.training.trainer import BatchResult, Trainer
@@ -50,6 +52,8 @@ class SequenceTrainer(Trainer):
     def initialize(self) -> None:
         """Fit the baselines to the training subset; the model starts at the best of them, or at another experiment."""
         if not self.baselines:
+            passes = TrainingPasses(self.dataset, self.processes)
+            warn_of_scale(*passes.mean_and_scale, "Sequence models")
             self.baselines = fit_baselines(
                 applicable(self.family),
                 self.dataset,
