@@ -454,14 +454,16 @@ class MultiSubjectDataset:
             (subset, int(index)) for subset in self._by_name.values() for index in np.flatnonzero(subset.is_own)
         ]
         for subset, index in tqdm(numbered, desc="Reading subjects", unit="subject", disable=not progress):
-            offset, n_rows = int(subset.row_offsets[index]), int(subset.n_rows_of[index])
-            for start in range(0, n_rows, rows_per_reading):
-                stop = min(start + rows_per_reading, n_rows)
-                rows = self._rows_to_keep(subset.subjects[index], start, stop)
-                if series is not None:
-                    series[offset + start : offset + stop] = rows
+            subject, n_rows = subset.subjects[index], int(subset.n_rows_of[index])
+            own = slice(int(subset.row_offsets[index]), int(subset.row_offsets[index]) + n_rows)
+            with self.source.verifying(subject, self.group):
+                for start in range(0, n_rows, rows_per_reading):
+                    stop = min(start + rows_per_reading, n_rows)
+                    rows = self._rows_to_keep(subject, start, stop)
+                    if series is not None:
+                        series[own][start:stop] = rows
             if series is not None and series.device.type == "cpu" and isinstance(self.source, ArraySource):
-                self.source.settle(subset.subjects[index], series[offset : offset + n_rows].numpy())
+                self.source.settle(subject, series[own].numpy())
 
     def _rows_to_keep(self, subject: str, start: int, stop: int) -> Tensor:
         """Rows as they reside: stored channels when they are embedded each time they are read."""

@@ -9,6 +9,7 @@ import dataclasses
 import hashlib
 import json
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import numpy as np
@@ -147,6 +148,10 @@ class EmbeddedSource:
         if subject not in self._masked:
             return np.zeros(self.base.attributes(subject, group).n_samples, dtype=bool)
         return self._masked[subject]
+
+    def verifying(self, subject: str, group: str) -> AbstractContextManager[None]:
+        """Compare the stored rows that are read in the block with their SHA-256."""
+        return self.base.verifying(subject, group)
 
     def fingerprint(self, group: str, subjects: Iterable[str]) -> str:
         """SHA-256 over the subjects, the settings of the embedding, and what its components were fitted to."""

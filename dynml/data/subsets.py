@@ -16,8 +16,9 @@ import numpy as np
 from dynml.configuration import nearest_name
 from dynml.data.dataset_config import DatasetConfig
 from dynml.data.store_layout import PREPARATION_FITS, SUBJECTS, SUBSET_NAMES, natural_order
+from dynml.data.store_integrity import read_table
 from dynml.data.store_reading import Store
-from dynml.errors import ConfigurationError, DataError
+from dynml.errors import ConfigurationError, DataCorruptionError, DataError
 from dynml.files import read_json
 
 _FOLDS_STREAM, _TRAINING_STREAM = 1, 2
@@ -76,7 +77,10 @@ def subjects_seen_by_fits(store: Store, group: str) -> list[str]:
     def collect(_: str, node: Any) -> None:
         names = list(node.attrs.get(SUBJECTS, ()))
         if isinstance(node, h5py.Group) and isinstance(node.get(SUBJECTS), h5py.Dataset):
-            names += list(node[SUBJECTS][:])
+            try:
+                names += list(read_table(node[SUBJECTS]))
+            except (OSError, ValueError) as error:
+                raise DataCorruptionError(f"{store.path}: the subjects of {node.name} cannot be read: {error}.") from error
         seen.update(name.decode() if isinstance(name, bytes) else str(name) for name in names)
 
     fits = store.file[path]
