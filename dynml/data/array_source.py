@@ -22,8 +22,8 @@ from dynml.data.preparation import standardized
 from dynml.data.recording import Events, Recording, recording_of_runs
 from dynml.data.remarks import Remarks
 from dynml.data.store_config import MISSING
-from dynml.data.store_layout import SUBSET_NAMES
 from dynml.data.store_integrity import sha256_of_signals
+from dynml.data.store_layout import SUBSET_NAMES
 from dynml.data.store_reading import GroupDescription
 from dynml.errors import DataError
 

@@ -15,8 +15,8 @@ import numpy as np
 
 from dynml.configuration import nearest_name
 from dynml.data.dataset_config import DatasetConfig
-from dynml.data.store_layout import PREPARATION_FITS, SUBJECTS, SUBSET_NAMES, natural_order
 from dynml.data.store_integrity import read_table
+from dynml.data.store_layout import PREPARATION_FITS, SUBJECTS, SUBSET_NAMES, natural_order
 from dynml.data.store_reading import Store
 from dynml.errors import ConfigurationError, DataCorruptionError, DataError
 from dynml.files import read_json
@@ -80,7 +80,8 @@ def subjects_seen_by_fits(store: Store, group: str) -> list[str]:
             try:
                 names += list(read_table(node[SUBJECTS]))
             except (OSError, ValueError) as error:
-                raise DataCorruptionError(f"{store.path}: the subjects of {node.name} cannot be read: {error}.") from error
+                what = f"the subjects of {node.name}"
+                raise DataCorruptionError(f"{store.path}: {what} cannot be read: {error}.") from error
         seen.update(name.decode() if isinstance(name, bytes) else str(name) for name in names)
 
     fits = store.file[path]
