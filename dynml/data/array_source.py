@@ -17,6 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from dynml.configuration import check_choice, check_positive
 from dynml.data import checks
+from dynml.data.bad_stretches import BAD_STRETCHES, without_bad_stretches
 from dynml.data.gaps import count_masked, joined_over_gaps, masked_rows, sources_of_stretches, split_at_gaps
 from dynml.data.preparation import standardized
 from dynml.data.recording import Events, Recording, recording_of_runs
@@ -45,6 +46,8 @@ class ArraySource:
     standardization : {"none", "per_subject", "per_run"}
     missing : {"error", "segment", "mask"}
         What to do with samples that are not finite; segment: cut them out; mask: keep and mask them.
+    bad_stretches : {"tell", "cut", "error"}
+        What to do with dropouts, held values, clipping and isolated spikes.
     channel_names : sequence of str, optional
     participants : mapping
         Subject to participant, where they differ.
@@ -68,10 +71,12 @@ class ArraySource:
         missing: str,
         channel_names: Sequence[str] | None,
         participants: Mapping[str, str],
+        bad_stretches: str = "tell",
     ) -> None:
         check_positive("sampling_frequency", sampling_frequency)
         check_choice("standardization", standardization, ("none", "per_subject", "per_run"))
         check_choice("missing", missing, MISSING)
+        check_choice("bad_stretches", bad_stretches, BAD_STRETCHES)
         self._recordings: dict[str, Recording] = {}
         self._descriptions: dict[str, GroupDescription] = {}
         self._subsets: dict[str, list[str]] = {}
@@ -83,6 +88,7 @@ class ArraySource:
                 if name in self._recordings:
                     raise DataError(f"The array {name} is in two subsets, {self._subset_of(name)} and {subset}.")
                 recording = _as_recording(series, name, sampling_frequency, missing, channel_names)
+                recording = without_bad_stretches(recording, bad_stretches, f"The array {name}", remarks)
                 self._add(name, recording, standardization, remarks, masks=missing == "mask")
         self._participants = {name: participants.get(name, name) for name in self._recordings}
         for name in participants:

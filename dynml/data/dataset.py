@@ -88,6 +88,7 @@ class MultiSubjectDataset:
         sampling_frequency: float = 1.0,
         standardization: Literal["none", "per_subject", "per_run"] = "none",
         missing: Literal["error", "segment", "mask"] = "error",
+        bad_stretches: Literal["tell", "cut", "error"] = "tell",
         channel_names: Sequence[str] | None = None,
         participants: Mapping[str, str] | None = None,
         residency: Residency = "auto",
@@ -110,6 +111,8 @@ class MultiSubjectDataset:
         missing : {"error", "segment", "mask"}
             What to do with samples that are NaN or infinite; segment: cut them out; mask: keep them, as rows that are
             NaN in all channels.
+        bad_stretches : {"tell", "cut", "error"}
+            What to do with dropouts, held values, clipping and isolated spikes: warn, cut them out, or refuse them.
         channel_names : sequence of str, optional
             C names; default: channel_0, channel_1, ...
         participants : mapping, optional
@@ -129,6 +132,7 @@ class MultiSubjectDataset:
             sampling_frequency=sampling_frequency,
             standardization=standardization,
             missing=missing,
+            bad_stretches=bad_stretches,
             channel_names=channel_names,
             participants=participants or {},
         )
