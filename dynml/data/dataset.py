@@ -402,7 +402,7 @@ class MultiSubjectDataset:
 
     def _embed(self) -> None:
         """Put the embedding that is asked for between the source and everybody else."""
-        if self.embedding is None and self.config.n_embeddings is None:
+        if self.embedding is None and not self.config.embeds:
             return
         layout = Layout(sampling_frequency=self.sampling_frequency, channel_names=self.channel_names)
         if self.embedding is None:

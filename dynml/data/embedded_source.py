@@ -250,8 +250,8 @@ class EmbeddedSource:
                 name = self.run_names(subject, group)[run]
                 raise DataError(
                     f"Subject {subject}, group {group}, run {name}: component {int(np.argmin(variance))} of the "
-                    "time-delay embedding does not vary; set dataset.standardize_components to false, or leave the "
-                    "run out."
+                    f"{self.embedding.in_words} does not vary; set dataset.standardize_components to false, or leave "
+                    "the run out."
                 )
             scaling[runs == run] = [mean, 1.0 / np.sqrt(variance)]
         return torch.from_numpy(scaling.astype(np.float32))
