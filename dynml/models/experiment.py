@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +12,18 @@ import torch
 
 from dynml.configuration import config_from
 from dynml.data.dataset import MultiSubjectDataset
+from dynml.data.dataset_config import DatasetConfig
 from dynml.data.embedding import Embedding
+from dynml.data.store_reading import Store
+from dynml.data.subsets import Subsets, draw_subsets
 from dynml.errors import CheckpointError, DataError
 from dynml.models.registry import Family, get_family, load
 from dynml.training.environment import resolve_device
 from dynml.training.experiment_folder import ExperimentFolder
 
 SUBSETS = ("training", "validation", "testing")
+OF_SUBSETS = ("subsets", "folds", "fold", "n_training_subjects", "seed")
+"""Settings of a dataset that redraw its subsets."""
 
 
 class Experiment:
@@ -75,7 +81,9 @@ class Experiment:
         elif isinstance(data, (str, Path)):
             device = next((tensor.device for tensor in self.model.state_dict().values()), torch.device("cpu"))
             group = group or self.parameters["dataset"]["group"]
-            dataset = MultiSubjectDataset(data, group=group, device=device, embedding=self.embedding)
+            dataset = MultiSubjectDataset(
+                data, group=group, device=device, embedding=self.embedding, config=self._subsets_of(data)
+            )
             dataset.load_data()
         else:
             dataset = MultiSubjectDataset.from_arrays(data)
@@ -83,6 +91,28 @@ class Experiment:
                 dataset = dataset.with_embedding(self.embedding)
         self._check_channels(dataset, named=isinstance(data, (str, Path)))
         return dataset
+
+    def _subsets_of(self, path: str | Path) -> DatasetConfig | None:
+        """How to redraw a store's subsets as the training did, where that gives its subjects other places; else None.
+
+        Who was held out must not be called training, nor the other way round.
+        """
+        trained = self.parameters["dataset"]
+        in_force = {name: trained["subsets"][name]["subjects"] for name in SUBSETS}
+        if not trained.get("redrawn"):
+            return None
+        with Store(path) as store:
+            own = {name: store.subset(name) for name in SUBSETS}
+            people = {subject: store.participant(subject) for subject in store.subjects}
+            stored = Subsets(own, store.split)
+        if {*chain(*own.values())} != {*chain(*in_force.values())}:
+            return None
+        config = DatasetConfig(**{key: trained["config"][key] for key in OF_SUBSETS if key in trained["config"]})
+        try:
+            redrawn = draw_subsets(stored, people, config)
+        except DataError:
+            return None
+        return config if redrawn.subjects == in_force else None
 
     def _check_channels(self, dataset: MultiSubjectDataset, *, named: bool) -> None:
         trained = self.parameters["dataset"]
