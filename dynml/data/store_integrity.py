@@ -19,6 +19,8 @@ from numpy.typing import NDArray
 
 from dynml.data.store_layout import SHA256
 
+FEWEST_BYTES_BESIDE = 2**20
+"""Starting a thread costs more than the digest of fewer."""
 UNLIKE = "the stored bytes do not match their SHA-256"
 
 
@@ -84,9 +86,12 @@ class RowsDigest:
         new = rows[self.n_rows - start :]
         if len(new):
             self._wait()
-            # At most one block waits, so that memory holds two.
-            self._pending = self._helper.submit(self._digest.update, _bytes_of(new))
             self.n_rows += len(new)
+            if new.nbytes < FEWEST_BYTES_BESIDE:
+                self._digest.update(_bytes_of(new))
+            else:
+                # At most one block waits, so that memory holds two.
+                self._pending = self._helper.submit(self._digest.update, _bytes_of(new))
 
     def finish(self, segments: NDArray[np.int64]) -> str:
         """Give the digest of all rows followed by segments."""
