@@ -9,6 +9,7 @@ import dataclasses
 import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import numpy as np
@@ -16,13 +17,15 @@ from numpy.typing import ArrayLike, NDArray
 
 from dynml.configuration import check_choice, check_positive
 from dynml.data import checks
+from dynml.data.bad_stretches import BAD_STRETCHES, without_bad_stretches
 from dynml.data.gaps import count_masked, joined_over_gaps, masked_rows, sources_of_stretches, split_at_gaps
 from dynml.data.preparation import moments, standardized
 from dynml.data.recording import Events, Recording, recording_of_runs
 from dynml.data.remarks import Remarks
 from dynml.data.store_config import MISSING
+from dynml.data.store_integrity import sha256_of_signals
 from dynml.data.store_layout import SUBSET_NAMES
-from dynml.data.store_reading import GroupDescription, sha256_of_signals
+from dynml.data.store_reading import GroupDescription
 from dynml.errors import DataError
 
 Series = ArrayLike | Recording | Sequence[ArrayLike | Recording] | Mapping[str, ArrayLike | Recording]
@@ -47,6 +50,8 @@ class ArraySource:
         Default: none, and a warning where the arrays are far from standard.
     missing : {"error", "segment", "mask"}
         What to do with samples that are not finite; segment: cut them out; mask: keep and mask them.
+    bad_stretches : {"tell", "cut", "error"}
+        What to do with dropouts, held values, clipping and isolated spikes.
     channel_names : sequence of str, optional
     participants : mapping
         Subject to participant, where they differ.
@@ -70,11 +75,13 @@ class ArraySource:
         missing: str,
         channel_names: Sequence[str] | None,
         participants: Mapping[str, str],
+        bad_stretches: str = "tell",
     ) -> None:
         check_positive("sampling_frequency", sampling_frequency)
         if standardization is not None:
             check_choice("standardization", standardization, ("none", "per_subject", "per_run"))
         check_choice("missing", missing, MISSING)
+        check_choice("bad_stretches", bad_stretches, BAD_STRETCHES)
         self._recordings: dict[str, Recording] = {}
         self._descriptions: dict[str, GroupDescription] = {}
         self._subsets: dict[str, list[str]] = {}
@@ -86,6 +93,7 @@ class ArraySource:
                 if name in self._recordings:
                     raise DataError(f"The array {name} is in two subsets, {self._subset_of(name)} and {subset}.")
                 recording = _as_recording(series, name, sampling_frequency, missing, channel_names)
+                recording = without_bad_stretches(recording, bad_stretches, f"The array {name}", remarks)
                 self._add(name, recording, standardization or "none", remarks, masks=missing == "mask")
                 if standardization is None:
                     remark_on_scale(recording, name, remarks)
@@ -136,6 +144,10 @@ class ArraySource:
     def read(self, subject: str, group: str, start: int = 0, stop: int | None = None) -> NDArray[np.float32]:
         """Rows [start, stop), (n, C)."""
         return self._recordings[subject].signals[start:stop]
+
+    def verifying(self, subject: str, group: str) -> AbstractContextManager[None]:
+        """Do nothing: arrays in memory are what they are."""
+        return nullcontext()
 
     def masked_rows(self, subject: str, group: str) -> NDArray[np.bool_]:
         """Say of every row whether it is masked, (T,)."""

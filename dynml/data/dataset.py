@@ -96,6 +96,7 @@ class MultiSubjectDataset:
         sampling_frequency: float = 1.0,
         standardization: Literal["none", "per_subject", "per_run"] | None = None,
         missing: Literal["error", "segment", "mask"] = "error",
+        bad_stretches: Literal["tell", "cut", "error"] = "tell",
         channel_names: Sequence[str] | None = None,
         participants: Mapping[str, str] | None = None,
         residency: Residency = "auto",
@@ -119,6 +120,8 @@ class MultiSubjectDataset:
         missing : {"error", "segment", "mask"}
             What to do with samples that are NaN or infinite; segment: cut them out; mask: keep them, as rows that are
             NaN in all channels.
+        bad_stretches : {"tell", "cut", "error"}
+            What to do with dropouts, held values, clipping and isolated spikes: warn, cut them out, or refuse them.
         channel_names : sequence of str, optional
             C names; default: channel_0, channel_1, ...
         participants : mapping, optional
@@ -141,6 +144,7 @@ class MultiSubjectDataset:
             sampling_frequency=sampling_frequency,
             standardization=standardization,
             missing=missing,
+            bad_stretches=bad_stretches,
             channel_names=channel_names,
             participants=participants or {},
         )
@@ -428,7 +432,7 @@ class MultiSubjectDataset:
 
     def _embed(self) -> None:
         """Put the embedding that is asked for between the source and everybody else."""
-        if self.embedding is None and self.config.n_embeddings is None:
+        if self.embedding is None and not self.config.embeds:
             return
         layout = Layout(sampling_frequency=self.sampling_frequency, channel_names=self.channel_names)
         if self.embedding is None:
@@ -485,14 +489,16 @@ class MultiSubjectDataset:
             (subset, int(index)) for subset in self._by_name.values() for index in np.flatnonzero(subset.is_own)
         ]
         for subset, index in tqdm(numbered, desc="Reading subjects", unit="subject", disable=not progress):
-            offset, n_rows = int(subset.row_offsets[index]), int(subset.n_rows_of[index])
-            for start in range(0, n_rows, rows_per_reading):
-                stop = min(start + rows_per_reading, n_rows)
-                rows = self._rows_to_keep(subset.subjects[index], start, stop)
-                if series is not None:
-                    series[offset + start : offset + stop] = rows
+            subject, n_rows = subset.subjects[index], int(subset.n_rows_of[index])
+            own = slice(int(subset.row_offsets[index]), int(subset.row_offsets[index]) + n_rows)
+            with self.source.verifying(subject, self.group):
+                for start in range(0, n_rows, rows_per_reading):
+                    stop = min(start + rows_per_reading, n_rows)
+                    rows = self._rows_to_keep(subject, start, stop)
+                    if series is not None:
+                        series[own][start:stop] = rows
             if series is not None and series.device.type == "cpu" and isinstance(self.source, ArraySource):
-                self.source.settle(subset.subjects[index], series[offset : offset + n_rows].numpy())
+                self.source.settle(subject, series[own].numpy())
 
     def _rows_to_keep(self, subject: str, start: int, stop: int) -> Tensor:
         """Rows as they reside: stored channels when they are embedded each time they are read."""

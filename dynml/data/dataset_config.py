@@ -15,7 +15,8 @@ class DatasetConfig:
     """Which participants train, validate and test; nothing given: the store's own subsets.
 
     The settings apply one after another: `subsets`, then `folds`, then `n_training_subjects`. All subjects (sessions,
-    runs) of a participant go together. From `n_embeddings` on: what is done to the channels when rows are read.
+    runs) of a participant go together, but for folds of a store that is split by runs. From `n_embeddings` on: what is
+    done to the channels when rows are read.
     """
 
     subsets: str | None = None
@@ -23,7 +24,8 @@ class DatasetConfig:
     Those that stand nowhere are not used."""
 
     folds: int | None = None
-    """Cut the participants of training and validation into so many balanced parts. Testing stays as it is."""
+    """Cut the participants of training and validation into so many balanced parts, or their runs where the store is
+    split by runs. Testing stays as it is."""
 
     fold: int | None = None
     """Which part is held out for validation, from 0 to folds - 1."""
@@ -39,7 +41,8 @@ class DatasetConfig:
     each end."""
 
     n_components: int | None = None
-    """Project the embedded channels onto so many principal components of the training subjects."""
+    """Project the channels, embedded if `n_embeddings` is given, onto so many principal components of the training
+    subjects, fitted anew in each run."""
 
     whiten: bool = False
     """Divide each component by its standard deviation over the training subjects."""
@@ -69,16 +72,15 @@ class DatasetConfig:
             if not is_number or n_embeddings < 3 or n_embeddings % 2 == 0:
                 raise ConfigurationError("dataset.n_embeddings", n_embeddings, "an odd whole number of at least 3")
         check_at_least("dataset.n_components", self.n_components, 1, optional=True)
-        if n_embeddings is None and self.n_components is not None:
-            accepted = "absent unless dataset.n_embeddings is given"
-            raise ConfigurationError("dataset.n_components", self.n_components, accepted)
-        needs = {"whiten": "n_components", "standardize_components": "n_components", "cache_embedded": "n_embeddings"}
+        either = ("n_components", "n_embeddings")
+        needs = {"whiten": either[:1], "standardize_components": either[:1], "cache_embedded": either}
         for name, needed in needs.items():
             value = getattr(self, name)
             if not isinstance(value, bool):
                 raise ConfigurationError(f"dataset.{name}", value, "true or false")
-            if value and getattr(self, needed) is None:
-                raise ConfigurationError(f"dataset.{name}", value, f"false unless dataset.{needed} is given")
+            if value and all(getattr(self, one) is None for one in needed):
+                named = " or ".join(f"dataset.{one}" for one in needed)
+                raise ConfigurationError(f"dataset.{name}", value, f"false unless {named} is given")
         if self.whiten and self.standardize_components:
             accepted = "false where dataset.standardize_components is true, which makes it of no effect"
             raise ConfigurationError("dataset.whiten", True, accepted)
@@ -90,6 +92,11 @@ class DatasetConfig:
         """
         embedding = ("n_embeddings", "n_components", "whiten", "standardize_components", "cache_embedded")
         return {name: value for name, value in dataclasses.asdict(self).items() if name not in embedding or value}
+
+    @property
+    def embeds(self) -> bool:
+        """Whether channels are embedded or projected when rows are read."""
+        return self.n_embeddings is not None or self.n_components is not None
 
     @property
     def redraws(self) -> bool:

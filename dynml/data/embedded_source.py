@@ -9,6 +9,7 @@ import dataclasses
 import hashlib
 import json
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import numpy as np
@@ -148,6 +149,10 @@ class EmbeddedSource:
             return np.zeros(self.base.attributes(subject, group).n_samples, dtype=bool)
         return self._masked[subject]
 
+    def verifying(self, subject: str, group: str) -> AbstractContextManager[None]:
+        """Compare the stored rows that are read in the block with their SHA-256."""
+        return self.base.verifying(subject, group)
+
     def fingerprint(self, group: str, subjects: Iterable[str]) -> str:
         """SHA-256 over the subjects, the settings of the embedding, and what its components were fitted to."""
         embedding = self.embedding
@@ -245,8 +250,8 @@ class EmbeddedSource:
                 name = self.run_names(subject, group)[run]
                 raise DataError(
                     f"Subject {subject}, group {group}, run {name}: component {int(np.argmin(variance))} of the "
-                    "time-delay embedding does not vary; set dataset.standardize_components to false, or leave the "
-                    "run out."
+                    f"{self.embedding.in_words} does not vary; set dataset.standardize_components to false, or leave "
+                    "the run out."
                 )
             scaling[runs == run] = [mean, 1.0 / np.sqrt(variance)]
         return torch.from_numpy(scaling.astype(np.float32))

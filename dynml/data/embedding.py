@@ -16,7 +16,7 @@ from torch import Tensor
 
 from dynml.data.dataset_config import DatasetConfig
 from dynml.data.fitted_steps.fitted_step import Statistics
-from dynml.data.fitted_steps.pca import COMPONENTS, VARIANCES, EmbeddedPrincipalComponents
+from dynml.data.fitted_steps.pca import COMPONENTS, VARIANCES, EmbeddedPrincipalComponents, PrincipalComponents
 from dynml.data.gaps import observed_stretches
 from dynml.data.preparation_steps.channels import TimeDelayEmbedding
 from dynml.data.preparation_steps.step import Layout
@@ -34,11 +34,12 @@ class Embedding:
 
     Notes
     -----
-    The same as the steps `time_delay_embedding` (without components) or `time_delay_embedding_pca` of a prepared store,
-    but for the last rounding to float32.
+    The same as the steps `time_delay_embedding` (without components), `time_delay_embedding_pca` or `pca` (one sample
+    at a time) of a prepared store, but for the last rounding to float32.
     """
 
     n_embeddings: int
+    """Samples side by side; 1 where channels are projected alone."""
     layout: Layout
     """Rate and channels of the store that it was made for."""
     whiten: bool = False
@@ -65,6 +66,11 @@ class Embedding:
     def is_projected(self) -> bool:
         """Whether components are made, of signals about their run's mean."""
         return self.components is not None
+
+    @property
+    def in_words(self) -> str:
+        """What it is, for messages."""
+        return "time-delay embedding" if self.n_embeddings > 1 else "projection onto principal components"
 
     @property
     def shortest_segment(self) -> int:
@@ -183,7 +189,7 @@ class Embedding:
             When the fit is not there.
         """
         if described["n_components"] is not None and not set(TENSORS) <= tensors.keys():
-            raise CheckpointError("The experiment lacks the components of its time-delay embedding.")
+            raise CheckpointError("The experiment lacks the principal components that its channels are projected onto.")
         arrays = {name: tensors[name].numpy() for name in TENSORS if name in tensors}
         layout = Layout(
             sampling_frequency=described["sampling_frequency"], channel_names=tuple(described["channel_names"])
@@ -215,18 +221,18 @@ class Embedding:
         DataError
             With what differs.
         """
-        expected = self.layout
+        expected, what = self.layout, self.in_words
         found, wanted = len(layout.channel_names), len(expected.channel_names)
         if found != wanted:
-            raise DataError(f"{where} has {found} channels, but the time-delay embedding was made for {wanted}.")
+            raise DataError(f"{where} has {found} channels, but the {what} was made for {wanted}.")
         if not named:
             return
         for name, other in zip(layout.channel_names, expected.channel_names):
             if name != other:
-                raise DataError(f"{where} has channel {name} where the time-delay embedding was made for {other}.")
+                raise DataError(f"{where} has channel {name} where the {what} was made for {other}.")
         if not np.isclose(layout.sampling_frequency, expected.sampling_frequency, rtol=1e-6):
             raise DataError(
-                f"{where} has {layout.sampling_frequency:g} Hz, but the time-delay embedding was made at "
+                f"{where} has {layout.sampling_frequency:g} Hz, but the {what} was made at "
                 f"{expected.sampling_frequency:g} Hz."
             )
 
@@ -249,23 +255,24 @@ def fit_embedding(
     DataError
         When there are no training subjects, or fewer components than are asked for.
     """
-    assert config.n_embeddings is not None
+    n_embeddings = 1 if config.n_embeddings is None else config.n_embeddings
     plain = Embedding(
-        n_embeddings=config.n_embeddings,
+        n_embeddings=n_embeddings,
         layout=layout,
         whiten=config.whiten,
         standardize=config.standardize_components,
     )
     if config.n_components is None:
         return plain
-    step = EmbeddedPrincipalComponents(
-        n_embeddings=config.n_embeddings, n_components=config.n_components, whiten=config.whiten
-    )
-    most = len(layout.channel_names) * config.n_embeddings
-    if config.n_components > most:
-        raise ConfigurationError(
-            "dataset.n_components", config.n_components, f"at most n_embeddings x channels ({most})"
+    step = PrincipalComponents(n_components=config.n_components, whiten=config.whiten)
+    if n_embeddings > 1:
+        step = EmbeddedPrincipalComponents(
+            n_embeddings=n_embeddings, n_components=config.n_components, whiten=config.whiten
         )
+    most = len(layout.channel_names) * n_embeddings
+    if config.n_components > most:
+        product = "n_embeddings x channels" if n_embeddings > 1 else "the number of channels"
+        raise ConfigurationError("dataset.n_components", config.n_components, f"at most {product} ({most})")
     if not training:
         raise DataError("dataset.n_components is fitted to the training subjects, of which there are none.")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Protocol
 
@@ -65,6 +66,10 @@ class SignalSource(Protocol):
 
     def read(self, subject: str, group: str, start: int = 0, stop: int | None = None) -> NDArray[np.float32]:
         """Read rows [start, stop), (n, C)."""
+        ...
+
+    def verifying(self, subject: str, group: str) -> AbstractContextManager[None]:
+        """Compare the rows that are read in the block, in ascending order, with their digest."""
         ...
 
     def masked_rows(self, subject: str, group: str) -> NDArray[np.bool_]:

@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from dynml.configuration import check_choice, check_positive, config_from, nearest_name
 from dynml.data import store_layout as layout
+from dynml.data.bad_stretches import BAD_STRETCHES
 from dynml.data.bids.config import BidsConfig
 from dynml.data.confounds_config import check_strategy
 from dynml.data.motion_config import MotionCorrectionConfig
@@ -111,6 +112,10 @@ class TimeseriesGroupConfig:
     missing: Literal["error", "segment", "mask"] = "error"
     """What to do with samples that are NaN or infinite: refuse them, cut them out of the segments, or mask them."""
 
+    bad_stretches: Literal["tell", "cut", "error"] = "tell"
+    """What to do with dropouts, held values, clipping and isolated spikes: tell of them, make gaps of them, or refuse
+    them."""
+
     preparation: list[str | dict[str, Any]] = dataclasses.field(default_factory=list)
     """Steps applied in this order before standardization: {"step": name, parameter: value, ..}, or a name alone."""
 
@@ -118,6 +123,7 @@ class TimeseriesGroupConfig:
         check_choice("type", self.type, [layout.GROUP_TYPE])
         check_choice("standardization", self.standardization, STANDARDIZATIONS)
         check_choice("missing", self.missing, MISSING)
+        check_choice("bad_stretches", self.bad_stretches, BAD_STRETCHES)
         _check_type("detrend", self.detrend, bool, "true or false")
         for key in ("sampling_frequency", "repetition_time"):
             value = getattr(self, key)

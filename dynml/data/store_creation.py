@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from dynml.data import checks
+from dynml.data.bad_stretches import cut_note, rows_to_cut
 from dynml.data.cleaning import Cleaning
 from dynml.data.fitted_steps.stored_fits import fits_of
 from dynml.data.gaps import joined_over_gaps
@@ -291,6 +292,7 @@ def read_recording(sources: GroupSources, config: TimeseriesGroupConfig, where: 
     runs, stretches, parts = [], [], []
     notes: list[dict[str, Any]] = []
     censored: dict[str, int] = {}
+    cut: dict[str, int] = {}
     for file in sources.files:
         run = file.reader.read(file.path)
         if run.shape != (file.description.n_samples, file.description.n_channels):
@@ -298,10 +300,13 @@ def read_recording(sources: GroupSources, config: TimeseriesGroupConfig, where: 
         run = run if sources.order is None else run[:, sources.order]
         place = f"{where}, run {file.run_name}"
         checks.check_no_empty_channel(run, sources.channel_names, place)
-        if file.cleaning is not None:
-            cleaning = file.cleaning.of_run(len(run))
-            run = _cleaned(run, cleaning, sources, config, place)
-            censored[file.run_name] = int((~cleaning.confounds.kept).sum())
+        cleaning = None if file.cleaning is None else file.cleaning.of_run(len(run))
+        seen = _not_marked_bad(run, file.description.stretches, cleaning)
+        bad = rows_to_cut(seen, sources.channel_names, config.bad_stretches, place, remarks)
+        cut[file.run_name] = int(bad.sum())
+        if cleaning is not None:
+            run = _cleaned(run, cleaning, sources, config, place, bad)
+            censored[file.run_name] = int((~cleaning.confounds.kept | bad).sum())
             notes = [cleaning.note(censored)]
             stretches.append(_good_stretches(run, config, place, remarks, censored[file.run_name]))
         elif config.missing == "error":
@@ -309,6 +314,8 @@ def read_recording(sources: GroupSources, config: TimeseriesGroupConfig, where: 
             stretches.append(np.array([[0, len(run)]], dtype=np.int64))
         else:
             stretches.append(_good_stretches(run, config, place, remarks))
+        if bad.any():
+            stretches[-1] = _without_bad(stretches[-1], bad, place)
         if file.description.stretches is not None:
             stretches[-1] = _within(stretches[-1], file.description.stretches, len(run), place, remarks)
         parts.append(_parts(stretches[-1], file.description.stretches))
@@ -324,6 +331,8 @@ def read_recording(sources: GroupSources, config: TimeseriesGroupConfig, where: 
         sources=[source for file in sources.files for source in _sources(file)],
         units=sources.units,
     )
+    if any(cut.values()):
+        notes.insert(0, cut_note(cut))
     if config.motion is not None:
         notes.insert(0, _motion_note(sources, config.motion, where, remarks))
     if config.smoothing is not None:
@@ -348,13 +357,39 @@ def _motion_note(sources: GroupSources, config: MotionCorrectionConfig, where: s
 
 
 def _cleaned(
-    run: NDArray[np.floating], cleaning: Cleaning, sources: GroupSources, config: TimeseriesGroupConfig, place: str
+    run: NDArray[np.floating],
+    cleaning: Cleaning,
+    sources: GroupSources,
+    config: TimeseriesGroupConfig,
+    place: str,
+    bad: NDArray[np.bool_],
 ) -> NDArray[np.floating]:
     kept = cleaning.confounds.kept
     if config.missing == "error":
         checks.check_finite(np.where(kept[:, None], run, 0.0), sources.channel_names, place)
-    finite = np.isfinite(run).all(axis=1)
+    finite = np.isfinite(run).all(axis=1) & ~bad
     return cleaning(run, finite, sources.sampling_frequency, sources.channel_names, place)
+
+
+def _not_marked_bad(
+    run: NDArray[np.floating], stated: NDArray[np.int64] | None, cleaning: Cleaning | None
+) -> NDArray[np.floating]:
+    """Signals that are NaN where the file or the confounds say that they are not to be used."""
+    used = np.full(len(run), stated is None)
+    for start, stop in [] if stated is None else stated.tolist():
+        used[start:stop] = True
+    if cleaning is not None:
+        used &= cleaning.confounds.kept
+    return run if used.all() else np.where(used[:, None], run, np.nan)
+
+
+def _without_bad(stretches: NDArray[np.int64], bad: NDArray[np.bool_], place: str) -> NDArray[np.int64]:
+    """Stretches without the samples that are to be cut out, and without single samples."""
+    common = checks.common_stretches(stretches, checks.good_stretches(np.where(bad[:, None], np.nan, 0.0)))
+    kept = common[common[:, 1] - common[:, 0] > 1]
+    if not len(kept):
+        raise DataError(f"{place} has no two neighbouring samples that are good in all channels.")
+    return kept
 
 
 def _within(

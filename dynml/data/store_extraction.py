@@ -24,7 +24,7 @@ def signals_in_original_units(store: Store, subject: str, group: str) -> NDArray
     array, (T, C), float64
         What the files held after the steps of the store's preparation, to the precision of float32.
     """
-    signals = store.read(subject, group).astype(np.float64)
+    signals = _signals(store, subject, group).astype(np.float64)
     mean, std = store.mean(subject, group), store.std(subject, group)
     borders = np.append(store.run_starts(subject, group), len(signals))
     for run, (start, stop) in enumerate(pairwise(borders.tolist())):
@@ -57,7 +57,7 @@ def extract(
         raise DataError(f"{target} cannot be written: the folder {target.parent} does not exist.")
     if target.exists() and not overwrite:
         raise DataError(f"{target} exists already; use -f to replace it.")
-    signals = signals_in_original_units(store, subject, group) if original_units else store.read(subject, group)
+    signals = signals_in_original_units(store, subject, group) if original_units else _signals(store, subject, group)
     names = store.attributes(subject, group).channel_names
     sweep_partial(target)
     with replacing(target) as temporary:
@@ -69,3 +69,8 @@ def extract(
                 temporary, signals, fmt="%.9g", delimiter="\t", header="\t".join(names), comments="", encoding="utf-8"
             )
     return signals.shape
+
+
+def _signals(store: Store, subject: str, group: str) -> NDArray[np.float32]:
+    with store.verifying(subject, group):
+        return store.read(subject, group)

@@ -21,10 +21,12 @@ from dynml.data import store_layout as layout
 from dynml.data.gaps import masked_rows
 from dynml.data.recording import Events, Source, run_starts
 from dynml.data.store_file import open_to_read
+from dynml.data.store_integrity import UNLIKE, FileIdentity, RowsDigest, identity_of, read_table, read_unchecked
 from dynml.errors import DataCorruptionError, DataError
 
 MOST_OPENED, CHUNK_CACHE_BYTES = 64, 2**20
 """Signals that stay open, and what each of them keeps of its file: one chunk."""
+BYTES_PER_READING = 2**26
 N_NAMED = 12
 """So many names are listed in a message; of more, the first and the last."""
 
@@ -64,6 +66,8 @@ class Store:
     ----------
     path : str or Path
         The HDF5 file.
+    check_digests : bool
+        False: give what stands there, whether or not it is what was written, to one who looks for faults.
 
     Raises
     ------
@@ -73,13 +77,19 @@ class Store:
         When it is truncated or lacks what every store has.
     """
 
-    def __init__(self, path: str | Path) -> None:
+    def __init__(self, path: str | Path, *, check_digests: bool = True) -> None:
         self.path = Path(path)
+        self.read_table = read_table if check_digests else read_unchecked
+        """Reads a small array of the file."""
+        self._checks_digests = check_digests
         self._handle: h5py.File | None = None
         self._process: int | None = None
         self._subjects: list[str] | None = None
         self._descriptions: dict[tuple[str, str], GroupDescription] = {}
         self._opened: dict[tuple[str, str], h5py.Dataset] = {}
+        self._identity: FileIdentity | None = None
+        self._digests: dict[tuple[str, str], RowsDigest] = {}
+        self._sound: set[tuple[str, str]] = set()
         self._check_root()
 
     def __enter__(self) -> Store:
@@ -89,7 +99,7 @@ class Store:
         self.close()
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_handle": None, "_process": None, "_opened": {}}
+        return {**self.__dict__, "_handle": None, "_process": None, "_opened": {}, "_digests": {}}
 
     def __repr__(self) -> str:
         return f"Store({str(self.path)!r})"
@@ -102,11 +112,22 @@ class Store:
 
     @property
     def file(self) -> h5py.File:
-        """The HDF5 handle of this process."""
+        """The HDF5 handle of this process.
+
+        Raises
+        ------
+        DataCorruptionError
+            When the file was replaced by another one, or written to, since it was first opened, and says other things.
+        """
         # A handle that came through a fork shares its file position with the parent's: it must not be used.
         if self._handle is None or self._process != os.getpid():
             self._handle, self._opened = _open(self.path), {}
             self._process = os.getpid()
+        identity = identity_of(self._handle)
+        if identity != self._identity:
+            before, self._identity = self._identity, identity
+            if before is not None:
+                self._compare_with(before)
         return self._handle
 
     def root_attributes(self) -> dict[str, str]:
@@ -143,7 +164,7 @@ class Store:
         if name not in layout.SUBSET_NAMES:
             raise DataError(f"{name!r} is no subset of {self.path}{nearest_name(name, layout.SUBSET_NAMES)}.")
         with self._faults_named(f"the list of {name} subjects"):
-            return [_text(subject) for subject in self.file[layout.subset_path(name)][:]]
+            return [_text(subject) for subject in self.read_table(self.file[layout.subset_path(name)])]
 
     def groups(self, subject: str) -> list[str]:
         """Names of a subject's groups, sorted.
@@ -221,11 +242,11 @@ class Store:
             events = node[layout.EVENTS]
             labels = events[layout.LABELS]
             return Events(
-                onset=events[layout.ONSET][:],
-                duration=events[layout.DURATION][:],
-                labels={column: labels[column][:] for column in labels},
+                onset=self.read_table(events[layout.ONSET]),
+                duration=self.read_table(events[layout.DURATION]),
+                labels={column: self.read_table(labels[column]) for column in labels},
                 names={column: tuple(map(_text, labels[column].attrs[layout.NAMES])) for column in labels},
-                exact_onset=events[layout.EXACT_ONSET][:] if layout.EXACT_ONSET in events else None,
+                exact_onset=self.read_table(events[layout.EXACT_ONSET]) if layout.EXACT_ONSET in events else None,
             )
 
     def read(self, subject: str, group: str, start: int = 0, stop: int | None = None) -> NDArray[np.float32]:
@@ -238,10 +259,54 @@ class Store:
         Raises
         ------
         DataCorruptionError
-            When a checksum does not match; names the file, subject and group.
+            When a checksum does not match, or rows are zero that were not written so; names the file, subject and
+            group.
         """
-        with self._faults_named(f"the signals of subject {subject}, group {group}"):
-            return self._signals(subject, group)[start:stop]
+        rows = self._rows(subject, group, start, stop)
+        digest = self._digests.get((subject, group))
+        if digest is not None:
+            first = start if start >= 0 else start + self.attributes(subject, group).n_samples
+            self._take(digest, subject, group, up_to=first)
+            digest.take(rows, first)
+        elif self._checks_digests and (subject, group) not in self._sound and _has_row_of_zeros(rows):
+            # A lost chunk reads as zeros. Only the digest knows whether they were written, and it needs all rows.
+            self.verify_signals(subject, group)
+        return rows
+
+    @contextmanager
+    def verifying(self, subject: str, group: str) -> Iterator[None]:
+        """Compare the rows that are read in the block, in ascending order, with their SHA-256 when it ends well.
+
+        Rows that were left out are read then.
+
+        Raises
+        ------
+        DataCorruptionError
+            When they are not those that were written; names the file, subject and group.
+        """
+        described = self.attributes(subject, group)
+        digest = self._digests[subject, group] = RowsDigest()
+        try:
+            yield
+            self._take(digest, subject, group, up_to=described.n_samples)
+            if digest.finish(self.segments(subject, group)) != described.sha256:
+                where = f"the signals of subject {subject}, group {group}"
+                raise DataCorruptionError(f"{self.path}: {where} are not those that were written: {UNLIKE}.")
+            self._sound.add((subject, group))
+        finally:
+            del self._digests[subject, group]
+            digest.close()
+
+    def verify_signals(self, subject: str, group: str) -> None:
+        """Read all rows of a subject's group and compare them with their SHA-256.
+
+        Raises
+        ------
+        DataCorruptionError
+            When they are not those that were written; names the file, subject and group.
+        """
+        with self.verifying(subject, group):
+            pass
 
     def masked_rows(self, subject: str, group: str) -> NDArray[np.bool_]:
         """Say of every row whether it is masked, (T,): within a segment, and NaN in all channels."""
@@ -258,6 +323,38 @@ class Store:
             line = [subject, self.participant(subject), self.attributes(subject, group).sha256]
             digest.update(json.dumps(line, ensure_ascii=False).encode() + b"\n")
         return digest.hexdigest()
+
+    def _rows(self, subject: str, group: str, start: int, stop: int | None) -> NDArray[np.float32]:
+        with self._faults_named(f"the signals of subject {subject}, group {group}"):
+            rows: NDArray[np.float32] = self._signals(subject, group)[start:stop]
+            return rows
+
+    def _take(self, digest: RowsDigest, subject: str, group: str, *, up_to: int) -> None:
+        """Read the rows that a digest has not seen."""
+        step = max(1, BYTES_PER_READING // (4 * self.attributes(subject, group).n_channels))
+        while digest.n_rows < up_to:
+            start = digest.n_rows
+            digest.take(self._rows(subject, group, start, min(start + step, up_to)), start)
+
+    def _compare_with(self, before: FileIdentity) -> None:
+        """Refuse a file that took the place of the one that was described, unless it holds the same data."""
+        known, self._descriptions, self._sound, self._subjects = self._descriptions, {}, set(), None
+        # What HDF5 keeps of a file that was written to is stale.
+        self.close()
+        try:
+            for (subject, group), described in known.items():
+                if self.attributes(subject, group) != described:
+                    raise DataCorruptionError(f"subject {subject}, group {group} is another")
+            for subject, group in known:
+                self.verify_signals(subject, group)
+        except DataError as error:
+            self.close()
+            self._identity, self._descriptions = before, known
+            reason = str(error).rstrip(".")
+            raise DataCorruptionError(
+                f"{self.path} was replaced or changed while it was in use ({reason}); start the run anew, or put the "
+                "file back that it began with."
+            ) from error
 
     def _check_root(self) -> None:
         with self._faults_named("the top of the file"):
@@ -343,7 +440,7 @@ class Store:
         if name not in node:
             raise DataCorruptionError(f"{self.path}: {where} lacks {name}.")
         with self._faults_named(f"{name} of {where}"):
-            return node[name][:]
+            return self.read_table(node[name])
 
     def _json(self, node: h5py.Group, name: str, where: str) -> Any:
         try:
@@ -363,15 +460,6 @@ class Store:
             checksum = any(word in str(error).lower() for word in words)
             reason = "the stored bytes do not match their checksum" if checksum else str(error).strip("\"'")
             raise DataCorruptionError(f"{self.path}: {what} cannot be read: {reason}.") from error
-
-
-def sha256_of_signals(blocks: Iterable[NDArray[np.float32]], segments: NDArray[np.int64]) -> str:
-    """SHA-256 of the bytes of signals, given in blocks of rows, followed by those of their segments."""
-    digest = hashlib.sha256()
-    for block in blocks:
-        digest.update(np.ascontiguousarray(block, dtype="<f4").data)
-    digest.update(np.ascontiguousarray(segments, dtype="<i8").data)
-    return digest.hexdigest()
 
 
 def _open(path: Path) -> h5py.File:
@@ -395,6 +483,12 @@ def _open(path: Path) -> h5py.File:
         if "signature not found" in reason:
             raise DataError(f"{path} is no HDF5 file ({n_bytes} bytes).") from error
         raise DataCorruptionError(f"{path} cannot be opened as HDF5: {error}.") from error
+
+
+def _has_row_of_zeros(rows: NDArray[np.float32]) -> bool:
+    # One column tells most rows apart, at next to no cost.
+    candidates = rows[rows[:, 0] == 0.0]
+    return bool(len(candidates)) and not candidates.any(axis=1).all()
 
 
 def _nearest(name: str, known: list[str]) -> str:

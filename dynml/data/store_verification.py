@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+import h5py
 import numpy as np
 from numpy.typing import NDArray
 
 from dynml.data import store_layout as layout
 from dynml.data.fitted_steps.stored_fits import faults_of_fits
-from dynml.data.store_reading import GroupDescription, Store, sha256_of_signals
+from dynml.data.store_integrity import UNLIKE, is_unlike, sha256_of_signals
+from dynml.data.store_reading import GroupDescription, Store
 from dynml.errors import DataError
 
 ROWS_PER_BLOCK = 65536
@@ -34,7 +36,8 @@ def faults_of_store(path: str | Path) -> list[str]:
     DataError
         When the file cannot be opened at all.
     """
-    with Store(path) as store:
+    # Contradictions are told as such, beside digests that differ.
+    with Store(path, check_digests=False) as store:
         faults = _faults_of_subsets(store)
         for subject in store.subjects:
             faults += _faults_of_subject(store, subject)
@@ -69,8 +72,20 @@ def _faults_of_group(store: Store, subject: str, group: str) -> list[str]:
         *_faults_of_segments(store, subject, group, description),
         *_faults_of_moments(store, subject, group, description),
         *_faults_of_events(store, subject, group, description),
+        *_faults_of_tables(store.file[layout.subject_path(subject, group)]),
         *_faults_of_signals(store, subject, group, description),
     ]
+
+
+def _faults_of_tables(node: h5py.Group) -> list[str]:
+    """Small arrays of a group that are not those that were written."""
+    tables = {name: node[name] for name in layout.REQUIRED_DATASETS if name != layout.DATA}
+    if layout.EVENTS in node:
+        events = node[layout.EVENTS]
+        tables |= {f"events/{name}": events[name] for name in (layout.ONSET, layout.DURATION)}
+        tables |= {f"events/labels/{name}": column for name, column in events[layout.LABELS].items()}
+    names = [name for name, table in tables.items() if is_unlike(table)]
+    return [f"its {name} are not those that were written: {UNLIKE}" for name in names]
 
 
 def _faults_of_attributes(description: GroupDescription) -> list[str]:
@@ -194,6 +209,8 @@ def _faults_of_subsets(store: Store) -> list[str]:
     for subset in layout.SUBSET_NAMES:
         try:
             names = store.subset(subset)
+            if is_unlike(store.file[layout.subset_path(subset)]):
+                faults.append(f"{store.path}: the subset {subset} is not what was written: {UNLIKE}.")
         except DataError as error:
             faults.append(str(error))
             continue

@@ -20,7 +20,8 @@ from dynml.data.gaps import count_masked
 from dynml.data.participants import SubjectIdentity
 from dynml.data.recording import Events, Recording
 from dynml.data.store_file import FaultKeepingFile, is_replaceable, new_hdf5_file
-from dynml.data.store_reading import Store, sha256_of_signals
+from dynml.data.store_integrity import sha256_of_signals, sha256_of_table
+from dynml.data.store_reading import Store
 from dynml.data.store_verification import faults_of_store
 from dynml.errors import DataCorruptionError, DataError
 from dynml.files import replacing, strict_json, sweep_partial
@@ -242,11 +243,12 @@ def check_target(target: Path, overwrite: bool) -> None:
 
 
 def _add_array(node: h5py.Group, name: str, array: np.ndarray[Any, Any]) -> None:
-    """Write a small array under a checksum, which HDF5 gives to chunks only."""
+    """Write a small array under a checksum, which HDF5 gives to chunks only, and a digest."""
     if array.size:
         node.create_dataset(name, data=array, chunks=array.shape, fletcher32=True)
     else:
         node.create_dataset(name, data=array)
+    node[name].attrs[layout.SHA256] = _text(sha256_of_table(array))
 
 
 def _add_events(node: h5py.Group, events: Events) -> None:

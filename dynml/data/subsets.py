@@ -1,6 +1,7 @@
 """Who trains, validates and tests: subsets read from a store and redrawn by participant.
 
-A participant's subjects (sessions, runs) always go together: a model must be judged on people that it has not seen.
+A participant's subjects (sessions, runs) go together: a model must be judged on people that it has not seen. Only where
+the store itself is split by runs are folds made of runs, and every result says so.
 """
 
 from __future__ import annotations
@@ -15,9 +16,10 @@ import numpy as np
 
 from dynml.configuration import nearest_name
 from dynml.data.dataset_config import DatasetConfig
+from dynml.data.store_integrity import read_table
 from dynml.data.store_layout import PREPARATION_FITS, SUBJECTS, SUBSET_NAMES, natural_order
 from dynml.data.store_reading import Store
-from dynml.errors import ConfigurationError, DataError
+from dynml.errors import ConfigurationError, DataCorruptionError, DataError
 from dynml.files import read_json
 
 _FOLDS_STREAM, _TRAINING_STREAM = 1, 2
@@ -76,7 +78,11 @@ def subjects_seen_by_fits(store: Store, group: str) -> list[str]:
     def collect(_: str, node: Any) -> None:
         names = list(node.attrs.get(SUBJECTS, ()))
         if isinstance(node, h5py.Group) and isinstance(node.get(SUBJECTS), h5py.Dataset):
-            names += list(node[SUBJECTS][:])
+            try:
+                names += list(read_table(node[SUBJECTS]))
+            except (OSError, ValueError) as error:
+                what = f"the subjects of {node.name}"
+                raise DataCorruptionError(f"{store.path}: {what} cannot be read: {error}.") from error
         seen.update(name.decode() if isinstance(name, bytes) else str(name) for name in names)
 
     fits = store.file[path]
@@ -171,8 +177,9 @@ def _check_participants_whole(
 
 def _with_fold_held_out(subsets: Subsets, participants: Mapping[str, str], folds: int, fold: int, seed: int) -> Subsets:
     pool = [*subsets.subjects["training"], *subsets.subjects["validation"]]
+    if subsets.split == "runs":
+        return _with_runs_held_out(subsets, participants, folds, fold, seed)
     people = _people(pool, participants)
-    _check_not_in_testing(subsets, people, participants)
     if len(people) < folds:
         raise DataError(
             f"The training and validation subsets hold {_counted(people)}, which cannot be cut into {folds} folds by "
@@ -187,14 +194,30 @@ def _with_fold_held_out(subsets: Subsets, participants: Mapping[str, str], folds
     return Subsets(redrawn, "participants")
 
 
-def _check_not_in_testing(subsets: Subsets, people: list[str], participants: Mapping[str, str]) -> None:
-    pool = set(people)
-    for subject in subsets.subjects["testing"]:
-        if participants[subject] in pool:
-            raise DataError(
-                f"Participant {participants[subject]} is in training or validation and, as {subject}, in testing, so "
-                "folds by participant cannot be drawn: the store's subsets are split by runs."
-            )
+def _with_runs_held_out(subsets: Subsets, participants: Mapping[str, str], folds: int, fold: int, seed: int) -> Subsets:
+    """Hold out runs, as the store does, so that each fold has about as many of each participant's."""
+    pool = [*subsets.subjects["training"], *subsets.subjects["validation"]]
+    if len(pool) < folds:
+        raise DataError(
+            f"The training and validation subsets hold {len(pool)} runs, which cannot be cut into {folds} folds by run."
+        )
+    people = _people(pool, participants)
+    runs = [
+        run
+        for number, person in enumerate(_shuffled(people, seed, _FOLDS_STREAM))
+        for run in _shuffled(_runs_of(person, pool, participants), seed, _FOLDS_STREAM, number)
+    ]
+    held_out = set(runs[fold::folds])
+    redrawn = {
+        "training": [run for run in pool if run not in held_out],
+        "validation": [run for run in pool if run in held_out],
+        "testing": subsets.subjects["testing"],
+    }
+    return Subsets(redrawn, "runs")
+
+
+def _runs_of(person: str, pool: Sequence[str], participants: Mapping[str, str]) -> list[str]:
+    return sorted((run for run in pool if participants[run] == person), key=natural_order)
 
 
 def _with_fewer_in_training(subsets: Subsets, participants: Mapping[str, str], n: int, seed: int) -> Subsets:
@@ -216,9 +239,9 @@ def _people(subjects: Sequence[str], participants: Mapping[str, str]) -> list[st
     return sorted({participants[subject] for subject in subjects}, key=natural_order)
 
 
-def _shuffled(people: list[str], seed: int, stream: int) -> list[str]:
-    generator = np.random.Generator(np.random.Philox(np.random.SeedSequence([seed, stream])))
-    return [people[index] for index in generator.permutation(len(people))]
+def _shuffled(names: list[str], seed: int, *stream: int) -> list[str]:
+    generator = np.random.Generator(np.random.Philox(np.random.SeedSequence([seed, *stream])))
+    return [names[index] for index in generator.permutation(len(names))]
 
 
 def _counted(people: list[str]) -> str:

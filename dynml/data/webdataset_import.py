@@ -20,6 +20,7 @@ from tqdm import tqdm
 from dynml.configuration import check_choice, nearest_name
 from dynml.data import checks
 from dynml.data import store_layout as layout
+from dynml.data.bad_stretches import TELL, without_bad_stretches
 from dynml.data.participants import SubjectIdentity
 from dynml.data.preparation import standardized
 from dynml.data.recording import NO_LABEL, Events, Recording, Source, recording_of_runs
@@ -295,6 +296,7 @@ def _prepared(
         units="z-score of the source",
     )
     checks.check_not_constant(recording, where)
+    without_bad_stretches(recording, TELL, where, remarks)
     recording = standardized(recording, settings.standardization)
     rank = checks.rank_of(checks.correlations(recording))
     if rank < recording.n_channels:

@@ -7,6 +7,7 @@ import torch
 
 from dynml.data import store_layout as layout
 from dynml.data.dataset import DatasetConfig, MultiSubjectDataset
+from dynml.data.store_integrity import sha256_of_signals
 from dynml.training.batch_loader import BatchLoader
 from dynml.training.batch_sampler import BatchSampler
 
@@ -44,7 +45,8 @@ def large_store(tmp_path_factory):
             group = file.create_group(layout.subject_path(name, "signals"))
             group.parent.attrs[layout.PARTICIPANT] = f"p{number // 2}"
             group[layout.DATA] = base + number
-            group.attrs.update({**attributes, layout.SHA256: f"{number:064x}"})
+            digest = sha256_of_signals([base + number], small[layout.SEGMENTS])
+            group.attrs.update({**attributes, layout.SHA256: digest})
             for key, array in small.items():
                 group[key] = array
     return path

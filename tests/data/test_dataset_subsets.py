@@ -134,30 +134,34 @@ def test_more_folds_than_participants_are_refused():
         draw_subsets(stored, participants, DatasetConfig(folds=4, fold=0))
 
 
-def test_one_participant_split_by_runs_cannot_be_redrawn():
+def test_runs_of_one_participant_make_folds_but_no_smaller_training_sets():
     runs = [f"sub-1_run-{i}" for i in range(6)]
     participants = dict.fromkeys(runs, "sub-1")
     stored = Subsets({"training": runs[:4], "validation": runs[4:], "testing": []}, "runs")
-    with pytest.raises(DataError, match=r"one participant \(sub-1\)"):
-        draw_subsets(stored, participants, DatasetConfig(folds=2, fold=0))
+    drawn = [draw_subsets(stored, participants, DatasetConfig(folds=3, fold=fold)) for fold in range(3)]
+    assert sorted(run for one in drawn for run in one.subjects["validation"]) == runs
+    assert [len(one.subjects["training"]) for one in drawn] == [4, 4, 4]
+    assert {one.split for one in drawn} == {"runs"}
+    with pytest.raises(DataError, match="6 runs, which cannot be cut into 7 folds by run"):
+        draw_subsets(stored, participants, DatasetConfig(folds=7, fold=0))
     with pytest.raises(DataError, match=r"one participant \(sub-1\) split by runs"):
         draw_subsets(stored, participants, DatasetConfig(n_training_subjects=1))
     assert draw_subsets(stored, participants, DatasetConfig()) == stored
 
 
-def test_runs_of_a_testing_participant_cannot_make_folds_but_others_can():
-    participants = {f"p{i}_r{j}": f"p{i}" for i in range(4) for j in range(3)}
-
-    def runs(j):
-        return [name for name in participants if name.endswith(f"r{j}")]
-
-    stored = Subsets({"training": runs(0), "validation": runs(1), "testing": runs(2)}, "runs")
-    with pytest.raises(DataError, match=r"p0 is in training or validation and, as p0_r2, in testing"):
-        draw_subsets(stored, participants, DatasetConfig(folds=2, fold=0))
-    stored = Subsets({"training": runs(0), "validation": runs(1), "testing": []}, "runs")
-    drawn = draw_subsets(stored, participants, DatasetConfig(folds=2, fold=0))
-    assert drawn.split == "participants"
-    assert len(drawn.subjects["validation"]) == 4
+@pytest.mark.parametrize("seed", range(3))
+def test_folds_of_runs_are_balanced_within_participants_and_leave_testing_alone(seed):
+    participants = {f"p{i}_r{j}": f"p{i}" for i in range(4) for j in range(5)}
+    runs = {j: [name for name in participants if name.endswith(f"r{j}")] for j in range(5)}
+    stored = Subsets({"training": [*runs[0], *runs[1]], "validation": [*runs[2], *runs[3]], "testing": runs[4]}, "runs")
+    held_out = []
+    for fold in range(2):
+        drawn = draw_subsets(stored, participants, DatasetConfig(folds=2, fold=fold, seed=seed))
+        assert drawn.split == "runs"
+        assert drawn.subjects["testing"] == runs[4]
+        assert sorted(participants[run] for run in drawn.subjects["validation"]) == sorted(["p0", "p1", "p2", "p3"] * 2)
+        held_out += drawn.subjects["validation"]
+    assert sorted(held_out) == sorted(run for j in range(4) for run in runs[j])
 
 
 @pytest.fixture

@@ -326,7 +326,7 @@ def test_short_segments_are_told_of(stores):
     [
         ({"n_embeddings": 4}, "dataset.n_embeddings is 4"),
         ({"n_embeddings": True}, "dataset.n_embeddings is True"),
-        ({"n_components": 3}, "dataset.n_components is 3"),
+        ({"n_components": 0}, "dataset.n_components is 0"),
         ({"n_embeddings": 5, "whiten": True}, "dataset.whiten is True"),
         ({"cache_embedded": True}, "dataset.cache_embedded is True"),
     ],

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from dynml.data import store_layout as layout
 from dynml.data.fitted_steps.fitted_step import Fit, FittedStep
 from dynml.data.preparation_steps.step import Layout, PreparationStep
+from dynml.data.store_integrity import UNLIKE, is_unlike
 from dynml.data.store_reading import Store
 from dynml.errors import DataCorruptionError, DataError
 
@@ -62,10 +63,10 @@ def read_fit(store: Store, group: str, name: str) -> Fit:
         return Fit(
             layout=Layout(
                 sampling_frequency=float(node.attrs[layout.SAMPLING_FREQUENCY]),
-                channel_names=tuple(map(_text, node[layout.CHANNEL_NAMES][:])),
+                channel_names=tuple(map(_text, store.read_table(node[layout.CHANNEL_NAMES]))),
             ),
-            subjects=tuple(map(_text, node[layout.SUBJECTS][:])),
-            arrays={key: node[key][:] for key in node if key not in OWN_DATASETS},
+            subjects=tuple(map(_text, store.read_table(node[layout.SUBJECTS]))),
+            arrays={key: store.read_table(node[key]) for key in node if key not in OWN_DATASETS},
             values=json.loads(_text(node.attrs[VALUES])),
         )
     except (OSError, KeyError, ValueError, TypeError) as error:
@@ -100,9 +101,14 @@ def faults_of_fits(store: Store) -> list[str]:
         except DataError as error:
             faults.append(str(error))
             continue
+        node = store.file[f"{layout.PREPARATION_FITS}/{group}/{name}"]
+        if is_unlike(node[layout.SUBJECTS]) or is_unlike(node[layout.CHANNEL_NAMES]):
+            faults.append(f"{store.path}: the names of the fit {group}/{name} are not what was written: {UNLIKE}.")
         for key, array in fit.arrays.items():
             if not np.isfinite(array).all():
                 faults.append(f"{store.path}: {key} of the fit {group}/{name} holds values that are not finite.")
+            elif is_unlike(node[key]):
+                faults.append(f"{store.path}: {key} of the fit {group}/{name} is not what was written: {UNLIKE}.")
     return faults
 
 

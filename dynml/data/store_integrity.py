@@ -1,0 +1,130 @@
+"""Whether a store's bytes are those that were written, which HDF5's checksums alone do not say.
+
+The checksum of a chunk of zeros is zero: a chunk that was lost as a whole (a hole in a sparse file, a copy that broke
+off with its length kept) passes it, and so does one that stands in another's place. Digests see both.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterable
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from dynml.data.store_layout import SHA256
+
+FEWEST_BYTES_BESIDE = 2**20
+"""Starting a thread costs more than the digest of fewer."""
+UNLIKE = "the stored bytes do not match their SHA-256"
+
+
+def sha256_of_signals(blocks: Iterable[NDArray[np.float32]], segments: NDArray[np.int64]) -> str:
+    """SHA-256 of the bytes of signals, given in blocks of rows, followed by those of their segments."""
+    digest = hashlib.sha256()
+    for block in blocks:
+        digest.update(_bytes_of(block))
+    digest.update(_bytes_of(segments))
+    return digest.hexdigest()
+
+
+def sha256_of_table(table: NDArray[Any]) -> str:
+    """SHA-256 of the bytes of a small array."""
+    return hashlib.sha256(_bytes_of(table)).hexdigest()
+
+
+def read_table(node: h5py.Dataset) -> NDArray[Any]:
+    """Read a small array, and compare it with its digest where it has one, as those of older stores have not.
+
+    Raises
+    ------
+    ValueError
+        When its bytes are others.
+    """
+    table = read_unchecked(node)
+    stored = node.attrs.get(SHA256)
+    if stored is not None and sha256_of_table(table) != (stored.decode() if isinstance(stored, bytes) else stored):
+        raise ValueError(UNLIKE)
+    return table
+
+
+def is_unlike(table: h5py.Dataset) -> bool:
+    """Say whether a small array can be read, but is not what was written."""
+    try:
+        read_table(table)
+    except ValueError:
+        return True
+    except (OSError, RuntimeError, KeyError):
+        return False
+    return False
+
+
+def read_unchecked(node: h5py.Dataset) -> NDArray[Any]:
+    """Read a small array as it stands there."""
+    table: NDArray[Any] = node[:]
+    return table
+
+
+class RowsDigest:
+    """SHA-256 of rows that are read in ascending order, worked out beside the reading of the next ones."""
+
+    def __init__(self) -> None:
+        self._digest = hashlib.sha256()
+        self._helper = ThreadPoolExecutor(max_workers=1)
+        self._pending: Future[None] | None = None
+        self.n_rows = 0
+        """Rows taken so far, from the first."""
+
+    def take(self, rows: NDArray[np.float32], start: int) -> None:
+        """Take those of the rows from `start` on that are new; there must be no gap before them."""
+        assert start <= self.n_rows, (start, self.n_rows)
+        new = rows[self.n_rows - start :]
+        if len(new):
+            self._wait()
+            self.n_rows += len(new)
+            if new.nbytes < FEWEST_BYTES_BESIDE:
+                self._digest.update(_bytes_of(new))
+            else:
+                # At most one block waits, so that memory holds two.
+                self._pending = self._helper.submit(self._digest.update, _bytes_of(new))
+
+    def finish(self, segments: NDArray[np.int64]) -> str:
+        """Give the digest of all rows followed by segments."""
+        self._wait()
+        self._digest.update(_bytes_of(segments))
+        return self._digest.hexdigest()
+
+    def close(self) -> None:
+        """End the helper."""
+        self._helper.shutdown()
+
+    def _wait(self) -> None:
+        if self._pending is not None:
+            self._pending.result()
+
+
+@dataclass(frozen=True)
+class FileIdentity:
+    """What changes when an open file is replaced by another one, or is written to."""
+
+    device: int
+    inode: int
+    n_bytes: int
+    modified: int
+    """Nanoseconds."""
+
+
+def identity_of(file: h5py.File) -> FileIdentity:
+    """Ask the system about the file behind a handle, wherever its path leads to by now."""
+    status = os.fstat(file.id.get_vfd_handle())
+    return FileIdentity(status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
+
+
+def _bytes_of(array: NDArray[Any]) -> memoryview | bytes:
+    contiguous = np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("<"))
+    return contiguous.tobytes() if contiguous.dtype.kind in "SU" else contiguous.reshape(-1).view(np.uint8).data

@@ -1,0 +1,195 @@
+"""Bytes that pass HDF5's checksums and yet are not those that were written."""
+
+import os
+import pickle
+import shutil
+
+import h5py
+import numpy as np
+import pytest
+from store_making import Study, noise
+
+from dynml.data import store_writing
+from dynml.data.dataset import MultiSubjectDataset
+from dynml.data.dataset_config import DatasetConfig
+from dynml.data.store_extraction import extract
+from dynml.data.store_reading import Store
+from dynml.data.store_verification import faults_of_store
+from dynml.errors import DataCorruptionError, DataError
+
+TABLES = ("segments", "segment_runs", "source_samples", "mean", "std", "run_names")
+EVENTS = "onset\tduration\ttrial_type\n0.1\t0.2\tface\n0.4\t0.1\thouse\n"
+
+
+@pytest.fixture
+def study(tmp_path, monkeypatch):
+    """A store whose signals take several chunks."""
+    monkeypatch.setattr(store_writing, "BYTES_PER_CHUNK", 4 * 4 * 50)
+    runs = {f"sub-{name}": [noise(120, seed=number), noise(90, seed=10 + number)] for number, name in enumerate("abc")}
+    study = Study(tmp_path, runs, events="events-*.tsv", preparation=[{"step": "pca", "n_components": 3}])
+    for subject in runs:
+        for run in range(2):
+            (study.ready / subject / f"events-{run}.tsv").write_text(EVENTS)
+    study.lists = {"training": ["sub-a", "sub-b"], "validation": ["sub-c"], "testing": []}
+    study.create().close()
+    return study
+
+
+def chunk_of(path, name, number=0):
+    with h5py.File(path) as file:
+        chunk = file[name].id.get_chunk_info(number)
+        return chunk.byte_offset, chunk.size
+
+
+def overwrite(path, offset, content):
+    with path.open("r+b") as stream:
+        stream.seek(offset)
+        stream.write(content)
+
+
+def zero_chunk(path, name, number=0):
+    offset, size = chunk_of(path, name, number)
+    overwrite(path, offset, bytes(size))
+
+
+def copy_chunk(path, name, source, target):
+    (offset, size), (other, _) = chunk_of(path, name, source), chunk_of(path, name, target)
+    overwrite(path, other, path.read_bytes()[offset : offset + size])
+
+
+def loaded(path, residency="memory", *, verify=True, **settings):
+    dataset = MultiSubjectDataset(path, residency, group="signals", config=DatasetConfig(**settings))
+    dataset.load_data(verify=verify)
+    return dataset
+
+
+@pytest.mark.parametrize("damage", ["zeros", "another chunk"])
+@pytest.mark.parametrize("settings", [{}, {"n_embeddings": 3}, {"n_embeddings": 3, "cache_embedded": True}])
+def test_lost_and_exchanged_chunks_are_found_where_all_is_read(study, damage, settings):
+    name = "subjects/sub-b/signals/data"
+    if damage == "zeros":
+        zero_chunk(study.target, name, 1)
+    else:
+        copy_chunk(study.target, name, 0, 2)
+    residencies = ["memory"] if settings.get("cache_embedded") else ["memory", "lazy"]
+    for residency in residencies:
+        with pytest.raises(DataCorruptionError, match=r"store\.hdf5: .*sub-b, group signals.*SHA-256"):
+            loaded(study.target, residency, **settings)
+    assert any("sub-b" in fault and "SHA-256 differs" in fault for fault in faults_of_store(study.target))
+    with Store(study.target) as store, pytest.raises(DataCorruptionError, match="sub-b"):
+        extract(store, "sub-b", "signals", study.folder / "out.npy")
+    assert not (study.folder / "out.npy").exists()
+
+
+def test_a_lost_chunk_is_found_by_any_window_that_touches_it(study):
+    zero_chunk(study.target, "subjects/sub-b/signals/data", 1)
+    dataset = loaded(study.target, "lazy", verify=False)
+    assert len(dataset.training_set.read(1, 0, 40)) == 40
+    with pytest.raises(DataCorruptionError, match=r"sub-b, group signals are not those that were written"):
+        dataset.training_set.read(1, 95, 110)
+
+
+def test_zeros_that_were_written_are_read(tmp_path):
+    signals = noise(200)
+    signals[50:150] = 0.0
+    study = Study(tmp_path, {"sub-a": [signals]}, standardization="none")
+    with study.create() as store:
+        np.testing.assert_array_equal(store.read("sub-a", "signals", 60, 80), 0.0)
+    assert faults_of_store(study.target) == []
+
+
+@pytest.mark.parametrize("name", [*TABLES, "events/onset", "events/duration", "events/labels/trial_type"])
+def test_lost_tables_are_found(study, name):
+    with h5py.File(study.target) as file:
+        was_zero = not np.any(file[f"subjects/sub-a/signals/{name}"][:] != np.zeros(1))
+    zero_chunk(study.target, f"subjects/sub-a/signals/{name}")
+    faults = faults_of_store(study.target)
+    assert was_zero == (not faults)
+    assert was_zero or all("sub-a" in fault for fault in faults)
+    if name == "segments":
+        with pytest.raises(DataCorruptionError, match=r"segments of subject sub-a, group signals .*SHA-256"):
+            loaded(study.target)
+    if name == "events/onset":
+        with Store(study.target) as store, pytest.raises(DataCorruptionError, match="events of subject sub-a"):
+            store.events("sub-a", "signals")
+
+
+def test_exchanged_lists_of_subjects_are_found(tmp_path):
+    study = Study(tmp_path, {f"sub-{number}": [noise(50, seed=number)] for number in range(2)})
+    study.lists = {"training": ["sub-0"], "validation": ["sub-1"], "testing": []}
+    study.create().close()
+    (first, size), (second, _) = (chunk_of(study.target, f"subsets/{name}") for name in ("training", "validation"))
+    content = study.target.read_bytes()
+    overwrite(study.target, first, content[second : second + size])
+    overwrite(study.target, second, content[first : first + size])
+    with Store(study.target) as store, pytest.raises(DataCorruptionError, match="list of training subjects"):
+        store.subset("training")
+    assert any("the subset validation is not what was written" in fault for fault in faults_of_store(study.target))
+
+
+@pytest.mark.parametrize("name", ["components", "subjects"])
+def test_a_lost_fit_is_found(study, name):
+    zero_chunk(study.target, f"preparation/signals/00_pca/{name}")
+    assert any("fit signals/00_pca" in fault for fault in faults_of_store(study.target))
+    if name == "subjects":
+        with pytest.raises(DataCorruptionError, match="SHA-256"):
+            loaded(study.target)
+
+
+def test_stores_of_earlier_versions_are_read(study):
+    with h5py.File(study.target, "r+") as file:
+        tables = []
+        file.visititems(lambda _, node: tables.append(node) if isinstance(node, h5py.Dataset) else None)
+        for table in tables:
+            table.attrs.pop("sha256", None)
+    assert faults_of_store(study.target) == []
+    assert loaded(study.target).n_rows == 630
+
+
+def other_store(study, folder):
+    other = Study(folder, {subject: [noise(120, seed=50), noise(90, seed=51)] for subject in study.runs})
+    other.config, other.lists = study.config, study.lists
+    for subject in other.runs:
+        for run in range(2):
+            (other.ready / subject / f"events-{run}.tsv").write_text(EVENTS)
+    other.create().close()
+    return other.target
+
+
+def test_a_store_that_is_replaced_is_noticed_by_the_next_process_that_opens_it(study, tmp_path):
+    dataset = loaded(study.target, "lazy")
+    expected = dataset.training_set.read(0, 10, 30)
+    sent = pickle.dumps(dataset)
+    kept = tmp_path / "kept.hdf5"
+    shutil.copy(study.target, kept)
+    os.replace(other_store(study, tmp_path / "other"), study.target)
+    # The file that is open is still the old one; another process would open the new one.
+    assert dataset.training_set.read(0, 10, 30).equal(expected)
+    for _ in range(2):
+        with pytest.raises(DataCorruptionError, match=r"store\.hdf5 was replaced or changed while it was in use"):
+            pickle.loads(sent).training_set.read(0, 10, 30)
+    os.replace(kept, study.target)
+    assert pickle.loads(sent).training_set.read(0, 10, 30).equal(expected)
+
+
+def test_a_store_that_is_written_to_is_noticed_by_who_has_it_open(study, tmp_path):
+    dataset = loaded(study.target, "lazy")
+    dataset.training_set.read(0, 10, 30)
+    content = study.target.read_bytes()
+    offset, size = chunk_of(study.target, "subjects/sub-b/signals/data", 1)
+    other, _ = chunk_of(study.target, "subjects/sub-b/signals/data", 2)
+    status = study.target.stat()
+    overwrite(study.target, offset, content[other : other + size])
+    os.utime(study.target, ns=(status.st_atime_ns, status.st_mtime_ns + 1))
+    with pytest.raises(DataCorruptionError, match=r"was replaced or changed while it was in use.*sub-b"):
+        dataset.training_set.read(0, 10, 30)
+    with pytest.raises(DataError, match="was replaced or changed"):
+        dataset.training_set.read(0, 10, 30)
+
+
+def test_a_store_that_was_only_touched_goes_on(study):
+    dataset = loaded(study.target, "lazy")
+    expected = dataset.training_set.read(1, 40, 60)
+    status = study.target.stat()
+    os.utime(study.target, ns=(status.st_atime_ns, status.st_mtime_ns + 10**9))
+    assert dataset.training_set.read(1, 40, 60).equal(expected)
