@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from dynml.errors import CheckpointError, DynmlError
+from dynml.reading_files import read_text
 
 MANIFEST = "manifest.json"
 MANIFEST_VERSION = 1
@@ -121,16 +122,26 @@ def read_json(path: Path) -> Any:
     Raises
     ------
     DynmlError
-        When the file is missing or is no JSON.
+        When the file is missing or is no JSON, or an object of it holds one key twice.
     """
+    text = read_text(path)
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise DynmlError(f"{path} does not exist.") from error
-    except (OSError, UnicodeDecodeError) as error:
-        raise DynmlError(f"{path} could not be read: {error}.") from error
+        return json.loads(text, object_pairs_hook=_without_repetition)
     except json.JSONDecodeError as error:
         raise DynmlError(f"{path} is no valid JSON: line {error.lineno}, column {error.colno}: {error.msg}.") from error
+    except RecursionError as error:
+        raise DynmlError(f"{path} is nested too deep.") from error
+    except ValueError as error:  # repetitions, and numbers of thousands of digits
+        raise DynmlError(f"{path} cannot be used: {str(error).partition(';')[0]}.") from error
+
+
+def _without_repetition(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    content = dict(pairs)
+    if len(content) < len(pairs):
+        keys = [key for key, _ in pairs]
+        twice = next(key for key in content if keys.count(key) > 1)
+        raise ValueError(f"the key {twice[:80]!r} stands twice in one object")
+    return content
 
 
 def commit_directory(target: Path, write: Callable[[Path], None], information: dict[str, Any] | None = None) -> None:

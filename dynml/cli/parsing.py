@@ -7,14 +7,17 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import os
 import re
 import sys
 import warnings
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, NoReturn
 
 from jsonargparse import ArgumentParser, DefaultHelpFormatter, Namespace, set_parsing_settings
 
+from dynml.cli.config_text import config_text
 from dynml.cli.errors import EXIT_STATUS, report
 from dynml.configuration import nearest_name
 from dynml.errors import DynmlError
@@ -51,6 +54,14 @@ class ScriptParser(ArgumentParser):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             return super().parse_args(list(sys.argv[1:] if args is None else args), namespace, **settings)
+
+    def parse_path(self, path: str | os.PathLike[str], *positional: Any, **settings: Any) -> Namespace:
+        """Parse a YAML file that was read and checked here; a fault of it ends the process as any other mistake."""
+        try:
+            text = config_text(Path(path).expanduser())
+        except DynmlError as error:
+            self.error(str(error), error)
+        return self.parse_string(text, os.path.basename(path), *positional, **settings)
 
     def build(self, namespace: Namespace, group: str, config_class: type[Any]) -> Any:
         """Make the Config of one group from what was parsed, so that its own checks speak."""

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 from dynml.errors import DataWarning
+from dynml.reading_files import encodings_told_to
 
 N_NAMED = 3
 
@@ -24,7 +28,20 @@ class Remarks:
     def take(self, other: Remarks) -> None:
         """Note all that another one holds."""
         for topic, details in other._details.items():
-            self._details.setdefault(topic, []).extend(details)
+            known = self._details.setdefault(topic, [])
+            known += [detail for detail in details if detail not in set(known)]
+
+    @contextmanager
+    def of_encodings(self) -> Iterator[None]:
+        """Note each text that is read in the block and is not UTF-8."""
+
+        def note(path: Path, encoding: str) -> None:
+            topic = f"Text that is no UTF-8 was read as {encoding}; if it is in another one, state the key 'encoding'"
+            if str(path) not in self._details.get(topic, []):
+                self.add(topic, str(path))
+
+        with encodings_told_to(note):
+            yield
 
     def tell(self) -> None:
         """Issue one DataWarning a topic, and forget them."""

@@ -19,6 +19,7 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
+from dynml.data.claimed_sizes import check_claimed_size
 from dynml.data.readers.named_arrays import ArrayEntry
 from dynml.errors import DataCorruptionError, DataError
 
@@ -91,7 +92,7 @@ def numbers_of(path: Path, variable: Variable) -> NDArray[Any]:
         stream.seek(variable.position)
         content = stream.read(variable.n_bytes)
         if variable.is_deflated:
-            content = zlib.decompress(content)[8:]
+            content = _inflated(content, path, variable)[8:]
     stored, start, n_bytes = _tag(content, variable.numbers_at, variable.order)
     dtype = np.dtype(variable.order + STORED.get(stored, "u1"))
     shape = variable.entry.shape
@@ -102,6 +103,17 @@ def numbers_of(path: Path, variable: Variable) -> NDArray[Any]:
         )
     numbers = np.frombuffer(content, dtype=dtype, count=math.prod(shape), offset=start)
     return numbers.astype(variable.entry.kind).reshape(shape, order="F")
+
+
+def _inflated(content: bytes, path: Path, variable: Variable) -> bytes:
+    """Inflate a variable, to no more than its shape asks for."""
+    largest = N_BYTES_OF_START + 8 * math.prod(variable.entry.shape)
+    check_claimed_size(path, 2 * largest, f"the variable {variable.entry.name}")
+    inflating = zlib.decompressobj()
+    inflated = inflating.decompress(content, largest)
+    if not inflating.eof:
+        raise DataCorruptionError(f"{path}: {variable.entry} is truncated, or more than its shape asks for.")
+    return inflated
 
 
 @contextmanager
