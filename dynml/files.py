@@ -135,6 +135,24 @@ def read_json(path: Path) -> Any:
         raise DynmlError(f"{path} cannot be used: {str(error).partition(';')[0]}.") from error
 
 
+@contextlib.contextmanager
+def as_dynml_wrote(path: Path) -> Iterator[None]:
+    """Tell of keys that lack and types that are odd in what was read of a file of ours, and is used in the block.
+
+    Raises
+    ------
+    CheckpointError
+        Names the file, and what could not be done with its content.
+    """
+    try:
+        yield
+    except DynmlError:
+        raise
+    except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+        reason = f"{' '.join(str(error).split())[:200].rstrip('.')} ({type(error).__name__})"
+        raise CheckpointError(f"{path} is not as dynml wrote it, and cannot be used: {reason}.") from error
+
+
 def _without_repetition(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     content = dict(pairs)
     if len(content) < len(pairs):
@@ -191,16 +209,18 @@ def fault_of_committed(directory: Path) -> str | None:
         return "it does not exist"
     try:
         manifest = read_json(directory / MANIFEST)
-        entries = manifest["files"]
-    except (DynmlError, KeyError, TypeError):
+        entries = {name: (entry["bytes"], entry["sha256"]) for name, entry in manifest["files"].items()}
+    except (DynmlError, KeyError, TypeError, AttributeError):
         return f"its {MANIFEST} is missing or unreadable"
-    for name, entry in entries.items():
+    for name, (n_bytes, checksum) in entries.items():
         path = directory / name
+        if Path(name).name != name:
+            return f"its {MANIFEST} names {name!r}, which is no file within it"
         if not path.is_file():
             return f"{name} is missing"
-        if path.stat().st_size != entry["bytes"]:
-            return f"{name} has {path.stat().st_size} bytes instead of {entry['bytes']}"
-        if sha256_of_file(path) != entry["sha256"]:
+        if path.stat().st_size != n_bytes:
+            return f"{name} has {path.stat().st_size} bytes instead of {n_bytes}"
+        if sha256_of_file(path) != checksum:
             return f"the checksum of {name} differs"
     return None
 

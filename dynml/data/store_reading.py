@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from dynml.configuration import nearest_name
 from dynml.data import store_layout as layout
 from dynml.data.gaps import masked_rows
+from dynml.data.own_storage import check_own_path, check_own_storage
 from dynml.data.recording import Events, Source, run_starts
 from dynml.errors import DataCorruptionError, DataError
 
@@ -79,6 +80,7 @@ class Store:
         self._subjects: list[str] | None = None
         self._descriptions: dict[tuple[str, str], GroupDescription] = {}
         self._opened: dict[tuple[str, str], h5py.Dataset] = {}
+        self._own_storage: set[tuple[str, str]] = set()
         self._check_root()
 
     def __enter__(self) -> Store:
@@ -280,6 +282,8 @@ class Store:
         for name in required:
             if name not in self.file:
                 raise DataCorruptionError(f"{self.path} lacks {name!r}.")
+            check_own_path(self.path, self.file, name)
+        check_own_storage(self.path, self.file[layout.SUBSETS])
         if layout.CONFIG not in attributes:
             raise DataCorruptionError(f"{self.path} lacks the attribute {layout.CONFIG!r}.")
 
@@ -310,6 +314,7 @@ class Store:
         subjects = self.file[layout.SUBJECTS]
         if not layout.is_valid_name(subject) or subject not in subjects:
             raise DataError(f"{self.path} has no subject {subject!r}{_nearest(subject, self.subjects)}.")
+        check_own_path(self.path, subjects, subject)
         return subjects[subject]
 
     def _subject_attributes(self, subject: str) -> dict[str, str]:
@@ -321,6 +326,10 @@ class Store:
             node = self._subject(subject)
             if not layout.is_valid_name(group) or group not in node:
                 raise DataError(f"{self.path}: subject {subject} has no group {group!r}{_nearest(group, list(node))}.")
+            if (subject, group) not in self._own_storage:
+                check_own_path(self.path, node, group)
+                check_own_storage(self.path, node[group])
+                self._own_storage.add((subject, group))
             return node[group]
 
     def _signals(self, subject: str, group: str) -> h5py.Dataset:

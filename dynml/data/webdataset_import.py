@@ -147,6 +147,10 @@ def _described(path: Path, remarks: Remarks) -> _Described:
         remarks.add("Members of kinds that are not known were not read", f"{path.name}: {', '.join(unknown)}")
     if run.repetition_time > LONGEST_PLAUSIBLE_TIME:
         remarks.add("Repetition times look like milliseconds", f"{path.name}: {run.repetition_time:g} s")
+    (first, *others) = run.samples
+    if not others and not first.labels and len(first.signals) < run.n_channels:
+        topic = "Runs have fewer time points than networks, as if they were networks x time"
+        remarks.add(topic, f"{path.name}: {len(first.signals)} x {run.n_channels}")
     short = [sample.key for sample in run.samples if len(sample.signals) < 2]
     if len(short) == len(run.samples):
         raise DataError(f"{path} holds no sample of at least two time points.")

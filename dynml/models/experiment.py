@@ -13,6 +13,7 @@ from dynml.configuration import config_from
 from dynml.data.dataset import MultiSubjectDataset
 from dynml.data.embedding import Embedding
 from dynml.errors import CheckpointError, DataError
+from dynml.files import as_dynml_wrote
 from dynml.models.registry import Family, get_family, load
 from dynml.training.environment import resolve_device
 from dynml.training.experiment_folder import ExperimentFolder
@@ -114,6 +115,14 @@ def load_experiment(path: str | Path, *, latest: bool = False, device: str = "cp
     """
     folder = ExperimentFolder.at(path)
     weights, parameters = folder.load_model(latest=latest)
+    with as_dynml_wrote(folder.path):
+        return _experiment_of(folder, weights, parameters, latest, device)
+
+
+def _experiment_of(
+    folder: ExperimentFolder, weights: dict[str, torch.Tensor], parameters: dict[str, Any], latest: bool, device: str
+) -> Experiment:
+    path = folder.path
     if parameters.get("family") is None:
         raise CheckpointError(
             f"{path} holds a model of no registered family; build the model yourself and load its weights from "

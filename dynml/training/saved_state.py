@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from dynml.files import strict_json
+from dynml.files import as_dynml_wrote, strict_json
 from dynml.training.experiment_folder import Checkpoint
 from dynml.training.monitors import EpochMonitor, summed_monitors
 from dynml.training.progress import Progress
@@ -53,7 +53,8 @@ def restore_or_start(trainer: Trainer) -> None:
         return
     before = _with_defaults(checkpoint.parameters, trainer)
     changes = check_resumable(before, trainer.parameters, force=trainer.resume == "force")
-    _load_state(trainer, checkpoint)
+    with as_dynml_wrote(folder.checkpoint):
+        _load_state(trainer, checkpoint)
     if trainer.progress.phase == "finished":
         if trainer.stopping_reason() is not None:
             trainer.parameters = checkpoint.parameters

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dynml.data.claimed_sizes import check_claimed_size
+from dynml.data.own_storage import check_own_path, own_dataset
 from dynml.data.readers import ReaderInputs
 from dynml.data.readers.named_arrays import ArrayEntry, NamedArraysReader, kind_of
 from dynml.errors import DataCorruptionError, DataError
@@ -58,51 +57,6 @@ class Hdf5Reader(NamedArraysReader):
         """Read the first row: its compression may be one that is not installed here."""
         with opened(path) as file:
             own_dataset(path, file, name)[:1]
-
-
-def check_own_path(path: Path, file: Any, name: str) -> None:
-    """Refuse a name that a link leads from into another file, which is not followed.
-
-    Raises
-    ------
-    DataError
-        Names the link and the other file.
-    """
-    import h5py
-
-    parts = name.split("/")
-    for place in ("/".join(parts[:number]) for number in range(1, len(parts) + 1)):
-        link = file.get(place, getlink=True)
-        if isinstance(link, h5py.ExternalLink):
-            raise DataError(f"{path}: {place} is a link into {link.filename}; links out of a file are not followed.")
-        if not isinstance(link, h5py.HardLink):
-            return
-
-
-def own_dataset(path: Path, file: Any, name: str) -> Any:
-    """Open a dataset to read it, when its values stand in the file itself and memory holds them.
-
-    Raises
-    ------
-    DataError
-        When they would be read from another file, or are too many.
-    """
-    check_own_path(path, file, name)
-    dataset = file[name]
-    outside = [entry[0] for entry in dataset.external or []]
-    if dataset.is_virtual:
-        outside += [source.file_name for source in dataset.virtual_sources() if source.file_name != "."]
-    if outside:
-        raise DataError(
-            f"{path}: the values of {name} stand in another file, {outside[0]}, and external storage is not followed; "
-            "copy them into one file by h5repack or h5copy."
-        )
-    if dataset.shape is not None:
-        check_claimed_size(path, dataset.nbytes, f"the dataset {name}")
-        if dataset.chunks is not None:
-            n_bytes_of_chunk = math.prod(dataset.chunks) * dataset.dtype.itemsize
-            check_claimed_size(path, n_bytes_of_chunk, f"a chunk of the dataset {name}")
-    return dataset
 
 
 @contextmanager

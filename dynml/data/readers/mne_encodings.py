@@ -3,18 +3,27 @@
 from __future__ import annotations
 
 import re
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from dynml.errors import DataCorruptionError, DataError
-from dynml.reading_files import FALLBACK, NO_TEXT, check_plain_file, encoding_stated, tell_encoding
+from dynml.reading_files import (
+    FALLBACK,
+    NO_TEXT,
+    check_encoding,
+    check_plain_file,
+    decoded,
+    encoding_stated,
+    stated_encoding,
+    tell_encoding,
+)
 
 Opener = Callable[..., Any]
-CODEPAGE = re.compile(rb"^Codepage=(\S+)", flags=re.IGNORECASE | re.MULTILINE)
-OTHER_FILE = re.compile(rb"^(?:DataFile|MarkerFile)=(.+?)\s*$", flags=re.IGNORECASE | re.MULTILINE)
+CODEPAGE = re.compile(r"^Codepage=(\S+)", flags=re.IGNORECASE | re.MULTILINE)
+REPLACEMENT = "\ufffd"
+"""What scipy puts where a character cannot be decoded."""
 MATLAB_CODECS = ("utf-16", "latin-1")
 """MATLAB keeps characters as numbers of two bytes, for which scipy expects UTF-8 unless it is told otherwise."""
 
@@ -54,31 +63,32 @@ def open_edf(opener: Opener, path: Path, **settings: Any) -> Any:
 
 
 def open_brainvision(opener: Opener, path: Path, **settings: Any) -> Any:
-    """Open a BrainVision file, whose header and markers should be UTF-8, or name their codepage.
+    """Open a BrainVision file, of whose header and markers mne reads no other encoding than UTF-8.
 
-    Where they are neither, mne takes Latin-1, from which the bytes are had back.
+    Where they are in another one, it is given copies in UTF-8 that lead to the same data.
+
+    Raises
+    ------
+    DataError
+        When they are no text in the encoding that they name, that the user states, or that is looked for.
     """
-    files = [path, *(path.parent / name for name in _other_files(path))]
-    for file in files:
+    header = path.read_bytes()
+    markers = [path.parent / name for name in _named(header, b"MarkerFile", path)]
+    data = [path.parent / name for name in _named(header, b"DataFile", path)]
+    for file in (*markers, *data):
         if file.exists():
             check_plain_file(file)
-    raw = opener(path, **settings)
-    texts = [*raw.ch_names, *raw.annotations.description]
-    if all(text.isascii() for text in texts) or not any(_falls_back(file) for file in files if _is_text(file)):
-        return raw
-    encoding = encoding_stated() or FALLBACK
-    try:
-        names = {name: _in_encoding(name, encoding) for name in raw.ch_names}
-        descriptions = [_in_encoding(text, encoding) for text in raw.annotations.description]
-    except UnicodeError as error:
-        raise DataError(
-            f"{path} has names or markers that are no text in {encoding}; state their encoding by the key 'encoding'."
-        ) from error
-    raw.rename_channels({name: other for name, other in names.items() if name != other}, verbose="ERROR")
-    raw.annotations.description = np.array(descriptions, dtype=str) if descriptions else raw.annotations.description
-    if encoding_stated() is None:
-        tell_encoding(path, encoding)
-    return raw
+    contents = {file: file.read_bytes() for file in (path, *markers) if file.exists()}
+    if all(map(_is_utf_8, contents.values())):
+        return opener(path, **settings)
+    with tempfile.TemporaryDirectory() as folder:
+        for file, content in contents.items():
+            text = CODEPAGE.sub("Codepage=UTF-8", _text(content, file))
+            for other in (*markers, *data):
+                kept = other.name if other in contents else str(other.resolve())
+                text = re.sub(rf"^(\w+File)=.*{re.escape(other.suffix)}\s*$", _line(kept), text, flags=re.MULTILINE)
+            (Path(folder) / file.name).write_text(text, encoding="utf-8")
+        return opener(Path(folder) / path.name, **settings)
 
 
 def open_eeglab(opener: Opener, path: Path, **settings: Any) -> Any:
@@ -90,11 +100,21 @@ def open_eeglab(opener: Opener, path: Path, **settings: Any) -> Any:
     codecs = (stated,) if stated is not None else (None, *MATLAB_CODECS)
     for codec in codecs:
         try:
-            return opener(path, uint16_codec=codec, **settings)
+            recording = opener(path, uint16_codec=codec, **settings)
         except Exception as error:
             if codec == codecs[-1] or not _is_of_encoding(error):
                 raise
+        else:
+            if codec == codecs[-1] or not any(REPLACEMENT in text for text in _texts(recording)):
+                return recording
     raise AssertionError("the last codec returns or raises")
+
+
+def _texts(recording: Any) -> list[str]:
+    """Names and labels of a recording or of epochs."""
+    annotations = recording.annotations
+    labels = [] if annotations is None else annotations.description.tolist()
+    return [*recording.ch_names, *labels, *getattr(recording, "event_id", {})]
 
 
 def _is_of_encoding(error: Exception) -> bool:
@@ -103,28 +123,32 @@ def _is_of_encoding(error: Exception) -> bool:
     return isinstance(error, UnicodeError) or "encoding=" in text or "buffer is too small" in text
 
 
-def _other_files(path: Path) -> list[str]:
-    """Names of the data and marker files that a header leads to."""
-    names = [name.decode("latin-1") for name in OTHER_FILE.findall(path.read_bytes())]
-    return [name.replace("$b", path.stem) for name in names if "\0" not in name]
+def _named(header: bytes, key: bytes, path: Path) -> list[str]:
+    """Name of a file that a header leads to, where it names one."""
+    found = re.search(rb"^" + key + rb"=(.+?)\s*$", header, flags=re.IGNORECASE | re.MULTILINE)
+    name = "" if found is None else found[1].decode("latin-1").replace("$b", path.stem)
+    return [name] if name and "\0" not in name else []
 
 
-def _is_text(file: Path) -> bool:
-    return file.suffix.lower() in (".vhdr", ".vmrk") and file.is_file()
+def _line(name: str) -> Callable[[re.Match[str]], str]:
+    return lambda match: f"{match[1]}={name}"
 
 
-def _falls_back(file: Path) -> bool:
-    """Say whether mne takes a file for Latin-1, as it is not what it says or should be."""
-    content = file.read_bytes()
-    named = CODEPAGE.search(content)
-    codepage = named[1].decode("ascii", "replace") if named else "utf-8"
+def _is_utf_8(content: bytes) -> bool:
     try:
-        content.decode(FALLBACK if codepage.upper() == "ANSI" else codepage)
-    except (UnicodeError, LookupError):
-        return True
-    return False
+        content.decode("utf-8")
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
-def _in_encoding(text: str, encoding: str) -> str:
-    """Decode a text anew that was decoded as Latin-1; what is no Latin-1 was decoded as its file says."""
-    return text if text.isascii() or max(text) > "\xff" else text.encode("latin-1").decode(encoding)
+def _text(content: bytes, file: Path) -> str:
+    """Text of a header or of markers, in the encoding that it names where the user states none."""
+    if _is_utf_8(content):
+        return content.decode("utf-8")
+    named = CODEPAGE.search(content.decode("ascii", "replace"))
+    codepage = named[1].lower().replace("ansi", FALLBACK) if named else ""
+    if encoding_stated() is None and check_encoding(codepage) and codepage not in ("", "utf-8"):
+        with stated_encoding(codepage):
+            return decoded(content, file)
+    return decoded(content, file)

@@ -7,6 +7,7 @@ by a sentence. Its memory is limited, so that a file that claims too much shows.
 from __future__ import annotations
 
 import json
+import resource
 import sys
 import time
 import traceback
@@ -18,6 +19,7 @@ import numpy as np
 from dynml.data.readers import ReaderInputs, reader_class
 from dynml.errors import DynmlError
 
+BYTES_OF_MEMORY = 2 * 2**30
 SLOW_SECONDS = 20.0
 """Of one small file: a hang, on any machine."""
 
@@ -62,12 +64,15 @@ def write_sound_files(folder: Path) -> dict[str, Path]:
     raw.save(folder / "sound_raw.fif.gz")
     for extension in (".fif", ".fif.gz"):
         paths[extension] = folder / f"sound_raw{extension}"
-    edf = [edfio.EdfSignal(column, 50, label=f"C{number}", physical_range=(-200, 200)) for number, column in enumerate(signals.T * 20)]
+    edf = [
+        edfio.EdfSignal(column, 50, label=f"C{number}", physical_range=(-200, 200))
+        for number, column in enumerate(signals.T * 20)
+    ]
     edfio.Edf(edf, annotations=[edfio.EdfAnnotation(0.2, None, "müde")]).write(paths[".edf"])
     pybv.write_brainvision(
         data=signals.T * 1e-5, sfreq=50.0, ch_names=["Fz", "Cz", "Pz"], fname_base="sound", folder_out=folder
     )
-    scipy.io.savemat(paths[".set"], {"EEG": _eeglab(signals)}, appendmat=False, do_compression=True)
+    scipy.io.savemat(paths[".set"], {"EEG": eeglab_struct(signals)}, appendmat=False, do_compression=True)
     paths[".ts"].write_text("@univariate true\n@classLabel true a b\n@data\n1,2,3:a\n4,5,?:b\n", encoding="utf-8")
     return paths
 
@@ -79,7 +84,8 @@ FORMATS = (
 """Of the sound files; the data of the format `.vhdr` stand beside its file."""
 
 
-def _eeglab(signals: np.ndarray) -> dict[str, object]:
+def eeglab_struct(signals: np.ndarray, names: tuple[str, ...] = ("Fz", "Cz", "Pz")) -> dict[str, object]:
+    """Fields of an EEGLAB file, as scipy writes them."""
     n_samples, n_channels = signals.shape
     empty = np.empty((0, 0))
     return {
@@ -91,7 +97,7 @@ def _eeglab(signals: np.ndarray) -> dict[str, object]:
         "xmin": 0.0,
         "xmax": (n_samples - 1) / 50.0,
         "data": signals.T.astype(np.float32),
-        "chanlocs": np.array([("Fz",), ("Cz",), ("Pz",)], dtype=[("labels", object)]),
+        "chanlocs": np.array([(name,) for name in names], dtype=[("labels", object)]),
         "event": np.array([("x", 11.0, 0.0)], dtype=[("type", object), ("latency", float), ("duration", float)]),
         "urevent": empty,
         "icaweights": empty,
@@ -191,6 +197,8 @@ def fault_of_reader(folder: Path, path: Path) -> str:
 def main(folder: Path, first: int, last: int, formats: list[str]) -> None:
     """Damage each file anew for each seed, and print what the readers made of it."""
     paths = write_sound_files(folder)
+    fault_of_reader(folder, paths[".nii.gz"])  # imports what has to be imported
+    resource.setrlimit(resource.RLIMIT_DATA, (BYTES_OF_MEMORY, resource.RLIM_INFINITY))
     n_files = 0
     for extension in formats or FORMATS:
         content = paths[extension].read_bytes()
