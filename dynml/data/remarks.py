@@ -18,6 +18,7 @@ class Remarks:
 
     def __init__(self) -> None:
         self._details: dict[str, list[str]] = {}
+        self._encodings: set[tuple[Path, str]] = set()
 
     def add(self, topic: str, detail: str = "") -> None:
         """Note that something holds; `detail` says for whom."""
@@ -28,8 +29,7 @@ class Remarks:
     def take(self, other: Remarks) -> None:
         """Note all that another one holds."""
         for topic, details in other._details.items():
-            known = self._details.setdefault(topic, [])
-            known += [detail for detail in details if detail not in set(known)]
+            self._details.setdefault(topic, []).extend(details)
 
     @contextmanager
     def of_encodings(self) -> Iterator[None]:
@@ -37,7 +37,8 @@ class Remarks:
 
         def note(path: Path, encoding: str) -> None:
             topic = f"Text that is no UTF-8 was read as {encoding}; if it is in another one, state the key 'encoding'"
-            if str(path) not in self._details.get(topic, []):
+            if (path, encoding) not in self._encodings:
+                self._encodings.add((path, encoding))
                 self.add(topic, str(path))
 
         with encodings_told_to(note):
@@ -46,7 +47,8 @@ class Remarks:
     def tell(self) -> None:
         """Issue one DataWarning a topic, and forget them."""
         details, self._details = self._details, {}
-        for topic, places in details.items():
+        for topic, repeated in details.items():
+            places = list(dict.fromkeys(repeated))  # one file can be read by several processes
             more = len(places) - N_NAMED
             named = "; ".join(places[:N_NAMED]) + (f"; and {more} more" if more > 0 else "")
             warnings.warn(f"{topic}: {named}." if named else f"{topic}.", DataWarning, stacklevel=2)

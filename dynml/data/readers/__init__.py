@@ -1,6 +1,7 @@
 """Readers of recordings, one module a format, found by the file's extension.
 
-A further format is one more module with a class like `NumpyReader`, and one more line in `READERS`.
+A further format is one more module with a class like `NumpyReader`, whose methods are `guarded`, and one more line in
+`READERS`.
 """
 
 from __future__ import annotations
