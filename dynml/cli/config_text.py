@@ -6,6 +6,7 @@ stands twice, the last silently wins. So its events are counted first, which mak
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,7 +15,7 @@ from typing import Any
 from dynml.errors import DataError
 from dynml.reading_files import read_text
 
-DEEPEST, MOST_VALUES, LONGEST_NUMBER = 50, 100_000, 1000
+DEEPEST, MOST_VALUES, LONGEST_NUMBER, LONG_ARGUMENT = 50, 100_000, 1000, 200
 TAGS = {f"tag:yaml.org,2002:{name}" for name in ("str", "int", "float", "bool", "null", "seq", "map")}
 
 
@@ -45,6 +46,23 @@ def config_text(path: Path) -> str:
     if not isinstance(content, dict):
         raise DataError(f"{path} must hold settings by name, such as trainer: {{max_epochs: 10}}.")
     return text
+
+
+def check_argument(argument: str) -> None:
+    """Refuse an argument that would nest or unfold without measure where it is parsed as YAML.
+
+    Raises
+    ------
+    DataError
+        Names its first characters.
+    """
+    import yaml
+
+    if len(argument) < LONG_ARGUMENT:
+        return
+    text = argument.partition("=")[2] if argument.startswith("--") else argument
+    with contextlib.suppress(yaml.YAMLError):  # what is no YAML is taken as text
+        _check_events(Path(f"{argument[:40]}.."), yaml.parse(text, Loader=yaml.SafeLoader))
 
 
 @dataclass

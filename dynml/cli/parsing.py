@@ -17,7 +17,7 @@ from typing import Any, NoReturn
 
 from jsonargparse import ArgumentParser, DefaultHelpFormatter, Namespace, set_parsing_settings
 
-from dynml.cli.config_text import config_text
+from dynml.cli.config_text import check_argument, config_text
 from dynml.cli.errors import EXIT_STATUS, report
 from dynml.configuration import nearest_name
 from dynml.errors import DynmlError
@@ -51,6 +51,11 @@ class ScriptParser(ArgumentParser):
 
     def parse_args(self, args: Sequence[str] | None = None, namespace: Any = None, **settings: Any) -> Namespace:  # type: ignore[override]
         """Parse the command line; a mistake ends the process with one sentence and status 2."""
+        for argument in sys.argv[1:] if args is None else args:
+            try:
+                check_argument(argument)
+            except DynmlError as error:
+                self.error(str(error), error)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             return super().parse_args(list(sys.argv[1:] if args is None else args), namespace, **settings)

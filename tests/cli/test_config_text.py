@@ -3,7 +3,7 @@
 import pytest
 import yaml
 
-from dynml.cli.config_text import config_text
+from dynml.cli.config_text import check_argument, config_text
 from dynml.errors import DataError, DataWarning
 
 LAUGHS = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n" + "".join(
@@ -38,6 +38,14 @@ def written(tmp_path, text, encoding="utf-8"):
 def test_what_cannot_be_used_is_named(tmp_path, text, words):
     with pytest.raises(DataError, match=rf"config\.yaml.*{words}"):
         config_text(written(tmp_path, text))
+
+
+@pytest.mark.parametrize("argument", ["[" * 100_000, "--model.n_states=" + "[" * 100_000, "- " * 60_000, LAUGHS])
+def test_arguments_that_nest_or_unfold_without_measure_are_refused(argument):
+    with pytest.raises(DataError, match="lie within one another|unfolds to more than"):
+        check_argument(argument)
+    check_argument("/a folder/: of [ long " * 100)
+    check_argument("[" + "1, " * 1000 + "]")
 
 
 def test_anchors_merges_and_other_encodings_are_fine(tmp_path):

@@ -47,9 +47,9 @@ class ReadingProcess:
     """Another process that calls methods of readers, and gives back what they return or raise."""
 
     def __init__(self) -> None:
-        folders = os.pathsep.join(folder for folder in sys.path if folder)
+        folders = os.pathsep.join(os.path.abspath(folder) for folder in sys.path if folder)
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "dynml.data.readers.reading_process"],
+            [sys.executable, "-P", "-m", "dynml.data.readers.reading_process"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
