@@ -21,6 +21,7 @@ from dynml.reading_files import read_text
 
 MANIFEST = "manifest.json"
 MANIFEST_VERSION = 1
+MOST_DIGITS, LONGEST_NAME = 300, 100
 
 
 def sha256_of_file(path: Path) -> str:
@@ -126,7 +127,7 @@ def read_json(path: Path) -> Any:
     """
     text = read_text(path)
     try:
-        return json.loads(text, object_pairs_hook=_without_repetition)
+        return json.loads(text, object_pairs_hook=_without_repetition, parse_int=_whole_number)
     except json.JSONDecodeError as error:
         raise DynmlError(f"{path} is no valid JSON: line {error.lineno}, column {error.colno}: {error.msg}.") from error
     except RecursionError as error:
@@ -151,6 +152,12 @@ def as_dynml_wrote(path: Path) -> Iterator[None]:
     except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
         reason = f"{' '.join(str(error).split())[:200].rstrip('.')} ({type(error).__name__})"
         raise CheckpointError(f"{path} is not as dynml wrote it, and cannot be used: {reason}.") from error
+
+
+def _whole_number(digits: str) -> int:
+    if len(digits) > MOST_DIGITS:  # more than any number that arithmetic here can go on with
+        raise ValueError(f"a number has {len(digits)} digits")
+    return int(digits)
 
 
 def _without_repetition(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -216,8 +223,8 @@ def fault_of_committed(directory: Path) -> str | None:
         path = directory / name
         if Path(name).name != name:
             return f"its {MANIFEST} names {name!r}, which is no file within it"
-        if not path.is_file():
-            return f"{name} is missing"
+        if len(name) > LONGEST_NAME or not path.is_file():
+            return f"{name[:LONGEST_NAME]} is missing"
         if path.stat().st_size != n_bytes:
             return f"{name} has {path.stat().st_size} bytes instead of {n_bytes}"
         if sha256_of_file(path) != checksum:

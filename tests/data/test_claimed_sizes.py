@@ -93,6 +93,21 @@ def test_variables_of_matlab_files_that_unfold_beyond_their_shape(tmp_path):
         read(tmp_path / "a.mat")
 
 
+@pytest.mark.parametrize("compressed", [False, True])
+def test_variables_of_matlab_files_whose_bytes_are_too_few(tmp_path, compressed):
+    import zlib
+
+    scipy.io.savemat(tmp_path / "a.mat", {"a": np.ones((5, 4))}, do_compression=compressed)
+    content = (tmp_path / "a.mat").read_bytes()
+    shape, large = b"\5\0\0\0\4\0\0\0", b"\5\0\0\0\4\0\0\1"
+    if compressed:
+        longer = zlib.compress(zlib.decompress(content[136:]).replace(shape, large, 1))
+        content = content[:132] + len(longer).to_bytes(4, "little") + longer
+    (tmp_path / "a.mat").write_bytes(content.replace(shape, large, 1))
+    with pytest.raises(DataCorruptionError, match=r"a\.mat: a \(5 x 16777220 float64\) claims more numbers than its"):
+        reader_class(tmp_path / "a.mat")(ReaderInputs()).describe(tmp_path / "a.mat")
+
+
 @pytest.mark.parametrize("chunks", [(1000, 1000), (30000, 30000)])
 def test_sparse_datasets_of_hdf5_files(tmp_path, chunks):
     with h5py.File(tmp_path / "a.h5", "w") as file:

@@ -85,7 +85,7 @@ def test_the_pipe_of_a_shell_is_a_file():
     [
         (b"[" * 100_000, "nested too deep"),
         (b'{"a": {"b": 1, "b": 2}}', "the key 'b' stands twice"),
-        (b'{"a": ' + b"9" * 5000 + b"}", "Exceeds the limit"),
+        (b'{"a": ' + b"9" * 5000 + b"}", "a number has 5000 digits"),
         (b"", "line 1, column 1"),
         (b'{"a": \x81}', "is no text in UTF-8"),
     ],
@@ -113,6 +113,8 @@ def test_manifests_of_odd_keys_and_types_are_faults(tmp_path, manifest):
 def test_a_manifest_leads_nowhere_else(tmp_path):
     (tmp_path / "manifest.json").write_text('{"files": {"../a": {"bytes": 1, "sha256": "b"}}}')
     assert "names '../a', which is no file within it" in str(fault_of_committed(tmp_path))
+    (tmp_path / "manifest.json").write_text(f'{{"files": {{"{"a" * 5000}": {{"bytes": 1, "sha256": "b"}}}}}}')
+    assert fault_of_committed(tmp_path) == f"{'a' * 100} is missing"
 
 
 @pytest.mark.parametrize("content", [{}, [], {"a": None}, {"a": {"b": "x"}}])

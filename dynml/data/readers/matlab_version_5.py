@@ -26,6 +26,8 @@ from dynml.errors import DataCorruptionError, DataError
 N_HEADER_BYTES = 128
 N_BYTES_OF_START = 4096
 """Enough for the flags, the shape and the name of any variable."""
+MOST_DEFLATED = 1032
+"""Bytes that one deflated byte can stand for. Source: https://zlib.net/zlib_tech.html."""
 DEFLATED, VARIABLE = 15, 14
 NUMBERS = {
     6: "float64",
@@ -147,6 +149,8 @@ def _variables(path: Path, stream: BinaryIO, order: str) -> Iterator[Variable]:
         if kind != VARIABLE or not start:
             continue
         entry, numbers_at = _described(start, order)
+        if entry.is_real and math.prod(entry.shape) > n_bytes * (MOST_DEFLATED if is_deflated else 1):
+            raise DataCorruptionError(f"{path}: {entry} claims more numbers than its {n_bytes} bytes can hold.")
         if entry.name:  # MATLAB keeps data of its own under an empty name
             yield Variable(
                 entry=entry,

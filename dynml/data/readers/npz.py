@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dynml.data.claimed_sizes import check_claimed_size
+from dynml.data.readers.matlab_version_5 import MOST_DEFLATED
 from dynml.data.readers.named_arrays import ArrayEntry, NamedArraysReader, kind_of
 from dynml.errors import DataCorruptionError, DataError
 
@@ -105,5 +106,9 @@ def _entry(path: Path, archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> Arr
     expected = math.prod(shape) * dtype.itemsize
     if n_bytes < expected and not dtype.hasobject:
         raise DataCorruptionError(f"{path}: {name} is truncated: it holds {n_bytes} bytes instead of {expected}.")
+    if member.compress_type == zipfile.ZIP_DEFLATED and member.file_size > MOST_DEFLATED * (member.compress_size + 1):
+        raise DataCorruptionError(
+            f"{path}: {name} claims {member.file_size} bytes, more than its {member.compress_size} can hold."
+        )
     kind, is_real = kind_of(dtype)
     return ArrayEntry(name=name, shape=shape, kind=kind, is_real=is_real)
