@@ -24,6 +24,7 @@ from typing import Any
 from dynml.errors import CheckpointError, DynmlError
 from dynml.locks import exclusive_lock, writing_to
 from dynml.process_life import is_alive
+from dynml.reading_files import read_text
 
 __all__ = [
     "MANIFEST",
@@ -44,6 +45,7 @@ __all__ = [
 
 MANIFEST = "manifest.json"
 MANIFEST_VERSION = 1
+MOST_DIGITS, LONGEST_NAME = 300, 100
 UNDER_WAY = ".under_way"
 """File in a directory that is not committed yet."""
 _PRIVATE, _FOR_ALL = 0o600, 0o666
@@ -221,16 +223,50 @@ def read_json(path: Path) -> Any:
     Raises
     ------
     DynmlError
-        When the file is missing or is no JSON.
+        When the file is missing or is no JSON, or an object of it holds one key twice.
     """
+    text = read_text(path)
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise DynmlError(f"{path} does not exist.") from error
-    except (OSError, UnicodeDecodeError) as error:
-        raise DynmlError(f"{path} could not be read: {error}.") from error
+        return json.loads(text, object_pairs_hook=_without_repetition, parse_int=_whole_number)
     except json.JSONDecodeError as error:
         raise DynmlError(f"{path} is no valid JSON: line {error.lineno}, column {error.colno}: {error.msg}.") from error
+    except RecursionError as error:
+        raise DynmlError(f"{path} is nested too deep.") from error
+    except ValueError as error:  # repetitions, and numbers of thousands of digits
+        raise DynmlError(f"{path} cannot be used: {str(error).partition(';')[0]}.") from error
+
+
+@contextlib.contextmanager
+def as_dynml_wrote(path: Path) -> Iterator[None]:
+    """Tell of keys that lack and types that are odd in what was read of a file of ours, and is used in the block.
+
+    Raises
+    ------
+    CheckpointError
+        Names the file, and what could not be done with its content.
+    """
+    try:
+        yield
+    except DynmlError:
+        raise
+    except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+        reason = f"{' '.join(str(error).split())[:200].rstrip('.')} ({type(error).__name__})"
+        raise CheckpointError(f"{path} is not as dynml wrote it, and cannot be used: {reason}.") from error
+
+
+def _whole_number(digits: str) -> int:
+    if len(digits) > MOST_DIGITS:  # more than any number that arithmetic here can go on with
+        raise ValueError(f"a number has {len(digits)} digits")
+    return int(digits)
+
+
+def _without_repetition(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    content = dict(pairs)
+    if len(content) < len(pairs):
+        keys = [key for key, _ in pairs]
+        twice = next(key for key in content if keys.count(key) > 1)
+        raise ValueError(f"the key {twice[:80]!r} stands twice in one object")
+    return content
 
 
 def commit_directory(target: Path, write: Callable[[Path], None], information: dict[str, Any] | None = None) -> None:
@@ -310,18 +346,20 @@ def _fault_of_readable(directory: Path) -> str | None:
         return "it is no folder"
     try:
         manifest = read_json(directory / MANIFEST)
-        entries = manifest["files"].items()
+        entries = {name: (entry["bytes"], entry["sha256"]) for name, entry in manifest["files"].items()}
     except (DynmlError, KeyError, TypeError, AttributeError) as error:
         if isinstance(error.__cause__, OSError) and not isinstance(error.__cause__, FileNotFoundError):
             raise error.__cause__ from None
         return f"its {MANIFEST} is missing or unreadable"
-    for name, entry in entries:
+    for name, (n_bytes, checksum) in entries.items():
         path = directory / name
-        if not path.is_file():
-            return f"{name} is missing"
-        if path.stat().st_size != entry["bytes"]:
-            return f"{name} has {path.stat().st_size} bytes instead of {entry['bytes']}"
-        if sha256_of_file(path) != entry["sha256"]:
+        if Path(name).name != name:
+            return f"its {MANIFEST} names {name!r}, which is no file within it"
+        if len(name) > LONGEST_NAME or not path.is_file():
+            return f"{name[:LONGEST_NAME]} is missing"
+        if path.stat().st_size != n_bytes:
+            return f"{name} has {path.stat().st_size} bytes instead of {n_bytes}"
+        if sha256_of_file(path) != checksum:
             return f"the checksum of {name} differs"
     return None
 

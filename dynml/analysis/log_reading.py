@@ -150,7 +150,7 @@ def _read_log(path: Path) -> NDArray[np.float64] | None:
         time.sleep(PAUSE_SECONDS if attempt else 0.0)
         try:
             values = np.load(path, allow_pickle=False)
-        except (OSError, ValueError, EOFError) as error:
+        except Exception as error:  # numpy parses the header as text, with whatever that raises
             reason = str(error)
             continue
         if not isinstance(values, np.ndarray) or values.ndim != 1 or values.dtype.kind not in "fiub":

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from dynml.cli.parsing import Namespace, ScriptParser
-from dynml.errors import CheckpointError, DataWarning
+from dynml.errors import DataWarning
 from dynml.models.registry import get_family
+from dynml.reading_files import read_text
 
 AUTOENCODER_DIFFERS = (
     "The autoencoder of learning-from-brains computes otherwise than the one here (it starts each layer from the state "
@@ -92,11 +93,7 @@ def run_weights_import(arguments: Namespace) -> None:
 def _lines(path: str | None) -> list[str] | None:
     if path is None:
         return None
-    try:
-        lines = Path(path).read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise CheckpointError(f"{path} could not be read: {error}.") from error
-    return [line.strip() for line in lines if line.strip()]
+    return [line.strip() for line in read_text(Path(path)).splitlines() if line.strip()]
 
 
 def _as_arguments(family: str, settings: dict[str, Any]) -> str:

@@ -7,15 +7,18 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import os
 import re
 import sys
 import warnings
 from collections.abc import Sequence
+from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, NoReturn, Union, get_args, get_origin
 
 from jsonargparse import ArgumentParser, DefaultHelpFormatter, Namespace, set_parsing_settings
 
+from dynml.cli.config_text import check_argument, config_text
 from dynml.cli.errors import EXIT_STATUS, report
 from dynml.configuration import nearest_name
 from dynml.errors import DynmlError
@@ -53,6 +56,11 @@ class ScriptParser(ArgumentParser):
 
     def parse_args(self, args: Sequence[str] | None = None, namespace: Any = None, **settings: Any) -> Namespace:  # type: ignore[override]
         """Parse the command line; a mistake ends the process with one sentence and status 2."""
+        for argument in sys.argv[1:] if args is None else args:
+            try:
+                check_argument(argument)
+            except DynmlError as error:
+                self.error(str(error), error)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             return super().parse_args(self._read_lists(sys.argv[1:] if args is None else args), namespace, **settings)
@@ -81,6 +89,14 @@ class ScriptParser(ArgumentParser):
         scalars = [kind for kind in kinds if kind not in lists and kind is not NoneType]
         is_bare = not value.lstrip().startswith(("[", "{", "-")) and value not in ("null", "None", "~", "")
         return f"[{value}]" if lists and is_bare and ("," in value or not scalars) else value
+
+    def parse_path(self, path: str | os.PathLike[str], *positional: Any, **settings: Any) -> Namespace:
+        """Parse a YAML file that was read and checked here; a fault of it ends the process as any other mistake."""
+        try:
+            text = config_text(Path(path).expanduser())
+        except DynmlError as error:
+            self.error(str(error), error)
+        return self.parse_string(text, os.path.basename(path), *positional, **settings)
 
     def build(self, namespace: Namespace, group: str, config_class: type[Any]) -> Any:
         """Make the Config of one group from what was parsed, so that its own checks speak."""

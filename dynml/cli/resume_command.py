@@ -34,7 +34,7 @@ def parse_resume(description: str | None) -> RunRequest:
     arguments = parser.parse_args()
 
     from dynml.errors import CheckpointError
-    from dynml.files import newest_committed, read_json
+    from dynml.files import as_dynml_wrote, newest_committed, read_json
     from dynml.training.experiment_folder import PARAMETERS, ExperimentFolder
 
     folder = ExperimentFolder(arguments.experiments_path, arguments.experiment_name)
@@ -55,4 +55,6 @@ def parse_resume(description: str | None) -> RunRequest:
         "loader": {"residency": arguments.residency},
         **{group: arguments[group].as_dict() for group in LOGGERS},
     }
-    return request_from_parameters(read_json(source), folder.path, changes, arguments.hdf5_file, force=arguments.force)
+    parameters = read_json(source)
+    with as_dynml_wrote(source):
+        return request_from_parameters(parameters, folder.path, changes, arguments.hdf5_file, force=arguments.force)

@@ -7,11 +7,13 @@ import importlib
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from dynml.cli.parsing import Namespace, ScriptParser
 from dynml.configuration import nearest_name
 from dynml.errors import ConfigurationError
+from dynml.reading_files import check_plain_file
 
 
 @dataclass(frozen=True)
@@ -133,6 +135,7 @@ def _numbers(name: str, value: Any) -> Any:
     import numpy as np
 
     try:
+        check_plain_file(Path(value))
         return np.load(value, allow_pickle=False)
-    except (OSError, ValueError) as error:
+    except Exception as error:  # numpy parses the header as text, with whatever that raises, and believes its sizes
         raise ConfigurationError(name, value, f"the path of a readable .npy file ({error})") from error

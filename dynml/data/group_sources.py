@@ -21,6 +21,7 @@ from dynml.data.source_table import SourceTable, TableRun
 from dynml.data.store_agreement import GroupSources, SourceFile
 from dynml.data.tables import read_table
 from dynml.errors import DataError
+from dynml.reading_files import read_text, stated_encoding
 
 SAME_RATE = 1e-6
 ARBITRARY = "arbitrary"
@@ -35,6 +36,11 @@ def group_sources(place: Place) -> GroupSources:
         For a file that is missing or cannot be used, and for runs that do not fit each other; names the subject, the
         group and the file.
     """
+    with stated_encoding(place.config.encoding), place.remarks.of_encodings():
+        return _group_sources(place)
+
+
+def _group_sources(place: Place) -> GroupSources:
     runs = [] if place.config.bids is None else bids_runs(place)
     if runs:
         files = [bids_source_file(place, run) for run in runs]
@@ -120,10 +126,7 @@ def _names_from_file(path: Path) -> list[str]:
         if "name" not in table.columns:
             raise DataError(f"{path} has no column 'name'; it has {', '.join(table.columns)}.")
         return table.columns["name"]
-    try:
-        return [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path} could not be read: {error}.") from error
+    return [line.strip() for line in read_text(path).splitlines() if line.strip()]
 
 
 def _sampling_frequency(place: Place, files: list[SourceFile]) -> float:

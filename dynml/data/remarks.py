@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 from dynml.errors import DataWarning
+from dynml.reading_files import encodings_told_to
 
 N_NAMED = 3
 
@@ -14,6 +18,7 @@ class Remarks:
 
     def __init__(self) -> None:
         self._details: dict[str, list[str]] = {}
+        self._encodings: set[tuple[Path, str]] = set()
 
     def add(self, topic: str, detail: str = "") -> None:
         """Note that something holds; `detail` says for whom."""
@@ -26,10 +31,24 @@ class Remarks:
         for topic, details in other._details.items():
             self._details.setdefault(topic, []).extend(details)
 
+    @contextmanager
+    def of_encodings(self) -> Iterator[None]:
+        """Note each text that is read in the block and is not UTF-8."""
+
+        def note(path: Path, encoding: str) -> None:
+            topic = f"Text that is no UTF-8 was read as {encoding}; if it is in another one, state the key 'encoding'"
+            if (path, encoding) not in self._encodings:
+                self._encodings.add((path, encoding))
+                self.add(topic, str(path))
+
+        with encodings_told_to(note):
+            yield
+
     def tell(self) -> None:
         """Issue one DataWarning a topic, and forget them."""
         details, self._details = self._details, {}
-        for topic, places in details.items():
+        for topic, repeated in details.items():
+            places = list(dict.fromkeys(repeated))  # one file can be read by several processes
             more = len(places) - N_NAMED
             named = "; ".join(places[:N_NAMED]) + (f"; and {more} more" if more > 0 else "")
             warnings.warn(f"{topic}: {named}." if named else f"{topic}.", DataWarning, stacklevel=2)

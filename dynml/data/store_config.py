@@ -16,6 +16,7 @@ from dynml.data.confounds_config import check_strategy
 from dynml.data.motion_config import MotionCorrectionConfig
 from dynml.errors import ConfigurationError, DataError
 from dynml.files import read_json
+from dynml.reading_files import check_encoding, read_text
 
 STANDARDIZATIONS = ("per_run", "per_subject", "none")
 TIME_AXES = ("first", "last")
@@ -109,6 +110,9 @@ class TimeseriesGroupConfig:
     include_bads: bool = False
     """Keep channels that such a file marks as bad."""
 
+    encoding: str | None = None
+    """Encoding of text in and beside the files (tables, names, annotations); by default UTF-8, or else Windows-1252."""
+
     missing: Literal["error", "segment", "mask"] = "error"
     """What to do with samples that are NaN or infinite: refuse them, cut them out of the segments, or mask them."""
 
@@ -153,6 +157,9 @@ class TimeseriesGroupConfig:
         if not (self.variable is None or (isinstance(self.variable, str) and self.variable.strip("/"))):
             raise ConfigurationError("variable", self.variable, "the name of an array in the files")
         _check_type("units", self.units, str, "a text")
+        _check_type("encoding", self.encoding, (str, type(None)), "the name of an encoding, such as latin-1")
+        if self.encoding is not None and not check_encoding(self.encoding):
+            raise ConfigurationError("encoding", self.encoding, "an encoding that Python knows, such as latin-1")
         _check_type("match_channels", self.match_channels, bool, "true or false")
         if isinstance(self.channel_names, list):
             _check_texts("channel_names", self.channel_names)
@@ -297,11 +304,9 @@ def read_subject_list(path: Path) -> list[str]:
         For a missing file, a name that stands twice, or one that cannot name a folder.
     """
     try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
-    except FileNotFoundError as error:
-        raise DataError(f"The list of subjects {path} does not exist.") from error
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"The list of subjects {path} could not be read: {error}.") from error
+        lines = read_text(path).splitlines()
+    except DataError as error:
+        raise DataError(f"The list of subjects {error}") from error
     subjects = [line.strip() for line in lines if line.strip() and not line.lstrip().startswith("#")]
     for subject in subjects:
         if not layout.is_valid_name(subject):

@@ -38,6 +38,7 @@ from dynml.data.subset_drawing import Draw
 from dynml.errors import DataError
 from dynml.files import sha256_of_file
 from dynml.locks import writes_alone
+from dynml.reading_files import stated_encoding
 
 UNLIKE_SCALES = 1e3
 
@@ -87,10 +88,11 @@ def create_store(
     """
     check_target(target, overwrite)
     workers = SubjectWorkers(n_jobs)
-    config, table = read_inputs(source, config_file)
-    subsets = chosen_subsets(source, config, table, lists or {}, draw)
     remarks = Remarks()
-    all_sources = find_sources(folder_of(source, table), config, subsets, remarks, table)
+    with remarks.of_encodings():
+        config, table = read_inputs(source, config_file)
+        subsets = chosen_subsets(source, config, table, lists or {}, draw)
+        all_sources = find_sources(folder_of(source, table), config, subsets, remarks, table)
     with workers:
         chains = fitted_chains(all_sources, config, subsets["training"], workers, progress=progress)
         with new_store(target, config.content, subsets, overwrite=overwrite) as writer:
@@ -294,13 +296,15 @@ def read_recording(sources: GroupSources, config: TimeseriesGroupConfig, where: 
     censored: dict[str, int] = {}
     cut: dict[str, int] = {}
     for file in sources.files:
-        run = file.reader.read(file.path)
+        with stated_encoding(config.encoding), remarks.of_encodings():
+            run = file.reader.read(file.path)
         if run.shape != (file.description.n_samples, file.description.n_channels):
             raise DataError(f"{where}: {file.path} changed while it was read.")
         run = run if sources.order is None else run[:, sources.order]
         place = f"{where}, run {file.run_name}"
         checks.check_no_empty_channel(run, sources.channel_names, place)
-        cleaning = None if file.cleaning is None else file.cleaning.of_run(len(run))
+        with stated_encoding(config.encoding), remarks.of_encodings():
+            cleaning = None if file.cleaning is None else file.cleaning.of_run(len(run))
         seen = _not_marked_bad(run, file.description.stretches, cleaning)
         bad = rows_to_cut(seen, sources.channel_names, config.bad_stretches, place, remarks)
         cut[file.run_name] = int(bad.sum())

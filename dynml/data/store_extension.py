@@ -72,7 +72,7 @@ def add_subjects(
         rates are not those of the store, or for any fault of the files; named. The store is then as it was.
     """
     workers, remarks = SubjectWorkers(n_jobs), Remarks()
-    with Store(target) as store:
+    with remarks.of_encodings(), Store(target) as store:
         config, table = read_inputs(source, config_file)
         _check_same_config(store, config, table)
         subsets = chosen_subsets(source, config, table, lists or {}, None)
@@ -139,7 +139,7 @@ def apply_preparation(
     if target.exists() and os.path.samefile(store_path, target):
         raise DataError(f"{target} is the store whose preparation is to be applied; give another OUT_HDF5.")
     workers, remarks = SubjectWorkers(n_jobs), Remarks()
-    with Store(store_path) as store:
+    with remarks.of_encodings(), Store(store_path) as store:
         folder = store_path.parent if config_folder is None else config_folder
         config = _config_for_others(store, folder, participants, of_table=is_table(source))
         table = read_source_table(source, list(config.groups)) if is_table(source) else None

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from dynml.configuration import nearest_name
 from dynml.data import store_layout as layout
 from dynml.data.gaps import masked_rows
+from dynml.data.own_storage import check_own_path, check_own_storage
 from dynml.data.recording import Events, Source, run_starts
 from dynml.data.store_file import open_to_read
 from dynml.data.store_integrity import UNLIKE, FileIdentity, RowsDigest, identity_of, read_table, read_unchecked
@@ -90,6 +91,7 @@ class Store:
         self._identity: FileIdentity | None = None
         self._digests: dict[tuple[str, str], RowsDigest] = {}
         self._sound: set[tuple[str, str]] = set()
+        self._own_storage: set[tuple[str, str]] = set()
         self._check_root()
 
     def __enter__(self) -> Store:
@@ -379,6 +381,8 @@ class Store:
         for name in required:
             if name not in self.file:
                 raise DataCorruptionError(f"{self.path} lacks {name!r}.")
+            check_own_path(self.path, self.file, name)
+        check_own_storage(self.path, self.file[layout.SUBSETS])
         if layout.CONFIG not in attributes:
             raise DataCorruptionError(f"{self.path} lacks the attribute {layout.CONFIG!r}.")
 
@@ -409,6 +413,7 @@ class Store:
         subjects = self.file[layout.SUBJECTS]
         if not layout.is_valid_name(subject) or subject not in subjects:
             raise DataError(f"{self.path} has no subject {subject!r}{_nearest(subject, self.subjects)}.")
+        check_own_path(self.path, subjects, subject)
         return subjects[subject]
 
     def _subject_attributes(self, subject: str) -> dict[str, str]:
@@ -420,6 +425,10 @@ class Store:
             node = self._subject(subject)
             if not layout.is_valid_name(group) or group not in node:
                 raise DataError(f"{self.path}: subject {subject} has no group {group!r}{_nearest(group, list(node))}.")
+            if (subject, group) not in self._own_storage:
+                check_own_path(self.path, node, group)
+                check_own_storage(self.path, node[group])
+                self._own_storage.add((subject, group))
             return node[group]
 
     def _signals(self, subject: str, group: str) -> h5py.Dataset:

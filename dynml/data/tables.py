@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import csv
+import io
 from dataclasses import dataclass
 from pathlib import Path
 
+from dynml.data.compressed import read_text_or_compressed
 from dynml.errors import DataError
 
 NOT_AVAILABLE = "n/a"
@@ -35,16 +37,11 @@ def read_table(path: Path, delimiter: str = "\t") -> Table:
         When the file is missing, is not separated by tabs, has no or repeated column names, or a line of another
         length; names the line.
     """
+    text = io.StringIO(read_text_or_compressed(path), newline="")
     try:
-        with path.open(encoding="utf-8-sig", newline="") as stream:
-            lines = [
-                (number, line)
-                for number, line in enumerate(csv.reader(stream, delimiter=delimiter), start=1)
-                if any(line)
-            ]
-    except FileNotFoundError as error:
-        raise DataError(f"{path} does not exist.") from error
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        numbered = enumerate(csv.reader(text, delimiter=delimiter), start=1)
+        lines = [(number, line) for number, line in numbered if any(line)]
+    except csv.Error as error:
         raise DataError(f"{path} could not be read as a table: {error}.") from error
     if not lines:
         raise DataError(f"{path} is empty, but must be a table whose first line names the columns.")

@@ -9,9 +9,11 @@ Shapes: T samples, C channels (networks).
 from __future__ import annotations
 
 import hashlib
+import posixpath
 import re
 import tarfile
 import zlib
+from collections.abc import Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -19,12 +21,17 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from dynml.data.claimed_sizes import check_claimed_size
+from dynml.data.readers.guard import faults_told
 from dynml.data.restricted_pickle import PlainValue, load_plain_pickle
 from dynml.data.store_layout import is_valid_name, natural_order
 from dynml.errors import DataError
+from dynml.reading_files import check_plain_file, decoded
 
 EXTENSIONS = (".tar", ".tar.gz", ".tgz")
 SIGNALS, REPETITION_TIME, PICKLE, TEXT = "bold", "t_r", ".pyd", ".txt"
+OF_SYSTEMS = ("._", ".DS_Store")
+"""What macOS puts beside the files of a folder."""
 _BLOCK, _MANY_BYTES = 512, 2**20
 _NAME = re.compile(r"ds-(?P<dataset>.+?)_sub-(?P<participant>[^_]+)(?:_(?P<rest>.+))?")
 _SESSION = re.compile(r"(?:^|_)(ses-[^_]+)")
@@ -164,6 +171,12 @@ def read_tar(path: Path) -> tuple[TarRun, list[str]]:
         When the file is truncated, damaged, or holds anything but arrays, numbers and texts; when a sample has no
         signals or repetition time, or such as cannot be used. Names the file and the member.
     """
+    check_plain_file(path)
+    with faults_told(path):
+        return _read_tar(path)
+
+
+def _read_tar(path: Path) -> tuple[TarRun, list[str]]:
     members, unknown = _grouped(_read_members(path), path)
     if not members:
         raise DataError(f"{path} holds no member named <key>.{SIGNALS}{PICKLE}.")
@@ -185,17 +198,21 @@ def read_tar(path: Path) -> tuple[TarRun, list[str]]:
 def _read_members(path: Path) -> dict[str, bytes]:
     """All regular files of a tar by name."""
     contents: dict[str, bytes] = {}
+    n_bytes = 0
     try:
         with tarfile.open(path, "r:gz" if path.name.endswith("gz") else "r:") as tar:
             for member in tar:
-                if member.isdir():
+                name = posixpath.normpath(member.name)
+                if member.isdir() or posixpath.basename(name).startswith(OF_SYSTEMS):
                     continue
                 stream = tar.extractfile(member) if member.isreg() else None
                 if stream is None:
                     raise DataError(f"{path}: the member {member.name} is a link or device, but must be a plain file.")
-                if member.name in contents:
-                    raise DataError(f"{path}: the member {member.name} stands twice.")
-                contents[member.name] = stream.read()
+                if name in contents:
+                    raise DataError(f"{path}: the member {name} stands twice.")
+                n_bytes += member.size
+                check_claimed_size(path, n_bytes, "members")
+                contents[name] = stream.read()
             # Python takes a file that was cut between two members, or damaged there, for one that ends.
             stream = cast(Any, tar.fileobj)
             stream.seek(tar.offset)
@@ -220,12 +237,18 @@ def _fault_of_tar(path: Path) -> str:
 
 
 def _grouped(contents: dict[str, bytes], path: Path) -> tuple[dict[str, dict[str, PlainValue]], list[str]]:
-    """Members by key and kind, as in webdataset: the key is what stands before the first dot of a file's name."""
+    """Members by key and kind.
+
+    A key ends where the member of its signals goes on with `.bold.pyd`. What belongs to no such key has it end, as in
+    webdataset, at the first dot of its file's name.
+    """
     samples: dict[str, dict[str, PlainValue]] = {}
     unknown: set[str] = set()
+    ending = f".{SIGNALS}{PICKLE}"
+    keys = {name.removesuffix(ending) for name in contents if name.endswith(ending)}
     for name, content in contents.items():
         folder, _, file = name.rpartition("/")
-        stem, _, kind = file.partition(".")
+        stem, kind = _stem_and_kind(folder, file, keys)
         column = kind.removesuffix(PICKLE).removesuffix(TEXT)
         if not stem or "." in column or column in _FORMATS_NOT_READ or not is_valid_name(column):
             unknown.add(kind or file)
@@ -238,11 +261,17 @@ def _grouped(contents: dict[str, bytes], path: Path) -> tuple[dict[str, dict[str
     return samples, sorted(unknown)
 
 
+def _stem_and_kind(folder: str, file: str, keys: Set[str]) -> tuple[str, str]:
+    """Split a file's name at the end of the longest key that it starts with, else at its first dot."""
+    for dot in reversed([place for place, character in enumerate(file) if character == "."]):
+        if (f"{folder}/{file[:dot]}" if folder else file[:dot]) in keys:
+            return file[:dot], file[dot + 1 :]
+    stem, _, kind = file.partition(".")
+    return stem, kind
+
+
 def _text(content: bytes, where: str) -> str:
-    try:
-        return content.decode("utf-8").strip()
-    except UnicodeDecodeError as error:
-        raise DataError(f"{where} is no text in UTF-8.") from error
+    return decoded(content, Path(where)).strip()
 
 
 def _signals(value: PlainValue, where: str) -> NDArray[np.floating[Any]]:

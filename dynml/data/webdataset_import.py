@@ -145,11 +145,16 @@ def import_webdataset(settings: TarImport, target: Path, *, overwrite: bool = Fa
 
 def _described(path: Path, remarks: Remarks) -> _Described:
     name = parse_run_name(path)
-    run, unknown = read_tar(path)
+    with remarks.of_encodings():
+        run, unknown = read_tar(path)
     if unknown:
         remarks.add("Members of kinds that are not known were not read", f"{path.name}: {', '.join(unknown)}")
     if run.repetition_time > LONGEST_PLAUSIBLE_TIME:
         remarks.add("Repetition times look like milliseconds", f"{path.name}: {run.repetition_time:g} s")
+    (first, *others) = run.samples
+    if not others and not first.labels and len(first.signals) < run.n_channels:
+        topic = "Runs have fewer time points than networks, as if they were networks x time"
+        remarks.add(topic, f"{path.name}: {len(first.signals)} x {run.n_channels}")
     short = [sample.key for sample in run.samples if len(sample.signals) < 2]
     if len(short) == len(run.samples):
         raise DataError(f"{path} holds no sample of at least two time points.")
@@ -280,7 +285,8 @@ def _prepared(
     remarks: Remarks,
 ) -> tuple[Recording, int]:
     """Read a subject's tars again, as one recording, and its numerical rank."""
-    read = [_read_again(run) for run in runs]
+    with remarks.of_encodings():
+        read = [_read_again(run) for run in runs]
     lengths = [[len(sample.signals) for sample in run.samples] for run in read]
     starts = [np.cumsum([0, *of_run]) for of_run in lengths]
     stretches = [np.array([(a, b) for a, b in pairwise(borders) if b - a > 1], dtype=np.int64) for borders in starts]

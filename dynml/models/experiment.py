@@ -18,6 +18,7 @@ from dynml.data.preparation_comparison import check_same_preparation
 from dynml.data.preparation_steps.step import Layout
 from dynml.data.store_reading import Store
 from dynml.errors import CheckpointError, DataError
+from dynml.files import as_dynml_wrote
 from dynml.models.registry import Family, get_family, load
 from dynml.models.seen_subjects import has_data_of_training, redrawn_members, seen_before, tell_of_redrawn
 from dynml.training.environment import resolve_device
@@ -210,6 +211,14 @@ def load_experiment(path: str | Path, *, latest: bool = False, device: str = "cp
     check_instance("path", path, (str, os.PathLike), "the path of an experiment: EXPERIMENTS_PATH/EXPERIMENT_NAME")
     folder = ExperimentFolder.at(path)
     weights, parameters = folder.load_model(latest=latest)
+    with as_dynml_wrote(folder.path):
+        return _experiment_of(folder, weights, parameters, latest, device)
+
+
+def _experiment_of(
+    folder: ExperimentFolder, weights: dict[str, torch.Tensor], parameters: dict[str, Any], latest: bool, device: str
+) -> Experiment:
+    path = folder.path
     if parameters.get("family") is None:
         raise CheckpointError(
             f"{path} holds a model of no registered family; build the model yourself and load its weights from "

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from dynml.errors import CheckpointError, DataWarning
-from dynml.files import strict_json
+from dynml.files import as_dynml_wrote, strict_json
 from dynml.training.earlier_content import goes_on, make_room
 from dynml.training.experiment_folder import Checkpoint
 from dynml.training.monitors import EpochMonitor, summed_monitors
@@ -69,7 +69,8 @@ def restore_or_start(trainer: Trainer) -> None:
         raise CheckpointError(f"{folder.checkpoint} was changed while it was read.")
     before = _with_defaults(checkpoint.parameters, trainer)
     changes = check_resumable(before, trainer.parameters, force=trainer.resume == "force")
-    _load_state(trainer, checkpoint)
+    with as_dynml_wrote(folder.checkpoint):
+        _load_state(trainer, checkpoint)
     check_limits(trainer.config, trainer.progress)
     remarks = ignored_reports(before, trainer.parameters)
     was_finished = trainer.progress.phase == "finished"

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dynml.errors import ConfigurationError
-from dynml.files import made_folder, read_json, replacing
+from dynml.files import as_dynml_wrote, made_folder, read_json, replacing
 from dynml.training.reported_epochs import ReportedEpochs
 from dynml.training.run_loggers import RunDescription, best_model_so_far, context_and_metric, flat
 
@@ -43,7 +43,8 @@ class TensorBoardLogger:
         """Go on where the event files end; what they hold of later epochs is not shown any more."""
         folder = made_folder(run.folder / FOLDER)
         state = folder / STATE
-        noted = int(read_json(state)["n_reported_epochs"]) if state.exists() else 0
+        with as_dynml_wrote(state):
+            noted = int(read_json(state)["n_reported_epochs"]) if state.exists() else 0
         known = min(noted, run.n_finished_epochs)
         self._writer = self._writer_class(
             str(folder), purge_step=known + 1, flush_secs=SECONDS_BETWEEN_WRITES, filename_suffix=f".from{known + 1}"

@@ -9,6 +9,7 @@ import scipy.signal
 from dynml.data.preparation_steps import chain
 from dynml.data.recording import Events, recording_of_runs
 from dynml.data.remarks import Remarks
+from dynml.errors import DataError
 
 RATE = 250.0
 STRETCHES = [np.array([[0, 300], [310, 700]]), np.array([[5, 400]])]
@@ -61,6 +62,12 @@ def test_filter_is_scipys_of_each_segment(settings, kind, edges):
     assert (note["step"], note["kind"], note["order"]) == ("filter", kind, settings.get("order", 5))
     assert {key: note[key] for key in settings} == settings
     assert note["versions"] == {"numpy": version("numpy"), "scipy": version("scipy")}
+
+
+@pytest.mark.parametrize("frequency", [1e-300, 1e-12])
+def test_filters_that_cannot_be_computed_are_refused(frequency):
+    with pytest.raises(DataError, match="too narrow, or its frequency too low, to be computed at 250 Hz"):
+        prepared(recording_of(), {"step": "notch", "frequency": frequency, "quality": 30.0})
 
 
 def test_notch_is_scipys_of_each_segment():

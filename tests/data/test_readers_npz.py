@@ -120,5 +120,5 @@ def test_a_changed_byte_is_seen_when_the_array_is_read(tmp_path):
 
 
 def test_a_missing_file_is_named(tmp_path):
-    with pytest.raises(DataError, match=r"run\.npz could not be read: No such file"):
+    with pytest.raises(DataError, match=r"run\.npz does not exist"):
         READER.describe(tmp_path / "run.npz")

@@ -113,7 +113,7 @@ def test_a_column_that_looks_like_time_is_remarked_on(tmp_path):
 
 
 def test_other_encodings_and_missing_files_are_named(tmp_path):
-    with pytest.raises(DataError, match=r"run\.csv is no text in UTF-8, at byte 0"):
-        READER.describe(written(tmp_path / "run.csv", "1,2\n", encoding="utf-16"))
-    with pytest.raises(DataError, match=r"none\.csv could not be read: No such file"):
+    with pytest.raises(DataError, match=r"run\.csv is no text in utf-8: character 1 is NUL"):
+        READER.describe(written(tmp_path / "run.csv", "1,2\n", encoding="utf-16-le"))
+    with pytest.raises(DataError, match=r"none\.csv does not exist"):
         READER.describe(tmp_path / "none.csv")

@@ -176,6 +176,34 @@ class TestTrials:
             assert set(made(tmp_path).events("ds-x_sub-1", "bold").labels) == {"y"}
 
 
+class TestMembers:
+    def test_keys_may_hold_dots_and_lie_in_folders(self, tmp_path):
+        trials = {f"./more/a_fwhm-2.5_sample_{number}": (bold(9, seed=number), {"y": number}) for number in (10, 2)}
+        write_members(
+            tmp_path / "ds-x_sub-1_task-a.tar", encoded(trials) | {"more/a_fwhm-2.5_sample_2.z": "müde".encode()}
+        )
+        store = made(tmp_path)
+        assert store.events("ds-x_sub-1", "bold").names == {"y": ("2", "10"), "z": ("müde",)}
+        np.testing.assert_array_equal(store.read("ds-x_sub-1", "bold", 0, 9), bold(9, seed=2))
+
+    def test_what_macos_adds_is_left_out_without_a_word(self, tmp_path, recwarn):
+        members = encoded({"a": (bold(20), {"y": 1})})
+        added = {"._a.bold.pyd": b"\0\5\x16\7", "__MACOSX/._a.t_r.pyd": b"\0\5\x16\7", ".DS_Store": b"\0"}
+        write_members(tmp_path / "ds-x_sub-1_task-a.tar", added | members)
+        assert set(made(tmp_path).events("ds-x_sub-1", "bold").labels) == {"y"}
+        assert not recwarn
+
+    def test_runs_that_look_transposed_are_told(self, tmp_path):
+        write_members(tmp_path / "ds-x_sub-1_task-a.tar", encoded({"a": (bold(60).T.copy(), {})}))
+        with pytest.warns(DataWarning, match="fewer time points than networks, .*: ds-x_sub-1_task-a.tar: 5 x 60"):
+            made(tmp_path)
+
+    def test_labels_in_latin_1_are_read_and_told(self, tmp_path):
+        write_members(tmp_path / "ds-x_sub-1_task-a.tar", encoded({"a": (bold(9), {})}) | {"a.y": b"m\xfcde"})
+        with pytest.warns(DataWarning, match=r"ds-x_sub-1_task-a\.tar, a\.y\.$"):
+            assert made(tmp_path).events("ds-x_sub-1", "bold").names == {"y": ("müde",)}
+
+
 class TestSubsets:
     def test_lists_name_participants_or_subjects(self, tmp_path):
         names = ["ds-x_sub-1_ses-a", "ds-x_sub-1_ses-b", "ds-x_sub-2", "ds-x_sub-3", "ds-x_sub-4"]
@@ -347,6 +375,11 @@ class TestFaults:
         members = encoded({"a": (bold(9), {})})
         write_members(tmp_path / "ds-x_sub-1_task-a.tar", members | {"a.bold": b"text"})
         refused(tmp_path, "sample a has two members for 'bold'")
+
+    def test_members_of_one_name_are_refused_whatever_leads_to_them(self, tmp_path):
+        members = encoded({"a": (bold(9), {})})
+        write_members(tmp_path / "ds-x_sub-1_task-a.tar", members | {"./a.bold.pyd": members["a.bold.pyd"]})
+        refused(tmp_path, "the member a.bold.pyd stands twice")
 
     def test_links_are_refused(self, tmp_path):
         import tarfile

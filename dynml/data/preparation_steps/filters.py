@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from dynml.configuration import check_at_least, check_positive
 from dynml.data.preparation_steps.step import Layout, PreparationStep, check_below_nyquist, per_segment
 from dynml.data.recording import Recording
-from dynml.errors import ConfigurationError
+from dynml.errors import ConfigurationError, DataError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,11 +114,23 @@ class Notch(PreparationStep):
 
 
 def filtered(recording: Recording, sections: NDArray[np.float64]) -> Recording:
-    """Filter each segment forward and backward, padded at both ends by its odd extension."""
+    """Filter each segment forward and backward, padded at both ends by its odd extension.
+
+    Raises
+    ------
+    DataError
+        When the filter is so narrow that it never forgets where it began.
+    """
     from scipy.signal import sosfiltfilt
 
     n_rows = padding(sections)
-    return per_segment(recording, lambda signals: sosfiltfilt(sections, signals, axis=0, padlen=n_rows))
+    try:
+        return per_segment(recording, lambda signals: sosfiltfilt(sections, signals, axis=0, padlen=n_rows))
+    except np.linalg.LinAlgError as error:
+        raise DataError(
+            f"a filter of 'preparation' is too narrow, or its frequency too low, to be computed at "
+            f"{recording.sampling_frequency:g} Hz; give it a wider band or leave it out."
+        ) from error
 
 
 def padding(sections: NDArray[np.float64]) -> int:

@@ -1,6 +1,7 @@
 """Readers of recordings, one module a format, found by the file's extension.
 
-A further format is one more module with a class like `NumpyReader`, and one more line in `READERS`.
+A further format is one more module with a class like `NumpyReader`, whose methods are `guarded`, and one more line in
+`READERS`.
 """
 
 from __future__ import annotations
@@ -26,6 +27,9 @@ READERS = {
     ".txt": "dynml.data.readers.text_table.TextReader",
     ".csv": "dynml.data.readers.text_table.TextReader",
     ".tsv": "dynml.data.readers.text_table.TextReader",
+    ".txt.gz": "dynml.data.readers.text_table.TextReader",
+    ".csv.gz": "dynml.data.readers.text_table.TextReader",
+    ".tsv.gz": "dynml.data.readers.text_table.TextReader",
     ".ptseries.nii": "dynml.data.readers.cifti.ParcelSeriesReader",
     ".dtseries.nii": "dynml.data.readers.cifti.DenseSeriesReader",
     ".nii": "dynml.data.readers.nifti.NiftiReader",

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Collection
+import math
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -12,10 +14,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dynml.configuration import nearest_name
+from dynml.data.claimed_sizes import check_claimed_size
+from dynml.data.compressed import check_compressed, is_compressed, opened_to_its_end
+from dynml.data.readers.guard import faults_told, in_one_line
 from dynml.data.tables import read_table
 from dynml.errors import DataCorruptionError, DataError
 from dynml.files import read_json
+from dynml.reading_files import check_plain_file
 
+BYTES_OF_VOXEL = 8
 Shape = tuple[int, int, int]
 N_NAMED = 10
 
@@ -181,22 +188,76 @@ def _labels_on_grid(
     return labels, frozenset(np.unique(labels).tolist()) - {0}
 
 
-def load_image(path: Path, what: str, **settings: Any) -> Any:
-    """Open a NIfTI image without reading its voxels.
+def load_image(path: Path, what: str, *, to_its_end: bool = True) -> Any:
+    """Open an image without reading its voxels.
+
+    Parameters
+    ----------
+    path : Path
+    what : str
+        What it is, for messages.
+    to_its_end : bool
+        Read a compressed file to its end first, and compare its checksum; False where that is done with the voxels.
 
     Raises
     ------
     DataError
-        When there is no such file, or it is no image.
+        When there is no such file, it is no image, or one of its volumes alone is more than memory holds.
     """
     import nibabel
 
     try:
-        return nibabel.load(path, **settings)  # type: ignore[attr-defined]
-    except FileNotFoundError as error:
-        raise DataError(f"{what} {path} does not exist.") from error
-    except (nibabel.filebasedimages.ImageFileError, OSError, EOFError, ValueError) as error:
-        raise DataCorruptionError(f"{what} {path} is no readable NIfTI image: {_flat(error)}.") from error
+        check_plain_file(path)
+    except DataError as error:
+        raise DataError(f"{what} {error}") from error
+    try:
+        if to_its_end:
+            check_compressed(path)
+        with faults_told(path, what):
+            image: Any = nibabel.load(path)  # type: ignore[attr-defined]
+            shape = tuple(map(int, image.shape))
+    except DataCorruptionError as error:
+        reason = in_one_line(error.__cause__)
+        raise DataCorruptionError(f"{what} {path} is no readable NIfTI image: {reason}.") from error
+    if min(shape, default=0) < 1:
+        raise DataCorruptionError(f"{what} {path} has shape {shape}, and so no voxel.")
+    check_claimed_size(path, BYTES_OF_VOXEL * math.prod(shape[:3]), "a volume")
+    return image
+
+
+@contextmanager
+def whole_image(path: Path, what: str) -> Iterator[Any]:
+    """Open an image, to read voxels in the block; a compressed one is read to its end thereafter.
+
+    What was read must not be used before the block has ended, for only then has the checksum been compared.
+
+    Raises
+    ------
+    DataError
+        As `load_image`, and at the end `DataCorruptionError` for bytes that are not those once written.
+    """
+    image = load_image(path, what, to_its_end=False)
+    if not is_compressed(path) or not hasattr(image, "from_stream"):
+        check_compressed(path)
+        check_has_all_voxels(image, path)
+        yield image
+        return
+    with opened_to_its_end(path) as stream:
+        yield type(image).from_stream(stream)
+
+
+def check_has_all_voxels(image: Any, path: Path) -> None:
+    """Refuse a file that is shorter than its header says, before anything is reserved for its voxels.
+
+    Raises
+    ------
+    DataCorruptionError
+        Names both sizes.
+    """
+    proxy = image.dataobj
+    expected = int(getattr(proxy, "offset", 0)) + math.prod(image.shape) * image.get_data_dtype().itemsize
+    if not is_compressed(path) and path.stat().st_size < expected:
+        raise DataCorruptionError(f"{path} is truncated: it has {path.stat().st_size} bytes instead of {expected}.")
 
 
 def load_volume(path: Path, what: str) -> tuple[NDArray[Any], NDArray[np.float64]]:
@@ -212,9 +273,11 @@ def load_volume(path: Path, what: str) -> tuple[NDArray[Any], NDArray[np.float64
     if len(shape) != 3:
         raise DataError(f"{what} {path} has shape {image.shape}, but must be a 3D image.")
     try:
-        return np.asanyarray(image.dataobj).reshape(shape), image.affine
-    except (OSError, EOFError, ValueError) as error:
-        raise DataCorruptionError(f"{what} {path} cannot be read to its end: {_flat(error)}.") from error
+        with faults_told(path, what):
+            return np.asanyarray(image.dataobj).reshape(shape), image.affine
+    except DataCorruptionError as error:
+        reason = in_one_line(error.__cause__)
+        raise DataCorruptionError(f"{what} {path} cannot be read to its end: {reason}.") from error
 
 
 def same_grid(
@@ -305,7 +368,3 @@ def labels_from_file(path: Path) -> list[str] | dict[str, str]:
 
 def _grid(shape: tuple[int, ...]) -> str:
     return " x ".join(map(str, shape))
-
-
-def _flat(error: Exception) -> str:
-    return " ".join(str(error).split()).rstrip(".")

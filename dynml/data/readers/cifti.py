@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dynml.data.readers import FileDescription, ReaderInputs
-from dynml.data.readers.atlas import check_names, load_image, shortened
+from dynml.data.readers.atlas import check_has_all_voxels, check_names, load_image, shortened
+from dynml.data.readers.guard import faults_told, guarded, in_one_line
 from dynml.data.readers.nifti import PLAUSIBLE_SECONDS
 from dynml.errors import DataCorruptionError, DataError
 
@@ -28,6 +29,7 @@ class ParcelSeriesReader:
     def __init__(self, inputs: ReaderInputs) -> None:
         self.excluded = inputs.exclude_channels
 
+    @guarded
     def describe(self, path: Path) -> FileDescription:
         """Read the axes from the header.
 
@@ -42,6 +44,7 @@ class ParcelSeriesReader:
         chosen = self._chosen(names.name.tolist(), path)
         return _description(image, tuple(names.name[chosen].tolist()))
 
+    @guarded
     def read(self, path: Path) -> NDArray[np.float64]:
         """Read the series, (T, C)."""
         from nibabel.cifti2.cifti2_axes import ParcelsAxis
@@ -79,6 +82,7 @@ class DenseSeriesReader:
             )
         self.atlas = _GrayordinateAtlas(inputs.atlas, inputs.exclude_channels)
 
+    @guarded
     def describe(self, path: Path) -> FileDescription:
         """Read the axes from the header, and check that every label has a grayordinate of the series.
 
@@ -93,6 +97,7 @@ class DenseSeriesReader:
         self.atlas.rows(grayordinates, path)
         return _description(image, self.atlas.names)
 
+    @guarded
     def read(self, path: Path) -> NDArray[np.float64]:
         """Average the grayordinates of each label, (T, C); one that is NaN makes its label NaN at that sample.
 
@@ -126,18 +131,9 @@ class _GrayordinateAtlas:
     """Labels of grayordinates, ascending by their key; key 0 is background."""
 
     def __init__(self, path: Path, excluded: tuple[str, ...]) -> None:
-        from nibabel.cifti2.cifti2_axes import BrainModelAxis, LabelAxis
-
-        what = "is no label file (.dlabel.nii), which dense series need"
-        image = load_image(path, "The atlas")
-        axes = _axes(image)
-        if len(axes) != 2 or not isinstance(axes[0], LabelAxis) or not isinstance(axes[1], BrainModelAxis):
-            raise DataError(f"The atlas {path} {what}.")
-        if len(axes[0]) != 1:
-            raise DataError(f"The atlas {path} holds {len(axes[0])} label maps, but must hold one.")
-        self.path, self.grayordinates = path, axes[1]
-        self.keys_G = np.asarray(image.dataobj)[0].astype(np.int64)
-        table = axes[0].label[0]
+        self.path = path
+        with faults_told(path, "The atlas"):
+            self.keys_G, self.grayordinates, table = _labels(path)
         keys = [int(key) for key in np.unique(self.keys_G) if key != 0]
         unnamed = [str(key) for key in keys if key not in table]
         if unnamed or not keys:
@@ -165,6 +161,20 @@ class _GrayordinateAtlas:
             )
         rows_G = np.searchsorted(self.keys, keys_G).clip(max=len(self.keys) - 1)
         return np.where(self.keys[rows_G] == keys_G, rows_G, -1)
+
+
+def _labels(path: Path) -> tuple[NDArray[np.int64], Any, Any]:
+    """Key of each grayordinate, (G,), the axis of grayordinates, and the table of keys."""
+    from nibabel.cifti2.cifti2_axes import BrainModelAxis, LabelAxis
+
+    image = load_image(path, "The atlas")
+    axes = _axes(image)
+    if len(axes) != 2 or not isinstance(axes[0], LabelAxis) or not isinstance(axes[1], BrainModelAxis):
+        raise DataError(f"The atlas {path} is no label file (.dlabel.nii), which dense series need.")
+    if len(axes[0]) != 1:
+        raise DataError(f"The atlas {path} holds {len(axes[0])} label maps, but must hold one.")
+    check_has_all_voxels(image, path)
+    return np.asarray(image.dataobj)[0].astype(np.int64), axes[1], axes[0].label[0]
 
 
 def _keys_on(atlas: _GrayordinateAtlas, grayordinates: Any) -> NDArray[np.int64] | None:
@@ -200,6 +210,7 @@ def _load(path: Path, what: str, kind: type) -> tuple[Any, Any]:
     from nibabel.cifti2.cifti2_axes import SeriesAxis
 
     image = load_image(path, "The series")
+    check_has_all_voxels(image, path)
     axes = _axes(image)
     if len(axes) != 2 or not isinstance(axes[0], SeriesAxis) or not isinstance(axes[1], kind):
         found = " x ".join(type(axis).__name__.removesuffix("Axis") for axis in axes) or "no CIFTI axes"
@@ -243,6 +254,7 @@ def _blocks(image: Any, path: Path) -> Iterator[tuple[int, NDArray[np.float64]]]
     for start in range(0, image.shape[0], n_rows):
         try:
             yield start, np.asarray(image.dataobj[start : start + n_rows], dtype=np.float64)
-        except (OSError, EOFError, ValueError) as error:
-            reason = " ".join(str(error).split())
-            raise DataCorruptionError(f"{path} cannot be read to its end, as if truncated: {reason}.") from error
+        except Exception as error:
+            raise DataCorruptionError(
+                f"{path} cannot be read to its end, as if damaged or truncated: {in_one_line(error)}."
+            ) from error

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from dynml.data.own_storage import check_own_path, own_dataset
 from dynml.data.readers import ReaderInputs
 from dynml.data.readers.named_arrays import ArrayEntry, NamedArraysReader, kind_of
 from dynml.errors import DataCorruptionError, DataError
@@ -43,17 +44,19 @@ class Hdf5Reader(NamedArraysReader):
             if file.attrs.get("format") in ("dynml", b"dynml"):
                 raise DataError(f"{path} is a store of dynml already; recordings are made into a store once.")
             file.visititems(add)
+            if self.inputs.variable is not None:
+                check_own_path(path, file, self.inputs.variable)
         return found
 
     def load(self, path: Path, name: str) -> NDArray[Any]:
         """Read one dataset."""
         with opened(path) as file:
-            return np.asarray(file[name][()])
+            return np.asarray(own_dataset(path, file, name)[()])
 
     def probe(self, path: Path, name: str) -> None:
         """Read the first row: its compression may be one that is not installed here."""
         with opened(path) as file:
-            file[name][:1]
+            own_dataset(path, file, name)[:1]
 
 
 @contextmanager

@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from dynml.data.own_storage import check_own_path, own_dataset
+from dynml.data.readers.guard import starts_as_hdf5
 from dynml.data.readers.hdf5 import entry_of_dataset, opened
 from dynml.data.readers.matlab_version_5 import numbers_of, variables_of
 from dynml.data.readers.named_arrays import ArrayEntry, NamedArraysReader
-from dynml.errors import DataError
 
 
 class MatlabReader(NamedArraysReader):
@@ -25,12 +26,15 @@ class MatlabReader(NamedArraysReader):
         DataError
             When the file is no `.mat` file of these versions, or is truncated.
         """
-        if not _is_hdf5(path):
+        if not starts_as_hdf5(path):
             return [variable.entry for variable in variables_of(path)]
         import h5py
 
         with opened(path) as file:
-            items = {name: file[name] for name in file if not name.startswith("#")}
+            names = [name for name in file if not name.startswith("#")]
+            items = {name: file[name] for name in names if isinstance(file.get(name, getlink=True), h5py.HardLink)}
+            if self.inputs.variable is not None:
+                check_own_path(path, file, self.inputs.variable)
             kinds = (h5py.Dataset, h5py.Group)
             return [_entry(name, item) for name, item in items.items() if isinstance(item, kinds)]
 
@@ -42,27 +46,16 @@ class MatlabReader(NamedArraysReader):
         DataCorruptionError
             When its bytes cannot be decoded.
         """
-        if _is_hdf5(path):
+        if starts_as_hdf5(path):
             with opened(path) as file:
-                return np.asarray(file[name][()]).T
+                return np.asarray(own_dataset(path, file, name)[()]).T
         return numbers_of(path, next(variable for variable in variables_of(path) if variable.entry.name == name))
 
     def probe(self, path: Path, name: str) -> None:
         """Read the first row of a version 7.3 file."""
-        if _is_hdf5(path):
+        if starts_as_hdf5(path):
             with opened(path) as file:
-                file[name][:1]
-
-
-def _is_hdf5(path: Path) -> bool:
-    """Say whether HDF5's signature stands at the start, or after the block of 512 bytes that MATLAB puts before it."""
-    signature = b"\x89HDF\r\n\x1a\n"
-    try:
-        with path.open("rb") as stream:
-            start = stream.read(512 + len(signature))
-    except OSError as error:
-        raise DataError(f"{path} could not be read: {error.strerror or error}.") from error
-    return start.startswith(signature) or start.endswith(signature)
+                own_dataset(path, file, name)[:1]
 
 
 def _entry(name: str, item: Any) -> ArrayEntry:

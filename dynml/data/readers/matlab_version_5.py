@@ -19,12 +19,15 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
+from dynml.data.claimed_sizes import check_claimed_size
 from dynml.data.readers.named_arrays import ArrayEntry
 from dynml.errors import DataCorruptionError, DataError
 
 N_HEADER_BYTES = 128
 N_BYTES_OF_START = 4096
 """Enough for the flags, the shape and the name of any variable."""
+MOST_DEFLATED = 1032
+"""Bytes that one deflated byte can stand for. Source: https://zlib.net/zlib_tech.html."""
 DEFLATED, VARIABLE = 15, 14
 NUMBERS = {
     6: "float64",
@@ -91,7 +94,7 @@ def numbers_of(path: Path, variable: Variable) -> NDArray[Any]:
         stream.seek(variable.position)
         content = stream.read(variable.n_bytes)
         if variable.is_deflated:
-            content = zlib.decompress(content)[8:]
+            content = _inflated(content, path, variable)[8:]
     stored, start, n_bytes = _tag(content, variable.numbers_at, variable.order)
     dtype = np.dtype(variable.order + STORED.get(stored, "u1"))
     shape = variable.entry.shape
@@ -102,6 +105,17 @@ def numbers_of(path: Path, variable: Variable) -> NDArray[Any]:
         )
     numbers = np.frombuffer(content, dtype=dtype, count=math.prod(shape), offset=start)
     return numbers.astype(variable.entry.kind).reshape(shape, order="F")
+
+
+def _inflated(content: bytes, path: Path, variable: Variable) -> bytes:
+    """Inflate a variable, to no more than its shape asks for."""
+    largest = N_BYTES_OF_START + 8 * math.prod(variable.entry.shape)
+    check_claimed_size(path, 2 * largest, f"the variable {variable.entry.name}")
+    inflating = zlib.decompressobj()
+    inflated = inflating.decompress(content, largest)
+    if not inflating.eof:
+        raise DataCorruptionError(f"{path}: {variable.entry} is truncated, or more than its shape asks for.")
+    return inflated
 
 
 @contextmanager
@@ -135,6 +149,8 @@ def _variables(path: Path, stream: BinaryIO, order: str) -> Iterator[Variable]:
         if kind != VARIABLE or not start:
             continue
         entry, numbers_at = _described(start, order)
+        if entry.is_real and math.prod(entry.shape) > n_bytes * (MOST_DEFLATED if is_deflated else 1):
+            raise DataCorruptionError(f"{path}: {entry} claims more numbers than its {n_bytes} bytes can hold.")
         if entry.name:  # MATLAB keeps data of its own under an empty name
             yield Variable(
                 entry=entry,

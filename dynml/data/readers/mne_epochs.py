@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 
 from dynml.data.readers import FileDescription
 from dynml.data.readers.file_events import FileEvents
+from dynml.data.readers.mne_encodings import open_eeglab
 from dynml.data.readers.mne_library import LOUDNESS
 from dynml.data.readers.mne_picks import ChosenChannels
 from dynml.data.tables import NOT_AVAILABLE
@@ -22,7 +24,7 @@ BYTES_PER_BLOCK = 64 * 1024**2
 def open_epochs(mne: Any, path: Path) -> Any:
     """Open epochs; rejected ones are not there any more. Signals are not read from `.fif` files."""
     if path.name.lower().endswith(".set"):
-        return mne.io.read_epochs_eeglab(path, verbose=LOUDNESS)
+        return open_eeglab(functools.partial(mne.io.read_epochs_eeglab, verbose=LOUDNESS), path)
     return mne.read_epochs(path, proj=False, preload=False, verbose=LOUDNESS)
 
 

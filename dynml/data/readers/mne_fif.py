@@ -7,16 +7,15 @@ https://github.com/mne-tools/fiff-constants for the numbers.
 
 from __future__ import annotations
 
-import gzip
 import re
 import struct
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import BinaryIO
 
+from dynml.data.compressed import is_compressed, opened_to_its_end
 from dynml.errors import DataCorruptionError, DataError
 
 FILE_ID, BLOCK_START, BLOCK_END = 100, 104, 105
@@ -121,10 +120,13 @@ def _tags(stream: BinaryIO, n_bytes: int | None, path: Path) -> Iterator[tuple[i
         if len(header) < TAG.size:
             raise DataCorruptionError(f"{path} is {'truncated' if place else 'no .fif file: it is too short'}.")
         kind, _, size, following = TAG.unpack(header)
+        if not any(header):
+            raise DataCorruptionError(f"{path} holds zeros where a value should start, at byte {place}.")
         end = place + TAG.size + size
+        goes_on = following in (0, LAST_TAG) or following > place
         if place == 0 and kind != FILE_ID:
             size = 0
-        elif size < 0 or (n_bytes is not None and end > n_bytes) or 0 < following < place:
+        elif size < 0 or (n_bytes is not None and end > n_bytes) or not goes_on:
             raise DataCorruptionError(f"{path} is truncated: a value goes beyond its end, at byte {place}.")
         yield kind, size
         if following == LAST_TAG:
@@ -159,14 +161,14 @@ def _first_by_name(path: Path) -> Path | None:
 @contextmanager
 def _opened(path: Path) -> Iterator[tuple[BinaryIO, int | None]]:
     """Open a file, and tell its size where it is known without reading it."""
-    compressed = path.name.lower().endswith(".gz")
     try:
-        with path.open("rb") as plain:
-            if compressed:
-                yield cast(BinaryIO, gzip.GzipFile(fileobj=plain)), None
-            else:
+        if is_compressed(path):
+            with opened_to_its_end(path) as stream:
+                yield stream, None
+        else:
+            with path.open("rb") as plain:
                 yield plain, path.stat().st_size
-    except (EOFError, gzip.BadGzipFile, zlib.error, struct.error) as error:
+    except struct.error as error:
         raise DataCorruptionError(f"{path} is truncated or no .fif file: {str(error).rstrip('.')}.") from error
     except OSError as error:
         raise DataError(f"{path} could not be read: {error.strerror or error}.") from error

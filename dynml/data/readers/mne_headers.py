@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -47,6 +48,8 @@ def edf_header(path: Path) -> EdfHeader:
         try:
             n_records, duration = int(start[N_RECORDS]), float(start[DURATION])
             n_channels = int(start[N_CHANNELS])
+            if n_channels < 1 or not 0 <= duration < math.inf:
+                raise ValueError(f"{n_channels} channels, records of {duration} s")
             table = stream.read(BYTES_OF_CHANNEL * n_channels)
             counts = [int(text) for text in _texts(table, n_channels, *SAMPLES)]
         except ValueError as error:
@@ -94,7 +97,7 @@ def check_brainvision_is_whole(path: Path, n_samples: int, n_channels: int, data
     DataCorruptionError
         Names the file and what was found.
     """
-    header = path.read_text(encoding="latin-1")
+    header = path.read_text(encoding="latin-1")  # the keys looked for are ASCII
     stated = re.search(r"^DataPoints=(\d+)\s*$", header, flags=re.MULTILINE)
     if stated is not None and int(stated[1]) != n_samples:
         raise DataCorruptionError(f"{data} is truncated: it has {n_samples} samples instead of {stated[1]}.")

@@ -59,6 +59,8 @@ def mne_reading(path: Path) -> Iterator[list[str]]:
         except (PermissionError, FileNotFoundError) as error:
             reason = error.strerror or _sentence(error)
             raise DataError(f"{error.filename or path} could not be read: {reason}.") from error
+        except (ImportError, MemoryError):
+            raise
         except Exception as error:  # mne raises what it happens to meet in the bytes
             raise DataCorruptionError(
                 f"{path} could not be read by mne, as if damaged or truncated: {_sentence(error)}."

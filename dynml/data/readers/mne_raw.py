@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 
 from dynml.data.readers import FileDescription, ReaderInputs, extension_of
 from dynml.data.readers.file_events import FileEvents
+from dynml.data.readers.mne_encodings import open_brainvision, open_edf, open_eeglab
 from dynml.data.readers.mne_headers import check_brainvision_is_whole, check_one_rate, edf_header
 from dynml.data.readers.mne_library import LOUDNESS
 from dynml.data.readers.mne_picks import ChosenChannels, chosen_channels
@@ -42,7 +44,10 @@ def open_raw(mne: Any, path: Path, **settings: Any) -> Any:
     opener = OPENERS.get(extension_of(path))
     if opener is None:
         return mne.io.read_raw_fif(path, on_split_missing="raise", verbose=LOUDNESS)
-    return getattr(mne.io, opener)(path, verbose=LOUDNESS, **settings)
+    reads = functools.partial(getattr(mne.io, opener), verbose=LOUDNESS)
+    if opener == "read_raw_brainvision":
+        return open_brainvision(reads, path, **settings)
+    return (open_eeglab if opener == "read_raw_eeglab" else open_edf)(reads, path, **settings)
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dynml.data.readers import FileDescription, ReaderInputs, extension_of
+from dynml.data.readers.guard import guarded
 from dynml.data.readers.mne_epochs import describe_epochs, open_epochs, read_epochs
 from dynml.data.readers.mne_fif import first_part_of
 from dynml.data.readers.mne_library import mne_package, mne_reading
@@ -30,6 +31,7 @@ class MneReader:
     def __init__(self, inputs: ReaderInputs) -> None:
         self.inputs = inputs
 
+    @guarded
     def describe(self, path: Path) -> FileDescription:
         """Read the header; annotations and epochs make segments and events.
 
@@ -49,6 +51,7 @@ class MneReader:
                 description = describe_epochs(opened, chosen_channels(opened, self.inputs, path), path, parts)
         return dataclasses.replace(description, remarks=(*description.remarks, *told))
 
+    @guarded
     def read(self, path: Path) -> NDArray[np.float64]:
         """Read the signals, (T, C), float64 in SI units; epochs lie one after another."""
         mne = mne_package(path)

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dynml.data.readers import FileDescription, ReaderInputs
+from dynml.data.readers.guard import guarded
 from dynml.errors import DataError
 
 EXACT_IN_FLOAT32 = (np.float32, np.float16, np.int16, np.uint16, np.int8, np.uint8)
@@ -53,6 +54,7 @@ class NamedArraysReader:
     def probe(self, path: Path, name: str) -> None:
         """See that an array can be decoded, where its header does not tell."""
 
+    @guarded
     def describe(self, path: Path) -> FileDescription:
         """Find the array and read its shape and type.
 
@@ -68,6 +70,7 @@ class NamedArraysReader:
         remarks = ("float16 keeps three digits only: store float32 or float64",) if entry.kind == "float16" else ()
         return FileDescription(n_samples=n_samples, n_channels=n_channels, remarks=remarks)
 
+    @guarded
     def read(self, path: Path) -> NDArray[Any]:
         """Read the array, (T, C): float64 stays so, what float32 holds exactly becomes float32."""
         entry = chosen_entry(path, self.entries(path), self.inputs.variable)

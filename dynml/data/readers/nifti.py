@@ -16,11 +16,14 @@ from dynml.data.readers.atlas import (
     Extraction,
     LabelAtlas,
     Where,
+    check_has_all_voxels,
     load_image,
     load_volume,
     resampled,
     shortened,
+    whole_image,
 )
+from dynml.data.readers.guard import guarded, in_one_line
 from dynml.data.readers.motion import Motion, check_grid, found_motion
 from dynml.data.readers.probabilistic_atlas import ProbabilisticAtlas
 from dynml.errors import DataCorruptionError, DataError
@@ -67,6 +70,7 @@ class NiftiReader:
         other.mask = mask
         return other
 
+    @guarded
     def describe(self, path: Path) -> FileDescription:
         """Read the header, and check that every channel has a voxel on the image's grid and in the mask.
 
@@ -75,7 +79,8 @@ class NiftiReader:
         DataError
             When the image is not 4D, its repetition time is implausible, or a label has no voxel.
         """
-        image = _load_4d(path)
+        image = _checked(load_image(path, "The image", to_its_end=False), path)
+        check_has_all_voxels(image, path)
         seconds, remark = _repetition_time(image)
         remarks = [remark] if remark and seconds is not None else []
         if self.atlas.names_without_voxel:
@@ -94,6 +99,7 @@ class NiftiReader:
             remarks=tuple(remarks),
         )
 
+    @guarded
     def read(self, path: Path) -> NDArray[np.float64]:
         """Read the channels, (T, C). A voxel that is NaN makes its channels NaN at that sample.
 
@@ -106,14 +112,18 @@ class NiftiReader:
         -----
         The image is read in blocks of volumes, so that memory does not grow with its length.
         """
-        image = _load_4d(path, keep_file_open=True)
+        with whole_image(path, "The image") as image:
+            signals = self._signals(_checked(image, path), path)
+        self._check_seen(signals, path)
+        return signals
+
+    def _signals(self, image: Any, path: Path) -> NDArray[np.float64]:
         self._find_motion(image, path)
         extraction = self.atlas.extraction(image.shape[:3], image.affine, self._where(image, path))
         signals = np.empty((image.shape[3], len(self.atlas.names)))
         for start, block in self._still_blocks(image, path):
             smoothed = block if self.smoothing is None else _smoothed(image, block, self.smoothing)
             signals[start : start + block.shape[3]] = _extracted(image, smoothed, extraction)
-        self._check_seen(signals, path)
         return signals
 
     def _find_motion(self, image: Any, path: Path) -> None:
@@ -152,8 +162,7 @@ class NiftiReader:
         return resampled((np.nan_to_num(data) > 0).astype(np.int64), affine, image.shape[:3], image.affine) > 0
 
 
-def _load_4d(path: Path, **settings: Any) -> Any:
-    image = load_image(path, "The image", **settings)
+def _checked(image: Any, path: Path) -> Any:
     if len(image.shape) != 4:
         raise DataError(f"{path} has shape {image.shape}, but must be a 4D image: x, y, z, time.")
     return image
@@ -199,9 +208,10 @@ def _blocks(image: Any, path: Path) -> Iterator[tuple[int, NDArray[Any]]]:
     for start in range(0, image.shape[3], n_volumes):
         try:
             block = np.asanyarray(image.dataobj[..., start : start + n_volumes])
-        except (OSError, EOFError, ValueError) as error:
-            reason = " ".join(str(error).split())
-            raise DataCorruptionError(f"{path} cannot be read to its end, as if truncated: {reason}.") from error
+        except Exception as error:
+            raise DataCorruptionError(
+                f"{path} cannot be read to its end, as if damaged or truncated: {in_one_line(error)}."
+            ) from error
         yield start, block if block.dtype in (np.float32, np.float64) else block.astype(np.float64)
 
 

@@ -8,6 +8,7 @@ import struct
 import tokenize
 import zipfile
 import zlib
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +17,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from dynml.data.claimed_sizes import check_claimed_size
+from dynml.data.readers.matlab_version_5 import MOST_DEFLATED
 from dynml.data.readers.named_arrays import ArrayEntry, NamedArraysReader, kind_of
 from dynml.errors import DataCorruptionError, DataError
 
@@ -52,7 +55,11 @@ class NpzReader(NamedArraysReader):
             members = [member for member in archive.infolist() if member.filename.endswith(MEMBER)]
             if not members:
                 raise DataError(f"{path} is no .npz file: it is an archive without arrays.")
-            return [_entry(path, archive, member) for member in members]
+            entries = [_entry(path, archive, member) for member in members]
+        twice = [name for name, count in Counter(entry.name for entry in entries).items() if count > 1]
+        if twice:
+            raise DataCorruptionError(f"{path} holds two arrays under the name {twice[0]!r}.")
+        return entries
 
     def load(self, path: Path, name: str) -> NDArray[Any]:
         """Read one array of the archive.
@@ -62,8 +69,14 @@ class NpzReader(NamedArraysReader):
         DataCorruptionError
             When its bytes are not those that were written.
         """
-        with _opened(path), np.load(path, allow_pickle=False) as arrays:
-            return np.asarray(arrays[name])
+        with _opened(path) as archive:
+            member = archive.getinfo(name + MEMBER)
+            check_claimed_size(path, member.file_size, f"the array {name}")
+            with archive.open(member) as stream:
+                array = np.lib.format.read_array(stream, allow_pickle=False)
+                if stream.read(1):  # the checksum is compared at the very end
+                    raise DataCorruptionError(f"{path}: {name} holds more bytes than its shape asks for.")
+            return np.asarray(array)
 
 
 @contextmanager
@@ -88,8 +101,14 @@ def _entry(path: Path, archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> Arr
         shape, _, dtype = read(stream)
         n_bytes = member.file_size - stream.tell()
     name = member.filename.removesuffix(MEMBER)
+    if min(shape, default=0) < 0:
+        raise DataCorruptionError(f"{path}: {name} has shape {shape}, which no array has.")
     expected = math.prod(shape) * dtype.itemsize
     if n_bytes < expected and not dtype.hasobject:
         raise DataCorruptionError(f"{path}: {name} is truncated: it holds {n_bytes} bytes instead of {expected}.")
+    if member.compress_type == zipfile.ZIP_DEFLATED and member.file_size > MOST_DEFLATED * (member.compress_size + 1):
+        raise DataCorruptionError(
+            f"{path}: {name} claims {member.file_size} bytes, more than its {member.compress_size} can hold."
+        )
     kind, is_real = kind_of(dtype)
     return ArrayEntry(name=name, shape=shape, kind=kind, is_real=is_real)

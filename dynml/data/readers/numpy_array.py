@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dynml.data.readers import FileDescription, ReaderInputs
+from dynml.data.readers.guard import guarded, in_one_line
 from dynml.data.readers.named_arrays import as_signals
 from dynml.errors import DataCorruptionError, DataError
 
@@ -22,6 +23,7 @@ class NumpyReader:
     def __init__(self, inputs: ReaderInputs) -> None:
         self.inputs = inputs
 
+    @guarded
     def describe(self, path: Path) -> FileDescription:
         """Read shape and type from the header.
 
@@ -39,6 +41,7 @@ class NumpyReader:
         n_samples, n_channels = shape if self.inputs.time_axis == "first" else shape[::-1]
         return FileDescription(n_samples=n_samples, n_channels=n_channels, remarks=remarks)
 
+    @guarded
     def read(self, path: Path) -> NDArray[Any]:
         """Read the array, (T, C): float64 stays so, what float32 holds exactly becomes float32."""
         _header(path)
@@ -59,10 +62,12 @@ def _header(path: Path) -> tuple[tuple[int, ...], np.dtype[Any]]:
             n_bytes = path.stat().st_size - stream.tell()
     except OSError as error:
         raise DataError(f"{path} could not be read: {error.strerror or error}.") from error
-    except ValueError as error:
-        raise DataError(f"{path} is no .npy file: {str(error).splitlines()[0].rstrip('.')}.") from error
+    except Exception as error:  # the header is a text that numpy parses, with whatever that raises
+        raise DataError(f"{path} is no .npy file: {in_one_line(str(error).partition(chr(10))[0])}.") from error
     if dtype.hasobject:
         raise DataError(f"{path} holds Python objects instead of numbers; they are never loaded.")
+    if min(shape, default=0) < 0:
+        raise DataCorruptionError(f"{path} has shape {shape}, which no array has.")
     expected = math.prod(shape) * dtype.itemsize
     if n_bytes < expected:
         raise DataCorruptionError(f"{path} is truncated: it holds {n_bytes} bytes of signals instead of {expected}.")

@@ -17,11 +17,12 @@ from dynml.data.readers.atlas import (
     Where,
     check_names,
     labels_from_file,
-    load_image,
     same_grid,
     shortened,
+    whole_image,
 )
-from dynml.errors import DataCorruptionError, DataError
+from dynml.data.readers.guard import faults_told
+from dynml.errors import DataError
 
 RELATIVE_RANK = 1e-7
 
@@ -57,14 +58,14 @@ class ProbabilisticAtlas:
         excluded: Collection[str] = (),
     ) -> None:
         self.path = path
-        image = load_image(path, "The atlas")
-        n_maps = image.shape[3]
-        names = _names_of_maps(labels, n_maps, path)
-        check_names(names, excluded, f"maps of the atlas {path}")
-        self._chosen = [number for number in range(n_maps) if names[number] not in excluded]
+        with whole_image(path, "The atlas") as image:
+            n_maps = image.shape[3]
+            names = _names_of_maps(labels, n_maps, path)
+            check_names(names, excluded, f"maps of the atlas {path}")
+            self._chosen = [number for number in range(n_maps) if names[number] not in excluded]
+            empty = [names[number] for number in self._chosen if not _map(image, number, path).any()]
         self.names: tuple[str, ...] = tuple(names[number] for number in self._chosen)
         self.names_without_voxel: list[str] = []
-        empty = [names[number] for number in self._chosen if not _map(image, number, path).any()]
         if empty:
             raise DataError(f"The atlas {path} has maps without any weight: {shortened(empty)}.")
 
@@ -132,8 +133,14 @@ def _maps_on_grid(
     path: Path, modified: int, n_bytes: int, shape: Shape, affine_bytes: bytes
 ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
     """Weights on a grid, of the voxels that any map has; `modified` and `n_bytes` tell a file written anew."""
-    image = load_image(path, "The atlas", keep_file_open=True)
     affine = np.frombuffer(affine_bytes).reshape(4, 4)
+    with whole_image(path, "The atlas") as image:
+        return _maps_of(image, path, shape, affine)
+
+
+def _maps_of(
+    image: Any, path: Path, shape: Shape, affine: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
     same = same_grid(image.shape[:3], image.affine, shape, affine)
     used = np.zeros(shape, dtype=bool)
     parts = []
@@ -152,10 +159,8 @@ def _maps_on_grid(
 
 
 def _map(image: Any, number: int, path: Path) -> NDArray[np.float64]:
-    try:
+    with faults_told(path, "The atlas"):
         weights = np.asarray(image.dataobj[..., number], dtype=np.float64)
-    except (OSError, EOFError, ValueError) as error:
-        raise DataCorruptionError(f"The atlas {path} cannot be read to its end: {error}.") from error
     return np.nan_to_num(weights, posinf=0.0, neginf=0.0)
 
 

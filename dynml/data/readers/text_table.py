@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+import io
 import itertools
 import re
 from dataclasses import dataclass
@@ -12,7 +13,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from dynml.data.compressed import read_text_or_compressed
 from dynml.data.readers import FileDescription, ReaderInputs
+from dynml.data.readers.guard import guarded
 from dynml.errors import DataError
 
 DELIMITERS = {"\t": "tabs", ";": "semicolons", ",": "commas"}
@@ -33,6 +36,7 @@ class TextReader:
     def __init__(self, inputs: ReaderInputs) -> None:
         self.inputs = inputs
 
+    @guarded
     def describe(self, path: Path) -> FileDescription:
         """Read the whole table: text has no header that would say what follows.
 
@@ -51,6 +55,7 @@ class TextReader:
             remarks=_remarks(lines, numbers, names),
         )
 
+    @guarded
     def read(self, path: Path) -> NDArray[np.float64]:
         """Read the table, (T, C). Empty cells, `n/a` and `nan` are NaN."""
         return self._table(path, _lines(path))[0]
@@ -98,13 +103,8 @@ class _Lines:
 
 def _lines(path: Path) -> _Lines:
     """Read the lines of a file; those at the top that start with # are remarks of its writer."""
-    try:
-        with path.open(encoding="utf-8-sig") as stream:
-            numbered = [(number, line.rstrip("\n")) for number, line in enumerate(stream, start=1) if line.strip()]
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path} is no text in UTF-8, at byte {error.start}.") from error
-    except OSError as error:
-        raise DataError(f"{path} could not be read: {error.strerror or error}.") from error
+    stream = io.StringIO(read_text_or_compressed(path), newline=None)
+    numbered = [(number, line.rstrip("\n")) for number, line in enumerate(stream, start=1) if line.strip()]
     first = next((place for place, (_, line) in enumerate(numbered) if not line.startswith("#")), len(numbered))
     numbered = numbered[first:]
     texts = [line for _, line in numbered]

@@ -16,13 +16,15 @@ from numpy.typing import NDArray
 
 from dynml.data.readers import FileDescription, ReaderInputs
 from dynml.data.readers.file_events import FileEvents
+from dynml.data.readers.guard import guarded
 from dynml.data.tables import NOT_AVAILABLE
 from dynml.errors import DataCorruptionError, DataError
+from dynml.reading_files import decoded
 
 COLUMN = "class"
 MISSING = "?"
 N_CHARACTERS_SHOWN = 24
-NO_TEXT = "\ufffd"
+REMARKS = ("#", "%")
 
 
 class TsReader:
@@ -33,6 +35,7 @@ class TsReader:
     def __init__(self, inputs: ReaderInputs) -> None:
         pass
 
+    @guarded
     def describe(self, path: Path) -> FileDescription:
         """Count cases, channels and values, without reading the values as numbers.
 
@@ -67,6 +70,7 @@ class TsReader:
             events=events if header.classes is not None else None,
         )
 
+    @guarded
     def read(self, path: Path) -> NDArray[np.float64]:
         """Read all cases, (T, C); missing values are NaN.
 
@@ -121,26 +125,31 @@ class _Case:
 def _cases(path: Path, header: _Header) -> Iterator[_Case]:
     """Fill the header, then give one case after another."""
     in_data = False
-    try:
-        # Archives hold remarks in other encodings; only what is used must be UTF-8.
-        with path.open(encoding="utf-8-sig", errors="replace") as stream:
-            for number, line in enumerate(stream, start=1):
-                text = line.strip()
-                if not text or text.startswith(("#", "%")):
-                    continue
-                place = f"Line {number} of {path}"
-                if in_data:
-                    yield _case(text, header, place)
-                elif not text.startswith("@"):
-                    raise DataError(f"{place} stands before a line @data; this is no .ts file of time-series archives.")
-                else:
-                    key, *values = text[1:].split() or [""]
-                    in_data = key.lower() == "data"
-                    header.take(key.lower(), values, place)
-    except OSError as error:
-        raise DataError(f"{path} could not be read: {error.strerror or error}.") from error
+    for number, line in enumerate(_text(path).splitlines(), start=1):
+        text = line.strip()
+        if not text or text.startswith(REMARKS):
+            continue
+        place = f"Line {number} of {path}"
+        if in_data:
+            yield _case(text, header, place)
+        elif not text.startswith("@"):
+            raise DataError(f"{place} stands before a line @data; this is no .ts file of time-series archives.")
+        else:
+            key, *values = text[1:].split() or [""]
+            in_data = key.lower() == "data"
+            header.take(key.lower(), values, place)
     if not in_data:
         raise DataError(f"{path} has no line @data; it is no .ts file of time-series archives, or truncated.")
+
+
+def _text(path: Path) -> str:
+    """Text of a file; remarks, which archives hold in other encodings than the rest, become empty lines."""
+    try:
+        lines = path.read_bytes().split(b"\n")
+    except OSError as error:
+        raise DataError(f"{path} could not be read: {error.strerror or error}.") from error
+    marks = tuple(mark.encode() for mark in REMARKS)
+    return decoded(b"\n".join(b"" if line.lstrip().startswith(marks) else line for line in lines), path)
 
 
 def _case(text: str, header: _Header, place: str) -> _Case:
@@ -155,8 +164,6 @@ def _case(text: str, header: _Header, place: str) -> _Case:
             f"{place} ends in the class {_short(label)}, which @classLabel does not name; it names "
             f"{', '.join(header.classes)}."
         )
-    if NO_TEXT in label:
-        raise DataError(f"{place} has a class that is no text in UTF-8.")
     return _Case(place, channels, label if label and label != MISSING else NOT_AVAILABLE)
 
 

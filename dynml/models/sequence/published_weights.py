@@ -17,6 +17,7 @@ NeurIPS 35.
 from __future__ import annotations
 
 import re
+import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,11 +27,13 @@ import torch
 from torch import Tensor
 
 from dynml.configuration import check_at_least, check_choice, check_positive, config_from, config_to_dictionary
+from dynml.data.claimed_sizes import check_claimed_size
 from dynml.data.store_layout import SUBSET_NAMES
 from dynml.errors import CheckpointError, ConfigurationError
 from dynml.files import sha256_of_file
 from dynml.models.registry import get_family, load
 from dynml.models.sequence.config import UNITS_PER_HEAD
+from dynml.reading_files import check_plain_file
 from dynml.training.environment import describe_environment
 from dynml.training.experiment_folder import ExperimentFolder
 
@@ -78,6 +81,8 @@ def read_published_weights(path: Path) -> Weights:
     CheckpointError
         When it is missing, damaged, or holds anything but tensors.
     """
+    if path.exists():
+        check_plain_file(path)
     try:
         with path.open("rb") as stream:
             is_pointer = stream.read(len(_LFS_POINTER)) == _LFS_POINTER
@@ -85,6 +90,7 @@ def read_published_weights(path: Path) -> Weights:
         raise CheckpointError(f"{path} could not be read: {error.strerror or error}.") from error
     if is_pointer:
         raise CheckpointError(f"{path} is a pointer of Git LFS, not the file itself: fetch that by git lfs pull.")
+    check_claimed_size(path, _unfolded_bytes(path), "tensors")
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
@@ -97,6 +103,15 @@ def read_published_weights(path: Path) -> Weights:
         if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
             raise CheckpointError(f"{path}: {name} holds values that are NaN or infinite.")
     return dict(content)
+
+
+def _unfolded_bytes(path: Path) -> int:
+    """Bytes of all members of an archive; 0 where its list of members cannot be read, as the next to read it tells."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return sum(member.file_size for member in archive.infolist())
+    except Exception:
+        return 0
 
 
 def convert_published_weights(
