@@ -48,8 +48,10 @@ _SEEN_OTHERWISE = frozenset(
 )
 """Keys of a group whose effect is in the notes of the steps, the rates, or the names of the channels."""
 
-_NO_PREPARATION = frozenset({"type", "files", "events", "confounds", "variable", "time_axis"})
-"""Keys of a group that say where signals or events are found."""
+_NO_PREPARATION = frozenset(
+    {"type", "files", "events", "confounds", "variable", "time_axis", "encoding", "bad_stretches"}
+)
+"""Keys of a group that say where signals or events are found and read, or which stretches of them are used."""
 
 _CHOICE_OF_RUNS = frozenset({"task", "session", "run", "raw"})
 """Settings of the key `bids` that say which runs are taken."""

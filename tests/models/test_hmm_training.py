@@ -11,7 +11,8 @@ from hmmlearn.hmm import GaussianHMM as Peer
 from dynml import BatchLoader, BatchSampler, GaussianHMM, HMMConfig, HMMTrainer, MultiSubjectDataset, load_experiment
 from dynml.data.recording import recording_of_runs
 from dynml.data.simulation import simulate_hmm
-from dynml.errors import ConfigurationError, DataWarning, EmptyStateWarning
+from dynml.errors import ConfigurationError, DataWarning, DynmlError, EmptyStateWarning
+from dynml.files import sha256_of_file, write_json
 from dynml.models.hmm.report import collapsed_states
 from dynml.ops.hmm_statistics import GaussianHMMParameters
 from dynml.ops.matching import match_covariances
@@ -236,6 +237,22 @@ def test_a_pretrained_experiment_is_where_another_run_starts(make_trainer, tmp_p
     assert second.history.rows[0]["training_loss"] == pytest.approx(
         first.history.rows[first.best.best_epoch - 1]["training_loss"], abs=1e-9
     )
+
+
+def test_parameters_of_odd_keys_and_types_are_told(make_trainer, tmp_path):
+    make_trainer(validation=False, max_epochs=1).train_and_validate()
+    folder = tmp_path / "run" / "best_model"
+    sound = json.loads((folder / "parameters.json").read_text(encoding="utf-8"))
+    manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+    for odd in ([], {**sound, "dataset": None}, {**sound, "model": 3}, {"family": "hmm"}, {**sound, "family": ["hmm"]}):
+        write_json(folder / "parameters.json", odd)
+        manifest["files"]["parameters.json"] = {
+            "bytes": (folder / "parameters.json").stat().st_size,
+            "sha256": sha256_of_file(folder / "parameters.json"),
+        }
+        write_json(folder / "manifest.json", manifest)
+        with pytest.raises(DynmlError, match=r"run is not as dynml wrote it, and cannot be used|no family|family"):
+            load_experiment(tmp_path / "run")
 
 
 def test_a_saved_model_gives_the_same_inference_as_the_trained_one(make_trainer, simulation, tmp_path):

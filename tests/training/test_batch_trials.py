@@ -168,8 +168,9 @@ def test_lost_and_cut_trials_are_told_in_one_warning():
     # Of the two at the end of run r1 (50 samples), 47 to 53 keeps three of six, 48 to 54 two.
     subject = recording(0, [10, 20, 47, 48], [0, 1, -1, 2])
     kept = recording(2, [10, 47, 48, 60], [0, 1, 2, 0])
+    dataset = MultiSubjectDataset.from_arrays([subject, kept, silent], standardization="none")
     with pytest.warns(DataWarning) as caught:
-        sampler = BatchSampler(MultiSubjectDataset.from_arrays([subject, kept, silent]), trials="task")
+        sampler = BatchSampler(dataset, trials="task")
     assert [str(warning.message) for warning in caught] == [
         "2 of 7 training trials have less than half of their samples in one good segment and are left out; 1 of 7 "
         "training trials reach beyond their segment and are cut there; 1 of 3 training subjects have no events with a "

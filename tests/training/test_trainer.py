@@ -12,7 +12,7 @@ from small_model import OneStepAhead, random_walks
 
 from dynml import BatchSampler, load_experiment
 from dynml.errors import CheckpointError, ConfigurationError, DataWarning, NonFiniteLossError, ResumeRefusedError
-from dynml.files import commit_directory
+from dynml.files import UNDER_WAY, commit_directory
 from dynml.training.costs import COST_ENDINGS
 
 
@@ -208,6 +208,7 @@ def test_a_corrupt_checkpoint_falls_back_to_the_one_before_and_says_so(make_trai
 def test_a_folder_without_a_checkpoint_starts_anew(make_trainer, tmp_path):
     for name in ("checkpoint", "best_model.new"):
         (tmp_path / "run" / name).mkdir(parents=True)
+    (tmp_path / "run" / "best_model.new" / UNDER_WAY).touch()
     (tmp_path / "run" / "best_model.new" / "model.safetensors").write_bytes(b"of a run that was killed here")
     assert make_trainer(max_epochs=1, resume="auto").train_and_validate()["epochs"] == 1
     assert not (tmp_path / "run" / "best_model.new").exists()
