@@ -11,7 +11,7 @@ import numpy as np
 SCRIPTS = Path(sys.executable).parent
 
 
-def run_script(name, *arguments, status=0, environment=None, timeout=300):
+def run_script(name, *arguments, status=0, environment=None, timeout=1800):
     """Run a script from the PATH of this environment and check its exit status."""
     done = subprocess.run(
         [str(SCRIPTS / name), *map(str, arguments)],
