@@ -14,6 +14,8 @@ from dynml.ops.mixture_gaussian import failed_samples, mixture_log_likelihood, r
 from dynml.ops.mixture_gaussian_kernel import lanes_of, packed_positions
 from dynml.ops.mixture_gaussian_terms import compiled_terms, groups_together, inverses_by_whitening, torch_terms
 
+pytestmark = pytest.mark.processor
+
 SIZES = [(1, 1), (2, 3), (3, 1), (4, 2), (5, 6), (20, 6), (37, 3), (80, 2)]
 BACKENDS = [compiled_terms, torch_terms]
 
