@@ -18,17 +18,19 @@ import traceback
 import warnings
 import zlib
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from chaos_mutations import mutated
-from chaos_specimens import Specimen, all_specimens
+from chaos_products import archives, products, tables
+from chaos_recordings import arrays, electrophysiology, images
+from chaos_specimens import Specimen
 
 SECONDS, WAITING, BYTES = 10, 60, 2**30
 BATCH = 250
-BAD = ("traceback", "crash", "hang", "memory")
+BAD = ("traceback", "crash", "hang", "memory", "silent")
 
 
 class Bench:
@@ -45,30 +47,34 @@ class Bench:
         generator = np.random.default_rng([seed, key, number])
         name = self.specimen.damaged[generator.integers(len(self.specimen.damaged))]
         content, what = mutated(self.contents[self.folder / name], name, generator)
-        self._put(self.folder / name, content)
+        self.put(self.folder / name, content)
         return name, what
 
     def restore(self) -> None:
         """Make all files sound again."""
         for path, content in self.contents.items():
             if not path.exists() or path.read_bytes() != content:
-                self._put(path, content)
+                self.put(path, content)
 
-    def _put(self, path: Path, content: bytes) -> None:
+    def put(self, path: Path, content: bytes) -> None:
+        """Write one file anew."""
         # A new file: HDF5 would go on with what it knows of one that is still open somewhere.
         path.unlink(missing_ok=True)
         path.write_bytes(content)
 
+    def outcome(self) -> dict[str, str]:
+        """Read once and say what came of it."""
+        try:
+            return self.judged(self.specimen.read(self.folder))
+        except SystemExit as end:
+            text = f"SystemExit({end})"
+            return {"outcome": "refused"} if end.code == 2 else {"outcome": "traceback", "exception": text}
+        except BaseException as error:
+            return _of_exception(error)
 
-def outcome_of(bench: Bench) -> dict[str, str]:
-    """Read once and say what came of it."""
-    try:
-        bench.specimen.read(bench.folder)
-    except SystemExit as end:
-        return {"outcome": "refused"} if end.code == 2 else {"outcome": "traceback", "exception": f"SystemExit({end})"}
-    except BaseException as error:
-        return _of_exception(error)
-    return {"outcome": "accepted"}
+    def judged(self, found: object) -> dict[str, str]:
+        """Say what it means that files were read without a word."""
+        return {"outcome": "accepted"}
 
 
 def _of_exception(error: BaseException) -> dict[str, str]:
@@ -102,7 +108,7 @@ def _limit() -> None:
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
 
 
-def _work(specimen: Specimen, sound: Path, seed: int, numbers: Iterable[int], output: int) -> None:
+def _work(bench_class: type[Bench], specimen: Specimen, sound: Path, seed: int, numbers: range, output: int) -> None:
     """Read damaged files one after the other; each result is a line, and a line says what is begun."""
     _limit()
     warnings.simplefilter("ignore")
@@ -110,7 +116,7 @@ def _work(specimen: Specimen, sound: Path, seed: int, numbers: Iterable[int], ou
     os.dup2(silence, 1)
     os.dup2(silence, 2)
     with tempfile.TemporaryDirectory(dir=_quick_folder()) as temporary:
-        bench = Bench(specimen, sound, Path(temporary) / "sound")
+        bench = bench_class(specimen, sound, Path(temporary) / "sound")
         for number in numbers:
             name, what = bench.damage(seed, number)
             row = {"specimen": specimen.name, "number": number, "file": name, "mutation": what}
@@ -118,7 +124,7 @@ def _work(specimen: Specimen, sound: Path, seed: int, numbers: Iterable[int], ou
             before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
             signal.setitimer(signal.ITIMER_PROF, SECONDS)
             signal.setitimer(signal.ITIMER_REAL, WAITING)
-            found = outcome_of(bench)
+            found = bench.outcome()
             signal.setitimer(signal.ITIMER_PROF, 0)
             signal.setitimer(signal.ITIMER_REAL, 0)
             taken = 1024 * (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
@@ -139,7 +145,9 @@ def _read_all(descriptor: int) -> list[dict[str, Any]]:
         return [json.loads(line) for line in stream if line.endswith("\n")]
 
 
-def results_of(specimen: Specimen, sound: Path, seed: int, numbers: range) -> Iterator[dict[str, Any]]:
+def results_of(
+    bench_class: type[Bench], specimen: Specimen, sound: Path, seed: int, numbers: range
+) -> Iterator[dict[str, Any]]:
     """Results of some numbers, whatever becomes of the processes that make them."""
     while len(numbers):
         reading, writing = os.pipe()
@@ -147,7 +155,7 @@ def results_of(specimen: Specimen, sound: Path, seed: int, numbers: range) -> It
         if child == 0:
             os.close(reading)
             try:
-                _work(specimen, sound, seed, numbers, writing)
+                _work(bench_class, specimen, sound, seed, numbers, writing)
             finally:
                 os._exit(0)
         os.close(writing)
@@ -171,6 +179,11 @@ def _of_signal(status: int) -> dict[str, str]:
 
 
 # ---------------------------------------------------------------------- all of them
+
+
+def all_specimens() -> list[Specimen]:
+    """Every format, in the order of the table."""
+    return [*arrays(), *images(), *electrophysiology(), *tables(), *archives(), *products()]
 
 
 def preload() -> None:
@@ -212,37 +225,36 @@ def write_sound(specimens: list[Specimen], home: Path) -> dict[str, Path]:
     return folders
 
 
-def fuzz(n_files: int, seed: int, n_processes: int, names: list[str] | None = None) -> dict[str, Any]:
-    """Read `n_files` mutated files, as many of each format, on several processes."""
+def damage_all(
+    specimens: list[Specimen], n_files: int, seed: int, n_processes: int, bench_class: type[Bench] = Bench
+) -> dict[str, Any]:
+    """Read `n_files` damaged files, as many of each format, on several processes."""
     preload()
-    specimens = [one for one in all_specimens() if not names or one.name in names]
     each = -(-n_files // len(specimens))
     with tempfile.TemporaryDirectory() as temporary:
         home = Path(temporary)
         sound = write_sound(specimens, home)
-        tasks = [
-            (one, range(start, min(start + BATCH, each))) for start in range(0, each, BATCH) for one in specimens
-        ]
+        tasks = [(one, range(start, min(start + BATCH, each))) for start in range(0, each, BATCH) for one in specimens]
         children = []
         for slot in range(n_processes):
             child = os.fork()
             if child == 0:
-                _slot(tasks[slot::n_processes], sound, seed, home / f"results-{slot}.jsonl")
+                _slot(bench_class, tasks[slot::n_processes], sound, seed, home / f"results-{slot}.jsonl")
             children.append(child)
         statuses = [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children]
         assert not any(statuses), f"statuses of the processes: {statuses}"
-        rows = [
-            json.loads(line) for path in home.glob("results-*.jsonl") for line in path.read_text().splitlines()
-        ]
+        rows = [json.loads(line) for path in home.glob("results-*.jsonl") for line in path.read_text().splitlines()]
     return {"seed": seed, **summary_of(rows)}
 
 
-def _slot(tasks: list[tuple[Specimen, range]], sound: dict[str, Path], seed: int, target: Path) -> None:
+def _slot(
+    bench_class: type[Bench], tasks: list[tuple[Specimen, range]], sound: dict[str, Path], seed: int, target: Path
+) -> None:
     status = 1
     try:
         with target.open("w") as stream:
             for specimen, numbers in tasks:
-                for row in results_of(specimen, sound[specimen.name], seed, numbers):
+                for row in results_of(bench_class, specimen, sound[specimen.name], seed, numbers):
                     stream.write(json.dumps(row) + "\n")
                 print(".", end="", flush=True)
         status = 0
