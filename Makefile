@@ -6,12 +6,15 @@ PYTHON ?= python3
 BIN := .venv/bin
 DEMO_FOLDER ?= demo_output
 
-.PHONY: demo test lint unit docs clean
+.PHONY: demo test lint unit processor docs clean
+
+# What keeps oneDNN, torch, numba and OpenBLAS from instructions beyond AVX2
+AVX2_ONLY := ONEDNN_MAX_CPU_ISA=AVX2 ATEN_CPU_CAPABILITY=avx2 NUMBA_CPU_NAME=haswell NUMBA_CPU_FEATURES=+avx2,+fma OPENBLAS_CORETYPE=Haswell
 
 demo: .venv
 	MPLBACKEND=Agg $(BIN)/python -m dynml.cli.demo $(DEMO_FOLDER) configs/haxby_hmm.yaml
 
-test: lint unit docs
+test: lint unit processor docs
 
 lint: .venv
 	$(BIN)/ruff check .
@@ -21,6 +24,10 @@ lint: .venv
 
 unit: .venv
 	OMP_NUM_THREADS=1 MPLBACKEND=Agg $(BIN)/python -m pytest -n 2
+
+# Where there is no AVX-512, `unit` has run without it already.
+processor: .venv
+	if grep -qsw avx512f /proc/cpuinfo; then $(AVX2_ONLY) OMP_NUM_THREADS=1 MPLBACKEND=Agg $(BIN)/python -m pytest -n 2 -m processor; fi
 
 docs: .venv
 	$(BIN)/sphinx-build -q -W --keep-going docs docs/_build

@@ -120,7 +120,7 @@ class TrainerConfig(RunConfig):
     """Batches whose gradients are summed before a step."""
 
     precision: Literal["float32", "bf16"] = "float32"
-    """bf16: automatic mixed precision where it is safe."""
+    """bf16: automatic mixed precision where it is safe; LSTMs in float32 on a CPU that has no kernel for them."""
 
     compile: bool = False
     """Compile the model with torch.compile."""

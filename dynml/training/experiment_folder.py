@@ -132,7 +132,9 @@ class ExperimentFolder:
         def write(folder: Path) -> None:
             _write_weights(folder / WEIGHTS, checkpoint.weights)
             self._write_input_transform(folder)
-            torch.save(checkpoint.state, folder / STATE)
+            # By Python's stream, whose faults say what the system said; torch's own loses it.
+            with (folder / STATE).open("wb") as stream:
+                torch.save(checkpoint.state, stream)
             _write_plain_json(folder / PARAMETERS, checkpoint.parameters)
 
         commit_directory(self.checkpoint, write, information)

@@ -30,6 +30,7 @@ import torch
 from dynml.configuration import check_choice, check_instance, config_from, config_to_dictionary
 from dynml.errors import CheckpointError, ConfigurationError, DataWarning, NonFiniteLossError
 from dynml.files import read_json
+from dynml.ops.mixed_precision import mixed_precision
 from dynml.training.batch import Batch
 from dynml.training.batch_loader import BatchLoader
 from dynml.training.batch_sampler import BatchSampler, Span
@@ -495,7 +496,7 @@ class Trainer:
     def autocast(self) -> contextlib.AbstractContextManager[None]:
         """Automatic mixed precision in a block, if `precision` is bf16."""
         is_mixed = getattr(self.config, "precision", "float32") == "bf16"
-        return torch.autocast(self.device.type, torch.bfloat16, enabled=is_mixed)
+        return mixed_precision(self.device) if is_mixed else contextlib.nullcontext()
 
     def averaged_weights(self) -> contextlib.AbstractContextManager[None]:
         """Let the model have the averaged weights in a block, if they are averaged."""

@@ -11,13 +11,14 @@ import numpy as np
 SCRIPTS = Path(sys.executable).parent
 
 
-def run_script(name, *arguments, status=0, environment=None, timeout=300):
+def run_script(name, *arguments, status=0, environment=None, timeout=1800, preexec_fn=None):
     """Run a script from the PATH of this environment and check its exit status."""
     done = subprocess.run(
         [str(SCRIPTS / name), *map(str, arguments)],
         capture_output=True,
         text=True,
         timeout=timeout,
+        preexec_fn=preexec_fn,
         env={**os.environ, "MPLBACKEND": "Agg", **(environment or {})},
     )
     assert done.returncode == status, f"status {done.returncode}\n{done.stdout}\n{done.stderr}"

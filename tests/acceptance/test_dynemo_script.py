@@ -197,7 +197,7 @@ def test_two_processes_reach_the_numbers_of_one(hdf5_file, tmp_path):
             [str(part) for part in command],
             capture_output=True,
             text=True,
-            timeout=240,
+            timeout=1800,
             env={**os.environ, "OMP_NUM_THREADS": "1"},
         )
         assert done.returncode == 0, done.stderr

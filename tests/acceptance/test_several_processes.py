@@ -35,7 +35,7 @@ def start(n_processes, script, *arguments, **environment):
 
 def run(n_processes, script, *arguments, **environment):
     process = start(n_processes, script, *arguments, **environment)
-    output, errors = process.communicate(timeout=240)
+    output, errors = process.communicate(timeout=1800)
     return process.returncode, output, errors
 
 
@@ -154,21 +154,20 @@ def process_of_rank(parent, rank):
 def long_run(folder, hdf5_file, name):
     settings = ("--trainer.max_epochs", 100_000, "--trainer.tolerance", 0, "--trainer.progress", "false")
     run = start(2, TRAIN, "hmm", folder, name, hdf5_file, "signals", "--model.n_states", 2, *settings)
-    deadline = time.monotonic() + 120
     while not (folder / name / "best_model" / "manifest.json").exists():
         assert run.poll() is None, run.stderr.read()
-        assert time.monotonic() < deadline
         time.sleep(0.05)
     return run
 
 
 @pytest.mark.parametrize("rank", [0, 1])
 def test_a_process_that_dies_ends_the_others_with_a_valid_checkpoint(hdf5_file, tmp_path, rank):
-    run = long_run(tmp_path, hdf5_file, "run")
-    os.kill(process_of_rank(run.pid, rank), signal.SIGKILL)
     begin = time.monotonic()
-    _, errors = run.communicate(timeout=120)
-    assert time.monotonic() - begin < 60
+    run = long_run(tmp_path, hdf5_file, "run")
+    killed = time.monotonic()
+    os.kill(process_of_rank(run.pid, rank), signal.SIGKILL)
+    _, errors = run.communicate(timeout=1800)
+    assert time.monotonic() - killed < 60 + 10 * (killed - begin)
     assert run.returncode != 0, errors
     epochs = 50_000  # far beyond what was done: the run goes on, and is ended by the time limit
     resumed = run_script(
@@ -180,7 +179,7 @@ def test_a_process_that_dies_ends_the_others_with_a_valid_checkpoint(hdf5_file, 
 def test_a_signal_ends_all_processes_after_the_same_step(hdf5_file, tmp_path):
     run = long_run(tmp_path, hdf5_file, "run")
     os.kill(process_of_rank(run.pid, 1), signal.SIGTERM)
-    _, errors = run.communicate(timeout=120)
+    _, errors = run.communicate(timeout=1800)
     summary = json.loads((tmp_path / "run" / "summary.json").read_text())
     assert summary["stopping_reason"] == "signal SIGTERM", errors
     assert len(np.load(tmp_path / "run" / "logs" / "training_loss_per_epoch.npy")) == summary["epochs"]

@@ -79,7 +79,7 @@ def prepared(tmp_path_factory):
     masked = spoilt_study(folder / "masked", "mask", CHAIN)
     masked.write_inputs()
     paths = [masked.ready, masked.target, masked.folder / "config.json", *masked.list_files().values()]
-    done = subprocess.run([sys.executable, SCRIPT, *map(str, paths)], capture_output=True, text=True, timeout=120)
+    done = subprocess.run([sys.executable, SCRIPT, *map(str, paths)], capture_output=True, text=True, timeout=1800)
     assert done.returncode == 0, done.stderr
     return cut, masked, done.stderr
 

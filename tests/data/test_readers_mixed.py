@@ -53,7 +53,7 @@ def study_of(folder, runs, **settings):
 def create_by_script(study):
     study.write_inputs()
     inputs = [study.ready, study.target, study.folder / "config.json", *study.list_files().values()]
-    return subprocess.run([sys.executable, SCRIPT, *inputs], capture_output=True, text=True, timeout=120)
+    return subprocess.run([sys.executable, SCRIPT, *inputs], capture_output=True, text=True, timeout=1800)
 
 
 def test_the_script_makes_one_store_of_all_formats(tmp_path):

@@ -245,7 +245,7 @@ def _in_child(function, argument, method="spawn"):
     queue = context.Queue()
     process = context.Process(target=function, args=(argument, queue))
     process.start()
-    result = queue.get(timeout=60)
+    result = queue.get(timeout=1800)
     process.join()
     if isinstance(result, Exception):
         raise result

@@ -47,18 +47,24 @@ def modules_and_seconds(statement, *arguments):
     return set(modules), seconds, done.stdout
 
 
-def test_importing_the_package_is_quick():
+@pytest.fixture(scope="module")
+def yardstick():
+    """CPU seconds that this machine takes for the imports that no help can do without; a quarter on most."""
+    return max(modules_and_seconds("import numpy, jsonargparse", "python")[1] for _ in range(2))
+
+
+def test_importing_the_package_is_quick(yardstick):
     modules, seconds, _ = modules_and_seconds("import dynml", "python")
     assert "dynml" in modules
     assert not modules & LARGE
-    assert seconds < 2
+    assert seconds < 2 * yardstick
 
 
 @pytest.mark.parametrize("script", [*SCRIPTS, *(f"{name} {kind}" for name, kind in KINDS.items())])
-def test_help_is_quick(script):
+def test_help_is_quick(script, yardstick):
     name, *kind = script.split()
     statement = 'runpy.run_path(sys.argv[0], run_name="__main__")'
     modules, seconds, shown = modules_and_seconds(statement, f"scripts_python/{name}", *kind, "--help")
     assert shown.startswith(f"usage: {name}")
     assert not modules & LARGE
-    assert seconds < 2
+    assert seconds < 6 * yardstick

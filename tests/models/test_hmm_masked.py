@@ -172,7 +172,7 @@ def test_inference_goes_through_gaps_and_says_what_was_observed(trainer_of, mask
 
 def run_script(name, *arguments):
     done = subprocess.run(
-        [str(Path(sys.executable).parent / name), *map(str, arguments)], capture_output=True, text=True, timeout=300
+        [str(Path(sys.executable).parent / name), *map(str, arguments)], capture_output=True, text=True, timeout=1800
     )
     assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
     return done

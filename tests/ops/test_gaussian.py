@@ -11,6 +11,8 @@ from torch.distributions import MultivariateNormal
 from dynml.errors import NotPositiveDefiniteError
 from dynml.ops.gaussian import Gaussians, full_float32_precision, inverse_cholesky, state_log_likelihoods
 
+pytestmark = pytest.mark.processor
+
 
 def gaussian_problem(n_states, n_channels, condition_number, n_samples=500, seed=0):
     generator = torch.Generator().manual_seed(seed)

@@ -13,6 +13,8 @@ from dynml.ops.lstm_kernel import SLICE
 from dynml.ops.lstm_lanes import LANES, hyperbolic_tangent, sigmoid
 from dynml.ops.mixture_gaussian_lanes import load, store
 
+pytestmark = pytest.mark.processor
+
 # windows, samples, inputs, units, both directions
 SIZES = [
     (1, 1, 1, 1, False),

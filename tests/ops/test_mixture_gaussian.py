@@ -14,6 +14,8 @@ from dynml.ops.mixture_gaussian import failed_samples, mixture_log_likelihood, r
 from dynml.ops.mixture_gaussian_kernel import lanes_of, packed_positions
 from dynml.ops.mixture_gaussian_terms import compiled_terms, groups_together, inverses_by_whitening, torch_terms
 
+pytestmark = pytest.mark.processor
+
 SIZES = [(1, 1), (2, 3), (3, 1), (4, 2), (5, 6), (20, 6), (37, 3), (80, 2)]
 BACKENDS = [compiled_terms, torch_terms]
 
@@ -342,7 +344,7 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
 
 def test_compiled_loops_keep_no_matrix_of_a_sample():
     finished = subprocess.run(
-        [sys.executable, "-c", MEMORY_PROGRAM], capture_output=True, text=True, check=True, timeout=120
+        [sys.executable, "-c", MEMORY_PROGRAM], capture_output=True, text=True, check=True, timeout=1800
     )
     kibibytes = int(finished.stdout) if sys.platform != "darwin" else int(finished.stdout) // 1024
     assert kibibytes < 24 * 1024  # the signals are 3 MiB; a (C, C) matrix of every sample would be 165 MiB

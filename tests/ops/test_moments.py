@@ -5,6 +5,8 @@ import torch
 
 from dynml.ops.moments import Moments, _add_dense, chunk_moments, rounded_centres
 
+pytestmark = pytest.mark.processor
+
 
 def weights_and_signals(dtype=torch.float32, n_rows=5000):
     generator = torch.Generator().manual_seed(0)

@@ -219,7 +219,7 @@ def test_the_script_speaks_in_one_sentence(place, tmp_path):
     command = [sys.executable, str(script), str(place / "csm"), str(place / "store.hdf5"), str(tmp_path)]
     (tmp_path / "there").touch()
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=120)
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=1800)
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.strip() == f"Error: The folder {tmp_path} is not empty; give another one, or -f to overwrite."
     done = subprocess.run([*command, "--attribution", "magic"], capture_output=True, text=True, env=environment)

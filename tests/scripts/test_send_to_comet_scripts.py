@@ -31,7 +31,7 @@ def run(folder, name, *arguments):
     """Exit status, standard output and standard error of a script called in a folder."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "COMET_API_KEY": "", "OMP_NUM_THREADS": "1"}
     command = [sys.executable, str(ROOT / "scripts_python" / name), *map(str, arguments)]
-    done = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=folder, timeout=120)
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=folder, timeout=1800)
     return done.returncode, done.stdout, done.stderr
 
 

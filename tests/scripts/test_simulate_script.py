@@ -18,7 +18,7 @@ SCRIPT = ROOT / "scripts_python" / "dynml_simulate_data.py"
 def run(*arguments):
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     command = [sys.executable, str(SCRIPT), *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, env=environment, timeout=120)
+    return subprocess.run(command, capture_output=True, text=True, env=environment, timeout=1800)
 
 
 def test_the_script_writes_what_python_simulates(tmp_path):

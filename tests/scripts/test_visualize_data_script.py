@@ -73,7 +73,7 @@ def test_a_whole_store_becomes_a_page_without_a_screen(made):
     environment = {name: value for name, value in os.environ.items() if name not in ("DISPLAY", "MPLBACKEND")}
     command = [sys.executable, str(ROOT / "scripts_python" / NAME), "store.hdf5", "signals", "page"]
     done = subprocess.run(
-        command, capture_output=True, text=True, cwd=made, env={**environment, "PYTHONPATH": str(ROOT)}, timeout=120
+        command, capture_output=True, text=True, cwd=made, env={**environment, "PYTHONPATH": str(ROOT)}, timeout=1800
     )
     assert (done.returncode, done.stderr) == (0, "")
     lines = done.stdout.splitlines()

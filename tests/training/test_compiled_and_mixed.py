@@ -46,3 +46,27 @@ def test_mixed_precision_computes_in_bf16_and_keeps_weights_in_float32(make_trai
     assert summary["best_value"] is not None
     with trainer.autocast():
         assert (torch.ones(2, 2) @ torch.ones(2, 2)).dtype == dtype
+
+
+class Recurrent(OneStepAhead):
+    """Reads the past by a plain LSTM of torch."""
+
+    def __init__(self, n_channels):
+        super().__init__(n_channels)
+        self.lstm = torch.nn.LSTM(n_channels, n_channels, batch_first=True)
+
+    def forward(self, signals):
+        return super().forward(self.lstm(signals)[0])
+
+
+@pytest.mark.processor
+@pytest.mark.parametrize("compiled", [False, True])
+def test_an_lstm_of_a_users_own_trains_in_mixed_precision_on_any_processor(make_trainer, monkeypatch, compiled):
+    eager = functools.partialmethod(torch.nn.Module.compile, backend=lambda graph, inputs: graph.forward)
+    monkeypatch.setattr(torch.nn.Module, "compile", eager)
+    runs = {}
+    for precision in ("float32", "bf16"):
+        torch.manual_seed(2)
+        options = {"precision": precision, "compile": compiled, "max_epochs": 3}
+        runs[precision] = make_trainer(precision, model=Recurrent(4), **options).train_and_validate()["best_value"]
+    assert runs["bf16"] == pytest.approx(runs["float32"], rel=0.05)

@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from dynml.ops.lstm import LstmWeights, lstm_layer
+from dynml.ops.mixed_precision import runnable_lstms
 
 NORMALIZATION_EPSILON = 1e-3
 ACTIVATIONS = {"relu": torch.nn.ReLU, "elu": torch.nn.ELU, "tanh": torch.nn.Tanh, "gelu": torch.nn.GELU}
@@ -148,12 +149,13 @@ def _normalization(kind: str | None, n_units: int) -> torch.nn.Module:
 def _run(layer: torch.nn.Module, inputs: Tensor, lengths: Tensor | None) -> Tensor:
     if isinstance(layer, torch.nn.LSTM) and _is_plain(inputs, layer):
         return lstm_layer(inputs, _weights_of(layer), lengths)
-    if lengths is None:
-        outputs: Tensor = layer(inputs)[0]
+    with runnable_lstms():
+        if lengths is None:
+            outputs: Tensor = layer(inputs)[0]
+            return outputs
+        packed = pack_padded_sequence(inputs, lengths.cpu(), batch_first=True, enforce_sorted=False)
+        outputs, _ = pad_packed_sequence(layer(packed)[0], batch_first=True, total_length=inputs.shape[1])
         return outputs
-    packed = pack_padded_sequence(inputs, lengths.cpu(), batch_first=True, enforce_sorted=False)
-    outputs, _ = pad_packed_sequence(layer(packed)[0], batch_first=True, total_length=inputs.shape[1])
-    return outputs
 
 
 def _is_plain(inputs: Tensor, layer: torch.nn.LSTM) -> bool:

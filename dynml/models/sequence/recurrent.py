@@ -15,11 +15,14 @@ ICML, section 2.2; Thomas, Ré and Poldrack 2022, NeurIPS 35 (residual connectio
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence
 
 from dynml.models.sequence.embedding import initialize_weights
+from dynml.ops.mixed_precision import runnable_lstms
 
 State = tuple[Tensor, Tensor]
 """Hidden and cell state of a layer, (1, B, d) each."""
@@ -59,9 +62,9 @@ class RecurrentEncoder(nn.Module):
         """
         packed = pack_padded_sequence(inputs_BTd, lengths_B.cpu(), batch_first=True, enforce_sorted=False)
         for lstm, between in zip(self.lstms, self.between):
-            outputs = lstm(packed)[0].data.unflatten(-1, (2, self.embedding_dim)).mean(dim=-2)
+            outputs = _passed(lstm, packed)[0].data.unflatten(-1, (2, self.embedding_dim)).mean(dim=-2)
             packed = _with_data(packed, between(outputs + packed.data))
-        hidden_2Bd: Tensor = self.lstms[-1](packed)[1][0]
+        hidden_2Bd: Tensor = _passed(self.lstms[-1], packed)[1][0]
         return hidden_2Bd.mean(dim=0)
 
 
@@ -115,7 +118,7 @@ class RecurrentDecoder(nn.Module):
         """Outputs for all inputs, and the state of each layer after the last one."""
         hidden, new_states = inputs_BTd, []
         for number, (lstm, state) in enumerate(zip(self.lstms, states)):
-            outputs, new_state = lstm(hidden, state)
+            outputs, new_state = _passed(lstm, hidden, state)
             new_states.append(new_state)
             hidden = self.between[number](outputs + hidden) if number < len(self.between) else outputs
         return self.output(hidden), new_states
@@ -141,6 +144,11 @@ def _lstm(embedding_dim: int, *, bidirectional: bool) -> nn.LSTM:
             if name.startswith("bias_ih"):
                 nn.init.ones_(weights.data[embedding_dim : 2 * embedding_dim])
     return lstm
+
+
+def _passed(lstm: nn.Module, inputs: Tensor | PackedSequence, state: State | None = None) -> Any:
+    with runnable_lstms():
+        return lstm(inputs, state)
 
 
 def _with_data(packed: PackedSequence, data: Tensor) -> PackedSequence:

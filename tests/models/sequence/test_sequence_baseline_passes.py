@@ -73,9 +73,9 @@ class ThreadsAsProcesses(Processes):
 
     def sum(self, values):
         self.board[self.rank] = values
-        self.barrier.wait(timeout=60)
+        self.barrier.wait(timeout=600)
         total = sum(self.board[rank] for rank in range(self.world_size))
-        self.barrier.wait(timeout=60)
+        self.barrier.wait(timeout=600)
         return total
 
 

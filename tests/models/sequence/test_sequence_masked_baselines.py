@@ -109,10 +109,10 @@ class Threads(Processes):
 
     def _all(self, values):
         self.board[self.rank] = values
-        self.barrier.wait(timeout=60)
+        self.barrier.wait(timeout=600)
         # Copies: who goes on may write to its own.
         found = [copy.deepcopy(self.board[rank]) for rank in range(self.world_size)]
-        self.barrier.wait(timeout=60)
+        self.barrier.wait(timeout=600)
         return found
 
     def sum(self, values):

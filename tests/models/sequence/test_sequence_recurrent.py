@@ -6,6 +6,8 @@ import torch
 
 from dynml.models.sequence.recurrent import RecurrentDecoder, RecurrentEncoder
 
+pytestmark = pytest.mark.processor
+
 D = 5
 LENGTHS = (6, 1, 4)
 

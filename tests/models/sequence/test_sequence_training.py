@@ -228,3 +228,10 @@ def test_packed_batches_are_refused(tmp_path):
     packed = BatchLoader(trainer.dataset, trainer.model, collate="packed")
     with pytest.raises(ConfigurationError, match=r"loader\.collate"):
         SequenceTrainer(trainer.model, tmp_path, "packed", trainer.batch_sampler, packed, progress=False)
+
+
+@pytest.mark.processor
+@pytest.mark.parametrize("family", sorted(FAMILIES))
+def test_families_train_in_mixed_precision_on_any_processor(tmp_path, family):
+    runs = [trainer_of(tmp_path, family, name, precision=name).train_and_validate() for name in ("float32", "bf16")]
+    assert runs[1]["best_value"] == pytest.approx(runs[0]["best_value"], rel=0.05)

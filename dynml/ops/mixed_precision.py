@@ -1,0 +1,82 @@
+"""Mixed precision that runs on every processor.
+
+Autocast computes an LSTM on a CPU by oneDNN, which has a kernel for bfloat16 on some processors only and refuses it on
+others. There the layer is computed in float32, which autocast may do at any place.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import warnings
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+from torch.overrides import TorchFunctionMode
+
+from dynml.errors import DataWarning
+
+
+@contextlib.contextmanager
+def mixed_precision(device: torch.device, dtype: torch.dtype = torch.bfloat16) -> Iterator[None]:
+    """Compute what is safe in `dtype` for a block, and LSTMs in float32 where the processor has no kernel for them.
+
+    Parameters
+    ----------
+    device : torch.device
+    dtype : torch.dtype
+
+    Warns
+    -----
+    DataWarning
+        Once a process: LSTMs run in float32.
+    """
+    with torch.autocast(device.type, dtype), runnable_lstms():
+        yield
+
+
+def runnable_lstms() -> contextlib.AbstractContextManager[Any]:
+    """Compute LSTMs of a block in float32, if autocast would ask for a kernel that this processor lacks."""
+    if not torch.is_autocast_enabled("cpu") or has_lstm_kernel(torch.get_autocast_dtype("cpu")):
+        return contextlib.nullcontext()
+    return _Float32Lstms()
+
+
+@functools.cache
+@torch.compiler.disable
+def has_lstm_kernel(dtype: torch.dtype) -> bool:
+    """Whether this processor computes an LSTM in `dtype`, forward and backward; tried once, told once if not."""
+    with torch.random.fork_rng(devices=[]), torch.enable_grad():
+        layer, inputs = torch.nn.LSTM(2, 3, bidirectional=True), torch.zeros(2, 1, 2, requires_grad=True)
+        try:
+            with torch.autocast("cpu", dtype):
+                layer(inputs)[0].float().sum().backward()
+                with torch.no_grad():
+                    layer(inputs)
+        except RuntimeError:
+            name = str(dtype).removeprefix("torch.")
+            text = (
+                f"This processor has no kernel for LSTMs in {name}: they run in float32, all else in mixed precision."
+            )
+            warnings.warn(text, DataWarning, stacklevel=3)
+            return False
+    return True
+
+
+class _Float32Lstms(TorchFunctionMode):
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        if getattr(func, "__name__", "") != "lstm":
+            return func(*args, **kwargs)
+        with torch.autocast("cpu", enabled=False):
+            return func(*(_in_float32(argument) for argument in args), **kwargs)
+
+
+def _in_float32(argument: Any) -> Any:
+    if isinstance(argument, list | tuple):
+        return type(argument)(_in_float32(part) for part in argument)
+    is_tensor_on_cpu = isinstance(argument, torch.Tensor) and argument.device.type == "cpu"
+    return argument.float() if is_tensor_on_cpu and argument.is_floating_point() else argument
