@@ -1,1 +1,0 @@
-"""Recordings, readers, preparation, the HDF5 store, the dataset, simulation."""
