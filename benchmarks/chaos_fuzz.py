@@ -193,10 +193,10 @@ def preload() -> None:
     import nilearn.maskers
     import scipy.io
 
-    import dynml.cli.train_command
-    import dynml.data.readers.mne_reader
-    import dynml.data.readers.nifti
-    import dynml.data.webdataset_import
+    import dynml.cli.commands.train
+    import dynml.readers.meg_eeg.reader
+    import dynml.readers.fmri.nifti
+    import dynml.exchange.webdataset_import
     import dynml.models.experiment
 
     assert all((mne, nibabel, nilearn, scipy, dynml))

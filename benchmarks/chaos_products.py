@@ -90,7 +90,7 @@ def write_tar(folder: Path, end: str) -> None:
 
 def import_tar(folder: Path) -> None:
     """Make a store of the folder's tars."""
-    from dynml.data.webdataset_import import TarImport, import_webdataset
+    from dynml.exchange.webdataset_import import TarImport, import_webdataset
 
     settings = TarImport(inputs=[folder / "tars"], validation_fraction=0.0, testing_fraction=0.0)
     import_webdataset(settings, folder / "store.hdf5", overwrite=True)
@@ -126,7 +126,7 @@ dataset:
 
 def write_products(folder: Path) -> None:
     """A store, an experiment of two epochs, and configs."""
-    from dynml.data.store_creation import create_store
+    from dynml.conversion.creation import create_store
 
     write_study(folder, "run.npy", {"sampling_frequency": RATE})
     for subject in ("sub-a", "sub-b"):
@@ -154,7 +154,7 @@ def hmm_trainer(folder: Path, **settings: Any) -> Any:
 
 def _read_store(folder: Path) -> None:
     from dynml import MultiSubjectDataset
-    from dynml.data.dataset_config import DatasetConfig
+    from dynml.dataset.config import DatasetConfig
 
     config = DatasetConfig(subsets=str(folder / "subsets.json"))
     MultiSubjectDataset(folder / "store.hdf5", group="signals", config=config).load_data()
@@ -181,14 +181,14 @@ def _load_resealed(folder: Path) -> None:
 
 
 def _load_checkpoint(folder: Path) -> None:
-    from dynml.training.experiment_folder import ExperimentFolder
+    from dynml.training.checkpoints.experiment_folder import ExperimentFolder
 
     _resealed(folder / "runs/hmm/checkpoint")
     ExperimentFolder.at(folder / "runs" / "hmm").load_checkpoint()
 
 
 def _parse_run(folder: Path) -> None:
-    from dynml.cli.train_command import parse_training
+    from dynml.cli.commands.train import parse_training
 
     places = [str(folder / "runs"), "new", str(folder / "store.hdf5"), "signals"]
     sys.argv = ["dynml_train_model.py", "hmm", *places, "--config", str(folder / "config.yaml")]

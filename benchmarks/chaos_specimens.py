@@ -50,7 +50,7 @@ def signals(seed: int = 0, n_channels: int = N_CHANNELS) -> np.ndarray:
 
 def make_store(folder: Path) -> None:
     """Make a store of the folder's recordings by its config and list."""
-    from dynml.data.store_creation import create_store
+    from dynml.conversion.creation import create_store
 
     inputs = folder / "config.json", {"training": folder / "training.txt"}
     create_store(folder / "ready", folder / "store.hdf5", *inputs, overwrite=True)
@@ -58,7 +58,7 @@ def make_store(folder: Path) -> None:
 
 def make_store_of_table(folder: Path) -> None:
     """Make a store of the files that a table names."""
-    from dynml.data.store_creation import create_store
+    from dynml.conversion.creation import create_store
 
     lists = {"training": folder / "training.txt"}
     create_store(folder / "table.tsv", folder / "store.hdf5", folder / "config.json", lists, overwrite=True)

@@ -20,10 +20,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from dynml.cli.train_command import LOGGERS, RunRequest, build_trainer
+from dynml.cli.commands.train import LOGGERS, RunRequest, build_trainer
 from dynml.configuration import config_from
-from dynml.data.dataset_config import DatasetConfig
-from dynml.data.store_creation import create_store
+from dynml.dataset.config import DatasetConfig
+from dynml.conversion.creation import create_store
 from dynml.errors import DataWarning
 from dynml.files import write_json
 from dynml.models.registry import get_family

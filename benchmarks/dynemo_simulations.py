@@ -29,7 +29,7 @@ import torch
 from hmm_pass import RESULTS, machine
 
 from dynml import BatchLoader, BatchSampler, Dynemo, DynemoConfig, DynemoTrainer, MultiSubjectDataset, load_experiment
-from dynml.data.simulation import simulate_hmm, simulate_hsmm, simulate_mixed_sine
+from dynml.simulation import simulate_hmm, simulate_hsmm, simulate_mixed_sine
 from dynml.ops.matching import match_posteriors
 from dynml.ops.metrics import alpha_correlation, dice_coefficient, riemannian_distances
 

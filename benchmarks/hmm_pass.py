@@ -57,8 +57,8 @@ def write_problem(path, arguments):
     """Data, segments, and the parameters that every contender starts from: those of random state time courses."""
     import torch
 
-    from dynml.ops.forward_backward import sample_states
-    from dynml.ops.gaussian_hmm import GaussianHMMParameters, m_step, statistics_of_posteriors
+    from dynml.ops.hmm.forward_backward import sample_states
+    from dynml.ops.hmm.gaussian_hmm import GaussianHMMParameters, m_step, statistics_of_posteriors
 
     n_states = arguments.n_states
     if arguments.data:
@@ -82,7 +82,7 @@ def write_problem(path, arguments):
 
 def load_parameters(problem):
     """Parameters of a problem file."""
-    from dynml.ops.gaussian_hmm import GaussianHMMParameters
+    from dynml.ops.hmm.gaussian_hmm import GaussianHMMParameters
 
     names = ("means_KC", "covariances_KCC", "initial_probabilities_K", "transition_probabilities_KK")
     return GaussianHMMParameters(**{name: problem[name] for name in names})
@@ -100,7 +100,7 @@ def run_dynml(problem, threads, repeats, device):
     """One E-step and M-step, from the starting parameters and at convergence, and the limit of the machine."""
     import torch
 
-    from dynml.ops.gaussian_hmm import e_step, m_step
+    from dynml.ops.hmm.gaussian_hmm import e_step, m_step
 
     torch.set_num_threads(threads)
     signals, starts = torch.from_numpy(problem["signals"]).to(device), problem["starts"]
@@ -217,7 +217,7 @@ def run_forward_backward(problem, threads, repeats, device):
     import torch
     from hmmlearn import _hmmc
 
-    from dynml.ops.forward_backward import forward_backward
+    from dynml.ops.hmm.forward_backward import forward_backward
 
     torch.set_num_threads(threads)
     n_rows, n_states = 1_000_000, 8

@@ -23,10 +23,10 @@ import numpy as np
 from hmm_pass import RESULTS, machine
 
 from dynml import BatchLoader, BatchSampler, MultiSubjectDataset
-from dynml.data.participants import SubjectIdentity
-from dynml.data.preparation import standardized
-from dynml.data.recording import recording_of_runs
-from dynml.data.store_writing import new_store
+from dynml.store.participants import SubjectIdentity
+from dynml.preparation.standardization import standardized
+from dynml.recording import recording_of_runs
+from dynml.store.writing import new_store
 
 GROUP, RATE, N_CHANNELS, LENGTH, BATCH_SIZE = "signals", 250, 80, 200, 32
 

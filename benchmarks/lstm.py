@@ -30,7 +30,7 @@ from pathlib import Path
 import torch
 from hmm_pass import RESULTS, machine
 
-from dynml.ops.lstm import LstmWeights, lstm_layer
+from dynml.ops.lstm.layer import LstmWeights, lstm_layer
 
 N_UNITS = 64
 LEAST_ROUNDS = 3

@@ -59,8 +59,8 @@ def likelihood_of(contender):
     """Function of signals, alpha and covariances that gives the log-likelihoods."""
     import torch
 
-    from dynml.ops.mixture_gaussian import mixture_log_likelihood
-    from dynml.ops.mixture_gaussian_terms import compiled_terms, torch_terms
+    from dynml.ops.mixture.mixture_gaussian import mixture_log_likelihood
+    from dynml.ops.mixture.mixture_gaussian_terms import compiled_terms, torch_terms
 
     def naive(signals, alpha, covariances):
         n_channels = signals.shape[1]

@@ -24,9 +24,9 @@ import numpy as np
 import torch
 
 from dynml import BatchLoader, BatchSampler, GaussianHMM, HMMConfig, HMMTrainer, MultiSubjectDataset
-from dynml.data.simulation import simulate_hmm
+from dynml.simulation import simulate_hmm
 from dynml.models.hmm.config import HMMInitializationConfig
-from dynml.training.tensorboard_logger import TensorBoardLogger
+from dynml.training.loggers.tensorboard_logger import TensorBoardLogger
 
 RESULTS = Path(__file__).parent / "results"
 

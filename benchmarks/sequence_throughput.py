@@ -23,9 +23,9 @@ import torch
 
 from dynml import BatchLoader, BatchSampler, MultiSubjectDataset
 from dynml.models.sequence.config import CsmConfig, NetworkBertConfig, SequenceBertConfig
-from dynml.models.sequence.csm import Csm
-from dynml.models.sequence.network_bert import NetworkBert
-from dynml.models.sequence.sequence_bert import SequenceBert
+from dynml.models.sequence.objectives.csm import Csm
+from dynml.models.sequence.objectives.network_bert import NetworkBert
+from dynml.models.sequence.objectives.sequence_bert import SequenceBert
 from dynml.models.sequence.settling import settled_model
 from dynml.models.sequence.trainer import SequenceTrainer
 from dynml.models.sequence.windows import datasets_of, windows_of

@@ -56,10 +56,10 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 import numpy as np
 import scipy.fft
-from dynml.data.preparation_steps import chain
-from dynml.data.preparation_steps.step import Layout
-from dynml.data.recording import recording_of_runs
-from dynml.data.remarks import Remarks
+from dynml.preparation import chain
+from dynml.preparation.step import Layout
+from dynml.recording import recording_of_runs
+from dynml.remarks import Remarks
 imported = time.perf_counter()
 embedding = {"step": "time_delay_embedding_pca", "n_embeddings": N_EMBEDDINGS, "n_components": N_COMPONENTS}
 steps = chain.chosen_steps(["standardize", embedding])

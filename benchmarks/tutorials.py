@@ -22,7 +22,7 @@ from pathlib import Path
 import numpy as np
 from hmm_pass import RESULTS, machine
 
-from dynml.data.simulation import read_truth
+from dynml.simulation import read_truth
 from dynml.ops.matching import match_posteriors
 from dynml.ops.metrics import alpha_correlation, dice_coefficient, riemannian_distances
 

@@ -11,11 +11,11 @@ from typing import Any
 from dynml.version import __version__
 
 _HOMES = {
-    "BatchLoader": "dynml.training.batch_loader",
-    "BatchLoaderConfig": "dynml.training.batch_loader_config",
-    "BatchSampler": "dynml.training.batch_sampler",
-    "BatchSamplerConfig": "dynml.training.batch_sampler_config",
-    "DatasetConfig": "dynml.data.dataset_config",
+    "BatchLoader": "dynml.batches.loader",
+    "BatchLoaderConfig": "dynml.batches.loader_config",
+    "BatchSampler": "dynml.batches.sampler",
+    "BatchSamplerConfig": "dynml.batches.sampler_config",
+    "DatasetConfig": "dynml.dataset.config",
     "Dynemo": "dynml.models.dynemo.model",
     "DynemoConfig": "dynml.models.dynemo.config",
     "DynemoInitializationConfig": "dynml.models.dynemo.config",
@@ -26,8 +26,8 @@ _HOMES = {
     "HMMInitializationConfig": "dynml.models.hmm.config",
     "HMMTrainer": "dynml.models.hmm.trainer",
     "HMMTrainerConfig": "dynml.models.hmm.config",
-    "MultiSubjectDataset": "dynml.data.dataset",
-    "Recording": "dynml.data.recording",
+    "MultiSubjectDataset": "dynml.dataset.dataset",
+    "Recording": "dynml.recording",
     "Trainer": "dynml.training.trainer",
     "TrainerConfig": "dynml.training.config",
     "load_experiment": "dynml.models.experiment",

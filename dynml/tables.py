@@ -7,7 +7,7 @@ import io
 from dataclasses import dataclass
 from pathlib import Path
 
-from dynml.data.compressed import read_text_or_compressed
+from dynml.readers.compressed import read_text_or_compressed
 from dynml.errors import DataError
 
 NOT_AVAILABLE = "n/a"

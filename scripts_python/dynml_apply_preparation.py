@@ -13,14 +13,14 @@ OUT_HDF5 appears when it is complete and verified; the other store is only read.
 from pathlib import Path
 
 from dynml.cli.errors import user_errors_in_one_sentence
-from dynml.cli.store_commands import parse_application
+from dynml.cli.commands.store_commands import parse_application
 
 
 def main() -> None:
     """Parse, apply, say what there is."""
     arguments = parse_application(__doc__)
     with user_errors_in_one_sentence(arguments.debug):
-        from dynml.data.store_extension import apply_preparation
+        from dynml.conversion.extension import apply_preparation
 
         summary = apply_preparation(
             Path(arguments.hdf5),

@@ -51,7 +51,7 @@ All files are checked before anything is written. OUT_HDF5 appears when it is co
 from pathlib import Path
 
 from dynml.cli.errors import user_errors_in_one_sentence
-from dynml.cli.store_commands import draw_of, lists_of, parse_creation
+from dynml.cli.commands.store_commands import draw_of, lists_of, parse_creation
 from dynml.errors import DataError
 
 
@@ -64,15 +64,15 @@ def main() -> None:
         )
         lists, settings = lists_of(arguments), draw_of(arguments)
         if arguments.add:
-            from dynml.data.store_extension import add_subjects
+            from dynml.conversion.extension import add_subjects
 
             for option, given in {"--draw_subsets": settings is not None, "--force": arguments.force}.items():
                 if given:
                     raise DataError(f"{option} cannot be given with --add.")
             print(add_subjects(source, target, config, lists, n_jobs=arguments.n_jobs, progress=True))
             return
-        from dynml.data.store_creation import create_store
-        from dynml.data.subset_drawing import Draw
+        from dynml.conversion.creation import create_store
+        from dynml.conversion.subset_drawing import Draw
 
         summary = create_store(
             source,

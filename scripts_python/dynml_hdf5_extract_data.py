@@ -7,15 +7,15 @@ dynml_hdf5_extract_data.py store.hdf5 sub-01 signals sub-01.npy --original_units
 from pathlib import Path
 
 from dynml.cli.errors import user_errors_in_one_sentence
-from dynml.cli.store_commands import parse_extraction
+from dynml.cli.commands.store_commands import parse_extraction
 
 
 def main() -> None:
     """Parse, open, extract."""
     arguments = parse_extraction(__doc__)
     with user_errors_in_one_sentence(arguments.debug):
-        from dynml.data.store_extraction import extract
-        from dynml.data.store_reading import Store
+        from dynml.store.extraction import extract
+        from dynml.store.reading import Store
 
         with Store(arguments.hdf5) as store:
             shape = extract(

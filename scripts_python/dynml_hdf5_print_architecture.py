@@ -7,15 +7,15 @@ Samples and seconds count what lies within segments, that is without what was cu
 """
 
 from dynml.cli.errors import user_errors_in_one_sentence
-from dynml.cli.store_commands import parse_printing
+from dynml.cli.commands.store_commands import parse_printing
 
 
 def main() -> None:
     """Parse, open, print."""
     arguments = parse_printing(__doc__)
     with user_errors_in_one_sentence(arguments.debug):
-        from dynml.data.store_printing import architecture_lines
-        from dynml.data.store_reading import Store
+        from dynml.store.printing import architecture_lines
+        from dynml.store.reading import Store
 
         with Store(arguments.hdf5) as store:
             print("\n".join(architecture_lines(store, arguments.group)), flush=True)

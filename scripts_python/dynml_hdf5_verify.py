@@ -9,15 +9,15 @@ Prints one line a fault on standard error and ends with status 2 if there is any
 import sys
 
 from dynml.cli.errors import EXIT_STATUS, report, user_errors_in_one_sentence
-from dynml.cli.store_commands import parse_verification
+from dynml.cli.commands.store_commands import parse_verification
 
 
 def main() -> None:
     """Parse, verify, list the faults."""
     arguments = parse_verification(__doc__)
     with user_errors_in_one_sentence(arguments.debug):
-        from dynml.data.store_reading import Store
-        from dynml.data.store_verification import faults_of_store
+        from dynml.store.reading import Store
+        from dynml.store.verification import faults_of_store
 
         faults = faults_of_store(arguments.hdf5)
         for fault in faults:

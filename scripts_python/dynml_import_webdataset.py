@@ -15,7 +15,7 @@ written. Pickles are not executed: they may hold NumPy arrays, numbers and texts
 import sys
 
 from dynml.cli.errors import user_errors_in_one_sentence
-from dynml.cli.import_webdataset_command import parse_import, run_import
+from dynml.cli.commands.import_webdataset import parse_import, run_import
 
 
 def main() -> None:

@@ -11,7 +11,7 @@ may hold tensors only.
 import sys
 
 from dynml.cli.errors import user_errors_in_one_sentence
-from dynml.cli.import_weights_command import parse_weights, run_weights_import
+from dynml.cli.commands.import_weights import parse_weights, run_weights_import
 
 
 def main() -> None:

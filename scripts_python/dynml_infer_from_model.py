@@ -11,7 +11,7 @@ state_statistics.tsv and summary.json (free energies, AIC, BIC).
 import sys
 
 from dynml.cli.errors import user_errors_in_one_sentence
-from dynml.cli.infer_command import parse_inference, run_inference
+from dynml.cli.commands.infer import parse_inference, run_inference
 
 
 def main() -> None:

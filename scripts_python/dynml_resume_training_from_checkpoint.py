@@ -10,8 +10,8 @@ checkpoint starts anew.
 import sys
 
 from dynml.cli.errors import user_errors_in_one_sentence
-from dynml.cli.resume_command import parse_resume
-from dynml.cli.train_command import run_training
+from dynml.cli.commands.resume import parse_resume
+from dynml.cli.commands.train import run_training
 
 
 def main() -> None:

@@ -10,7 +10,7 @@ be taken back. Without a key or a network an archive is made, to be uploaded by:
 import sys
 
 from dynml.cli.errors import user_errors_in_one_sentence
-from dynml.cli.send_to_comet_command import parse_sending_of_logs, send_logs
+from dynml.cli.commands.send_to_comet import parse_sending_of_logs, send_logs
 
 
 def main() -> None:

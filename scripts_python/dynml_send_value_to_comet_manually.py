@@ -10,7 +10,7 @@ network an archive is made, to be uploaded by: comet upload ARCHIVE
 import sys
 
 from dynml.cli.errors import user_errors_in_one_sentence
-from dynml.cli.send_to_comet_command import parse_sending_of_one_value, send_one_value
+from dynml.cli.commands.send_to_comet import parse_sending_of_one_value, send_one_value
 
 
 def main() -> None:

@@ -10,7 +10,7 @@ summary.json. The settings of a family are shown by: dynml_train_model.py FAMILY
 import sys
 
 from dynml.cli.errors import user_errors_in_one_sentence
-from dynml.cli.train_command import parse_training, run_training
+from dynml.cli.commands.train import parse_training, run_training
 
 
 def main() -> None:

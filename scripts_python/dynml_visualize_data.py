@@ -11,7 +11,7 @@ are read one at a time and in pieces. The page needs no network.
 import sys
 
 from dynml.cli.errors import user_errors_in_one_sentence
-from dynml.cli.visualize_data_command import parse_visualization, run_visualization
+from dynml.cli.commands.visualize_data import parse_visualization, run_visualization
 
 
 def main() -> None:

@@ -11,7 +11,7 @@ A LOG is the name of a log, diff(a,b) or sum(a,b,...). Experiments that still ru
 import sys
 
 from dynml.cli.errors import user_errors_in_one_sentence
-from dynml.cli.visualize_logs_command import parse_visualization, run_visualization
+from dynml.cli.commands.visualize_logs import parse_visualization, run_visualization
 
 
 def main() -> None:

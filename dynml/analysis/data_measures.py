@@ -11,9 +11,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from dynml.data.gaps import observed_stretches, sources_of_stretches
-from dynml.data.recording import Events
-from dynml.data.store_reading import GroupDescription, Store
+from dynml.store.gaps import observed_stretches, sources_of_stretches
+from dynml.recording import Events
+from dynml.store.reading import GroupDescription, Store
 from dynml.errors import DataError
 
 N_BINS = 1200

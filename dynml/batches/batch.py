@@ -12,13 +12,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from dynml.data.slicer import RowSlicer
+from dynml.dataset.slicer import RowSlicer
 from dynml.ops.keyed_noise import span_keys
 from dynml.ops.masked_samples import observed_rows
-from dynml.training.spans import Spans
+from dynml.batches.spans import Spans
 
 if TYPE_CHECKING:
-    from dynml.data.subset import MultiSubjectSubset
+    from dynml.dataset.subset import MultiSubjectSubset
 
 _FIXED_KEYS_SEED = 0x2545F4914F6CDD1D
 """Any number that is nobody's seed."""

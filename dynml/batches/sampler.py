@@ -16,21 +16,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dynml.configuration import check_at_least, check_choice, check_instance, config_from
-from dynml.data.dataset import MultiSubjectDataset, MultiSubjectSubset, check_dataset
-from dynml.data.segment_table import SegmentTable
-from dynml.data.trials import TrialTable
+from dynml.dataset.dataset import MultiSubjectDataset, MultiSubjectSubset, check_dataset
+from dynml.dataset.segment_table import SegmentTable
+from dynml.dataset.trials import TrialTable
 from dynml.errors import ConfigurationError, DataError, DataWarning
-from dynml.training.batch_composition import (
+from dynml.batches.composition import (
     Composition,
     by_subjects,
     drawn_from_sources,
     in_order,
     shuffled_batches,
 )
-from dynml.training.batch_sampler_config import BatchSamplerConfig
-from dynml.training.spans import Span, Spans
-from dynml.training.trial_checks import check_training_trials, check_trials_are_named, warn_of_lost_trials
-from dynml.training.window_cutting import cut_random_lengths, cut_windows
+from dynml.batches.sampler_config import BatchSamplerConfig
+from dynml.batches.spans import Span, Spans
+from dynml.batches.trial_checks import check_training_trials, check_trials_are_named, warn_of_lost_trials
+from dynml.batches.window_cutting import cut_random_lengths, cut_windows
 
 __all__ = ["CONTEXTS", "BatchSampler", "BatchSamplerConfig", "SamplingReport", "Span", "Spans"]
 

@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import get_worker_info
 
-from dynml.data.dataset import MultiSubjectDataset
-from dynml.data.embedding import Embedding
-from dynml.data.recording import NO_LABEL
-from dynml.data.subset import MultiSubjectSubset
-from dynml.training.spans import Span, Spans
+from dynml.dataset.dataset import MultiSubjectDataset
+from dynml.dataset.embedding import Embedding
+from dynml.recording import NO_LABEL
+from dynml.dataset.subset import MultiSubjectSubset
+from dynml.batches.spans import Span, Spans
 
 SpanData = tuple[Tensor, dict[str, Tensor]]
 """Signals and, by column, labels of the spans of a batch."""

@@ -6,11 +6,11 @@ import warnings
 from typing import TYPE_CHECKING
 
 from dynml.errors import ConfigurationError, DataError, DataWarning
-from dynml.training.batch_sampler_config import BatchSamplerConfig
+from dynml.batches.sampler_config import BatchSamplerConfig
 
 if TYPE_CHECKING:
-    from dynml.data.subset import MultiSubjectSubset
-    from dynml.data.trials import TrialTable
+    from dynml.dataset.subset import MultiSubjectSubset
+    from dynml.dataset.trials import TrialTable
 
 
 def check_trials_are_named(config: BatchSamplerConfig) -> None:

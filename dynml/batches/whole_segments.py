@@ -9,12 +9,12 @@ from typing import Literal
 import numpy as np
 import torch
 
-from dynml.data.dataset import MultiSubjectDataset
-from dynml.data.subset import MultiSubjectSubset
+from dynml.dataset.dataset import MultiSubjectDataset
+from dynml.dataset.subset import MultiSubjectSubset
 from dynml.ops.masked_samples import observed_if_masked
-from dynml.training.batch import Batch
-from dynml.training.batch_loader import BatchLoader
-from dynml.training.batch_sampler import BatchSampler
+from dynml.batches.batch import Batch
+from dynml.batches.loader import BatchLoader
+from dynml.batches.sampler import BatchSampler
 
 SAMPLES_PER_BATCH = 1_000_000
 _PART_STREAM = 11

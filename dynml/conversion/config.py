@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 from dynml.configuration import check_choice, check_positive, config_from, nearest_name
-from dynml.data import store_layout as layout
-from dynml.data.bad_stretches import BAD_STRETCHES
-from dynml.data.bids.config import BidsConfig
-from dynml.data.confounds_config import check_strategy
-from dynml.data.motion_config import MotionCorrectionConfig
+from dynml.store import layout
+from dynml.preparation.bad_stretches import BAD_STRETCHES
+from dynml.conversion.bids.config import BidsConfig
+from dynml.preparation.confounds.config import check_strategy
+from dynml.readers.fmri.motion_config import MotionCorrectionConfig
 from dynml.errors import ConfigurationError, DataError
 from dynml.files import read_json
 from dynml.reading_files import check_encoding, read_text

@@ -12,29 +12,29 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from dynml.data import checks
-from dynml.data.bad_stretches import cut_note, rows_to_cut
-from dynml.data.cleaning import Cleaning
-from dynml.data.fitted_steps.stored_fits import fits_of
-from dynml.data.gaps import joined_over_gaps
-from dynml.data.motion_config import MotionCorrectionConfig
-from dynml.data.participants import SubjectIdentity
-from dynml.data.preparation import moments, moments_of_segments, standardized
-from dynml.data.preparation_steps import chain
-from dynml.data.preparation_steps.step import Layout, PreparationStep
-from dynml.data.readers.motion import LARGE_MOTION, motion_note
-from dynml.data.readers.nifti import NiftiReader
-from dynml.data.recording import Recording, Source, recording_of_runs
-from dynml.data.remarks import Remarks
-from dynml.data.source_runs import remark_same_contents
-from dynml.data.store_agreement import GroupSources, SourceFile
-from dynml.data.store_config import StoreConfig, TimeseriesGroupConfig
-from dynml.data.store_fitting import fitted_chain
-from dynml.data.store_inputs import chosen_subsets, folder_of, read_inputs
-from dynml.data.store_sources import SubjectSources, check_steps, find_sources, steps_of
-from dynml.data.store_writing import StoreWriter, check_target, new_store
-from dynml.data.subject_workers import SubjectWorkers
-from dynml.data.subset_drawing import Draw
+from dynml.preparation import checks
+from dynml.preparation.bad_stretches import cut_note, rows_to_cut
+from dynml.preparation.confounds.cleaning import Cleaning
+from dynml.preparation.fitted.stored_fits import fits_of
+from dynml.store.gaps import joined_over_gaps
+from dynml.readers.fmri.motion_config import MotionCorrectionConfig
+from dynml.store.participants import SubjectIdentity
+from dynml.preparation.standardization import moments, moments_of_segments, standardized
+from dynml.preparation import chain
+from dynml.preparation.step import Layout, PreparationStep
+from dynml.readers.fmri.motion import LARGE_MOTION, motion_note
+from dynml.readers.fmri.nifti import NiftiReader
+from dynml.recording import Recording, Source, recording_of_runs
+from dynml.remarks import Remarks
+from dynml.conversion.sources.runs import remark_same_contents
+from dynml.conversion.sources.agreement import GroupSources, SourceFile
+from dynml.conversion.config import StoreConfig, TimeseriesGroupConfig
+from dynml.conversion.fitting import fitted_chain
+from dynml.conversion.inputs import chosen_subsets, folder_of, read_inputs
+from dynml.conversion.sources.found import SubjectSources, check_steps, find_sources, steps_of
+from dynml.store.writing import StoreWriter, check_target, new_store
+from dynml.conversion.subject_workers import SubjectWorkers
+from dynml.conversion.subset_drawing import Draw
 from dynml.errors import DataError
 from dynml.files import sha256_of_file
 from dynml.locks import writes_alone

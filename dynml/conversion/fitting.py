@@ -7,14 +7,14 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from tqdm import tqdm
 
-from dynml.data.fitted_steps.fitted_step import Fit, FittedStep, Statistics
-from dynml.data.preparation_steps import chain
-from dynml.data.preparation_steps.step import Layout, PreparationStep
-from dynml.data.recording import Recording
-from dynml.data.remarks import Remarks
-from dynml.data.store_agreement import GroupSources
-from dynml.data.store_config import TimeseriesGroupConfig
-from dynml.data.subject_workers import SubjectWorkers
+from dynml.preparation.fitted.fitted_step import Fit, FittedStep, Statistics
+from dynml.preparation import chain
+from dynml.preparation.step import Layout, PreparationStep
+from dynml.recording import Recording
+from dynml.remarks import Remarks
+from dynml.conversion.sources.agreement import GroupSources
+from dynml.conversion.config import TimeseriesGroupConfig
+from dynml.conversion.subject_workers import SubjectWorkers
 from dynml.errors import DataError
 
 Steps = Sequence[PreparationStep]

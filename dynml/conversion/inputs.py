@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from dynml.data.remarks import Remarks
-from dynml.data.source_table import SourceTable, is_table, read_source_table
-from dynml.data.store_config import StoreConfig, read_store_config, read_subsets
-from dynml.data.store_layout import SUBSET_NAMES
-from dynml.data.store_sources import identify, subjects_of_folder
-from dynml.data.subset_drawing import Draw, drawn_subsets
+from dynml.remarks import Remarks
+from dynml.conversion.sources.table import SourceTable, is_table, read_source_table
+from dynml.conversion.config import StoreConfig, read_store_config, read_subsets
+from dynml.store.layout import SUBSET_NAMES
+from dynml.conversion.sources.found import identify, subjects_of_folder
+from dynml.conversion.subset_drawing import Draw, drawn_subsets
 from dynml.errors import DataError
 
 

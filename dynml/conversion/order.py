@@ -5,10 +5,10 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 
-from dynml.data.fitted_steps.fitted_step import FittedStep
-from dynml.data.preparation_steps import chain
-from dynml.data.preparation_steps.step import Layout, PreparationStep
-from dynml.data.store_agreement import GroupSources
+from dynml.preparation.fitted.fitted_step import FittedStep
+from dynml.preparation import chain
+from dynml.preparation.step import Layout, PreparationStep
+from dynml.conversion.sources.agreement import GroupSources
 
 
 def in_order_of_store(

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 
 from dynml.configuration import check_at_least, nearest_name
-from dynml.data.participants import SubjectIdentity
-from dynml.data.store_layout import SUBSET_NAMES, natural_order
-from dynml.data.tables import NOT_AVAILABLE
+from dynml.store.participants import SubjectIdentity
+from dynml.store.layout import SUBSET_NAMES, natural_order
+from dynml.tables import NOT_AVAILABLE
 from dynml.errors import ConfigurationError, DataError
 
 HELD_OUT = SUBSET_NAMES[1:]

@@ -18,19 +18,19 @@ import torch
 from torch import Tensor
 
 from dynml.configuration import check_instance, nearest_name
-from dynml.data.array_source import ArraySource, Series
-from dynml.data.dataset_config import DatasetConfig
-from dynml.data.embedded_source import EmbeddedSource
-from dynml.data.embedding import Embedding, fit_embedding
-from dynml.data.preparation_signature import preparation_signature, scale_of_training
-from dynml.data.preparation_steps.step import Layout
-from dynml.data.residency import check_room, choose_residency
-from dynml.data.segment_table import SegmentTable
-from dynml.data.signal_source import SignalSource
-from dynml.data.store_layout import PREPARATION_FITS, SUBSET_NAMES, natural_order
-from dynml.data.store_reading import Store
-from dynml.data.subset import MultiSubjectSubset
-from dynml.data.subsets import Subsets, check_fit_saw_no_held_out, draw_subsets, subjects_seen_by_fits
+from dynml.dataset.array_source import ArraySource, Series
+from dynml.dataset.config import DatasetConfig
+from dynml.dataset.embedded_source import EmbeddedSource
+from dynml.dataset.embedding import Embedding, fit_embedding
+from dynml.dataset.preparation_signature import preparation_signature, scale_of_training
+from dynml.preparation.step import Layout
+from dynml.dataset.residency import check_room, choose_residency
+from dynml.dataset.segment_table import SegmentTable
+from dynml.dataset.signal_source import SignalSource
+from dynml.store.layout import PREPARATION_FITS, SUBSET_NAMES, natural_order
+from dynml.store.reading import Store
+from dynml.dataset.subset import MultiSubjectSubset
+from dynml.dataset.subsets import Subsets, check_fit_saw_no_held_out, draw_subsets, subjects_seen_by_fits
 from dynml.errors import ConfigurationError, DataError
 
 __all__ = ["DatasetConfig", "MultiSubjectDataset", "MultiSubjectSubset", "SegmentTable"]

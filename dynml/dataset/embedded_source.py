@@ -17,12 +17,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from dynml.data.embedding import Embedding, long_stretches
-from dynml.data.preparation_steps.step import blocks
-from dynml.data.recording import Events
-from dynml.data.remarks import Remarks
-from dynml.data.signal_source import SignalSource
-from dynml.data.store_reading import GroupDescription
+from dynml.dataset.embedding import Embedding, long_stretches
+from dynml.preparation.step import blocks
+from dynml.recording import Events
+from dynml.remarks import Remarks
+from dynml.dataset.signal_source import SignalSource
+from dynml.store.reading import GroupDescription
 from dynml.errors import DataError
 
 ROUNDING = 4.0 * float(np.finfo(np.float32).eps)

@@ -14,14 +14,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from dynml.data.dataset_config import DatasetConfig
-from dynml.data.fitted_steps.fitted_step import Statistics
-from dynml.data.fitted_steps.pca import COMPONENTS, VARIANCES, EmbeddedPrincipalComponents, PrincipalComponents
-from dynml.data.gaps import observed_stretches
-from dynml.data.preparation_steps.channels import TimeDelayEmbedding
-from dynml.data.preparation_steps.step import Layout
-from dynml.data.recording import Recording
-from dynml.data.signal_source import SignalSource
+from dynml.dataset.config import DatasetConfig
+from dynml.preparation.fitted.fitted_step import Statistics
+from dynml.preparation.fitted.pca import COMPONENTS, VARIANCES, EmbeddedPrincipalComponents, PrincipalComponents
+from dynml.store.gaps import observed_stretches
+from dynml.preparation.steps.channels import TimeDelayEmbedding
+from dynml.preparation.step import Layout
+from dynml.recording import Recording
+from dynml.dataset.signal_source import SignalSource
 from dynml.errors import CheckpointError, ConfigurationError, DataError
 
 _LONG_STRETCH = 1024

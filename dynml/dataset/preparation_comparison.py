@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 
 from dynml.configuration import check_choice
-from dynml.data.dataset import MultiSubjectDataset
-from dynml.data.embedded_source import EmbeddedSource
-from dynml.data.preparation_signature import EITHER_METHOD, RATE_OF_ARRAYS, UNKNOWN_UNITS, scales
-from dynml.data.preparation_steps.chain import STEPS
+from dynml.dataset.dataset import MultiSubjectDataset
+from dynml.dataset.embedded_source import EmbeddedSource
+from dynml.dataset.preparation_signature import EITHER_METHOD, RATE_OF_ARRAYS, UNKNOWN_UNITS, scales
+from dynml.preparation.chain import STEPS
 from dynml.errors import DataError, DataWarning
 
 OTHER_PREPARATION = ("refuse", "allow")

@@ -15,13 +15,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dynml.data.confounds_config import STRATEGIES, with_defaults
-from dynml.data.fitted_steps.fitted_step import FittedStep
-from dynml.data.fitted_steps.stored_fits import read_fits
-from dynml.data.preparation_steps.chain import STEPS
-from dynml.data.signal_source import SignalSource
-from dynml.data.store_config import TimeseriesGroupConfig
-from dynml.data.store_reading import Store
+from dynml.preparation.confounds.config import STRATEGIES, with_defaults
+from dynml.preparation.fitted.fitted_step import FittedStep
+from dynml.preparation.fitted.stored_fits import read_fits
+from dynml.preparation.chain import STEPS
+from dynml.dataset.signal_source import SignalSource
+from dynml.conversion.config import TimeseriesGroupConfig
+from dynml.store.reading import Store
 
 STANDARDIZE, SELECT_CHANNELS = "standardize", "select_channels"
 EITHER_METHOD = "per_run or per_subject"

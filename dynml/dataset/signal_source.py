@@ -10,8 +10,8 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from dynml.data.recording import Events
-from dynml.data.store_reading import GroupDescription
+from dynml.recording import Events
+from dynml.store.reading import GroupDescription
 
 
 class SignalSource(Protocol):

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 if TYPE_CHECKING:
-    from dynml.data.dataset import MultiSubjectSubset
+    from dynml.dataset.dataset import MultiSubjectSubset
 
 
 class RowSlicer:

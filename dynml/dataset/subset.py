@@ -11,15 +11,15 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from dynml.data.embedded_source import EmbeddedSource
-from dynml.data.recording import NO_LABEL
-from dynml.data.segment_table import SegmentTable, segment_table
-from dynml.data.slicer import RowSlicer
-from dynml.data.store_layout import DATASET
-from dynml.data.trials import TrialCut, TrialTable, trial_table
+from dynml.dataset.embedded_source import EmbeddedSource
+from dynml.recording import NO_LABEL
+from dynml.dataset.segment_table import SegmentTable, segment_table
+from dynml.dataset.slicer import RowSlicer
+from dynml.store.layout import DATASET
+from dynml.dataset.trials import TrialCut, TrialTable, trial_table
 
 if TYPE_CHECKING:
-    from dynml.data.dataset import MultiSubjectDataset
+    from dynml.dataset.dataset import MultiSubjectDataset
 
 _BLOCK_SAMPLES, _MANY_BLOCKS = 4096, 64
 

@@ -15,10 +15,10 @@ import h5py
 import numpy as np
 
 from dynml.configuration import nearest_name
-from dynml.data.dataset_config import DatasetConfig
-from dynml.data.store_integrity import read_table
-from dynml.data.store_layout import PREPARATION_FITS, SUBJECTS, SUBSET_NAMES, natural_order
-from dynml.data.store_reading import Store
+from dynml.dataset.config import DatasetConfig
+from dynml.store.integrity import read_table
+from dynml.store.layout import PREPARATION_FITS, SUBJECTS, SUBSET_NAMES, natural_order
+from dynml.store.reading import Store
 from dynml.errors import ConfigurationError, DataCorruptionError, DataError
 from dynml.files import read_json
 

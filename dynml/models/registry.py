@@ -44,8 +44,8 @@ class Family:
     initialization_config: str | None = None
     """Settings of starts, given to the trainer as `initialization`; null: the family has none."""
 
-    sampler_config: str = "dynml.training.batch_sampler_config:BatchSamplerConfig"
-    loader_config: str = "dynml.training.batch_loader_config:BatchLoaderConfig"
+    sampler_config: str = "dynml.batches.sampler_config:BatchSamplerConfig"
+    loader_config: str = "dynml.batches.loader_config:BatchLoaderConfig"
     inference: str | None = None
     """Called as `infer(model, subset, dual_estimation=...)`; null: the family cannot be inferred from yet."""
 

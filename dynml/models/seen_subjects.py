@@ -6,10 +6,10 @@ import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from dynml.data.dataset import MultiSubjectDataset
-from dynml.data.store_layout import SUBSET_NAMES
-from dynml.data.store_reading import Store
-from dynml.data.subset import MultiSubjectSubset
+from dynml.dataset.dataset import MultiSubjectDataset
+from dynml.store.layout import SUBSET_NAMES
+from dynml.store.reading import Store
+from dynml.dataset.subset import MultiSubjectSubset
 from dynml.errors import DataWarning
 
 USED_BEFORE = {"validation": ("training",), "testing": ("training", "validation")}

@@ -21,7 +21,7 @@ import torch
 from numba import njit
 from torch import Tensor
 
-from dynml.ops.hmm_statistics import CovarianceType
+from dynml.ops.hmm.statistics import CovarianceType
 
 _LARGEST_SHARE_OF_MEAN = 0.9
 """Of a chunk's mean square about a centre; beyond it the products would hold the mean and little else."""

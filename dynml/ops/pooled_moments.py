@@ -13,7 +13,7 @@ from functools import reduce
 import torch
 from torch import Tensor
 
-from dynml.ops.hmm_pass import Signals
+from dynml.ops.hmm.passes import Signals
 from dynml.ops.masked_samples import observed_if_masked
 from dynml.ops.workers import Workers
 

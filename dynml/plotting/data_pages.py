@@ -22,7 +22,7 @@ from dynml.analysis.data_quality import (
     Flag,
     SubjectSummary,
 )
-from dynml.data.recording import Source
+from dynml.recording import Source
 
 N_SOURCES = 50
 GENERATOR = '<meta name="generator" content="dynml_visualize_data.py">'

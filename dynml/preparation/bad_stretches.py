@@ -17,9 +17,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dynml.data.gaps import sources_of_stretches, split_at_gaps
-from dynml.data.recording import Recording
-from dynml.data.remarks import Remarks
+from dynml.store.gaps import sources_of_stretches, split_at_gaps
+from dynml.recording import Recording
+from dynml.remarks import Remarks
 from dynml.errors import DataError
 
 TELL, CUT, ERROR = "tell", "cut", "error"

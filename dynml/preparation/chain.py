@@ -7,20 +7,20 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from dynml.configuration import nearest_name
-from dynml.data.fitted_steps.fitted_step import FittedStep
-from dynml.data.fitted_steps.pca import EmbeddedPrincipalComponents, PrincipalComponents
-from dynml.data.fitted_steps.sign_alignment import SignAlignment
-from dynml.data.preparation_steps.bad_samples import RemoveBadSamples
-from dynml.data.preparation_steps.channels import SelectChannels, TimeDelayEmbedding
-from dynml.data.preparation_steps.filters import Filter, Notch
-from dynml.data.preparation_steps.leakage import SymmetricOrthogonalisation
-from dynml.data.preparation_steps.resampling import Downsample
-from dynml.data.preparation_steps.smoothing import AmplitudeEnvelope, MovingAverage
-from dynml.data.preparation_steps.standardization import Standardize
-from dynml.data.preparation_steps.step import Layout, PreparationStep
-from dynml.data.preparation_steps.trend import Detrend
-from dynml.data.recording import Recording
-from dynml.data.remarks import Remarks
+from dynml.preparation.fitted.fitted_step import FittedStep
+from dynml.preparation.fitted.pca import EmbeddedPrincipalComponents, PrincipalComponents
+from dynml.preparation.fitted.sign_alignment import SignAlignment
+from dynml.preparation.steps.bad_samples import RemoveBadSamples
+from dynml.preparation.steps.channels import SelectChannels, TimeDelayEmbedding
+from dynml.preparation.steps.filters import Filter, Notch
+from dynml.preparation.steps.leakage import SymmetricOrthogonalisation
+from dynml.preparation.steps.resampling import Downsample
+from dynml.preparation.steps.smoothing import AmplitudeEnvelope, MovingAverage
+from dynml.preparation.steps.standardize import Standardize
+from dynml.preparation.step import Layout, PreparationStep
+from dynml.preparation.steps.trend import Detrend
+from dynml.recording import Recording
+from dynml.remarks import Remarks
 from dynml.errors import ConfigurationError, DataError
 
 STEPS: dict[str, type[PreparationStep]] = {

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dynml.data.preparation import moments_of_segments
-from dynml.data.recording import Recording
+from dynml.preparation.standardization import moments_of_segments
+from dynml.recording import Recording
 from dynml.errors import DataError
 
 ROWS_PER_BLOCK = 4096

@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dynml.configuration import check_choice
-from dynml.data.preparation_steps.step import ROWS_PER_BLOCK, blocks
-from dynml.data.recording import Recording
+from dynml.preparation.step import ROWS_PER_BLOCK, blocks
+from dynml.recording import Recording
 
 
 def standardized(recording: Recording, method: str = "per_run") -> Recording:

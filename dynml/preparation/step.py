@@ -15,7 +15,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from dynml.data.recording import Recording
+from dynml.recording import Recording
 from dynml.errors import DataError
 
 ROWS_PER_BLOCK = 4096

@@ -14,33 +14,33 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from dynml.data.motion_config import MotionCorrectionConfig
-from dynml.data.readers.file_events import FileEvents
+from dynml.readers.fmri.motion_config import MotionCorrectionConfig
+from dynml.readers.file_events import FileEvents
 from dynml.errors import DataError
 
 READERS = {
-    ".npy": "dynml.data.readers.numpy_array.NumpyReader",
-    ".npz": "dynml.data.readers.npz.NpzReader",
-    ".mat": "dynml.data.readers.matlab.MatlabReader",
-    ".h5": "dynml.data.readers.hdf5.Hdf5Reader",
-    ".hdf5": "dynml.data.readers.hdf5.Hdf5Reader",
-    ".txt": "dynml.data.readers.text_table.TextReader",
-    ".csv": "dynml.data.readers.text_table.TextReader",
-    ".tsv": "dynml.data.readers.text_table.TextReader",
-    ".txt.gz": "dynml.data.readers.text_table.TextReader",
-    ".csv.gz": "dynml.data.readers.text_table.TextReader",
-    ".tsv.gz": "dynml.data.readers.text_table.TextReader",
-    ".ptseries.nii": "dynml.data.readers.cifti.ParcelSeriesReader",
-    ".dtseries.nii": "dynml.data.readers.cifti.DenseSeriesReader",
-    ".nii": "dynml.data.readers.nifti.NiftiReader",
-    ".nii.gz": "dynml.data.readers.nifti.NiftiReader",
-    ".fif": "dynml.data.readers.mne_reader.MneReader",
-    ".fif.gz": "dynml.data.readers.mne_reader.MneReader",
-    ".edf": "dynml.data.readers.mne_reader.MneReader",
-    ".bdf": "dynml.data.readers.mne_reader.MneReader",
-    ".vhdr": "dynml.data.readers.mne_reader.MneReader",
-    ".set": "dynml.data.readers.mne_reader.MneReader",
-    ".ts": "dynml.data.readers.ts_archive.TsReader",
+    ".npy": "dynml.readers.numpy_array.NumpyReader",
+    ".npz": "dynml.readers.npz.NpzReader",
+    ".mat": "dynml.readers.matlab.reader.MatlabReader",
+    ".h5": "dynml.readers.hdf5.Hdf5Reader",
+    ".hdf5": "dynml.readers.hdf5.Hdf5Reader",
+    ".txt": "dynml.readers.text_table.TextReader",
+    ".csv": "dynml.readers.text_table.TextReader",
+    ".tsv": "dynml.readers.text_table.TextReader",
+    ".txt.gz": "dynml.readers.text_table.TextReader",
+    ".csv.gz": "dynml.readers.text_table.TextReader",
+    ".tsv.gz": "dynml.readers.text_table.TextReader",
+    ".ptseries.nii": "dynml.readers.fmri.cifti.ParcelSeriesReader",
+    ".dtseries.nii": "dynml.readers.fmri.cifti.DenseSeriesReader",
+    ".nii": "dynml.readers.fmri.nifti.NiftiReader",
+    ".nii.gz": "dynml.readers.fmri.nifti.NiftiReader",
+    ".fif": "dynml.readers.meg_eeg.reader.MneReader",
+    ".fif.gz": "dynml.readers.meg_eeg.reader.MneReader",
+    ".edf": "dynml.readers.meg_eeg.reader.MneReader",
+    ".bdf": "dynml.readers.meg_eeg.reader.MneReader",
+    ".vhdr": "dynml.readers.meg_eeg.reader.MneReader",
+    ".set": "dynml.readers.meg_eeg.reader.MneReader",
+    ".ts": "dynml.readers.ts_archive.TsReader",
 }
 """Extension to dotted name of the reader, imported when a file asks for it."""
 

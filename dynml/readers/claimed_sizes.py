@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from dynml.data import residency
+from dynml.dataset import residency
 from dynml.errors import DataError
 
 SHARE = 0.9

@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
-from dynml.data.claimed_sizes import check_claimed_size, largest_size
+from dynml.readers.claimed_sizes import check_claimed_size, largest_size
 from dynml.errors import DataCorruptionError, DataError
 from dynml.reading_files import check_plain_file, decoded, read_text
 

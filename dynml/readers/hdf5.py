@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dynml.data.own_storage import check_own_path, own_dataset
-from dynml.data.readers import ReaderInputs
-from dynml.data.readers.named_arrays import ArrayEntry, NamedArraysReader, kind_of
+from dynml.store.own_storage import check_own_path, own_dataset
+from dynml.readers import ReaderInputs
+from dynml.readers.named_arrays import ArrayEntry, NamedArraysReader, kind_of
 from dynml.errors import DataCorruptionError, DataError
 
 
@@ -68,7 +68,7 @@ def opened(path: Path) -> Iterator[Any]:
     DataError
         When it cannot be read; `DataCorruptionError` when it is truncated or no HDF5 file.
     """
-    from dynml.data.store_file import open_to_read
+    from dynml.store.file import open_to_read
 
     try:
         with path.open("rb"):  # for the plain reason where there is no permission

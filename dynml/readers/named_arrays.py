@@ -10,8 +10,8 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from dynml.data.readers import FileDescription, ReaderInputs
-from dynml.data.readers.guard import guarded
+from dynml.readers import FileDescription, ReaderInputs
+from dynml.readers.guard import guarded
 from dynml.errors import DataError
 
 EXACT_IN_FLOAT32 = (np.float32, np.float16, np.int16, np.uint16, np.int8, np.uint8)

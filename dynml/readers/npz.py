@@ -17,9 +17,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dynml.data.claimed_sizes import check_claimed_size
-from dynml.data.readers.matlab_version_5 import MOST_DEFLATED
-from dynml.data.readers.named_arrays import ArrayEntry, NamedArraysReader, kind_of
+from dynml.readers.claimed_sizes import check_claimed_size
+from dynml.readers.matlab.version_5 import MOST_DEFLATED
+from dynml.readers.named_arrays import ArrayEntry, NamedArraysReader, kind_of
 from dynml.errors import DataCorruptionError, DataError
 
 MEMBER = ".npy"

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dynml.data.readers import FileDescription, ReaderInputs
-from dynml.data.readers.guard import guarded, in_one_line
-from dynml.data.readers.named_arrays import as_signals
+from dynml.readers import FileDescription, ReaderInputs
+from dynml.readers.guard import guarded, in_one_line
+from dynml.readers.named_arrays import as_signals
 from dynml.errors import DataCorruptionError, DataError
 
 

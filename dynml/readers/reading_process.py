@@ -19,7 +19,7 @@ import traceback
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
-from dynml.data.claimed_sizes import largest_size
+from dynml.readers.claimed_sizes import largest_size
 from dynml.errors import DataCorruptionError, DataError, DynmlError
 from dynml.reading_files import encoding_stated, encodings_told_to, stated_encoding, tell_encoding
 
@@ -49,7 +49,7 @@ class ReadingProcess:
     def __init__(self) -> None:
         folders = os.pathsep.join(os.path.abspath(folder) for folder in sys.path if folder)
         self._process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "dynml.data.readers.reading_process"],
+            [sys.executable, "-P", "-m", "dynml.readers.reading_process"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
@@ -214,6 +214,6 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    from dynml.data.readers import reading_process
+    from dynml.readers import reading_process
 
     reading_process.main()

@@ -13,9 +13,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from dynml.data.compressed import read_text_or_compressed
-from dynml.data.readers import FileDescription, ReaderInputs
-from dynml.data.readers.guard import guarded
+from dynml.readers.compressed import read_text_or_compressed
+from dynml.readers import FileDescription, ReaderInputs
+from dynml.readers.guard import guarded
 from dynml.errors import DataError
 
 DELIMITERS = {"\t": "tabs", ";": "semicolons", ",": "commas"}

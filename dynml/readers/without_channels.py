@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dynml.data.readers import FileDescription, Reader
-from dynml.data.readers.atlas import check_names
+from dynml.readers import FileDescription, Reader
+from dynml.readers.fmri.atlas import check_names
 from dynml.errors import DataError
 
 

@@ -1,21 +1,21 @@
 """Signals whose truth is known: many subjects from one generator, in memory or as a store."""
 
-from dynml.data.simulation.config import HMMSimulationConfig, HSMMSimulationConfig, MixedSineSimulationConfig
-from dynml.data.simulation.dynamics_config import (
+from dynml.simulation.config import HMMSimulationConfig, HSMMSimulationConfig, MixedSineSimulationConfig
+from dynml.simulation.dynamics_config import (
     SinesSimulationConfig,
     SwitchingVarSimulationConfig,
     VarSimulationConfig,
 )
-from dynml.data.simulation.dynamics_result import DynamicsSimulation
-from dynml.data.simulation.dynamics_store import DynamicsTruth, read_dynamics_truth, write_dynamics
-from dynml.data.simulation.hmm import HMMSimulation, simulate_hmm
-from dynml.data.simulation.hsmm import HSMMSimulation, simulate_hsmm
-from dynml.data.simulation.mixed_sine import MixedSineSimulation, simulate_mixed_sine
-from dynml.data.simulation.result import GaussianSimulation
-from dynml.data.simulation.sines import SinesSimulation, simulate_sines
-from dynml.data.simulation.store import SimulationTruth, read_truth, write_simulation
-from dynml.data.simulation.switching_var import SwitchingVarSimulation, simulate_switching_var
-from dynml.data.simulation.var import VarSimulation, simulate_var
+from dynml.simulation.dynamics_result import DynamicsSimulation
+from dynml.simulation.dynamics_store import DynamicsTruth, read_dynamics_truth, write_dynamics
+from dynml.simulation.kinds.hmm import HMMSimulation, simulate_hmm
+from dynml.simulation.kinds.hsmm import HSMMSimulation, simulate_hsmm
+from dynml.simulation.kinds.mixed_sine import MixedSineSimulation, simulate_mixed_sine
+from dynml.simulation.result import GaussianSimulation
+from dynml.simulation.kinds.sines import SinesSimulation, simulate_sines
+from dynml.simulation.store import SimulationTruth, read_truth, write_simulation
+from dynml.simulation.kinds.switching_var import SwitchingVarSimulation, simulate_switching_var
+from dynml.simulation.kinds.var import VarSimulation, simulate_var
 
 __all__ = [
     "DynamicsSimulation",

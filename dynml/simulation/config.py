@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 
 from dynml.configuration import check_at_least, check_choice, check_fraction
-from dynml.data.simulation.gaussian_config import GaussianSimulationConfig
+from dynml.simulation.gaussian_config import GaussianSimulationConfig
 from dynml.errors import ConfigurationError
 
 TRANSITIONS = ("sequence", "uniform")

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dynml.configuration import check_at_least, check_fraction, check_positive, nearest_name
-from dynml.data.simulation.config import HMMSimulationConfig
-from dynml.data.simulation.gaussian_config import plain_values
+from dynml.simulation.config import HMMSimulationConfig
+from dynml.simulation.gaussian_config import plain_values
 from dynml.errors import ConfigurationError
 
 RANDOM = "random"

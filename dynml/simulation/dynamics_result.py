@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dynml.configuration import config_from
-from dynml.data.recording import Events
-from dynml.data.simulation.dynamics_config import DynamicsSimulationConfig
+from dynml.recording import Events
+from dynml.simulation.dynamics_config import DynamicsSimulationConfig
 from dynml.errors import ConfigurationError, DataError
 
 Simulation = TypeVar("Simulation", bound="DynamicsSimulation")

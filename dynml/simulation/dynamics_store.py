@@ -21,9 +21,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dynml.configuration import config_to_dictionary
-from dynml.data.simulation.dynamics_result import DynamicsSimulation
-from dynml.data.simulation.sines import SinesSimulation
-from dynml.data.simulation.store import (
+from dynml.simulation.dynamics_result import DynamicsSimulation
+from dynml.simulation.kinds.sines import SinesSimulation
+from dynml.simulation.store import (
     ARGUMENTS,
     KIND,
     SIGNALS,
@@ -32,15 +32,15 @@ from dynml.data.simulation.store import (
     subsets_of_simulation,
     write_arrays,
 )
-from dynml.data.simulation.switching_var import SwitchingVarSimulation
-from dynml.data.simulation.var import VarSimulation
+from dynml.simulation.kinds.switching_var import SwitchingVarSimulation
+from dynml.simulation.kinds.var import VarSimulation
 from dynml.errors import ConfigurationError, DataCorruptionError, DataError
 
 if TYPE_CHECKING:
     import h5py
 
-    from dynml.data.recording import Recording
-    from dynml.ops.switching_var import SwitchingVar
+    from dynml.recording import Recording
+    from dynml.simulation.filters.switching_var import SwitchingVar
 
 DYNAMICS: dict[str, type[DynamicsSimulation]] = {
     own.kind: own for own in (VarSimulation, SwitchingVarSimulation, SinesSimulation)
@@ -88,14 +88,14 @@ class DynamicsTruth:
 
     @property
     def process(self) -> SwitchingVar:
-        """What the functions of `dynml.ops.switching_var` take; `process.from_within()` for windows.
+        """What the functions of `dynml.simulation.filters.switching_var` take; `process.from_within()` for windows.
 
         Raises
         ------
         DataError
             When something else than a switching_var was simulated.
         """
-        from dynml.ops.switching_var import SwitchingVar
+        from dynml.simulation.filters.switching_var import SwitchingVar
 
         if self.kind != SwitchingVarSimulation.kind:
             raise DataError(f"The signals were simulated by {self.kind}, not by {SwitchingVarSimulation.kind}.")
@@ -139,11 +139,11 @@ def write_dynamics(
     DynmlError
         When the file cannot be written; an old store stays as it was.
     """
-    from dynml.data import checks
-    from dynml.data.participants import SubjectIdentity
-    from dynml.data.remarks import Remarks
-    from dynml.data.store_layout import DATASET, is_valid_name
-    from dynml.data.store_writing import new_store
+    from dynml.preparation import checks
+    from dynml.store.participants import SubjectIdentity
+    from dynml.remarks import Remarks
+    from dynml.store.layout import DATASET, is_valid_name
+    from dynml.store.writing import new_store
 
     if not is_valid_name(group):
         raise ConfigurationError("group", group, "a name without /")
@@ -176,7 +176,7 @@ def read_dynamics_truth(path: str | Path) -> DynamicsTruth:
     DataCorruptionError
         When the truth cannot be read.
     """
-    from dynml.data.store_reading import Store
+    from dynml.store.reading import Store
 
     with Store(path) as store:
         kind = str(store.file[TRUTH].attrs[KIND]) if TRUTH in store.file else None
@@ -193,7 +193,7 @@ def read_dynamics_truth(path: str | Path) -> DynamicsTruth:
 
 
 def _config(simulation: DynamicsSimulation, group: str) -> dict[str, Any]:
-    from dynml.data.store_layout import ALLOW_MIXED_SAMPLING_FREQUENCY
+    from dynml.store.layout import ALLOW_MIXED_SAMPLING_FREQUENCY
 
     settings = {
         key: "given" if _is_nested(value) and len(json.dumps(value)) > MOST_LETTERS else value
@@ -210,8 +210,8 @@ def _is_nested(value: object) -> bool:
 
 
 def _recording(simulation: DynamicsSimulation, number: int) -> Recording:
-    from dynml.data.preparation import standardized
-    from dynml.data.recording import recording_of_runs
+    from dynml.preparation.standardization import standardized
+    from dynml.recording import recording_of_runs
 
     recording = recording_of_runs(
         [simulation.time_series[number]],

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dynml.configuration import config_from
-from dynml.data.simulation.gaussian_config import GaussianSimulationConfig
+from dynml.simulation.gaussian_config import GaussianSimulationConfig
 from dynml.errors import ConfigurationError, DataError
 
 Simulation = TypeVar("Simulation", bound="GaussianSimulation")

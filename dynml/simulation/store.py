@@ -22,17 +22,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dynml.configuration import check_at_least, config_to_dictionary
-from dynml.data.simulation.gaussian_config import GaussianSimulationConfig
-from dynml.data.simulation.hmm import HMMSimulation
-from dynml.data.simulation.hsmm import HSMMSimulation
-from dynml.data.simulation.mixed_sine import MixedSineSimulation
-from dynml.data.simulation.result import GaussianSimulation, one_hot
+from dynml.simulation.gaussian_config import GaussianSimulationConfig
+from dynml.simulation.kinds.hmm import HMMSimulation
+from dynml.simulation.kinds.hsmm import HSMMSimulation
+from dynml.simulation.kinds.mixed_sine import MixedSineSimulation
+from dynml.simulation.result import GaussianSimulation, one_hot
 from dynml.errors import ConfigurationError, DataCorruptionError, DataError
 
 if TYPE_CHECKING:
     import h5py
 
-    from dynml.data.recording import Recording
+    from dynml.recording import Recording
 
 TRUTH, KIND, ARGUMENTS = "truth", "kind", "arguments"
 SUBJECT_COVARIANCES = "subject_covariances"
@@ -120,11 +120,11 @@ def write_simulation(
     DynmlError
         When the file cannot be written; an old store stays as it was.
     """
-    from dynml.data import checks
-    from dynml.data.participants import SubjectIdentity
-    from dynml.data.remarks import Remarks
-    from dynml.data.store_layout import is_valid_name
-    from dynml.data.store_writing import new_store
+    from dynml.preparation import checks
+    from dynml.store.participants import SubjectIdentity
+    from dynml.remarks import Remarks
+    from dynml.store.layout import is_valid_name
+    from dynml.store.writing import new_store
 
     if not is_valid_name(group):
         raise ConfigurationError("group", group, "a name without /")
@@ -157,7 +157,7 @@ def read_truth(path: str | Path) -> SimulationTruth:
     DataCorruptionError
         When the truth cannot be read.
     """
-    from dynml.data.store_reading import Store
+    from dynml.store.reading import Store
 
     with Store(path) as store:
         if TRUTH not in store.file:
@@ -201,8 +201,8 @@ def _without_arrays(config: GaussianSimulationConfig) -> dict[str, Any]:
 
 
 def _recording(simulation: GaussianSimulation, signals: NDArray[np.float32]) -> Recording:
-    from dynml.data.preparation import standardized
-    from dynml.data.recording import recording_of_runs
+    from dynml.preparation.standardization import standardized
+    from dynml.recording import recording_of_runs
 
     recording = recording_of_runs([signals], sampling_frequency=simulation.sampling_frequency)
     if simulation.mean is None or simulation.std is None:
@@ -232,6 +232,6 @@ def write_arrays(node: h5py.Group, arrays: Mapping[str, NDArray[Any]]) -> None:
 
 def read_arrays(node: h5py.Group) -> dict[str, NDArray[Any]]:
     """Read all arrays of a group, in natural order."""
-    from dynml.data.store_layout import natural_order
+    from dynml.store.layout import natural_order
 
     return {name: node[name][:] for name in sorted(node, key=natural_order)}

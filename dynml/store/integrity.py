@@ -17,7 +17,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from dynml.data.store_layout import SHA256
+from dynml.store.layout import SHA256
 
 FEWEST_BYTES_BESIDE = 2**20
 """Starting a thread costs more than the digest of fewer."""

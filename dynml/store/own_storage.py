@@ -9,7 +9,7 @@ import math
 from pathlib import Path
 from typing import Any
 
-from dynml.data.claimed_sizes import check_claimed_size
+from dynml.readers.claimed_sizes import check_claimed_size
 from dynml.errors import DataError
 
 DEEPEST = 8

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from dynml.configuration import nearest_name
-from dynml.data import store_layout as layout
-from dynml.data.participants_table import described_subjects
-from dynml.data.remarks import Remarks
-from dynml.data.tables import NOT_AVAILABLE
+from dynml.store import layout
+from dynml.store.participants_table import described_subjects
+from dynml.remarks import Remarks
+from dynml.tables import NOT_AVAILABLE
 from dynml.errors import DataError
 
 

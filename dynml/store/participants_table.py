@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from dynml.data import store_layout as layout
-from dynml.data.remarks import Remarks
-from dynml.data.tables import NOT_AVAILABLE, Table, read_table
+from dynml.store import layout
+from dynml.remarks import Remarks
+from dynml.tables import NOT_AVAILABLE, Table, read_table
 from dynml.errors import DataError
 
 SUBJECT, PARTICIPANT_ID = "subject", "participant_id"

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from dynml.configuration import nearest_name
-from dynml.data import store_layout as layout
-from dynml.data.store_reading import Store
+from dynml.store import layout
+from dynml.store.reading import Store
 from dynml.errors import DataError
 
 MASKED = "masked"

@@ -17,12 +17,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dynml.configuration import nearest_name
-from dynml.data import store_layout as layout
-from dynml.data.gaps import masked_rows
-from dynml.data.own_storage import check_own_path, check_own_storage
-from dynml.data.recording import Events, Source, run_starts
-from dynml.data.store_file import open_to_read
-from dynml.data.store_integrity import UNLIKE, FileIdentity, RowsDigest, identity_of, read_table, read_unchecked
+from dynml.store import layout
+from dynml.store.gaps import masked_rows
+from dynml.store.own_storage import check_own_path, check_own_storage
+from dynml.recording import Events, Source, run_starts
+from dynml.store.file import open_to_read
+from dynml.store.integrity import UNLIKE, FileIdentity, RowsDigest, identity_of, read_table, read_unchecked
 from dynml.errors import DataCorruptionError, DataError
 
 MOST_OPENED, CHUNK_CACHE_BYTES = 64, 2**20

@@ -9,10 +9,10 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from dynml.data import store_layout as layout
-from dynml.data.fitted_steps.stored_fits import faults_of_fits
-from dynml.data.store_integrity import UNLIKE, is_unlike, sha256_of_signals
-from dynml.data.store_reading import GroupDescription, Store
+from dynml.store import layout
+from dynml.preparation.fitted.stored_fits import faults_of_fits
+from dynml.store.integrity import UNLIKE, is_unlike, sha256_of_signals
+from dynml.store.reading import GroupDescription, Store
 from dynml.errors import DataError
 
 ROWS_PER_BLOCK = 65536

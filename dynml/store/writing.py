@@ -13,16 +13,16 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from dynml.data import store_layout as layout
-from dynml.data.fitted_steps.fitted_step import FittedStep
-from dynml.data.fitted_steps.stored_fits import PARAMETERS, STEP, VALUES
-from dynml.data.gaps import count_masked
-from dynml.data.participants import SubjectIdentity
-from dynml.data.recording import Events, Recording
-from dynml.data.store_file import FaultKeepingFile, is_replaceable, new_hdf5_file
-from dynml.data.store_integrity import sha256_of_signals, sha256_of_table
-from dynml.data.store_reading import Store
-from dynml.data.store_verification import faults_of_store
+from dynml.store import layout
+from dynml.preparation.fitted.fitted_step import FittedStep
+from dynml.preparation.fitted.stored_fits import PARAMETERS, STEP, VALUES
+from dynml.store.gaps import count_masked
+from dynml.store.participants import SubjectIdentity
+from dynml.recording import Events, Recording
+from dynml.store.file import FaultKeepingFile, is_replaceable, new_hdf5_file
+from dynml.store.integrity import sha256_of_signals, sha256_of_table
+from dynml.store.reading import Store
+from dynml.store.verification import faults_of_store
 from dynml.errors import DataCorruptionError, DataError
 from dynml.files import replacing, strict_json, sweep_partial
 from dynml.locks import writing_to

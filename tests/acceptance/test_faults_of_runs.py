@@ -19,8 +19,8 @@ from dynml import BatchLoader, BatchSampler, GaussianHMM, HMMConfig, HMMTrainer,
 from dynml.errors import CheckpointError, DataWarning, DynmlError
 from dynml.files import commit_directory, newest_committed
 from dynml.models.experiment import load_experiment
-from dynml.ops.forward_backward import forward_backward
-from dynml.training.experiment_folder import read_weights
+from dynml.ops.hmm.forward_backward import forward_backward
+from dynml.training.checkpoints.experiment_folder import read_weights
 
 WITH_GPU = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 WITH_MPS = pytest.mark.skipif(not torch.backends.mps.is_available(), reason="needs a Mac with a GPU")

@@ -10,10 +10,10 @@ from safetensors.torch import load_file
 from sklearn.decomposition import PCA
 
 from dynml import MultiSubjectDataset, load_experiment
-from dynml.data.dataset_config import DatasetConfig
-from dynml.data.simulation import simulate_hmm
-from dynml.data.store_creation import create_store
-from dynml.data.store_reading import Store
+from dynml.dataset.config import DatasetConfig
+from dynml.simulation import simulate_hmm
+from dynml.conversion.creation import create_store
+from dynml.store.reading import Store
 
 RUNS = [f"sub-{person}_run-{run}" for person in (1, 2) for run in range(4)]
 assert SCRIPTS

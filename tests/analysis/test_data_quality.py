@@ -21,8 +21,8 @@ from dynml.analysis.data_quality import (
     spectral_slope,
     summarize,
 )
-from dynml.data.store_creation import create_store
-from dynml.data.store_reading import Store
+from dynml.conversion.creation import create_store
+from dynml.store.reading import Store
 from dynml.errors import DataError, DataWarning
 
 RATE = 250.0

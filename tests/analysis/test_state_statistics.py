@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from dynml.analysis.state_statistics import state_statistics, write_state_statistics
-from dynml.data.simulation.hmm import simulate_hmm
+from dynml.simulation.kinds.hmm import simulate_hmm
 from dynml.errors import DataError
 
 NAN = np.nan

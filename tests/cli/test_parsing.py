@@ -2,7 +2,7 @@
 
 import pytest
 
-from dynml.cli.train_command import parse_training
+from dynml.cli.commands.train import parse_training
 
 
 def parsed(monkeypatch, family, *arguments):

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dynml.cli.store_commands import draw_of, lists_of, parse_creation
+from dynml.cli.commands.store_commands import draw_of, lists_of, parse_creation
 from dynml.errors import DataError
 
 SCRIPTS = Path(sys.executable).parent

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from dynml.data.store_creation import create_store
-from dynml.data.store_reading import Store
+from dynml.conversion.creation import create_store
+from dynml.store.reading import Store
 
 SUBSETS = ("training", "validation", "testing")
 

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from store_making import Study, noise
 
-from dynml.data import bad_stretches
-from dynml.data.bad_stretches import bad_stretches_of, rows_of
-from dynml.data.dataset import MultiSubjectDataset
-from dynml.data.store_verification import faults_of_store
+from dynml.preparation import bad_stretches
+from dynml.preparation.bad_stretches import bad_stretches_of, rows_of
+from dynml.dataset.dataset import MultiSubjectDataset
+from dynml.store.verification import faults_of_store
 from dynml.datasets import haxby2001_arrays
 from dynml.errors import ConfigurationError, DataError, DataWarning
 

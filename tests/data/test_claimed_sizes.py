@@ -12,11 +12,11 @@ import pytest
 import scipy.io
 from tar_making import write_members
 
-from dynml.data import residency
-from dynml.data.claimed_sizes import check_claimed_size
-from dynml.data.compressed import read_text_or_compressed
-from dynml.data.readers import ReaderInputs, reader_class
-from dynml.data.webdataset import read_tar
+from dynml.dataset import residency
+from dynml.readers.claimed_sizes import check_claimed_size
+from dynml.readers.compressed import read_text_or_compressed
+from dynml.readers import ReaderInputs, reader_class
+from dynml.exchange.webdataset import read_tar
 from dynml.errors import DataCorruptionError, DataError
 
 MEBIBYTE = 2**20

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 import torch
 
-from dynml.data import residency
-from dynml.data.dataset import DatasetConfig, MultiSubjectDataset
-from dynml.data.participants import SubjectIdentity
-from dynml.data.preparation import standardized
-from dynml.data.recording import Events, recording_of_runs
-from dynml.data.store_writing import new_store
+from dynml.dataset import residency
+from dynml.dataset.dataset import DatasetConfig, MultiSubjectDataset
+from dynml.store.participants import SubjectIdentity
+from dynml.preparation.standardization import standardized
+from dynml.recording import Events, recording_of_runs
+from dynml.store.writing import new_store
 from dynml.errors import ConfigurationError, DataCorruptionError, DataError
 
 N_CHANNELS = 3

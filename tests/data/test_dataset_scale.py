@@ -5,11 +5,11 @@ import numpy as np
 import pytest
 import torch
 
-from dynml.data import store_layout as layout
-from dynml.data.dataset import DatasetConfig, MultiSubjectDataset
-from dynml.data.store_integrity import sha256_of_signals
-from dynml.training.batch_loader import BatchLoader
-from dynml.training.batch_sampler import BatchSampler
+from dynml.store import layout
+from dynml.dataset.dataset import DatasetConfig, MultiSubjectDataset
+from dynml.store.integrity import sha256_of_signals
+from dynml.batches.loader import BatchLoader
+from dynml.batches.sampler import BatchSampler
 
 N_SUBJECTS, N_SAMPLES, N_CHANNELS = 2000, 25, 3
 

@@ -8,12 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dynml.data.dataset import DatasetConfig, MultiSubjectDataset
-from dynml.data.participants import SubjectIdentity
-from dynml.data.preparation import standardized
-from dynml.data.recording import recording_of_runs
-from dynml.data.store_writing import new_store
-from dynml.data.subsets import Subsets, draw_subsets
+from dynml.dataset.dataset import DatasetConfig, MultiSubjectDataset
+from dynml.store.participants import SubjectIdentity
+from dynml.preparation.standardization import standardized
+from dynml.recording import recording_of_runs
+from dynml.store.writing import new_store
+from dynml.dataset.subsets import Subsets, draw_subsets
 from dynml.errors import ConfigurationError, DataError
 
 

@@ -6,9 +6,9 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dynml.data.preparation_steps import chain
-from dynml.data.recording import recording_of_runs
-from dynml.data.remarks import Remarks
+from dynml.preparation import chain
+from dynml.recording import recording_of_runs
+from dynml.remarks import Remarks
 
 RATE = 240.0
 STRETCHES = [np.array([[3, 700], [711, 1500]]), np.array([[0, 900]])]

@@ -8,13 +8,14 @@ import pytest
 from store_making import Study, noise
 
 from dynml import MultiSubjectDataset
-from dynml.data import preparation_comparison, preparation_signature
-from dynml.data.preparation_comparison import check_same_preparation, differences
-from dynml.data.preparation_signature import sketch
-from dynml.data.store_config import TimeseriesGroupConfig
-from dynml.data.store_extension import apply_preparation
+from dynml.dataset import preparation_comparison
+from dynml.dataset import preparation_signature
+from dynml.dataset.preparation_comparison import check_same_preparation, differences
+from dynml.dataset.preparation_signature import sketch
+from dynml.conversion.config import TimeseriesGroupConfig
+from dynml.conversion.extension import apply_preparation
 from dynml.errors import DataError, DataWarning, ResumeRefusedError
-from dynml.training.resume import check_resumable
+from dynml.training.checkpoints.resume import check_resumable
 
 BAD = {"step": "remove_bad_samples", "window_length": 0.2}
 FILTER = {"step": "filter", "low_frequency": 1, "high_frequency": 40}

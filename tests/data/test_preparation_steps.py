@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import scipy.signal
 
-from dynml.data.preparation_steps import chain
-from dynml.data.recording import Events, recording_of_runs
-from dynml.data.remarks import Remarks
+from dynml.preparation import chain
+from dynml.recording import Events, recording_of_runs
+from dynml.remarks import Remarks
 from dynml.errors import DataError
 
 RATE = 250.0

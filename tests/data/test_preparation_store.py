@@ -9,9 +9,9 @@ import pytest
 import scipy.signal
 from store_making import Study, noise, two_subjects
 
-from dynml.data.dataset import MultiSubjectDataset
-from dynml.data.readers.numpy_array import NumpyReader
-from dynml.data.store_verification import faults_of_store
+from dynml.dataset.dataset import MultiSubjectDataset
+from dynml.readers.numpy_array import NumpyReader
+from dynml.store.verification import faults_of_store
 from dynml.errors import DataWarning, DynmlError
 
 CHAIN = [
@@ -190,7 +190,7 @@ def test_a_faulty_step_is_one_sentence_and_no_store(tmp_path, steps, sentence):
 
 
 def test_unusable_steps_are_refused_before_signals_are_read(tmp_path, monkeypatch):
-    from dynml.data import store_creation
+    from dynml.conversion import creation as store_creation
 
     def never(*_, **__):
         raise AssertionError("signals were read")

@@ -2,8 +2,8 @@ import h5py
 import numpy as np
 import pytest
 
-from dynml.data.readers import ReaderInputs
-from dynml.data.readers.hdf5 import Hdf5Reader
+from dynml.readers import ReaderInputs
+from dynml.readers.hdf5 import Hdf5Reader
 from dynml.errors import DataCorruptionError, DataError
 
 READER = Hdf5Reader(ReaderInputs())

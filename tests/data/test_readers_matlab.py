@@ -4,8 +4,8 @@ import scipy.io
 import scipy.sparse
 from matlab_making import save_hdf5
 
-from dynml.data.readers import ReaderInputs
-from dynml.data.readers.matlab import MatlabReader
+from dynml.readers import ReaderInputs
+from dynml.readers.matlab.reader import MatlabReader
 from dynml.errors import DataCorruptionError, DataError
 
 READER = MatlabReader(ReaderInputs())

@@ -12,7 +12,7 @@ import scipy.io
 from matlab_making import save_hdf5
 from store_making import Study, noise
 
-from dynml.data.store_reading import Store
+from dynml.store.reading import Store
 from dynml.errors import ConfigurationError, DataError, DataWarning
 
 SCRIPT = Path(__file__).parents[2] / "scripts_python" / "dynml_create_hdf5_dataset.py"

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 from store_making import Study, noise
 
-from dynml.data.readers import ReaderInputs
-from dynml.data.readers.nifti import NiftiReader
+from dynml.readers import ReaderInputs
+from dynml.readers.fmri.nifti import NiftiReader
 from dynml.errors import DataCorruptionError, DataError, DataWarning
 
 SHAPE = (6, 5, 4)
@@ -65,7 +65,7 @@ def test_agrees_with_nilearn(atlas, bold):
 
 def test_reading_in_blocks_changes_nothing(atlas, bold, monkeypatch):
     whole = NiftiReader(ReaderInputs(atlas=atlas)).read(bold)
-    monkeypatch.setattr("dynml.data.readers.nifti.BYTES_PER_BLOCK", 8 * 120 * 7)
+    monkeypatch.setattr("dynml.readers.fmri.nifti.BYTES_PER_BLOCK", 8 * 120 * 7)
     np.testing.assert_array_equal(NiftiReader(ReaderInputs(atlas=atlas)).read(bold), whole)
 
 

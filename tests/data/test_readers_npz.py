@@ -4,8 +4,8 @@ import zipfile
 import numpy as np
 import pytest
 
-from dynml.data.readers import ReaderInputs
-from dynml.data.readers.npz import NpzReader
+from dynml.readers import ReaderInputs
+from dynml.readers.npz import NpzReader
 from dynml.errors import DataCorruptionError, DataError
 
 READER = NpzReader(ReaderInputs())

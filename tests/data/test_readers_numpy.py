@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from dynml.data.readers import ReaderInputs, extension_of, reader_class
-from dynml.data.readers.numpy_array import NumpyReader
+from dynml.readers import ReaderInputs, extension_of, reader_class
+from dynml.readers.numpy_array import NumpyReader
 from dynml.errors import DataCorruptionError, DataError
 
 READER = NumpyReader(ReaderInputs())

@@ -3,8 +3,8 @@ import csv
 import numpy as np
 import pytest
 
-from dynml.data.readers import ReaderInputs
-from dynml.data.readers.text_table import TextReader
+from dynml.readers import ReaderInputs
+from dynml.readers.text_table import TextReader
 from dynml.errors import DataError
 
 READER = TextReader(ReaderInputs())

@@ -7,12 +7,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dynml.data.preparation_steps import chain
-from dynml.data.preparation_steps.outliers import generalized_esd, robust_scores
-from dynml.data.recording import recording_of_runs
-from dynml.data.remarks import Remarks
-from dynml.data.store_creation import create_store
-from dynml.data.store_reading import Store
+from dynml.preparation import chain
+from dynml.preparation.steps.outliers import generalized_esd, robust_scores
+from dynml.recording import recording_of_runs
+from dynml.remarks import Remarks
+from dynml.conversion.creation import create_store
+from dynml.store.reading import Store
 from dynml.errors import ConfigurationError, DataError, DataWarning
 
 RATE = 100.0

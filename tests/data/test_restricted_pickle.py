@@ -9,7 +9,7 @@ import subprocess
 import numpy as np
 import pytest
 
-from dynml.data.restricted_pickle import load_plain_pickle
+from dynml.exchange.restricted_pickle import load_plain_pickle
 from dynml.errors import DataError
 
 PROTOCOLS = range(pickle.HIGHEST_PROTOCOL + 1)

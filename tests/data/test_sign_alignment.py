@@ -5,12 +5,12 @@ import itertools
 import numpy as np
 import pytest
 
-from dynml.data.fitted_steps.sign_alignment import lagged_correlations
-from dynml.data.fitted_steps.sign_search import SignAgreement, best_signs
-from dynml.data.preparation_steps import chain
-from dynml.data.preparation_steps.step import Layout
-from dynml.data.recording import recording_of_runs
-from dynml.data.remarks import Remarks
+from dynml.preparation.fitted.sign_alignment import lagged_correlations
+from dynml.preparation.fitted.sign_search import SignAgreement, best_signs
+from dynml.preparation import chain
+from dynml.preparation.step import Layout
+from dynml.recording import recording_of_runs
+from dynml.remarks import Remarks
 from dynml.errors import DataError
 
 

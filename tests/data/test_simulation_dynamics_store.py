@@ -4,9 +4,9 @@ import h5py
 import numpy as np
 import pytest
 
-from dynml.cli.simulate_command import parse_simulation, run_simulation
-from dynml.data.dataset import MultiSubjectDataset
-from dynml.data.simulation import (
+from dynml.cli.commands.simulate import parse_simulation, run_simulation
+from dynml.dataset.dataset import MultiSubjectDataset
+from dynml.simulation import (
     read_dynamics_truth,
     read_truth,
     simulate_hmm,
@@ -16,8 +16,8 @@ from dynml.data.simulation import (
     write_dynamics,
     write_simulation,
 )
-from dynml.data.store_reading import Store
-from dynml.data.store_verification import faults_of_store
+from dynml.store.reading import Store
+from dynml.store.verification import faults_of_store
 from dynml.errors import ConfigurationError, DataCorruptionError, DataError
 
 SIMULATIONS = {

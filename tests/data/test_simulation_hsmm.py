@@ -5,14 +5,14 @@ import pytest
 from scipy.stats import chisquare, gamma
 
 from dynml.analysis.state_statistics import lifetime_mean_and_std, visit_lengths
-from dynml.data.simulation import (
+from dynml.simulation import (
     HSMMSimulationConfig,
     read_truth,
     simulate_hmm,
     simulate_hsmm,
     write_simulation,
 )
-from dynml.data.store_verification import faults_of_store
+from dynml.store.verification import faults_of_store
 from dynml.errors import ConfigurationError
 
 TRANSITIONS = np.array([[0, 0.3, 0.7], [1.0, 0, 0], [0.5, 0.5, 0]])

@@ -5,10 +5,10 @@ import pytest
 from scipy.special import softmax
 from scipy.stats import chi2, kstest
 
-from dynml.data.simulation import MixedSineSimulationConfig, read_truth, simulate_mixed_sine, write_simulation
-from dynml.data.simulation.gaussian_states import draw_mixed_signals
-from dynml.data.store_reading import Store
-from dynml.data.store_verification import faults_of_store
+from dynml.simulation import MixedSineSimulationConfig, read_truth, simulate_mixed_sine, write_simulation
+from dynml.simulation.kinds.gaussian_states import draw_mixed_signals
+from dynml.store.reading import Store
+from dynml.store.verification import faults_of_store
 from dynml.errors import ConfigurationError, DataError
 
 PUBLISHED = {

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from dynml.data.simulation import simulate_sines
+from dynml.simulation import simulate_sines
 from dynml.errors import ConfigurationError
 
 

@@ -4,9 +4,9 @@ import h5py
 import numpy as np
 import pytest
 
-from dynml.data.simulation import read_truth, simulate_hmm, write_simulation
-from dynml.data.store_reading import Store
-from dynml.data.store_verification import faults_of_store
+from dynml.simulation import read_truth, simulate_hmm, write_simulation
+from dynml.store.reading import Store
+from dynml.store.verification import faults_of_store
 from dynml.errors import ConfigurationError, DataCorruptionError, DataError, DataWarning
 
 

@@ -3,8 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from dynml.data.simulation import simulate_var
-from dynml.data.simulation.autoregression import random_coefficients
+from dynml.simulation import simulate_var
+from dynml.simulation.kinds.autoregression import random_coefficients
 from dynml.errors import ConfigurationError, DataError
 
 

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from store_making import noise
 
-from dynml.data.store_creation import create_store
-from dynml.data.store_reading import Store
-from dynml.data.subset_drawing import Draw
+from dynml.conversion.creation import create_store
+from dynml.store.reading import Store
+from dynml.conversion.subset_drawing import Draw
 from dynml.errors import DataError, DataWarning, DynmlError
 
 ROWS = [

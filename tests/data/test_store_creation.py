@@ -9,7 +9,7 @@ import pytest
 import scipy.signal
 from store_making import Study, noise, two_subjects
 
-from dynml.data.store_reading import Store
+from dynml.store.reading import Store
 from dynml.errors import ConfigurationError, DataError, DataWarning, DynmlError
 
 

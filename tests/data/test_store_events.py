@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from store_making import Study, noise
 
-from dynml.data.event_times import (
+from dynml.conversion.events.times import (
     BETWEEN,
     CUT_AT_END,
     CUT_AT_START,
@@ -12,7 +12,7 @@ from dynml.data.event_times import (
     OVERLAP,
     RunOfSamples,
 )
-from dynml.data.events_reading import COUNTS_BLOCKS, OTHER_RUNS, read_events
+from dynml.conversion.events.reading import COUNTS_BLOCKS, OTHER_RUNS, read_events
 from dynml.errors import DataError, DataWarning
 
 RUNS = [RunOfSamples(name="run-1", n_samples=40), RunOfSamples(name="run-2", n_samples=30)]

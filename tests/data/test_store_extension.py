@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 from store_making import Study, noise
 
-from dynml.data.dataset import MultiSubjectDataset
-from dynml.data.dataset_config import DatasetConfig
-from dynml.data.fitted_steps.stored_fits import read_fit
-from dynml.data.store_creation import create_store
-from dynml.data.store_extension import add_subjects, apply_preparation
-from dynml.data.store_reading import Store
-from dynml.data.store_verification import faults_of_store
+from dynml.dataset.dataset import MultiSubjectDataset
+from dynml.dataset.config import DatasetConfig
+from dynml.preparation.fitted.stored_fits import read_fit
+from dynml.conversion.creation import create_store
+from dynml.conversion.extension import add_subjects, apply_preparation
+from dynml.store.reading import Store
+from dynml.store.verification import faults_of_store
 from dynml.errors import DataError, DataWarning, DynmlError
 
 CHAIN = [

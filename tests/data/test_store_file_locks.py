@@ -13,12 +13,12 @@ import pytest
 from store_making import noise, two_subjects
 
 from dynml import locks
-from dynml.data import store_extension
-from dynml.data.readers import ReaderInputs
-from dynml.data.readers.hdf5 import Hdf5Reader
-from dynml.data.store_extension import add_subjects
-from dynml.data.store_reading import Store
-from dynml.data.store_verification import faults_of_store
+from dynml.conversion import extension as store_extension
+from dynml.readers import ReaderInputs
+from dynml.readers.hdf5 import Hdf5Reader
+from dynml.conversion.extension import add_subjects
+from dynml.store.reading import Store
+from dynml.store.verification import faults_of_store
 from dynml.errors import DataError, DataWarning
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from store_making import Study, noise, two_subjects
 
-from dynml.data.store_reading import Store
+from dynml.store.reading import Store
 from dynml.errors import ConfigurationError, DataError, DataWarning, DynmlError
 
 
@@ -57,7 +57,7 @@ def test_a_setting_that_files_cannot_use_is_refused(tmp_path):
     ],
 )
 def test_a_faulty_config_file_is_refused(tmp_path, content, sentence):
-    from dynml.data.store_config import read_store_config
+    from dynml.conversion.config import read_store_config
 
     path = tmp_path / "config.json"
     path.write_text(content)
@@ -66,7 +66,7 @@ def test_a_faulty_config_file_is_refused(tmp_path, content, sentence):
 
 
 def test_a_missing_config_file_is_named(tmp_path):
-    from dynml.data.store_config import read_store_config
+    from dynml.conversion.config import read_store_config
 
     with pytest.raises(DynmlError, match=r"nothing\.json does not exist"):
         read_store_config(tmp_path / "nothing.json")
@@ -94,7 +94,7 @@ def test_faulty_lists_are_refused(tmp_path, lists, sentence):
 
 
 def test_lists_may_have_comments_and_empty_lines(tmp_path):
-    from dynml.data.store_config import read_subject_list
+    from dynml.conversion.config import read_subject_list
 
     path = tmp_path / "list.txt"
     path.write_text("\ufeff# the young\nsub-2\n\n  sub-10  \r\n", encoding="utf-8")
@@ -115,7 +115,7 @@ def test_a_pattern_without_files_and_a_missing_file_are_named(tmp_path):
 def test_everything_is_checked_before_anything_is_written(tmp_path, monkeypatch):
     study = two_subjects(tmp_path)
     study.save("sub-b", 0, np.zeros((50, 3), dtype=np.float32))
-    monkeypatch.setattr("dynml.data.store_creation.new_store", lambda *a, **k: pytest.fail("the store was opened"))
+    monkeypatch.setattr("dynml.conversion.creation.new_store", lambda *a, **k: pytest.fail("the store was opened"))
     with pytest.raises(DataError, match="number of channels"):
         study.create()
 

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 from store_making import Study, noise
 
-from dynml.data import store_writing
-from dynml.data.dataset import MultiSubjectDataset
-from dynml.data.dataset_config import DatasetConfig
-from dynml.data.store_extraction import extract
-from dynml.data.store_reading import Store
-from dynml.data.store_verification import faults_of_store
+from dynml.store import writing as store_writing
+from dynml.dataset.dataset import MultiSubjectDataset
+from dynml.dataset.config import DatasetConfig
+from dynml.store.extraction import extract
+from dynml.store.reading import Store
+from dynml.store.verification import faults_of_store
 from dynml.errors import DataCorruptionError, DataError
 
 TABLES = ("segments", "segment_runs", "source_samples", "mean", "std", "run_names")

@@ -5,9 +5,9 @@ import json
 import numpy as np
 import pytest
 
-from dynml.data.store_creation import create_store
-from dynml.data.store_extension import add_subjects, apply_preparation
-from dynml.data.store_reading import Store
+from dynml.conversion.creation import create_store
+from dynml.conversion.extension import add_subjects, apply_preparation
+from dynml.store.reading import Store
 from dynml.errors import DataError
 
 NAMES = ("Cz", "Fz", "Oz", "Pz", "Tz")

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dynml.data.participants import SubjectIdentity
-from dynml.data.subset_drawing import Draw, drawn_subsets
+from dynml.store.participants import SubjectIdentity
+from dynml.conversion.subset_drawing import Draw, drawn_subsets
 from dynml.errors import ConfigurationError, DataError
 
 

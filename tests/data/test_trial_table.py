@@ -8,12 +8,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dynml.data.dataset import MultiSubjectDataset
-from dynml.data.participants import SubjectIdentity
-from dynml.data.preparation import standardized
-from dynml.data.recording import Events, recording_of_runs
-from dynml.data.store_writing import new_store
-from dynml.data.trials import TrialCut, trial_table
+from dynml.dataset.dataset import MultiSubjectDataset
+from dynml.store.participants import SubjectIdentity
+from dynml.preparation.standardization import standardized
+from dynml.recording import Events, recording_of_runs
+from dynml.store.writing import new_store
+from dynml.dataset.trials import TrialCut, trial_table
 from dynml.errors import DataError
 
 LABELS = ("a", "b", "c")

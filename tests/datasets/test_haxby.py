@@ -8,7 +8,7 @@ import struct
 import numpy as np
 import pytest
 
-from dynml.data.store_config import read_store_config, read_subsets
+from dynml.conversion.config import read_store_config, read_subsets
 from dynml.datasets import haxby2001_arrays, haxby2001_files, write_haxby2001_ready_folder
 from dynml.errors import DataError
 

@@ -5,8 +5,8 @@ import dataclasses
 import re
 from pathlib import Path
 
-from dynml.data.bids.config import BidsConfig
-from dynml.data.confounds_config import DEFAULTS, STRATEGIES
+from dynml.conversion.bids.config import BidsConfig
+from dynml.preparation.confounds.config import DEFAULTS, STRATEGIES
 
 PAGE = (Path(__file__).parents[2] / "docs" / "bring_your_data.md").read_text(encoding="utf-8")
 WORDS = {"`null`": None, "`true`": True, "`false`": False, "needed": dataclasses.MISSING}

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 import torch
 
-from dynml.data.simulation import simulate_hmm
+from dynml.simulation import simulate_hmm
 
 ROOT = Path(__file__).parents[2]
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", flags=re.MULTILINE | re.DOTALL)

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from dynml.cli.simulate_command import KINDS
-from dynml.cli.train_command import LOGGERS
-from dynml.data.dataset_config import DatasetConfig
-from dynml.data.simulation import (
+from dynml.cli.commands.simulate import KINDS
+from dynml.cli.commands.train import LOGGERS
+from dynml.dataset.config import DatasetConfig
+from dynml.simulation import (
     HMMSimulationConfig,
     HSMMSimulationConfig,
     MixedSineSimulationConfig,
@@ -18,8 +18,8 @@ from dynml.data.simulation import (
     SwitchingVarSimulationConfig,
     VarSimulationConfig,
 )
-from dynml.data.store_config import StoreConfig, TimeseriesGroupConfig
-from dynml.data.store_layout import TOP_LEVEL_KEYS
+from dynml.conversion.config import StoreConfig, TimeseriesGroupConfig
+from dynml.store.layout import TOP_LEVEL_KEYS
 from dynml.models.registry import FAMILIES, get_family
 from dynml.models.sequence.decoding.config import FREE_SETTINGS, SIZES
 from dynml.training.config import RunConfig, TrainerConfig

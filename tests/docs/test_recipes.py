@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from dynml.cli.train_command import parse_training
+from dynml.cli.commands.train import parse_training
 from dynml.configuration import config_to_dictionary
 
 RECIPES = sorted((Path(__file__).parents[2] / "configs").glob("*.yaml"))

@@ -11,7 +11,7 @@ from safetensors.torch import save_file
 
 from dynml.errors import DynmlError
 from dynml.files import commit_directory, made_folder, newest_committed, replacing, sweep_partial, write_json
-from dynml.training.experiment_folder import Checkpoint, ExperimentFolder
+from dynml.training.checkpoints.experiment_folder import Checkpoint, ExperimentFolder
 
 
 def write_text(text):

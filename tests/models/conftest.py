@@ -3,7 +3,7 @@
 import pytest
 
 from dynml import BatchLoader, BatchSampler, MultiSubjectDataset
-from dynml.data.simulation import simulate_hmm
+from dynml.simulation import simulate_hmm
 from dynml.models.hmm.config import HMMConfig, HMMInitializationConfig
 from dynml.models.hmm.model import GaussianHMM
 from dynml.models.hmm.trainer import HMMTrainer

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from dynml import BatchLoader, BatchSampler, Dynemo, DynemoConfig, DynemoTrainer, MultiSubjectDataset
-from dynml.data.simulation import simulate_mixed_sine
+from dynml.simulation import simulate_mixed_sine
 from dynml.errors import ConfigurationError, DataError
 from dynml.models.dynemo.config import DynemoInitializationConfig
 from dynml.models.dynemo.fine_tuning import fine_tuned

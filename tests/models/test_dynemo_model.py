@@ -14,7 +14,7 @@ from dynml.errors import ConfigurationError
 from dynml.models.dynemo.annealing import kl_weight
 from dynml.models.dynemo.config import settle_windows
 from dynml.ops.keyed_noise import derived_keys
-from dynml.training.batch_sampler_config import BatchSamplerConfig
+from dynml.batches.sampler_config import BatchSamplerConfig
 from dynml.training.model_summary import model_summary, parameter_table
 
 TUTORIAL = {"n_modes": 6, "learn_means": False, "learn_alpha_temperature": True}

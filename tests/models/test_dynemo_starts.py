@@ -21,8 +21,8 @@ from dynml.models.dynemo import starts
 from dynml.models.dynemo.starts import modes_from_states
 from dynml.ops.matching import match_covariances
 from dynml.ops.metrics import riemannian_distance
-from dynml.training.em import PooledMoments, pooled_moments
-from dynml.training.whole_segments import SegmentPasses
+from dynml.training.data.em import PooledMoments, pooled_moments
+from dynml.batches.whole_segments import SegmentPasses
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ import pytest
 import torch
 from dynemo_oracles import dataset_of, soft_mixture, terms_of_window, trainer_of, walks
 
-from dynml.data.simulation import simulate_hmm
+from dynml.simulation import simulate_hmm
 from dynml.errors import ConfigurationError, DataWarning, DynmlError, NonFiniteLossError
 from dynml.models.dynemo.annealing import kl_weight
 from dynml.models.dynemo.inference import infer

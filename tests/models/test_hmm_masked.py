@@ -11,17 +11,17 @@ import pytest
 import torch
 
 from dynml import BatchLoader, BatchSampler, GaussianHMM, HMMConfig, HMMTrainer, MultiSubjectDataset, load_experiment
-from dynml.data.simulation import simulate_hmm
+from dynml.simulation import simulate_hmm
 from dynml.errors import ConfigurationError
 from dynml.models.hmm.config import HMMInitializationConfig
 from dynml.models.hmm.inference import infer
 from dynml.models.hmm.starts import make_start
-from dynml.ops.gaussian_hmm import CovariancePrior, log_prior
+from dynml.ops.hmm.gaussian_hmm import CovariancePrior, log_prior
 from dynml.ops.matching import match_covariances
 from dynml.ops.metrics import riemannian_distance
-from dynml.training import whole_segments
-from dynml.training.em import MStepSettings, expectation
-from dynml.training.whole_segments import PackedSegments, SegmentPasses
+from dynml.batches import whole_segments
+from dynml.training.data.em import MStepSettings, expectation
+from dynml.batches.whole_segments import PackedSegments, SegmentPasses
 
 
 def with_gaps(series, seed, share=0.2):

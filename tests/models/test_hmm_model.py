@@ -8,7 +8,7 @@ from dynml import MultiSubjectDataset, Recording
 from dynml.models.hmm.config import HMMConfig
 from dynml.models.hmm.inference import infer
 from dynml.models.hmm.model import GaussianHMM
-from dynml.ops.hmm_statistics import GaussianHMMParameters
+from dynml.ops.hmm.statistics import GaussianHMMParameters
 from dynml.training.model_summary import model_summary, parameter_table
 
 

@@ -11,8 +11,8 @@ from dynml import MultiSubjectDataset
 from dynml.models.hmm.config import HMMConfig, HMMInitializationConfig
 from dynml.models.hmm.model import GaussianHMM
 from dynml.models.hmm.starts import PackedSegments, Start, enough_starts, make_start, revive
-from dynml.ops.gaussian_hmm import GaussianHMMParameters
-from dynml.training.em import MStepSettings, run_em
+from dynml.ops.hmm.gaussian_hmm import GaussianHMMParameters
+from dynml.training.data.em import MStepSettings, run_em
 
 
 def parameters_of(*variances):

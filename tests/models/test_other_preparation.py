@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 
 from dynml import MultiSubjectDataset, load_experiment
-from dynml.cli.extract_features_command import parse_extraction, run_extraction
-from dynml.cli.infer_command import parse_inference, run_inference
-from dynml.cli.train_command import parse_training, run_training
-from dynml.data.simulation import simulate_hmm
-from dynml.data.store_creation import create_store
+from dynml.cli.commands.extract_features import parse_extraction, run_extraction
+from dynml.cli.commands.infer import parse_inference, run_inference
+from dynml.cli.commands.train import parse_training, run_training
+from dynml.simulation import simulate_hmm
+from dynml.conversion.creation import create_store
 from dynml.errors import DataError, DataWarning
 
 QUICK = ("--trainer.max_epochs", "1", "--trainer.progress", "false", "--trainer.device", "cpu")

@@ -10,14 +10,14 @@ from published_making import bert, embed, gpt2, linear, published, published_sha
 
 from dynml.errors import CheckpointError, ConfigurationError
 from dynml.models.experiment import load_experiment
-from dynml.models.sequence.published_weights import (
+from dynml.exchange.published_weights import (
     convert_published_weights,
     import_published_weights,
     read_published_weights,
 )
-from dynml.models.sequence.tasks import masked_networks_task, masked_samples_task, single_position_task
+from dynml.models.sequence.objectives.tasks import masked_networks_task, masked_samples_task, single_position_task
 from dynml.models.sequence.windows import Windows
-from dynml.training.experiment_folder import ExperimentFolder
+from dynml.training.checkpoints.experiment_folder import ExperimentFolder
 
 SMALL = {"n_networks": 7, "width": 12, "n_layers": 2, "n_positions": 16, "n_rows": 31}
 HEADS, PRECISION = 3, 0.2

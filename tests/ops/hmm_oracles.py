@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.distributions import MultivariateNormal
 
-from dynml.ops.hmm_statistics import GaussianHMMParameters
+from dynml.ops.hmm.statistics import GaussianHMMParameters
 
 
 @dataclass

@@ -6,7 +6,7 @@ import numpy as np
 from scipy.optimize import brentq
 from scipy.stats import multivariate_normal, norm
 
-from dynml.ops.switching_var import SwitchingVar
+from dynml.simulation.filters.switching_var import SwitchingVar
 
 
 def random_process(n_states, n_channels, seed=0, stay=0.7):

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from dynml.errors import NotPositiveDefiniteError
-from dynml.ops.cholesky_parameters import (
+from dynml.ops.mixture.cholesky_parameters import (
     DIAGONAL_SHIFT,
     cholesky_factors,
     covariances_from_vectors,

@@ -5,8 +5,8 @@ import pytest
 import torch
 from hmm_oracles import enumerate_paths, logarithmic_posteriors, random_chain
 
-from dynml.ops.forward_backward import forward_backward, forward_only, most_likely_path, sample_states
-from dynml.ops.forward_backward_scan import scan_forward_backward
+from dynml.ops.hmm.forward_backward import forward_backward, forward_only, most_likely_path, sample_states
+from dynml.ops.hmm.forward_backward_scan import scan_forward_backward
 
 pytestmark = pytest.mark.processor
 

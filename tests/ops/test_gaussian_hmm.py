@@ -9,8 +9,8 @@ import torch
 from hmm_oracles import enumerate_paths, log_densities, logarithmic_posteriors, random_parameters, sample_signals
 
 from dynml.errors import NotPositiveDefiniteError
-from dynml.ops import hmm_pass
-from dynml.ops.gaussian_hmm import (
+from dynml.ops.hmm import passes as hmm_pass
+from dynml.ops.hmm.gaussian_hmm import (
     GaussianHMMParameters,
     Statistics,
     e_step,

@@ -8,7 +8,7 @@ from hmm_oracles import random_parameters, sample_signals
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dynml.ops.gaussian_hmm import (
+from dynml.ops.hmm.gaussian_hmm import (
     CovariancePrior,
     GaussianHMMParameters,
     e_step,

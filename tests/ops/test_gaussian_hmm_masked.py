@@ -8,8 +8,8 @@ import pytest
 import torch
 from hmm_oracles import enumerate_paths, log_densities, random_parameters, sample_signals
 
-from dynml.ops import hmm_pass
-from dynml.ops.gaussian_hmm import (
+from dynml.ops.hmm import passes as hmm_pass
+from dynml.ops.hmm.gaussian_hmm import (
     GaussianHMMParameters,
     e_step,
     log_likelihood,

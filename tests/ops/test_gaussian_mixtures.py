@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from scipy.stats import multivariate_normal, norm
 
-from dynml.ops.floor_scores import mean_absolute_error_at, mean_squared_error_at
-from dynml.ops.gaussian_mixtures import log_densities, statistic_of_mixture
+from dynml.simulation.filters.floor_scores import mean_absolute_error_at, mean_squared_error_at
+from dynml.simulation.filters.gaussian_mixtures import log_densities, statistic_of_mixture
 
 
 def test_log_densities_agree_with_scipy():

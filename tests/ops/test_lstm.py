@@ -8,10 +8,10 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from dynml.models.dynemo import networks
 from dynml.models.dynemo.networks import RecurrentStack
-from dynml.ops.lstm import LstmWeights, lstm_layer
-from dynml.ops.lstm_kernel import SLICE
-from dynml.ops.lstm_lanes import LANES, hyperbolic_tangent, sigmoid
-from dynml.ops.mixture_gaussian_lanes import load, store
+from dynml.ops.lstm.layer import LstmWeights, lstm_layer
+from dynml.ops.lstm.kernel import SLICE
+from dynml.ops.lstm.lanes import LANES, hyperbolic_tangent, sigmoid
+from dynml.ops.mixture.mixture_gaussian_lanes import load, store
 
 pytestmark = pytest.mark.processor
 

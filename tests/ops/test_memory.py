@@ -9,13 +9,14 @@ import pytest
 import torch
 
 from dynml.cli.errors import user_errors_in_one_sentence
-from dynml.data import residency
+from dynml.dataset import residency
 from dynml.errors import ConfigurationError, DataWarning
-from dynml.ops import memory, mixture_gaussian_terms
+from dynml.ops.mixture import mixture_gaussian_terms
+from dynml.ops import memory
 from dynml.ops.gaussian import Gaussians
-from dynml.ops.gaussian_hmm import e_step, log_likelihood
-from dynml.ops.hmm_statistics import GaussianHMMParameters
-from dynml.ops.mixture_gaussian_terms import torch_terms
+from dynml.ops.hmm.gaussian_hmm import e_step, log_likelihood
+from dynml.ops.hmm.statistics import GaussianHMMParameters
+from dynml.ops.mixture.mixture_gaussian_terms import torch_terms
 
 
 @pytest.fixture(autouse=True)
@@ -150,7 +151,7 @@ def test_series_larger_than_memory_are_refused_before_they_are_read(monkeypatch)
 def test_a_limit_of_the_address_space_counts_as_the_end_of_memory():
     code = """
 import resource
-from dynml.data.residency import available_host_memory
+from dynml.dataset.residency import available_host_memory
 size = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
 resource.setrlimit(resource.RLIMIT_AS, (size + 2**28, resource.RLIM_INFINITY))
 print(available_host_memory())

@@ -9,10 +9,10 @@ from torch.distributions import MultivariateNormal
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from dynml.errors import NotPositiveDefiniteError
-from dynml.ops import mixture_gaussian_terms
-from dynml.ops.mixture_gaussian import failed_samples, mixture_log_likelihood, require_log_likelihoods
-from dynml.ops.mixture_gaussian_kernel import lanes_of, packed_positions
-from dynml.ops.mixture_gaussian_terms import compiled_terms, groups_together, inverses_by_whitening, torch_terms
+from dynml.ops.mixture import mixture_gaussian_terms
+from dynml.ops.mixture.mixture_gaussian import failed_samples, mixture_log_likelihood, require_log_likelihoods
+from dynml.ops.mixture.mixture_gaussian_kernel import lanes_of, packed_positions
+from dynml.ops.mixture.mixture_gaussian_terms import compiled_terms, groups_together, inverses_by_whitening, torch_terms
 
 pytestmark = pytest.mark.processor
 
@@ -329,7 +329,7 @@ def test_groups_share_the_memory_that_is_given():
 
 MEMORY_PROGRAM = """
 import resource, torch
-from dynml.ops.mixture_gaussian import mixture_log_likelihood
+from dynml.ops.mixture.mixture_gaussian import mixture_log_likelihood
 torch.set_num_threads(1)
 covariances = torch.eye(60).repeat(3, 1, 1).requires_grad_()
 def step(n):

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from dynml.ops.slow_forms import ChannelForms, Neighbourhood, ProductForms, forms_of, slowest
+from dynml.ops.hmm.slow_forms import ChannelForms, Neighbourhood, ProductForms, forms_of, slowest
 from dynml.ops.workers import Workers
 
 

@@ -7,7 +7,7 @@ import torch
 from hmm_oracles import random_parameters
 from torch.distributions import MultivariateNormal, kl_divergence
 
-from dynml.ops.state_agreement import divergence_of_states
+from dynml.ops.hmm.state_agreement import divergence_of_states
 
 
 @pytest.mark.parametrize("covariance_type", ["full", "diagonal"])

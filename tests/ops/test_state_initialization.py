@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from dynml.ops import state_initialization
-from dynml.ops.gaussian_hmm import CovariancePrior, e_step, m_step
-from dynml.ops.state_initialization import (
+from dynml.ops.hmm import state_initialization
+from dynml.ops.hmm.gaussian_hmm import CovariancePrior, e_step, m_step
+from dynml.ops.hmm.state_initialization import (
     STRETCH_LENGTH,
     parameters_from_labels,
     random_state_time_course,

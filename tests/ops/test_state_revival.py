@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from dynml.ops.gaussian_hmm import CovariancePrior, GaussianHMMParameters, e_step, m_step
-from dynml.ops.state_initialization import parameters_from_labels, stay_or_jump
-from dynml.ops.state_revival import revive_from_data
+from dynml.ops.hmm.gaussian_hmm import CovariancePrior, GaussianHMMParameters, e_step, m_step
+from dynml.ops.hmm.state_initialization import parameters_from_labels, stay_or_jump
+from dynml.ops.hmm.state_revival import revive_from_data
 
 EMPTY = 2
 

@@ -7,7 +7,7 @@ import pytest
 from switching_var_oracles import posterior, posterior_mean, posterior_medians, random_process, sample
 
 from dynml.errors import DynmlError
-from dynml.ops.switching_var import (
+from dynml.simulation.filters.switching_var import (
     SwitchingVar,
     filtered_states,
     multi_step_means,

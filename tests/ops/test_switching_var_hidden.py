@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from switching_var_oracles import posterior_mean, posterior_medians, random_process, sample
 
-from dynml.ops.switching_var import one_step_predictions
-from dynml.ops.switching_var_hidden import hidden_sample_predictions, longest_exact_stretch
-from dynml.ops.switching_var_masked import masked_means_given_states
+from dynml.simulation.filters.switching_var import one_step_predictions
+from dynml.simulation.filters.switching_var_hidden import hidden_sample_predictions, longest_exact_stretch
+from dynml.simulation.filters.switching_var_masked import masked_means_given_states
 
 PATTERNS = {
     "isolated": "101011",

@@ -4,14 +4,14 @@ import numpy as np
 import pytest
 from switching_var_oracles import condition, covariances, joint_gaussian, posterior_mean, random_process, sample
 
-from dynml.ops.switching_var_hidden import hidden_sample_predictions
-from dynml.ops.switching_var_masked import (
+from dynml.simulation.filters.switching_var_hidden import hidden_sample_predictions
+from dynml.simulation.filters.switching_var_masked import (
     masked_means_given_states,
     var_as_switching,
     var_masked_means,
     var_one_step_means,
 )
-from dynml.ops.switching_var_merged import masked_predictions
+from dynml.simulation.filters.switching_var_merged import masked_predictions
 
 
 def patterns(n_windows, n_samples, n_channels):

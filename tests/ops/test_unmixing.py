@@ -8,7 +8,7 @@ from torch.distributions import MultivariateNormal
 from dynml.errors import NotPositiveDefiniteError
 from dynml.ops.matching import match_covariances
 from dynml.ops.metrics import riemannian_distance
-from dynml.ops.unmixing import unmix_covariances, unmixing_objective
+from dynml.ops.mixture.unmixing import unmix_covariances, unmixing_objective
 
 
 def known_mixture(n_states, n_modes, n_channels, seed, *, pure, estimated=False):

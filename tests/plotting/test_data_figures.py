@@ -9,8 +9,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from dynml.analysis.data_measures import Envelope, Spectrum, SubjectMeasures
 from dynml.analysis.data_quality import Flag, SubjectSummary
-from dynml.data.recording import Events, Source
-from dynml.data.store_reading import GroupDescription
+from dynml.recording import Events, Source
+from dynml.store.reading import GroupDescription
 from dynml.plotting.data_figures import (
     draw_events,
     draw_runs,

@@ -13,17 +13,17 @@ import pytest
 import torch
 
 from dynml import MultiSubjectDataset, load_experiment
-from dynml.cli.extract_features_command import parse_extraction, run_extraction
-from dynml.data.store_creation import create_store
+from dynml.cli.commands.extract_features import parse_extraction, run_extraction
+from dynml.conversion.creation import create_store
 from dynml.errors import ConfigurationError, DataError, DataWarning, DynmlError
 from dynml.models.sequence.config import CsmConfig, SequenceBertConfig
-from dynml.models.sequence.csm import Csm
+from dynml.models.sequence.objectives.csm import Csm
 from dynml.models.sequence.decoding.config import DecodingConfig
 from dynml.models.sequence.decoding.model import Decoding
-from dynml.models.sequence.sequence_bert import SequenceBert
+from dynml.models.sequence.objectives.sequence_bert import SequenceBert
 from dynml.models.sequence.settling import settled_model
 from dynml.models.sequence.windows import Windows
-from dynml.training.experiment_folder import ExperimentFolder
+from dynml.training.checkpoints.experiment_folder import ExperimentFolder
 
 ROOT = Path(__file__).parents[2]
 N_SAMPLES, N_CHANNELS, D = 60, 3, 16

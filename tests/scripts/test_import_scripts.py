@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 import torch
 
-from dynml.data.store_reading import Store
-from dynml.data.store_verification import faults_of_store
+from dynml.store.reading import Store
+from dynml.store.verification import faults_of_store
 from dynml.models.experiment import load_experiment
 
 ROOT = Path(__file__).parents[2]

@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from dynml.cli.output_folders import output_folder
+from dynml.cli.outputs.folders import output_folder
 from dynml.errors import DynmlError
 
 

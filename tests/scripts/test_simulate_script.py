@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dynml.data.simulation import read_truth, simulate_hmm, simulate_hsmm, simulate_mixed_sine
-from dynml.data.store_reading import Store
+from dynml.simulation import read_truth, simulate_hmm, simulate_hsmm, simulate_mixed_sine
+from dynml.store.reading import Store
 
 ROOT = Path(__file__).parents[2]
 SCRIPT = ROOT / "scripts_python" / "dynml_simulate_data.py"
@@ -100,7 +100,7 @@ def test_mistakes_give_one_sentence_and_status_2(tmp_path, monkeypatch, argument
 def test_help_documents_every_setting_without_heavy_imports(kind, words):
     code = (
         f"import sys; sys.argv = ['dynml_simulate_data.py', '{kind}', '--help']\n"
-        "from dynml.cli.simulate_command import parse_simulation\n"
+        "from dynml.cli.commands.simulate import parse_simulation\n"
         "try:\n    parse_simulation('Simulate.')\n"
         "except SystemExit:\n    pass\n"
         "heavy = {'torch', 'h5py', 'matplotlib', 'scipy', 'nibabel'} & set(sys.modules)\n"

@@ -12,8 +12,8 @@ import h5py
 import numpy as np
 import pytest
 
-from dynml.data.store_reading import Store
-from dynml.data.store_verification import faults_of_store
+from dynml.store.reading import Store
+from dynml.store.verification import faults_of_store
 from dynml.locks import writing_to
 
 SCRIPTS = Path(__file__).parents[2] / "scripts_python"

@@ -14,7 +14,7 @@ import h5py
 import numpy as np
 import pytest
 
-from dynml.data.store_creation import create_store
+from dynml.conversion.creation import create_store
 
 ROOT = Path(__file__).parents[2]
 NAME = "dynml_visualize_data.py"
@@ -180,7 +180,7 @@ def test_damage_and_subjects_without_the_group_are_told(script, made, tmp_path):
 
 def test_memory_does_not_grow_with_the_length_of_a_recording(script, made, monkeypatch, tmp_path):
     from dynml.analysis import data_measures
-    from dynml.data.store_reading import Store
+    from dynml.store.reading import Store
 
     monkeypatch.setattr(data_measures, "VALUES_PER_PIECE", 300)
     read, lengths = Store.read, []

@@ -6,8 +6,8 @@ import torch
 from torch.distributions import Categorical, MixtureSameFamily, MultivariateNormal
 
 from dynml import MultiSubjectDataset
-from dynml.ops.gaussian_hmm import CovariancePrior, GaussianHMMParameters
-from dynml.training.baselines import (
+from dynml.ops.hmm.gaussian_hmm import CovariancePrior, GaussianHMMParameters
+from dynml.training.data.baselines import (
     SamplesAlone,
     gaussian_baseline,
     hmm_baseline,
@@ -15,9 +15,9 @@ from dynml.training.baselines import (
     names_of_better,
     without_time,
 )
-from dynml.training.em import MStepSettings, PooledMoments, pooled_moments
+from dynml.training.data.em import MStepSettings, PooledMoments, pooled_moments
 from dynml.training.processes import Processes
-from dynml.training.whole_segments import PackedSegments, SegmentPasses, part_of_subset
+from dynml.batches.whole_segments import PackedSegments, SegmentPasses, part_of_subset
 
 ALONE = Processes()
 

@@ -19,13 +19,13 @@ from dynml import (
     MultiSubjectDataset,
     load_experiment,
 )
-from dynml.data.dataset_config import DatasetConfig
-from dynml.data.participants import SubjectIdentity
-from dynml.data.preparation import standardized
-from dynml.data.recording import recording_of_runs
-from dynml.data.slicer import RowSlicer
-from dynml.data.store_reading import Store
-from dynml.data.store_writing import new_store
+from dynml.dataset.config import DatasetConfig
+from dynml.store.participants import SubjectIdentity
+from dynml.preparation.standardization import standardized
+from dynml.recording import recording_of_runs
+from dynml.dataset.slicer import RowSlicer
+from dynml.store.reading import Store
+from dynml.store.writing import new_store
 from dynml.errors import ConfigurationError, DataError, DataWarning
 from dynml.models.hmm.config import HMMInitializationConfig
 
@@ -190,7 +190,7 @@ def test_batches_are_those_of_the_prepared_store(stores, way, context, collate, 
 def test_long_and_short_stretches_are_embedded_alike(stores, monkeypatch):
     dataset = opened(stores[0], **SETTINGS)
     (short,) = batches_of(dataset, "packed", "training", strategy="whole_segments", batch_size_training=100)
-    monkeypatch.setattr("dynml.data.embedding._LONG_STRETCH", 1)
+    monkeypatch.setattr("dynml.dataset.embedding._LONG_STRETCH", 1)
     (long,) = batches_of(dataset, "packed", "training", strategy="whole_segments", batch_size_training=100)
     assert len(short.spans) == 6
     close(short.signals, long.signals, 1e-6)

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dynml.data.segment_table import segment_table
+from dynml.dataset.segment_table import segment_table
 from dynml.errors import ConfigurationError, DataError, DataWarning
-from dynml.training.batch_sampler import BatchSampler, BatchSamplerConfig, Span
+from dynml.batches.sampler import BatchSampler, BatchSamplerConfig, Span
 
 pytestmark = pytest.mark.filterwarnings("ignore::dynml.errors.DataWarning")
 

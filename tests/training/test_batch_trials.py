@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 import torch
 
-from dynml.data.dataset import MultiSubjectDataset
-from dynml.data.recording import Events, recording_of_runs
+from dynml.dataset.dataset import MultiSubjectDataset
+from dynml.recording import Events, recording_of_runs
 from dynml.errors import ConfigurationError, DataError, DataWarning
-from dynml.training.batch_loader import BatchLoader
-from dynml.training.batch_sampler import BatchSampler, BatchSamplerConfig
+from dynml.batches.loader import BatchLoader
+from dynml.batches.sampler import BatchSampler, BatchSamplerConfig
 
 N_SAMPLES = 120
 NAMES = ("face", "house", "tool")

@@ -6,7 +6,7 @@ import torch
 
 from dynml import BatchLoader, BatchSampler, GaussianHMM, HMMConfig, HMMTrainer, MultiSubjectDataset
 from dynml.errors import DataWarning
-from dynml.training.data_scale import warn_of_scale, warn_of_zero_means
+from dynml.training.data.data_scale import warn_of_scale, warn_of_zero_means
 
 
 @pytest.mark.parametrize(

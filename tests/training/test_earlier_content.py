@@ -13,7 +13,7 @@ from small_model import OneStepAhead
 from dynml import Trainer
 from dynml.errors import CheckpointError, ConfigurationError, DataWarning
 from dynml.files import sha256_of_file
-from dynml.training.experiment_folder import ExperimentFolder
+from dynml.training.checkpoints.experiment_folder import ExperimentFolder
 
 
 def content_of(folder):

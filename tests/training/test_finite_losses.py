@@ -8,7 +8,7 @@ import torch
 from small_model import OneStepAhead, random_walks
 
 from dynml.errors import ConfigurationError, NonFiniteLossError
-from dynml.training.finite_losses import DeferredCheck
+from dynml.training.gradients.finite_losses import DeferredCheck
 from dynml.training.processes import Processes
 
 DEFERRED = {"non_finite_check_every": 50}

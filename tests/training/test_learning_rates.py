@@ -7,7 +7,7 @@ from small_model import OneStepAhead
 
 from dynml.errors import ConfigurationError
 from dynml.training.config import TrainerConfig
-from dynml.training.optimization import learning_rate_at, learning_rate_at_step, settled_schedule
+from dynml.training.gradients.optimization import learning_rate_at, learning_rate_at_step, settled_schedule
 
 RATE, FLOOR, WARMUP, N = 0.02, 0.25, 5, 26
 

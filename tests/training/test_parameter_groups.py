@@ -6,8 +6,8 @@ from small_model import OneStepAhead
 
 from dynml.errors import CheckpointError, ConfigurationError
 from dynml.training.config import TrainerConfig
-from dynml.training.gradient_learning import GradientLearner
-from dynml.training.optimization import build_optimizer, set_learning_rate
+from dynml.training.gradients.learning import GradientLearner
+from dynml.training.gradients.optimization import build_optimizer, set_learning_rate
 from dynml.training.processes import Processes
 
 

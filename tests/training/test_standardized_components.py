@@ -21,16 +21,16 @@ from test_batch_embedding import (
 )
 
 from dynml import BatchLoader, MultiSubjectDataset, load_experiment
-from dynml.data.dataset_config import DatasetConfig
-from dynml.data.embedding import Embedding
-from dynml.data.participants import SubjectIdentity
-from dynml.data.preparation import standardized
-from dynml.data.preparation_steps.step import Layout
-from dynml.data.slicer import RowSlicer
-from dynml.data.store_reading import Store
-from dynml.data.store_writing import new_store
+from dynml.dataset.config import DatasetConfig
+from dynml.dataset.embedding import Embedding
+from dynml.store.participants import SubjectIdentity
+from dynml.preparation.standardization import standardized
+from dynml.preparation.step import Layout
+from dynml.dataset.slicer import RowSlicer
+from dynml.store.reading import Store
+from dynml.store.writing import new_store
 from dynml.errors import ConfigurationError, DataError
-from dynml.training.spans import Span
+from dynml.batches.spans import Span
 
 pytestmark = pytest.mark.filterwarnings("ignore:Segments of fewer than 6 samples")
 STANDARDIZED = {**SETTINGS, "standardize_components": True}
@@ -95,7 +95,7 @@ def test_long_and_short_stretches_and_workers_do_the_same(stores, monkeypatch):
     dataset = opened(stores[0], "lazy", **STANDARDIZED)
     (short,) = batches_of(dataset, "packed", "training", **settings)
     (worked,) = batches_of(dataset, "packed", "training", 1, **settings)
-    monkeypatch.setattr("dynml.data.embedding._LONG_STRETCH", 1)
+    monkeypatch.setattr("dynml.dataset.embedding._LONG_STRETCH", 1)
     (long,) = batches_of(dataset, "packed", "training", **settings)
     assert len(short.spans) == 6
     close(short.signals, long.signals, 1e-6)

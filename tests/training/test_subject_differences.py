@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from dynml import MultiSubjectDataset
-from dynml.data.recording import recording_of_runs
-from dynml.training.subject_differences import Occupancies
+from dynml.recording import recording_of_runs
+from dynml.training.data.subject_differences import Occupancies
 
 N_SUBJECTS, N_SAMPLES, N_STATES = 8, 1200, 4
 

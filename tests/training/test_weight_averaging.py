@@ -7,7 +7,7 @@ from safetensors.torch import load_file
 from small_model import OneStepAhead
 
 from dynml.training.costs import COST_ENDINGS
-from dynml.training.weight_averaging import WeightAverage
+from dynml.training.gradients.weight_averaging import WeightAverage
 
 STEPPED = {
     "weight_averaging": 0.9,

@@ -8,9 +8,9 @@ import torch
 from small_model import random_walks
 
 from dynml import BatchLoader, BatchSampler, MultiSubjectDataset, Recording
-from dynml.training import whole_segments
+from dynml.batches import whole_segments
 from dynml.training.processes import Processes
-from dynml.training.whole_segments import SegmentPasses, part_of_subset
+from dynml.batches.whole_segments import SegmentPasses, part_of_subset
 
 
 def recording_of(signals, segments):

@@ -8,17 +8,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dynml.cli.comparison_options import add_comparison_options
-from dynml.cli.feature_outputs import FeatureOutput, check_output_is_free, opened_output
+from dynml.cli.outputs.features import FeatureOutput, check_output_is_free, opened_output
 from dynml.cli.parsing import Namespace, ScriptParser
 from dynml.errors import DataError, DataWarning
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from dynml.data.dataset import MultiSubjectDataset
+    from dynml.dataset.dataset import MultiSubjectDataset
     from dynml.models.experiment import Experiment
     from dynml.models.sequence.decoding.targets import Trials
-    from dynml.models.sequence.pieces import Cut
+    from dynml.models.sequence.features.pieces import Cut
 
 METHODS = ("gradient_x_input", "integrated_gradients")
 METHODS_IN_WORDS = {"gradient_x_input": "Gradient x input", "integrated_gradients": "Integrated gradients"}
@@ -78,9 +78,9 @@ def run_extraction(arguments: Namespace) -> None:
     """Check what can be checked, cut the recordings, embed them, add what was asked for."""
     from dynml.models.experiment import SUBSETS, load_experiment
     from dynml.models.seen_subjects import seen_before
-    from dynml.models.sequence.attention_lags import model_of_attention
-    from dynml.models.sequence.features import model_of_states, model_with_embeddings, settled_pooling
-    from dynml.models.sequence.pieces import Cut, check_length, settled_cut
+    from dynml.models.sequence.features.attention_lags import model_of_attention
+    from dynml.models.sequence.features.extraction import model_of_states, model_with_embeddings, settled_pooling
+    from dynml.models.sequence.features.pieces import Cut, check_length, settled_cut
 
     path = Path(arguments.out)
     asked = Cut(**{name: arguments[name] for name in ("window_length", "trials", "onset_shift", "trial_length")})
@@ -134,7 +134,7 @@ def run_extraction(arguments: Namespace) -> None:
 
 def _parts(experiment: Experiment, dataset: MultiSubjectDataset, names: Sequence[str], cut: Cut) -> dict[str, Trials]:
     """Windows or trials of the subsets that have some."""
-    from dynml.models.sequence.pieces import pieces_of_subset
+    from dynml.models.sequence.features.pieces import pieces_of_subset
 
     found = {
         name: pieces_of_subset(experiment, dataset, name, cut) for name in names if dataset.subset(name).n_subjects
@@ -147,7 +147,7 @@ def _parts(experiment: Experiment, dataset: MultiSubjectDataset, names: Sequence
 
 
 def _warn_of_untrained_lengths(experiment: Experiment, longest: int, cut: Cut) -> None:
-    from dynml.models.sequence.pieces import trained_length
+    from dynml.models.sequence.features.pieces import trained_length
 
     trained = trained_length(experiment)
     if trained is not None and longest > trained:
@@ -167,7 +167,7 @@ def _write_embeddings(model: Any, parts: dict[str, Trials], pooling: Any, cut: C
     """Write vectors with their table, and say how many numbers each has."""
     import numpy as np
 
-    from dynml.models.sequence.features import embeddings_of
+    from dynml.models.sequence.features.extraction import embeddings_of
 
     vectors = np.concatenate([embeddings_of(model, part, pooling) for part in parts.values()])
     names = next(iter(parts.values())).names
@@ -193,7 +193,7 @@ def _joined(lists: Any) -> list[Any]:
 
 
 def _write_states(model: Any, parts: dict[str, Trials], length: int, output: FeatureOutput) -> None:
-    from dynml.models.sequence.features import model_of_states, states_of_subject
+    from dynml.models.sequence.features.extraction import model_of_states, states_of_subject
 
     states_model = model_of_states(model)
     for part in parts.values():
@@ -205,7 +205,7 @@ def _write_attribution(
     model: Any, dataset: MultiSubjectDataset, parts: dict[str, Trials], method: Any, cut: Cut, output: FeatureOutput
 ) -> dict[str, Any]:
     """Write maps, networks and pictures; give what is said of them."""
-    from dynml.models.sequence.attribution import attribution_maps
+    from dynml.models.sequence.features.attribution import attribution_maps
     from dynml.plotting.attribution import plot_attribution_maps, plot_network_importance
     from dynml.plotting.style import save_figure
 
@@ -247,7 +247,7 @@ def _write_attribution(
 
 def _write_attention(model: Any, parts: dict[str, Trials], cut: Cut, output: FeatureOutput) -> dict[str, Any]:
     """Write profiles and their picture; give how far each head looks."""
-    from dynml.models.sequence.attention_lags import attention_lags, model_of_attention
+    from dynml.models.sequence.features.attention_lags import attention_lags, model_of_attention
     from dynml.plotting.attribution import plot_attention_lags
     from dynml.plotting.style import save_figure
 

@@ -57,7 +57,7 @@ def parse_import(description: str | None, arguments: Sequence[str] | None = None
 
 def run_import(arguments: Namespace) -> None:
     """Import and say what was made."""
-    from dynml.data.webdataset_import import TarImport, import_webdataset
+    from dynml.exchange.webdataset_import import TarImport, import_webdataset
 
     settings = TarImport(
         inputs=[Path(path) for path in arguments.inputs],

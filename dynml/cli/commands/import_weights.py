@@ -59,8 +59,8 @@ def parse_weights(description: str | None, arguments: Sequence[str] | None = Non
 
 def run_weights_import(arguments: Namespace) -> None:
     """Import and say what was made."""
-    from dynml.models.sequence.published_weights import import_published_weights
-    from dynml.training.experiment_folder import ExperimentFolder
+    from dynml.exchange.published_weights import import_published_weights
+    from dynml.training.checkpoints.experiment_folder import ExperimentFolder
 
     folder = ExperimentFolder(arguments.experiments_path, arguments.experiment_name)
     seen = _lines(arguments.seen_participants)

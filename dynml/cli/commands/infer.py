@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dynml.cli.comparison_options import add_comparison_options
-from dynml.cli.output_folders import output_folder
+from dynml.cli.outputs.folders import output_folder
 from dynml.cli.parsing import Namespace, ScriptParser
 from dynml.errors import CheckpointError, ConfigurationError
 
 if TYPE_CHECKING:
-    from dynml.data.dataset import MultiSubjectDataset
+    from dynml.dataset.dataset import MultiSubjectDataset
     from dynml.models.experiment import Experiment
 
 
@@ -70,7 +70,7 @@ def _write_inference(
     from dynml.models.experiment import SUBSETS
     from dynml.models.registry import load
     from dynml.models.seen_subjects import is_training_data, seen_before
-    from dynml.training.subject_differences import Occupancies
+    from dynml.training.data.subject_differences import Occupancies
 
     _write_model(experiment, out)
     trained = experiment.parameters["dataset"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dynml.cli.parsing import ScriptParser
-from dynml.cli.train_command import LOGGERS, RunRequest, request_from_parameters
+from dynml.cli.commands.train import LOGGERS, RunRequest, request_from_parameters
 
 
 def parse_resume(description: str | None) -> RunRequest:
@@ -35,7 +35,7 @@ def parse_resume(description: str | None) -> RunRequest:
 
     from dynml.errors import CheckpointError
     from dynml.files import as_dynml_wrote, newest_committed, read_json
-    from dynml.training.experiment_folder import PARAMETERS, ExperimentFolder
+    from dynml.training.checkpoints.experiment_folder import PARAMETERS, ExperimentFolder
 
     folder = ExperimentFolder(arguments.experiments_path, arguments.experiment_name)
     newest, _ = newest_committed(folder.checkpoint)

@@ -13,10 +13,10 @@ from dynml.cli.parsing import Namespace, ScriptParser
 from dynml.configuration import check_at_least, nearest_name
 from dynml.errors import CheckpointError, ConfigurationError, DataWarning, DynmlError
 from dynml.files import read_json
-from dynml.training.logger_config import CometConfig
+from dynml.training.loggers.config import CometConfig
 
 if TYPE_CHECKING:
-    from dynml.training.comet_state import CometState
+    from dynml.training.loggers.comet_state import CometState
 
 KEY = re.compile(r"[0-9a-zA-Z]{32,50}")
 MODES = ("auto", "online", "offline")
@@ -52,10 +52,10 @@ def send_logs(arguments: Namespace) -> None:
     import numpy as np
 
     from dynml.analysis.log_reading import read_logs
-    from dynml.training.comet_connection import check_mode_is_possible
-    from dynml.training.comet_logger import tell_metrics
-    from dynml.training.comet_state import FOLDER, read_state, state_for, write_state
-    from dynml.training.run_loggers import flat
+    from dynml.training.loggers.comet_connection import check_mode_is_possible
+    from dynml.training.loggers.comet_logger import tell_metrics
+    from dynml.training.loggers.comet_state import FOLDER, read_state, state_for, write_state
+    from dynml.training.loggers.run_loggers import flat
 
     folder = Path(arguments.experiment)
     logs = read_logs(folder)
@@ -82,8 +82,8 @@ def send_logs(arguments: Namespace) -> None:
 
 def send_one_value(arguments: Namespace) -> None:
     """Tell one value to the comet experiment of a folder, or to that of a key."""
-    from dynml.training.comet_connection import check_mode_is_possible
-    from dynml.training.comet_state import FOLDER, CometState, read_state
+    from dynml.training.loggers.comet_connection import check_mode_is_possible
+    from dynml.training.loggers.comet_state import FOLDER, CometState, read_state
 
     check_at_least("--epoch", arguments.epoch, 1, optional=True)
     check_mode_is_possible(arguments.comet.mode)
@@ -150,8 +150,8 @@ def _send(
     *,
     must_exist: bool = False,
 ) -> None:
-    from dynml.training.comet_connection import open_session
-    from dynml.training.comet_state import name_archives
+    from dynml.training.loggers.comet_connection import open_session
+    from dynml.training.loggers.comet_state import name_archives
 
     session, remark = open_session(state, archives, name, mode, must_exist=must_exist)
     if remark is not None:

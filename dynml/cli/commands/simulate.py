@@ -23,41 +23,41 @@ class SimulationKind:
     config: str
     simulate: str
     summary: str
-    write: str = "dynml.data.simulation.store:write_simulation"
+    write: str = "dynml.simulation.store:write_simulation"
 
 
-WRITE_DYNAMICS = "dynml.data.simulation.dynamics_store:write_dynamics"
+WRITE_DYNAMICS = "dynml.simulation.dynamics_store:write_dynamics"
 KINDS = {
     "hmm": SimulationKind(
-        config="dynml.data.simulation.config:HMMSimulationConfig",
-        simulate="dynml.data.simulation.hmm:simulate_hmm",
+        config="dynml.simulation.config:HMMSimulationConfig",
+        simulate="dynml.simulation.kinds.hmm:simulate_hmm",
         summary="hidden Markov model with Gaussian states",
     ),
     "hsmm": SimulationKind(
-        config="dynml.data.simulation.config:HSMMSimulationConfig",
-        simulate="dynml.data.simulation.hsmm:simulate_hsmm",
+        config="dynml.simulation.config:HSMMSimulationConfig",
+        simulate="dynml.simulation.kinds.hsmm:simulate_hsmm",
         summary="hidden semi-Markov model, with lifetimes from Gamma distributions",
     ),
     "mixed_sine": SimulationKind(
-        config="dynml.data.simulation.config:MixedSineSimulationConfig",
-        simulate="dynml.data.simulation.mixed_sine:simulate_mixed_sine",
+        config="dynml.simulation.config:MixedSineSimulationConfig",
+        simulate="dynml.simulation.kinds.mixed_sine:simulate_mixed_sine",
         summary="soft mixture of Gaussian modes, mixed by sinusoids",
     ),
     "var": SimulationKind(
-        config="dynml.data.simulation.dynamics_config:VarSimulationConfig",
-        simulate="dynml.data.simulation.var:simulate_var",
+        config="dynml.simulation.dynamics_config:VarSimulationConfig",
+        simulate="dynml.simulation.kinds.var:simulate_var",
         summary="autoregression: samples driven by those before them",
         write=WRITE_DYNAMICS,
     ),
     "switching_var": SimulationKind(
-        config="dynml.data.simulation.dynamics_config:SwitchingVarSimulationConfig",
-        simulate="dynml.data.simulation.switching_var:simulate_switching_var",
+        config="dynml.simulation.dynamics_config:SwitchingVarSimulationConfig",
+        simulate="dynml.simulation.kinds.switching_var:simulate_switching_var",
         summary="autoregressions that hidden states switch between",
         write=WRITE_DYNAMICS,
     ),
     "sines": SimulationKind(
-        config="dynml.data.simulation.dynamics_config:SinesSimulationConfig",
-        simulate="dynml.data.simulation.sines:simulate_sines",
+        config="dynml.simulation.dynamics_config:SinesSimulationConfig",
+        simulate="dynml.simulation.kinds.sines:simulate_sines",
         summary="trials of sines, whose periods depend on the trial's class",
         write=WRITE_DYNAMICS,
     ),
@@ -94,7 +94,7 @@ def run_simulation(arguments: Namespace) -> None:
     """Simulate, write the store and say what is in it."""
     from pathlib import Path
 
-    from dynml.data.store_writing import check_target
+    from dynml.store.writing import check_target
     from dynml.locks import writing_to
 
     kind = KINDS[arguments.kind]

@@ -10,15 +10,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dynml.cli.output_folders import check_made_by
+from dynml.cli.outputs.folders import check_made_by
 from dynml.cli.parsing import Namespace, ScriptParser
-from dynml.cli.store_commands import STORE_HELP
+from dynml.cli.commands.store_commands import STORE_HELP
 from dynml.configuration import check_choice, check_positive, nearest_name
 from dynml.errors import DataError, DynmlError
 
 if TYPE_CHECKING:
     from dynml.analysis.data_quality import CovarianceShelf
-    from dynml.data.store_reading import Store
+    from dynml.store.reading import Store
     from dynml.plotting.data_pages import SubjectEntry
 
 PAGE, TABLE, PICTURES = "index.html", "subjects.tsv", "pictures"
@@ -45,7 +45,7 @@ def parse_visualization(description: str | None) -> Namespace:
 
 def run_visualization(arguments: Namespace) -> None:
     """Check, read one subject after the other, draw, compare, write the page."""
-    from dynml.data.store_layout import SUBSET_NAMES
+    from dynml.store.layout import SUBSET_NAMES
 
     check_choice("--format", arguments.format, FORMATS)
     check_choice("--subset", arguments.subset, (ALL, *SUBSET_NAMES))
@@ -53,7 +53,7 @@ def run_visualization(arguments: Namespace) -> None:
     folder = Path(arguments.out_folder)
     _check_folder(folder, force=arguments.force)
 
-    from dynml.data.store_reading import Store
+    from dynml.store.reading import Store
 
     with Store(arguments.hdf5) as store:
         subjects, left_out = chosen_subjects(store, arguments.group, arguments.subset, arguments.subjects)
@@ -73,7 +73,7 @@ def chosen_subjects(
     DataError
         For an unknown group or subject, an empty subset, or a named subject outside of the subset or without the group.
     """
-    from dynml.data.store_layout import SUBSET_NAMES
+    from dynml.store.layout import SUBSET_NAMES
 
     subset_of = {subject: name for name in SUBSET_NAMES for subject in store.subset(name)}
     known = {name for subject in store.subjects for name in store.groups(subject)}
@@ -128,7 +128,7 @@ def _look_at_subjects(
 
     from dynml.analysis.data_measures import measure_subject
     from dynml.analysis.data_quality import CovarianceShelf, shape_of_covariance, summarize
-    from dynml.cli.figure_outputs import write_figure
+    from dynml.cli.outputs.figures import write_figure
     from dynml.plotting.data_figures import plot_subject
     from dynml.plotting.data_pages import SubjectEntry
 
@@ -182,8 +182,8 @@ def _compared(
 def _write_page(
     store: Store, entries: Sequence[SubjectEntry], left_out: Sequence[str], arguments: Namespace, folder: Path
 ) -> None:
-    from dynml.cli.figure_outputs import write_figure
-    from dynml.data import store_layout as layout
+    from dynml.cli.outputs.figures import write_figure
+    from dynml.store import layout
     from dynml.files import replacing
     from dynml.plotting.data_figures import plot_all_spectra, plot_measures
     from dynml.plotting.data_pages import StoreFacts, page_of_store

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dynml.cli.figure_outputs import check_outputs_are_free, figure_paths, limits_of, show_figures, write_figure
+from dynml.cli.outputs.figures import check_outputs_are_free, figure_paths, limits_of, show_figures, write_figure
 from dynml.cli.parsing import Namespace, ScriptParser
 from dynml.errors import ConfigurationError, DataWarning, DynmlError
 

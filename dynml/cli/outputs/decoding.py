@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from dynml.errors import DataError
 
 if TYPE_CHECKING:
-    from dynml.data.dataset import MultiSubjectDataset
+    from dynml.dataset.dataset import MultiSubjectDataset
     from dynml.models.experiment import Experiment
     from dynml.models.sequence.decoding.baselines import FittedBaseline
     from dynml.models.sequence.decoding.evaluation import Predictions
@@ -96,7 +96,7 @@ def _predictions(
 def _trials(experiment: Experiment, dataset: MultiSubjectDataset, name: str) -> Trials:
     from dynml.configuration import config_from
     from dynml.models.sequence.decoding.targets import Target
-    from dynml.training.batch_sampler_config import BatchSamplerConfig
+    from dynml.batches.sampler_config import BatchSamplerConfig
 
     config: Any = experiment.model.config
     sampler = config_from(BatchSamplerConfig, experiment.parameters["sampler"], "sampler")

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
-from dynml.cli.output_folders import check_output_folder, output_folder
+from dynml.cli.outputs.folders import check_output_folder, output_folder
 from dynml.errors import DynmlError
 
 HDF5_ENDINGS = (".hdf5", ".h5")
@@ -85,7 +85,7 @@ def opened_output(path: Path, *, force: bool) -> Iterator[FeatureOutput]:
         with output_folder(path, force=force):
             yield _Folder(path)
         return
-    from dynml.data.store_file import new_hdf5_file
+    from dynml.store.file import new_hdf5_file
     from dynml.files import made_folder, replacing
     from dynml.locks import writing_to
 

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dynml.data.readers import FileDescription, Reader
-from dynml.data.remarks import Remarks
-from dynml.data.tables import read_table
+from dynml.readers import FileDescription, Reader
+from dynml.remarks import Remarks
+from dynml.tables import read_table
 from dynml.errors import DataError
 
 CENSORING = re.compile(

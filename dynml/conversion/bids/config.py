@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal, cast
 
 from dynml.configuration import check_choice
-from dynml.data.bids.entity_table import ENTITIES, makes_runs
+from dynml.conversion.bids.entity_table import ENTITIES, makes_runs
 from dynml.errors import ConfigurationError
 
 PIPELINES = ("fmriprep", "xcp_d")

@@ -6,12 +6,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from dynml.data.bids.config import BidsConfig
-from dynml.data.bids.entities import BidsFile, files_in, same_value
-from dynml.data.bids.run_choice import IMAGES, chosen_series, joined_series
-from dynml.data.bids.run_clock import ClockFiles
-from dynml.data.remarks import Remarks
-from dynml.data.store_layout import natural_order
+from dynml.conversion.bids.config import BidsConfig
+from dynml.conversion.bids.entities import BidsFile, files_in, same_value
+from dynml.conversion.bids.run_choice import IMAGES, chosen_series, joined_series
+from dynml.conversion.bids.run_clock import ClockFiles
+from dynml.remarks import Remarks
+from dynml.store.layout import natural_order
 from dynml.errors import DataError
 from dynml.files import read_json
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from dynml.data.bids.entity_table import is_acquired, makes_runs
+from dynml.conversion.bids.entity_table import is_acquired, makes_runs
 
 ENTITY = re.compile(r"([a-zA-Z]+)-([a-zA-Z0-9+.]+)")
 SUBJECT = "sub"

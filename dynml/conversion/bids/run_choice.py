@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from dynml.configuration import nearest_name
-from dynml.data.bids.config import WITHOUT, BidsConfig
-from dynml.data.bids.entities import BidsFile, identity_of, same_value
-from dynml.data.bids.entity_table import JOINED_BY_PIPELINES, setting_of
-from dynml.data.remarks import Remarks
-from dynml.data.store_layout import natural_order
+from dynml.conversion.bids.config import WITHOUT, BidsConfig
+from dynml.conversion.bids.entities import BidsFile, identity_of, same_value
+from dynml.conversion.bids.entity_table import JOINED_BY_PIPELINES, setting_of
+from dynml.remarks import Remarks
+from dynml.store.layout import natural_order
 from dynml.errors import DataError
 
 IMAGES = (".nii.gz", ".nii")

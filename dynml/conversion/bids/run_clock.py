@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dynml.data.bids.config import BidsConfig
-from dynml.data.remarks import Remarks
-from dynml.data.tables import read_table
+from dynml.conversion.bids.config import BidsConfig
+from dynml.remarks import Remarks
+from dynml.tables import read_table
 from dynml.errors import DataError
 from dynml.files import read_json
 

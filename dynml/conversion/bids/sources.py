@@ -5,16 +5,16 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
-from dynml.data.bids.censored_series import CensoredReader, kept_volumes
-from dynml.data.bids.config import as_list
-from dynml.data.bids.derivatives import BidsRun, find_runs
-from dynml.data.bids.entities import parsed
-from dynml.data.participants_table import described_subjects
-from dynml.data.readers.nifti import NiftiReader
-from dynml.data.remarks import Remarks
-from dynml.data.source_place import Place, reader_of, source_file, without_excluded
-from dynml.data.store_agreement import SourceFile
-from dynml.data.store_config import StoreConfig
+from dynml.conversion.bids.censored_series import CensoredReader, kept_volumes
+from dynml.conversion.bids.config import as_list
+from dynml.conversion.bids.derivatives import BidsRun, find_runs
+from dynml.conversion.bids.entities import parsed
+from dynml.store.participants_table import described_subjects
+from dynml.readers.fmri.nifti import NiftiReader
+from dynml.remarks import Remarks
+from dynml.conversion.sources.places import Place, reader_of, source_file, without_excluded
+from dynml.conversion.sources.agreement import SourceFile
+from dynml.conversion.config import StoreConfig
 from dynml.errors import DataError
 
 SAME_SIDECAR_RATE = 1e-3

@@ -18,12 +18,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from dynml.data.bids.entities import parsed
-from dynml.data.event_times import DURATION, ONSET, Remark, RunOfSamples, placed_events
-from dynml.data.readers.file_events import FileEvents
-from dynml.data.recording import NO_LABEL, Events
-from dynml.data.store_layout import is_valid_name, natural_order
-from dynml.data.tables import NOT_AVAILABLE, Table, read_table
+from dynml.conversion.bids.entities import parsed
+from dynml.conversion.events.times import DURATION, ONSET, Remark, RunOfSamples, placed_events
+from dynml.readers.file_events import FileEvents
+from dynml.recording import NO_LABEL, Events
+from dynml.store.layout import is_valid_name, natural_order
+from dynml.tables import NOT_AVAILABLE, Table, read_table
 from dynml.errors import DataError
 
 RUN = "run"

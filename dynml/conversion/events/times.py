@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from dynml.data.tables import NOT_AVAILABLE, Table
+from dynml.tables import NOT_AVAILABLE, Table
 from dynml.errors import DataError
 
 ONSET, DURATION = "onset", "duration"

@@ -8,9 +8,9 @@ from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from dynml.data.cleaning import CleaningPlan
-from dynml.data.readers import FileDescription, Reader
-from dynml.data.recording import Events
+from dynml.preparation.confounds.cleaning import CleaningPlan
+from dynml.readers import FileDescription, Reader
+from dynml.recording import Events
 from dynml.errors import DataError
 
 

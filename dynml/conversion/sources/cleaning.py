@@ -5,11 +5,11 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
-from dynml.data.bids.censored_series import CensoredReader
-from dynml.data.bids.derivatives import BidsRun
-from dynml.data.cleaning import CleaningPlan
-from dynml.data.source_place import Place, matching
-from dynml.data.store_agreement import SourceFile
+from dynml.conversion.bids.censored_series import CensoredReader
+from dynml.conversion.bids.derivatives import BidsRun
+from dynml.preparation.confounds.cleaning import CleaningPlan
+from dynml.conversion.sources.places import Place, matching
+from dynml.conversion.sources.agreement import SourceFile
 from dynml.errors import DataError
 
 

@@ -8,18 +8,18 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dynml.configuration import nearest_name
-from dynml.data.bids.sources import participants_of_bids
-from dynml.data.group_sources import group_sources
-from dynml.data.participants import SubjectIdentity, check_split, identities
-from dynml.data.preparation_steps import chain
-from dynml.data.preparation_steps.step import Layout, PreparationStep
-from dynml.data.readers import Reader
-from dynml.data.remarks import Remarks
-from dynml.data.source_place import Place
-from dynml.data.source_table import SourceTable
-from dynml.data.store_agreement import GroupSources, check_agreement, in_one_order
-from dynml.data.store_config import StoreConfig, TimeseriesGroupConfig
-from dynml.data.store_layout import natural_order
+from dynml.conversion.bids.sources import participants_of_bids
+from dynml.conversion.sources.groups import group_sources
+from dynml.store.participants import SubjectIdentity, check_split, identities
+from dynml.preparation import chain
+from dynml.preparation.step import Layout, PreparationStep
+from dynml.readers import Reader
+from dynml.remarks import Remarks
+from dynml.conversion.sources.places import Place
+from dynml.conversion.sources.table import SourceTable
+from dynml.conversion.sources.agreement import GroupSources, check_agreement, in_one_order
+from dynml.conversion.config import StoreConfig, TimeseriesGroupConfig
+from dynml.store.layout import natural_order
 from dynml.errors import ConfigurationError, DataError
 
 

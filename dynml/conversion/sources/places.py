@@ -8,15 +8,15 @@ from collections.abc import Hashable
 from dataclasses import dataclass
 from pathlib import Path
 
-from dynml.data.checks import check_size
-from dynml.data.readers import Reader, ReaderInputs, extension_of, reader_class
-from dynml.data.readers.nifti import AUTOMATIC_MASK
-from dynml.data.readers.without_channels import WithoutChannels
-from dynml.data.remarks import Remarks
-from dynml.data.source_table import SourceTable, is_file
-from dynml.data.store_agreement import SourceFile
-from dynml.data.store_config import StoreConfig, TimeseriesGroupConfig
-from dynml.data.store_layout import natural_order
+from dynml.preparation.checks import check_size
+from dynml.readers import Reader, ReaderInputs, extension_of, reader_class
+from dynml.readers.fmri.nifti import AUTOMATIC_MASK
+from dynml.readers.without_channels import WithoutChannels
+from dynml.remarks import Remarks
+from dynml.conversion.sources.table import SourceTable, is_file
+from dynml.conversion.sources.agreement import SourceFile
+from dynml.conversion.config import StoreConfig, TimeseriesGroupConfig
+from dynml.store.layout import natural_order
 from dynml.errors import ConfigurationError, DataError
 
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from dynml.data.bids.entities import BidsFile, identity_of, parsed
-from dynml.data.bids.run_choice import differing_entities, joined_series
-from dynml.data.remarks import Remarks
-from dynml.data.source_place import Place, matching, reader_of, source_file
-from dynml.data.store_agreement import SourceFile
+from dynml.conversion.bids.entities import BidsFile, identity_of, parsed
+from dynml.conversion.bids.run_choice import differing_entities, joined_series
+from dynml.remarks import Remarks
+from dynml.conversion.sources.places import Place, matching, reader_of, source_file
+from dynml.conversion.sources.agreement import SourceFile
 from dynml.errors import DataError
 
 LATER_PARTS = "later parts of recordings that are split over files were read with their first part"

@@ -11,10 +11,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from dynml.configuration import nearest_name
-from dynml.data.participants import SubjectIdentity
-from dynml.data.readers import extension_of
-from dynml.data.store_layout import PARTICIPANT, SUBSET_NAMES, is_valid_name
-from dynml.data.tables import NOT_AVAILABLE, read_table
+from dynml.store.participants import SubjectIdentity
+from dynml.readers import extension_of
+from dynml.store.layout import PARTICIPANT, SUBSET_NAMES, is_valid_name
+from dynml.tables import NOT_AVAILABLE, read_table
 from dynml.errors import DataError
 
 EXTENSIONS = {".csv": ",", ".tsv": "\t"}

@@ -11,7 +11,7 @@ import copy
 import torch
 
 from dynml.configuration import check_at_least, check_positive
-from dynml.data.subset import MultiSubjectSubset
+from dynml.dataset.subset import MultiSubjectSubset
 from dynml.errors import DataError
 from dynml.models.dynemo.model import Dynemo
 from dynml.ops.keyed_noise import span_keys

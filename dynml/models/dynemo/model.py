@@ -30,14 +30,14 @@ from torch import Tensor
 from dynml.configuration import check_at_least, check_instance
 from dynml.models.dynemo.config import DynemoConfig
 from dynml.models.dynemo.networks import GaussianHead, RecurrentStack
-from dynml.ops.cholesky_parameters import (
+from dynml.ops.mixture.cholesky_parameters import (
     covariances_from_vectors,
     variances_from_vectors,
     vectors_from_covariances,
     vectors_from_variances,
 )
 from dynml.ops.keyed_noise import derived_keys, keyed_normal
-from dynml.ops.mixture_gaussian import mixture_log_likelihood
+from dynml.ops.mixture.mixture_gaussian import mixture_log_likelihood
 
 DRAWS_SEED = 0
 """What the draws of validation and reports are keyed by, beside the window: the same for every model."""

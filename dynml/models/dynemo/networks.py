@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
-from dynml.ops.lstm import LstmWeights, lstm_layer
+from dynml.ops.lstm.layer import LstmWeights, lstm_layer
 from dynml.ops.mixed_precision import runnable_lstms
 
 NORMALIZATION_EPSILON = 1e-3

@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 import torch
 
-from dynml.data.dataset import MultiSubjectDataset
-from dynml.data.subset import MultiSubjectSubset
+from dynml.dataset.dataset import MultiSubjectDataset
+from dynml.dataset.subset import MultiSubjectSubset
 from dynml.models.dynemo.model import Dynemo
 from dynml.models.dynemo.starts import fitted_states, prior_of_states
 from dynml.models.dynemo.windows import FixedWindows, keys_of_draws, n_observed
-from dynml.training.baselines import (
+from dynml.training.data.baselines import (
     GAUSSIAN,
     HMM,
     MIXTURE,
@@ -23,11 +23,11 @@ from dynml.training.baselines import (
     mixture_baseline,
     names_of_better,
 )
-from dynml.training.batch import Batch
-from dynml.training.em import MStepSettings, PooledMoments
+from dynml.batches.batch import Batch
+from dynml.training.data.em import MStepSettings, PooledMoments
 from dynml.training.processes import Processes
-from dynml.training.subject_differences import Occupancies
-from dynml.training.whole_segments import SegmentPasses, part_of_subset
+from dynml.training.data.subject_differences import Occupancies
+from dynml.batches.whole_segments import SegmentPasses, part_of_subset
 
 SELDOM = 0.01
 """A mode with less than this share of the variance is named among the findings."""

@@ -7,12 +7,12 @@ from collections.abc import Iterator
 
 from torch import Tensor
 
-from dynml.data.dataset import MultiSubjectDataset
+from dynml.dataset.dataset import MultiSubjectDataset
 from dynml.models.dynemo.model import DRAWS_SEED
 from dynml.ops.keyed_noise import span_keys
-from dynml.training.batch import Batch
-from dynml.training.batch_loader import BatchLoader
-from dynml.training.batch_sampler import BatchSampler
+from dynml.batches.batch import Batch
+from dynml.batches.loader import BatchLoader
+from dynml.batches.sampler import BatchSampler
 
 WINDOWS_PER_BATCH = 64
 

@@ -9,10 +9,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from dynml.data.subset import MultiSubjectSubset
+from dynml.dataset.subset import MultiSubjectSubset
 from dynml.errors import DataError
 from dynml.models.hmm.model import GaussianHMM
-from dynml.ops.gaussian_hmm import CovariancePrior, e_step, m_step
+from dynml.ops.hmm.gaussian_hmm import CovariancePrior, e_step, m_step
 
 
 @dataclass(frozen=True)

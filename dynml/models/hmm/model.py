@@ -19,8 +19,8 @@ import torch
 from dynml.configuration import check_at_least, check_instance
 from dynml.errors import DataError
 from dynml.models.hmm.config import HMMConfig
-from dynml.ops.forward_backward import sample_states
-from dynml.ops.gaussian_hmm import GaussianHMMParameters, e_step, n_parameters, viterbi
+from dynml.ops.hmm.forward_backward import sample_states
+from dynml.ops.hmm.gaussian_hmm import GaussianHMMParameters, e_step, n_parameters, viterbi
 
 STAY_PROBABILITY = 0.9
 

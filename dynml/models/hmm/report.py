@@ -7,13 +7,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from dynml.data.subset import MultiSubjectSubset
-from dynml.ops.gaussian_hmm import GaussianHMMParameters, Statistics, e_step
+from dynml.dataset.subset import MultiSubjectSubset
+from dynml.ops.hmm.gaussian_hmm import GaussianHMMParameters, Statistics, e_step
 from dynml.ops.workers import one_thread
-from dynml.training.baselines import names_of_better
-from dynml.training.em import PooledMoments
-from dynml.training.run_moments import RanksOfRuns
-from dynml.training.subject_differences import Occupancies
+from dynml.training.data.baselines import names_of_better
+from dynml.training.data.em import PooledMoments
+from dynml.training.data.run_moments import RanksOfRuns
+from dynml.training.data.subject_differences import Occupancies
 
 SELDOM = 0.01
 """A state with less than this share of the samples is named among the findings."""

@@ -9,15 +9,15 @@ from typing import Any
 import numpy as np
 import torch
 
-from dynml.data.subset import MultiSubjectSubset
+from dynml.dataset.subset import MultiSubjectSubset
 from dynml.models.hmm.config import HMMInitializationConfig
 from dynml.models.hmm.model import GaussianHMM
-from dynml.ops.gaussian_hmm import GaussianHMMParameters, log_prior
-from dynml.ops.state_agreement import divergence_of_states
-from dynml.ops.state_initialization import random_state_time_course, window_clustering
-from dynml.ops.state_revival import revive_from_data
-from dynml.training.em import MStepSettings, run_em
-from dynml.training.whole_segments import PackedSegments, part_of_subset
+from dynml.ops.hmm.gaussian_hmm import GaussianHMMParameters, log_prior
+from dynml.ops.hmm.state_agreement import divergence_of_states
+from dynml.ops.hmm.state_initialization import random_state_time_course, window_clustering
+from dynml.ops.hmm.state_revival import revive_from_data
+from dynml.training.data.em import MStepSettings, run_em
+from dynml.batches.whole_segments import PackedSegments, part_of_subset
 
 START_STREAM, REVIVAL_STREAM = 12, 13
 

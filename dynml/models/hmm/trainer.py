@@ -26,13 +26,13 @@ from dynml.models.hmm.config import HMMInitializationConfig, HMMTrainerConfig
 from dynml.models.hmm.model import GaussianHMM
 from dynml.models.hmm.report import collapsed_states, findings, occupancies_of, words_of_shared
 from dynml.models.hmm.starts import Start, enough_starts, make_start, part_for_starts, revive
-from dynml.ops.gaussian_hmm import CovariancePrior, GaussianHMMParameters, Statistics, log_prior
+from dynml.ops.hmm.gaussian_hmm import CovariancePrior, GaussianHMMParameters, Statistics, log_prior
 from dynml.ops.shared_directions import SharedDirections, shared_directions
-from dynml.training.baselines import GAUSSIAN, MIXTURE, gaussian_baseline, mixture_baseline
-from dynml.training.batch import Batch
+from dynml.training.data.baselines import GAUSSIAN, MIXTURE, gaussian_baseline, mixture_baseline
+from dynml.batches.batch import Batch
 from dynml.training.config import RunConfig
-from dynml.training.data_scale import warn_of_zero_means
-from dynml.training.em import (
+from dynml.training.data.data_scale import warn_of_zero_means
+from dynml.training.data.em import (
     MStepSettings,
     PooledMoments,
     expectation,
@@ -40,10 +40,10 @@ from dynml.training.em import (
     statistics_of_batch,
     summed,
 )
-from dynml.training.experiment_folder import pretrained_weights
+from dynml.training.checkpoints.experiment_folder import pretrained_weights
 from dynml.training.monitors import EpochMonitor
-from dynml.training.pretrained_data import check_data_of_pretrained
-from dynml.training.run_moments import RanksOfRuns, moments_of_runs
+from dynml.training.data.pretrained_data import check_data_of_pretrained
+from dynml.training.data.run_moments import RanksOfRuns, moments_of_runs
 from dynml.training.trainer import BatchResult, Trainer
 
 MOST_REVIVALS = 3

@@ -18,24 +18,24 @@ _SHARED: dict[str, Any] = {
 CSM = Family(
     name="csm",
     model_config="dynml.models.sequence.config:CsmConfig",
-    model="dynml.models.sequence.csm:Csm",
+    model="dynml.models.sequence.objectives.csm:Csm",
     **_SHARED,
 )
 SEQUENCE_BERT = Family(
     name="sequence_bert",
     model_config="dynml.models.sequence.config:SequenceBertConfig",
-    model="dynml.models.sequence.sequence_bert:SequenceBert",
+    model="dynml.models.sequence.objectives.sequence_bert:SequenceBert",
     **_SHARED,
 )
 NETWORK_BERT = Family(
     name="network_bert",
     model_config="dynml.models.sequence.config:NetworkBertConfig",
-    model="dynml.models.sequence.network_bert:NetworkBert",
+    model="dynml.models.sequence.objectives.network_bert:NetworkBert",
     **_SHARED,
 )
 AUTOENCODER = Family(
     name="autoencoder",
     model_config="dynml.models.sequence.config:AutoencoderConfig",
-    model="dynml.models.sequence.autoencoder:Autoencoder",
+    model="dynml.models.sequence.objectives.autoencoder:Autoencoder",
     **_SHARED,
 )

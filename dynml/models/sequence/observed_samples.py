@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from dynml.data.segment_table import SegmentTable
-from dynml.data.subset import MultiSubjectSubset
+from dynml.dataset.segment_table import SegmentTable
+from dynml.dataset.subset import MultiSubjectSubset
 
 
 def observed_counts(subset: MultiSubjectSubset, spans: SegmentTable) -> NDArray[np.int64]:

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 from dynml.errors import ConfigurationError
 from dynml.models.sequence.config import SequenceConfig
-from dynml.models.sequence.tokens import N_TOKENS_OF_PAIR
-from dynml.training.experiment_folder import ExperimentFolder
+from dynml.models.sequence.backbones.tokens import N_TOKENS_OF_PAIR
+from dynml.training.checkpoints.experiment_folder import ExperimentFolder
 
 if TYPE_CHECKING:
-    from dynml.data.dataset import MultiSubjectDataset
+    from dynml.dataset.dataset import MultiSubjectDataset
 
 
 def settled_model(config: Any, dataset: MultiSubjectDataset) -> Any:

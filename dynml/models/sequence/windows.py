@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dynml.training.batch import Batch
+from dynml.batches.batch import Batch
 
 
 @dataclass(frozen=True)

@@ -20,9 +20,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from dynml.ops import forward_backward_kernels as kernels
-from dynml.ops.forward_backward_scan import scan_forward, scan_forward_backward
-from dynml.ops.state_paths import most_likely_path, sample_states
+from dynml.ops.hmm import forward_backward_kernels as kernels
+from dynml.ops.hmm.forward_backward_scan import scan_forward, scan_forward_backward
+from dynml.ops.hmm.state_paths import most_likely_path, sample_states
 from dynml.ops.workers import over_threads
 
 __all__ = ["ForwardBackward", "as_borders", "forward_backward", "forward_only", "most_likely_path", "sample_states"]

@@ -21,7 +21,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dynml.ops.forward_backward_kernels import chunk_messages
+from dynml.ops.hmm.forward_backward_kernels import chunk_messages
 from dynml.ops.gaussian import full_float32_precision
 
 _LARGEST_CHUNK = 256

@@ -9,7 +9,7 @@ in no moment, no occupancy and no number of samples.
 
 One pass costs about 4 K C^2 FLOP a sample: one whitened product for all states' log-likelihoods, forward-backward, and
 one Gram product a state. Memory beyond the data (and the posteriors, if asked for) does not grow with n, and signals
-may be the reader of a file; `dynml.ops.hmm_pass` tells how.
+may be the reader of a file; `dynml.ops.hmm.passes` tells how.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from dynml.ops.forward_backward import as_borders, most_likely_path
+from dynml.ops.hmm.forward_backward import as_borders, most_likely_path
 from dynml.ops.gaussian import full_float32_precision
-from dynml.ops.gaussian_hmm_m_step import CovariancePrior, EmptyStates, log_prior, m_step, revive_state
-from dynml.ops.hmm_pass import CHUNK_ROWS, HMMPass, Signals
-from dynml.ops.hmm_statistics import CovarianceType, GaussianHMMParameters, Statistics
+from dynml.ops.hmm.m_step import CovariancePrior, EmptyStates, log_prior, m_step, revive_state
+from dynml.ops.hmm.passes import CHUNK_ROWS, HMMPass, Signals
+from dynml.ops.hmm.statistics import CovarianceType, GaussianHMMParameters, Statistics
 from dynml.ops.masked_samples import observed_if_masked
 from dynml.ops.memory import in_smaller_pieces
 from dynml.ops.moments import Moments, chunk_moments, rounded_centres

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from dynml.ops.hmm_statistics import GaussianHMMParameters, Statistics
+from dynml.ops.hmm.statistics import GaussianHMMParameters, Statistics
 from dynml.ops.workers import one_thread
 
 SMALLEST_OCCUPANCY = 1.0

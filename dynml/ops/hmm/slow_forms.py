@@ -22,7 +22,7 @@ from numba import njit
 from numpy.typing import NDArray
 from torch import Tensor
 
-from dynml.ops.hmm_statistics import CovarianceType
+from dynml.ops.hmm.statistics import CovarianceType
 from dynml.ops.workers import Workers
 
 _MOST_ITERATIONS = 10

@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from dynml.ops.hmm_statistics import GaussianHMMParameters
+from dynml.ops.hmm.statistics import GaussianHMMParameters
 from dynml.ops.matching import match_by_similarity
 from dynml.ops.workers import one_thread
 

@@ -19,12 +19,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from dynml.errors import NotPositiveDefiniteError
-from dynml.ops.forward_backward import as_borders
-from dynml.ops.gaussian_hmm import CovariancePrior, e_step, log_prior, m_step, statistics_of_posteriors
-from dynml.ops.hmm_statistics import CovarianceType, GaussianHMMParameters
+from dynml.ops.hmm.forward_backward import as_borders
+from dynml.ops.hmm.gaussian_hmm import CovariancePrior, e_step, log_prior, m_step, statistics_of_posteriors
+from dynml.ops.hmm.statistics import CovarianceType, GaussianHMMParameters
 from dynml.ops.k_means import k_means_labels
 from dynml.ops.masked_samples import observed_if_masked
-from dynml.ops.slow_forms import Neighbourhood, forms_of, slowest
+from dynml.ops.hmm.slow_forms import Neighbourhood, forms_of, slowest
 from dynml.ops.workers import Workers
 
 Array = NDArray[Any]
@@ -133,7 +133,7 @@ def window_clustering(
 
     Notes
     -----
-    Window averages of the products of channels that change most slowly (`dynml.ops.slow_forms`) are clustered by
+    Window averages of the products of channels that change most slowly (`dynml.ops.hmm.slow_forms`) are clustered by
     k-means. The window lengths are tried from the shortest to the longest, each going on from the products that the
     one before it found, until two trials agree: then the next lengths would lead there, too. Data of up to
     `max_samples` are used whole, and all lengths are tried: that is cheap, and what is best is less certain.

@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from dynml.ops.lstm_lanes import (
+from dynml.ops.lstm.lanes import (
     LANES,
     TILE_ROWS,
     copy,
@@ -34,7 +34,7 @@ from dynml.ops.lstm_lanes import (
     product_4,
     sigmoid,
 )
-from dynml.ops.mixture_gaussian_lanes import VECTOR_BYTES, load, splat, store
+from dynml.ops.mixture.mixture_gaussian_lanes import VECTOR_BYTES, load, splat, store
 
 SLICE = 8
 """Windows of a slice: a multiple of TILE_ROWS."""

@@ -21,7 +21,7 @@ from numba import extending, njit, types
 from numba.core import cgutils
 from numba.extending import overload
 
-from dynml.ops.mixture_gaussian_lanes import VECTOR_BYTES, Lanes, splat
+from dynml.ops.mixture.mixture_gaussian_lanes import VECTOR_BYTES, Lanes, splat
 
 intrinsic: Any = extending.intrinsic
 

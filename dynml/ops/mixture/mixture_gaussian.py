@@ -24,7 +24,7 @@ from torch.autograd.function import once_differentiable
 
 from dynml.errors import NotPositiveDefiniteError
 from dynml.ops.gaussian import full_float32_precision
-from dynml.ops.mixture_gaussian_terms import Backend, MixtureTerms, terms_of
+from dynml.ops.mixture.mixture_gaussian_terms import Backend, MixtureTerms, terms_of
 
 
 def mixture_log_likelihood(

@@ -27,7 +27,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from dynml.ops.mixture_gaussian_lanes import VECTOR_BYTES, inverse_root, lane_sum, load, splat, store
+from dynml.ops.mixture.mixture_gaussian_lanes import VECTOR_BYTES, inverse_root, lane_sum, load, splat, store
 
 TILE = 4
 

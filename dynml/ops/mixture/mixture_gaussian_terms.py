@@ -18,7 +18,7 @@ from torch import Tensor
 
 from dynml.ops.gaussian import full_float32_precision
 from dynml.ops.memory import in_smaller_pieces, smaller
-from dynml.ops.mixture_gaussian_kernel import lanes_of, mixture_kernel, packed_positions
+from dynml.ops.mixture.mixture_gaussian_kernel import lanes_of, mixture_kernel, packed_positions
 from dynml.ops.workers import over_threads
 
 COMPILED_MEMORY = 2**20

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dynml.data.confounds import RunConfounds, read_confounds
+from dynml.preparation.confounds.regressors import RunConfounds, read_confounds
 from dynml.errors import DataError
 
 RELATIVE_REST = 1e-10

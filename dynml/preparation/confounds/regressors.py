@@ -19,8 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dynml.configuration import nearest_name
-from dynml.data.confounds_config import COMPCOR_MASKS, MODELS, with_defaults
-from dynml.data.tables import NOT_AVAILABLE, Table, read_table
+from dynml.preparation.confounds.config import COMPCOR_MASKS, MODELS, with_defaults
+from dynml.tables import NOT_AVAILABLE, Table, read_table
 from dynml.errors import DataError
 from dynml.files import read_json
 
@@ -52,9 +52,9 @@ def read_confounds(path: Path, strategy: Sequence[str], parameters: Mapping[str,
     path : Path
         Tab-separated, one row a volume, as fMRIPrep writes it. The strategy "compcor" also needs the `.json` beside it.
     strategy : sequence of str
-        Names of `dynml.data.confounds_config.STRATEGIES`, or columns of the table, which may hold `*`.
+        Names of `dynml.preparation.confounds.config.STRATEGIES`, or columns of the table, which may hold `*`.
     parameters : mapping
-        See `dynml.data.confounds_config.DEFAULTS`.
+        See `dynml.preparation.confounds.config.DEFAULTS`.
     n_volumes : int
         Of the run.
 

@@ -10,8 +10,8 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from dynml.data.preparation_steps.step import Layout, PreparationStep
-from dynml.data.recording import Recording
+from dynml.preparation.step import Layout, PreparationStep
+from dynml.recording import Recording
 from dynml.errors import DataError
 
 Statistics = dict[str, NDArray[Any]]

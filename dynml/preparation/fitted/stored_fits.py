@@ -11,11 +11,11 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from dynml.data import store_layout as layout
-from dynml.data.fitted_steps.fitted_step import Fit, FittedStep
-from dynml.data.preparation_steps.step import Layout, PreparationStep
-from dynml.data.store_integrity import UNLIKE, is_unlike
-from dynml.data.store_reading import Store
+from dynml.store import layout
+from dynml.preparation.fitted.fitted_step import Fit, FittedStep
+from dynml.preparation.step import Layout, PreparationStep
+from dynml.store.integrity import UNLIKE, is_unlike
+from dynml.store.reading import Store
 from dynml.errors import DataCorruptionError, DataError
 
 STEP, PARAMETERS, VALUES = "step", "parameters", "values"

@@ -9,9 +9,9 @@ from typing import ClassVar
 import numpy as np
 
 from dynml.configuration import nearest_name
-from dynml.data.preparation_steps.smoothing import check_odd
-from dynml.data.preparation_steps.step import Layout, PreparationStep, Signals, per_segment_trimmed
-from dynml.data.recording import Recording
+from dynml.preparation.steps.smoothing import check_odd
+from dynml.preparation.step import Layout, PreparationStep, Signals, per_segment_trimmed
+from dynml.recording import Recording
 from dynml.errors import ConfigurationError, DataError
 
 

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dynml.configuration import check_at_least, check_positive
-from dynml.data.preparation_steps.step import Layout, PreparationStep, check_below_nyquist, per_segment
-from dynml.data.recording import Recording
+from dynml.preparation.step import Layout, PreparationStep, check_below_nyquist, per_segment
+from dynml.recording import Recording
 from dynml.errors import ConfigurationError, DataError
 
 

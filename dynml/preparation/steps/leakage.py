@@ -12,9 +12,9 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from dynml.data.preparation import moments_of_segments
-from dynml.data.preparation_steps.step import PreparationStep, blocks
-from dynml.data.recording import Recording
+from dynml.preparation.standardization import moments_of_segments
+from dynml.preparation.step import PreparationStep, blocks
+from dynml.recording import Recording
 from dynml.errors import DataError
 
 SMALLEST_SHARE = 1e-10

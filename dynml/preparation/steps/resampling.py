@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dynml.configuration import check_positive
-from dynml.data.preparation_steps.step import Layout, PreparationStep
-from dynml.data.recording import Events, Recording
+from dynml.preparation.step import Layout, PreparationStep
+from dynml.recording import Events, Recording
 from dynml.errors import DataError
 
 LARGEST_FACTOR = 100_000

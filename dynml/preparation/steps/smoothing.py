@@ -7,8 +7,8 @@ from typing import ClassVar
 
 import numpy as np
 
-from dynml.data.preparation_steps.step import PreparationStep, Signals, per_segment, per_segment_trimmed
-from dynml.data.recording import Recording
+from dynml.preparation.step import PreparationStep, Signals, per_segment, per_segment_trimmed
+from dynml.recording import Recording
 from dynml.errors import ConfigurationError
 
 

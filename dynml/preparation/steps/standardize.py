@@ -9,9 +9,9 @@ from typing import ClassVar, Literal
 import numpy as np
 
 from dynml.configuration import check_choice
-from dynml.data.preparation import moments, scaled
-from dynml.data.preparation_steps.step import PreparationStep
-from dynml.data.recording import Recording
+from dynml.preparation.standardization import moments, scaled
+from dynml.preparation.step import PreparationStep
+from dynml.recording import Recording
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,8 +8,8 @@ from typing import ClassVar
 
 import numpy as np
 
-from dynml.data.preparation_steps.step import ROWS_PER_BLOCK, PreparationStep, blocks
-from dynml.data.recording import Recording
+from dynml.preparation.step import ROWS_PER_BLOCK, PreparationStep, blocks
+from dynml.recording import Recording
 
 
 @dataclass(frozen=True, kw_only=True)

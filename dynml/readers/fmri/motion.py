@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dynml.data.motion_config import MotionCorrectionConfig
+from dynml.readers.fmri.motion_config import MotionCorrectionConfig
 from dynml.errors import DataError
 
 HEAD_RADIUS = 50.0

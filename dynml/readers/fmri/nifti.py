@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dynml.data.readers import FileDescription, ReaderInputs
-from dynml.data.readers.atlas import (
+from dynml.readers import FileDescription, ReaderInputs
+from dynml.readers.fmri.atlas import (
     Atlas,
     Extraction,
     LabelAtlas,
@@ -23,9 +23,9 @@ from dynml.data.readers.atlas import (
     shortened,
     whole_image,
 )
-from dynml.data.readers.guard import guarded, in_one_line
-from dynml.data.readers.motion import Motion, check_grid, found_motion
-from dynml.data.readers.probabilistic_atlas import ProbabilisticAtlas
+from dynml.readers.guard import guarded, in_one_line
+from dynml.readers.fmri.motion import Motion, check_grid, found_motion
+from dynml.readers.fmri.probabilistic_atlas import ProbabilisticAtlas
 from dynml.errors import DataCorruptionError, DataError
 
 AUTOMATIC_MASK = "auto"

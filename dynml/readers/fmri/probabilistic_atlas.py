@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dynml.data.readers.atlas import (
+from dynml.readers.fmri.atlas import (
     Extraction,
     Shape,
     Where,
@@ -21,7 +21,7 @@ from dynml.data.readers.atlas import (
     shortened,
     whole_image,
 )
-from dynml.data.readers.guard import faults_told
+from dynml.readers.guard import faults_told
 from dynml.errors import DataError
 
 RELATIVE_RANK = 1e-7

@@ -19,8 +19,8 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from dynml.data.claimed_sizes import check_claimed_size
-from dynml.data.readers.named_arrays import ArrayEntry
+from dynml.readers.claimed_sizes import check_claimed_size
+from dynml.readers.named_arrays import ArrayEntry
 from dynml.errors import DataCorruptionError, DataError
 
 N_HEADER_BYTES = 128

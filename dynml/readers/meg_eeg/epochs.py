@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dynml.data.readers import FileDescription
-from dynml.data.readers.file_events import FileEvents
-from dynml.data.readers.mne_encodings import open_eeglab
-from dynml.data.readers.mne_library import LOUDNESS
-from dynml.data.readers.mne_picks import ChosenChannels
-from dynml.data.tables import NOT_AVAILABLE
+from dynml.readers import FileDescription
+from dynml.readers.file_events import FileEvents
+from dynml.readers.meg_eeg.encodings import open_eeglab
+from dynml.readers.meg_eeg.library import LOUDNESS
+from dynml.readers.meg_eeg.picks import ChosenChannels
+from dynml.tables import NOT_AVAILABLE
 from dynml.errors import DataError
 
 COLUMN = "event"

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
 
-from dynml.data.compressed import is_compressed, opened_to_its_end
+from dynml.readers.compressed import is_compressed, opened_to_its_end
 from dynml.errors import DataCorruptionError, DataError
 
 FILE_ID, BLOCK_START, BLOCK_END = 100, 104, 105

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dynml.data.readers import ReaderInputs
+from dynml.readers import ReaderInputs
 from dynml.errors import DataError
 
 MEG_TYPES = ("mag", "grad")

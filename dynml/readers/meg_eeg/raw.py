@@ -12,13 +12,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dynml.data.readers import FileDescription, ReaderInputs, extension_of
-from dynml.data.readers.file_events import FileEvents
-from dynml.data.readers.mne_encodings import open_brainvision, open_edf, open_eeglab
-from dynml.data.readers.mne_headers import check_brainvision_is_whole, check_one_rate, edf_header
-from dynml.data.readers.mne_library import LOUDNESS
-from dynml.data.readers.mne_picks import ChosenChannels, chosen_channels
-from dynml.data.tables import NOT_AVAILABLE
+from dynml.readers import FileDescription, ReaderInputs, extension_of
+from dynml.readers.file_events import FileEvents
+from dynml.readers.meg_eeg.encodings import open_brainvision, open_edf, open_eeglab
+from dynml.readers.meg_eeg.headers import check_brainvision_is_whole, check_one_rate, edf_header
+from dynml.readers.meg_eeg.library import LOUDNESS
+from dynml.readers.meg_eeg.picks import ChosenChannels, chosen_channels
+from dynml.tables import NOT_AVAILABLE
 from dynml.errors import DataError
 
 OPENERS = {

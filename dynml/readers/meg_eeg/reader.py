@@ -12,13 +12,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dynml.data.readers import FileDescription, ReaderInputs, extension_of
-from dynml.data.readers.guard import guarded
-from dynml.data.readers.mne_epochs import describe_epochs, open_epochs, read_epochs
-from dynml.data.readers.mne_fif import first_part_of
-from dynml.data.readers.mne_library import mne_package, mne_reading
-from dynml.data.readers.mne_picks import chosen_channels
-from dynml.data.readers.mne_raw import RawFile, describe_raw, opened_raw, read_raw
+from dynml.readers import FileDescription, ReaderInputs, extension_of
+from dynml.readers.guard import guarded
+from dynml.readers.meg_eeg.epochs import describe_epochs, open_epochs, read_epochs
+from dynml.readers.meg_eeg.fif import first_part_of
+from dynml.readers.meg_eeg.library import mne_package, mne_reading
+from dynml.readers.meg_eeg.picks import chosen_channels
+from dynml.readers.meg_eeg.raw import RawFile, describe_raw, opened_raw, read_raw
 
 FIF = (".fif", ".fif.gz")
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from dynml.errors import DynmlError
-from dynml.ops.gaussian_mixtures import Array, Statistic, log_densities, statistic_of_mixture
+from dynml.simulation.filters.gaussian_mixtures import Array, Statistic, log_densities, statistic_of_mixture
 
 MOST_STEPS = 100_000
 TOLERANCE = 1e-13

@@ -17,9 +17,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from dynml.ops.gaussian_mixtures import Array, Statistic, statistic_of_mixture
-from dynml.ops.switching_var import SwitchingVar, state_log_densities
-from dynml.ops.switching_var_paths import PathTable, path_table
+from dynml.simulation.filters.gaussian_mixtures import Array, Statistic, statistic_of_mixture
+from dynml.simulation.filters.switching_var import SwitchingVar, state_log_densities
+from dynml.simulation.filters.switching_var_paths import PathTable, path_table
 
 MAX_PATHS = 1024
 

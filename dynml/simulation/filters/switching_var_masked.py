@@ -11,8 +11,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from dynml.ops.gaussian_mixtures import Array, times_vectors, visible_inverse
-from dynml.ops.switching_var import SwitchingVar
+from dynml.simulation.filters.gaussian_mixtures import Array, times_vectors, visible_inverse
+from dynml.simulation.filters.switching_var import SwitchingVar
 
 
 def masked_means_given_states(

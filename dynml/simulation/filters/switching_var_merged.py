@@ -14,7 +14,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from dynml.ops.gaussian_mixtures import (
+from dynml.simulation.filters.gaussian_mixtures import (
     LOG_TWO_PI,
     Array,
     Statistic,
@@ -22,7 +22,7 @@ from dynml.ops.gaussian_mixtures import (
     times_vectors,
     visible_inverse,
 )
-from dynml.ops.switching_var import SwitchingVar
+from dynml.simulation.filters.switching_var import SwitchingVar
 
 MEMORY = 2
 MOST_NUMBERS = 2**24

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from dynml.ops.gaussian_mixtures import Array, white_log_densities, whiteners_of
-from dynml.ops.switching_var import SwitchingVar
+from dynml.simulation.filters.gaussian_mixtures import Array, white_log_densities, whiteners_of
+from dynml.simulation.filters.switching_var import SwitchingVar
 
 
 @dataclass(frozen=True, kw_only=True)

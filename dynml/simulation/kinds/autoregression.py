@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from dynml.data.simulation.dynamics_config import spectral_radius_of
+from dynml.simulation.dynamics_config import spectral_radius_of
 
 Array = NDArray[np.float64]
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from dynml.data.simulation.gaussian_config import GaussianSimulationConfig
+from dynml.simulation.gaussian_config import GaussianSimulationConfig
 
 RANDOM_MEAN_SD = 0.2
 WEIGHT_SD = 0.1

@@ -12,15 +12,15 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from dynml.data.simulation.config import HMMSimulationConfig
-from dynml.data.simulation.gaussian_states import (
+from dynml.simulation.config import HMMSimulationConfig
+from dynml.simulation.kinds.gaussian_states import (
     draw_signals,
     group_gaussians,
     number_of_samples,
     subject_gaussians,
     with_observation_error,
 )
-from dynml.data.simulation.result import StateSimulation, chosen_config
+from dynml.simulation.result import StateSimulation, chosen_config
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,17 +11,17 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from dynml.data.simulation.config import MixedSineSimulationConfig
-from dynml.data.simulation.gaussian_states import (
+from dynml.simulation.config import MixedSineSimulationConfig
+from dynml.simulation.kinds.gaussian_states import (
     draw_mixed_signals,
     group_gaussians,
     number_of_samples,
     subject_gaussians,
     with_observation_error,
 )
-from dynml.data.simulation.osl_seeding import draw_recording
-from dynml.data.simulation.result import GaussianSimulation, chosen_config
-from dynml.data.simulation.sine_mixing import sinusoidal_logits, softmax_of
+from dynml.simulation.kinds.osl_seeding import draw_recording
+from dynml.simulation.result import GaussianSimulation, chosen_config
+from dynml.simulation.kinds.sine_mixing import sinusoidal_logits, softmax_of
 from dynml.errors import ConfigurationError
 
 

@@ -15,8 +15,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from dynml.data.simulation.config import MixedSineSimulationConfig
-from dynml.data.simulation.gaussian_states import (
+from dynml.simulation.config import MixedSineSimulationConfig
+from dynml.simulation.kinds.gaussian_states import (
     MOST_NUMBERS,
     RANDOM_MEAN_SD,
     SMALLEST_VARIANCE,
@@ -24,7 +24,7 @@ from dynml.data.simulation.gaussian_states import (
     activation_strengths,
     n_active_channels,
 )
-from dynml.data.simulation.sine_mixing import sinusoidal_logits, softmax_of
+from dynml.simulation.kinds.sine_mixing import sinusoidal_logits, softmax_of
 
 RandomSource = np.random.Generator | np.random.RandomState
 

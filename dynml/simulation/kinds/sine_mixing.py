@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from dynml.data.simulation.config import MixedSineSimulationConfig
+from dynml.simulation.config import MixedSineSimulationConfig
 
 
 def sinusoidal_logits(

@@ -11,21 +11,21 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from dynml.data.recording import Events
-from dynml.data.simulation.autoregression import (
+from dynml.recording import Events
+from dynml.simulation.kinds.autoregression import (
     draw_autoregression,
     random_coefficients,
     random_noise_covariance,
     rescaled_coefficients,
 )
-from dynml.data.simulation.dynamics_config import SwitchingVarSimulationConfig
-from dynml.data.simulation.dynamics_result import DynamicsSimulation, chosen_dynamics, named_events
-from dynml.data.simulation.gaussian_states import number_of_samples
-from dynml.data.simulation.hmm import sample_path, stationary_probabilities, transition_matrix
+from dynml.simulation.dynamics_config import SwitchingVarSimulationConfig
+from dynml.simulation.dynamics_result import DynamicsSimulation, chosen_dynamics, named_events
+from dynml.simulation.kinds.gaussian_states import number_of_samples
+from dynml.simulation.kinds.hmm import sample_path, stationary_probabilities, transition_matrix
 from dynml.errors import ConfigurationError, DynmlError
 
 if TYPE_CHECKING:
-    from dynml.ops.switching_var import SwitchingVar
+    from dynml.simulation.filters.switching_var import SwitchingVar
 
 STATE = "state"
 """Label column of the visits to states."""
@@ -72,8 +72,8 @@ class SwitchingVarSimulation(DynamicsSimulation):
 
     @property
     def process(self) -> SwitchingVar:
-        """What the functions of `dynml.ops.switching_var` take; `process.from_within()` for windows."""
-        from dynml.ops.switching_var import SwitchingVar
+        """What the functions of `dynml.simulation.filters.switching_var` take; `process.from_within()` for windows."""
+        from dynml.simulation.filters.switching_var import SwitchingVar
 
         return SwitchingVar(**{name: getattr(self, name) for name in self.parameters})
 
@@ -152,8 +152,8 @@ def visits_of(states_T: NDArray[np.int64], n_states: int) -> Events:
 
 
 def _process(config: SwitchingVarSimulationConfig, generator: np.random.Generator) -> SwitchingVar:
-    from dynml.ops.switching_var import SwitchingVar, stationary_moments
-    from dynml.ops.switching_var_masked import var_as_switching
+    from dynml.simulation.filters.switching_var import SwitchingVar, stationary_moments
+    from dynml.simulation.filters.switching_var_masked import var_as_switching
 
     n_states, n_channels = config.n_states, config.n_channels
     coefficients, noise = config.array("coefficients"), config.array("noise_covariances")

@@ -11,15 +11,15 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from dynml.data.simulation.autoregression import (
+from dynml.simulation.kinds.autoregression import (
     draw_autoregression,
     random_coefficients,
     random_noise_covariance,
     rescaled_coefficients,
 )
-from dynml.data.simulation.dynamics_config import VarSimulationConfig
-from dynml.data.simulation.dynamics_result import DynamicsSimulation, chosen_dynamics
-from dynml.data.simulation.gaussian_states import number_of_samples
+from dynml.simulation.dynamics_config import VarSimulationConfig
+from dynml.simulation.dynamics_result import DynamicsSimulation, chosen_dynamics
+from dynml.simulation.kinds.gaussian_states import number_of_samples
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,7 +73,7 @@ def simulate_var(
     subjects under the same seed leave the first ones as they were. The first samples are drawn from the distribution
     that the autoregression keeps to. All data sets share it, sample by sample, whatever their rate.
     """
-    from dynml.ops.switching_var_masked import var_as_switching
+    from dynml.simulation.filters.switching_var_masked import var_as_switching
 
     config = chosen_dynamics(VarSimulationConfig, config, settings)
     generator = generator if generator is not None else np.random.default_rng(config.seed)

@@ -16,7 +16,7 @@ from typing import Literal
 
 from dynml.errors import CheckpointError, DataWarning
 from dynml.files import MANIFEST, free_name, newest_committed
-from dynml.training.experiment_folder import ExperimentFolder
+from dynml.training.checkpoints.experiment_folder import ExperimentFolder
 
 Resume = Literal["refuse", "auto", "force", "anew"]
 """What to do with an experiment that is there: refuse; go on if it was started with the same settings; go on whatever

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dynml.training.costs import peak_memory
-from dynml.training.saved_state import n_samples_of_all
+from dynml.training.checkpoints.saved_state import n_samples_of_all
 
 if TYPE_CHECKING:
     from dynml.training.trainer import Trainer

@@ -12,12 +12,12 @@ import torch
 
 from dynml.errors import CheckpointError, DataWarning
 from dynml.files import as_dynml_wrote, strict_json
-from dynml.training.earlier_content import goes_on, make_room
-from dynml.training.experiment_folder import Checkpoint
+from dynml.training.checkpoints.earlier_content import goes_on, make_room
+from dynml.training.checkpoints.experiment_folder import Checkpoint
 from dynml.training.monitors import EpochMonitor, summed_monitors
-from dynml.training.optimization import remarks_on_schedule
+from dynml.training.gradients.optimization import remarks_on_schedule
 from dynml.training.progress import Progress
-from dynml.training.resume import (
+from dynml.training.checkpoints.resume import (
     applied_changes,
     check_limits,
     check_resumable,

@@ -12,9 +12,9 @@ from typing import Literal, Protocol
 
 import torch
 
-from dynml.ops.gaussian_hmm import GaussianHMMParameters, Signals
+from dynml.ops.hmm.gaussian_hmm import GaussianHMMParameters, Signals
 from dynml.ops.masked_samples import observed_if_masked
-from dynml.training.em import (
+from dynml.training.data.em import (
     MStepSettings,
     PackedBatch,
     PooledMoments,
@@ -24,7 +24,7 @@ from dynml.training.em import (
     run_em,
 )
 from dynml.training.processes import Processes
-from dynml.training.whole_segments import PackedSegments
+from dynml.batches.whole_segments import PackedSegments
 
 GAUSSIAN, MIXTURE, HMM = "gaussian", "gaussian_mixture", "hmm"
 MIXTURE_ITERATIONS = 15

@@ -14,8 +14,8 @@ from typing import Protocol
 
 import torch
 
-from dynml.ops.gaussian_hmm import CovariancePrior, EmptyStates, Signals, e_step, m_step, revive_state
-from dynml.ops.hmm_statistics import GaussianHMMParameters, Statistics
+from dynml.ops.hmm.gaussian_hmm import CovariancePrior, EmptyStates, Signals, e_step, m_step, revive_state
+from dynml.ops.hmm.statistics import GaussianHMMParameters, Statistics
 from dynml.ops.pooled_moments import CentredSums, centred_sums
 from dynml.ops.shared_directions import SharedDirections
 from dynml.training.processes import Processes

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from dynml.data.dataset import MultiSubjectDataset
-from dynml.data.embedding import Embedding
-from dynml.data.preparation_comparison import check_same_preparation
-from dynml.training.experiment_folder import ExperimentFolder
+from dynml.dataset.dataset import MultiSubjectDataset
+from dynml.dataset.embedding import Embedding
+from dynml.dataset.preparation_comparison import check_same_preparation
+from dynml.training.checkpoints.experiment_folder import ExperimentFolder
 
 
 def check_data_of_pretrained(

@@ -13,10 +13,10 @@ from functools import reduce
 import numpy as np
 from torch import Tensor
 
-from dynml.data.subset import MultiSubjectSubset
+from dynml.dataset.subset import MultiSubjectSubset
 from dynml.ops.pooled_moments import CentredSums, centred_sums
 from dynml.ops.shared_directions import null_directions
-from dynml.training.em import PooledMoments
+from dynml.training.data.em import PooledMoments
 from dynml.training.processes import Processes
 
 SAMPLES_PER_CHANNEL = 2

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dynml.data.subset import MultiSubjectSubset
+from dynml.dataset.subset import MultiSubjectSubset
 from dynml.ops.explained_entropy import by_group, explained_share, share_by_chance, shares_of_shuffled
 from dynml.training.processes import Processes
 

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from dynml.errors import ConfigurationError, NonFiniteLossError
-from dynml.training.gradient_learning import Step, check_interval
+from dynml.training.gradients.learning import Step, check_interval
 
 if TYPE_CHECKING:
-    from dynml.training.batch import Batch
+    from dynml.batches.batch import Batch
     from dynml.training.trainer import BatchResult, Trainer
 
 

@@ -18,9 +18,9 @@ import torch
 from torch.nn.parallel import DistributedDataParallel
 
 from dynml.errors import CheckpointError
-from dynml.training.batch import Batch
+from dynml.batches.batch import Batch
 from dynml.training.config import TrainerConfig
-from dynml.training.optimization import (
+from dynml.training.gradients.optimization import (
     FUSED,
     build_optimizer,
     learning_rate_at,

@@ -17,7 +17,7 @@ from typing import Any
 
 from dynml.errors import CheckpointError, ConfigurationError, DynmlError
 from dynml.files import made_folder
-from dynml.training.comet_state import CometState
+from dynml.training.loggers.comet_state import CometState
 
 ENVIRONMENT = {
     "COMET_DISABLE_AUTO_LOGGING": "1",

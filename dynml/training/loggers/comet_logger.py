@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dynml.errors import DataWarning, DynmlError
-from dynml.training.comet_connection import CometSession, check_mode_is_possible, open_session
-from dynml.training.comet_state import FOLDER, name_archives, state_for, write_state
-from dynml.training.logger_config import CometConfig
-from dynml.training.reported_epochs import ReportedEpochs
-from dynml.training.run_loggers import RunDescription, best_model_so_far, context_and_metric, flat
+from dynml.training.loggers.comet_connection import CometSession, check_mode_is_possible, open_session
+from dynml.training.loggers.comet_state import FOLDER, name_archives, state_for, write_state
+from dynml.training.loggers.config import CometConfig
+from dynml.training.loggers.reported_epochs import ReportedEpochs
+from dynml.training.loggers.run_loggers import RunDescription, best_model_so_far, context_and_metric, flat
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

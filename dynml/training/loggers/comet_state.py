@@ -8,7 +8,7 @@ from pathlib import Path
 
 from dynml.errors import CheckpointError
 from dynml.files import made_folder, read_json, write_json
-from dynml.training.logger_config import CometConfig
+from dynml.training.loggers.config import CometConfig
 
 FOLDER, STATE = "comet", "experiment.json"
 

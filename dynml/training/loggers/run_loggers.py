@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from dynml.errors import DataWarning
 from dynml.files import MANIFEST, newest_committed, read_json
-from dynml.training.logger_config import CometConfig, TensorBoardConfig
+from dynml.training.loggers.config import CometConfig, TensorBoardConfig
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -76,11 +76,11 @@ def loggers_asked_for(comet: CometConfig, tensorboard: TensorBoardConfig) -> lis
     """
     loggers: list[RunLogger] = []
     if comet.asked_for:
-        from dynml.training.comet_logger import CometLogger
+        from dynml.training.loggers.comet_logger import CometLogger
 
         loggers.append(CometLogger(comet))
     if tensorboard.enabled:
-        from dynml.training.tensorboard_logger import TensorBoardLogger
+        from dynml.training.loggers.tensorboard_logger import TensorBoardLogger
 
         loggers.append(TensorBoardLogger())
     return loggers

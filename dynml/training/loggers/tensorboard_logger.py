@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from dynml.errors import ConfigurationError
 from dynml.files import as_dynml_wrote, made_folder, read_json, replacing
-from dynml.training.reported_epochs import ReportedEpochs
-from dynml.training.run_loggers import RunDescription, best_model_so_far, context_and_metric, flat
+from dynml.training.loggers.reported_epochs import ReportedEpochs
+from dynml.training.loggers.run_loggers import RunDescription, best_model_so_far, context_and_metric, flat
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

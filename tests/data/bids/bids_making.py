@@ -9,8 +9,8 @@ from typing import Any
 import nibabel
 import numpy as np
 
-from dynml.data.store_creation import create_store
-from dynml.data.store_reading import Store
+from dynml.conversion.creation import create_store
+from dynml.store.reading import Store
 
 SHAPE, N_VOLUMES = (6, 5, 4), 40
 AFFINE = np.diag([3.0, 3.0, 3.0, 1.0])

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from dynml.data.bids.entities import parsed, same_value
+from dynml.conversion.bids.entities import parsed, same_value
 
 
 def test_a_name_is_entities_suffix_and_extension():

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from bids_making import N_VOLUMES, SPACE, bold, fmriprep, inside_brain, means, save, series, write_joined, xcp_d
 
-from dynml.data.bids.entity_table import ENTITIES, Meaning, is_acquired, makes_runs
+from dynml.conversion.bids.entity_table import ENTITIES, Meaning, is_acquired, makes_runs
 from dynml.errors import ConfigurationError, DataError, DataWarning
 
 

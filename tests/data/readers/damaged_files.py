@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from dynml.data.readers import ReaderInputs, reader_class
+from dynml.readers import ReaderInputs, reader_class
 from dynml.errors import DynmlError
 
 BYTES_OF_MEMORY = 2 * 2**30

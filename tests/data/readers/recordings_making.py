@@ -9,8 +9,8 @@ from typing import Any
 import mne
 import numpy as np
 
-from dynml.data.store_creation import create_store
-from dynml.data.store_reading import Store
+from dynml.conversion.creation import create_store
+from dynml.store.reading import Store
 
 mne.set_log_level("ERROR")
 

@@ -15,10 +15,10 @@ from cifti_making import (
     write_series,
 )
 
-from dynml.data.readers import ReaderInputs, reader_class
-from dynml.data.readers.cifti import DenseSeriesReader, ParcelSeriesReader
-from dynml.data.store_creation import create_store
-from dynml.data.store_reading import Store
+from dynml.readers import ReaderInputs, reader_class
+from dynml.readers.fmri.cifti import DenseSeriesReader, ParcelSeriesReader
+from dynml.conversion.creation import create_store
+from dynml.store.reading import Store
 from dynml.errors import DataCorruptionError, DataError
 
 
@@ -81,7 +81,7 @@ def test_grayordinates_are_averaged_by_label(dense, labels):
 
 def test_reading_in_blocks_changes_nothing(dense, labels, monkeypatch):
     whole = DenseSeriesReader(ReaderInputs(atlas=labels)).read(dense)
-    monkeypatch.setattr("dynml.data.readers.cifti.BYTES_PER_BLOCK", 8 * 36 * 7)
+    monkeypatch.setattr("dynml.readers.fmri.cifti.BYTES_PER_BLOCK", 8 * 36 * 7)
     np.testing.assert_array_equal(DenseSeriesReader(ReaderInputs(atlas=labels)).read(dense), whole)
 
 

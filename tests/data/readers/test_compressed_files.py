@@ -9,9 +9,9 @@ import pytest
 import scipy.io
 from recordings_making import raw_of, volts
 
-from dynml.data.compressed import check_compressed, read_text_or_compressed
-from dynml.data.readers import ReaderInputs, reader_class
-from dynml.data.readers.atlas import LabelAtlas
+from dynml.readers.compressed import check_compressed, read_text_or_compressed
+from dynml.readers import ReaderInputs, reader_class
+from dynml.readers.fmri.atlas import LabelAtlas
 from dynml.errors import DataCorruptionError, DataError
 
 N_FLIPS = 30

@@ -9,9 +9,9 @@ import pytest
 import scipy.io
 from damaged_files import eeglab_struct
 
-from dynml.data.readers import ReaderInputs, reader_class
-from dynml.data.store_creation import create_store
-from dynml.data.store_reading import Store
+from dynml.readers import ReaderInputs, reader_class
+from dynml.conversion.creation import create_store
+from dynml.store.reading import Store
 from dynml.errors import ConfigurationError, DataError, DataWarning
 from dynml.reading_files import stated_encoding
 

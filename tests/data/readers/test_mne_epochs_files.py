@@ -5,8 +5,8 @@ mne = pytest.importorskip("mne")
 
 from recordings_making import Folders, raw_of, volts  # noqa: E402
 
-from dynml.data.readers import ReaderInputs  # noqa: E402
-from dynml.data.readers.mne_reader import MneReader  # noqa: E402
+from dynml.readers import ReaderInputs  # noqa: E402
+from dynml.readers.meg_eeg.reader import MneReader  # noqa: E402
 from dynml.errors import DataCorruptionError, DataError  # noqa: E402
 
 MARKS = np.array([[100, 0, 1], [300, 0, 2], [500, 0, 1], [700, 0, 7]])
@@ -53,7 +53,7 @@ def test_rejected_epochs_are_absent_and_blocks_change_nothing(tmp_path, monkeypa
     epochs = epochs_of(signals)
     epochs.drop([1])
     path = save(tmp_path / "a-epo.fif", epochs)
-    monkeypatch.setattr("dynml.data.readers.mne_epochs.BYTES_PER_BLOCK", 8 * 3 * 50 * 2)
+    monkeypatch.setattr("dynml.readers.meg_eeg.epochs.BYTES_PER_BLOCK", 8 * 3 * 50 * 2)
     assert described(path).events.labels["event"] == ["face", "face", "rest/long"]
     np.testing.assert_array_equal(read(path), np.concatenate([cut(signals, onset) for onset in (100, 500, 700)]))
     epochs.drop([0, 1, 2])

@@ -10,9 +10,9 @@ mne = pytest.importorskip("mne")
 
 from recordings_making import Folders, raw_of, volts  # noqa: E402
 
-from dynml.data.readers import ReaderInputs, extension_of  # noqa: E402
-from dynml.data.readers.mne_raw import good_stretches  # noqa: E402
-from dynml.data.readers.mne_reader import MneReader  # noqa: E402
+from dynml.readers import ReaderInputs, extension_of  # noqa: E402
+from dynml.readers.meg_eeg.raw import good_stretches  # noqa: E402
+from dynml.readers.meg_eeg.reader import MneReader  # noqa: E402
 from dynml.errors import ConfigurationError, DataCorruptionError, DataError, DataWarning  # noqa: E402
 
 SCRIPTS = Path(__file__).parents[3] / "scripts_python"
@@ -45,7 +45,7 @@ def test_signals_come_as_they_were_saved(tmp_path, name):
 
 def test_reading_in_blocks_changes_nothing(tmp_path, monkeypatch):
     path = saved(tmp_path / "a_raw.fif", raw_of(volts(3)))
-    monkeypatch.setattr("dynml.data.readers.mne_raw.BYTES_PER_BLOCK", 8 * 3 * 37)
+    monkeypatch.setattr("dynml.readers.meg_eeg.raw.BYTES_PER_BLOCK", 8 * 3 * 37)
     np.testing.assert_array_equal(read(path), volts(3).T)
 
 

@@ -6,10 +6,10 @@ import shutil
 import numpy as np
 import pytest
 
-from dynml.data.cleaning import CleaningPlan
-from dynml.data.confounds import read_confounds
-from dynml.data.store_creation import create_store
-from dynml.data.store_reading import Store
+from dynml.preparation.confounds.cleaning import CleaningPlan
+from dynml.preparation.confounds.regressors import read_confounds
+from dynml.conversion.creation import create_store
+from dynml.store.reading import Store
 from dynml.datasets.haxby import haxby2001_files
 from dynml.errors import ConfigurationError, DataError, DataWarning
 

@@ -4,8 +4,8 @@ import nibabel
 import numpy as np
 import pytest
 
-from dynml.data.readers import ReaderInputs
-from dynml.data.readers.nifti import NiftiReader
+from dynml.readers import ReaderInputs
+from dynml.readers.fmri.nifti import NiftiReader
 from dynml.datasets.haxby import haxby2001_files
 from dynml.errors import DataError
 
@@ -101,7 +101,7 @@ def test_smoothing_in_blocks_changes_nothing_and_keeps_missing_voxels_missing(tm
     reader = NiftiReader(ReaderInputs(atlas=FILES.atlas, smoothing=20.0))
     whole = reader.read(path)
     assert np.argwhere(np.isnan(whole)).tolist() == [[7, 1]]
-    monkeypatch.setattr("dynml.data.readers.nifti.BYTES_PER_BLOCK", 8 * data[..., 0].size * 9)
+    monkeypatch.setattr("dynml.readers.fmri.nifti.BYTES_PER_BLOCK", 8 * data[..., 0].size * 9)
     np.testing.assert_array_equal(reader.read(path), whole)
 
 

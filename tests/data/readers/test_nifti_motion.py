@@ -8,13 +8,13 @@ import nibabel
 import numpy as np
 import pytest
 
-from dynml.data.motion_config import MotionCorrectionConfig
-from dynml.data.readers import ReaderInputs
-from dynml.data.readers.motion import Motion, found_motion
-from dynml.data.readers.nifti import NiftiReader
-from dynml.data.store_config import TimeseriesGroupConfig, store_config_from
-from dynml.data.store_creation import create_store
-from dynml.data.store_reading import Store
+from dynml.readers.fmri.motion_config import MotionCorrectionConfig
+from dynml.readers import ReaderInputs
+from dynml.readers.fmri.motion import Motion, found_motion
+from dynml.readers.fmri.nifti import NiftiReader
+from dynml.conversion.config import TimeseriesGroupConfig, store_config_from
+from dynml.conversion.creation import create_store
+from dynml.store.reading import Store
 from dynml.errors import ConfigurationError, DataError, DataWarning
 
 SHAPE, ZOOM = (24, 26, 20), 4.0

@@ -3,10 +3,10 @@ import json
 import numpy as np
 import pytest
 
-from dynml.data.readers import ReaderInputs
-from dynml.data.readers.ts_archive import TsReader
-from dynml.data.store_creation import create_store
-from dynml.data.store_reading import Store
+from dynml.readers import ReaderInputs
+from dynml.readers.ts_archive import TsReader
+from dynml.conversion.creation import create_store
+from dynml.store.reading import Store
 from dynml.errors import DataCorruptionError, DataError
 
 HEADER = """#An archive, amplitude +/-1000 {mu}V

@@ -8,8 +8,8 @@ from scipy.linalg import solve_discrete_lyapunov
 from sklearn.linear_model import Ridge
 
 from dynml import Recording
-from dynml.models.sequence.baseline_both_sides import most_hidden
-from dynml.models.sequence.tasks import Task
+from dynml.models.sequence.baselines.both_sides import most_hidden
+from dynml.models.sequence.objectives.tasks import Task
 from dynml.models.sequence.windows import Windows
 
 N_CHANNELS, N_LAGS, WINDOW, CODE = 3, 3, 12, 5

@@ -5,10 +5,10 @@ import pytest
 from decoding_data import REST, TRIAL, dataset_of, recording
 
 from dynml import MultiSubjectDataset
-from dynml.data.recording import Events, recording_of_runs
+from dynml.recording import Events, recording_of_runs
 from dynml.models.sequence.decoding.baselines import binned_means, correlations, fit_baselines, principal_axes
 from dynml.models.sequence.decoding.targets import Target
-from dynml.training.batch_sampler_config import BatchSamplerConfig
+from dynml.batches.sampler_config import BatchSamplerConfig
 
 CUT = BatchSamplerConfig(trials="stimulus")
 

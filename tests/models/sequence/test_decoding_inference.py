@@ -6,7 +6,7 @@ import pytest
 from decoding_data import dataset_of, recording, trainer_of
 
 from dynml import MultiSubjectDataset, load_experiment
-from dynml.cli.decoding_outputs import write_decoding
+from dynml.cli.outputs.decoding import write_decoding
 from dynml.errors import DataError, DataWarning
 
 SETTINGS = {"max_epochs": 8, "learning_rate": 0.02, "warmup_steps": 2}

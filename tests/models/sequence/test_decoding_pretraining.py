@@ -13,7 +13,7 @@ from dynml.models.sequence.decoding.backbones import MODELS
 from dynml.models.sequence.decoding.config import CONFIGS_OF_BACKBONES
 from dynml.models.sequence.decoding.model import Decoding
 from dynml.models.sequence.decoding.pretraining import load_pretrained, overlap_with_testing
-from dynml.training.experiment_folder import ExperimentFolder
+from dynml.training.checkpoints.experiment_folder import ExperimentFolder
 
 SETTINGS = {
     "csm": {"objective": "single_mask"},

@@ -5,8 +5,8 @@ from dynml import MultiSubjectDataset
 from dynml.errors import ConfigurationError, DataError, DataWarning
 from dynml.models.sequence.decoding.config import DecodingConfig, settle
 from dynml.models.sequence.decoding.settling import settle_with_data
-from dynml.training.batch_loader_config import BatchLoaderConfig
-from dynml.training.batch_sampler_config import BatchSamplerConfig
+from dynml.batches.loader_config import BatchLoaderConfig
+from dynml.batches.sampler_config import BatchSamplerConfig
 
 
 @pytest.mark.parametrize(

@@ -14,10 +14,10 @@ from test_sequence_models import model_of
 
 from dynml import MultiSubjectDataset
 from dynml.errors import ConfigurationError, DataError
-from dynml.models.sequence.attention_lags import attention_lags, model_of_attention
-from dynml.models.sequence.attributed_values import attributed_of
-from dynml.models.sequence.attribution import attribution_maps, gradient_x_input, integrated_gradients, quadrature
-from dynml.models.sequence.pieces import Cut, pieces_of_subset
+from dynml.models.sequence.features.attention_lags import attention_lags, model_of_attention
+from dynml.models.sequence.features.attributed_values import attributed_of
+from dynml.models.sequence.features.attribution import attribution_maps, gradient_x_input, integrated_gradients, quadrature
+from dynml.models.sequence.features.pieces import Cut, pieces_of_subset
 
 UNKNOWN = np.full(6, -1)
 LENGTHS = (20, 13, 4, 7, 20, 16)
@@ -233,7 +233,7 @@ def test_heads_without_queries_look_at_all_samples_alike(monkeypatch):
         for block in model.transformer.blocks:
             block.attention.queries_keys_values.weight[:32] = 0
             block.attention.queries_keys_values.bias[:32] = 0
-    monkeypatch.setattr("dynml.models.sequence.attention_lags.NUMBERS_AT_ONCE", 1200)
+    monkeypatch.setattr("dynml.models.sequence.features.attention_lags.NUMBERS_AT_ONCE", 1200)
     found = attention_lags(model, [windows_of_gappy()])
     np.testing.assert_allclose(found.profiles, np.broadcast_to(found.equal, found.profiles.shape), atol=1e-6)
     np.testing.assert_allclose(found.distances, found.equal_distance, rtol=1e-5)

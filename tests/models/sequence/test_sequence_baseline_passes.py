@@ -19,9 +19,9 @@ from sklearn.linear_model import Ridge
 
 from dynml import MultiSubjectDataset
 from dynml.errors import DataError
-from dynml.models.sequence import baseline_passes
-from dynml.models.sequence.baselines import BASELINE_NAMES, applicable, fit_baselines
-from dynml.models.sequence.tasks import Task
+from dynml.models.sequence.baselines import passes as baseline_passes
+from dynml.models.sequence.baselines.fitted import BASELINE_NAMES, applicable, fit_baselines
+from dynml.models.sequence.objectives.tasks import Task
 from dynml.ops.linear_prediction import PENALTIES
 from dynml.training.processes import Processes
 
@@ -59,7 +59,7 @@ def assert_same_states(first, second, rtol=1e-5):
 @pytest.mark.parametrize("chunk", [1, 7, 50])
 def test_it_makes_no_difference_how_rows_are_chunked_or_where_they_lie(recordings, fitted, monkeypatch, chunk):
     monkeypatch.setattr(baseline_passes, "CHUNK_ROWS", chunk)
-    monkeypatch.setattr("dynml.training.whole_segments.SAMPLES_PER_BATCH", 30)
+    monkeypatch.setattr("dynml.batches.whole_segments.SAMPLES_PER_BATCH", 30)
     dataset = MultiSubjectDataset.from_arrays(recordings, residency="lazy" if chunk == 7 else "memory")
     assert_same_states(fit_baselines(BASELINE_NAMES, dataset, Processes(), **SIZES, seed=1), fitted)
 

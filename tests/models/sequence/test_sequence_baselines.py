@@ -34,10 +34,10 @@ from hypothesis import strategies as st
 from sklearn.linear_model import Ridge
 
 from dynml import MultiSubjectDataset
-from dynml.models.sequence import baseline_pca
-from dynml.models.sequence.baseline_both_sides import most_hidden
-from dynml.models.sequence.baselines import BASELINE_NAMES, applicable, fit_baselines, make_baseline
-from dynml.models.sequence.tasks import Task
+from dynml.models.sequence.baselines import pca as baseline_pca
+from dynml.models.sequence.baselines.both_sides import most_hidden
+from dynml.models.sequence.baselines.fitted import BASELINE_NAMES, applicable, fit_baselines, make_baseline
+from dynml.models.sequence.objectives.tasks import Task
 from dynml.ops.linear_prediction import PENALTIES
 from dynml.training.processes import Processes
 
@@ -256,7 +256,7 @@ def test_tables_of_gaps_stay_small_with_many_channels():
 
 @pytest.mark.parametrize("bytes_at_a_time", [2**28, 1])
 def test_hidden_networks_are_predicted_by_the_conditional_gaussian_of_each_pattern(monkeypatch, bytes_at_a_time):
-    monkeypatch.setattr("dynml.models.sequence.baseline_networks._BYTES_AT_A_TIME", bytes_at_a_time)
+    monkeypatch.setattr("dynml.models.sequence.baselines.networks._BYTES_AT_A_TIME", bytes_at_a_time)
     arrays = network_problem()
     dataset = MultiSubjectDataset.from_arrays(arrays)
     ridge = fit_baselines(["ridge_from_other_networks"], dataset, Processes(), **SIZES, seed=0)

@@ -8,7 +8,7 @@ import torch
 from scipy.special import erf
 
 from dynml.errors import ConfigurationError
-from dynml.models.sequence.embedding import Embedder, TimeEmbedding, Unembedder
+from dynml.models.sequence.backbones.embedding import Embedder, TimeEmbedding, Unembedder
 
 
 def count(module):

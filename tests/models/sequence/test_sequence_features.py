@@ -9,21 +9,21 @@ from decoding_data import RATE, TRIAL, configs_of, dataset_of, recording, small
 from test_sequence_models import model_of
 
 from dynml import MultiSubjectDataset
-from dynml.data.recording import recording_of_runs
+from dynml.recording import recording_of_runs
 from dynml.errors import CheckpointError, ConfigurationError, DataError, DataWarning
 from dynml.models.experiment import Experiment
 from dynml.models.hmm.config import HMMConfig
 from dynml.models.hmm.model import GaussianHMM
 from dynml.models.registry import get_family
 from dynml.models.sequence.decoding.model import Decoding
-from dynml.models.sequence.features import (
+from dynml.models.sequence.features.extraction import (
     embeddings_of,
     model_of_states,
     model_with_embeddings,
     settled_pooling,
     states_of_subject,
 )
-from dynml.models.sequence.pieces import Cut, check_length, pieces_of_subset, settled_cut, trained_length
+from dynml.models.sequence.features.pieces import Cut, check_length, pieces_of_subset, settled_cut, trained_length
 from dynml.models.sequence.windows import Windows
 
 N_CHANNELS, LENGTH = 6, 10

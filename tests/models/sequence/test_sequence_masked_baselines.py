@@ -23,10 +23,10 @@ from baseline_oracles import (
 from masked_data import with_gaps
 
 from dynml import MultiSubjectDataset
-from dynml.models.sequence import baseline_passes
-from dynml.models.sequence.baseline_passes import TrainingPasses
-from dynml.models.sequence.baseline_pca import drawn_windows
-from dynml.models.sequence.baselines import BASELINE_NAMES, fit_baselines
+from dynml.models.sequence.baselines import passes as baseline_passes
+from dynml.models.sequence.baselines.passes import TrainingPasses
+from dynml.models.sequence.baselines.pca import drawn_windows
+from dynml.models.sequence.baselines.fitted import BASELINE_NAMES, fit_baselines
 from dynml.training.processes import Processes
 
 CUTS = ([[0, 40], [45, 150]], [[3, 64], [70, 120]], [[0, 80]], [[10, 12], [20, 130]])
@@ -94,8 +94,8 @@ def test_masked_samples_divide_the_data_as_borders_of_segments_do(fitted):
 @pytest.mark.parametrize("chunk", [1, 7, 50])
 def test_chunks_and_residency_make_no_difference(fitted, monkeypatch, chunk):
     monkeypatch.setattr(baseline_passes, "CHUNK_ROWS", chunk)
-    monkeypatch.setattr("dynml.training.whole_segments.SAMPLES_PER_BATCH", 30)
-    monkeypatch.setattr("dynml.training.batch._ROWS_PER_READING", 11)
+    monkeypatch.setattr("dynml.batches.whole_segments.SAMPLES_PER_BATCH", 30)
+    monkeypatch.setattr("dynml.batches.batch._ROWS_PER_READING", 11)
     dataset = masked_dataset(residency="lazy" if chunk == 7 else "memory")
     assert_same(fitted, fit_baselines(BASELINE_NAMES, dataset, Processes(), **SIZES, seed=1), BASELINE_NAMES)
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from dynml.models.sequence.recurrent import RecurrentDecoder, RecurrentEncoder
+from dynml.models.sequence.backbones.recurrent import RecurrentDecoder, RecurrentEncoder
 
 pytestmark = pytest.mark.processor
 

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from sequence_windows import DATASETS, SETTLED, SUBJECTS, windows
 
 from dynml.models.sequence.config import CsmConfig
-from dynml.models.sequence.losses import mean_loss
-from dynml.models.sequence.pairs import paired_windows
-from dynml.models.sequence.tasks import (
+from dynml.models.sequence.objectives.losses import mean_loss
+from dynml.models.sequence.objectives.pairs import paired_windows
+from dynml.models.sequence.objectives.tasks import (
     Task,
     masked_networks_task,
     masked_samples_task,
@@ -21,7 +21,7 @@ from dynml.models.sequence.tasks import (
     reconstruction_task,
     single_position_task,
 )
-from dynml.models.sequence.tokens import TokenLayout
+from dynml.models.sequence.backbones.tokens import TokenLayout
 from dynml.models.sequence.windows import Windows
 
 lengths_of_windows = st.lists(st.integers(1, 30), min_size=1, max_size=8).map(tuple)

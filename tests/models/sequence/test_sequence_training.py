@@ -10,11 +10,11 @@ import torch
 
 from dynml import BatchLoader, BatchSampler, MultiSubjectDataset
 from dynml.errors import ConfigurationError, DynmlError
-from dynml.models.sequence.autoencoder import Autoencoder
+from dynml.models.sequence.objectives.autoencoder import Autoencoder
 from dynml.models.sequence.config import AutoencoderConfig, CsmConfig, NetworkBertConfig, SequenceBertConfig
-from dynml.models.sequence.csm import Csm
-from dynml.models.sequence.network_bert import NetworkBert
-from dynml.models.sequence.sequence_bert import SequenceBert
+from dynml.models.sequence.objectives.csm import Csm
+from dynml.models.sequence.objectives.network_bert import NetworkBert
+from dynml.models.sequence.objectives.sequence_bert import SequenceBert
 from dynml.models.sequence.settling import settled_model
 from dynml.models.sequence.trainer import SequenceTrainer
 from dynml.models.sequence.windows import windows_of

@@ -9,7 +9,7 @@ from scipy.special import erf
 from torch.nn import functional
 
 from dynml.errors import ConfigurationError
-from dynml.models.sequence.transformer import Pooler, Transformer
+from dynml.models.sequence.backbones.transformer import Pooler, Transformer
 
 D, LAYERS, HEADS = 12, 2, 3
 LENGTHS = (7, 4, 1)

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence
 
-from dynml.models.sequence.embedding import initialize_weights
+from dynml.models.sequence.backbones.embedding import initialize_weights
 from dynml.ops.mixed_precision import runnable_lstms
 
 State = tuple[Tensor, Tensor]

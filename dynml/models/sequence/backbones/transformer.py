@@ -28,7 +28,7 @@ from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
 from dynml.errors import ConfigurationError
-from dynml.models.sequence.embedding import INITIAL_STANDARD_DEVIATION, initialize_weights
+from dynml.models.sequence.backbones.embedding import INITIAL_STANDARD_DEVIATION, initialize_weights
 
 LONGEST_PERIOD = 1000.0
 """Of the sinusoids that positions start from, in 2 pi samples."""

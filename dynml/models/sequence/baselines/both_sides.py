@@ -5,17 +5,17 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from dynml.models.sequence.baseline_neighbours import Runs, parts_of, scored_samples, wholly_visible
-from dynml.models.sequence.baseline_passes import TrainingPasses
-from dynml.models.sequence.baseline_simple import Baseline
-from dynml.models.sequence.baseline_var import (
+from dynml.models.sequence.baselines.neighbours import Runs, parts_of, scored_samples, wholly_visible
+from dynml.models.sequence.baselines.passes import TrainingPasses
+from dynml.models.sequence.baselines.simple import Baseline
+from dynml.models.sequence.baselines.var import (
     coefficients_of_rows,
     fitted_orders,
     forecasts,
     products_of_neighbours,
     rows_by_code,
 )
-from dynml.models.sequence.tasks import Task
+from dynml.models.sequence.objectives.tasks import Task
 from dynml.ops.linear_prediction import Halves
 
 MOST_HIDDEN = 8

@@ -16,13 +16,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from dynml.data.dataset import MultiSubjectDataset
-from dynml.models.sequence.baseline_both_sides import RidgeBothSides
-from dynml.models.sequence.baseline_networks import RidgeFromOtherNetworks
-from dynml.models.sequence.baseline_passes import TrainingPasses
-from dynml.models.sequence.baseline_pca import Pca
-from dynml.models.sequence.baseline_simple import Ar1, Baseline, Interpolation, Persistence, Zero
-from dynml.models.sequence.baseline_var import RidgeVar
+from dynml.dataset.dataset import MultiSubjectDataset
+from dynml.models.sequence.baselines.both_sides import RidgeBothSides
+from dynml.models.sequence.baselines.networks import RidgeFromOtherNetworks
+from dynml.models.sequence.baselines.passes import TrainingPasses
+from dynml.models.sequence.baselines.pca import Pca
+from dynml.models.sequence.baselines.simple import Ar1, Baseline, Interpolation, Persistence, Zero
+from dynml.models.sequence.baselines.var import RidgeVar
 from dynml.training.processes import Processes
 
 __all__ = ["BASELINE_NAMES", "Baseline", "applicable", "fit_baselines", "make_baseline"]

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from dynml.models.sequence.tasks import Task
+from dynml.models.sequence.objectives.tasks import Task
 
 
 @dataclass(frozen=True)

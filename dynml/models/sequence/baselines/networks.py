@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from dynml.models.sequence.baseline_passes import TrainingPasses
-from dynml.models.sequence.baseline_simple import Baseline
-from dynml.models.sequence.tasks import Task
+from dynml.models.sequence.baselines.passes import TrainingPasses
+from dynml.models.sequence.baselines.simple import Baseline
+from dynml.models.sequence.objectives.tasks import Task
 from dynml.ops.linear_prediction import PENALTIES, Halves
 
 GROUPS = 8

@@ -7,10 +7,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from dynml.data.subset import MultiSubjectSubset
-from dynml.models.sequence.baseline_passes import TrainingPasses
-from dynml.models.sequence.baseline_simple import Baseline
-from dynml.models.sequence.tasks import Task
+from dynml.dataset.subset import MultiSubjectSubset
+from dynml.models.sequence.baselines.passes import TrainingPasses
+from dynml.models.sequence.baselines.simple import Baseline
+from dynml.models.sequence.objectives.tasks import Task
 from dynml.ops.masked_samples import observed_rows
 
 MOST_WINDOWS = 2000

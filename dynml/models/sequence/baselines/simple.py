@@ -7,9 +7,9 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from dynml.models.sequence.baseline_neighbours import Neighbours
-from dynml.models.sequence.baseline_passes import TrainingPasses
-from dynml.models.sequence.tasks import Task
+from dynml.models.sequence.baselines.neighbours import Neighbours
+from dynml.models.sequence.baselines.passes import TrainingPasses
+from dynml.models.sequence.objectives.tasks import Task
 
 
 class Baseline(nn.Module):

@@ -7,10 +7,10 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor
 
-from dynml.models.sequence.baseline_neighbours import Runs, parts_of, scored_samples, wholly_visible
-from dynml.models.sequence.baseline_passes import TrainingPasses
-from dynml.models.sequence.baseline_simple import Baseline
-from dynml.models.sequence.tasks import Task
+from dynml.models.sequence.baselines.neighbours import Runs, parts_of, scored_samples, wholly_visible
+from dynml.models.sequence.baselines.passes import TrainingPasses
+from dynml.models.sequence.baselines.simple import Baseline
+from dynml.models.sequence.objectives.tasks import Task
 from dynml.ops.linear_prediction import Halves, numbers_of_rows, ridge_coefficients
 
 

@@ -16,10 +16,10 @@ from dynml.models.sequence.decoding.config import LINEAR, DecodingConfig
 from dynml.models.sequence.windows import Windows
 
 MODELS = {
-    "csm": "dynml.models.sequence.csm:Csm",
-    "sequence_bert": "dynml.models.sequence.sequence_bert:SequenceBert",
-    "network_bert": "dynml.models.sequence.network_bert:NetworkBert",
-    "autoencoder": "dynml.models.sequence.autoencoder:Autoencoder",
+    "csm": "dynml.models.sequence.objectives.csm:Csm",
+    "sequence_bert": "dynml.models.sequence.objectives.sequence_bert:SequenceBert",
+    "network_bert": "dynml.models.sequence.objectives.network_bert:NetworkBert",
+    "autoencoder": "dynml.models.sequence.objectives.autoencoder:Autoencoder",
 }
 
 PARTS_WITHOUT_USE = (

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from dynml.data.dataset import MultiSubjectDataset
+from dynml.dataset.dataset import MultiSubjectDataset
 from dynml.errors import ConfigurationError
 from dynml.models.sequence.decoding.config import LINEAR, DecodingConfig
 from dynml.models.sequence.decoding.model import Decoding

@@ -12,6 +12,6 @@ FAMILY = Family(
     trainer_config="dynml.models.sequence.decoding.config:DecodingTrainerConfig",
     settle="dynml.models.sequence.decoding.config:settle",
     settle_with_data="dynml.models.sequence.decoding.settling:settle_with_data",
-    write_inference="dynml.cli.decoding_outputs:write_decoding",
+    write_inference="dynml.cli.outputs.decoding:write_decoding",
     sampler_defaults={"batch_size_training": 32},
 )

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from dynml.data.dataset import MultiSubjectDataset
-from dynml.data.store_layout import SUBSET_NAMES
+from dynml.dataset.dataset import MultiSubjectDataset
+from dynml.store.layout import SUBSET_NAMES
 from dynml.errors import ConfigurationError, DataError, DataWarning
 from dynml.models.sequence.decoding.config import LINEAR, DecodingConfig
 from dynml.models.sequence.decoding.pretraining import with_pretrained_settings

@@ -14,16 +14,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dynml.configuration import nearest_name
-from dynml.data.dataset import MultiSubjectDataset
-from dynml.data.segment_table import SegmentTable
-from dynml.data.store_layout import SUBSET_NAMES, natural_order
-from dynml.data.subset import MultiSubjectSubset
-from dynml.data.tables import NOT_AVAILABLE
-from dynml.data.trials import TrialTable
+from dynml.dataset.dataset import MultiSubjectDataset
+from dynml.dataset.segment_table import SegmentTable
+from dynml.store.layout import SUBSET_NAMES, natural_order
+from dynml.dataset.subset import MultiSubjectSubset
+from dynml.tables import NOT_AVAILABLE
+from dynml.dataset.trials import TrialTable
 from dynml.errors import ConfigurationError
 from dynml.models.sequence.observed_samples import with_observed
-from dynml.training.batch_sampler_config import BatchSamplerConfig
-from dynml.training.window_cutting import cut_windows
+from dynml.batches.sampler_config import BatchSamplerConfig
+from dynml.batches.window_cutting import cut_windows
 
 NO_CLASS = -1
 """Code of a trial without a label, or with one that no training trial has."""

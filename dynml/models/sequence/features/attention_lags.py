@@ -23,7 +23,7 @@ from dynml.errors import ConfigurationError
 from dynml.models.sequence.decoding.evaluation import windows_of_trials
 from dynml.models.sequence.decoding.model import Decoding
 from dynml.models.sequence.decoding.targets import Trials
-from dynml.models.sequence.features import device_of
+from dynml.models.sequence.features.extraction import device_of
 from dynml.models.sequence.sequence_model import SequenceModel, TransformerModel
 from dynml.models.sequence.windows import Windows
 

@@ -12,9 +12,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from dynml.data.subset import MultiSubjectSubset
+from dynml.dataset.subset import MultiSubjectSubset
 from dynml.errors import CheckpointError, ConfigurationError
-from dynml.models.sequence.autoencoder import Autoencoder
+from dynml.models.sequence.objectives.autoencoder import Autoencoder
 from dynml.models.sequence.decoding.config import LINEAR
 from dynml.models.sequence.decoding.evaluation import windows_of_trials
 from dynml.models.sequence.decoding.model import Decoding

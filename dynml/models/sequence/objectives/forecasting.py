@@ -8,7 +8,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from dynml.models.sequence.tasks import Task
+from dynml.models.sequence.objectives.tasks import Task
 from dynml.models.sequence.windows import Windows
 
 Predictor = Callable[[Task], Tensor]
