@@ -194,10 +194,10 @@ def preload() -> None:
     import scipy.io
 
     import dynml.cli.commands.train
-    import dynml.readers.meg_eeg.reader
-    import dynml.readers.fmri.nifti
     import dynml.exchange.webdataset_import
     import dynml.models.experiment
+    import dynml.readers.fmri.nifti
+    import dynml.readers.meg_eeg.reader
 
     assert all((mne, nibabel, nilearn, scipy, dynml))
 

@@ -21,11 +21,11 @@ from hmm_pass import machine
 from sequence_floors import N_VALIDATION, RESULTS, SWITCHING, WINDOW, trained
 
 from dynml import MultiSubjectDataset
-from dynml.simulation import simulate_switching_var
 from dynml.datasets.haxby import haxby2001_arrays
-from dynml.models.sequence.scoring import FixedWindows
 from dynml.models.sequence.objectives.tasks import next_sample_task, single_position_task
+from dynml.models.sequence.scoring import FixedWindows
 from dynml.models.sequence.windows import windows_of
+from dynml.simulation import simulate_switching_var
 
 
 def switching() -> MultiSubjectDataset:

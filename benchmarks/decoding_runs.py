@@ -22,8 +22,8 @@ from numpy.typing import NDArray
 
 from dynml.cli.commands.train import LOGGERS, RunRequest, build_trainer
 from dynml.configuration import config_from
-from dynml.dataset.config import DatasetConfig
 from dynml.conversion.creation import create_store
+from dynml.dataset.config import DatasetConfig
 from dynml.errors import DataWarning
 from dynml.files import write_json
 from dynml.models.registry import get_family

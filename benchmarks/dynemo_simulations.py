@@ -29,9 +29,9 @@ import torch
 from hmm_pass import RESULTS, machine
 
 from dynml import BatchLoader, BatchSampler, Dynemo, DynemoConfig, DynemoTrainer, MultiSubjectDataset, load_experiment
-from dynml.simulation import simulate_hmm, simulate_hsmm, simulate_mixed_sine
 from dynml.ops.matching import match_posteriors
 from dynml.ops.metrics import alpha_correlation, dice_coefficient, riemannian_distances
+from dynml.simulation import simulate_hmm, simulate_hsmm, simulate_mixed_sine
 
 MIXTURES = [
     {"n_modes": 4, "n_channels": 10, "seed": 11},

@@ -27,15 +27,15 @@ import torch
 from hmm_pass import RESULTS, machine
 
 from dynml import BatchLoader, BatchSampler, Dynemo, DynemoConfig, MultiSubjectDataset
+from dynml.batches.whole_segments import SegmentPasses
 from dynml.dataset.config import DatasetConfig
-from dynml.store.participants import SubjectIdentity
-from dynml.preparation.standardization import standardized
-from dynml.recording import recording_of_runs
-from dynml.store.writing import new_store
 from dynml.ops.hmm.gaussian_hmm import e_step
 from dynml.ops.hmm.statistics import GaussianHMMParameters
+from dynml.preparation.standardization import standardized
+from dynml.recording import recording_of_runs
+from dynml.store.participants import SubjectIdentity
+from dynml.store.writing import new_store
 from dynml.training.costs import peak_memory
-from dynml.batches.whole_segments import SegmentPasses
 
 RATE, N_CHANNELS, N_EMBEDDINGS, N_COMPONENTS = 250, 38, 15, 80
 N_STATES, N_MODES, LENGTH, BATCH_SIZE = 8, 8, 200, 64

@@ -23,9 +23,9 @@ import numpy as np
 from hmm_pass import RESULTS, machine
 
 from dynml import BatchLoader, BatchSampler, MultiSubjectDataset
-from dynml.store.participants import SubjectIdentity
 from dynml.preparation.standardization import standardized
 from dynml.recording import recording_of_runs
+from dynml.store.participants import SubjectIdentity
 from dynml.store.writing import new_store
 
 GROUP, RATE, N_CHANNELS, LENGTH, BATCH_SIZE = "signals", 250, 80, 200, 32

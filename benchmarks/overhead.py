@@ -24,8 +24,8 @@ import numpy as np
 import torch
 
 from dynml import BatchLoader, BatchSampler, GaussianHMM, HMMConfig, HMMTrainer, MultiSubjectDataset
-from dynml.simulation import simulate_hmm
 from dynml.models.hmm.config import HMMInitializationConfig
+from dynml.simulation import simulate_hmm
 from dynml.training.loggers.tensorboard_logger import TensorBoardLogger
 
 RESULTS = Path(__file__).parent / "results"

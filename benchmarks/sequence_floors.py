@@ -23,15 +23,12 @@ import torch
 
 from dynml import BatchLoader, BatchSampler, MultiSubjectDataset
 from dynml.configuration import config_from
-from dynml.simulation import simulate_switching_var, simulate_var
 from dynml.models.registry import get_family, load
 from dynml.models.sequence.scoring import FixedWindows
 from dynml.models.sequence.settling import settled_model
 from dynml.models.sequence.windows import datasets_of, windows_of
-from dynml.simulation.filters import floor_scores
-from dynml.simulation.filters import switching_var
-from dynml.simulation.filters import switching_var_hidden
-from dynml.simulation.filters import switching_var_merged
+from dynml.simulation import simulate_switching_var, simulate_var
+from dynml.simulation.filters import floor_scores, switching_var, switching_var_hidden, switching_var_merged
 
 RESULTS = Path(__file__).parent / "results"
 WINDOW, N_VALIDATION = 50, 6

@@ -22,9 +22,9 @@ from pathlib import Path
 import numpy as np
 from hmm_pass import RESULTS, machine
 
-from dynml.simulation import read_truth
 from dynml.ops.matching import match_posteriors
 from dynml.ops.metrics import alpha_correlation, dice_coefficient, riemannian_distances
+from dynml.simulation import read_truth
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 SCRIPTS = Path(sys.executable).parent

@@ -12,8 +12,8 @@ OUT_HDF5 appears when it is complete and verified; the other store is only read.
 
 from pathlib import Path
 
-from dynml.cli.errors import user_errors_in_one_sentence
 from dynml.cli.commands.store_commands import parse_application
+from dynml.cli.errors import user_errors_in_one_sentence
 
 
 def main() -> None:

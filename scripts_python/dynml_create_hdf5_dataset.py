@@ -50,8 +50,8 @@ All files are checked before anything is written. OUT_HDF5 appears when it is co
 
 from pathlib import Path
 
-from dynml.cli.errors import user_errors_in_one_sentence
 from dynml.cli.commands.store_commands import draw_of, lists_of, parse_creation
+from dynml.cli.errors import user_errors_in_one_sentence
 from dynml.errors import DataError
 
 

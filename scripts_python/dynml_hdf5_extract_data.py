@@ -6,8 +6,8 @@ dynml_hdf5_extract_data.py store.hdf5 sub-01 signals sub-01.npy --original_units
 
 from pathlib import Path
 
-from dynml.cli.errors import user_errors_in_one_sentence
 from dynml.cli.commands.store_commands import parse_extraction
+from dynml.cli.errors import user_errors_in_one_sentence
 
 
 def main() -> None:

@@ -6,8 +6,8 @@ dynml_hdf5_print_architecture.py store.hdf5
 Samples and seconds count what lies within segments, that is without what was cut out; masked samples are in.
 """
 
-from dynml.cli.errors import user_errors_in_one_sentence
 from dynml.cli.commands.store_commands import parse_printing
+from dynml.cli.errors import user_errors_in_one_sentence
 
 
 def main() -> None:

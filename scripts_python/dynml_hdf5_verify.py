@@ -8,8 +8,8 @@ Prints one line a fault on standard error and ends with status 2 if there is any
 
 import sys
 
-from dynml.cli.errors import EXIT_STATUS, report, user_errors_in_one_sentence
 from dynml.cli.commands.store_commands import parse_verification
+from dynml.cli.errors import EXIT_STATUS, report, user_errors_in_one_sentence
 
 
 def main() -> None:

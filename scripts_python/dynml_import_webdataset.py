@@ -14,8 +14,8 @@ written. Pickles are not executed: they may hold NumPy arrays, numbers and texts
 
 import sys
 
-from dynml.cli.errors import user_errors_in_one_sentence
 from dynml.cli.commands.import_webdataset import parse_import, run_import
+from dynml.cli.errors import user_errors_in_one_sentence
 
 
 def main() -> None:

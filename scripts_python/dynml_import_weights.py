@@ -10,8 +10,8 @@ may hold tensors only.
 
 import sys
 
-from dynml.cli.errors import user_errors_in_one_sentence
 from dynml.cli.commands.import_weights import parse_weights, run_weights_import
+from dynml.cli.errors import user_errors_in_one_sentence
 
 
 def main() -> None:

@@ -10,8 +10,8 @@ state_statistics.tsv and summary.json (free energies, AIC, BIC).
 
 import sys
 
-from dynml.cli.errors import user_errors_in_one_sentence
 from dynml.cli.commands.infer import parse_inference, run_inference
+from dynml.cli.errors import user_errors_in_one_sentence
 
 
 def main() -> None:

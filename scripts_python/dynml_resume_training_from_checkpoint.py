@@ -9,9 +9,9 @@ checkpoint starts anew.
 
 import sys
 
-from dynml.cli.errors import user_errors_in_one_sentence
 from dynml.cli.commands.resume import parse_resume
 from dynml.cli.commands.train import run_training
+from dynml.cli.errors import user_errors_in_one_sentence
 
 
 def main() -> None:

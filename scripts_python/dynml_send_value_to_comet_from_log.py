@@ -9,8 +9,8 @@ be taken back. Without a key or a network an archive is made, to be uploaded by:
 
 import sys
 
-from dynml.cli.errors import user_errors_in_one_sentence
 from dynml.cli.commands.send_to_comet import parse_sending_of_logs, send_logs
+from dynml.cli.errors import user_errors_in_one_sentence
 
 
 def main() -> None:

@@ -9,8 +9,8 @@ network an archive is made, to be uploaded by: comet upload ARCHIVE
 
 import sys
 
-from dynml.cli.errors import user_errors_in_one_sentence
 from dynml.cli.commands.send_to_comet import parse_sending_of_one_value, send_one_value
+from dynml.cli.errors import user_errors_in_one_sentence
 
 
 def main() -> None:

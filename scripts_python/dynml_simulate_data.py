@@ -13,8 +13,8 @@ kind are shown by: dynml_simulate_data.py KIND --help
 
 import sys
 
-from dynml.cli.errors import user_errors_in_one_sentence
 from dynml.cli.commands.simulate import parse_simulation, run_simulation
+from dynml.cli.errors import user_errors_in_one_sentence
 
 
 def main() -> None:

@@ -9,8 +9,8 @@ summary.json. The settings of a family are shown by: dynml_train_model.py FAMILY
 
 import sys
 
-from dynml.cli.errors import user_errors_in_one_sentence
 from dynml.cli.commands.train import parse_training, run_training
+from dynml.cli.errors import user_errors_in_one_sentence
 
 
 def main() -> None:

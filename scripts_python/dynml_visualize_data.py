@@ -10,8 +10,8 @@ are read one at a time and in pieces. The page needs no network.
 
 import sys
 
-from dynml.cli.errors import user_errors_in_one_sentence
 from dynml.cli.commands.visualize_data import parse_visualization, run_visualization
+from dynml.cli.errors import user_errors_in_one_sentence
 
 
 def main() -> None:

@@ -10,8 +10,8 @@ A LOG is the name of a log, diff(a,b) or sum(a,b,...). Experiments that still ru
 
 import sys
 
-from dynml.cli.errors import user_errors_in_one_sentence
 from dynml.cli.commands.visualize_logs import parse_visualization, run_visualization
+from dynml.cli.errors import user_errors_in_one_sentence
 
 
 def main() -> None:

@@ -10,8 +10,8 @@ steps from epoch to epoch, in which slow trends weigh less.
 
 import sys
 
-from dynml.cli.errors import user_errors_in_one_sentence
 from dynml.cli.commands.visualize_logs_correlation import parse_correlation, run_correlation
+from dynml.cli.errors import user_errors_in_one_sentence
 
 
 def main() -> None:

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from dynml.store.gaps import observed_stretches, sources_of_stretches
-from dynml.recording import Events
-from dynml.store.reading import GroupDescription, Store
 from dynml.errors import DataError
+from dynml.recording import Events
+from dynml.store.gaps import observed_stretches, sources_of_stretches
+from dynml.store.reading import GroupDescription, Store
 
 N_BINS = 1200
 """Bins of an envelope: about the pixels of a picture."""

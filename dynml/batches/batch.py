@@ -12,10 +12,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from dynml.batches.spans import Spans
 from dynml.dataset.slicer import RowSlicer
 from dynml.ops.keyed_noise import span_keys
 from dynml.ops.masked_samples import observed_rows
-from dynml.batches.spans import Spans
 
 if TYPE_CHECKING:
     from dynml.dataset.subset import MultiSubjectSubset

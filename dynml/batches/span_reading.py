@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import get_worker_info
 
+from dynml.batches.spans import Span, Spans
 from dynml.dataset.dataset import MultiSubjectDataset
 from dynml.dataset.embedding import Embedding
-from dynml.recording import NO_LABEL
 from dynml.dataset.subset import MultiSubjectSubset
-from dynml.batches.spans import Span, Spans
+from dynml.recording import NO_LABEL
 
 SpanData = tuple[Tensor, dict[str, Tensor]]
 """Signals and, by column, labels of the spans of a batch."""

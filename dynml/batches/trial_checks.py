@@ -5,8 +5,8 @@ from __future__ import annotations
 import warnings
 from typing import TYPE_CHECKING
 
-from dynml.errors import ConfigurationError, DataError, DataWarning
 from dynml.batches.sampler_config import BatchSamplerConfig
+from dynml.errors import ConfigurationError, DataError, DataWarning
 
 if TYPE_CHECKING:
     from dynml.dataset.subset import MultiSubjectSubset

@@ -9,12 +9,12 @@ from typing import Literal
 import numpy as np
 import torch
 
-from dynml.dataset.dataset import MultiSubjectDataset
-from dynml.dataset.subset import MultiSubjectSubset
-from dynml.ops.masked_samples import observed_if_masked
 from dynml.batches.batch import Batch
 from dynml.batches.loader import BatchLoader
 from dynml.batches.sampler import BatchSampler
+from dynml.dataset.dataset import MultiSubjectDataset
+from dynml.dataset.subset import MultiSubjectSubset
+from dynml.ops.masked_samples import observed_if_masked
 
 SAMPLES_PER_BATCH = 1_000_000
 _PART_STREAM = 11

@@ -96,11 +96,11 @@ def draw_figures(out: Path, experiment: Path) -> list[Path]:
     """Draw free energy, state probabilities beside the task, covariances and transitions into `out/figures`."""
     import numpy as np
 
-    from dynml.store.reading import Store
     from dynml.plotting.curves import plot_free_energy
     from dynml.plotting.matrices import plot_covariances, plot_transition_probabilities
     from dynml.plotting.states import plot_state_probabilities
     from dynml.plotting.style import save_figure
+    from dynml.store.reading import Store
 
     states, folder = out / "states", out / "figures"
     summary = json.loads((experiment / "summary.json").read_text(encoding="utf-8"))

@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import Any, Literal
 
 from dynml.configuration import check_choice, check_positive, config_from, nearest_name
-from dynml.store import layout
-from dynml.preparation.bad_stretches import BAD_STRETCHES
 from dynml.conversion.bids.config import BidsConfig
-from dynml.preparation.confounds.config import check_strategy
-from dynml.readers.fmri.motion_config import MotionCorrectionConfig
 from dynml.errors import ConfigurationError, DataError
 from dynml.files import read_json
+from dynml.preparation.bad_stretches import BAD_STRETCHES
+from dynml.preparation.confounds.config import check_strategy
+from dynml.readers.fmri.motion_config import MotionCorrectionConfig
 from dynml.reading_files import check_encoding, read_text
+from dynml.store import layout
 
 STANDARDIZATIONS = ("per_run", "per_subject", "none")
 TIME_AXES = ("first", "last")

@@ -12,33 +12,32 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from dynml.preparation import checks
-from dynml.preparation.bad_stretches import cut_note, rows_to_cut
-from dynml.preparation.confounds.cleaning import Cleaning
-from dynml.preparation.fitted.stored_fits import fits_of
-from dynml.store.gaps import joined_over_gaps
-from dynml.readers.fmri.motion_config import MotionCorrectionConfig
-from dynml.store.participants import SubjectIdentity
-from dynml.preparation.standardization import moments, moments_of_segments, standardized
-from dynml.preparation import chain
-from dynml.preparation.step import Layout, PreparationStep
-from dynml.readers.fmri.motion import LARGE_MOTION, motion_note
-from dynml.readers.fmri.nifti import NiftiReader
-from dynml.recording import Recording, Source, recording_of_runs
-from dynml.remarks import Remarks
-from dynml.conversion.sources.runs import remark_same_contents
-from dynml.conversion.sources.agreement import GroupSources, SourceFile
 from dynml.conversion.config import StoreConfig, TimeseriesGroupConfig
 from dynml.conversion.fitting import fitted_chain
 from dynml.conversion.inputs import chosen_subsets, folder_of, read_inputs
+from dynml.conversion.sources.agreement import GroupSources, SourceFile
 from dynml.conversion.sources.found import SubjectSources, check_steps, find_sources, steps_of
-from dynml.store.writing import StoreWriter, check_target, new_store
+from dynml.conversion.sources.runs import remark_same_contents
 from dynml.conversion.subject_workers import SubjectWorkers
 from dynml.conversion.subset_drawing import Draw
 from dynml.errors import DataError
 from dynml.files import sha256_of_file
 from dynml.locks import writes_alone
+from dynml.preparation import chain, checks
+from dynml.preparation.bad_stretches import cut_note, rows_to_cut
+from dynml.preparation.confounds.cleaning import Cleaning
+from dynml.preparation.fitted.stored_fits import fits_of
+from dynml.preparation.standardization import moments, moments_of_segments, standardized
+from dynml.preparation.step import Layout, PreparationStep
+from dynml.readers.fmri.motion import LARGE_MOTION, motion_note
+from dynml.readers.fmri.motion_config import MotionCorrectionConfig
+from dynml.readers.fmri.nifti import NiftiReader
 from dynml.reading_files import stated_encoding
+from dynml.recording import Recording, Source, recording_of_runs
+from dynml.remarks import Remarks
+from dynml.store.gaps import joined_over_gaps
+from dynml.store.participants import SubjectIdentity
+from dynml.store.writing import StoreWriter, check_target, new_store
 
 UNLIKE_SCALES = 1e3
 

@@ -9,24 +9,24 @@ from pathlib import Path
 from typing import Any
 
 from dynml.configuration import check_choice
-from dynml.preparation.fitted.stored_fits import fits_of, with_stored_fits
-from dynml.store.participants import SubjectIdentity, check_split
-from dynml.preparation import chain
-from dynml.preparation.step import Layout, PreparationStep
-from dynml.remarks import Remarks
-from dynml.conversion.sources.table import SourceTable, is_table, read_source_table
 from dynml.conversion.config import OF_TABLES, StoreConfig, read_subject_list, store_config_from
 from dynml.conversion.creation import summary, write_subjects
 from dynml.conversion.inputs import chosen_subsets, folder_of, read_inputs, subjects_of
-from dynml.store.layout import PARTICIPANTS, PREPARATION_FITS, SUBSET_NAMES, TOP_LEVEL_KEYS
 from dynml.conversion.order import in_order_of_store
-from dynml.store.reading import Store
 from dynml.conversion.sources.found import SubjectSources, check_steps, find_sources, steps_of
-from dynml.store.writing import check_target, extended_store, new_store
+from dynml.conversion.sources.table import SourceTable, is_table, read_source_table
 from dynml.conversion.subject_workers import SubjectWorkers
 from dynml.dataset.subsets import Subsets, check_fit_saw_no_held_out, subjects_seen_by_fits
 from dynml.errors import DataError, DynmlError
 from dynml.locks import writes_alone
+from dynml.preparation import chain
+from dynml.preparation.fitted.stored_fits import fits_of, with_stored_fits
+from dynml.preparation.step import Layout, PreparationStep
+from dynml.remarks import Remarks
+from dynml.store.layout import PARTICIPANTS, PREPARATION_FITS, SUBSET_NAMES, TOP_LEVEL_KEYS
+from dynml.store.participants import SubjectIdentity, check_split
+from dynml.store.reading import Store
+from dynml.store.writing import check_target, extended_store, new_store
 
 SAME_RATE = 1e-6
 Chains = dict[str, list[PreparationStep]]

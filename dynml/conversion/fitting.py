@@ -7,15 +7,15 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from tqdm import tqdm
 
-from dynml.preparation.fitted.fitted_step import Fit, FittedStep, Statistics
+from dynml.conversion.config import TimeseriesGroupConfig
+from dynml.conversion.sources.agreement import GroupSources
+from dynml.conversion.subject_workers import SubjectWorkers
+from dynml.errors import DataError
 from dynml.preparation import chain
+from dynml.preparation.fitted.fitted_step import Fit, FittedStep, Statistics
 from dynml.preparation.step import Layout, PreparationStep
 from dynml.recording import Recording
 from dynml.remarks import Remarks
-from dynml.conversion.sources.agreement import GroupSources
-from dynml.conversion.config import TimeseriesGroupConfig
-from dynml.conversion.subject_workers import SubjectWorkers
-from dynml.errors import DataError
 
 Steps = Sequence[PreparationStep]
 BeforeStep = Callable[[GroupSources, TimeseriesGroupConfig, Steps, str, Remarks], Recording]

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from dynml.remarks import Remarks
-from dynml.conversion.sources.table import SourceTable, is_table, read_source_table
 from dynml.conversion.config import StoreConfig, read_store_config, read_subsets
-from dynml.store.layout import SUBSET_NAMES
 from dynml.conversion.sources.found import identify, subjects_of_folder
+from dynml.conversion.sources.table import SourceTable, is_table, read_source_table
 from dynml.conversion.subset_drawing import Draw, drawn_subsets
 from dynml.errors import DataError
+from dynml.remarks import Remarks
+from dynml.store.layout import SUBSET_NAMES
 
 
 def read_inputs(source: Path, config_file: Path) -> tuple[StoreConfig, SourceTable | None]:

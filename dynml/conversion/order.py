@@ -5,10 +5,10 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 
-from dynml.preparation.fitted.fitted_step import FittedStep
-from dynml.preparation import chain
-from dynml.preparation.step import Layout, PreparationStep
 from dynml.conversion.sources.agreement import GroupSources
+from dynml.preparation import chain
+from dynml.preparation.fitted.fitted_step import FittedStep
+from dynml.preparation.step import Layout, PreparationStep
 
 
 def in_order_of_store(

@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 
 from dynml.configuration import check_at_least, nearest_name
-from dynml.store.participants import SubjectIdentity
-from dynml.store.layout import SUBSET_NAMES, natural_order
-from dynml.tables import NOT_AVAILABLE
 from dynml.errors import ConfigurationError, DataError
+from dynml.store.layout import SUBSET_NAMES, natural_order
+from dynml.store.participants import SubjectIdentity
+from dynml.tables import NOT_AVAILABLE
 
 HELD_OUT = SUBSET_NAMES[1:]
 _DRAW_STREAM = 5

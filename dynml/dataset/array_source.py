@@ -16,17 +16,17 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from dynml.configuration import check_choice, check_positive
+from dynml.conversion.config import MISSING
+from dynml.errors import DataError
 from dynml.preparation import checks
 from dynml.preparation.bad_stretches import BAD_STRETCHES, without_bad_stretches
-from dynml.store.gaps import count_masked, joined_over_gaps, masked_rows, sources_of_stretches, split_at_gaps
 from dynml.preparation.standardization import moments, standardized
 from dynml.recording import Events, Recording, recording_of_runs
 from dynml.remarks import Remarks
-from dynml.conversion.config import MISSING
+from dynml.store.gaps import count_masked, joined_over_gaps, masked_rows, sources_of_stretches, split_at_gaps
 from dynml.store.integrity import sha256_of_signals
 from dynml.store.layout import SUBSET_NAMES
 from dynml.store.reading import GroupDescription
-from dynml.errors import DataError
 
 Series = ArrayLike | Recording | Sequence[ArrayLike | Recording] | Mapping[str, ArrayLike | Recording]
 """One array (T, C), one Recording, several of these, or several by name."""

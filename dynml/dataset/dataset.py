@@ -23,15 +23,15 @@ from dynml.dataset.config import DatasetConfig
 from dynml.dataset.embedded_source import EmbeddedSource
 from dynml.dataset.embedding import Embedding, fit_embedding
 from dynml.dataset.preparation_signature import preparation_signature, scale_of_training
-from dynml.preparation.step import Layout
 from dynml.dataset.residency import check_room, choose_residency
 from dynml.dataset.segment_table import SegmentTable
 from dynml.dataset.signal_source import SignalSource
-from dynml.store.layout import PREPARATION_FITS, SUBSET_NAMES, natural_order
-from dynml.store.reading import Store
 from dynml.dataset.subset import MultiSubjectSubset
 from dynml.dataset.subsets import Subsets, check_fit_saw_no_held_out, draw_subsets, subjects_seen_by_fits
 from dynml.errors import ConfigurationError, DataError
+from dynml.preparation.step import Layout
+from dynml.store.layout import PREPARATION_FITS, SUBSET_NAMES, natural_order
+from dynml.store.reading import Store
 
 __all__ = ["DatasetConfig", "MultiSubjectDataset", "MultiSubjectSubset", "SegmentTable"]
 

@@ -18,12 +18,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from dynml.dataset.embedding import Embedding, long_stretches
+from dynml.dataset.signal_source import SignalSource
+from dynml.errors import DataError
 from dynml.preparation.step import blocks
 from dynml.recording import Events
 from dynml.remarks import Remarks
-from dynml.dataset.signal_source import SignalSource
 from dynml.store.reading import GroupDescription
-from dynml.errors import DataError
 
 ROUNDING = 4.0 * float(np.finfo(np.float32).eps)
 """Share of the largest component below which another's variation may be rounding."""

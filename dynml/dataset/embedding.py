@@ -15,14 +15,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from dynml.dataset.config import DatasetConfig
-from dynml.preparation.fitted.fitted_step import Statistics
-from dynml.preparation.fitted.pca import COMPONENTS, VARIANCES, EmbeddedPrincipalComponents, PrincipalComponents
-from dynml.store.gaps import observed_stretches
-from dynml.preparation.steps.channels import TimeDelayEmbedding
-from dynml.preparation.step import Layout
-from dynml.recording import Recording
 from dynml.dataset.signal_source import SignalSource
 from dynml.errors import CheckpointError, ConfigurationError, DataError
+from dynml.preparation.fitted.fitted_step import Statistics
+from dynml.preparation.fitted.pca import COMPONENTS, VARIANCES, EmbeddedPrincipalComponents, PrincipalComponents
+from dynml.preparation.step import Layout
+from dynml.preparation.steps.channels import TimeDelayEmbedding
+from dynml.recording import Recording
+from dynml.store.gaps import observed_stretches
 
 _LONG_STRETCH = 1024
 TENSORS = (COMPONENTS, VARIANCES)

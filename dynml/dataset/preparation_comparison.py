@@ -14,8 +14,8 @@ from dynml.configuration import check_choice
 from dynml.dataset.dataset import MultiSubjectDataset
 from dynml.dataset.embedded_source import EmbeddedSource
 from dynml.dataset.preparation_signature import EITHER_METHOD, RATE_OF_ARRAYS, UNKNOWN_UNITS, scales
-from dynml.preparation.chain import STEPS
 from dynml.errors import DataError, DataWarning
+from dynml.preparation.chain import STEPS
 
 OTHER_PREPARATION = ("refuse", "allow")
 """What to do with data that were prepared otherwise than the training data."""

@@ -15,12 +15,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from dynml.conversion.config import TimeseriesGroupConfig
+from dynml.dataset.signal_source import SignalSource
+from dynml.preparation.chain import STEPS
 from dynml.preparation.confounds.config import STRATEGIES, with_defaults
 from dynml.preparation.fitted.fitted_step import FittedStep
 from dynml.preparation.fitted.stored_fits import read_fits
-from dynml.preparation.chain import STEPS
-from dynml.dataset.signal_source import SignalSource
-from dynml.conversion.config import TimeseriesGroupConfig
 from dynml.store.reading import Store
 
 STANDARDIZE, SELECT_CHANNELS = "standardize", "select_channels"

@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from dynml.dataset.embedded_source import EmbeddedSource
-from dynml.recording import NO_LABEL
 from dynml.dataset.segment_table import SegmentTable, segment_table
 from dynml.dataset.slicer import RowSlicer
-from dynml.store.layout import DATASET
 from dynml.dataset.trials import TrialCut, TrialTable, trial_table
+from dynml.recording import NO_LABEL
+from dynml.store.layout import DATASET
 
 if TYPE_CHECKING:
     from dynml.dataset.dataset import MultiSubjectDataset

@@ -16,11 +16,11 @@ import numpy as np
 
 from dynml.configuration import nearest_name
 from dynml.dataset.config import DatasetConfig
+from dynml.errors import ConfigurationError, DataCorruptionError, DataError
+from dynml.files import read_json
 from dynml.store.integrity import read_table
 from dynml.store.layout import PREPARATION_FITS, SUBJECTS, SUBSET_NAMES, natural_order
 from dynml.store.reading import Store
-from dynml.errors import ConfigurationError, DataCorruptionError, DataError
-from dynml.files import read_json
 
 _FOLDS_STREAM, _TRAINING_STREAM = 1, 2
 

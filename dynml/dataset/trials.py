@@ -12,9 +12,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from dynml.recording import NO_LABEL, Events, run_starts
 from dynml.dataset.segment_table import SegmentTable
 from dynml.dataset.signal_source import SignalSource
+from dynml.recording import NO_LABEL, Events, run_starts
 
 Integers = NDArray[np.int64]
 

@@ -21,12 +21,12 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from dynml.errors import DataError
+from dynml.exchange.restricted_pickle import PlainValue, load_plain_pickle
 from dynml.readers.claimed_sizes import check_claimed_size
 from dynml.readers.guard import faults_told
-from dynml.exchange.restricted_pickle import PlainValue, load_plain_pickle
-from dynml.store.layout import is_valid_name, natural_order
-from dynml.errors import DataError
 from dynml.reading_files import check_plain_file, decoded
+from dynml.store.layout import is_valid_name, natural_order
 
 EXTENSIONS = (".tar", ".tar.gz", ".tgz")
 SIGNALS, REPETITION_TIME, PICKLE, TEXT = "bold", "t_r", ".pyd", ".txt"

@@ -18,19 +18,19 @@ import numpy as np
 from tqdm import tqdm
 
 from dynml.configuration import check_choice, nearest_name
+from dynml.conversion.config import read_subject_list
+from dynml.errors import ConfigurationError, DataError
+from dynml.exchange.webdataset import RunName, TarRun, parse_run_name, read_tar, tar_files
+from dynml.files import read_json, sha256_of_file
+from dynml.locks import writes_alone
 from dynml.preparation import checks
-from dynml.store import layout
 from dynml.preparation.bad_stretches import TELL, without_bad_stretches
-from dynml.store.participants import SubjectIdentity
 from dynml.preparation.standardization import standardized
 from dynml.recording import NO_LABEL, Events, Recording, Source, recording_of_runs
 from dynml.remarks import Remarks
-from dynml.conversion.config import read_subject_list
+from dynml.store import layout
+from dynml.store.participants import SubjectIdentity
 from dynml.store.writing import check_target, new_store
-from dynml.exchange.webdataset import RunName, TarRun, parse_run_name, read_tar, tar_files
-from dynml.errors import ConfigurationError, DataError
-from dynml.files import read_json, sha256_of_file
-from dynml.locks import writes_alone
 
 LONGEST_PLAUSIBLE_TIME = 30.0
 """Repetition times above, in seconds, are likely milliseconds."""

@@ -15,14 +15,14 @@ from dynml.configuration import check_choice, check_instance, config_from
 from dynml.dataset.dataset import MultiSubjectDataset
 from dynml.dataset.embedding import Embedding
 from dynml.dataset.preparation_comparison import check_same_preparation
-from dynml.preparation.step import Layout
-from dynml.store.reading import Store
 from dynml.errors import CheckpointError, DataError
 from dynml.files import as_dynml_wrote
 from dynml.models.registry import Family, get_family, load
 from dynml.models.seen_subjects import has_data_of_training, redrawn_members, seen_before, tell_of_redrawn
-from dynml.training.environment import resolve_device
+from dynml.preparation.step import Layout
+from dynml.store.reading import Store
 from dynml.training.checkpoints.experiment_folder import ExperimentFolder
+from dynml.training.environment import resolve_device
 
 SUBSETS = ("training", "validation", "testing")
 Data = str | Path | np.ndarray | Sequence[np.ndarray] | MultiSubjectDataset

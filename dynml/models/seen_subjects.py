@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from dynml.dataset.dataset import MultiSubjectDataset
-from dynml.store.layout import SUBSET_NAMES
-from dynml.store.reading import Store
 from dynml.dataset.subset import MultiSubjectSubset
 from dynml.errors import DataWarning
+from dynml.store.layout import SUBSET_NAMES
+from dynml.store.reading import Store
 
 USED_BEFORE = {"validation": ("training",), "testing": ("training", "validation")}
 """For each subset, those whose subjects it must not share: what was learnt from, and what chose the best epoch."""

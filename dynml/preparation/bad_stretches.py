@@ -17,10 +17,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dynml.store.gaps import sources_of_stretches, split_at_gaps
+from dynml.errors import DataError
 from dynml.recording import Recording
 from dynml.remarks import Remarks
-from dynml.errors import DataError
+from dynml.store.gaps import sources_of_stretches, split_at_gaps
 
 TELL, CUT, ERROR = "tell", "cut", "error"
 BAD_STRETCHES = (TELL, CUT, ERROR)

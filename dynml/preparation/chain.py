@@ -7,9 +7,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from dynml.configuration import nearest_name
+from dynml.errors import ConfigurationError, DataError
 from dynml.preparation.fitted.fitted_step import FittedStep
 from dynml.preparation.fitted.pca import EmbeddedPrincipalComponents, PrincipalComponents
 from dynml.preparation.fitted.sign_alignment import SignAlignment
+from dynml.preparation.step import Layout, PreparationStep
 from dynml.preparation.steps.bad_samples import RemoveBadSamples
 from dynml.preparation.steps.channels import SelectChannels, TimeDelayEmbedding
 from dynml.preparation.steps.filters import Filter, Notch
@@ -17,11 +19,9 @@ from dynml.preparation.steps.leakage import SymmetricOrthogonalisation
 from dynml.preparation.steps.resampling import Downsample
 from dynml.preparation.steps.smoothing import AmplitudeEnvelope, MovingAverage
 from dynml.preparation.steps.standardize import Standardize
-from dynml.preparation.step import Layout, PreparationStep
 from dynml.preparation.steps.trend import Detrend
 from dynml.recording import Recording
 from dynml.remarks import Remarks
-from dynml.errors import ConfigurationError, DataError
 
 STEPS: dict[str, type[PreparationStep]] = {
     kind.name: kind

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from dynml.errors import DataError
 from dynml.preparation.standardization import moments_of_segments
 from dynml.recording import Recording
-from dynml.errors import DataError
 
 ROWS_PER_BLOCK = 4096
 ROWS_FOR_MEDIANS = 5_000

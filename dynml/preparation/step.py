@@ -15,8 +15,8 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from dynml.recording import Recording
 from dynml.errors import DataError
+from dynml.recording import Recording
 
 ROWS_PER_BLOCK = 4096
 """Blocks of so many rows stay in a processor's cache, so that what is made of them costs no memory."""

@@ -14,9 +14,9 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from dynml.readers.fmri.motion_config import MotionCorrectionConfig
-from dynml.readers.file_events import FileEvents
 from dynml.errors import DataError
+from dynml.readers.file_events import FileEvents
+from dynml.readers.fmri.motion_config import MotionCorrectionConfig
 
 READERS = {
     ".npy": "dynml.readers.numpy_array.NumpyReader",

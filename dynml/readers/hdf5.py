@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dynml.store.own_storage import check_own_path, own_dataset
+from dynml.errors import DataCorruptionError, DataError
 from dynml.readers import ReaderInputs
 from dynml.readers.named_arrays import ArrayEntry, NamedArraysReader, kind_of
-from dynml.errors import DataCorruptionError, DataError
+from dynml.store.own_storage import check_own_path, own_dataset
 
 
 class Hdf5Reader(NamedArraysReader):

@@ -10,9 +10,9 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from dynml.errors import DataError
 from dynml.readers import FileDescription, ReaderInputs
 from dynml.readers.guard import guarded
-from dynml.errors import DataError
 
 EXACT_IN_FLOAT32 = (np.float32, np.float16, np.int16, np.uint16, np.int8, np.uint8)
 N_LISTED = 20

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from dynml.errors import DataCorruptionError, DataError
 from dynml.readers import FileDescription, ReaderInputs
 from dynml.readers.guard import guarded, in_one_line
 from dynml.readers.named_arrays import as_signals
-from dynml.errors import DataCorruptionError, DataError
 
 
 class NumpyReader:

@@ -13,10 +13,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from dynml.readers.compressed import read_text_or_compressed
-from dynml.readers import FileDescription, ReaderInputs
-from dynml.readers.guard import guarded
 from dynml.errors import DataError
+from dynml.readers import FileDescription, ReaderInputs
+from dynml.readers.compressed import read_text_or_compressed
+from dynml.readers.guard import guarded
 
 DELIMITERS = {"\t": "tabs", ";": "semicolons", ",": "commas"}
 """In the order in which they are looked for; without any of them, values are separated by spaces."""

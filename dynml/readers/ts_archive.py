@@ -14,12 +14,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from dynml.errors import DataCorruptionError, DataError
 from dynml.readers import FileDescription, ReaderInputs
 from dynml.readers.file_events import FileEvents
 from dynml.readers.guard import guarded
-from dynml.tables import NOT_AVAILABLE
-from dynml.errors import DataCorruptionError, DataError
 from dynml.reading_files import decoded
+from dynml.tables import NOT_AVAILABLE
 
 COLUMN = "class"
 MISSING = "?"

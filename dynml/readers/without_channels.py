@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from dynml.errors import DataError
 from dynml.readers import FileDescription, Reader
 from dynml.readers.fmri.atlas import check_names
-from dynml.errors import DataError
 
 
 class WithoutChannels:

@@ -11,11 +11,11 @@ from dynml.simulation.dynamics_store import DynamicsTruth, read_dynamics_truth, 
 from dynml.simulation.kinds.hmm import HMMSimulation, simulate_hmm
 from dynml.simulation.kinds.hsmm import HSMMSimulation, simulate_hsmm
 from dynml.simulation.kinds.mixed_sine import MixedSineSimulation, simulate_mixed_sine
-from dynml.simulation.result import GaussianSimulation
 from dynml.simulation.kinds.sines import SinesSimulation, simulate_sines
-from dynml.simulation.store import SimulationTruth, read_truth, write_simulation
 from dynml.simulation.kinds.switching_var import SwitchingVarSimulation, simulate_switching_var
 from dynml.simulation.kinds.var import VarSimulation, simulate_var
+from dynml.simulation.result import GaussianSimulation
+from dynml.simulation.store import SimulationTruth, read_truth, write_simulation
 
 __all__ = [
     "DynamicsSimulation",

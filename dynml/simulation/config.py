@@ -9,8 +9,8 @@ from typing import Literal
 import numpy as np
 
 from dynml.configuration import check_at_least, check_choice, check_fraction
-from dynml.simulation.gaussian_config import GaussianSimulationConfig
 from dynml.errors import ConfigurationError
+from dynml.simulation.gaussian_config import GaussianSimulationConfig
 
 TRANSITIONS = ("sequence", "uniform")
 OFF_DIAGONAL_TRANSITIONS = ("sequence", "uniform", "random")

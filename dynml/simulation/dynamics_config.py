@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dynml.configuration import check_at_least, check_fraction, check_positive, nearest_name
+from dynml.errors import ConfigurationError
 from dynml.simulation.config import HMMSimulationConfig
 from dynml.simulation.gaussian_config import plain_values
-from dynml.errors import ConfigurationError
 
 RANDOM = "random"
 

@@ -14,9 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dynml.configuration import config_from
+from dynml.errors import ConfigurationError, DataError
 from dynml.recording import Events
 from dynml.simulation.dynamics_config import DynamicsSimulationConfig
-from dynml.errors import ConfigurationError, DataError
 
 Simulation = TypeVar("Simulation", bound="DynamicsSimulation")
 ConfigType = TypeVar("ConfigType", bound=DynamicsSimulationConfig)

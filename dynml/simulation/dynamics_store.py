@@ -21,8 +21,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dynml.configuration import config_to_dictionary
+from dynml.errors import ConfigurationError, DataCorruptionError, DataError
 from dynml.simulation.dynamics_result import DynamicsSimulation
 from dynml.simulation.kinds.sines import SinesSimulation
+from dynml.simulation.kinds.switching_var import SwitchingVarSimulation
+from dynml.simulation.kinds.var import VarSimulation
 from dynml.simulation.store import (
     ARGUMENTS,
     KIND,
@@ -32,9 +35,6 @@ from dynml.simulation.store import (
     subsets_of_simulation,
     write_arrays,
 )
-from dynml.simulation.kinds.switching_var import SwitchingVarSimulation
-from dynml.simulation.kinds.var import VarSimulation
-from dynml.errors import ConfigurationError, DataCorruptionError, DataError
 
 if TYPE_CHECKING:
     import h5py
@@ -140,9 +140,9 @@ def write_dynamics(
         When the file cannot be written; an old store stays as it was.
     """
     from dynml.preparation import checks
-    from dynml.store.participants import SubjectIdentity
     from dynml.remarks import Remarks
     from dynml.store.layout import DATASET, is_valid_name
+    from dynml.store.participants import SubjectIdentity
     from dynml.store.writing import new_store
 
     if not is_valid_name(group):

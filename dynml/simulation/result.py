@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dynml.configuration import config_from
-from dynml.simulation.gaussian_config import GaussianSimulationConfig
 from dynml.errors import ConfigurationError, DataError
+from dynml.simulation.gaussian_config import GaussianSimulationConfig
 
 Simulation = TypeVar("Simulation", bound="GaussianSimulation")
 ConfigType = TypeVar("ConfigType", bound=GaussianSimulationConfig)

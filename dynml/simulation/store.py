@@ -22,12 +22,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dynml.configuration import check_at_least, config_to_dictionary
+from dynml.errors import ConfigurationError, DataCorruptionError, DataError
 from dynml.simulation.gaussian_config import GaussianSimulationConfig
 from dynml.simulation.kinds.hmm import HMMSimulation
 from dynml.simulation.kinds.hsmm import HSMMSimulation
 from dynml.simulation.kinds.mixed_sine import MixedSineSimulation
 from dynml.simulation.result import GaussianSimulation, one_hot
-from dynml.errors import ConfigurationError, DataCorruptionError, DataError
 
 if TYPE_CHECKING:
     import h5py
@@ -121,9 +121,9 @@ def write_simulation(
         When the file cannot be written; an old store stays as it was.
     """
     from dynml.preparation import checks
-    from dynml.store.participants import SubjectIdentity
     from dynml.remarks import Remarks
     from dynml.store.layout import is_valid_name
+    from dynml.store.participants import SubjectIdentity
     from dynml.store.writing import new_store
 
     if not is_valid_name(group):

@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from dynml.store.reading import Store
 from dynml.errors import DataError
 from dynml.files import replacing, sweep_partial
 from dynml.locks import writes_alone
+from dynml.store.reading import Store
 
 EXTENSIONS = (".npy", ".tsv")
 

@@ -9,8 +9,8 @@ import math
 from pathlib import Path
 from typing import Any
 
-from dynml.readers.claimed_sizes import check_claimed_size
 from dynml.errors import DataError
+from dynml.readers.claimed_sizes import check_claimed_size
 
 DEEPEST = 8
 """Groups within groups that are looked through; hard links can make circles."""

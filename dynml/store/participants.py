@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from dynml.configuration import nearest_name
+from dynml.errors import DataError
+from dynml.remarks import Remarks
 from dynml.store import layout
 from dynml.store.participants_table import described_subjects
-from dynml.remarks import Remarks
 from dynml.tables import NOT_AVAILABLE
-from dynml.errors import DataError
 
 
 @dataclass(frozen=True, kw_only=True)

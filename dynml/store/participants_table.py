@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from dynml.store import layout
-from dynml.remarks import Remarks
-from dynml.tables import NOT_AVAILABLE, Table, read_table
 from dynml.errors import DataError
+from dynml.remarks import Remarks
+from dynml.store import layout
+from dynml.tables import NOT_AVAILABLE, Table, read_table
 
 SUBJECT, PARTICIPANT_ID = "subject", "participant_id"
 SESSIONS = ("session_id", "session")

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from typing import Any
 
 from dynml.configuration import nearest_name
+from dynml.errors import DataError
 from dynml.store import layout
 from dynml.store.reading import Store
-from dynml.errors import DataError
 
 MASKED = "masked"
 COLUMNS = (

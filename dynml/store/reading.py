@@ -17,13 +17,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dynml.configuration import nearest_name
-from dynml.store import layout
-from dynml.store.gaps import masked_rows
-from dynml.store.own_storage import check_own_path, check_own_storage
-from dynml.recording import Events, Source, run_starts
-from dynml.store.file import open_to_read
-from dynml.store.integrity import UNLIKE, FileIdentity, RowsDigest, identity_of, read_table, read_unchecked
 from dynml.errors import DataCorruptionError, DataError
+from dynml.recording import Events, Source, run_starts
+from dynml.store import layout
+from dynml.store.file import open_to_read
+from dynml.store.gaps import masked_rows
+from dynml.store.integrity import UNLIKE, FileIdentity, RowsDigest, identity_of, read_table, read_unchecked
+from dynml.store.own_storage import check_own_path, check_own_storage
 
 MOST_OPENED, CHUNK_CACHE_BYTES = 64, 2**20
 """Signals that stay open, and what each of them keeps of its file: one chunk."""

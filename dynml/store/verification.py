@@ -9,11 +9,11 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from dynml.store import layout
+from dynml.errors import DataError
 from dynml.preparation.fitted.stored_fits import faults_of_fits
+from dynml.store import layout
 from dynml.store.integrity import UNLIKE, is_unlike, sha256_of_signals
 from dynml.store.reading import GroupDescription, Store
-from dynml.errors import DataError
 
 ROWS_PER_BLOCK = 65536
 

@@ -13,19 +13,19 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from dynml.store import layout
-from dynml.preparation.fitted.fitted_step import FittedStep
-from dynml.preparation.fitted.stored_fits import PARAMETERS, STEP, VALUES
-from dynml.store.gaps import count_masked
-from dynml.store.participants import SubjectIdentity
-from dynml.recording import Events, Recording
-from dynml.store.file import FaultKeepingFile, is_replaceable, new_hdf5_file
-from dynml.store.integrity import sha256_of_signals, sha256_of_table
-from dynml.store.reading import Store
-from dynml.store.verification import faults_of_store
 from dynml.errors import DataCorruptionError, DataError
 from dynml.files import replacing, strict_json, sweep_partial
 from dynml.locks import writing_to
+from dynml.preparation.fitted.fitted_step import FittedStep
+from dynml.preparation.fitted.stored_fits import PARAMETERS, STEP, VALUES
+from dynml.recording import Events, Recording
+from dynml.store import layout
+from dynml.store.file import FaultKeepingFile, is_replaceable, new_hdf5_file
+from dynml.store.gaps import count_masked
+from dynml.store.integrity import sha256_of_signals, sha256_of_table
+from dynml.store.participants import SubjectIdentity
+from dynml.store.reading import Store
+from dynml.store.verification import faults_of_store
 from dynml.version import __version__
 
 BYTES_PER_CHUNK = 1024**2

@@ -27,31 +27,37 @@ from typing import Any, ClassVar, Literal
 
 import torch
 
+from dynml.batches.batch import Batch
+from dynml.batches.loader import BatchLoader
+from dynml.batches.sampler import BatchSampler, Span
 from dynml.configuration import check_choice, check_instance, config_from, config_to_dictionary
 from dynml.errors import CheckpointError, ConfigurationError, DataWarning, NonFiniteLossError
 from dynml.files import read_json
 from dynml.ops.mixed_precision import mixed_precision
-from dynml.batches.batch import Batch
-from dynml.batches.loader import BatchLoader
-from dynml.batches.sampler import BatchSampler, Span
-from dynml.training.config import RunConfig, TrainerConfig
 from dynml.training.checkpoints.earlier_content import Resume, goes_on
-from dynml.training.environment import describe_environment, resolve_device
 from dynml.training.checkpoints.experiment_folder import Checkpoint, ExperimentFolder
-from dynml.training.gradients.finite_losses import DeferredCheck, RunningStatistics, is_usable, look_at_losses, refuse_gradient
+from dynml.training.checkpoints.run_record import Figures, RunRecord
+from dynml.training.checkpoints.run_summary import costs_of_epoch, summary_of
+from dynml.training.checkpoints.saved_state import restore_or_start, state_of
+from dynml.training.config import RunConfig, TrainerConfig
+from dynml.training.environment import describe_environment, resolve_device
+from dynml.training.gradients.finite_losses import (
+    DeferredCheck,
+    RunningStatistics,
+    is_usable,
+    look_at_losses,
+    refuse_gradient,
+)
 from dynml.training.gradients.learning import GradientLearner, Step
-from dynml.training.interruption import Interruption
-from dynml.training.monitors import BestMonitor, EpochMonitor, History, summed_monitors
 from dynml.training.gradients.optimization import settled_schedule
+from dynml.training.gradients.weight_averaging import WeightAverage
+from dynml.training.interruption import Interruption
+from dynml.training.loggers.run_loggers import RunLogger
+from dynml.training.monitors import BestMonitor, EpochMonitor, History, summed_monitors
 from dynml.training.processes import Processes, join_processes
 from dynml.training.profiling import Profiler
 from dynml.training.progress import Progress, RunEnded, Stopwatch, batch_seed
 from dynml.training.progress_bar import ProgressBars
-from dynml.training.loggers.run_loggers import RunLogger
-from dynml.training.checkpoints.run_record import Figures, RunRecord
-from dynml.training.checkpoints.run_summary import costs_of_epoch, summary_of
-from dynml.training.checkpoints.saved_state import restore_or_start, state_of
-from dynml.training.gradients.weight_averaging import WeightAverage
 
 
 @dataclass

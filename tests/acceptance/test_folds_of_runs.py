@@ -10,9 +10,9 @@ from safetensors.torch import load_file
 from sklearn.decomposition import PCA
 
 from dynml import MultiSubjectDataset, load_experiment
+from dynml.conversion.creation import create_store
 from dynml.dataset.config import DatasetConfig
 from dynml.simulation import simulate_hmm
-from dynml.conversion.creation import create_store
 from dynml.store.reading import Store
 
 RUNS = [f"sub-{person}_run-{run}" for person in (1, 2) for run in range(4)]

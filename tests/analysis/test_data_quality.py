@@ -22,8 +22,8 @@ from dynml.analysis.data_quality import (
     summarize,
 )
 from dynml.conversion.creation import create_store
-from dynml.store.reading import Store
 from dynml.errors import DataError, DataWarning
+from dynml.store.reading import Store
 
 RATE = 250.0
 pytestmark = pytest.mark.filterwarnings("ignore:Missing samples were cut out")

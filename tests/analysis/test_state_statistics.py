@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from dynml.analysis.state_statistics import state_statistics, write_state_statistics
-from dynml.simulation.kinds.hmm import simulate_hmm
 from dynml.errors import DataError
+from dynml.simulation.kinds.hmm import simulate_hmm
 
 NAN = np.nan
 

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 from store_making import Study, noise
 
-from dynml.preparation import bad_stretches
-from dynml.preparation.bad_stretches import bad_stretches_of, rows_of
 from dynml.dataset.dataset import MultiSubjectDataset
-from dynml.store.verification import faults_of_store
 from dynml.datasets import haxby2001_arrays
 from dynml.errors import ConfigurationError, DataError, DataWarning
+from dynml.preparation import bad_stretches
+from dynml.preparation.bad_stretches import bad_stretches_of, rows_of
+from dynml.store.verification import faults_of_store
 
 RATE = 250.0
 

@@ -13,11 +13,11 @@ import scipy.io
 from tar_making import write_members
 
 from dynml.dataset import residency
+from dynml.errors import DataCorruptionError, DataError
+from dynml.exchange.webdataset import read_tar
+from dynml.readers import ReaderInputs, reader_class
 from dynml.readers.claimed_sizes import check_claimed_size
 from dynml.readers.compressed import read_text_or_compressed
-from dynml.readers import ReaderInputs, reader_class
-from dynml.exchange.webdataset import read_tar
-from dynml.errors import DataCorruptionError, DataError
 
 MEBIBYTE = 2**20
 

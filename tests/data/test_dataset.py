@@ -11,11 +11,11 @@ import torch
 
 from dynml.dataset import residency
 from dynml.dataset.dataset import DatasetConfig, MultiSubjectDataset
-from dynml.store.participants import SubjectIdentity
+from dynml.errors import ConfigurationError, DataCorruptionError, DataError
 from dynml.preparation.standardization import standardized
 from dynml.recording import Events, recording_of_runs
+from dynml.store.participants import SubjectIdentity
 from dynml.store.writing import new_store
-from dynml.errors import ConfigurationError, DataCorruptionError, DataError
 
 N_CHANNELS = 3
 RUNS = {"sub-a": [70, 33], "sub-b": [50], "sub-c": [41, 9], "sub-d": [25]}

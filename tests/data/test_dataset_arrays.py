@@ -5,11 +5,11 @@ import pytest
 import torch
 
 from dynml.dataset.dataset import DatasetConfig, MultiSubjectDataset
-from dynml.store.participants import SubjectIdentity
+from dynml.errors import ConfigurationError, DataError, DataWarning
 from dynml.preparation.standardization import standardized
 from dynml.recording import recording_of_runs
+from dynml.store.participants import SubjectIdentity
 from dynml.store.writing import new_store
-from dynml.errors import ConfigurationError, DataError, DataWarning
 
 
 @pytest.fixture

@@ -5,11 +5,11 @@ import numpy as np
 import pytest
 import torch
 
-from dynml.store import layout
-from dynml.dataset.dataset import DatasetConfig, MultiSubjectDataset
-from dynml.store.integrity import sha256_of_signals
 from dynml.batches.loader import BatchLoader
 from dynml.batches.sampler import BatchSampler
+from dynml.dataset.dataset import DatasetConfig, MultiSubjectDataset
+from dynml.store import layout
+from dynml.store.integrity import sha256_of_signals
 
 N_SUBJECTS, N_SAMPLES, N_CHANNELS = 2000, 25, 3
 

@@ -9,12 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dynml.dataset.dataset import DatasetConfig, MultiSubjectDataset
-from dynml.store.participants import SubjectIdentity
-from dynml.preparation.standardization import standardized
-from dynml.recording import recording_of_runs
-from dynml.store.writing import new_store
 from dynml.dataset.subsets import Subsets, draw_subsets
 from dynml.errors import ConfigurationError, DataError
+from dynml.preparation.standardization import standardized
+from dynml.recording import recording_of_runs
+from dynml.store.participants import SubjectIdentity
+from dynml.store.writing import new_store
 
 
 def many(n_participants, n_sessions=2, split="participants"):

@@ -8,13 +8,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.decomposition import PCA
 
+from dynml.errors import ConfigurationError, DataError
+from dynml.preparation import chain
 from dynml.preparation.fitted.components import principal_components
 from dynml.preparation.fitted.lagged_products import embedded_second_moment, lagged_products, project
-from dynml.preparation import chain
 from dynml.preparation.step import Layout
 from dynml.recording import recording_of_runs
 from dynml.remarks import Remarks
-from dynml.errors import ConfigurationError, DataError
 
 STRETCHES = [np.array([[2, 150], [160, 400]]), np.array([[0, 300]])]
 

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
+from dynml.errors import DataError
 from dynml.preparation import chain
 from dynml.recording import recording_of_runs
 from dynml.remarks import Remarks
-from dynml.errors import DataError
 
 STRETCHES = [np.array([[0, 200], [220, 500]]), np.array([[10, 400]])]
 

@@ -12,12 +12,12 @@ import numpy as np
 import pytest
 from store_making import Study, noise
 
-from dynml.store.gaps import joined_over_gaps
-from dynml.recording import recording_of_runs
 from dynml.conversion.extension import add_subjects, apply_preparation
+from dynml.errors import DataError, DataWarning
+from dynml.recording import recording_of_runs
+from dynml.store.gaps import joined_over_gaps
 from dynml.store.printing import architecture_lines
 from dynml.store.verification import faults_of_store
-from dynml.errors import DataError, DataWarning
 
 SCRIPT = Path(__file__).parents[2] / "scripts_python" / "dynml_create_hdf5_dataset.py"
 RATE, FACTOR, N_EMBEDDINGS = 100.0, 2, 5

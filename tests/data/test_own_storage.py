@@ -6,11 +6,11 @@ import pytest
 from matlab_making import save_hdf5
 from store_making import two_subjects
 
+from dynml.errors import DataError
 from dynml.readers import ReaderInputs
 from dynml.readers.hdf5 import Hdf5Reader
 from dynml.readers.matlab.reader import MatlabReader
 from dynml.store.reading import Store
-from dynml.errors import DataError
 
 SIGNALS = np.random.default_rng(0).normal(size=(50, 3))
 

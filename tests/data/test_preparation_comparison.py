@@ -8,12 +8,11 @@ import pytest
 from store_making import Study, noise
 
 from dynml import MultiSubjectDataset
-from dynml.dataset import preparation_comparison
-from dynml.dataset import preparation_signature
-from dynml.dataset.preparation_comparison import check_same_preparation, differences
-from dynml.dataset.preparation_signature import sketch
 from dynml.conversion.config import TimeseriesGroupConfig
 from dynml.conversion.extension import apply_preparation
+from dynml.dataset import preparation_comparison, preparation_signature
+from dynml.dataset.preparation_comparison import check_same_preparation, differences
+from dynml.dataset.preparation_signature import sketch
 from dynml.errors import DataError, DataWarning, ResumeRefusedError
 from dynml.training.checkpoints.resume import check_resumable
 

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import scipy.signal
 
+from dynml.errors import DataError
 from dynml.preparation import chain
 from dynml.recording import Events, recording_of_runs
 from dynml.remarks import Remarks
-from dynml.errors import DataError
 
 RATE = 250.0
 STRETCHES = [np.array([[0, 300], [310, 700]]), np.array([[5, 400]])]

@@ -10,9 +10,9 @@ import scipy.signal
 from store_making import Study, noise, two_subjects
 
 from dynml.dataset.dataset import MultiSubjectDataset
+from dynml.errors import DataWarning, DynmlError
 from dynml.readers.numpy_array import NumpyReader
 from dynml.store.verification import faults_of_store
-from dynml.errors import DataWarning, DynmlError
 
 CHAIN = [
     {"step": "select_channels", "channels": ["channel_2", "channel_0"]},

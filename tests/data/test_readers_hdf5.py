@@ -2,9 +2,9 @@ import h5py
 import numpy as np
 import pytest
 
+from dynml.errors import DataCorruptionError, DataError
 from dynml.readers import ReaderInputs
 from dynml.readers.hdf5 import Hdf5Reader
-from dynml.errors import DataCorruptionError, DataError
 
 READER = Hdf5Reader(ReaderInputs())
 SIGNALS = np.random.default_rng(0).normal(size=(50, 3)).astype(np.float32)

@@ -4,9 +4,9 @@ import scipy.io
 import scipy.sparse
 from matlab_making import save_hdf5
 
+from dynml.errors import DataCorruptionError, DataError
 from dynml.readers import ReaderInputs
 from dynml.readers.matlab.reader import MatlabReader
-from dynml.errors import DataCorruptionError, DataError
 
 READER = MatlabReader(ReaderInputs())
 SIGNALS = np.random.default_rng(0).normal(size=(40, 3)).astype(np.float32)

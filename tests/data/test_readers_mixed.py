@@ -12,8 +12,8 @@ import scipy.io
 from matlab_making import save_hdf5
 from store_making import Study, noise
 
-from dynml.store.reading import Store
 from dynml.errors import ConfigurationError, DataError, DataWarning
+from dynml.store.reading import Store
 
 SCRIPT = Path(__file__).parents[2] / "scripts_python" / "dynml_create_hdf5_dataset.py"
 NAMES = ["Fz", "Cz", "Pz", "Oz"]

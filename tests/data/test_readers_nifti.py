@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 from store_making import Study, noise
 
+from dynml.errors import DataCorruptionError, DataError, DataWarning
 from dynml.readers import ReaderInputs
 from dynml.readers.fmri.nifti import NiftiReader
-from dynml.errors import DataCorruptionError, DataError, DataWarning
 
 SHAPE = (6, 5, 4)
 AFFINE = np.diag([3.0, 3.0, 3.0, 1.0])

@@ -4,9 +4,9 @@ import zipfile
 import numpy as np
 import pytest
 
+from dynml.errors import DataCorruptionError, DataError
 from dynml.readers import ReaderInputs
 from dynml.readers.npz import NpzReader
-from dynml.errors import DataCorruptionError, DataError
 
 READER = NpzReader(ReaderInputs())
 SIGNALS = np.random.default_rng(0).normal(size=(30, 3)).astype(np.float32)

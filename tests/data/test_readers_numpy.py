@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
+from dynml.errors import DataCorruptionError, DataError
 from dynml.readers import ReaderInputs, extension_of, reader_class
 from dynml.readers.numpy_array import NumpyReader
-from dynml.errors import DataCorruptionError, DataError
 
 READER = NumpyReader(ReaderInputs())
 

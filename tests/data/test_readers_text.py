@@ -3,9 +3,9 @@ import csv
 import numpy as np
 import pytest
 
+from dynml.errors import DataError
 from dynml.readers import ReaderInputs
 from dynml.readers.text_table import TextReader
-from dynml.errors import DataError
 
 READER = TextReader(ReaderInputs())
 SIGNALS = np.random.default_rng(0).normal(size=(25, 3)).astype(np.float32)

@@ -7,13 +7,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from dynml.conversion.creation import create_store
+from dynml.errors import ConfigurationError, DataError, DataWarning
 from dynml.preparation import chain
 from dynml.preparation.steps.outliers import generalized_esd, robust_scores
 from dynml.recording import recording_of_runs
 from dynml.remarks import Remarks
-from dynml.conversion.creation import create_store
 from dynml.store.reading import Store
-from dynml.errors import ConfigurationError, DataError, DataWarning
 
 RATE = 100.0
 N_SAMPLES = 12_000

@@ -9,8 +9,8 @@ import subprocess
 import numpy as np
 import pytest
 
-from dynml.exchange.restricted_pickle import load_plain_pickle
 from dynml.errors import DataError
+from dynml.exchange.restricted_pickle import load_plain_pickle
 
 PROTOCOLS = range(pickle.HIGHEST_PROTOCOL + 1)
 

@@ -5,13 +5,13 @@ import itertools
 import numpy as np
 import pytest
 
+from dynml.errors import DataError
+from dynml.preparation import chain
 from dynml.preparation.fitted.sign_alignment import lagged_correlations
 from dynml.preparation.fitted.sign_search import SignAgreement, best_signs
-from dynml.preparation import chain
 from dynml.preparation.step import Layout
 from dynml.recording import recording_of_runs
 from dynml.remarks import Remarks
-from dynml.errors import DataError
 
 
 def correlation_of(correlations, template, signs):

@@ -6,6 +6,7 @@ import pytest
 
 from dynml.cli.commands.simulate import parse_simulation, run_simulation
 from dynml.dataset.dataset import MultiSubjectDataset
+from dynml.errors import ConfigurationError, DataCorruptionError, DataError
 from dynml.simulation import (
     read_dynamics_truth,
     read_truth,
@@ -18,7 +19,6 @@ from dynml.simulation import (
 )
 from dynml.store.reading import Store
 from dynml.store.verification import faults_of_store
-from dynml.errors import ConfigurationError, DataCorruptionError, DataError
 
 SIMULATIONS = {
     "var": (simulate_var, {"n_lags": 2, "density": 0.5}),

@@ -5,10 +5,10 @@ import pytest
 from scipy.linalg import eigvalsh
 from scipy.stats import chi2
 
+from dynml.errors import ConfigurationError, DataError
 from dynml.simulation.config import HMMSimulationConfig
 from dynml.simulation.kinds.gaussian_states import random_covariances, vary_covariances
 from dynml.simulation.kinds.hmm import sample_path, simulate_hmm, stationary_probabilities, transition_matrix
-from dynml.errors import ConfigurationError, DataError
 
 TRANSITIONS = np.array([[0.9, 0.1, 0.0], [0.05, 0.8, 0.15], [0.3, 0.0, 0.7]])
 

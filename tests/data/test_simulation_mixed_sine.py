@@ -5,11 +5,11 @@ import pytest
 from scipy.special import softmax
 from scipy.stats import chi2, kstest
 
+from dynml.errors import ConfigurationError, DataError
 from dynml.simulation import MixedSineSimulationConfig, read_truth, simulate_mixed_sine, write_simulation
 from dynml.simulation.kinds.gaussian_states import draw_mixed_signals
 from dynml.store.reading import Store
 from dynml.store.verification import faults_of_store
-from dynml.errors import ConfigurationError, DataError
 
 PUBLISHED = {
     "relative_activation": [1, 0.5, 0.5, 0.25, 0.25, 0.1],

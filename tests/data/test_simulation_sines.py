@@ -3,8 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from dynml.simulation import simulate_sines
 from dynml.errors import ConfigurationError
+from dynml.simulation import simulate_sines
 
 
 @pytest.fixture(scope="module")

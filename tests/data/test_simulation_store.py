@@ -4,10 +4,10 @@ import h5py
 import numpy as np
 import pytest
 
+from dynml.errors import ConfigurationError, DataCorruptionError, DataError, DataWarning
 from dynml.simulation import read_truth, simulate_hmm, write_simulation
 from dynml.store.reading import Store
 from dynml.store.verification import faults_of_store
-from dynml.errors import ConfigurationError, DataCorruptionError, DataError, DataWarning
 
 
 @pytest.fixture(scope="module")

@@ -3,8 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from dynml.simulation import simulate_switching_var
 from dynml.errors import ConfigurationError
+from dynml.simulation import simulate_switching_var
 from dynml.simulation.filters.switching_var import filtered_states, one_step_predictions, smoothed_states
 
 TRANSITIONS = np.array([[0.9, 0.1, 0.0], [0.05, 0.8, 0.15], [0.3, 0.0, 0.7]])

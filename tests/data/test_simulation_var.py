@@ -3,9 +3,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from dynml.errors import ConfigurationError, DataError
 from dynml.simulation import simulate_var
 from dynml.simulation.kinds.autoregression import random_coefficients
-from dynml.errors import ConfigurationError, DataError
 
 
 def companion_radius(coefficients):

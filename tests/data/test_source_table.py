@@ -8,9 +8,9 @@ import pytest
 from store_making import noise
 
 from dynml.conversion.creation import create_store
-from dynml.store.reading import Store
 from dynml.conversion.subset_drawing import Draw
 from dynml.errors import DataError, DataWarning, DynmlError
+from dynml.store.reading import Store
 
 ROWS = [
     "subject,session,run,file,group,subset,age",

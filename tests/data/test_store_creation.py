@@ -9,8 +9,8 @@ import pytest
 import scipy.signal
 from store_making import Study, noise, two_subjects
 
-from dynml.store.reading import Store
 from dynml.errors import ConfigurationError, DataError, DataWarning, DynmlError
+from dynml.store.reading import Store
 
 
 def stored(study: Study, **options) -> Store:

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 from store_making import Study, noise
 
+from dynml.conversion.events.reading import COUNTS_BLOCKS, OTHER_RUNS, read_events
 from dynml.conversion.events.times import (
     BETWEEN,
     CUT_AT_END,
@@ -12,7 +13,6 @@ from dynml.conversion.events.times import (
     OVERLAP,
     RunOfSamples,
 )
-from dynml.conversion.events.reading import COUNTS_BLOCKS, OTHER_RUNS, read_events
 from dynml.errors import DataError, DataWarning
 
 RUNS = [RunOfSamples(name="run-1", n_samples=40), RunOfSamples(name="run-2", n_samples=30)]

@@ -9,14 +9,14 @@ import numpy as np
 import pytest
 from store_making import Study, noise
 
-from dynml.dataset.dataset import MultiSubjectDataset
-from dynml.dataset.config import DatasetConfig
-from dynml.preparation.fitted.stored_fits import read_fit
 from dynml.conversion.creation import create_store
 from dynml.conversion.extension import add_subjects, apply_preparation
+from dynml.dataset.config import DatasetConfig
+from dynml.dataset.dataset import MultiSubjectDataset
+from dynml.errors import DataError, DataWarning, DynmlError
+from dynml.preparation.fitted.stored_fits import read_fit
 from dynml.store.reading import Store
 from dynml.store.verification import faults_of_store
-from dynml.errors import DataError, DataWarning, DynmlError
 
 CHAIN = [
     "standardize",

@@ -14,12 +14,12 @@ from store_making import noise, two_subjects
 
 from dynml import locks
 from dynml.conversion import extension as store_extension
+from dynml.conversion.extension import add_subjects
+from dynml.errors import DataError, DataWarning
 from dynml.readers import ReaderInputs
 from dynml.readers.hdf5 import Hdf5Reader
-from dynml.conversion.extension import add_subjects
 from dynml.store.reading import Store
 from dynml.store.verification import faults_of_store
-from dynml.errors import DataError, DataWarning
 
 
 @pytest.fixture(params=[errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL], ids=lambda n: errno.errorcode[n])

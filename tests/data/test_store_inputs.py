@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from store_making import Study, noise, two_subjects
 
-from dynml.store.reading import Store
 from dynml.errors import ConfigurationError, DataError, DataWarning, DynmlError
+from dynml.store.reading import Store
 
 
 @pytest.mark.parametrize(

@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 from store_making import Study, noise
 
-from dynml.store import writing as store_writing
-from dynml.dataset.dataset import MultiSubjectDataset
 from dynml.dataset.config import DatasetConfig
+from dynml.dataset.dataset import MultiSubjectDataset
+from dynml.errors import DataCorruptionError, DataError
+from dynml.store import writing as store_writing
 from dynml.store.extraction import extract
 from dynml.store.reading import Store
 from dynml.store.verification import faults_of_store
-from dynml.errors import DataCorruptionError, DataError
 
 TABLES = ("segments", "segment_runs", "source_samples", "mean", "std", "run_names")
 EVENTS = "onset\tduration\ttrial_type\n0.1\t0.2\tface\n0.4\t0.1\thouse\n"

@@ -7,8 +7,8 @@ import pytest
 
 from dynml.conversion.creation import create_store
 from dynml.conversion.extension import add_subjects, apply_preparation
-from dynml.store.reading import Store
 from dynml.errors import DataError
+from dynml.store.reading import Store
 
 NAMES = ("Cz", "Fz", "Oz", "Pz", "Tz")
 STORED_ORDER = (3, 1, 4, 0, 2)

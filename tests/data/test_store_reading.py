@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from store_making import Study, noise, two_subjects
 
+from dynml.errors import DataCorruptionError, DataError
 from dynml.store import reading as store_reading
 from dynml.store.extraction import signals_in_original_units
 from dynml.store.reading import Store
 from dynml.store.verification import faults_of_store
-from dynml.errors import DataCorruptionError, DataError
 
 
 @pytest.fixture

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dynml.store.participants import SubjectIdentity
 from dynml.conversion.subset_drawing import Draw, drawn_subsets
 from dynml.errors import ConfigurationError, DataError
+from dynml.store.participants import SubjectIdentity
 
 
 def people(groups, sessions=2):

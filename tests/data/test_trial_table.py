@@ -9,12 +9,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dynml.dataset.dataset import MultiSubjectDataset
-from dynml.store.participants import SubjectIdentity
-from dynml.preparation.standardization import standardized
-from dynml.recording import Events, recording_of_runs
-from dynml.store.writing import new_store
 from dynml.dataset.trials import TrialCut, trial_table
 from dynml.errors import DataError
+from dynml.preparation.standardization import standardized
+from dynml.recording import Events, recording_of_runs
+from dynml.store.participants import SubjectIdentity
+from dynml.store.writing import new_store
 
 LABELS = ("a", "b", "c")
 

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from tar_making import bold, encoded, write_members, write_run, write_trials
 
-from dynml.store.reading import Store
-from dynml.store.verification import faults_of_store
+from dynml.errors import ConfigurationError, DataError, DataWarning
 from dynml.exchange.webdataset import parse_run_name, read_tar
 from dynml.exchange.webdataset_import import TarImport, import_webdataset
-from dynml.errors import ConfigurationError, DataError, DataWarning
+from dynml.store.reading import Store
+from dynml.store.verification import faults_of_store
 
 
 def made(folder, *inputs, **settings):

@@ -9,7 +9,10 @@ import pytest
 
 from dynml.cli.commands.simulate import KINDS
 from dynml.cli.commands.train import LOGGERS
+from dynml.conversion.config import StoreConfig, TimeseriesGroupConfig
 from dynml.dataset.config import DatasetConfig
+from dynml.models.registry import FAMILIES, get_family
+from dynml.models.sequence.decoding.config import FREE_SETTINGS, SIZES
 from dynml.simulation import (
     HMMSimulationConfig,
     HSMMSimulationConfig,
@@ -18,10 +21,7 @@ from dynml.simulation import (
     SwitchingVarSimulationConfig,
     VarSimulationConfig,
 )
-from dynml.conversion.config import StoreConfig, TimeseriesGroupConfig
 from dynml.store.layout import TOP_LEVEL_KEYS
-from dynml.models.registry import FAMILIES, get_family
-from dynml.models.sequence.decoding.config import FREE_SETTINGS, SIZES
 from dynml.training.config import RunConfig, TrainerConfig
 
 ROOT = Path(__file__).parents[2]

@@ -3,10 +3,10 @@
 import pytest
 
 from dynml import BatchLoader, BatchSampler, MultiSubjectDataset
-from dynml.simulation import simulate_hmm
 from dynml.models.hmm.config import HMMConfig, HMMInitializationConfig
 from dynml.models.hmm.model import GaussianHMM
 from dynml.models.hmm.trainer import HMMTrainer
+from dynml.simulation import simulate_hmm
 
 
 @pytest.fixture(scope="session")

@@ -5,11 +5,11 @@ import pytest
 import torch
 
 from dynml import BatchLoader, BatchSampler, Dynemo, DynemoConfig, DynemoTrainer, MultiSubjectDataset
-from dynml.simulation import simulate_mixed_sine
 from dynml.errors import ConfigurationError, DataError
 from dynml.models.dynemo.config import DynemoInitializationConfig
 from dynml.models.dynemo.fine_tuning import fine_tuned
 from dynml.models.dynemo.inference import infer
+from dynml.simulation import simulate_mixed_sine
 
 
 @pytest.fixture(scope="module")

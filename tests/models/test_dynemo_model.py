@@ -10,11 +10,11 @@ from dynemo_oracles import alpha_of, covariances_of, double, random_model, terms
 from torch.distributions import MultivariateNormal
 
 from dynml import BatchLoader, BatchSampler, Dynemo, DynemoConfig, MultiSubjectDataset
+from dynml.batches.sampler_config import BatchSamplerConfig
 from dynml.errors import ConfigurationError
 from dynml.models.dynemo.annealing import kl_weight
 from dynml.models.dynemo.config import settle_windows
 from dynml.ops.keyed_noise import derived_keys
-from dynml.batches.sampler_config import BatchSamplerConfig
 from dynml.training.model_summary import model_summary, parameter_table
 
 TUTORIAL = {"n_modes": 6, "learn_means": False, "learn_alpha_temperature": True}

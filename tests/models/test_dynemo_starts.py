@@ -16,13 +16,13 @@ from dynml import (
     HMMConfig,
     HMMTrainer,
 )
+from dynml.batches.whole_segments import SegmentPasses
 from dynml.errors import CheckpointError, ConfigurationError
 from dynml.models.dynemo import starts
 from dynml.models.dynemo.starts import modes_from_states
 from dynml.ops.matching import match_covariances
 from dynml.ops.metrics import riemannian_distance
 from dynml.training.data.em import PooledMoments, pooled_moments
-from dynml.batches.whole_segments import SegmentPasses
 
 
 @pytest.fixture(scope="module")

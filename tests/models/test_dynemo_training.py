@@ -8,12 +8,12 @@ import pytest
 import torch
 from dynemo_oracles import dataset_of, soft_mixture, terms_of_window, trainer_of, walks
 
-from dynml.simulation import simulate_hmm
 from dynml.errors import ConfigurationError, DataWarning, DynmlError, NonFiniteLossError
 from dynml.models.dynemo.annealing import kl_weight
 from dynml.models.dynemo.inference import infer
 from dynml.models.dynemo.report import findings
 from dynml.ops.keyed_noise import derived_keys, span_keys
+from dynml.simulation import simulate_hmm
 from dynml.training.costs import COST_ENDINGS
 
 QUICK = {"method": "unmixing", "max_samples": 3000}

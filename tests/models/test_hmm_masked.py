@@ -11,7 +11,8 @@ import pytest
 import torch
 
 from dynml import BatchLoader, BatchSampler, GaussianHMM, HMMConfig, HMMTrainer, MultiSubjectDataset, load_experiment
-from dynml.simulation import simulate_hmm
+from dynml.batches import whole_segments
+from dynml.batches.whole_segments import PackedSegments, SegmentPasses
 from dynml.errors import ConfigurationError
 from dynml.models.hmm.config import HMMInitializationConfig
 from dynml.models.hmm.inference import infer
@@ -19,9 +20,8 @@ from dynml.models.hmm.starts import make_start
 from dynml.ops.hmm.gaussian_hmm import CovariancePrior, log_prior
 from dynml.ops.matching import match_covariances
 from dynml.ops.metrics import riemannian_distance
-from dynml.batches import whole_segments
+from dynml.simulation import simulate_hmm
 from dynml.training.data.em import MStepSettings, expectation
-from dynml.batches.whole_segments import PackedSegments, SegmentPasses
 
 
 def with_gaps(series, seed, share=0.2):

@@ -9,14 +9,14 @@ import torch
 from hmmlearn.hmm import GaussianHMM as Peer
 
 from dynml import BatchLoader, BatchSampler, GaussianHMM, HMMConfig, HMMTrainer, MultiSubjectDataset, load_experiment
-from dynml.recording import recording_of_runs
-from dynml.simulation import simulate_hmm
 from dynml.errors import ConfigurationError, DataWarning, DynmlError, EmptyStateWarning
 from dynml.files import sha256_of_file, write_json
 from dynml.models.hmm.report import collapsed_states
 from dynml.ops.hmm.statistics import GaussianHMMParameters
 from dynml.ops.matching import match_covariances
 from dynml.ops.metrics import dice_coefficient, riemannian_distance
+from dynml.recording import recording_of_runs
+from dynml.simulation import simulate_hmm
 from dynml.training.costs import COST_ENDINGS
 from dynml.training.data.em import PooledMoments
 

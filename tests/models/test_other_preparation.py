@@ -10,9 +10,9 @@ from dynml import MultiSubjectDataset, load_experiment
 from dynml.cli.commands.extract_features import parse_extraction, run_extraction
 from dynml.cli.commands.infer import parse_inference, run_inference
 from dynml.cli.commands.train import parse_training, run_training
-from dynml.simulation import simulate_hmm
 from dynml.conversion.creation import create_store
 from dynml.errors import DataError, DataWarning
+from dynml.simulation import simulate_hmm
 
 QUICK = ("--trainer.max_epochs", "1", "--trainer.progress", "false", "--trainer.device", "cpu")
 TINY = ("--model.embedding_dim", "8", "--model.n_heads", "2", "--model.n_layers", "1", "--sampler.window_length", "20")

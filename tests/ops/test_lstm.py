@@ -8,9 +8,9 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from dynml.models.dynemo import networks
 from dynml.models.dynemo.networks import RecurrentStack
-from dynml.ops.lstm.layer import LstmWeights, lstm_layer
 from dynml.ops.lstm.kernel import SLICE
 from dynml.ops.lstm.lanes import LANES, hyperbolic_tangent, sigmoid
+from dynml.ops.lstm.layer import LstmWeights, lstm_layer
 from dynml.ops.mixture.mixture_gaussian_lanes import load, store
 
 pytestmark = pytest.mark.processor

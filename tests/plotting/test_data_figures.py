@@ -9,8 +9,6 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from dynml.analysis.data_measures import Envelope, Spectrum, SubjectMeasures
 from dynml.analysis.data_quality import Flag, SubjectSummary
-from dynml.recording import Events, Source
-from dynml.store.reading import GroupDescription
 from dynml.plotting.data_figures import (
     draw_events,
     draw_runs,
@@ -25,6 +23,8 @@ from dynml.plotting.data_figures import (
 )
 from dynml.plotting.data_pages import StoreFacts, SubjectEntry, page_of_store
 from dynml.plotting.style import new_figure
+from dynml.recording import Events, Source
+from dynml.store.reading import GroupDescription
 
 RATE = 10.0
 SOURCE = Source(file="a <run>.npy", n_bytes=7, sha256="f" * 64)

@@ -17,9 +17,9 @@ from dynml.cli.commands.extract_features import parse_extraction, run_extraction
 from dynml.conversion.creation import create_store
 from dynml.errors import ConfigurationError, DataError, DataWarning, DynmlError
 from dynml.models.sequence.config import CsmConfig, SequenceBertConfig
-from dynml.models.sequence.objectives.csm import Csm
 from dynml.models.sequence.decoding.config import DecodingConfig
 from dynml.models.sequence.decoding.model import Decoding
+from dynml.models.sequence.objectives.csm import Csm
 from dynml.models.sequence.objectives.sequence_bert import SequenceBert
 from dynml.models.sequence.settling import settled_model
 from dynml.models.sequence.windows import Windows

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 import torch
 
+from dynml.models.experiment import load_experiment
 from dynml.store.reading import Store
 from dynml.store.verification import faults_of_store
-from dynml.models.experiment import load_experiment
 
 ROOT = Path(__file__).parents[2]
 

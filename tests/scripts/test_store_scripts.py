@@ -12,9 +12,9 @@ import h5py
 import numpy as np
 import pytest
 
+from dynml.locks import writing_to
 from dynml.store.reading import Store
 from dynml.store.verification import faults_of_store
-from dynml.locks import writing_to
 
 SCRIPTS = Path(__file__).parents[2] / "scripts_python"
 CREATE = "dynml_create_hdf5_dataset.py"

@@ -6,6 +6,7 @@ import torch
 from torch.distributions import Categorical, MixtureSameFamily, MultivariateNormal
 
 from dynml import MultiSubjectDataset
+from dynml.batches.whole_segments import PackedSegments, SegmentPasses, part_of_subset
 from dynml.ops.hmm.gaussian_hmm import CovariancePrior, GaussianHMMParameters
 from dynml.training.data.baselines import (
     SamplesAlone,
@@ -17,7 +18,6 @@ from dynml.training.data.baselines import (
 )
 from dynml.training.data.em import MStepSettings, PooledMoments, pooled_moments
 from dynml.training.processes import Processes
-from dynml.batches.whole_segments import PackedSegments, SegmentPasses, part_of_subset
 
 ALONE = Processes()
 

@@ -20,14 +20,14 @@ from dynml import (
     load_experiment,
 )
 from dynml.dataset.config import DatasetConfig
-from dynml.store.participants import SubjectIdentity
-from dynml.preparation.standardization import standardized
-from dynml.recording import recording_of_runs
 from dynml.dataset.slicer import RowSlicer
-from dynml.store.reading import Store
-from dynml.store.writing import new_store
 from dynml.errors import ConfigurationError, DataError, DataWarning
 from dynml.models.hmm.config import HMMInitializationConfig
+from dynml.preparation.standardization import standardized
+from dynml.recording import recording_of_runs
+from dynml.store.participants import SubjectIdentity
+from dynml.store.reading import Store
+from dynml.store.writing import new_store
 
 N_EMBEDDINGS, N_COMPONENTS, N_CHANNELS = 5, 4, 3
 MARGIN = N_EMBEDDINGS // 2

@@ -8,16 +8,16 @@ import numpy as np
 import pytest
 import torch
 
-from dynml.dataset.dataset import MultiSubjectDataset
-from dynml.store.participants import SubjectIdentity
-from dynml.preparation.standardization import standardized
-from dynml.recording import Events, recording_of_runs
-from dynml.dataset.slicer import RowSlicer
-from dynml.store.writing import new_store
-from dynml.errors import ConfigurationError, DataCorruptionError, DataWarning
 from dynml.batches import loader as batch_loader
 from dynml.batches.loader import BatchLoader, BatchLoaderConfig
 from dynml.batches.sampler import BatchSampler, Span
+from dynml.dataset.dataset import MultiSubjectDataset
+from dynml.dataset.slicer import RowSlicer
+from dynml.errors import ConfigurationError, DataCorruptionError, DataWarning
+from dynml.preparation.standardization import standardized
+from dynml.recording import Events, recording_of_runs
+from dynml.store.participants import SubjectIdentity
+from dynml.store.writing import new_store
 
 N_CHANNELS = 4
 RUNS = {"a": [90, 47], "b": [75], "c": [33, 28], "v": [41, 20]}

@@ -7,16 +7,16 @@ import pytest
 import torch
 
 from dynml import BatchLoader, BatchSampler, MultiSubjectDataset
+from dynml.batches.spans import Span
 from dynml.dataset.config import DatasetConfig
-from dynml.store.gaps import joined_over_gaps
-from dynml.store.participants import SubjectIdentity
-from dynml.preparation.standardization import standardized
-from dynml.recording import Events, recording_of_runs
 from dynml.dataset.slicer import RowSlicer
-from dynml.store.writing import new_store
 from dynml.errors import DataError, DataWarning
 from dynml.ops.masked_samples import observed_rows
-from dynml.batches.spans import Span
+from dynml.preparation.standardization import standardized
+from dynml.recording import Events, recording_of_runs
+from dynml.store.gaps import joined_over_gaps
+from dynml.store.participants import SubjectIdentity
+from dynml.store.writing import new_store
 
 N_CHANNELS, RATE = 3, 10.0
 STRETCHES = {

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from dynml.batches.sampler import BatchSampler, BatchSamplerConfig, Span
 from dynml.dataset.segment_table import segment_table
 from dynml.errors import ConfigurationError, DataError, DataWarning
-from dynml.batches.sampler import BatchSampler, BatchSamplerConfig, Span
 
 pytestmark = pytest.mark.filterwarnings("ignore::dynml.errors.DataWarning")
 

@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 import torch
 
-from dynml.dataset.dataset import MultiSubjectDataset
-from dynml.store.participants import SubjectIdentity
-from dynml.preparation.standardization import standardized
-from dynml.recording import recording_of_runs
-from dynml.store.writing import new_store
 from dynml.batches.loader import BatchLoader
 from dynml.batches.spans import Span, Spans
+from dynml.dataset.dataset import MultiSubjectDataset
+from dynml.preparation.standardization import standardized
+from dynml.recording import recording_of_runs
+from dynml.store.participants import SubjectIdentity
+from dynml.store.writing import new_store
 
 LISTED = [Span(0, 0, 3, 9), Span(1, 0, 0, 4, 7, 2), Span(0, 0, 20, 30)]
 

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 import torch
 
-from dynml.dataset.dataset import MultiSubjectDataset
-from dynml.recording import Events, recording_of_runs
-from dynml.errors import ConfigurationError, DataError, DataWarning
 from dynml.batches.loader import BatchLoader
 from dynml.batches.sampler import BatchSampler, BatchSamplerConfig
+from dynml.dataset.dataset import MultiSubjectDataset
+from dynml.errors import ConfigurationError, DataError, DataWarning
+from dynml.recording import Events, recording_of_runs
 
 N_SAMPLES = 120
 NAMES = ("face", "house", "tool")

@@ -11,10 +11,10 @@ from matplotlib.figure import Figure
 
 from dynml.errors import ConfigurationError, DataWarning
 from dynml.files import read_json
+from dynml.training.costs import COST_ENDINGS
 from dynml.training.loggers.comet_connection import ENVIRONMENT
 from dynml.training.loggers.comet_logger import CometLogger
 from dynml.training.loggers.comet_state import CometState, read_state, state_for, write_state
-from dynml.training.costs import COST_ENDINGS
 from dynml.training.loggers.config import CometConfig
 from dynml.training.loggers.run_loggers import GuardedLoggers, RunDescription, context_and_metric, flat
 

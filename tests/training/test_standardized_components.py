@@ -21,16 +21,16 @@ from test_batch_embedding import (
 )
 
 from dynml import BatchLoader, MultiSubjectDataset, load_experiment
+from dynml.batches.spans import Span
 from dynml.dataset.config import DatasetConfig
 from dynml.dataset.embedding import Embedding
-from dynml.store.participants import SubjectIdentity
+from dynml.dataset.slicer import RowSlicer
+from dynml.errors import ConfigurationError, DataError
 from dynml.preparation.standardization import standardized
 from dynml.preparation.step import Layout
-from dynml.dataset.slicer import RowSlicer
+from dynml.store.participants import SubjectIdentity
 from dynml.store.reading import Store
 from dynml.store.writing import new_store
-from dynml.errors import ConfigurationError, DataError
-from dynml.batches.spans import Span
 
 pytestmark = pytest.mark.filterwarnings("ignore:Segments of fewer than 6 samples")
 STANDARDIZED = {**SETTINGS, "standardize_components": True}

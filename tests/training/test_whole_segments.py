@@ -9,8 +9,8 @@ from small_model import random_walks
 
 from dynml import BatchLoader, BatchSampler, MultiSubjectDataset, Recording
 from dynml.batches import whole_segments
-from dynml.training.processes import Processes
 from dynml.batches.whole_segments import SegmentPasses, part_of_subset
+from dynml.training.processes import Processes
 
 
 def recording_of(signals, segments):

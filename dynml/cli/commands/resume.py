@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dynml.cli.parsing import ScriptParser
 from dynml.cli.commands.train import LOGGERS, RunRequest, request_from_parameters
+from dynml.cli.parsing import ScriptParser
 
 
 def parse_resume(description: str | None) -> RunRequest:

@@ -94,8 +94,8 @@ def run_simulation(arguments: Namespace) -> None:
     """Simulate, write the store and say what is in it."""
     from pathlib import Path
 
-    from dynml.store.writing import check_target
     from dynml.locks import writing_to
+    from dynml.store.writing import check_target
 
     kind = KINDS[arguments.kind]
     config_class = _load(kind.config)

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from dynml.cli.parsing import ScriptParser
 from dynml.cli.outputs.run_figures import figures_of_run
+from dynml.cli.parsing import ScriptParser
 from dynml.configuration import config_from, config_to_dictionary
 from dynml.dataset.config import DatasetConfig
 from dynml.errors import CheckpointError, DataError
@@ -129,15 +129,15 @@ def build_trainer(request: RunRequest) -> Trainer:
     """Open the store, build model, sampler and loader, and hand them to the family's trainer."""
     import torch
 
-    from dynml.dataset.dataset import MultiSubjectDataset
     from dynml.batches.loader import BatchLoader
     from dynml.batches.sampler import BatchSampler
+    from dynml.dataset.dataset import MultiSubjectDataset
     from dynml.training.checkpoints.earlier_content import goes_on
-    from dynml.training.environment import resolve_device
     from dynml.training.checkpoints.experiment_folder import ExperimentFolder
+    from dynml.training.environment import resolve_device
+    from dynml.training.loggers.run_loggers import loggers_asked_for
     from dynml.training.model_summary import model_summary
     from dynml.training.processes import join_processes
-    from dynml.training.loggers.run_loggers import loggers_asked_for
 
     configs, family = request.configs, request.family
     processes = join_processes(configs["trainer"].device)

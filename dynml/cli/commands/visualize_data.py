@@ -10,16 +10,16 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from dynml.cli.commands.store_commands import STORE_HELP
 from dynml.cli.outputs.folders import check_made_by
 from dynml.cli.parsing import Namespace, ScriptParser
-from dynml.cli.commands.store_commands import STORE_HELP
 from dynml.configuration import check_choice, check_positive, nearest_name
 from dynml.errors import DataError, DynmlError
 
 if TYPE_CHECKING:
     from dynml.analysis.data_quality import CovarianceShelf
-    from dynml.store.reading import Store
     from dynml.plotting.data_pages import SubjectEntry
+    from dynml.store.reading import Store
 
 PAGE, TABLE, PICTURES = "index.html", "subjects.tsv", "pictures"
 ALL = "all"
@@ -183,10 +183,10 @@ def _write_page(
     store: Store, entries: Sequence[SubjectEntry], left_out: Sequence[str], arguments: Namespace, folder: Path
 ) -> None:
     from dynml.cli.outputs.figures import write_figure
-    from dynml.store import layout
     from dynml.files import replacing
     from dynml.plotting.data_figures import plot_all_spectra, plot_measures
     from dynml.plotting.data_pages import StoreFacts, page_of_store
+    from dynml.store import layout
 
     summaries, flags = [entry.summary for entry in entries], [entry.flags for entry in entries]
     numbers, spectra = (f"{PICTURES}/all_{name}.{arguments.format}" for name in ("numbers", "spectra"))

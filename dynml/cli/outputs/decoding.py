@@ -94,9 +94,9 @@ def _predictions(
 
 
 def _trials(experiment: Experiment, dataset: MultiSubjectDataset, name: str) -> Trials:
+    from dynml.batches.sampler_config import BatchSamplerConfig
     from dynml.configuration import config_from
     from dynml.models.sequence.decoding.targets import Target
-    from dynml.batches.sampler_config import BatchSamplerConfig
 
     config: Any = experiment.model.config
     sampler = config_from(BatchSamplerConfig, experiment.parameters["sampler"], "sampler")

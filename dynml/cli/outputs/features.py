@@ -85,9 +85,9 @@ def opened_output(path: Path, *, force: bool) -> Iterator[FeatureOutput]:
         with output_folder(path, force=force):
             yield _Folder(path)
         return
-    from dynml.store.file import new_hdf5_file
     from dynml.files import made_folder, replacing
     from dynml.locks import writing_to
+    from dynml.store.file import new_hdf5_file
 
     made_folder(path.parent)
     with writing_to(path):

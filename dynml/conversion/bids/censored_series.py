@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from dynml.errors import DataError
 from dynml.readers import FileDescription, Reader
 from dynml.remarks import Remarks
 from dynml.tables import read_table
-from dynml.errors import DataError
 
 CENSORING = re.compile(
     r"((framewise_displacement|(std_)?dvars|rmsd)(_filtered)?|(motion|non_steady_state)_outlier_?\d*)(_hash-\w+)?"

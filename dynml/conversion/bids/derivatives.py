@@ -10,10 +10,10 @@ from dynml.conversion.bids.config import BidsConfig
 from dynml.conversion.bids.entities import BidsFile, files_in, same_value
 from dynml.conversion.bids.run_choice import IMAGES, chosen_series, joined_series
 from dynml.conversion.bids.run_clock import ClockFiles
-from dynml.remarks import Remarks
-from dynml.store.layout import natural_order
 from dynml.errors import DataError
 from dynml.files import read_json
+from dynml.remarks import Remarks
+from dynml.store.layout import natural_order
 
 REPETITION_TIME = "RepetitionTime"
 OF_SIGNALS = ("bold", "timeseries")

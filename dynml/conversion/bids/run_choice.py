@@ -9,9 +9,9 @@ from dynml.configuration import nearest_name
 from dynml.conversion.bids.config import WITHOUT, BidsConfig
 from dynml.conversion.bids.entities import BidsFile, identity_of, same_value
 from dynml.conversion.bids.entity_table import JOINED_BY_PIPELINES, setting_of
+from dynml.errors import DataError
 from dynml.remarks import Remarks
 from dynml.store.layout import natural_order
-from dynml.errors import DataError
 
 IMAGES = (".nii.gz", ".nii")
 DENSE_SERIES = ".dtseries.nii"

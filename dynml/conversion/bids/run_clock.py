@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from dynml.conversion.bids.config import BidsConfig
-from dynml.remarks import Remarks
-from dynml.tables import read_table
 from dynml.errors import DataError
 from dynml.files import read_json
+from dynml.remarks import Remarks
+from dynml.tables import read_table
 
 START_TIME, CORRECTED, SLICE_TIMING = "StartTime", "SliceTimingCorrected", "SliceTiming"
 DISCARDED = "NumberOfVolumesDiscardedByUser"

@@ -9,13 +9,13 @@ from dynml.conversion.bids.censored_series import CensoredReader, kept_volumes
 from dynml.conversion.bids.config import as_list
 from dynml.conversion.bids.derivatives import BidsRun, find_runs
 from dynml.conversion.bids.entities import parsed
-from dynml.store.participants_table import described_subjects
+from dynml.conversion.config import StoreConfig
+from dynml.conversion.sources.agreement import SourceFile
+from dynml.conversion.sources.places import Place, reader_of, source_file, without_excluded
+from dynml.errors import DataError
 from dynml.readers.fmri.nifti import NiftiReader
 from dynml.remarks import Remarks
-from dynml.conversion.sources.places import Place, reader_of, source_file, without_excluded
-from dynml.conversion.sources.agreement import SourceFile
-from dynml.conversion.config import StoreConfig
-from dynml.errors import DataError
+from dynml.store.participants_table import described_subjects
 
 SAME_SIDECAR_RATE = 1e-3
 PARTICIPANTS_TABLE = "participants.tsv"

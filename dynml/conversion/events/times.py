@@ -10,8 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from dynml.tables import NOT_AVAILABLE, Table
 from dynml.errors import DataError
+from dynml.tables import NOT_AVAILABLE, Table
 
 ONSET, DURATION = "onset", "duration"
 NO_SECONDS = {NOT_AVAILABLE, "nan", "na", "none"}

@@ -8,10 +8,10 @@ from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from dynml.errors import DataError
 from dynml.preparation.confounds.cleaning import CleaningPlan
 from dynml.readers import FileDescription, Reader
 from dynml.recording import Events
-from dynml.errors import DataError
 
 
 @dataclass(frozen=True, kw_only=True)

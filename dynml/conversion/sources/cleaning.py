@@ -7,10 +7,10 @@ from pathlib import Path
 
 from dynml.conversion.bids.censored_series import CensoredReader
 from dynml.conversion.bids.derivatives import BidsRun
-from dynml.preparation.confounds.cleaning import CleaningPlan
-from dynml.conversion.sources.places import Place, matching
 from dynml.conversion.sources.agreement import SourceFile
+from dynml.conversion.sources.places import Place, matching
 from dynml.errors import DataError
+from dynml.preparation.confounds.cleaning import CleaningPlan
 
 
 def with_cleaning(place: Place, files: list[SourceFile], runs: list[BidsRun], rate: float) -> list[SourceFile]:

@@ -9,18 +9,18 @@ from pathlib import Path
 
 from dynml.configuration import nearest_name
 from dynml.conversion.bids.sources import participants_of_bids
+from dynml.conversion.config import StoreConfig, TimeseriesGroupConfig
+from dynml.conversion.sources.agreement import GroupSources, check_agreement, in_one_order
 from dynml.conversion.sources.groups import group_sources
-from dynml.store.participants import SubjectIdentity, check_split, identities
+from dynml.conversion.sources.places import Place
+from dynml.conversion.sources.table import SourceTable
+from dynml.errors import ConfigurationError, DataError
 from dynml.preparation import chain
 from dynml.preparation.step import Layout, PreparationStep
 from dynml.readers import Reader
 from dynml.remarks import Remarks
-from dynml.conversion.sources.places import Place
-from dynml.conversion.sources.table import SourceTable
-from dynml.conversion.sources.agreement import GroupSources, check_agreement, in_one_order
-from dynml.conversion.config import StoreConfig, TimeseriesGroupConfig
 from dynml.store.layout import natural_order
-from dynml.errors import ConfigurationError, DataError
+from dynml.store.participants import SubjectIdentity, check_split, identities
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,18 +10,18 @@ from pathlib import Path
 from dynml.conversion.bids.derivatives import BidsRun
 from dynml.conversion.bids.run_clock import start_by_sidecar, start_of_run
 from dynml.conversion.bids.sources import bids_runs, bids_source_file
-from dynml.preparation.checks import check_not_transposed
-from dynml.conversion.events.times import RunOfSamples
 from dynml.conversion.events.reading import events_of_files, read_events
-from dynml.recording import Events
+from dynml.conversion.events.times import RunOfSamples
+from dynml.conversion.sources.agreement import GroupSources, SourceFile
 from dynml.conversion.sources.cleaning import with_cleaning
 from dynml.conversion.sources.places import Place, matching, reader_of, source_file
 from dynml.conversion.sources.runs import files_of_patterns
 from dynml.conversion.sources.table import SourceTable, TableRun
-from dynml.conversion.sources.agreement import GroupSources, SourceFile
-from dynml.tables import read_table
 from dynml.errors import DataError
+from dynml.preparation.checks import check_not_transposed
 from dynml.reading_files import read_text, stated_encoding
+from dynml.recording import Events
+from dynml.tables import read_table
 
 SAME_RATE = 1e-6
 ARBITRARY = "arbitrary"

@@ -7,10 +7,10 @@ from pathlib import Path
 
 from dynml.conversion.bids.entities import BidsFile, identity_of, parsed
 from dynml.conversion.bids.run_choice import differing_entities, joined_series
-from dynml.remarks import Remarks
-from dynml.conversion.sources.places import Place, matching, reader_of, source_file
 from dynml.conversion.sources.agreement import SourceFile
+from dynml.conversion.sources.places import Place, matching, reader_of, source_file
 from dynml.errors import DataError
+from dynml.remarks import Remarks
 
 LATER_PARTS = "later parts of recordings that are split over files were read with their first part"
 

@@ -11,11 +11,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from dynml.configuration import nearest_name
-from dynml.store.participants import SubjectIdentity
+from dynml.errors import DataError
 from dynml.readers import extension_of
 from dynml.store.layout import PARTICIPANT, SUBSET_NAMES, is_valid_name
+from dynml.store.participants import SubjectIdentity
 from dynml.tables import NOT_AVAILABLE, read_table
-from dynml.errors import DataError
 
 EXTENSIONS = {".csv": ",", ".tsv": "\t"}
 SUBJECT, FILE, SESSION, RUN, GROUP, SUBSET, EVENTS = "subject", "file", "session", "run", "group", "subset", "events"

@@ -19,9 +19,9 @@ from dynml.dataset.subset import MultiSubjectSubset
 from dynml.errors import DataError
 from dynml.models.dynemo.model import DRAWS_SEED, Dynemo
 from dynml.models.dynemo.windows import WINDOWS_PER_BATCH
-from dynml.ops.mixture.cholesky_parameters import covariances_from_vectors, variances_from_vectors
 from dynml.ops.keyed_noise import span_keys
 from dynml.ops.masked_samples import observed_rows
+from dynml.ops.mixture.cholesky_parameters import covariances_from_vectors, variances_from_vectors
 from dynml.ops.mixture.mixture_gaussian import mixture_log_likelihood
 from dynml.ops.overlapping_windows import overlapping_windows
 

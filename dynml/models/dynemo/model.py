@@ -30,13 +30,13 @@ from torch import Tensor
 from dynml.configuration import check_at_least, check_instance
 from dynml.models.dynemo.config import DynemoConfig
 from dynml.models.dynemo.networks import GaussianHead, RecurrentStack
+from dynml.ops.keyed_noise import derived_keys, keyed_normal
 from dynml.ops.mixture.cholesky_parameters import (
     covariances_from_vectors,
     variances_from_vectors,
     vectors_from_covariances,
     vectors_from_variances,
 )
-from dynml.ops.keyed_noise import derived_keys, keyed_normal
 from dynml.ops.mixture.mixture_gaussian import mixture_log_likelihood
 
 DRAWS_SEED = 0

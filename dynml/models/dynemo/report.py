@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 import torch
 
+from dynml.batches.batch import Batch
+from dynml.batches.whole_segments import SegmentPasses, part_of_subset
 from dynml.dataset.dataset import MultiSubjectDataset
 from dynml.dataset.subset import MultiSubjectSubset
 from dynml.models.dynemo.model import Dynemo
@@ -23,11 +25,9 @@ from dynml.training.data.baselines import (
     mixture_baseline,
     names_of_better,
 )
-from dynml.batches.batch import Batch
 from dynml.training.data.em import MStepSettings, PooledMoments
-from dynml.training.processes import Processes
 from dynml.training.data.subject_differences import Occupancies
-from dynml.batches.whole_segments import SegmentPasses, part_of_subset
+from dynml.training.processes import Processes
 
 SELDOM = 0.01
 """A mode with less than this share of the variance is named among the findings."""

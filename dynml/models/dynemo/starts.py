@@ -10,13 +10,13 @@ from __future__ import annotations
 import numpy as np
 from torch import Tensor
 
+from dynml.batches.whole_segments import PackedSegments, part_of_subset
 from dynml.dataset.subset import MultiSubjectSubset
 from dynml.models.dynemo.config import DynemoConfig, DynemoInitializationConfig
 from dynml.ops.hmm.gaussian_hmm import CovariancePrior, GaussianHMMParameters, Statistics
 from dynml.ops.hmm.state_initialization import window_clustering
 from dynml.ops.mixture.unmixing import unmix_covariances
 from dynml.training.data.em import MStepSettings, PooledMoments, expectation, run_em
-from dynml.batches.whole_segments import PackedSegments, part_of_subset
 
 START_STREAM = 13
 HMM_ITERATIONS = 30

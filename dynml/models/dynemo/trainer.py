@@ -21,6 +21,8 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
+from dynml.batches.batch import Batch
+from dynml.batches.sampler import Span
 from dynml.configuration import check_instance, config_to_dictionary
 from dynml.errors import ConfigurationError, DataWarning
 from dynml.models.dynemo.annealing import kl_weight
@@ -31,18 +33,16 @@ from dynml.models.dynemo.starts import modes_from_states
 from dynml.models.dynemo.windows import FixedWindows, keys_of_draws, n_observed, ragged_mask
 from dynml.models.experiment import load_experiment
 from dynml.ops.workers import one_thread
-from dynml.batches.batch import Batch
-from dynml.batches.sampler import Span
+from dynml.training.checkpoints.experiment_folder import pretrained_weights
 from dynml.training.config import RunConfig
 from dynml.training.data.data_scale import warn_of_scale
 from dynml.training.data.em import PooledMoments
-from dynml.training.checkpoints.experiment_folder import pretrained_weights
+from dynml.training.data.pretrained_data import check_data_of_pretrained
+from dynml.training.data.run_moments import RanksOfRuns, moments_of_runs
 from dynml.training.gradients.learning import GradientLearner
 from dynml.training.monitors import EpochMonitor
-from dynml.training.data.pretrained_data import check_data_of_pretrained
 from dynml.training.progress import batch_seed
 from dynml.training.progress_bar import ProgressBars
-from dynml.training.data.run_moments import RanksOfRuns, moments_of_runs
 from dynml.training.trainer import BatchResult, Trainer
 
 OPERATIONS_WORTH_THREADS = 4_000_000

@@ -7,12 +7,12 @@ from collections.abc import Iterator
 
 from torch import Tensor
 
-from dynml.dataset.dataset import MultiSubjectDataset
-from dynml.models.dynemo.model import DRAWS_SEED
-from dynml.ops.keyed_noise import span_keys
 from dynml.batches.batch import Batch
 from dynml.batches.loader import BatchLoader
 from dynml.batches.sampler import BatchSampler
+from dynml.dataset.dataset import MultiSubjectDataset
+from dynml.models.dynemo.model import DRAWS_SEED
+from dynml.ops.keyed_noise import span_keys
 
 WINDOWS_PER_BATCH = 64
 

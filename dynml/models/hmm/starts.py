@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from dynml.batches.whole_segments import PackedSegments, part_of_subset
 from dynml.dataset.subset import MultiSubjectSubset
 from dynml.models.hmm.config import HMMInitializationConfig
 from dynml.models.hmm.model import GaussianHMM
@@ -17,7 +18,6 @@ from dynml.ops.hmm.state_agreement import divergence_of_states
 from dynml.ops.hmm.state_initialization import random_state_time_course, window_clustering
 from dynml.ops.hmm.state_revival import revive_from_data
 from dynml.training.data.em import MStepSettings, run_em
-from dynml.batches.whole_segments import PackedSegments, part_of_subset
 
 START_STREAM, REVIVAL_STREAM = 12, 13
 

@@ -20,6 +20,7 @@ from typing import Any, ClassVar, Literal
 
 import torch
 
+from dynml.batches.batch import Batch
 from dynml.configuration import check_instance, config_to_dictionary
 from dynml.errors import ConfigurationError, DataWarning, EmptyStateWarning
 from dynml.models.hmm.config import HMMInitializationConfig, HMMTrainerConfig
@@ -28,9 +29,9 @@ from dynml.models.hmm.report import collapsed_states, findings, occupancies_of, 
 from dynml.models.hmm.starts import Start, enough_starts, make_start, part_for_starts, revive
 from dynml.ops.hmm.gaussian_hmm import CovariancePrior, GaussianHMMParameters, Statistics, log_prior
 from dynml.ops.shared_directions import SharedDirections, shared_directions
-from dynml.training.data.baselines import GAUSSIAN, MIXTURE, gaussian_baseline, mixture_baseline
-from dynml.batches.batch import Batch
+from dynml.training.checkpoints.experiment_folder import pretrained_weights
 from dynml.training.config import RunConfig
+from dynml.training.data.baselines import GAUSSIAN, MIXTURE, gaussian_baseline, mixture_baseline
 from dynml.training.data.data_scale import warn_of_zero_means
 from dynml.training.data.em import (
     MStepSettings,
@@ -40,10 +41,9 @@ from dynml.training.data.em import (
     statistics_of_batch,
     summed,
 )
-from dynml.training.checkpoints.experiment_folder import pretrained_weights
-from dynml.training.monitors import EpochMonitor
 from dynml.training.data.pretrained_data import check_data_of_pretrained
 from dynml.training.data.run_moments import RanksOfRuns, moments_of_runs
+from dynml.training.monitors import EpochMonitor
 from dynml.training.trainer import BatchResult, Trainer
 
 MOST_REVIVALS = 3

@@ -8,15 +8,15 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from dynml.batches.batch import Batch
+from dynml.batches.loader import BatchLoader
+from dynml.batches.sampler import BatchSampler
 from dynml.dataset.dataset import MultiSubjectDataset
 from dynml.models.sequence.objectives.csm import Csm
 from dynml.models.sequence.objectives.forecasting import Predictor, forecast
 from dynml.models.sequence.objectives.losses import elementwise_loss
 from dynml.models.sequence.sequence_model import SequenceModel
 from dynml.models.sequence.windows import Windows, datasets_of, windows_of
-from dynml.batches.batch import Batch
-from dynml.batches.loader import BatchLoader
-from dynml.batches.sampler import BatchSampler
 from dynml.training.processes import Processes
 
 WINDOWS_PER_BATCH = 64

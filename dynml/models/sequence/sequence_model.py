@@ -8,17 +8,17 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from dynml.batches.batch import Batch
 from dynml.errors import ConfigurationError
+from dynml.models.sequence.backbones.embedding import Embedder, TimeEmbedding, Unembedder
+from dynml.models.sequence.backbones.tokens import TokenLayout
+from dynml.models.sequence.backbones.transformer import Pooler, Transformer
 from dynml.models.sequence.baselines.fitted import Baseline, make_baseline
 from dynml.models.sequence.config import SequenceConfig
-from dynml.models.sequence.backbones.embedding import Embedder, TimeEmbedding, Unembedder
 from dynml.models.sequence.objectives.losses import mean_loss
 from dynml.models.sequence.objectives.pairs import has_both_parts
 from dynml.models.sequence.objectives.tasks import Task
-from dynml.models.sequence.backbones.tokens import TokenLayout
-from dynml.models.sequence.backbones.transformer import Pooler, Transformer
 from dynml.models.sequence.windows import Windows
-from dynml.batches.batch import Batch
 
 Pooling = Literal["class_token", "mean"]
 

@@ -6,8 +6,8 @@ import dataclasses
 from typing import TYPE_CHECKING, Any
 
 from dynml.errors import ConfigurationError
-from dynml.models.sequence.config import SequenceConfig
 from dynml.models.sequence.backbones.tokens import N_TOKENS_OF_PAIR
+from dynml.models.sequence.config import SequenceConfig
 from dynml.training.checkpoints.experiment_folder import ExperimentFolder
 
 if TYPE_CHECKING:

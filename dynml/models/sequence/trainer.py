@@ -6,19 +6,19 @@ from typing import Any, ClassVar
 
 from torch import Tensor
 
+from dynml.batches.batch import Batch
 from dynml.errors import ConfigurationError
-from dynml.models.sequence.baselines.passes import TrainingPasses
 from dynml.models.sequence.baselines.fitted import Baseline, applicable, fit_baselines, make_baseline
+from dynml.models.sequence.baselines.passes import TrainingPasses
 from dynml.models.sequence.objectives.pairs import has_both_parts
 from dynml.models.sequence.report import report
 from dynml.models.sequence.sequence_model import MaskedModel, Outputs, SequenceModel
 from dynml.models.sequence.settling import check_windows, sampling_frequencies
 from dynml.models.sequence.trainer_config import SequenceTrainerConfig
 from dynml.models.sequence.windows import datasets_of, windows_of
-from dynml.batches.batch import Batch
+from dynml.training.checkpoints.experiment_folder import pretrained_weights
 from dynml.training.config import RunConfig
 from dynml.training.data.data_scale import warn_of_scale
-from dynml.training.checkpoints.experiment_folder import pretrained_weights
 from dynml.training.data.pretrained_data import check_data_of_pretrained
 from dynml.training.trainer import BatchResult, Trainer
 

@@ -21,8 +21,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dynml.ops.hmm.forward_backward_kernels import chunk_messages
 from dynml.ops.gaussian import full_float32_precision
+from dynml.ops.hmm.forward_backward_kernels import chunk_messages
 
 _LARGEST_CHUNK = 256
 

@@ -21,8 +21,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from dynml.ops.hmm.forward_backward import as_borders, most_likely_path
 from dynml.ops.gaussian import full_float32_precision
+from dynml.ops.hmm.forward_backward import as_borders, most_likely_path
 from dynml.ops.hmm.m_step import CovariancePrior, EmptyStates, log_prior, m_step, revive_state
 from dynml.ops.hmm.passes import CHUNK_ROWS, HMMPass, Signals
 from dynml.ops.hmm.statistics import CovarianceType, GaussianHMMParameters, Statistics

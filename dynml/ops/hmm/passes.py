@@ -28,8 +28,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from dynml.ops.hmm.forward_backward import ForwardBackward, forward_backward, forward_only
 from dynml.ops.gaussian import Gaussians
+from dynml.ops.hmm.forward_backward import ForwardBackward, forward_backward, forward_only
 from dynml.ops.hmm.statistics import GaussianHMMParameters
 from dynml.ops.masked_samples import observed_if_masked
 from dynml.ops.memory import smaller

@@ -21,10 +21,10 @@ from torch import Tensor
 from dynml.errors import NotPositiveDefiniteError
 from dynml.ops.hmm.forward_backward import as_borders
 from dynml.ops.hmm.gaussian_hmm import CovariancePrior, e_step, log_prior, m_step, statistics_of_posteriors
+from dynml.ops.hmm.slow_forms import Neighbourhood, forms_of, slowest
 from dynml.ops.hmm.statistics import CovarianceType, GaussianHMMParameters
 from dynml.ops.k_means import k_means_labels
 from dynml.ops.masked_samples import observed_if_masked
-from dynml.ops.hmm.slow_forms import Neighbourhood, forms_of, slowest
 from dynml.ops.workers import Workers
 
 Array = NDArray[Any]

@@ -17,9 +17,9 @@ from torch import Tensor
 from dynml.errors import NotPositiveDefiniteError
 from dynml.ops.hmm.forward_backward import as_borders
 from dynml.ops.hmm.gaussian_hmm import CovariancePrior, e_step, log_prior, revive_state
+from dynml.ops.hmm.state_initialization import parameters_from_labels, window_clustering
 from dynml.ops.hmm.statistics import GaussianHMMParameters
 from dynml.ops.masked_samples import observed_if_masked
-from dynml.ops.hmm.state_initialization import parameters_from_labels, window_clustering
 
 _SAMPLES_PER_HALF = 2
 """Times the rows of a covariance: what a state needs for each half to be worth a trial."""

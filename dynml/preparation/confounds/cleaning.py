@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dynml.preparation.confounds.regressors import RunConfounds, read_confounds
 from dynml.errors import DataError
+from dynml.preparation.confounds.regressors import RunConfounds, read_confounds
 
 RELATIVE_REST = 1e-10
 """A channel with less than this share of its size left was explained in full."""

@@ -19,10 +19,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dynml.configuration import nearest_name
-from dynml.preparation.confounds.config import COMPCOR_MASKS, MODELS, with_defaults
-from dynml.tables import NOT_AVAILABLE, Table, read_table
 from dynml.errors import DataError
 from dynml.files import read_json
+from dynml.preparation.confounds.config import COMPCOR_MASKS, MODELS, with_defaults
+from dynml.tables import NOT_AVAILABLE, Table, read_table
 
 MOTION = ("trans_x", "trans_y", "trans_z", "rot_x", "rot_y", "rot_z")
 SIGNALS = {"motion": MOTION, "wm_csf": ("csf", "white_matter"), "global_signal": ("global_signal",)}

@@ -10,9 +10,9 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from dynml.errors import DataError
 from dynml.preparation.step import Layout, PreparationStep
 from dynml.recording import Recording
-from dynml.errors import DataError
 
 Statistics = dict[str, NDArray[Any]]
 """What a step must know of one subject, by name; small beside the subject's signals."""

@@ -13,14 +13,14 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from dynml.errors import ConfigurationError, DataError
 from dynml.preparation.fitted.components import check_number, principal_components
 from dynml.preparation.fitted.fitted_step import Fit, FittedStep, Statistics
 from dynml.preparation.fitted.lagged_products import embedded_second_moment, project
 from dynml.preparation.standardization import mean_of_segments, moments_of_segments
-from dynml.preparation.steps.smoothing import check_odd
 from dynml.preparation.step import Layout, trimmed
+from dynml.preparation.steps.smoothing import check_odd
 from dynml.recording import Recording
-from dynml.errors import ConfigurationError, DataError
 
 MOMENT, COUNT = "second_moment", "n_samples"
 COMPONENTS, VARIANCES = "components", "variances"

@@ -15,13 +15,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dynml.configuration import check_at_least, nearest_name
+from dynml.errors import ConfigurationError, DataError
 from dynml.preparation.fitted.fitted_step import Fit, FittedStep, Statistics
 from dynml.preparation.fitted.lagged_products import lagged_products
 from dynml.preparation.fitted.sign_search import SignAgreement, best_signs, pair_entries, pair_weights
 from dynml.preparation.standardization import moments_of_segments
 from dynml.preparation.step import Layout
 from dynml.recording import Recording
-from dynml.errors import ConfigurationError, DataError
 
 CORRELATIONS, TEMPLATE = "lagged_correlations", "template"
 FEWEST_CHANNELS = 3

@@ -11,12 +11,12 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from dynml.store import layout
+from dynml.errors import DataCorruptionError, DataError
 from dynml.preparation.fitted.fitted_step import Fit, FittedStep
 from dynml.preparation.step import Layout, PreparationStep
+from dynml.store import layout
 from dynml.store.integrity import UNLIKE, is_unlike
 from dynml.store.reading import Store
-from dynml.errors import DataCorruptionError, DataError
 
 STEP, PARAMETERS, VALUES = "step", "parameters", "values"
 OWN_DATASETS = (layout.SUBJECTS, layout.CHANNEL_NAMES)

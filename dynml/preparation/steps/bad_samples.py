@@ -14,12 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dynml.configuration import check_at_least, check_choice, check_fraction, check_positive
-from dynml.preparation.checks import good_stretches
-from dynml.store.gaps import sources_of_stretches
-from dynml.preparation.steps.outliers import generalized_esd, robust_scores
-from dynml.preparation.step import Layout, PreparationStep
-from dynml.recording import Recording
 from dynml.errors import ConfigurationError, DataError
+from dynml.preparation.checks import good_stretches
+from dynml.preparation.step import Layout, PreparationStep
+from dynml.preparation.steps.outliers import generalized_esd, robust_scores
+from dynml.recording import Recording
+from dynml.store.gaps import sources_of_stretches
 
 DEFAULT_LEVEL = 0.05
 DEFAULT_THRESHOLD = 5.0

@@ -9,10 +9,10 @@ from typing import ClassVar
 import numpy as np
 
 from dynml.configuration import nearest_name
-from dynml.preparation.steps.smoothing import check_odd
-from dynml.preparation.step import Layout, PreparationStep, Signals, per_segment_trimmed
-from dynml.recording import Recording
 from dynml.errors import ConfigurationError, DataError
+from dynml.preparation.step import Layout, PreparationStep, Signals, per_segment_trimmed
+from dynml.preparation.steps.smoothing import check_odd
+from dynml.recording import Recording
 
 
 @dataclass(frozen=True, kw_only=True)

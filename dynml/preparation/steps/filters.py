@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dynml.configuration import check_at_least, check_positive
+from dynml.errors import ConfigurationError, DataError
 from dynml.preparation.step import Layout, PreparationStep, check_below_nyquist, per_segment
 from dynml.recording import Recording
-from dynml.errors import ConfigurationError, DataError
 
 
 @dataclass(frozen=True, kw_only=True)

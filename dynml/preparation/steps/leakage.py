@@ -12,10 +12,10 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from dynml.errors import DataError
 from dynml.preparation.standardization import moments_of_segments
 from dynml.preparation.step import PreparationStep, blocks
 from dynml.recording import Recording
-from dynml.errors import DataError
 
 SMALLEST_SHARE = 1e-10
 TOLERANCE = 1e-12

@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dynml.configuration import check_positive
+from dynml.errors import DataError
 from dynml.preparation.step import Layout, PreparationStep
 from dynml.recording import Events, Recording
-from dynml.errors import DataError
 
 LARGEST_FACTOR = 100_000
 SAME_RATIO = 1e-9

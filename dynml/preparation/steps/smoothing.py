@@ -7,9 +7,9 @@ from typing import ClassVar
 
 import numpy as np
 
+from dynml.errors import ConfigurationError
 from dynml.preparation.step import PreparationStep, Signals, per_segment, per_segment_trimmed
 from dynml.recording import Recording
-from dynml.errors import ConfigurationError
 
 
 @dataclass(frozen=True, kw_only=True)

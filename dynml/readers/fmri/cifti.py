@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from dynml.errors import DataCorruptionError, DataError
 from dynml.readers import FileDescription, ReaderInputs
 from dynml.readers.fmri.atlas import check_has_all_voxels, check_names, load_image, shortened
-from dynml.readers.guard import faults_told, guarded, in_one_line
 from dynml.readers.fmri.nifti import PLAUSIBLE_SECONDS
-from dynml.errors import DataCorruptionError, DataError
+from dynml.readers.guard import faults_told, guarded, in_one_line
 
 BYTES_PER_BLOCK = 256 * 1024**2
 

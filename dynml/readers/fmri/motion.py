@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dynml.readers.fmri.motion_config import MotionCorrectionConfig
 from dynml.errors import DataError
+from dynml.readers.fmri.motion_config import MotionCorrectionConfig
 
 HEAD_RADIUS = 50.0
 """mm; a rotation counts as the way that a point at this distance goes."""

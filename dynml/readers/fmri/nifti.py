@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from dynml.errors import DataCorruptionError, DataError
 from dynml.readers import FileDescription, ReaderInputs
 from dynml.readers.fmri.atlas import (
     Atlas,
@@ -23,10 +24,9 @@ from dynml.readers.fmri.atlas import (
     shortened,
     whole_image,
 )
-from dynml.readers.guard import guarded, in_one_line
 from dynml.readers.fmri.motion import Motion, check_grid, found_motion
 from dynml.readers.fmri.probabilistic_atlas import ProbabilisticAtlas
-from dynml.errors import DataCorruptionError, DataError
+from dynml.readers.guard import guarded, in_one_line
 
 AUTOMATIC_MASK = "auto"
 BYTES_PER_BLOCK = 256 * 1024**2

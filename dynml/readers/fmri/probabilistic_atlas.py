@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from dynml.errors import DataError
 from dynml.readers.fmri.atlas import (
     Extraction,
     Shape,
@@ -22,7 +23,6 @@ from dynml.readers.fmri.atlas import (
     whole_image,
 )
 from dynml.readers.guard import faults_told
-from dynml.errors import DataError
 
 RELATIVE_RANK = 1e-7
 

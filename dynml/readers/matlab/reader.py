@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dynml.store.own_storage import check_own_path, own_dataset
 from dynml.readers.guard import starts_as_hdf5
 from dynml.readers.hdf5 import entry_of_dataset, opened
 from dynml.readers.matlab.version_5 import numbers_of, variables_of
 from dynml.readers.named_arrays import ArrayEntry, NamedArraysReader
+from dynml.store.own_storage import check_own_path, own_dataset
 
 
 class MatlabReader(NamedArraysReader):

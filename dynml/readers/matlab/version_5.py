@@ -19,9 +19,9 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
+from dynml.errors import DataCorruptionError, DataError
 from dynml.readers.claimed_sizes import check_claimed_size
 from dynml.readers.named_arrays import ArrayEntry
-from dynml.errors import DataCorruptionError, DataError
 
 N_HEADER_BYTES = 128
 N_BYTES_OF_START = 4096

@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from dynml.errors import DataError
 from dynml.readers import FileDescription
 from dynml.readers.file_events import FileEvents
 from dynml.readers.meg_eeg.encodings import open_eeglab
 from dynml.readers.meg_eeg.library import LOUDNESS
 from dynml.readers.meg_eeg.picks import ChosenChannels
 from dynml.tables import NOT_AVAILABLE
-from dynml.errors import DataError
 
 COLUMN = "event"
 BYTES_PER_BLOCK = 64 * 1024**2

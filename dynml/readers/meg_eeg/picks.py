@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dynml.readers import ReaderInputs
 from dynml.errors import DataError
+from dynml.readers import ReaderInputs
 
 MEG_TYPES = ("mag", "grad")
 FNIRS_TYPES = (

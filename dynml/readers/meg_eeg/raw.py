@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from dynml.errors import DataError
 from dynml.readers import FileDescription, ReaderInputs, extension_of
 from dynml.readers.file_events import FileEvents
 from dynml.readers.meg_eeg.encodings import open_brainvision, open_edf, open_eeglab
@@ -19,7 +20,6 @@ from dynml.readers.meg_eeg.headers import check_brainvision_is_whole, check_one_
 from dynml.readers.meg_eeg.library import LOUDNESS
 from dynml.readers.meg_eeg.picks import ChosenChannels, chosen_channels
 from dynml.tables import NOT_AVAILABLE
-from dynml.errors import DataError
 
 OPENERS = {
     ".edf": "read_raw_edf",

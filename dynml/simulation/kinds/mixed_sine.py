@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from dynml.errors import ConfigurationError
 from dynml.simulation.config import MixedSineSimulationConfig
 from dynml.simulation.kinds.gaussian_states import (
     draw_mixed_signals,
@@ -20,9 +21,8 @@ from dynml.simulation.kinds.gaussian_states import (
     with_observation_error,
 )
 from dynml.simulation.kinds.osl_seeding import draw_recording
-from dynml.simulation.result import GaussianSimulation, chosen_config
 from dynml.simulation.kinds.sine_mixing import sinusoidal_logits, softmax_of
-from dynml.errors import ConfigurationError
+from dynml.simulation.result import GaussianSimulation, chosen_config
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,11 +11,11 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from dynml.errors import ConfigurationError
 from dynml.recording import Events
 from dynml.simulation.dynamics_config import SinesSimulationConfig
 from dynml.simulation.dynamics_result import DynamicsSimulation, chosen_dynamics, named_events
 from dynml.simulation.kinds.gaussian_states import number_of_samples
-from dynml.errors import ConfigurationError
 
 TRIAL_TYPE = "trial_type"
 """Label column of the trials."""

@@ -11,18 +11,18 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from dynml.errors import ConfigurationError, DynmlError
 from dynml.recording import Events
+from dynml.simulation.dynamics_config import SwitchingVarSimulationConfig
+from dynml.simulation.dynamics_result import DynamicsSimulation, chosen_dynamics, named_events
 from dynml.simulation.kinds.autoregression import (
     draw_autoregression,
     random_coefficients,
     random_noise_covariance,
     rescaled_coefficients,
 )
-from dynml.simulation.dynamics_config import SwitchingVarSimulationConfig
-from dynml.simulation.dynamics_result import DynamicsSimulation, chosen_dynamics, named_events
 from dynml.simulation.kinds.gaussian_states import number_of_samples
 from dynml.simulation.kinds.hmm import sample_path, stationary_probabilities, transition_matrix
-from dynml.errors import ConfigurationError, DynmlError
 
 if TYPE_CHECKING:
     from dynml.simulation.filters.switching_var import SwitchingVar

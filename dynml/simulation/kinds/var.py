@@ -11,14 +11,14 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from dynml.simulation.dynamics_config import VarSimulationConfig
+from dynml.simulation.dynamics_result import DynamicsSimulation, chosen_dynamics
 from dynml.simulation.kinds.autoregression import (
     draw_autoregression,
     random_coefficients,
     random_noise_covariance,
     rescaled_coefficients,
 )
-from dynml.simulation.dynamics_config import VarSimulationConfig
-from dynml.simulation.dynamics_result import DynamicsSimulation, chosen_dynamics
 from dynml.simulation.kinds.gaussian_states import number_of_samples
 
 

@@ -13,9 +13,9 @@ import torch
 from dynml.errors import DataWarning
 from dynml.files import MANIFEST, read_json, write_json
 from dynml.training.checkpoints.experiment_folder import WEIGHTS, Checkpoint, ExperimentFolder
+from dynml.training.loggers.run_loggers import GuardedLoggers, RunDescription, RunLogger
 from dynml.training.monitors import BestMonitor, History
 from dynml.training.processes import Processes
-from dynml.training.loggers.run_loggers import GuardedLoggers, RunDescription, RunLogger
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

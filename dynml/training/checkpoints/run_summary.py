@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dynml.training.costs import peak_memory
 from dynml.training.checkpoints.saved_state import n_samples_of_all
+from dynml.training.costs import peak_memory
 
 if TYPE_CHECKING:
     from dynml.training.trainer import Trainer

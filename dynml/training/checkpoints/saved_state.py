@@ -14,9 +14,6 @@ from dynml.errors import CheckpointError, DataWarning
 from dynml.files import as_dynml_wrote, strict_json
 from dynml.training.checkpoints.earlier_content import goes_on, make_room
 from dynml.training.checkpoints.experiment_folder import Checkpoint
-from dynml.training.monitors import EpochMonitor, summed_monitors
-from dynml.training.gradients.optimization import remarks_on_schedule
-from dynml.training.progress import Progress
 from dynml.training.checkpoints.resume import (
     applied_changes,
     check_limits,
@@ -24,6 +21,9 @@ from dynml.training.checkpoints.resume import (
     ignored_by_finished_run,
     ignored_reports,
 )
+from dynml.training.gradients.optimization import remarks_on_schedule
+from dynml.training.monitors import EpochMonitor, summed_monitors
+from dynml.training.progress import Progress
 
 if TYPE_CHECKING:
     from dynml.training.trainer import Trainer

@@ -12,6 +12,7 @@ from typing import Literal, Protocol
 
 import torch
 
+from dynml.batches.whole_segments import PackedSegments
 from dynml.ops.hmm.gaussian_hmm import GaussianHMMParameters, Signals
 from dynml.ops.masked_samples import observed_if_masked
 from dynml.training.data.em import (
@@ -24,7 +25,6 @@ from dynml.training.data.em import (
     run_em,
 )
 from dynml.training.processes import Processes
-from dynml.batches.whole_segments import PackedSegments
 
 GAUSSIAN, MIXTURE, HMM = "gaussian", "gaussian_mixture", "hmm"
 MIXTURE_ITERATIONS = 15

@@ -17,8 +17,8 @@ from typing import Any
 import torch
 from torch.nn.parallel import DistributedDataParallel
 
-from dynml.errors import CheckpointError
 from dynml.batches.batch import Batch
+from dynml.errors import CheckpointError
 from dynml.training.config import TrainerConfig
 from dynml.training.gradients.optimization import (
     FUSED,

@@ -16,8 +16,8 @@ from pathlib import Path
 
 import numpy as np
 
-from dynml.readers import ReaderInputs, reader_class
 from dynml.errors import DynmlError
+from dynml.readers import ReaderInputs, reader_class
 
 BYTES_OF_MEMORY = 2 * 2**30
 SLOW_SECONDS = 20.0

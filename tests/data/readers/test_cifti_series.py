@@ -15,11 +15,11 @@ from cifti_making import (
     write_series,
 )
 
+from dynml.conversion.creation import create_store
+from dynml.errors import DataCorruptionError, DataError
 from dynml.readers import ReaderInputs, reader_class
 from dynml.readers.fmri.cifti import DenseSeriesReader, ParcelSeriesReader
-from dynml.conversion.creation import create_store
 from dynml.store.reading import Store
-from dynml.errors import DataCorruptionError, DataError
 
 
 @pytest.fixture

@@ -9,11 +9,11 @@ import pytest
 import scipy.io
 from damaged_files import eeglab_struct
 
-from dynml.readers import ReaderInputs, reader_class
 from dynml.conversion.creation import create_store
-from dynml.store.reading import Store
 from dynml.errors import ConfigurationError, DataError, DataWarning
+from dynml.readers import ReaderInputs, reader_class
 from dynml.reading_files import stated_encoding
+from dynml.store.reading import Store
 
 SIGNALS = np.random.default_rng(0).normal(size=(200, 2)) * 20
 

@@ -5,9 +5,9 @@ mne = pytest.importorskip("mne")
 
 from recordings_making import Folders, raw_of, volts  # noqa: E402
 
+from dynml.errors import DataCorruptionError, DataError  # noqa: E402
 from dynml.readers import ReaderInputs  # noqa: E402
 from dynml.readers.meg_eeg.reader import MneReader  # noqa: E402
-from dynml.errors import DataCorruptionError, DataError  # noqa: E402
 
 MARKS = np.array([[100, 0, 1], [300, 0, 2], [500, 0, 1], [700, 0, 7]])
 

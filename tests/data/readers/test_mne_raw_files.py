@@ -10,10 +10,10 @@ mne = pytest.importorskip("mne")
 
 from recordings_making import Folders, raw_of, volts  # noqa: E402
 
+from dynml.errors import ConfigurationError, DataCorruptionError, DataError, DataWarning  # noqa: E402
 from dynml.readers import ReaderInputs, extension_of  # noqa: E402
 from dynml.readers.meg_eeg.raw import good_stretches  # noqa: E402
 from dynml.readers.meg_eeg.reader import MneReader  # noqa: E402
-from dynml.errors import ConfigurationError, DataCorruptionError, DataError, DataWarning  # noqa: E402
 
 SCRIPTS = Path(__file__).parents[3] / "scripts_python"
 

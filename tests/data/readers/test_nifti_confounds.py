@@ -6,12 +6,12 @@ import shutil
 import numpy as np
 import pytest
 
-from dynml.preparation.confounds.cleaning import CleaningPlan
-from dynml.preparation.confounds.regressors import read_confounds
 from dynml.conversion.creation import create_store
-from dynml.store.reading import Store
 from dynml.datasets.haxby import haxby2001_files
 from dynml.errors import ConfigurationError, DataError, DataWarning
+from dynml.preparation.confounds.cleaning import CleaningPlan
+from dynml.preparation.confounds.regressors import read_confounds
+from dynml.store.reading import Store
 
 FILES = haxby2001_files()
 N_VOLUMES = 121

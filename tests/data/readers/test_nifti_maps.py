@@ -4,10 +4,10 @@ import nibabel
 import numpy as np
 import pytest
 
-from dynml.readers import ReaderInputs
-from dynml.readers.fmri.nifti import NiftiReader
 from dynml.datasets.haxby import haxby2001_files
 from dynml.errors import DataError
+from dynml.readers import ReaderInputs
+from dynml.readers.fmri.nifti import NiftiReader
 
 FILES = haxby2001_files()
 RUN = FILES.runs[0]

@@ -8,14 +8,14 @@ import nibabel
 import numpy as np
 import pytest
 
-from dynml.readers.fmri.motion_config import MotionCorrectionConfig
-from dynml.readers import ReaderInputs
-from dynml.readers.fmri.motion import Motion, found_motion
-from dynml.readers.fmri.nifti import NiftiReader
 from dynml.conversion.config import TimeseriesGroupConfig, store_config_from
 from dynml.conversion.creation import create_store
-from dynml.store.reading import Store
 from dynml.errors import ConfigurationError, DataError, DataWarning
+from dynml.readers import ReaderInputs
+from dynml.readers.fmri.motion import Motion, found_motion
+from dynml.readers.fmri.motion_config import MotionCorrectionConfig
+from dynml.readers.fmri.nifti import NiftiReader
+from dynml.store.reading import Store
 
 SHAPE, ZOOM = (24, 26, 20), 4.0
 AFFINE = np.diag([-ZOOM, ZOOM, ZOOM, 1.0])

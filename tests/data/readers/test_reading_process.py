@@ -7,12 +7,11 @@ import h5py
 import numpy as np
 import pytest
 
-from dynml.readers import reading_process
-from dynml.readers import FileDescription, ReaderInputs
-from dynml.readers.guard import guarded
-from dynml.readers.hdf5 import Hdf5Reader
 from dynml.conversion.subject_workers import SubjectWorkers
 from dynml.errors import DataCorruptionError, DataError, DataWarning
+from dynml.readers import FileDescription, ReaderInputs, reading_process
+from dynml.readers.guard import guarded
+from dynml.readers.hdf5 import Hdf5Reader
 from dynml.reading_files import read_text, stated_encoding
 
 READER = Hdf5Reader(ReaderInputs())

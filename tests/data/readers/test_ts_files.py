@@ -3,11 +3,11 @@ import json
 import numpy as np
 import pytest
 
+from dynml.conversion.creation import create_store
+from dynml.errors import DataCorruptionError, DataError
 from dynml.readers import ReaderInputs
 from dynml.readers.ts_archive import TsReader
-from dynml.conversion.creation import create_store
 from dynml.store.reading import Store
-from dynml.errors import DataCorruptionError, DataError
 
 HEADER = """#An archive, amplitude +/-1000 {mu}V
 @problemName Fingers

@@ -6,12 +6,12 @@ import numpy as np
 import torch
 
 from dynml import BatchLoader, BatchSampler, MultiSubjectDataset
-from dynml.recording import Events, Source, recording_of_runs
+from dynml.batches.sampler_config import BatchSamplerConfig
 from dynml.models.sequence.decoding.config import DecodingConfig, DecodingTrainerConfig
 from dynml.models.sequence.decoding.model import Decoding
 from dynml.models.sequence.decoding.settling import settle_with_data
 from dynml.models.sequence.decoding.trainer import DecodingTrainer
-from dynml.batches.sampler_config import BatchSamplerConfig
+from dynml.recording import Events, Source, recording_of_runs
 
 TRIAL, REST, N_TRIALS = 12, 4, 8
 RATE = 10.0

@@ -5,10 +5,10 @@ import pytest
 from decoding_data import REST, TRIAL, dataset_of, recording
 
 from dynml import MultiSubjectDataset
-from dynml.recording import Events, recording_of_runs
+from dynml.batches.sampler_config import BatchSamplerConfig
 from dynml.models.sequence.decoding.baselines import binned_means, correlations, fit_baselines, principal_axes
 from dynml.models.sequence.decoding.targets import Target
-from dynml.batches.sampler_config import BatchSamplerConfig
+from dynml.recording import Events, recording_of_runs
 
 CUT = BatchSamplerConfig(trials="stimulus")
 

@@ -2,11 +2,11 @@ import pytest
 from decoding_data import TRIAL, configs_of, dataset_of, recording, small, without_events
 
 from dynml import MultiSubjectDataset
+from dynml.batches.loader_config import BatchLoaderConfig
+from dynml.batches.sampler_config import BatchSamplerConfig
 from dynml.errors import ConfigurationError, DataError, DataWarning
 from dynml.models.sequence.decoding.config import DecodingConfig, settle
 from dynml.models.sequence.decoding.settling import settle_with_data
-from dynml.batches.loader_config import BatchLoaderConfig
-from dynml.batches.sampler_config import BatchSamplerConfig
 
 
 @pytest.mark.parametrize(

@@ -7,10 +7,10 @@ import torch
 from decoding_data import TRIAL, dataset_of, recording, small, trainer_of
 
 from dynml import MultiSubjectDataset
+from dynml.batches.sampler_config import BatchSamplerConfig
 from dynml.errors import ConfigurationError
 from dynml.models.sequence.decoding.evaluation import check_trials, predictions_of
 from dynml.models.sequence.decoding.trainer import findings
-from dynml.batches.sampler_config import BatchSamplerConfig
 
 pytestmark = pytest.mark.filterwarnings("ignore::dynml.errors.DataWarning")
 

@@ -16,7 +16,12 @@ from dynml import MultiSubjectDataset
 from dynml.errors import ConfigurationError, DataError
 from dynml.models.sequence.features.attention_lags import attention_lags, model_of_attention
 from dynml.models.sequence.features.attributed_values import attributed_of
-from dynml.models.sequence.features.attribution import attribution_maps, gradient_x_input, integrated_gradients, quadrature
+from dynml.models.sequence.features.attribution import (
+    attribution_maps,
+    gradient_x_input,
+    integrated_gradients,
+    quadrature,
+)
 from dynml.models.sequence.features.pieces import Cut, pieces_of_subset
 
 UNKNOWN = np.full(6, -1)

@@ -9,7 +9,6 @@ from decoding_data import RATE, TRIAL, configs_of, dataset_of, recording, small
 from test_sequence_models import model_of
 
 from dynml import MultiSubjectDataset
-from dynml.recording import recording_of_runs
 from dynml.errors import CheckpointError, ConfigurationError, DataError, DataWarning
 from dynml.models.experiment import Experiment
 from dynml.models.hmm.config import HMMConfig
@@ -25,6 +24,7 @@ from dynml.models.sequence.features.extraction import (
 )
 from dynml.models.sequence.features.pieces import Cut, check_length, pieces_of_subset, settled_cut, trained_length
 from dynml.models.sequence.windows import Windows
+from dynml.recording import recording_of_runs
 
 N_CHANNELS, LENGTH = 6, 10
 

@@ -11,10 +11,10 @@ from masked_data import RUBBISH, masked, observed_at_random
 from sequence_windows import windows
 from test_sequence_models import KINDS, N_CHANNELS, model_of, task_of
 
+from dynml.models.sequence.backbones.transformer import Transformer
 from dynml.models.sequence.baselines.fitted import applicable, make_baseline
 from dynml.models.sequence.objectives.forecasting import forecast
 from dynml.models.sequence.objectives.pairs import has_both_parts, paired_windows
-from dynml.models.sequence.sequence_model import SequenceModel
 from dynml.models.sequence.objectives.tasks import (
     masked_networks_task,
     masked_samples_task,
@@ -22,7 +22,7 @@ from dynml.models.sequence.objectives.tasks import (
     reconstruction_task,
     single_position_task,
 )
-from dynml.models.sequence.backbones.transformer import Transformer
+from dynml.models.sequence.sequence_model import SequenceModel
 from dynml.models.sequence.windows import Windows, masked_windows
 
 LENGTHS = (20, 13, 4, 7, 20, 16)

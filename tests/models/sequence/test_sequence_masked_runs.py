@@ -18,21 +18,21 @@ from test_sequence_models import model_of
 from test_sequence_training import FAMILIES, TINY, rotations
 
 from dynml import BatchLoader, BatchSampler, MultiSubjectDataset, load_experiment
-from dynml.models.sequence.features.attention_lags import attention_lags
-from dynml.models.sequence.features.attributed_values import attributed_of
-from dynml.models.sequence.features.attribution import attribution_maps
+from dynml.batches.sampler_config import BatchSamplerConfig
 from dynml.models.sequence.decoding.baselines import binned_means, correlations, fit_baselines
 from dynml.models.sequence.decoding.evaluation import predictions_of, windows_of_trials
 from dynml.models.sequence.decoding.model import Decoding
 from dynml.models.sequence.decoding.targets import Target
+from dynml.models.sequence.features.attention_lags import attention_lags
+from dynml.models.sequence.features.attributed_values import attributed_of
+from dynml.models.sequence.features.attribution import attribution_maps
 from dynml.models.sequence.features.extraction import embeddings_of, states_of_subject
+from dynml.models.sequence.features.pieces import Cut, pieces_of_subset
 from dynml.models.sequence.inference import write_inference
 from dynml.models.sequence.observed_samples import observed_counts
-from dynml.models.sequence.features.pieces import Cut, pieces_of_subset
 from dynml.models.sequence.settling import settled_model
 from dynml.models.sequence.trainer import SequenceTrainer
 from dynml.models.sequence.windows import masked_windows
-from dynml.batches.sampler_config import BatchSamplerConfig
 
 KINDS = [
     ("csm", {}),

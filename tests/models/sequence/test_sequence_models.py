@@ -13,14 +13,14 @@ from sequence_windows import DATASETS, SMALL, SUBJECTS, windows
 from torch import Tensor
 
 from dynml.errors import ConfigurationError
-from dynml.models.sequence.objectives.autoencoder import Autoencoder
 from dynml.models.sequence.config import AutoencoderConfig, CsmConfig, NetworkBertConfig, SequenceBertConfig
+from dynml.models.sequence.objectives.autoencoder import Autoencoder
 from dynml.models.sequence.objectives.csm import Csm
 from dynml.models.sequence.objectives.forecasting import forecast
 from dynml.models.sequence.objectives.network_bert import NetworkBert
 from dynml.models.sequence.objectives.sequence_bert import SequenceBert
-from dynml.models.sequence.sequence_model import SequenceModel
 from dynml.models.sequence.objectives.tasks import Task, next_sample_task, single_position_task
+from dynml.models.sequence.sequence_model import SequenceModel
 from dynml.models.sequence.windows import Windows
 
 N_CHANNELS = 6

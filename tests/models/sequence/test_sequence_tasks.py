@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sequence_windows import DATASETS, SETTLED, SUBJECTS, windows
 
+from dynml.models.sequence.backbones.tokens import TokenLayout
 from dynml.models.sequence.config import CsmConfig
 from dynml.models.sequence.objectives.losses import mean_loss
 from dynml.models.sequence.objectives.pairs import paired_windows
@@ -21,7 +22,6 @@ from dynml.models.sequence.objectives.tasks import (
     reconstruction_task,
     single_position_task,
 )
-from dynml.models.sequence.backbones.tokens import TokenLayout
 from dynml.models.sequence.windows import Windows
 
 lengths_of_windows = st.lists(st.integers(1, 30), min_size=1, max_size=8).map(tuple)

@@ -10,8 +10,8 @@ import torch
 
 from dynml import BatchLoader, BatchSampler, MultiSubjectDataset
 from dynml.errors import ConfigurationError, DynmlError
-from dynml.models.sequence.objectives.autoencoder import Autoencoder
 from dynml.models.sequence.config import AutoencoderConfig, CsmConfig, NetworkBertConfig, SequenceBertConfig
+from dynml.models.sequence.objectives.autoencoder import Autoencoder
 from dynml.models.sequence.objectives.csm import Csm
 from dynml.models.sequence.objectives.network_bert import NetworkBert
 from dynml.models.sequence.objectives.sequence_bert import SequenceBert

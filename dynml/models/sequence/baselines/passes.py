@@ -14,13 +14,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from dynml.batches.batch import Batch
+from dynml.batches.whole_segments import SegmentPasses
 from dynml.dataset.dataset import MultiSubjectDataset
 from dynml.dataset.subset import MultiSubjectSubset
 from dynml.errors import DataError
 from dynml.ops.linear_prediction import Halves, WindowMoments
-from dynml.batches.batch import Batch
 from dynml.training.processes import Processes
-from dynml.batches.whole_segments import SegmentPasses
 
 CHUNK_ROWS = 2**14
 _LEAST_SHARE_OF_WINDOWS = 0.25

@@ -10,12 +10,12 @@ from torch import Tensor
 
 from dynml.configuration import config_from, config_to_dictionary
 from dynml.dataset.dataset import MultiSubjectDataset
-from dynml.store.layout import SUBSET_NAMES
 from dynml.errors import CheckpointError, ConfigurationError
 from dynml.models.seen_subjects import overlap_with
 from dynml.models.sequence.decoding.backbones import CLASS_TOKEN, PARTS_WITHOUT_USE
 from dynml.models.sequence.decoding.config import CONFIGS_OF_BACKBONES, SIZES, DecodingConfig
 from dynml.models.sequence.decoding.model import Decoding
+from dynml.store.layout import SUBSET_NAMES
 from dynml.training.checkpoints.experiment_folder import ExperimentFolder
 
 N_NAMED = 3

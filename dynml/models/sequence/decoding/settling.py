@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 
 from dynml.dataset.dataset import MultiSubjectDataset
-from dynml.store.layout import SUBSET_NAMES
 from dynml.errors import ConfigurationError, DataError, DataWarning
 from dynml.models.sequence.decoding.config import LINEAR, DecodingConfig
 from dynml.models.sequence.decoding.pretraining import with_pretrained_settings
 from dynml.models.sequence.decoding.targets import Target
 from dynml.models.sequence.settling import check_windows, sampling_frequencies, settled_model
+from dynml.store.layout import SUBSET_NAMES
 
 MOST_NAMED = 5
 

@@ -13,17 +13,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from dynml.batches.sampler_config import BatchSamplerConfig
+from dynml.batches.window_cutting import cut_windows
 from dynml.configuration import nearest_name
 from dynml.dataset.dataset import MultiSubjectDataset
 from dynml.dataset.segment_table import SegmentTable
-from dynml.store.layout import SUBSET_NAMES, natural_order
 from dynml.dataset.subset import MultiSubjectSubset
-from dynml.tables import NOT_AVAILABLE
 from dynml.dataset.trials import TrialTable
 from dynml.errors import ConfigurationError
 from dynml.models.sequence.observed_samples import with_observed
-from dynml.batches.sampler_config import BatchSamplerConfig
-from dynml.batches.window_cutting import cut_windows
+from dynml.store.layout import SUBSET_NAMES, natural_order
+from dynml.tables import NOT_AVAILABLE
 
 NO_CLASS = -1
 """Code of a trial without a label, or with one that no training trial has."""

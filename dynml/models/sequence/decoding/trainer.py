@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from dynml.batches.batch import Batch
 from dynml.errors import ConfigurationError
 from dynml.models.sequence.decoding.baselines import BASELINE_NAMES, fit_baselines
 from dynml.models.sequence.decoding.config import DecodingTrainerConfig
@@ -23,7 +24,6 @@ from dynml.models.sequence.decoding.model import Decoding
 from dynml.models.sequence.decoding.pretraining import load_pretrained
 from dynml.models.sequence.decoding.targets import NO_CLASS, Target, Trials
 from dynml.models.sequence.windows import windows_of
-from dynml.batches.batch import Batch
 from dynml.training.config import RunConfig
 from dynml.training.data.pretrained_data import check_data_of_pretrained
 from dynml.training.trainer import BatchResult, Trainer

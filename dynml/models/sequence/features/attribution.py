@@ -26,12 +26,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from dynml.errors import DataError, DataWarning
-from dynml.models.sequence.features.attributed_values import Attributed, Value, attributed_of, words_of
-from dynml.models.sequence.objectives.csm import Csm
 from dynml.models.sequence.decoding.evaluation import windows_of_trials
 from dynml.models.sequence.decoding.model import Decoding
 from dynml.models.sequence.decoding.targets import NO_CLASS, Trials
+from dynml.models.sequence.features.attributed_values import Attributed, Value, attributed_of, words_of
 from dynml.models.sequence.features.extraction import device_of
+from dynml.models.sequence.objectives.csm import Csm
 from dynml.models.sequence.objectives.sequence_bert import SequenceBert
 from dynml.models.sequence.sequence_model import SequenceModel
 from dynml.models.sequence.windows import Windows

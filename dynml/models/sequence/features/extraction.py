@@ -14,11 +14,11 @@ from torch import Tensor
 
 from dynml.dataset.subset import MultiSubjectSubset
 from dynml.errors import CheckpointError, ConfigurationError
-from dynml.models.sequence.objectives.autoencoder import Autoencoder
 from dynml.models.sequence.decoding.config import LINEAR
 from dynml.models.sequence.decoding.evaluation import windows_of_trials
 from dynml.models.sequence.decoding.model import Decoding
 from dynml.models.sequence.decoding.targets import Trials
+from dynml.models.sequence.objectives.autoencoder import Autoencoder
 from dynml.models.sequence.sequence_model import SequenceModel
 from dynml.models.sequence.windows import Windows, masked_windows
 from dynml.ops.masked_samples import observed_rows

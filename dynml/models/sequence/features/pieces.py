@@ -12,6 +12,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from dynml.batches.sampler_config import BatchSamplerConfig
+from dynml.batches.trial_checks import warn_of_lost_trials
+from dynml.batches.window_cutting import cut_windows
 from dynml.configuration import check_at_least, config_from
 from dynml.dataset.dataset import MultiSubjectDataset
 from dynml.dataset.segment_table import SegmentTable
@@ -24,9 +27,6 @@ from dynml.models.sequence.inference import window_length_of
 from dynml.models.sequence.observed_samples import with_observed
 from dynml.models.sequence.sequence_model import SequenceModel
 from dynml.models.sequence.settling import check_windows, sampling_frequencies, settled_model
-from dynml.batches.sampler_config import BatchSamplerConfig
-from dynml.batches.trial_checks import warn_of_lost_trials
-from dynml.batches.window_cutting import cut_windows
 
 if TYPE_CHECKING:
     from dynml.models.experiment import Experiment

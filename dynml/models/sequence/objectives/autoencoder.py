@@ -12,10 +12,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from dynml.models.sequence.config import AutoencoderConfig
 from dynml.models.sequence.backbones.recurrent import RecurrentDecoder, RecurrentEncoder
-from dynml.models.sequence.sequence_model import Pooling, SequenceModel
+from dynml.models.sequence.config import AutoencoderConfig
 from dynml.models.sequence.objectives.tasks import Task, reconstruction_task
+from dynml.models.sequence.sequence_model import Pooling, SequenceModel
 from dynml.models.sequence.windows import Windows
 
 

@@ -13,8 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from dynml.models.sequence.config import CsmConfig
-from dynml.models.sequence.sequence_model import TransformerModel
 from dynml.models.sequence.objectives.tasks import Task, next_sample_task, single_position_task
+from dynml.models.sequence.sequence_model import TransformerModel
 from dynml.models.sequence.windows import Windows
 
 

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 
 from dynml.models.sequence.config import NetworkBertConfig
 from dynml.models.sequence.objectives.pairs import paired_windows
-from dynml.models.sequence.sequence_model import MaskedModel
 from dynml.models.sequence.objectives.tasks import Task, masked_networks_task
+from dynml.models.sequence.sequence_model import MaskedModel
 from dynml.models.sequence.windows import Windows
 
 

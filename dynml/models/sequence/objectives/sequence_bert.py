@@ -14,8 +14,8 @@ from torch import Tensor, nn
 
 from dynml.models.sequence.config import SequenceBertConfig
 from dynml.models.sequence.objectives.pairs import paired_windows
-from dynml.models.sequence.sequence_model import MaskedModel
 from dynml.models.sequence.objectives.tasks import Task, masked_samples_task
+from dynml.models.sequence.sequence_model import MaskedModel
 from dynml.models.sequence.windows import Windows
 
 
