@@ -57,7 +57,7 @@ from pathlib import Path
 import numpy as np
 import scipy.fft
 from dynml.preparation import chain
-from dynml.preparation.step import Layout
+from dynml.fits import Layout
 from dynml.recording import recording_of_runs
 from dynml.remarks import Remarks
 imported = time.perf_counter()

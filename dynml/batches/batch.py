@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -17,12 +17,33 @@ from dynml.dataset.slicer import RowSlicer
 from dynml.ops.keyed_noise import span_keys
 from dynml.ops.masked_samples import observed_rows
 
-if TYPE_CHECKING:
-    from dynml.dataset.subset import MultiSubjectSubset
-
 _FIXED_KEYS_SEED = 0x2545F4914F6CDD1D
 """Any number that is nobody's seed."""
 _ROWS_PER_READING = 2**16
+
+
+class SubsetOfBatch(Protocol):
+    """What a batch asks of the subset that it was read from; see `MultiSubjectSubset`."""
+
+    subjects: list[str]
+    block: NDArray[np.int64]
+    sampling_frequencies: NDArray[np.float64]
+
+    @property
+    def n_masked(self) -> int:
+        """Samples that are masked."""
+        ...
+
+    @property
+    def datasets(self) -> list[str]:
+        """Name of the data set that each subject comes from."""
+        ...
+
+    def seconds_of_rows(
+        self, subject: NDArray[np.int64], segment: NDArray[np.int64], row: NDArray[np.int64]
+    ) -> NDArray[np.float64]:
+        """Time since the start of the original run of given rows."""
+        ...
 
 
 @dataclass(kw_only=True)
@@ -74,7 +95,7 @@ class Batch:
     labels: dict[str, Tensor] | None
     context: str
     epoch: int
-    subset: MultiSubjectSubset = dataclasses.field(repr=False)
+    subset: SubsetOfBatch = dataclasses.field(repr=False)
 
     @property
     def n_samples(self) -> int:

@@ -22,13 +22,14 @@ from dynml.conversion.subject_workers import SubjectWorkers
 from dynml.conversion.subset_drawing import Draw
 from dynml.errors import DataError
 from dynml.files import sha256_of_file
+from dynml.fits import Layout
 from dynml.locks import writes_alone
 from dynml.preparation import chain, checks
 from dynml.preparation.bad_stretches import cut_note, rows_to_cut
 from dynml.preparation.confounds.cleaning import Cleaning
 from dynml.preparation.fitted.stored_fits import fits_of
 from dynml.preparation.standardization import moments, moments_of_segments, standardized
-from dynml.preparation.step import Layout, PreparationStep
+from dynml.preparation.step import PreparationStep
 from dynml.readers.fmri.motion import LARGE_MOTION, motion_note
 from dynml.readers.fmri.motion_config import MotionCorrectionConfig
 from dynml.readers.fmri.nifti import NiftiReader
@@ -38,6 +39,7 @@ from dynml.remarks import Remarks
 from dynml.store.gaps import joined_over_gaps
 from dynml.store.participants import SubjectIdentity
 from dynml.store.writing import StoreWriter, check_target, new_store
+from dynml.stretches import common_stretches, good_stretches
 
 UNLIKE_SCALES = 1e3
 
@@ -388,7 +390,7 @@ def _not_marked_bad(
 
 def _without_bad(stretches: NDArray[np.int64], bad: NDArray[np.bool_], place: str) -> NDArray[np.int64]:
     """Stretches without the samples that are to be cut out, and without single samples."""
-    common = checks.common_stretches(stretches, checks.good_stretches(np.where(bad[:, None], np.nan, 0.0)))
+    common = common_stretches(stretches, good_stretches(np.where(bad[:, None], np.nan, 0.0)))
     kept = common[common[:, 1] - common[:, 0] > 1]
     if not len(kept):
         raise DataError(f"{place} has no two neighbouring samples that are good in all channels.")
@@ -402,7 +404,7 @@ def _within(
     n_bad = n_samples - int((stated[:, 1] - stated[:, 0]).sum())
     if n_bad:
         remarks.add("Stretches that the files mark as bad were cut out", f"{place}: {n_bad} of {n_samples}")
-    common = checks.common_stretches(stretches, stated)
+    common = common_stretches(stretches, stated)
     kept = common[common[:, 1] - common[:, 0] > 1]
     if not len(kept):
         raise DataError(f"{place} has no two neighbouring samples that are good and finite in all channels.")
@@ -431,7 +433,7 @@ def _sources(file: SourceFile) -> list[Source]:
 def _good_stretches(
     run: NDArray[np.floating], config: TimeseriesGroupConfig, place: str, remarks: Remarks, n_censored: int = 0
 ) -> NDArray[np.int64]:
-    stretches = checks.good_stretches(run)
+    stretches = good_stretches(run)
     length = stretches[:, 1] - stretches[:, 0]
     kept = stretches[length > 1]
     if not len(kept):

@@ -18,10 +18,11 @@ from dynml.conversion.sources.table import SourceTable, is_table, read_source_ta
 from dynml.conversion.subject_workers import SubjectWorkers
 from dynml.dataset.subsets import Subsets, check_fit_saw_no_held_out, subjects_seen_by_fits
 from dynml.errors import DataError, DynmlError
+from dynml.fits import Layout
 from dynml.locks import writes_alone
 from dynml.preparation import chain
 from dynml.preparation.fitted.stored_fits import fits_of, with_stored_fits
-from dynml.preparation.step import Layout, PreparationStep
+from dynml.preparation.step import PreparationStep
 from dynml.remarks import Remarks
 from dynml.store.layout import PARTICIPANTS, PREPARATION_FITS, SUBSET_NAMES, TOP_LEVEL_KEYS
 from dynml.store.participants import SubjectIdentity, check_split

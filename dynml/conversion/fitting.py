@@ -11,9 +11,10 @@ from dynml.conversion.config import TimeseriesGroupConfig
 from dynml.conversion.sources.agreement import GroupSources
 from dynml.conversion.subject_workers import SubjectWorkers
 from dynml.errors import DataError
+from dynml.fits import Fit, Layout
 from dynml.preparation import chain
-from dynml.preparation.fitted.fitted_step import Fit, FittedStep, Statistics
-from dynml.preparation.step import Layout, PreparationStep
+from dynml.preparation.fitted.fitted_step import FittedStep, Statistics
+from dynml.preparation.step import PreparationStep
 from dynml.recording import Recording
 from dynml.remarks import Remarks
 

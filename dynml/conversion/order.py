@@ -6,9 +6,10 @@ import dataclasses
 from collections.abc import Sequence
 
 from dynml.conversion.sources.agreement import GroupSources
+from dynml.fits import Layout
 from dynml.preparation import chain
 from dynml.preparation.fitted.fitted_step import FittedStep
-from dynml.preparation.step import Layout, PreparationStep
+from dynml.preparation.step import PreparationStep
 
 
 def in_order_of_store(

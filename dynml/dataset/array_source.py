@@ -27,6 +27,7 @@ from dynml.store.gaps import count_masked, joined_over_gaps, masked_rows, source
 from dynml.store.integrity import sha256_of_signals
 from dynml.store.layout import SUBSET_NAMES
 from dynml.store.reading import GroupDescription
+from dynml.stretches import good_stretches
 
 Series = ArrayLike | Recording | Sequence[ArrayLike | Recording] | Mapping[str, ArrayLike | Recording]
 """One array (T, C), one Recording, several of these, or several by name."""
@@ -282,7 +283,7 @@ def _as_recording(
         raise DataError(f"{where}: channel_names names a channel twice.")
     if missing == "error":
         checks.check_finite(signals, tuple(channel_names), where)
-    stretches = checks.good_stretches(signals)
+    stretches = good_stretches(signals)
     stretches = stretches[stretches[:, 1] - stretches[:, 0] > 1]
     if not len(stretches):
         raise DataError(f"{where} has no two neighbouring samples that are finite in all channels.")

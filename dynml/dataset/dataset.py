@@ -29,7 +29,7 @@ from dynml.dataset.signal_source import SignalSource
 from dynml.dataset.subset import MultiSubjectSubset
 from dynml.dataset.subsets import Subsets, check_fit_saw_no_held_out, draw_subsets, subjects_seen_by_fits
 from dynml.errors import ConfigurationError, DataError
-from dynml.preparation.step import Layout
+from dynml.fits import Layout
 from dynml.store.layout import PREPARATION_FITS, SUBSET_NAMES, natural_order
 from dynml.store.reading import Store
 

@@ -17,9 +17,9 @@ from torch import Tensor
 from dynml.dataset.config import DatasetConfig
 from dynml.dataset.signal_source import SignalSource
 from dynml.errors import CheckpointError, ConfigurationError, DataError
+from dynml.fits import Layout
 from dynml.preparation.fitted.fitted_step import Statistics
 from dynml.preparation.fitted.pca import COMPONENTS, VARIANCES, EmbeddedPrincipalComponents, PrincipalComponents
-from dynml.preparation.step import Layout
 from dynml.preparation.steps.channels import TimeDelayEmbedding
 from dynml.recording import Recording
 from dynml.store.gaps import observed_stretches

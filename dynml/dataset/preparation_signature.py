@@ -20,7 +20,7 @@ from dynml.dataset.signal_source import SignalSource
 from dynml.preparation.chain import STEPS
 from dynml.preparation.confounds.config import STRATEGIES, with_defaults
 from dynml.preparation.fitted.fitted_step import FittedStep
-from dynml.preparation.fitted.stored_fits import read_fits
+from dynml.store.fits import read_fits
 from dynml.store.reading import Store
 
 STANDARDIZE, SELECT_CHANNELS = "standardize", "select_channels"

@@ -183,7 +183,11 @@ class MultiSubjectSubset:
 
     def slicer(self, subject: int, start: int, stop: int) -> RowSlicer:
         """Rows [start, stop) of a subject that are read only when sliced."""
-        return RowSlicer(self, subject, start, stop)
+        return RowSlicer(
+            lambda first, last: self.read(subject, start + first, start + last),
+            (stop - start, self.n_channels),
+            self.device,
+        )
 
     def labels(self, subject: int, start: int, stop: int, column: str) -> NDArray[np.int64]:
         """Label of each row in a column of the events; -1 where there is none.

@@ -17,9 +17,9 @@ from dynml.dataset.embedding import Embedding
 from dynml.dataset.preparation_comparison import check_same_preparation
 from dynml.errors import CheckpointError, DataError
 from dynml.files import as_dynml_wrote
+from dynml.fits import Layout
 from dynml.models.registry import Family, get_family, load
 from dynml.models.seen_subjects import has_data_of_training, redrawn_members, seen_before, tell_of_redrawn
-from dynml.preparation.step import Layout
 from dynml.store.reading import Store
 from dynml.training.checkpoints.experiment_folder import ExperimentFolder
 from dynml.training.environment import resolve_device

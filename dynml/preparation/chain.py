@@ -8,10 +8,11 @@ from typing import Any
 
 from dynml.configuration import nearest_name
 from dynml.errors import ConfigurationError, DataError
+from dynml.fits import Layout
 from dynml.preparation.fitted.fitted_step import FittedStep
 from dynml.preparation.fitted.pca import EmbeddedPrincipalComponents, PrincipalComponents
 from dynml.preparation.fitted.sign_alignment import SignAlignment
-from dynml.preparation.step import Layout, PreparationStep
+from dynml.preparation.step import PreparationStep
 from dynml.preparation.steps.bad_samples import RemoveBadSamples
 from dynml.preparation.steps.channels import SelectChannels, TimeDelayEmbedding
 from dynml.preparation.steps.filters import Filter, Notch

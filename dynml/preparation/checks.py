@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from dynml.errors import DataError
 from dynml.preparation.standardization import moments_of_segments
 from dynml.recording import Recording
+from dynml.stretches import ROWS_PER_BLOCK, blocks_of_rows, is_finite, rows_are_finite
 
-ROWS_PER_BLOCK = 4096
 ROWS_FOR_MEDIANS = 5_000
 TRANSPOSED_RATIO = 20
 """So many times more channels than samples are taken for a transposed array."""
@@ -58,31 +58,6 @@ def check_not_transposed(n_samples: int, n_channels: int, where: str) -> None:
         )
 
 
-def good_stretches(signals: NDArray[np.floating[Any]]) -> NDArray[np.int64]:
-    """Longest stretches [start, stop) of rows that are finite in every channel, (n, 2)."""
-    good = np.concatenate([np.zeros(1, dtype=bool), *map(_rows_are_finite, _blocks(signals)), np.zeros(1, dtype=bool)])
-    borders = np.flatnonzero(good[1:] != good[:-1])
-    return borders.reshape(-1, 2).astype(np.int64)
-
-
-def common_stretches(first: NDArray[np.int64], second: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Stretches [start, stop) that lie in one of the first and one of the second, (n, 2), ascending.
-
-    Borders between touching stretches of either stay borders.
-
-    Parameters
-    ----------
-    first, second : array, (n, 2)
-        Ascending, without overlap.
-    """
-    starts = np.unique(np.concatenate([first[:, 0], second[:, 0]]))
-    stops = np.full(len(starts), np.iinfo(np.int64).max)
-    for stretches in (first, second):
-        place = np.searchsorted(stretches[:, 0], starts, side="right") - 1
-        stops = np.minimum(stops, np.where(place >= 0, stretches[place, 1], 0)) if len(stretches) else starts
-    return np.stack([starts, stops], axis=1)[stops > starts]
-
-
 def check_finite(
     signals: NDArray[np.floating[Any]],
     channel_names: tuple[str, ...],
@@ -105,13 +80,13 @@ def check_finite(
     DataError
         Names the first such sample, its channel, and how many there are.
     """
-    bad_rows = np.flatnonzero(~np.concatenate([_rows_are_finite(block) for block in _blocks(signals)]))
+    bad_rows = np.flatnonzero(~np.concatenate([rows_are_finite(block) for block in blocks_of_rows(signals)]))
     if stretches is not None:
         behind = np.searchsorted(stretches[:, 0], bad_rows, side="right") - 1
         bad_rows = bad_rows[(behind >= 0) & (bad_rows < stretches[behind, 1])]
     if not len(bad_rows):
         return
-    bad = ~_is_finite(signals[bad_rows])
+    bad = ~is_finite(signals[bad_rows])
     channel = int(np.flatnonzero(bad[0])[0])
     raise DataError(
         f"{where}: channel {channel_names[channel]} is {signals[bad_rows[0], channel]:g} at sample {bad_rows[0]}, the "
@@ -232,16 +207,3 @@ def outlying_channels(recording: Recording) -> list[tuple[str, float]]:
             name = recording.channel_names[channel]
             found[name] = max(found.get(name, 0.0), float(farthest[channel] / spread[channel]))
     return list(found.items())
-
-
-def _blocks(signals: NDArray[Any]) -> list[NDArray[Any]]:
-    return [signals[first : first + ROWS_PER_BLOCK] for first in range(0, len(signals), ROWS_PER_BLOCK)]
-
-
-def _is_finite(signals: NDArray[np.floating[Any]]) -> NDArray[np.bool_]:
-    # The comparison is false for NaN; float64 values beyond float32 would become infinite when stored.
-    return np.asarray(np.abs(signals) <= np.finfo(np.float32).max)
-
-
-def _rows_are_finite(signals: NDArray[np.floating[Any]]) -> NDArray[np.bool_]:
-    return np.asarray(_is_finite(signals).all(axis=1))

@@ -9,27 +9,18 @@ import dataclasses
 import functools
 import importlib.metadata
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dynml.errors import DataError
+from dynml.fits import Layout
 from dynml.recording import Recording
 
 ROWS_PER_BLOCK = 4096
 """Blocks of so many rows stay in a processor's cache, so that what is made of them costs no memory."""
 Signals = NDArray[np.float64]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Layout:
-    """What a step must know of signals before they are read."""
-
-    sampling_frequency: float
-    """Hz."""
-    channel_names: tuple[str, ...]
 
 
 class PreparationStep:

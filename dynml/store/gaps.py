@@ -11,9 +11,9 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from dynml.preparation.checks import good_stretches
 from dynml.recording import Recording
 from dynml.remarks import Remarks
+from dynml.stretches import good_stretches
 
 LARGEST_DISAGREEMENT = 0.5
 """Original samples by which rows on both sides of a gap may differ from evenly spaced ones."""

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dynml.errors import DataError
-from dynml.preparation.fitted.stored_fits import faults_of_fits
 from dynml.store import layout
+from dynml.store.fits import faults_of_fits
 from dynml.store.integrity import UNLIKE, is_unlike, sha256_of_signals
 from dynml.store.reading import GroupDescription, Store
 

@@ -16,11 +16,10 @@ from numpy.typing import NDArray
 from dynml.errors import DataCorruptionError, DataError
 from dynml.files import replacing, strict_json, sweep_partial
 from dynml.locks import writing_to
-from dynml.preparation.fitted.fitted_step import FittedStep
-from dynml.preparation.fitted.stored_fits import PARAMETERS, STEP, VALUES
 from dynml.recording import Events, Recording
 from dynml.store import layout
 from dynml.store.file import FaultKeepingFile, is_replaceable, new_hdf5_file
+from dynml.store.fits import PARAMETERS, STEP, VALUES, StoredFit
 from dynml.store.gaps import count_masked
 from dynml.store.integrity import sha256_of_signals, sha256_of_table
 from dynml.store.participants import SubjectIdentity
@@ -100,17 +99,17 @@ class StoreWriter:
             _add_events(node.create_group(layout.EVENTS), recording.events)
         self._disk.check()
 
-    def add_fits(self, group: str, fits: Mapping[str, FittedStep]) -> None:
-        """Write what was fitted across subjects, under the names of `fits_of`."""
-        for name, step in fits.items():
-            fit = step.learnt
+    def add_fits(self, group: str, fits: Mapping[str, StoredFit]) -> None:
+        """Write what was fitted across subjects, by its name in the file."""
+        for name, stored in fits.items():
+            fit = stored.fit
             node = self._file.create_group(f"{layout.PREPARATION_FITS}/{group}/{name}")
             _add_array(node, layout.SUBJECTS, _texts(fit.subjects))
             _add_array(node, layout.CHANNEL_NAMES, _texts(fit.layout.channel_names))
             for key, array in fit.arrays.items():
                 _add_array(node, key, array)
-            node.attrs[STEP] = _text(step.name)
-            node.attrs[PARAMETERS] = _json(step.parameters())
+            node.attrs[STEP] = _text(stored.step)
+            node.attrs[PARAMETERS] = _json(stored.parameters)
             node.attrs[VALUES] = _json(fit.values)
             node.attrs[layout.SAMPLING_FREQUENCY] = float(fit.layout.sampling_frequency)
         self._disk.check()

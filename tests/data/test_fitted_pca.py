@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 from sklearn.decomposition import PCA
 
 from dynml.errors import ConfigurationError, DataError
+from dynml.fits import Layout
 from dynml.preparation import chain
 from dynml.preparation.fitted.components import principal_components
 from dynml.preparation.fitted.lagged_products import embedded_second_moment, lagged_products, project
-from dynml.preparation.step import Layout
 from dynml.recording import recording_of_runs
 from dynml.remarks import Remarks
 

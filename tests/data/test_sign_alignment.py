@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from dynml.errors import DataError
+from dynml.fits import Layout
 from dynml.preparation import chain
 from dynml.preparation.fitted.sign_alignment import lagged_correlations
 from dynml.preparation.fitted.sign_search import SignAgreement, best_signs
-from dynml.preparation.step import Layout
 from dynml.recording import recording_of_runs
 from dynml.remarks import Remarks
 

@@ -14,7 +14,7 @@ from dynml.conversion.extension import add_subjects, apply_preparation
 from dynml.dataset.config import DatasetConfig
 from dynml.dataset.dataset import MultiSubjectDataset
 from dynml.errors import DataError, DataWarning, DynmlError
-from dynml.preparation.fitted.stored_fits import read_fit
+from dynml.store.fits import read_fit
 from dynml.store.reading import Store
 from dynml.store.verification import faults_of_store
 

@@ -26,8 +26,8 @@ from dynml.dataset.config import DatasetConfig
 from dynml.dataset.embedding import Embedding
 from dynml.dataset.slicer import RowSlicer
 from dynml.errors import ConfigurationError, DataError
+from dynml.fits import Layout
 from dynml.preparation.standardization import standardized
-from dynml.preparation.step import Layout
 from dynml.store.participants import SubjectIdentity
 from dynml.store.reading import Store
 from dynml.store.writing import new_store

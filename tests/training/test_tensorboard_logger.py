@@ -8,8 +8,9 @@ from matplotlib.figure import Figure
 
 from dynml.errors import ConfigurationError
 from dynml.files import read_json
+from dynml.training.loggers.asked_for import loggers_asked_for
 from dynml.training.loggers.config import CometConfig, TensorBoardConfig
-from dynml.training.loggers.run_loggers import RunDescription, loggers_asked_for
+from dynml.training.loggers.run_loggers import RunDescription
 from dynml.training.loggers.tensorboard_logger import TensorBoardLogger
 
 EventAccumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator").EventAccumulator

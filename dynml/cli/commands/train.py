@@ -135,7 +135,7 @@ def build_trainer(request: RunRequest) -> Trainer:
     from dynml.training.checkpoints.earlier_content import goes_on
     from dynml.training.checkpoints.experiment_folder import ExperimentFolder
     from dynml.training.environment import resolve_device
-    from dynml.training.loggers.run_loggers import loggers_asked_for
+    from dynml.training.loggers.asked_for import loggers_asked_for
     from dynml.training.model_summary import model_summary
     from dynml.training.processes import join_processes
 

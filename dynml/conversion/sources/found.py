@@ -15,8 +15,9 @@ from dynml.conversion.sources.groups import group_sources
 from dynml.conversion.sources.places import Place
 from dynml.conversion.sources.table import SourceTable
 from dynml.errors import ConfigurationError, DataError
+from dynml.fits import Layout
 from dynml.preparation import chain
-from dynml.preparation.step import Layout, PreparationStep
+from dynml.preparation.step import PreparationStep
 from dynml.readers import Reader
 from dynml.remarks import Remarks
 from dynml.store.layout import natural_order

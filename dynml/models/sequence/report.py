@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from dynml.dataset.dataset import MultiSubjectDataset
-from dynml.models.sequence.baselines.fitted import BASELINE_NAMES, Baseline
+from dynml.models.sequence.baselines.baseline import Baseline
+from dynml.models.sequence.baselines.named import BASELINE_NAMES
 from dynml.models.sequence.scoring import Scores, scores_of_subset
 from dynml.models.sequence.sequence_model import SequenceModel
 from dynml.training.processes import Processes

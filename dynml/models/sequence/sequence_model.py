@@ -13,7 +13,8 @@ from dynml.errors import ConfigurationError
 from dynml.models.sequence.backbones.embedding import Embedder, TimeEmbedding, Unembedder
 from dynml.models.sequence.backbones.tokens import TokenLayout
 from dynml.models.sequence.backbones.transformer import Pooler, Transformer
-from dynml.models.sequence.baselines.fitted import Baseline, make_baseline
+from dynml.models.sequence.baselines.baseline import Baseline
+from dynml.models.sequence.baselines.named import make_baseline
 from dynml.models.sequence.config import SequenceConfig
 from dynml.models.sequence.objectives.losses import mean_loss
 from dynml.models.sequence.objectives.pairs import has_both_parts

@@ -8,7 +8,9 @@ from torch import Tensor
 
 from dynml.batches.batch import Batch
 from dynml.errors import ConfigurationError
-from dynml.models.sequence.baselines.fitted import Baseline, applicable, fit_baselines, make_baseline
+from dynml.models.sequence.baselines.baseline import Baseline
+from dynml.models.sequence.baselines.fitted import fit_baselines
+from dynml.models.sequence.baselines.named import applicable, make_baseline
 from dynml.models.sequence.baselines.passes import TrainingPasses
 from dynml.models.sequence.objectives.pairs import has_both_parts
 from dynml.models.sequence.report import report

@@ -11,24 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dynml.errors import DataError
-from dynml.preparation.step import Layout, PreparationStep
+from dynml.fits import Fit, Layout
+from dynml.preparation.step import PreparationStep
 from dynml.recording import Recording
 
 Statistics = dict[str, NDArray[Any]]
 """What a step must know of one subject, by name; small beside the subject's signals."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Fit:
-    """What a step has learnt, and from whom."""
-
-    layout: Layout
-    """Rate and channels that the step met."""
-    subjects: tuple[str, ...]
-    """Those that it was fitted to."""
-    arrays: dict[str, NDArray[Any]]
-    values: dict[str, Any] = field(default_factory=dict)
-    """Plain values that say how the fit went."""
 
 
 @dataclass(frozen=True, kw_only=True)

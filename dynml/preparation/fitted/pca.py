@@ -14,11 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dynml.errors import ConfigurationError, DataError
+from dynml.fits import Fit, Layout
 from dynml.preparation.fitted.components import check_number, principal_components
-from dynml.preparation.fitted.fitted_step import Fit, FittedStep, Statistics
+from dynml.preparation.fitted.fitted_step import FittedStep, Statistics
 from dynml.preparation.fitted.lagged_products import embedded_second_moment, project
 from dynml.preparation.standardization import mean_of_segments, moments_of_segments
-from dynml.preparation.step import Layout, trimmed
+from dynml.preparation.step import trimmed
 from dynml.preparation.steps.smoothing import check_odd
 from dynml.recording import Recording
 

@@ -16,11 +16,11 @@ from numpy.typing import NDArray
 
 from dynml.configuration import check_at_least, nearest_name
 from dynml.errors import ConfigurationError, DataError
-from dynml.preparation.fitted.fitted_step import Fit, FittedStep, Statistics
+from dynml.fits import Fit, Layout
+from dynml.preparation.fitted.fitted_step import FittedStep, Statistics
 from dynml.preparation.fitted.lagged_products import lagged_products
 from dynml.preparation.fitted.sign_search import SignAgreement, best_signs, pair_entries, pair_weights
 from dynml.preparation.standardization import moments_of_segments
-from dynml.preparation.step import Layout
 from dynml.recording import Recording
 
 CORRELATIONS, TEMPLATE = "lagged_correlations", "template"

@@ -1,30 +1,23 @@
-"""Fits in a store: `/preparation/<group>/<place>_<step>`, one HDF5 group a fitted step, with the subjects it saw."""
+"""The fits of a chain of steps, as a store keeps them: named by their place in the chain."""
 
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Sequence
-from typing import Any
 
-import h5py
-import numpy as np
-from numpy.typing import NDArray
-
-from dynml.errors import DataCorruptionError, DataError
-from dynml.preparation.fitted.fitted_step import Fit, FittedStep
-from dynml.preparation.step import Layout, PreparationStep
-from dynml.store import layout
-from dynml.store.integrity import UNLIKE, is_unlike
+from dynml.preparation.fitted.fitted_step import FittedStep
+from dynml.preparation.step import PreparationStep
+from dynml.store.fits import StoredFit, read_fit
 from dynml.store.reading import Store
 
-STEP, PARAMETERS, VALUES = "step", "parameters", "values"
-OWN_DATASETS = (layout.SUBJECTS, layout.CHANNEL_NAMES)
 
-
-def fits_of(steps: Sequence[PreparationStep]) -> dict[str, FittedStep]:
-    """Name in the file of each fitted step of a chain."""
-    return {f"{place:02d}_{step.name}": step for place, step in enumerate(steps) if isinstance(step, FittedStep)}
+def fits_of(steps: Sequence[PreparationStep]) -> dict[str, StoredFit]:
+    """What a chain has learnt, under the names that a store gives it."""
+    return {
+        f"{place:02d}_{step.name}": StoredFit(step=step.name, parameters=step.parameters(), fit=step.learnt)
+        for place, step in enumerate(steps)
+        if isinstance(step, FittedStep)
+    }
 
 
 def with_stored_fits(store: Store, group: str, steps: Sequence[PreparationStep]) -> list[PreparationStep]:
@@ -43,80 +36,3 @@ def with_stored_fits(store: Store, group: str, steps: Sequence[PreparationStep])
             name = f"{place:02d}_{step.name}"
             bound[place] = dataclasses.replace(step, fit=read_fit(store, group, name))
     return bound
-
-
-def read_fit(store: Store, group: str, name: str) -> Fit:
-    """Read one fit.
-
-    Raises
-    ------
-    DataError
-        When it is not there.
-    DataCorruptionError
-        When it cannot be read.
-    """
-    path = f"{layout.PREPARATION_FITS}/{group}/{name}"
-    if path not in store.file:
-        raise DataError(f"{store.path} holds no fit {path}.")
-    try:
-        node = store.file[path]
-        return Fit(
-            layout=Layout(
-                sampling_frequency=float(node.attrs[layout.SAMPLING_FREQUENCY]),
-                channel_names=tuple(map(_text, store.read_table(node[layout.CHANNEL_NAMES]))),
-            ),
-            subjects=tuple(map(_text, store.read_table(node[layout.SUBJECTS]))),
-            arrays={key: store.read_table(node[key]) for key in node if key not in OWN_DATASETS},
-            values=json.loads(_text(node.attrs[VALUES])),
-        )
-    except (OSError, KeyError, ValueError, TypeError) as error:
-        raise DataCorruptionError(f"{store.path}: the fit {path} cannot be read: {error}.") from error
-
-
-def read_fits(store: Store, group: str) -> dict[str, Fit]:
-    """Read all fits of a group, by their names in the file.
-
-    Raises
-    ------
-    DataCorruptionError
-        When one cannot be read.
-    """
-    path = f"{layout.PREPARATION_FITS}/{group}"
-    names = _groups(store.file[path]) if path in store.file else []
-    return {name: read_fit(store, group, name) for name in names}
-
-
-def faults_of_fits(store: Store) -> list[str]:
-    """Read every fit; one sentence a fault."""
-    faults: list[str] = []
-    if layout.PREPARATION_FITS not in store.file:
-        return faults
-    try:
-        fits = [(group, name) for group, node in store.file[layout.PREPARATION_FITS].items() for name in _groups(node)]
-    except (OSError, KeyError, RuntimeError) as error:
-        return [f"{store.path}: {layout.PREPARATION_FITS} cannot be read: {error}."]
-    for group, name in fits:
-        try:
-            fit = read_fit(store, group, name)
-        except DataError as error:
-            faults.append(str(error))
-            continue
-        node = store.file[f"{layout.PREPARATION_FITS}/{group}/{name}"]
-        if is_unlike(node[layout.SUBJECTS]) or is_unlike(node[layout.CHANNEL_NAMES]):
-            faults.append(f"{store.path}: the names of the fit {group}/{name} are not what was written: {UNLIKE}.")
-        for key, array in fit.arrays.items():
-            if not np.isfinite(array).all():
-                faults.append(f"{store.path}: {key} of the fit {group}/{name} holds values that are not finite.")
-            elif is_unlike(node[key]):
-                faults.append(f"{store.path}: {key} of the fit {group}/{name} is not what was written: {UNLIKE}.")
-    return faults
-
-
-def _groups(node: Any) -> list[str]:
-    if not isinstance(node, h5py.Group):
-        return []
-    return [name for name, member in node.items() if isinstance(member, h5py.Group) and STEP in member.attrs]
-
-
-def _text(value: bytes | str | NDArray[Any]) -> str:
-    return value.decode() if isinstance(value, bytes) else str(value)

@@ -15,11 +15,12 @@ from numpy.typing import NDArray
 
 from dynml.configuration import check_at_least, check_choice, check_fraction, check_positive
 from dynml.errors import ConfigurationError, DataError
-from dynml.preparation.checks import good_stretches
-from dynml.preparation.step import Layout, PreparationStep
+from dynml.fits import Layout
+from dynml.preparation.step import PreparationStep
 from dynml.preparation.steps.outliers import generalized_esd, robust_scores
 from dynml.recording import Recording
 from dynml.store.gaps import sources_of_stretches
+from dynml.stretches import good_stretches
 
 DEFAULT_LEVEL = 0.05
 DEFAULT_THRESHOLD = 5.0

@@ -10,7 +10,8 @@ import numpy as np
 
 from dynml.configuration import nearest_name
 from dynml.errors import ConfigurationError, DataError
-from dynml.preparation.step import Layout, PreparationStep, Signals, per_segment_trimmed
+from dynml.fits import Layout
+from dynml.preparation.step import PreparationStep, Signals, per_segment_trimmed
 from dynml.preparation.steps.smoothing import check_odd
 from dynml.recording import Recording
 

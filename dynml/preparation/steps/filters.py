@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from dynml.configuration import check_at_least, check_positive
 from dynml.errors import ConfigurationError, DataError
-from dynml.preparation.step import Layout, PreparationStep, check_below_nyquist, per_segment
+from dynml.fits import Layout
+from dynml.preparation.step import PreparationStep, check_below_nyquist, per_segment
 from dynml.recording import Recording
 
 

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from dynml.configuration import check_positive
 from dynml.errors import DataError
-from dynml.preparation.step import Layout, PreparationStep
+from dynml.fits import Layout
+from dynml.preparation.step import PreparationStep
 from dynml.recording import Events, Recording
 
 LARGEST_FACTOR = 100_000

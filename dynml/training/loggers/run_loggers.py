@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from dynml.errors import DataWarning
 from dynml.files import MANIFEST, newest_committed, read_json
-from dynml.training.loggers.config import CometConfig, TensorBoardConfig
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -64,26 +63,6 @@ class RunLogger(Protocol):
 
     def finish(self, summary: Mapping[str, Any]) -> None:
         """Report the content of summary.json and let go of everything."""
-
-
-def loggers_asked_for(comet: CometConfig, tensorboard: TensorBoardConfig) -> list[RunLogger]:
-    """Make the loggers that the settings ask for; only their packages are imported.
-
-    Raises
-    ------
-    ConfigurationError
-        When a package is not installed, or comet is to be online and has no API key.
-    """
-    loggers: list[RunLogger] = []
-    if comet.asked_for:
-        from dynml.training.loggers.comet_logger import CometLogger
-
-        loggers.append(CometLogger(comet))
-    if tensorboard.enabled:
-        from dynml.training.loggers.tensorboard_logger import TensorBoardLogger
-
-        loggers.append(TensorBoardLogger())
-    return loggers
 
 
 def context_and_metric(log: str) -> tuple[str | None, str]:

@@ -20,7 +20,8 @@ from sklearn.linear_model import Ridge
 from dynml import MultiSubjectDataset
 from dynml.errors import DataError
 from dynml.models.sequence.baselines import passes as baseline_passes
-from dynml.models.sequence.baselines.fitted import BASELINE_NAMES, applicable, fit_baselines
+from dynml.models.sequence.baselines.fitted import fit_baselines
+from dynml.models.sequence.baselines.named import BASELINE_NAMES, applicable
 from dynml.models.sequence.objectives.tasks import Task
 from dynml.ops.linear_prediction import PENALTIES
 from dynml.training.processes import Processes

@@ -34,9 +34,10 @@ from hypothesis import strategies as st
 from sklearn.linear_model import Ridge
 
 from dynml import MultiSubjectDataset
-from dynml.models.sequence.baselines import pca as baseline_pca
 from dynml.models.sequence.baselines.both_sides import most_hidden
-from dynml.models.sequence.baselines.fitted import BASELINE_NAMES, applicable, fit_baselines, make_baseline
+from dynml.models.sequence.baselines.fitted import fit_baselines
+from dynml.models.sequence.baselines.named import BASELINE_NAMES, applicable, make_baseline
+from dynml.models.sequence.baselines.passes import drawn_windows
 from dynml.models.sequence.objectives.tasks import Task
 from dynml.ops.linear_prediction import PENALTIES
 from dynml.training.processes import Processes
@@ -342,10 +343,10 @@ def test_pca_of_as_many_directions_as_there_are_is_the_identity_and_more_do_no_h
 
 
 def test_windows_of_pca_are_drawn_by_the_seed_from_everywhere(dataset, monkeypatch):
-    drawn = [baseline_pca.drawn_windows(dataset.training_set, WINDOW, 50, seed).tolist() for seed in (0, 0, 1)]
+    drawn = [drawn_windows(dataset.training_set, WINDOW, 50, seed).tolist() for seed in (0, 0, 1)]
     assert drawn[0] == drawn[1] != drawn[2]
     assert len({tuple(one) for one in drawn[0]}) == 50
-    every = baseline_pca.drawn_windows(dataset.training_set, WINDOW, 10**6, 0)
+    every = drawn_windows(dataset.training_set, WINDOW, 10**6, 0)
     allowed = {
         (subject, t, min(t + WINDOW, stop))
         for subject, cuts in enumerate(CUTS)
@@ -360,7 +361,7 @@ def test_windows_of_pca_are_drawn_by_the_seed_from_everywhere(dataset, monkeypat
 
 
 def drawn_rows(dataset, seed):
-    return baseline_pca.drawn_windows(dataset.training_set, WINDOW, 50, seed).tolist()
+    return drawn_windows(dataset.training_set, WINDOW, 50, seed).tolist()
 
 
 # ---------------------------------------------------------------------------------------------------- properties

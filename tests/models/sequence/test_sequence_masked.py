@@ -12,7 +12,7 @@ from sequence_windows import windows
 from test_sequence_models import KINDS, N_CHANNELS, model_of, task_of
 
 from dynml.models.sequence.backbones.transformer import Transformer
-from dynml.models.sequence.baselines.fitted import applicable, make_baseline
+from dynml.models.sequence.baselines.named import applicable, make_baseline
 from dynml.models.sequence.objectives.forecasting import forecast
 from dynml.models.sequence.objectives.pairs import has_both_parts, paired_windows
 from dynml.models.sequence.objectives.tasks import (

@@ -24,9 +24,9 @@ from masked_data import with_gaps
 
 from dynml import MultiSubjectDataset
 from dynml.models.sequence.baselines import passes as baseline_passes
-from dynml.models.sequence.baselines.fitted import BASELINE_NAMES, fit_baselines
-from dynml.models.sequence.baselines.passes import TrainingPasses
-from dynml.models.sequence.baselines.pca import drawn_windows
+from dynml.models.sequence.baselines.fitted import fit_baselines
+from dynml.models.sequence.baselines.named import BASELINE_NAMES
+from dynml.models.sequence.baselines.passes import TrainingPasses, drawn_windows
 from dynml.training.processes import Processes
 
 CUTS = ([[0, 40], [45, 150]], [[3, 64], [70, 120]], [[0, 80]], [[10, 12], [20, 130]])

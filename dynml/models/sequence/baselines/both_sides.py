@@ -5,9 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from dynml.models.sequence.baselines.baseline import Baseline, TrainingMoments
 from dynml.models.sequence.baselines.neighbours import Runs, parts_of, scored_samples, wholly_visible
-from dynml.models.sequence.baselines.passes import TrainingPasses
-from dynml.models.sequence.baselines.simple import Baseline
 from dynml.models.sequence.baselines.var import (
     coefficients_of_rows,
     fitted_orders,
@@ -74,11 +73,11 @@ class RidgeBothSides(Baseline):
         self.register_buffer("longest_gap", torch.zeros((), dtype=torch.int64))
         self.register_buffer("penalties", torch.zeros(3 * self.n_sides, dtype=torch.float64))
 
-    def fit(self, passes: TrainingPasses) -> None:
+    def fit(self, moments: TrainingMoments) -> None:
         """Set means, coefficients and penalties; gaps and sides for which segments are too short are left out."""
-        window_length = passes.longest_window(max(self.most_hidden + 2, 2 * self.n_sides + 1))
-        mean, scale = passes.mean_and_scale
-        halves = passes.halves(window_length)
+        window_length = moments.longest_window(max(self.most_hidden + 2, 2 * self.n_sides + 1))
+        mean, scale = moments.mean_and_scale
+        halves = moments.halves(window_length)
         forward, forward_penalties = fitted_orders(halves, window_length, self.n_sides, scale, backward=False)
         backward, backward_penalties = fitted_orders(halves, window_length, self.n_sides, scale, backward=True)
         side_penalties = torch.zeros_like(forward_penalties)

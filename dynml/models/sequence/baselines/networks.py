@@ -5,8 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from dynml.models.sequence.baselines.passes import TrainingPasses
-from dynml.models.sequence.baselines.simple import Baseline
+from dynml.models.sequence.baselines.baseline import Baseline, TrainingMoments
 from dynml.models.sequence.objectives.tasks import Task
 from dynml.ops.linear_prediction import PENALTIES, Halves
 
@@ -48,10 +47,10 @@ class RidgeFromOtherNetworks(Baseline):
         self.register_buffer("precision_CC", torch.eye(n_channels, dtype=torch.float64))
         self.register_buffer("penalty", torch.zeros((), dtype=torch.float64))
 
-    def fit(self, passes: TrainingPasses) -> None:
+    def fit(self, moments: TrainingMoments) -> None:
         """Set means, the inverse covariance and its penalty."""
-        mean, scale = passes.mean_and_scale
-        halves = passes.halves(passes.longest_window(1))
+        mean, scale = moments.mean_and_scale
+        halves = moments.halves(moments.longest_window(1))
         penalty = _best_penalty(halves)
         self.mean_C.copy_(mean)
         self.precision_CC.copy_(_inverse(halves.pooled.values_PP, penalty) / torch.outer(scale, scale))

@@ -23,6 +23,7 @@ from dynml.ops.linear_prediction import Halves, WindowMoments
 from dynml.training.processes import Processes
 
 CHUNK_ROWS = 2**14
+WINDOWS_STREAM = 15
 _LEAST_SHARE_OF_WINDOWS = 0.25
 _SHARE_OF_MEAN = 1e-9
 """A standard deviation below this share of the mean is rounding: the channel is constant."""
@@ -118,6 +119,15 @@ class TrainingPasses:
                 values.copy_(self.processes.sum(values))
         return Halves(*(moments.second_moments() for moments in sums))
 
+    def drawn_windows(self, window_length: int, n_most: int) -> Tensor:
+        """Windows from evenly drawn places, the same in all processes, (n, T, C); NaN in padding and masked samples."""
+        subset = self.subset
+        windows = drawn_windows(subset, window_length, n_most, self.seed)
+        values = torch.full((len(windows), window_length, subset.n_channels), torch.nan, device=subset.device)
+        for number, (subject, start, stop) in enumerate(windows.tolist()):
+            values[number, : stop - start] = subset.read(subject, start, stop)
+        return values
+
     def _standardized_chunks(self, window_length: int) -> Iterator[tuple[int, Tensor, list[int]]]:
         mean, scale = self.mean_and_scale
         for half, rows, borders in self._chunks(window_length):
@@ -210,3 +220,21 @@ def _ranges(batch: Batch, half_of_subject: NDArray[np.int64] | None) -> Iterator
             else:
                 borders = np.flatnonzero(np.diff(observed[first:last], prepend=False, append=False)) + first
                 yield from ((half, begin, end) for begin, end in borders.reshape(-1, 2).tolist())
+
+
+def drawn_windows(subset: MultiSubjectSubset, window_length: int, n_most: int, seed: int) -> NDArray[np.int64]:
+    """Draw windows evenly from all places where one fits; a shorter segment is one window.
+
+    Returns
+    -------
+    (n, 3) int64
+        Subject, first sample, one after the last; in stored order.
+    """
+    table = subset.segments
+    counts = np.maximum(table.lengths - window_length, 0) + 1
+    ends = np.cumsum(counts)
+    generator = np.random.default_rng(np.random.SeedSequence((seed, WINDOWS_STREAM)))
+    chosen = np.sort(generator.choice(int(ends[-1]), size=min(n_most, int(ends[-1])), replace=False))
+    segment = np.searchsorted(ends, chosen, side="right")
+    start = table.start[segment] + chosen - (ends - counts)[segment]
+    return np.stack([table.subject[segment], start, np.minimum(start + window_length, table.stop[segment])], axis=1)

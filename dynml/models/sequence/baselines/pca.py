@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
-from dynml.dataset.subset import MultiSubjectSubset
-from dynml.models.sequence.baselines.passes import TrainingPasses
-from dynml.models.sequence.baselines.simple import Baseline
+from dynml.models.sequence.baselines.baseline import Baseline, TrainingMoments
 from dynml.models.sequence.objectives.tasks import Task
 from dynml.ops.masked_samples import observed_rows
 
 MOST_WINDOWS = 2000
 BYTES_OF_WINDOWS = 2**30
-WINDOWS_STREAM = 15
 _COLUMNS_AT_A_TIME = 2**14
 _SMALLEST_SHARE = 1e-12
 """Directions with a smaller share of the largest variance are rounding: they are left out."""
@@ -45,12 +40,11 @@ class Pca(Baseline):
         self.register_buffer("mean_TC", torch.zeros(window_length, n_channels))
         self.register_buffer("directions_DTC", torch.zeros(code_size, window_length, n_channels))
 
-    def fit(self, passes: TrainingPasses) -> None:
+    def fit(self, moments: TrainingMoments) -> None:
         """Set mean and directions. Every process reads the same windows."""
         n_most = min(MOST_WINDOWS, max(2, BYTES_OF_WINDOWS // (4 * self.mean_TC.numel())))
         window_length = len(self.mean_TC)
-        windows = drawn_windows(passes.subset, window_length, n_most, passes.seed)
-        mean, deviations = _mean_and_deviations(passes.subset, windows, window_length)
+        mean, deviations = _mean_and_deviations(moments.drawn_windows(window_length, n_most))
         directions = principal_directions(deviations.flatten(1), len(self.directions_DTC))
         self.directions_DTC.zero_()
         self.directions_DTC[: len(directions)].copy_(directions.view(-1, *self.mean_TC.shape))
@@ -63,24 +57,6 @@ class Pca(Baseline):
         deviations_BTC = torch.where(task.visible, task.windows.signals_BTC - mean_TC, 0.0)
         code_BD = deviations_BTC.flatten(1) @ directions.T
         return mean_TC + (code_BD @ directions).view_as(deviations_BTC)
-
-
-def drawn_windows(subset: MultiSubjectSubset, window_length: int, n_most: int, seed: int) -> NDArray[np.int64]:
-    """Draw windows evenly from all places where one fits; a shorter segment is one window.
-
-    Returns
-    -------
-    (n, 3) int64
-        Subject, first sample, one after the last; in stored order.
-    """
-    table = subset.segments
-    counts = np.maximum(table.lengths - window_length, 0) + 1
-    ends = np.cumsum(counts)
-    generator = np.random.default_rng(np.random.SeedSequence((seed, WINDOWS_STREAM)))
-    chosen = np.sort(generator.choice(int(ends[-1]), size=min(n_most, int(ends[-1])), replace=False))
-    segment = np.searchsorted(ends, chosen, side="right")
-    start = table.start[segment] + chosen - (ends - counts)[segment]
-    return np.stack([table.subject[segment], start, np.minimum(start + window_length, table.stop[segment])], axis=1)
 
 
 def principal_directions(deviations_nP: Tensor, n_directions: int) -> Tensor:
@@ -115,17 +91,9 @@ def principal_directions(deviations_nP: Tensor, n_directions: int) -> Tensor:
     return torch.cat([(vectors.T @ deviations_nP[:, some].double()).float() for some in columns], dim=1)
 
 
-def _mean_and_deviations(
-    subset: MultiSubjectSubset, windows: NDArray[np.int64], window_length: int
-) -> tuple[Tensor, Tensor]:
-    """Mean of each sample of a window over those that have it, (T, C), and deviations (n, T, C), 0 in others."""
-    values = torch.zeros(len(windows), window_length, subset.n_channels, device=subset.device)
-    for number, (subject, start, stop) in enumerate(windows.tolist()):
-        values[number, : stop - start] = subset.read(subject, start, stop)
-    lengths = torch.from_numpy(windows[:, 2] - windows[:, 1]).to(values.device)
-    is_real_NT1 = (torch.arange(window_length, device=values.device) < lengths[:, None])[:, :, None]
-    if subset.n_masked:
-        is_real_NT1 &= observed_rows(values)[:, :, None]
-        values.masked_fill_(~is_real_NT1, 0.0)
-    mean_TC = values.sum(dim=0, dtype=torch.float64) / is_real_NT1.sum(dim=0).clamp(min=1)
-    return mean_TC, values.sub_(mean_TC.float()).mul_(is_real_NT1)
+def _mean_and_deviations(values_NTC: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean of each sample of a window over those that have it, (T, C), and deviations (N, T, C), 0 in others."""
+    is_real_NT1 = observed_rows(values_NTC)[:, :, None]
+    values_NTC = values_NTC.masked_fill_(~is_real_NT1, 0.0)
+    mean_TC = values_NTC.sum(dim=0, dtype=torch.float64) / is_real_NT1.sum(dim=0).clamp(min=1)
+    return mean_TC, values_NTC.sub_(mean_TC.float()).mul_(is_real_NT1)

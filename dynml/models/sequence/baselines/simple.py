@@ -2,38 +2,12 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
+from dynml.models.sequence.baselines.baseline import Baseline, TrainingMoments
 from dynml.models.sequence.baselines.neighbours import Neighbours
-from dynml.models.sequence.baselines.passes import TrainingPasses
 from dynml.models.sequence.objectives.tasks import Task
-
-
-class Baseline(nn.Module):
-    """Something that a sequence model must beat: buffers, no parameters, and a prediction of every task.
-
-    The shapes of the buffers follow from the constructor's arguments, so a state can be loaded into a new one.
-    """
-
-    name: ClassVar[str]
-
-    def fit(self, passes: TrainingPasses) -> None:
-        """Set the buffers from the training subset. The default does nothing: there is nothing to fit."""
-
-    @torch.compiler.disable
-    def predict(self, task: Task) -> Tensor:
-        """Predict what a task scores, (B, T, C) float32, looking at nothing but what it shows.
-
-        What is predicted where nothing is scored may be anything finite. No gradient, no autocast.
-        """
-        with torch.no_grad(), torch.autocast(task.windows.device.type, enabled=False):
-            return self._predicted(task)
-
-    def _predicted(self, task: Task) -> Tensor:
-        raise NotImplementedError
 
 
 class Zero(Baseline):
@@ -87,13 +61,13 @@ class Ar1(Baseline):
         self.register_buffer("mean_C", torch.zeros(n_channels))
         self.register_buffer("coefficients_C", torch.zeros(n_channels))
 
-    def fit(self, passes: TrainingPasses) -> None:
+    def fit(self, moments: TrainingMoments) -> None:
         """Set mean and coefficients."""
-        passes.longest_window(2)
-        products, squares = passes.neighbour_products()
+        moments.longest_window(2)
+        products, squares = moments.neighbour_products()
         # Powers of a coefficient above 1 would grow without limit.
         coefficients = (products / squares.clamp(min=torch.finfo(squares.dtype).tiny)).clamp(-1, 1)
-        self.mean_C.copy_(passes.mean_and_scale[0])
+        self.mean_C.copy_(moments.mean_and_scale[0])
         self.coefficients_C.copy_(coefficients)
 
     def _predicted(self, task: Task) -> Tensor:

@@ -7,9 +7,8 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor
 
+from dynml.models.sequence.baselines.baseline import Baseline, TrainingMoments
 from dynml.models.sequence.baselines.neighbours import Runs, parts_of, scored_samples, wholly_visible
-from dynml.models.sequence.baselines.passes import TrainingPasses
-from dynml.models.sequence.baselines.simple import Baseline
 from dynml.models.sequence.objectives.tasks import Task
 from dynml.ops.linear_prediction import Halves, numbers_of_rows, ridge_coefficients
 
@@ -49,11 +48,11 @@ class RidgeVar(Baseline):
         self.register_buffer("coefficients_NCC", torch.zeros(n_lags * (n_lags + 1) // 2, n_channels, n_channels))
         self.register_buffer("penalties", torch.zeros(n_lags, dtype=torch.float64))
 
-    def fit(self, passes: TrainingPasses) -> None:
+    def fit(self, moments: TrainingMoments) -> None:
         """Set means, coefficients and penalties; lags for which segments are too short are left out."""
-        window_length = passes.longest_window(self.n_lags + 1)
-        mean, scale = passes.mean_and_scale
-        halves = passes.halves(window_length)
+        window_length = moments.longest_window(self.n_lags + 1)
+        mean, scale = moments.mean_and_scale
+        halves = moments.halves(window_length)
         coefficients, penalties = fitted_orders(halves, window_length, self.n_lags, scale, backward=False)
         self.mean_C.copy_(mean)
         self.coefficients_NCC.copy_(coefficients)

@@ -145,7 +145,9 @@ class DecodingTrainer(Trainer):
         if self.target.of_events:
             labels_B = batch.classes
         else:
-            labels_B = torch.from_numpy(self.target.label_of_subjects(batch.subset)).to(batch.device)[batch.subject]
+            labels_B = torch.from_numpy(self.target.label_of_subjects(self.dataset.subset(batch.context))).to(
+                batch.device
+            )[batch.subject]
         return self._class_of_label[labels_B]
 
     def _class_weights(self) -> Tensor | None:
