@@ -1,157 +1,155 @@
-"""What is simulated: the settings of each kind, their defaults and their checks."""
+"""Settings that all simulations share: subjects, lengths, channels and the seed, with their checks."""
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from dynml.configuration import check_at_least, check_choice, check_fraction
+from dynml.configuration import check_at_least, nearest_name
 from dynml.errors import ConfigurationError
-from dynml.simulation.gaussian_config import GaussianSimulationConfig
 
-TRANSITIONS = ("sequence", "uniform")
-OFF_DIAGONAL_TRANSITIONS = ("sequence", "uniform", "random")
-INITIALS = ("uniform", "stationary")
-SEEDINGS = ("dynml", "osl", "osl_legacy")
-SOFT_MIXTURE = {
-    "relative_activation": (1.0, 0.5, 0.5, 0.25, 0.25, 0.1),
-    "amplitudes": (6.0, 5.0, 4.0, 3.0, 2.0, 1.0),
-    "frequencies": (1.0, 2.0, 3.0, 4.0, 6.0, 8.0),
-}
-"""The soft mixture of six modes that DyNeMo is usually shown on."""
+RANDOM = "random"
 
 
 @dataclass(frozen=True, kw_only=True)
-class HMMSimulationConfig(GaussianSimulationConfig):
-    """A hidden Markov model with Gaussian states.
+class SimulationConfig:
+    """Settings of every simulation.
 
     Where a name or numbers are accepted, numbers come as an array or nested lists in Python, and on the command line as
     JSON lists or the path of a .npy file.
     """
 
-    n_states: int = 5
-    """States K."""
+    n_subjects: int = 1
+    """Subjects, each with a time course and noise of its own."""
 
-    transition_probabilities: str | list[list[float]] = "sequence"
-    """"sequence" (stay, or go on to the next state, the first after the last), "uniform" (stay, or go to any other
-    state alike), or numbers (K, K), rows = from-state."""
+    n_samples: int | list[int] = 400
+    """Samples of every subject, or a list with one number a subject."""
 
-    stay_probability: float = 0.9
-    """Probability to stay in a state from one sample to the next, under "sequence" and "uniform"."""
+    n_samples_range: list[int] | None = None
+    """Two numbers [shortest, longest]: each subject's number of samples is drawn between them, both included. It takes
+    the place of n_samples."""
 
-    initial_probabilities: str | list[float] = "uniform"
-    """Where paths start: "uniform", "stationary" (what the transitions leave as it is), or K numbers."""
+    n_channels: int = 8
+    """Channels C."""
 
-    @property
-    def n_gaussians(self) -> int:
-        """States K."""
-        return self.n_states
+    seed: int = 0
+    """Seed of the one generator behind all random numbers."""
+
+    def __post_init__(self) -> None:
+        for field in dataclasses.fields(self):
+            object.__setattr__(self, field.name, plain_values(getattr(self, field.name)))
+        for key in ("n_subjects", "n_channels"):
+            check_at_least(key, getattr(self, key), 1)
+        check_at_least("seed", self.seed, 0)
+        self._check_lengths()
+        self._check_rates()
+        self._check_own()
+
+    def sampling_frequency_of(self, subject: int) -> float:
+        """Samples per second of a subject, counted from 0."""
+        raise NotImplementedError
+
+    def array(self, key: str) -> NDArray[np.float64] | None:
+        """Numbers of a setting as an array, or None where it is a name."""
+        value = getattr(self, key)
+        return None if isinstance(value, str) else np.asarray(value, dtype=np.float64)
+
+    def number_of_samples(self, subject: int, generator: np.random.Generator) -> int:
+        """Samples of one subject, counted from 0: as stated, or drawn."""
+        if self.n_samples_range is not None:
+            shortest, longest = self.n_samples_range
+            return int(generator.integers(shortest, longest, endpoint=True))
+        return self.n_samples[subject] if isinstance(self.n_samples, list) else self.n_samples
+
+    def _check_rates(self) -> None:
+        """Check samples per second."""
+        raise NotImplementedError
 
     def _check_own(self) -> None:
-        check_at_least("n_states", self.n_states, 1)
-        check_fraction("stay_probability", self.stay_probability)
-        self._check_probabilities("transition_probabilities", (self.n_states, self.n_states), TRANSITIONS)
-        self._check_probabilities("initial_probabilities", (self.n_states,), INITIALS)
+        """Check the settings of one kind of simulation."""
+        raise NotImplementedError
+
+    def _check_lengths(self) -> None:
+        if self.n_samples_range is not None:
+            numbers = self.n_samples_range
+            whole = isinstance(numbers, list) and len(numbers) == 2 and all(map(_is_count, numbers))
+            if not whole or numbers[0] > numbers[1]:
+                raise ConfigurationError(
+                    "n_samples_range", numbers, "two whole numbers of at least 1, the shortest and the longest"
+                )
+        elif isinstance(self.n_samples, list):
+            if len(self.n_samples) != self.n_subjects or not all(map(_is_count, self.n_samples)):
+                accepted = f"one whole number, or one for each of the {self.n_subjects} subjects (n_subjects)"
+                raise ConfigurationError("n_samples", self.n_samples, accepted)
+        else:
+            check_at_least("n_samples", self.n_samples, 1)
+
+    def _check_numbers(self, key: str, shape: tuple[int, ...], names: tuple[str, ...] = (RANDOM,)) -> Numbers:
+        return checked_numbers(key, getattr(self, key), shape, names)
+
+    def _check_probabilities(self, key: str, shape: tuple[int, ...], names: tuple[str, ...]) -> Numbers:
+        numbers = self._check_numbers(key, shape, names)
+        if numbers is not None and ((numbers < 0).any() or not np.allclose(numbers.sum(axis=-1), 1, atol=1e-6)):
+            rows = "rows of " if numbers.ndim == 2 else ""
+            raise ConfigurationError(key, getattr(self, key), f"{rows}probabilities that sum to 1")
+        return numbers
 
 
-@dataclass(frozen=True, kw_only=True)
-class HSMMSimulationConfig(GaussianSimulationConfig):
-    """A hidden semi-Markov model: Gaussian states whose lifetimes follow Gamma distributions.
+Numbers = NDArray[np.float64] | None
+"""An array, or None where a name was given."""
 
-    Where a name or numbers are accepted, numbers come as an array or nested lists in Python, and on the command line as
-    JSON lists or the path of a .npy file.
+
+def checked_numbers(key: str, value: object, shape: tuple[int, ...], names: tuple[str, ...] = (RANDOM,)) -> Numbers:
+    """Numbers of the given shape as an array, or None for one of the names.
+
+    Raises
+    ------
+    ConfigurationError
+        For another name, another shape, or numbers that are not finite.
     """
-
-    n_states: int = 5
-    """States K, at least 2."""
-
-    gamma_shape: float | list[float] = 10.0
-    """Shape of the lifetimes' Gamma distribution: one number, or K."""
-
-    gamma_scale: float | list[float] = 5.0
-    """Scale of the lifetimes' Gamma distribution in samples: one number, or K. The mean lifetime is shape x scale, its
-    standard deviation sqrt(shape) x scale; a lifetime is rounded, and lasts one sample at least."""
-
-    transition_probabilities: str | list[list[float]] = "sequence"
-    """Where a state goes when its lifetime ends: "sequence" (to the next state, to the first after the last), "uniform"
-    (to any other state alike), "random" (rows drawn uniformly from all distributions over the other states), or numbers
-    (K, K), rows = from-state, with zeros on the diagonal."""
-
-    @property
-    def n_gaussians(self) -> int:
-        """States K."""
-        return self.n_states
-
-    def of_each_state(self, key: str) -> np.ndarray:
-        """A setting with one number, or K, as K numbers."""
-        return np.broadcast_to(np.asarray(getattr(self, key), dtype=np.float64), (self.n_states,))
-
-    def _check_own(self) -> None:
-        check_at_least("n_states", self.n_states, 2)
-        for key in ("gamma_shape", "gamma_scale"):
-            value = getattr(self, key)
-            numbers = value if isinstance(value, list) else [value]
-            is_list_of_wrong_length = isinstance(value, list) and len(value) != self.n_states
-            if is_list_of_wrong_length or not all(map(_is_positive, numbers)):
-                accepted = f"a finite number above 0, or a list of {self.n_states} (n_states)"
-                raise ConfigurationError(key, value, accepted)
-        shape = (self.n_states, self.n_states)
-        transitions = self._check_probabilities("transition_probabilities", shape, OFF_DIAGONAL_TRANSITIONS)
-        if transitions is not None and np.diagonal(transitions).any():
-            accepted = "with zeros on the diagonal: how long a state lasts is drawn from its Gamma distribution"
-            raise ConfigurationError("transition_probabilities", self.transition_probabilities, accepted)
+    size = " x ".join(map(str, shape))
+    accepted = f"{', '.join(names)}{', or ' if names else ''}{size} finite numbers"
+    if isinstance(value, str):
+        if value not in names:
+            near = nearest_name(value, names)
+            raise ConfigurationError(key, value, accepted + (near if "did you mean" in near else ""))
+        return None
+    try:
+        numbers: NDArray[np.float64] = np.asarray(value, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise ConfigurationError(key, value, accepted) from error
+    if numbers.shape != shape:
+        raise ConfigurationError(key, f"an array of shape {numbers.shape}", accepted)
+    if not np.isfinite(numbers).all():
+        raise ConfigurationError(key, "an array with NaN or infinite values", accepted)
+    return numbers
 
 
-@dataclass(frozen=True, kw_only=True)
-class MixedSineSimulationConfig(GaussianSimulationConfig):
-    """A soft mixture of Gaussian modes, whose mixing coefficients are the softmax of sinusoids.
-
-    Where a name or numbers are accepted, numbers come as an array or nested lists in Python, and on the command line as
-    JSON lists or the path of a .npy file.
-    """
-
-    n_modes: int = 6
-    """Modes J."""
-
-    relative_activation: list[float] | None = None
-    """J numbers, the mean of each mode's logit. null: 1, 0.5, 0.5, 0.25, 0.25, 0.1 for six modes, and for another
-    number of modes what lies between these at even steps."""
-
-    amplitudes: list[float] | None = None
-    """J numbers, the amplitude of each mode's sinusoid. null: 6, 5, 4, 3, 2, 1, or what lies between."""
-
-    frequencies: list[float] | None = None
-    """J numbers, the frequency of each mode's sinusoid in Hz. null: 1, 2, 3, 4, 6, 8, or what lies between."""
-
-    seeding: Literal["dynml", "osl", "osl_legacy"] = "dynml"
-    """Which random numbers a seed stands for: "dynml" (one generator), "osl_legacy" (those of osl-dynamics up to 1.3.0
-    with random_seed), or "osl" (those of later versions after numpy.random.seed). The last two are for one subject."""
-
-    @property
-    def n_gaussians(self) -> int:
-        """Modes J."""
-        return self.n_modes
-
-    def _check_own(self) -> None:
-        check_at_least("n_modes", self.n_modes, 1)
-        for key, numbers in SOFT_MIXTURE.items():
-            if getattr(self, key) is None:
-                places = np.linspace(0, len(numbers) - 1, self.n_modes)
-                object.__setattr__(self, key, np.interp(places, np.arange(len(numbers)), numbers).tolist())
-            self._check_numbers(key, (self.n_modes,), ())
-        check_choice("seeding", self.seeding, SEEDINGS)
-        if self.seeding != "dynml":
-            self._check_settings_of_another_seeding()
-
-    def _check_settings_of_another_seeding(self) -> None:
-        for key, only in (("n_subjects", 1), ("n_samples_range", None), ("covariance_variability", 0.0)):
-            if getattr(self, key) != only:
-                accepted = f"left out under seeding {self.seeding!r}, which draws one recording"
-                raise ConfigurationError(key, getattr(self, key), accepted)
+def check_covariance(key: str, covariance: NDArray[np.float64]) -> None:
+    """Refuse a matrix (C, C) that is no covariance."""
+    scale = np.abs(covariance).max()
+    if not np.allclose(covariance, covariance.T, atol=1e-8 * scale) or np.linalg.eigvalsh(covariance)[0] <= 0:
+        raise ConfigurationError(key, covariance.tolist(), "symmetric and positive definite")
 
 
-def _is_positive(value: object) -> bool:
+def plain_values(value: Any) -> Any:
+    """Arrays as nested lists and numbers of NumPy as Python's, so that a config is JSON whoever made it."""
+    if isinstance(value, (np.ndarray, np.generic)):
+        return value.tolist()
+    if isinstance(value, (list, tuple)):
+        return [plain_values(item) for item in value]
+    return value
+
+
+def is_positive(value: object) -> bool:
+    """Say whether a value is a finite number above 0."""
     return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 < value < math.inf
+
+
+def _is_count(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 1

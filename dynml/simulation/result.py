@@ -1,4 +1,4 @@
-"""What every simulation gives back: signals of many subjects, and the truth behind them.
+"""What every simulation gives back: signals of many subjects, their events, and the truth behind them.
 
 Shapes: T samples, C channels, K states or modes.
 """
@@ -6,40 +6,36 @@ Shapes: T samples, C channels, K states or modes.
 from __future__ import annotations
 
 import dataclasses
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar, Self, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dynml.configuration import config_from
 from dynml.errors import ConfigurationError, DataError
-from dynml.simulation.gaussian_config import GaussianSimulationConfig
+from dynml.recording import Events
+from dynml.simulation.config import SimulationConfig
+from dynml.simulation.kinds.gaussian_config import GaussianSimulationConfig
 
-Simulation = TypeVar("Simulation", bound="GaussianSimulation")
-ConfigType = TypeVar("ConfigType", bound=GaussianSimulationConfig)
+ConfigType = TypeVar("ConfigType", bound=SimulationConfig)
 
 
 @dataclass(frozen=True, kw_only=True)
-class GaussianSimulation:
+class Simulation(ABC):
     """Signals of many subjects, and the truth behind them."""
 
     kind: ClassVar[str]
     """Name of the kind of simulation, as on the command line."""
     parameters: ClassVar[tuple[str, ...]]
     """Names of the arrays that hold for all subjects."""
-    courses: ClassVar[str]
-    """Name of the time courses, one array a subject."""
+    courses: ClassVar[tuple[str, ...]] = ()
+    """Names of the lists of arrays, one a subject."""
 
     time_series: list[NDArray[np.float32]]
     """One (T, C) array a subject."""
-    means: NDArray[np.float64]
-    """(K, C)."""
-    covariances: NDArray[np.float64]
-    """(K, C, C), of the group; the observation error's variance is part of them."""
-    config: GaussianSimulationConfig
-    subject_covariances: NDArray[np.float64] | None = None
-    """(n_subjects, K, C, C) where subjects differ from the group, else None."""
+    config: SimulationConfig
     mean: NDArray[np.float64] | None = None
     """What `standardize` subtracted, (C,); None before it."""
     std: NDArray[np.float64] | None = None
@@ -52,18 +48,31 @@ class GaussianSimulation:
         return [f"sub-{number:0{n_digits}d}" for number in range(1, len(self.time_series) + 1)]
 
     @property
-    def sampling_frequency(self) -> float:
-        """Hz."""
-        return self.config.sampling_frequency
+    def sampling_frequencies(self) -> list[float]:
+        """Samples per second of each subject, Hz."""
+        return [self.config.sampling_frequency_of(number) for number in range(len(self.time_series))]
 
-    def standardize(self: Simulation) -> Simulation:
+    @property
+    def datasets(self) -> list[str] | None:
+        """Name of each subject's data set; None where there is one only."""
+        n_datasets = len(getattr(self.config, "sampling_frequencies", ()))
+        if n_datasets < 2:
+            return None
+        return [f"dataset-{number % n_datasets}" for number in range(len(self.time_series))]
+
+    @property
+    def events(self) -> list[Events] | None:
+        """What happened when, one a subject; None where nothing does."""
+        return None
+
+    def standardize(self) -> Self:
         """Z-score every channel, and rescale the truth alike.
 
         Mean and standard deviation are those over all samples of all subjects, so that one truth holds for everyone.
 
         Returns
         -------
-        GaussianSimulation
+        Simulation
             A new one of the same kind; this one stays as it is.
 
         Raises
@@ -76,28 +85,49 @@ class GaussianSimulation:
         n_samples = sum(map(len, self.time_series))
         if n_samples < 2:
             raise DataError("The simulation has a single sample, which cannot be standardized: raise n_samples.")
-        sums = sum(signals.sum(axis=0, dtype=np.float64) for signals in self.time_series)
-        mean = np.asarray(sums) / n_samples
+        mean = np.asarray(sum(signals.sum(axis=0, dtype=np.float64) for signals in self.time_series)) / n_samples
         squares = sum(((signals - mean) ** 2).sum(axis=0) for signals in self.time_series)
         std = np.sqrt(np.asarray(squares) / n_samples)
-        scale = np.outer(std, std)
-        varied = self.subject_covariances
-        return dataclasses.replace(
-            self,
-            time_series=[((signals - mean) / std).astype(np.float32) for signals in self.time_series],
-            means=(self.means - mean) / std,
-            covariances=self.covariances / scale,
-            subject_covariances=None if varied is None else varied / scale,
-            mean=mean,
-            std=std,
-        )
+        changed: dict[str, Any] = dict(self._rescaled(mean, std), mean=mean, std=std)
+        changed["time_series"] = [((signals - mean) / std).astype(np.float32) for signals in self.time_series]
+        return dataclasses.replace(self, **changed)
+
+    @abstractmethod
+    def _rescaled(self, mean: NDArray[np.float64], std: NDArray[np.float64]) -> dict[str, Any]:
+        """Parameters of (signals - mean) / std, those that differ."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class GaussianSimulation(Simulation):
+    """A simulation whose signals come from Gaussians, one for each state or mode."""
+
+    means: NDArray[np.float64]
+    """(K, C)."""
+    covariances: NDArray[np.float64]
+    """(K, C, C), of the group; the observation error's variance is part of them."""
+    config: GaussianSimulationConfig
+    subject_covariances: NDArray[np.float64] | None = None
+    """(n_subjects, K, C, C) where subjects differ from the group, else None."""
+
+    @property
+    def sampling_frequency(self) -> float:
+        """Hz."""
+        return self.config.sampling_frequency
+
+    def _rescaled(self, mean: NDArray[np.float64], std: NDArray[np.float64]) -> dict[str, Any]:
+        scale, varied = np.outer(std, std), self.subject_covariances
+        return {
+            "means": (self.means - mean) / std,
+            "covariances": self.covariances / scale,
+            "subject_covariances": None if varied is None else varied / scale,
+        }
 
 
 @dataclass(frozen=True, kw_only=True)
 class StateSimulation(GaussianSimulation):
     """A simulation in which one state is active at a time."""
 
-    courses: ClassVar[str] = "states"
+    courses: ClassVar[tuple[str, ...]] = ("states",)
 
     states: list[NDArray[np.int64]]
     """The state of every sample, one (T,) array a subject."""
@@ -121,3 +151,17 @@ def one_hot(states: NDArray[np.int64], n_states: int) -> NDArray[np.float32]:
     course = np.zeros((len(states), n_states), dtype=np.float32)
     course[np.arange(len(states)), states] = 1
     return course
+
+
+def named_events(
+    column: str, prefix: str, n_classes: int, trials: NDArray[np.int64], classes: NDArray[np.int64]
+) -> Events:
+    """Events (onset and duration in samples, (n, 2)) of some classes (n,), whose labels are prefix-0 and so on."""
+    n_digits = len(str(n_classes - 1))
+    found, labels = np.unique(classes, return_inverse=True)
+    return Events(
+        onset=trials[:, 0],
+        duration=trials[:, 1],
+        labels={column: labels.astype(np.int64)},
+        names={column: tuple(f"{prefix}-{number:0{n_digits}d}" for number in found)},
+    )

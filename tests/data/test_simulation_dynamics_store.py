@@ -8,13 +8,10 @@ from dynml.cli.commands.simulate import parse_simulation, run_simulation
 from dynml.dataset.dataset import MultiSubjectDataset
 from dynml.errors import ConfigurationError, DataCorruptionError, DataError
 from dynml.simulation import (
-    read_dynamics_truth,
     read_truth,
-    simulate_hmm,
     simulate_sines,
     simulate_switching_var,
     simulate_var,
-    write_dynamics,
     write_simulation,
 )
 from dynml.store.reading import Store
@@ -51,7 +48,7 @@ def test_the_script_stores_signals_data_sets_events_and_truth(tmp_path, capsys, 
             np.testing.assert_array_equal(store.mean(subject, "signals"), mean[None])
             np.testing.assert_array_equal(store.std(subject, "signals"), std[None])
             assert ("events" in store.file[f"subjects/{subject}/signals"]) == (kind != "var")
-    truth = read_dynamics_truth(path)
+    truth = read_truth(path)
     assert truth.kind == kind
     for name in expected.parameters:
         np.testing.assert_array_equal(getattr(truth, name), getattr(expected, name))
@@ -65,7 +62,7 @@ def test_the_script_stores_signals_data_sets_events_and_truth(tmp_path, capsys, 
 def test_events_reach_the_dataset_under_one_set_of_labels(tmp_path):
     path = tmp_path / "states.hdf5"
     simulation = simulate_switching_var(n_subjects=3, n_samples=60, n_states=4, n_channels=3, seed=4)
-    write_dynamics(simulation, path, group="bold")
+    write_simulation(simulation, path, group="bold")
     dataset = MultiSubjectDataset(path, group="bold")
     assert dataset.label_names("state") == ("state-0", "state-1", "state-2", "state-3")
     for subject, states in zip(simulation.subjects, simulation.states):
@@ -76,24 +73,24 @@ def test_events_reach_the_dataset_under_one_set_of_labels(tmp_path):
 
 def test_the_truth_gives_the_process_of_the_filters(tmp_path):
     simulation = simulate_switching_var(n_samples=50, n_channels=3).standardize()
-    write_dynamics(simulation, tmp_path / "s.hdf5")
-    process = read_dynamics_truth(tmp_path / "s.hdf5").process
+    write_simulation(simulation, tmp_path / "s.hdf5")
+    process = read_truth(tmp_path / "s.hdf5").process
     np.testing.assert_array_equal(process.coefficients, simulation.process.coefficients)
     np.testing.assert_array_equal(process.initial_covariances, simulation.initial_covariances)
-    write_dynamics(simulate_var(n_samples=50, n_channels=3), tmp_path / "other.hdf5")
+    write_simulation(simulate_var(n_samples=50, n_channels=3), tmp_path / "other.hdf5")
     with pytest.raises(DataError, match="simulated by var"):
-        _ = read_dynamics_truth(tmp_path / "other.hdf5").process
+        _ = read_truth(tmp_path / "other.hdf5").process
 
 
 def test_long_numbers_stand_in_the_truth_alone(tmp_path):
     coefficients = 0.5 * np.eye(10)[None] + np.zeros((2, 10, 10))
     simulation = simulate_switching_var(n_states=2, n_channels=10, n_samples=90, coefficients=coefficients)
-    write_dynamics(simulation, tmp_path / "s.hdf5")
+    write_simulation(simulation, tmp_path / "s.hdf5")
     with Store(tmp_path / "s.hdf5") as store:
         assert store.config["simulation"]["coefficients"] == "given"
         assert "allow_mixed_sampling_frequency" not in store.config
         assert "dataset" not in store.file["subjects/sub-001"].attrs
-    arguments = read_dynamics_truth(tmp_path / "s.hdf5").arguments
+    arguments = read_truth(tmp_path / "s.hdf5").arguments
     np.testing.assert_array_equal(np.array(arguments["coefficients"]), coefficients)
 
 
@@ -101,27 +98,20 @@ def test_what_cannot_be_written_or_read_is_named(tmp_path):
     simulation = simulate_var(n_subjects=2, n_samples=50, n_channels=3)
     path = tmp_path / "v.hdf5"
     with pytest.raises(ConfigurationError, match=r"n_subjects is 2.*\(1 \+ 1\)"):
-        write_dynamics(simulation, path, n_validation_subjects=1, n_testing_subjects=1)
+        write_simulation(simulation, path, n_validation_subjects=1, n_testing_subjects=1)
     with pytest.raises(ConfigurationError, match="group"):
-        write_dynamics(simulation, path, group="a/b")
+        write_simulation(simulation, path, group="a/b")
     with pytest.raises(DataError, match="single sample"):
-        write_dynamics(simulate_var(n_samples=1), path)
+        write_simulation(simulate_var(n_samples=1), path)
     assert not path.exists()
-    write_dynamics(simulation, path)
+    write_simulation(simulation, path)
     with pytest.raises(DataError, match="exists already"):
-        write_dynamics(simulation, path)
+        write_simulation(simulation, path)
     with h5py.File(path, "r+") as file:
         del file["truth/coefficients"]
     with pytest.raises(DataCorruptionError, match="coefficients"):
-        read_dynamics_truth(path)
+        read_truth(path)
     with h5py.File(path, "r+") as file:
         del file["truth"]
     with pytest.raises(DataError, match="no truth"):
-        read_dynamics_truth(path)
-    write_simulation(simulate_hmm(n_samples=50), tmp_path / "h.hdf5")
-    with pytest.raises(DataError, match="truth of hmm, which read_truth reads"):
-        read_dynamics_truth(tmp_path / "h.hdf5")
-    other = write_dynamics(simulate_var(n_samples=50), tmp_path / "other.hdf5")
-    assert other["training"]
-    with pytest.raises(DataError, match="truth of var, which read_dynamics_truth reads"):
-        read_truth(tmp_path / "other.hdf5")
+        read_truth(path)

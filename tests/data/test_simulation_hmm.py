@@ -6,7 +6,7 @@ from scipy.linalg import eigvalsh
 from scipy.stats import chi2
 
 from dynml.errors import ConfigurationError, DataError
-from dynml.simulation.config import HMMSimulationConfig
+from dynml.simulation import HMMSimulationConfig
 from dynml.simulation.kinds.gaussian_states import random_covariances, vary_covariances
 from dynml.simulation.kinds.hmm import sample_path, simulate_hmm, stationary_probabilities, transition_matrix
 

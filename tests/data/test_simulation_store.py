@@ -44,7 +44,7 @@ def test_store_holds_signals_subsets_and_truth(tmp_path, simulation, standardize
             expected = (simulation.mean, simulation.std) if standardize else (np.zeros(4), np.ones(4))
             np.testing.assert_array_equal(store.mean(subject, "meg"), expected[0][None])
             np.testing.assert_array_equal(store.std(subject, "meg"), expected[1][None])
-        assert store.config["simulation"]["transition_probabilities"] == "given"
+        assert store.config["simulation"]["transition_probabilities"] == simulation.transition_probabilities.tolist()
     truth = read_truth(path)
     assert truth.kind == "hmm"
     for name in ("means", "covariances", "transition_probabilities", "initial_probabilities"):

@@ -23,43 +23,38 @@ class SimulationKind:
     config: str
     simulate: str
     summary: str
-    write: str = "dynml.simulation.store:write_simulation"
 
 
-WRITE_DYNAMICS = "dynml.simulation.dynamics_store:write_dynamics"
 KINDS = {
     "hmm": SimulationKind(
-        config="dynml.simulation.config:HMMSimulationConfig",
+        config="dynml.simulation.kinds.hmm:HMMSimulationConfig",
         simulate="dynml.simulation.kinds.hmm:simulate_hmm",
         summary="hidden Markov model with Gaussian states",
     ),
     "hsmm": SimulationKind(
-        config="dynml.simulation.config:HSMMSimulationConfig",
+        config="dynml.simulation.kinds.hsmm:HSMMSimulationConfig",
         simulate="dynml.simulation.kinds.hsmm:simulate_hsmm",
         summary="hidden semi-Markov model, with lifetimes from Gamma distributions",
     ),
     "mixed_sine": SimulationKind(
-        config="dynml.simulation.config:MixedSineSimulationConfig",
+        config="dynml.simulation.kinds.sine_mixing:MixedSineSimulationConfig",
         simulate="dynml.simulation.kinds.mixed_sine:simulate_mixed_sine",
         summary="soft mixture of Gaussian modes, mixed by sinusoids",
     ),
     "var": SimulationKind(
-        config="dynml.simulation.dynamics_config:VarSimulationConfig",
+        config="dynml.simulation.kinds.var:VarSimulationConfig",
         simulate="dynml.simulation.kinds.var:simulate_var",
         summary="autoregression: samples driven by those before them",
-        write=WRITE_DYNAMICS,
     ),
     "switching_var": SimulationKind(
-        config="dynml.simulation.dynamics_config:SwitchingVarSimulationConfig",
+        config="dynml.simulation.kinds.switching_var:SwitchingVarSimulationConfig",
         simulate="dynml.simulation.kinds.switching_var:simulate_switching_var",
         summary="autoregressions that hidden states switch between",
-        write=WRITE_DYNAMICS,
     ),
     "sines": SimulationKind(
-        config="dynml.simulation.dynamics_config:SinesSimulationConfig",
+        config="dynml.simulation.kinds.sines:SinesSimulationConfig",
         simulate="dynml.simulation.kinds.sines:simulate_sines",
         summary="trials of sines, whose periods depend on the trial's class",
-        write=WRITE_DYNAMICS,
     ),
 }
 
@@ -95,6 +90,7 @@ def run_simulation(arguments: Namespace) -> None:
     from pathlib import Path
 
     from dynml.locks import writing_to
+    from dynml.simulation.store import write_simulation
     from dynml.store.writing import check_target
 
     kind = KINDS[arguments.kind]
@@ -107,7 +103,7 @@ def run_simulation(arguments: Namespace) -> None:
         simulation = _load(kind.simulate)(config)
         if arguments.standardize:
             simulation = simulation.standardize()
-        subsets = _load(kind.write)(
+        subsets = write_simulation(
             simulation,
             target,
             group=arguments.group,

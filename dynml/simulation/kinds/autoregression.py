@@ -1,19 +1,58 @@
-"""Random coefficients and noise of autoregressions, and signals drawn from them.
+"""Settings of autoregressions, their random coefficients and noise, and signals drawn from them.
 
 Shapes: T samples, C channels, K states, p lags.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 
-from dynml.simulation.dynamics_config import spectral_radius_of
+from dynml.configuration import check_fraction, check_positive
+from dynml.errors import ConfigurationError
+from dynml.simulation.config import check_covariance
+from dynml.simulation.kinds.dynamics_config import DynamicsSimulationConfig
 
 Array = NDArray[np.float64]
 
 PERSISTENCE = 0.7
 """How much random channels drive themselves; n links of a channel have standard deviation 1 / sqrt(n). Then scaled."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class AutoregressionConfig(DynamicsSimulationConfig):
+    """Settings of autoregressions, with or without states.
+
+    Where a name or numbers are accepted, numbers come as an array or nested lists in Python, and on the command line as
+    JSON lists or the path of a .npy file.
+    """
+
+    spectral_radius: float = 0.9
+    """Size of the largest eigenvalue of random coefficients, below 1: how slowly signals forget."""
+
+    density: float = 1.0
+    """Share of the other channels by which each channel is driven, under random coefficients."""
+
+    def _check_own(self) -> None:
+        check_positive("spectral_radius", self.spectral_radius)
+        if self.spectral_radius >= 1:
+            raise ConfigurationError("spectral_radius", self.spectral_radius, "below 1, so that signals settle")
+        check_fraction("density", self.density)
+
+    def _check_coefficients(self, given: NDArray[np.float64] | None) -> None:
+        """Refuse coefficients (N, p, C, C) of which some are not stable."""
+        for position, lags in enumerate([] if given is None else given):
+            radius = spectral_radius_of(lags)
+            if radius >= 1:
+                where = f"coefficients[{position}]" if len(given) > 1 else "coefficients"  # type: ignore[arg-type]
+                raise ConfigurationError(where, f"an array with spectral radius {radius:.4g}", "below 1: stable")
+
+    def _check_noise(self, key: str, given: NDArray[np.float64] | None) -> None:
+        """Refuse covariances (N, C, C) of which some are none."""
+        for covariance in [] if given is None else given:
+            check_covariance(key, covariance)
 
 
 def random_coefficients(
@@ -73,3 +112,11 @@ def draw_autoregression(
 def rescaled_coefficients(coefficients: Array, std_C: Array) -> Array:
     """Coefficients (..., C, C) of signals divided by their standard deviations."""
     return coefficients * std_C / std_C[:, None]
+
+
+def spectral_radius_of(coefficients_pCC: NDArray[np.float64]) -> float:
+    """Size of the largest eigenvalue of an autoregression of p lags: below 1 where it is stable."""
+    n_lags, n_channels, _ = coefficients_pCC.shape
+    companion = np.eye(n_lags * n_channels, k=-n_channels)
+    companion[:n_channels] = np.concatenate(list(coefficients_pCC), axis=1)
+    return float(np.abs(np.linalg.eigvals(companion)).max())

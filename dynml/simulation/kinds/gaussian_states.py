@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from dynml.simulation.gaussian_config import GaussianSimulationConfig
+from dynml.simulation.kinds.gaussian_config import GaussianSimulationConfig
 
 RANDOM_MEAN_SD = 0.2
 WEIGHT_SD = 0.1
@@ -32,14 +32,6 @@ def group_gaussians(
             config.n_gaussians, config.n_channels, generator, config.n_covariance_activations
         )
     return means, covariances
-
-
-def number_of_samples(config: GaussianSimulationConfig, subject: int, generator: np.random.Generator) -> int:
-    """Samples of one subject, counted from 0."""
-    if config.n_samples_range is not None:
-        shortest, longest = config.n_samples_range
-        return int(generator.integers(shortest, longest, endpoint=True))
-    return config.n_samples[subject] if isinstance(config.n_samples, list) else config.n_samples
 
 
 def subject_gaussians(

@@ -12,15 +12,51 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from dynml.simulation.config import HMMSimulationConfig
+from dynml.configuration import check_at_least, check_fraction
+from dynml.simulation.kinds.gaussian_config import GaussianSimulationConfig
 from dynml.simulation.kinds.gaussian_states import (
     draw_signals,
     group_gaussians,
-    number_of_samples,
     subject_gaussians,
     with_observation_error,
 )
 from dynml.simulation.result import StateSimulation, chosen_config
+
+TRANSITIONS = ("sequence", "uniform")
+INITIALS = ("uniform", "stationary")
+
+
+@dataclass(frozen=True, kw_only=True)
+class HMMSimulationConfig(GaussianSimulationConfig):
+    """A hidden Markov model with Gaussian states.
+
+    Where a name or numbers are accepted, numbers come as an array or nested lists in Python, and on the command line as
+    JSON lists or the path of a .npy file.
+    """
+
+    n_states: int = 5
+    """States K."""
+
+    transition_probabilities: str | list[list[float]] = "sequence"
+    """"sequence" (stay, or go on to the next state, the first after the last), "uniform" (stay, or go to any other
+    state alike), or numbers (K, K), rows = from-state."""
+
+    stay_probability: float = 0.9
+    """Probability to stay in a state from one sample to the next, under "sequence" and "uniform"."""
+
+    initial_probabilities: str | list[float] = "uniform"
+    """Where paths start: "uniform", "stationary" (what the transitions leave as it is), or K numbers."""
+
+    @property
+    def n_gaussians(self) -> int:
+        """States K."""
+        return self.n_states
+
+    def _check_kind(self) -> None:
+        check_at_least("n_states", self.n_states, 1)
+        check_fraction("stay_probability", self.stay_probability)
+        self._check_probabilities("transition_probabilities", (self.n_states, self.n_states), TRANSITIONS)
+        self._check_probabilities("initial_probabilities", (self.n_states,), INITIALS)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,7 +114,7 @@ def simulate_hmm(
     means, group_covariances = group_gaussians(config, generator)
     time_series, states, varied = [], [], []
     for subject in range(config.n_subjects):
-        n_samples = number_of_samples(config, subject, generator)
+        n_samples = config.number_of_samples(subject, generator)
         covariances = subject_gaussians(config, group_covariances, generator)
         path = sample_path(n_samples, initial, transitions, generator)
         time_series.append(draw_signals(path, means, covariances, generator))

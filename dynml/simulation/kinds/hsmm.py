@@ -11,15 +11,67 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from dynml.simulation.config import HSMMSimulationConfig
+from dynml.configuration import check_at_least
+from dynml.errors import ConfigurationError
+from dynml.simulation.config import is_positive
+from dynml.simulation.kinds.gaussian_config import GaussianSimulationConfig
 from dynml.simulation.kinds.gaussian_states import (
     draw_signals,
     group_gaussians,
-    number_of_samples,
     subject_gaussians,
     with_observation_error,
 )
 from dynml.simulation.result import StateSimulation, chosen_config
+
+OFF_DIAGONAL_TRANSITIONS = ("sequence", "uniform", "random")
+
+
+@dataclass(frozen=True, kw_only=True)
+class HSMMSimulationConfig(GaussianSimulationConfig):
+    """A hidden semi-Markov model: Gaussian states whose lifetimes follow Gamma distributions.
+
+    Where a name or numbers are accepted, numbers come as an array or nested lists in Python, and on the command line as
+    JSON lists or the path of a .npy file.
+    """
+
+    n_states: int = 5
+    """States K, at least 2."""
+
+    gamma_shape: float | list[float] = 10.0
+    """Shape of the lifetimes' Gamma distribution: one number, or K."""
+
+    gamma_scale: float | list[float] = 5.0
+    """Scale of the lifetimes' Gamma distribution in samples: one number, or K. The mean lifetime is shape x scale, its
+    standard deviation sqrt(shape) x scale; a lifetime is rounded, and lasts one sample at least."""
+
+    transition_probabilities: str | list[list[float]] = "sequence"
+    """Where a state goes when its lifetime ends: "sequence" (to the next state, to the first after the last), "uniform"
+    (to any other state alike), "random" (rows drawn uniformly from all distributions over the other states), or numbers
+    (K, K), rows = from-state, with zeros on the diagonal."""
+
+    @property
+    def n_gaussians(self) -> int:
+        """States K."""
+        return self.n_states
+
+    def of_each_state(self, key: str) -> np.ndarray:
+        """A setting with one number, or K, as K numbers."""
+        return np.broadcast_to(np.asarray(getattr(self, key), dtype=np.float64), (self.n_states,))
+
+    def _check_kind(self) -> None:
+        check_at_least("n_states", self.n_states, 2)
+        for key in ("gamma_shape", "gamma_scale"):
+            value = getattr(self, key)
+            numbers = value if isinstance(value, list) else [value]
+            is_list_of_wrong_length = isinstance(value, list) and len(value) != self.n_states
+            if is_list_of_wrong_length or not all(map(is_positive, numbers)):
+                accepted = f"a finite number above 0, or a list of {self.n_states} (n_states)"
+                raise ConfigurationError(key, value, accepted)
+        shape = (self.n_states, self.n_states)
+        transitions = self._check_probabilities("transition_probabilities", shape, OFF_DIAGONAL_TRANSITIONS)
+        if transitions is not None and np.diagonal(transitions).any():
+            accepted = "with zeros on the diagonal: how long a state lasts is drawn from its Gamma distribution"
+            raise ConfigurationError("transition_probabilities", self.transition_probabilities, accepted)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,7 +141,7 @@ def simulate_hsmm(
     shape, scale = config.of_each_state("gamma_shape"), config.of_each_state("gamma_scale")
     time_series, states, varied = [], [], []
     for subject in range(config.n_subjects):
-        n_samples = number_of_samples(config, subject, generator)
+        n_samples = config.number_of_samples(subject, generator)
         covariances = subject_gaussians(config, group_covariances, generator)
         path = sample_semi_markov_path(n_samples, transitions, shape, scale, generator)
         time_series.append(draw_signals(path, means, covariances, generator))

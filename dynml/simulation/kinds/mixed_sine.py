@@ -12,16 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dynml.errors import ConfigurationError
-from dynml.simulation.config import MixedSineSimulationConfig
 from dynml.simulation.kinds.gaussian_states import (
     draw_mixed_signals,
     group_gaussians,
-    number_of_samples,
     subject_gaussians,
     with_observation_error,
 )
 from dynml.simulation.kinds.osl_seeding import draw_recording
-from dynml.simulation.kinds.sine_mixing import sinusoidal_logits, softmax_of
+from dynml.simulation.kinds.sine_mixing import MixedSineSimulationConfig, sinusoidal_logits, softmax_of
 from dynml.simulation.result import GaussianSimulation, chosen_config
 
 
@@ -31,7 +29,7 @@ class MixedSineSimulation(GaussianSimulation):
 
     kind: ClassVar[str] = "mixed_sine"
     parameters: ClassVar[tuple[str, ...]] = ("means", "covariances", "phases")
-    courses: ClassVar[str] = "alpha"
+    courses: ClassVar[tuple[str, ...]] = ("alpha",)
 
     alpha: list[NDArray[np.float32]]
     """Mixing coefficients, one (T, J) array a subject; rows sum to 1."""
@@ -100,7 +98,7 @@ def simulate_mixed_sine(
     means, group_covariances = group_gaussians(config, generator)
     time_series, alphas, logits, phases, varied = [], [], [], [], []
     for subject in range(config.n_subjects):
-        n_samples = number_of_samples(config, subject, generator)
+        n_samples = config.number_of_samples(subject, generator)
         covariances = subject_gaussians(config, group_covariances, generator)
         own_phases = generator.uniform(0, 2 * np.pi, size=config.n_modes)
         own_logits = sinusoidal_logits(config, np.arange(n_samples) / config.sampling_frequency, own_phases)

@@ -15,7 +15,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from dynml.simulation.config import MixedSineSimulationConfig
 from dynml.simulation.kinds.gaussian_states import (
     MOST_NUMBERS,
     RANDOM_MEAN_SD,
@@ -24,7 +23,7 @@ from dynml.simulation.kinds.gaussian_states import (
     activation_strengths,
     n_active_channels,
 )
-from dynml.simulation.kinds.sine_mixing import sinusoidal_logits, softmax_of
+from dynml.simulation.kinds.sine_mixing import MixedSineSimulationConfig, sinusoidal_logits, softmax_of
 
 RandomSource = np.random.Generator | np.random.RandomState
 

@@ -5,24 +5,61 @@ Shapes: T samples, C channels.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from dynml.configuration import check_at_least, check_positive
 from dynml.errors import ConfigurationError
 from dynml.recording import Events
-from dynml.simulation.dynamics_config import SinesSimulationConfig
-from dynml.simulation.dynamics_result import DynamicsSimulation, chosen_dynamics, named_events
-from dynml.simulation.kinds.gaussian_states import number_of_samples
+from dynml.simulation.config import is_positive
+from dynml.simulation.kinds.dynamics_config import DynamicsSimulationConfig
+from dynml.simulation.result import Simulation, chosen_config, named_events
 
 TRIAL_TYPE = "trial_type"
 """Label column of the trials."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class SinesSimulation(DynamicsSimulation):
+class SinesSimulationConfig(DynamicsSimulationConfig):
+    """Trials of several classes: every channel is a sine, whose period depends on the class of the trial.
+
+    The lag of every channel is drawn anew in every trial, so that a class shows in the periods alone.
+    """
+
+    periods: list[list[float]] = field(default_factory=lambda: [[8.0, 12.0, 16.0], [24.0, 32.0, 40.0]])
+    """Periods in seconds, one list a class; each channel keeps to one of them in all trials of the class."""
+
+    trial_duration: float = 40.0
+    """Seconds of a trial."""
+
+    rest_duration: float = 20.0
+    """Seconds between trials, with noise alone; half of it before the first."""
+
+    max_lag: float = 4.0
+    """Largest lag of a channel behind the onset of its trial in seconds."""
+
+    noise: float = 0.5
+    """Standard deviation of white noise upon the signals, in units of the sines' amplitude."""
+
+    def _check_own(self) -> None:
+        lists = self.periods
+        if not isinstance(lists, list) or not all(isinstance(own, list) and own for own in lists) or len(lists) < 2:
+            raise ConfigurationError("periods", lists, "at least two lists of seconds, one a class")
+        shortest = 2 / min(self.sampling_frequencies)
+        for own in [period for periods in lists for period in periods]:
+            if not is_positive(own) or own <= shortest:
+                accepted = f"seconds above {shortest:g}, two samples at the lowest of sampling_frequencies"
+                raise ConfigurationError("periods", own, accepted)
+        check_positive("trial_duration", self.trial_duration)
+        for key in ("rest_duration", "max_lag", "noise"):
+            check_at_least(key, getattr(self, key), 0.0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SinesSimulation(Simulation):
     """Trials of many subjects, and the truth behind them."""
 
     kind: ClassVar[str] = "sines"
@@ -94,13 +131,13 @@ def simulate_sines(
     the classes (all equally often, but for a remainder), lags, noise. More subjects under the same seed leave the first
     ones as they were. Periods are seconds, whatever the rate of a data set.
     """
-    config = chosen_dynamics(SinesSimulationConfig, config, settings)
+    config = chosen_config(SinesSimulationConfig, config, settings)
     generator = generator if generator is not None else np.random.default_rng(config.seed)
     n_channels = config.n_channels
     periods = np.stack([generator.choice(np.asarray(own, dtype=np.float64), n_channels) for own in config.periods])
     time_series, trials, all_lags = [], [], []
     for subject in range(config.n_subjects):
-        n_samples = number_of_samples(config.lengths, subject, generator)
+        n_samples = config.number_of_samples(subject, generator)
         rate = config.sampling_frequency_of(subject)
         own = _trials(config, n_samples, rate, generator)
         lags = generator.uniform(0, config.max_lag, size=(len(own), n_channels))

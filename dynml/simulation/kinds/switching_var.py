@@ -6,33 +6,82 @@ Shapes: T samples, C channels, K states.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from dynml.configuration import check_at_least
 from dynml.errors import ConfigurationError, DynmlError
 from dynml.recording import Events
-from dynml.simulation.dynamics_config import SwitchingVarSimulationConfig
-from dynml.simulation.dynamics_result import DynamicsSimulation, chosen_dynamics, named_events
+from dynml.simulation.config import RANDOM
+from dynml.simulation.filters.switching_var import SwitchingVar
 from dynml.simulation.kinds.autoregression import (
+    AutoregressionConfig,
     draw_autoregression,
     random_coefficients,
     random_noise_covariance,
     rescaled_coefficients,
 )
-from dynml.simulation.kinds.gaussian_states import number_of_samples
-from dynml.simulation.kinds.hmm import sample_path, stationary_probabilities, transition_matrix
-
-if TYPE_CHECKING:
-    from dynml.simulation.filters.switching_var import SwitchingVar
+from dynml.simulation.kinds.hmm import HMMSimulationConfig, sample_path, stationary_probabilities, transition_matrix
+from dynml.simulation.result import Simulation, chosen_config, named_events
 
 STATE = "state"
 """Label column of the visits to states."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class SwitchingVarSimulation(DynamicsSimulation):
+class SwitchingVarSimulationConfig(AutoregressionConfig):
+    """Hidden states, each with an autoregression of one lag and noise of its own.
+
+    Where a name or numbers are accepted, numbers come as an array or nested lists in Python, and on the command line as
+    JSON lists or the path of a .npy file.
+    """
+
+    n_states: int = 4
+    """States K."""
+
+    transition_probabilities: str | list[list[float]] = "uniform"
+    """"uniform" (stay, or go to any other state alike), "sequence" (stay, or go on to the next state, the first after
+    the last), or numbers (K, K), rows = from-state."""
+
+    stay_probability: float = 0.95
+    """Probability to stay in a state from one sample to the next, under "sequence" and "uniform"."""
+
+    initial_probabilities: str | list[float] = "stationary"
+    """Where paths start: "uniform", "stationary" (what the transitions leave as it is), or K numbers."""
+
+    coefficients: str | list[list[list[float]]] = RANDOM
+    """"random", or numbers (K, C, C): one matrix a state, row = the channel that is driven."""
+
+    noise_covariances: str | list[list[list[float]]] = RANDOM
+    """"random", or numbers (K, C, C)."""
+
+    mean_deviation: float = 0.0
+    """Standard deviation of the level that channels tend to in each state. 0: states differ in their dynamics alone."""
+
+    @property
+    def chain(self) -> HMMSimulationConfig:
+        """The chain of states as an HMM's simulation has it, which checks it."""
+        return HMMSimulationConfig(
+            n_states=self.n_states,
+            transition_probabilities=self.transition_probabilities,
+            stay_probability=self.stay_probability,
+            initial_probabilities=self.initial_probabilities,
+        )
+
+    def _check_own(self) -> None:
+        super()._check_own()
+        _ = self.chain
+        check_at_least("mean_deviation", self.mean_deviation, 0.0)
+        shape = (self.n_states, self.n_channels, self.n_channels)
+        coefficients = self._check_numbers("coefficients", shape)
+        self._check_coefficients(None if coefficients is None else coefficients[:, None])
+        self._check_noise("noise_covariances", self._check_numbers("noise_covariances", shape))
+
+
+@dataclass(frozen=True, kw_only=True)
+class SwitchingVarSimulation(Simulation):
     """Signals of many subjects from autoregressions that hidden states switch between, and the truth behind them."""
 
     kind: ClassVar[str] = "switching_var"
@@ -121,14 +170,14 @@ def simulate_switching_var(
     distribution that its state would keep to if it never ended. All data sets share the states, sample by sample,
     whatever their rate.
     """
-    config = chosen_dynamics(SwitchingVarSimulationConfig, config, settings)
+    config = chosen_config(SwitchingVarSimulationConfig, config, settings)
     generator = generator if generator is not None else np.random.default_rng(config.seed)
     process = _process(config, generator)
     factors = np.linalg.cholesky(process.noise_covariances)
     initial_factors = np.linalg.cholesky(process.initial_covariances)
     time_series, paths = [], []
     for subject in range(config.n_subjects):
-        n_samples = number_of_samples(config.lengths, subject, generator)
+        n_samples = config.number_of_samples(subject, generator)
         path = sample_path(n_samples, process.initial_probabilities, process.transition_probabilities, generator)
         white = generator.normal(size=(n_samples, config.n_channels))
         first = process.initial_means[path[0]] + initial_factors[path[0]] @ white[0]

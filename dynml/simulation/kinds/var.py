@@ -11,19 +11,47 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from dynml.simulation.dynamics_config import VarSimulationConfig
-from dynml.simulation.dynamics_result import DynamicsSimulation, chosen_dynamics
+from dynml.configuration import check_at_least
+from dynml.simulation.config import RANDOM
 from dynml.simulation.kinds.autoregression import (
+    AutoregressionConfig,
     draw_autoregression,
     random_coefficients,
     random_noise_covariance,
     rescaled_coefficients,
 )
-from dynml.simulation.kinds.gaussian_states import number_of_samples
+from dynml.simulation.result import Simulation, chosen_config
 
 
 @dataclass(frozen=True, kw_only=True)
-class VarSimulation(DynamicsSimulation):
+class VarSimulationConfig(AutoregressionConfig):
+    """An autoregression: each sample is driven by the p samples before it.
+
+    Where a name or numbers are accepted, numbers come as an array or nested lists in Python, and on the command line as
+    JSON lists or the path of a .npy file.
+    """
+
+    n_lags: int = 1
+    """Lags p."""
+
+    coefficients: str | list[list[list[float]]] = RANDOM
+    """"random", or numbers (p, C, C): one matrix a lag, row = the channel that is driven."""
+
+    noise_covariance: str | list[list[float]] = RANDOM
+    """"random", or numbers (C, C)."""
+
+    def _check_own(self) -> None:
+        super()._check_own()
+        check_at_least("n_lags", self.n_lags, 1)
+        square = (self.n_channels, self.n_channels)
+        coefficients = self._check_numbers("coefficients", (self.n_lags, *square))
+        self._check_coefficients(None if coefficients is None else coefficients[None])
+        noise = self._check_numbers("noise_covariance", square)
+        self._check_noise("noise_covariance", None if noise is None else noise[None])
+
+
+@dataclass(frozen=True, kw_only=True)
+class VarSimulation(Simulation):
     """Signals of many subjects from one autoregression, and the truth behind them."""
 
     kind: ClassVar[str] = "var"
@@ -75,7 +103,7 @@ def simulate_var(
     """
     from dynml.simulation.filters.switching_var_masked import var_as_switching
 
-    config = chosen_dynamics(VarSimulationConfig, config, settings)
+    config = chosen_config(VarSimulationConfig, config, settings)
     generator = generator if generator is not None else np.random.default_rng(config.seed)
     n_lags, n_channels = config.n_lags, config.n_channels
     coefficients, noise = config.array("coefficients"), config.array("noise_covariance")
@@ -87,7 +115,7 @@ def simulate_var(
     factor = np.linalg.cholesky(noise)
     time_series = []
     for subject in range(config.n_subjects):
-        n_samples = number_of_samples(config.lengths, subject, generator)
+        n_samples = config.number_of_samples(subject, generator)
         first = (stationary @ generator.normal(size=n_lags * n_channels)).reshape(n_lags, n_channels)[::-1]
         noise_TC = generator.normal(size=(n_samples, n_channels)) @ factor.T
         states = np.zeros(n_samples, dtype=np.int64)
