@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import re
+import ast
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
@@ -80,36 +80,34 @@ def parse_log_expression(text: str, key: str) -> LogExpression:
     ConfigurationError
         For an unknown function, a wrong number of logs, or parentheses that do not match.
     """
-    call = re.fullmatch(r"\s*(\w*)\s*\((.*)\)\s*", text, flags=re.DOTALL)
-    if call is None:
-        name = text.strip()
-        if not name or any(sign in name for sign in "(),"):
+    if not any(sign in text for sign in "(),"):
+        # A metric of a user's own may be called what Python takes for no name.
+        if not text.strip():
             raise ConfigurationError(key, text, ACCEPTED)
-        return LogExpression("log", name)
-    function, arguments = call[1], _split_at_commas(call[2])
-    if function not in ("diff", "sum") or arguments is None:
-        near = nearest_name(function, ("diff", "sum"))
-        raise ConfigurationError(key, text, ACCEPTED + (near if "mean" in near and arguments else ""))
-    if function == "diff" and len(arguments) != 2:
-        raise ConfigurationError(key, text, "diff(a,b) of exactly two logs")
-    if function == "sum" and len(arguments) < 2:
-        raise ConfigurationError(key, text, "sum(a,b,...) of at least two logs")
-    operation: Literal["diff", "sum"] = "diff" if function == "diff" else "sum"
-    return LogExpression(operation, parts=tuple(parse_log_expression(part, key) for part in arguments))
+        return LogExpression("log", text.strip())
+    try:
+        return _expression(ast.parse(text.strip(), mode="eval").body, text, key)
+    except (SyntaxError, RecursionError, MemoryError) as error:
+        raise ConfigurationError(key, text, ACCEPTED) from error
 
 
-def _split_at_commas(text: str) -> list[str] | None:
-    """Parts between the commas that stand in no inner parentheses; None when the parentheses do not match."""
-    parts, depth = [""], 0
-    for sign in text:
-        depth += {"(": 1, ")": -1}.get(sign, 0)
-        if depth < 0:
-            return None
-        if sign == "," and depth == 0:
-            parts.append("")
-        else:
-            parts[-1] += sign
-    return parts if depth == 0 else None
+def _expression(node: ast.expr, text: str, key: str) -> LogExpression:
+    """Map names and calls of diff and sum; anything else of Python is refused."""
+    match node:
+        case ast.Name(id=name):
+            return LogExpression("log", name)
+        case ast.Call(func=ast.Name(id="diff"), args=[_, _] as arguments, keywords=[]):
+            return LogExpression("diff", parts=tuple(_expression(part, text, key) for part in arguments))
+        case ast.Call(func=ast.Name(id="sum"), args=[_, _, *_] as arguments, keywords=[]):
+            return LogExpression("sum", parts=tuple(_expression(part, text, key) for part in arguments))
+        case ast.Call(func=ast.Name(id="diff")):
+            raise ConfigurationError(key, text, "diff(a,b) of exactly two logs")
+        case ast.Call(func=ast.Name(id="sum")):
+            raise ConfigurationError(key, text, "sum(a,b,...) of at least two logs")
+        case ast.Call(func=ast.Name(id=function)):
+            near = nearest_name(function, ("diff", "sum"))
+            raise ConfigurationError(key, text, ACCEPTED + (near if "mean" in near else ""))
+    raise ConfigurationError(key, text, ACCEPTED)
 
 
 def check_logs_are_known(expressions: Iterable[LogExpression], known: Iterable[str], key: str) -> None:

@@ -50,7 +50,7 @@ def test_an_expression_knows_its_logs_and_which_are_missing():
         ("mean(a,b)", "a log, diff(a,b) or sum(a,b,...)"),
         ("diff(a,b", "a log, diff(a,b) or sum(a,b,...)"),
         ("diff(a)(b)", "a log, diff(a,b) or sum(a,b,...)"),
-        ("diff(a,)", "a log, diff(a,b) or sum(a,b,...)"),
+        ("diff(a,)", "diff(a,b) of exactly two logs"),
         ("", "a log, diff(a,b) or sum(a,b,...)"),
     ],
 )
