@@ -7,8 +7,8 @@ import io
 from dataclasses import dataclass
 from pathlib import Path
 
+from dynml.compressed import read_text_or_compressed
 from dynml.errors import DataError
-from dynml.readers.compressed import read_text_or_compressed
 
 NOT_AVAILABLE = "n/a"
 

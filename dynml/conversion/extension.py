@@ -16,7 +16,6 @@ from dynml.conversion.order import in_order_of_store
 from dynml.conversion.sources.found import SubjectSources, check_steps, find_sources, steps_of
 from dynml.conversion.sources.table import SourceTable, is_table, read_source_table
 from dynml.conversion.subject_workers import SubjectWorkers
-from dynml.dataset.subsets import Subsets, check_fit_saw_no_held_out, subjects_seen_by_fits
 from dynml.errors import DataError, DynmlError
 from dynml.fits import Layout
 from dynml.locks import writes_alone
@@ -27,6 +26,7 @@ from dynml.remarks import Remarks
 from dynml.store.layout import PARTICIPANTS, PREPARATION_FITS, SUBSET_NAMES, TOP_LEVEL_KEYS
 from dynml.store.participants import SubjectIdentity, check_split
 from dynml.store.reading import Store
+from dynml.store.subsets import Subsets, check_fit_saw_no_held_out, subjects_seen_by_fits
 from dynml.store.writing import check_target, extended_store, new_store
 
 SAME_RATE = 1e-6

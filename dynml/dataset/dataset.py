@@ -27,11 +27,12 @@ from dynml.dataset.residency import check_room, choose_residency
 from dynml.dataset.segment_table import SegmentTable
 from dynml.dataset.signal_source import SignalSource
 from dynml.dataset.subset import MultiSubjectSubset
-from dynml.dataset.subsets import Subsets, check_fit_saw_no_held_out, draw_subsets, subjects_seen_by_fits
+from dynml.dataset.subsets import draw_subsets
 from dynml.errors import ConfigurationError, DataError
 from dynml.fits import Layout
 from dynml.store.layout import PREPARATION_FITS, SUBSET_NAMES, natural_order
 from dynml.store.reading import Store
+from dynml.store.subsets import Subsets, check_fit_saw_no_held_out, subjects_seen_by_fits
 
 __all__ = ["DatasetConfig", "MultiSubjectDataset", "MultiSubjectSubset", "SegmentTable"]
 

@@ -29,9 +29,9 @@ from torch import Tensor
 from dynml.configuration import check_at_least, check_choice, check_positive, config_from, config_to_dictionary
 from dynml.errors import CheckpointError, ConfigurationError
 from dynml.files import sha256_of_file
+from dynml.host_memory import check_claimed_size
 from dynml.models.registry import get_family, load
 from dynml.models.sequence.config import UNITS_PER_HEAD
-from dynml.readers.claimed_sizes import check_claimed_size
 from dynml.reading_files import check_plain_file
 from dynml.store.layout import SUBSET_NAMES
 from dynml.training.checkpoints.experiment_folder import ExperimentFolder

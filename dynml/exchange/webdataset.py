@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from dynml.errors import DataError
 from dynml.exchange.restricted_pickle import PlainValue, load_plain_pickle
-from dynml.readers.claimed_sizes import check_claimed_size
+from dynml.host_memory import check_claimed_size
 from dynml.readers.guard import faults_told
 from dynml.reading_files import check_plain_file, decoded
 from dynml.store.layout import is_valid_name, natural_order

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dynml.errors import DataCorruptionError, DataError
-from dynml.readers.claimed_sizes import check_claimed_size
+from dynml.host_memory import check_claimed_size
 from dynml.readers.matlab.version_5 import MOST_DEFLATED
 from dynml.readers.named_arrays import ArrayEntry, NamedArraysReader, kind_of
 

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
 from dynml.errors import DataCorruptionError, DataError, DynmlError
-from dynml.readers.claimed_sizes import largest_size
+from dynml.host_memory import largest_size
 from dynml.reading_files import encoding_stated, encodings_told_to, stated_encoding, tell_encoding
 
 PROTOCOL = 5

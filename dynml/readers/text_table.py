@@ -13,9 +13,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from dynml.compressed import read_text_or_compressed
 from dynml.errors import DataError
 from dynml.readers import FileDescription, ReaderInputs
-from dynml.readers.compressed import read_text_or_compressed
 from dynml.readers.guard import guarded
 
 DELIMITERS = {"\t": "tabs", ";": "semicolons", ",": "commas"}

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from dynml.errors import DataError
-from dynml.readers.claimed_sizes import check_claimed_size
+from dynml.host_memory import check_claimed_size
 
 DEEPEST = 8
 """Groups within groups that are looked through; hard links can make circles."""

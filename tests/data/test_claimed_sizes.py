@@ -12,19 +12,19 @@ import pytest
 import scipy.io
 from tar_making import write_members
 
-from dynml.dataset import residency
+from dynml import host_memory
+from dynml.compressed import read_text_or_compressed
 from dynml.errors import DataCorruptionError, DataError
 from dynml.exchange.webdataset import read_tar
+from dynml.host_memory import check_claimed_size
 from dynml.readers import ReaderInputs, reader_class
-from dynml.readers.claimed_sizes import check_claimed_size
-from dynml.readers.compressed import read_text_or_compressed
 
 MEBIBYTE = 2**20
 
 
 @pytest.fixture
 def little_memory(monkeypatch):
-    monkeypatch.setattr(residency, "available_host_memory", lambda: 10 * MEBIBYTE)
+    monkeypatch.setattr(host_memory, "available_host_memory", lambda: 10 * MEBIBYTE)
 
 
 def read(path, **inputs):
@@ -43,7 +43,7 @@ def test_the_limit_is_said_and_how_to_raise_it(tmp_path, little_memory):
 
 
 def test_nothing_is_refused_where_the_system_does_not_say(tmp_path, monkeypatch):
-    monkeypatch.setattr(residency, "available_host_memory", lambda: None)
+    monkeypatch.setattr(host_memory, "available_host_memory", lambda: None)
     check_claimed_size(tmp_path / "a", 10**18, "signals")
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from dynml import host_memory
 from dynml.dataset import residency
 from dynml.dataset.dataset import DatasetConfig, MultiSubjectDataset
 from dynml.errors import ConfigurationError, DataCorruptionError, DataError
@@ -208,7 +209,7 @@ class TestResidency:
     cpu = torch.device("cpu")
 
     def test_auto_keeps_in_memory_what_takes_less_than_half_of_it(self, monkeypatch):
-        monkeypatch.setattr(residency, "available_host_memory", lambda: 1000)
+        monkeypatch.setattr(host_memory, "available_host_memory", lambda: 1000)
         chosen, reason = residency.choose_residency("auto", 499, self.cpu)
         assert chosen == "memory"
         assert "less than half" in reason
@@ -216,14 +217,14 @@ class TestResidency:
 
     def test_auto_prefers_the_accelerator(self, monkeypatch):
         cuda = torch.device("cuda:0")
-        monkeypatch.setattr(residency, "available_host_memory", lambda: 1000)
+        monkeypatch.setattr(host_memory, "available_host_memory", lambda: 1000)
         monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (400, 800))
         assert residency.choose_residency("auto", 199, cuda)[0] == "device"
         assert residency.choose_residency("auto", 200, cuda)[0] == "memory"
         assert residency.choose_residency("auto", 600, cuda)[0] == "lazy"
 
     def test_auto_reads_from_the_file_when_nothing_is_known(self, monkeypatch):
-        monkeypatch.setattr(residency, "available_host_memory", lambda: None)
+        monkeypatch.setattr(host_memory, "available_host_memory", lambda: None)
         chosen, reason = residency.choose_residency("auto", 1, self.cpu)
         assert chosen == "lazy"
         assert "does not say" in reason
@@ -240,20 +241,20 @@ class TestResidency:
     def test_available_memory_is_read_from_the_system(self, tmp_path):
         (tmp_path / "proc").mkdir()
         (tmp_path / "proc/meminfo").write_text("MemTotal: 100 kB\nMemAvailable:   64 kB\n")
-        assert residency.available_host_memory(tmp_path) == 64 * 1024
+        assert host_memory.available_host_memory(tmp_path) == 64 * 1024
         group = tmp_path / "sys/fs/cgroup"
         group.mkdir(parents=True)
         (group / "memory.max").write_text("max\n")
         (group / "memory.current").write_text("1000\n")
-        assert residency.available_host_memory(tmp_path) == 64 * 1024
+        assert host_memory.available_host_memory(tmp_path) == 64 * 1024
         (group / "memory.max").write_text("5000\n")
-        assert residency.available_host_memory(tmp_path) == 4000
+        assert host_memory.available_host_memory(tmp_path) == 4000
         (group / "memory.stat").write_text("anon 400\ninactive_file 600\n")
-        assert residency.available_host_memory(tmp_path) == 4600
+        assert host_memory.available_host_memory(tmp_path) == 4600
 
     def test_elsewhere_half_of_the_physical_memory_counts(self, tmp_path, monkeypatch):
         monkeypatch.setattr(residency.os, "sysconf", {"SC_PHYS_PAGES": 10, "SC_PAGE_SIZE": 4096}.__getitem__)
-        assert residency.available_host_memory(tmp_path) == 5 * 4096
+        assert host_memory.available_host_memory(tmp_path) == 5 * 4096
 
     def test_memory_that_does_not_hold_the_series_is_told(self, store, monkeypatch):
         def refuse(*_, **__):

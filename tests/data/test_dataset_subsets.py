@@ -9,11 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dynml.dataset.dataset import DatasetConfig, MultiSubjectDataset
-from dynml.dataset.subsets import Subsets, draw_subsets
+from dynml.dataset.subsets import draw_subsets
 from dynml.errors import ConfigurationError, DataError
 from dynml.preparation.standardization import standardized
 from dynml.recording import recording_of_runs
 from dynml.store.participants import SubjectIdentity
+from dynml.store.subsets import Subsets
 from dynml.store.writing import new_store
 
 

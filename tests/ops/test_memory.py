@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from dynml import host_memory
 from dynml.cli.errors import user_errors_in_one_sentence
 from dynml.dataset import residency
 from dynml.errors import ConfigurationError, DataWarning
@@ -141,7 +142,7 @@ def test_a_script_says_in_one_sentence_what_takes_less(monkeypatch, capsys):
 
 
 def test_series_larger_than_memory_are_refused_before_they_are_read(monkeypatch):
-    monkeypatch.setattr(residency, "available_host_memory", lambda: 2**30)
+    monkeypatch.setattr(host_memory, "available_host_memory", lambda: 2**30)
     residency.check_room(2**30, torch.device("cpu"))
     with pytest.raises(ConfigurationError, match="lazy or auto: the series take 2 GiB, and there are 1 GiB of avail"):
         residency.check_room(2**31, torch.device("cpu"))
@@ -151,7 +152,7 @@ def test_series_larger_than_memory_are_refused_before_they_are_read(monkeypatch)
 def test_a_limit_of_the_address_space_counts_as_the_end_of_memory():
     code = """
 import resource
-from dynml.dataset.residency import available_host_memory
+from dynml.host_memory import available_host_memory
 size = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
 resource.setrlimit(resource.RLIMIT_AS, (size + 2**28, resource.RLIM_INFINITY))
 print(available_host_memory())

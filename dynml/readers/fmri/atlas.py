@@ -13,11 +13,11 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from dynml.compressed import check_compressed, is_compressed, opened_to_its_end
 from dynml.configuration import nearest_name
 from dynml.errors import DataCorruptionError, DataError
 from dynml.files import read_json
-from dynml.readers.claimed_sizes import check_claimed_size
-from dynml.readers.compressed import check_compressed, is_compressed, opened_to_its_end
+from dynml.host_memory import check_claimed_size
 from dynml.readers.guard import faults_told, in_one_line
 from dynml.reading_files import check_plain_file
 from dynml.tables import read_table

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dynml.errors import DataCorruptionError, DataError
-from dynml.readers.claimed_sizes import check_claimed_size
+from dynml.host_memory import check_claimed_size
 from dynml.readers.named_arrays import ArrayEntry
 
 N_HEADER_BYTES = 128

@@ -15,8 +15,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
 
+from dynml.compressed import is_compressed, opened_to_its_end
 from dynml.errors import DataCorruptionError, DataError
-from dynml.readers.compressed import is_compressed, opened_to_its_end
 
 FILE_ID, BLOCK_START, BLOCK_END = 100, 104, 105
 REFERENCE_BLOCK, REFERENCE_ROLE, REFERENCE_NAME = 118, 115, 118

@@ -9,9 +9,9 @@ import pytest
 import scipy.io
 from recordings_making import raw_of, volts
 
+from dynml.compressed import check_compressed, read_text_or_compressed
 from dynml.errors import DataCorruptionError, DataError
 from dynml.readers import ReaderInputs, reader_class
-from dynml.readers.compressed import check_compressed, read_text_or_compressed
 from dynml.readers.fmri.atlas import LabelAtlas
 
 N_FLIPS = 30

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, cast
 
 from dynml.errors import DataCorruptionError, DataError
-from dynml.readers.claimed_sizes import check_claimed_size, largest_size
+from dynml.host_memory import check_claimed_size, largest_size
 from dynml.reading_files import check_plain_file, decoded, read_text
 
 OPENERS: dict[str, Callable[..., Any]] = {
