@@ -8,7 +8,8 @@ from typing import Any
 
 import h5py
 
-from dynml.errors import DataError
+from dynml.errors import DataCorruptionError, DataError
+from dynml.store.integrity import read_table
 from dynml.store.layout import PREPARATION_FITS, SUBJECTS, natural_order
 from dynml.store.reading import Store
 
