@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from dynml.errors import DataError
 from dynml.recording import Events
-from dynml.store.gaps import observed_stretches, sources_of_stretches
+from dynml.store.gaps import sources_of_stretches
+from dynml.store.masked_rows import observed_stretches
 from dynml.store.reading import GroupDescription, Store
 
 N_BINS = 1200

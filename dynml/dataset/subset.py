@@ -4,22 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from dynml.dataset.embedded_source import EmbeddedSource
+from dynml.dataset.embedding import Embedding
 from dynml.dataset.segment_table import SegmentTable, segment_table
+from dynml.dataset.signal_source import SignalSource
 from dynml.dataset.slicer import RowSlicer
 from dynml.dataset.trials import TrialCut, TrialTable, trial_table
 from dynml.recording import NO_LABEL
 from dynml.store.layout import DATASET
-
-if TYPE_CHECKING:
-    from dynml.dataset.dataset import MultiSubjectDataset
 
 _BLOCK_SAMPLES, _MANY_BLOCKS = 4096, 64
 
@@ -30,6 +28,53 @@ class KnowsCovariates(Protocol):
 
     def covariates(self, subject: str) -> dict[str, str]:
         """Give a subject's data set and covariates, by name."""
+        ...
+
+
+class SeriesOfSubjects(Protocol):
+    """What a subset asks of its dataset: who the subjects are, and where their rows live."""
+
+    source: SignalSource
+    group: str
+    device: torch.device
+    rank: int
+    world_size: int
+    n_channels: int
+
+    @property
+    def series(self) -> Tensor | None:
+        """All resident rows end to end; None when they are read from the file."""
+        ...
+
+    @property
+    def series_device(self) -> torch.device:
+        """Where rows are before they are moved to the compute device."""
+        ...
+
+    @property
+    def embedding_of_rows(self) -> Embedding | None:
+        """What is done to rows when they are read."""
+        ...
+
+    def participant(self, subject: str) -> str:
+        """Name the person that a subject's signals come from."""
+        ...
+
+    def label_names(self, column: str) -> tuple[str, ...]:
+        """Labels of an events' column over all subjects."""
+        ...
+
+    def stored_rows(self, subject: str, start: int, stop: int) -> Tensor:
+        """Rows that `embedding_of_rows` is applied to, read from the source."""
+        ...
+
+
+@runtime_checkable
+class KnowsScaling(Protocol):
+    """A source that knows the moments of embedded components, segment by segment."""
+
+    def scaling(self, subject: str) -> Tensor:
+        """Mean and inverse standard deviation of the components of each segment's run, (n_segments, 2, P)."""
         ...
 
 
@@ -67,7 +112,7 @@ class MultiSubjectSubset:
         Good stretches.
     """
 
-    def __init__(self, dataset: MultiSubjectDataset, name: str, subjects: Sequence[str], first_row: int) -> None:
+    def __init__(self, dataset: SeriesOfSubjects, name: str, subjects: Sequence[str], first_row: int) -> None:
         self._dataset, self.name, self.subjects = dataset, name, list(subjects)
         source, group = dataset.source, dataset.group
         described = [source.attributes(subject, group) for subject in self.subjects]
@@ -272,7 +317,7 @@ class MultiSubjectSubset:
         index = np.searchsorted(self.segments.subject, subject) + segment
         if device not in self._scalings:
             source = self._dataset.source
-            assert isinstance(source, EmbeddedSource)
+            assert isinstance(source, KnowsScaling)
             self._scalings[device] = torch.cat([source.scaling(name) for name in self.subjects]).to(device)
         return self._scalings[device].index_select(0, torch.from_numpy(index).to(device))
 

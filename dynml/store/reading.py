@@ -21,8 +21,8 @@ from dynml.errors import DataCorruptionError, DataError
 from dynml.recording import Events, Source, run_starts
 from dynml.store import layout
 from dynml.store.file import open_to_read
-from dynml.store.gaps import masked_rows
 from dynml.store.integrity import UNLIKE, FileIdentity, RowsDigest, identity_of, read_table, read_unchecked
+from dynml.store.masked_rows import masked_rows
 from dynml.store.own_storage import check_own_path, check_own_storage
 
 MOST_OPENED, CHUNK_CACHE_BYTES = 64, 2**20

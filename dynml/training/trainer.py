@@ -21,7 +21,6 @@ import dataclasses
 import functools
 import warnings
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -29,11 +28,12 @@ import torch
 
 from dynml.batches.batch import Batch
 from dynml.batches.loader import BatchLoader
-from dynml.batches.sampler import BatchSampler, Span
+from dynml.batches.sampler import BatchSampler
 from dynml.configuration import check_choice, check_instance, config_from, config_to_dictionary
 from dynml.errors import CheckpointError, ConfigurationError, DataWarning, NonFiniteLossError
 from dynml.files import read_json
 from dynml.ops.mixed_precision import mixed_precision
+from dynml.training.batch_result import BatchResult
 from dynml.training.checkpoints.earlier_content import Resume, goes_on
 from dynml.training.checkpoints.experiment_folder import Checkpoint, ExperimentFolder
 from dynml.training.checkpoints.run_record import Figures, RunRecord
@@ -41,15 +41,9 @@ from dynml.training.checkpoints.run_summary import costs_of_epoch, summary_of
 from dynml.training.checkpoints.saved_state import restore_or_start, state_of
 from dynml.training.config import RunConfig, TrainerConfig
 from dynml.training.environment import describe_environment, resolve_device
-from dynml.training.gradients.finite_losses import (
-    DeferredCheck,
-    RunningStatistics,
-    is_usable,
-    look_at_losses,
-    refuse_gradient,
-)
+from dynml.training.gradients.deferred_check import DeferredCheck, RunningStatistics
+from dynml.training.gradients.finite_losses import is_usable, look_at_losses, refuse_gradient
 from dynml.training.gradients.learning import GradientLearner, Step
-from dynml.training.gradients.optimization import settled_schedule
 from dynml.training.gradients.weight_averaging import WeightAverage
 from dynml.training.interruption import Interruption
 from dynml.training.loggers.run_loggers import RunLogger
@@ -58,23 +52,10 @@ from dynml.training.processes import Processes, join_processes
 from dynml.training.profiling import Profiler
 from dynml.training.progress import Progress, RunEnded, Stopwatch, batch_seed
 from dynml.training.progress_bar import ProgressBars
+from dynml.training.run_state import RunState
 
 
-@dataclass
-class BatchResult:
-    """What one batch gives: the mean loss over `n` samples, and further means to be logged.
-
-    `n` may be a tensor on the device where it is known only there.
-    """
-
-    loss: torch.Tensor
-    n: torch.Tensor | float
-    metrics: dict[str, torch.Tensor | float] = field(default_factory=dict)
-    usable: torch.Tensor | None = None
-    """Set by the trainer: whether to learn from it, where that is known on the device alone."""
-
-
-class Trainer:
+class Trainer(RunState):
     """Trains any model on batches of a `MultiSubjectDataset`.
 
     Parameters
@@ -112,9 +93,6 @@ class Trainer:
 
     config_class: ClassVar[type[RunConfig]] = TrainerConfig
     model_class: ClassVar[type[torch.nn.Module]] = torch.nn.Module
-    loss_name: str = "loss"
-    family_name: ClassVar[str | None] = None
-    """Name in the registry, for models that are built without a script."""
 
     def __init__(
         self,
@@ -150,7 +128,7 @@ class Trainer:
         self._check_masks()
         self.parameters = self._collect_parameters(parameters or {})
         self.interruption = Interruption()
-        self.resume: Resume = resume
+        self.resume = resume
         self._has_begun = False
         self._summary: dict[str, Any] | None = None
         self._prepare_learning()
@@ -163,12 +141,16 @@ class Trainer:
         self.learner = GradientLearner.for_model(self.model, self.config, self.processes)
         self.average = WeightAverage.for_model(self.model, self.config)
         learns_by_itself = type(self).back_propagation is not Trainer.back_propagation
-        self.deferred_check = DeferredCheck.for_trainer(self, learns_by_itself=learns_by_itself)
+        self.deferred_check = None
+        if self.learner is not None:
+            self.deferred_check = DeferredCheck.for_run(
+                self.config, self.device, self.processes, learns_by_itself=learns_by_itself
+            )
         self._running_statistics = RunningStatistics(self.model)
         self.progress = Progress()
         self.best = BestMonitor(self.config.patience_delta)
         self.history = History()
-        self.monitors: dict[str, EpochMonitor] = {}
+        self.monitors = {}
         self._best_weights: dict[str, torch.Tensor] | None = None
         self._profiler = Profiler(self.folder.logs, on=self.config.profile and self.processes.is_first)
 
@@ -284,7 +266,7 @@ class Trainer:
                 self._after_batch()
             self._share_monitors("validation_")
 
-    # ------------------------------------------------------------------ what families override
+    # ------------------------------------------------------------------ what families override, beside RunState
 
     def initialize(self) -> None:
         """Prepare the model before the first epoch; long work goes through `initialization_step`."""
@@ -293,10 +275,6 @@ class Trainer:
         """Set the learning rate (gradient families)."""
         if self.learner is not None:
             self.learner.start_of_epoch(self.progress.epoch, self.progress.schedule_length, self.constant_epochs())
-
-    def constant_epochs(self) -> int:
-        """Count the epochs before the learning rate begins to fall."""
-        return 0
 
     def run_one_batch(self, batch: Batch) -> BatchResult:
         """Compute the loss of one batch, in training and in validation."""
@@ -315,30 +293,9 @@ class Trainer:
     def end_of_training_epoch(self) -> None:
         """Do what follows the last training batch of an epoch."""
 
-    def monitored_name(self) -> str:
-        """Name of the value that chooses the best model and that patience looks at."""
-        return "validation_loss" if self.dataset.validation_set.n_subjects else "training_loss"
-
     def monitored_value(self, row: dict[str, float]) -> float:
         """Value that chooses the best model, out of the metrics of an epoch; lower is better."""
         return row[self.monitored_name()]
-
-    def stopping_reason(self) -> str | None:
-        """Why the run is over after this epoch, or None."""
-        if self.config.patience is not None and self.best.n_epochs_without_improvement >= self.config.patience:
-            return "patience"
-        if self.config.max_epochs is not None and self.progress.epoch >= self.config.max_epochs:
-            return "max_epochs"
-        if self.config.max_steps is not None and self.progress.step >= self.config.max_steps:
-            return "max_steps"
-        return None
-
-    def family_state(self) -> dict[str, Any]:
-        """Tensors and plain values that a family needs beside the weights to go on."""
-        return {}
-
-    def load_family_state(self, state: dict[str, Any]) -> None:
-        """Go on from `family_state`."""
 
     def final_report(self) -> dict[str, Any]:
         """Further entries of summary.json, computed with the best model."""
@@ -459,10 +416,6 @@ class Trainer:
         """Whether to learn from a batch: some process has samples of it, and no loss is NaN or infinite."""
         return is_usable(self, result, batch)
 
-    def spans_at_fault(self, batch: Batch) -> Sequence[Span]:
-        """Spans to be named when the loss of a batch is not finite."""
-        return batch.spans
-
     def _refuse_epoch_without_batches(self) -> None:
         if "training_loss" not in self.monitors or not self.monitors["training_loss"].weight:
             raise NonFiniteLossError(f"All batches of epoch {self.progress.epoch + 1} had a loss that is not finite.")
@@ -510,16 +463,6 @@ class Trainer:
 
     def _training_weights(self) -> contextlib.AbstractContextManager[None]:
         return contextlib.nullcontext() if self.average is None else self.average.out_of_model()
-
-    def settle_schedule(self) -> None:
-        """Resolve the length of the learning rate's schedule, once, when the run begins."""
-        self.batch_sampler.set_context("training")
-        self.progress.steps_per_epoch = self.batch_sampler.n_batches(0)
-        self.progress.schedule_length = settled_schedule(self.config, self.progress.steps_per_epoch)
-
-    def weights(self) -> dict[str, torch.Tensor]:
-        """Weights of the model as they are saved."""
-        return self.model.state_dict()
 
     def save_checkpoint(self) -> None:
         """Commit best model, checkpoint and logs; all processes call it, since sums of all of them are saved."""

@@ -19,7 +19,7 @@ from dynml.ops.hmm.gaussian_hmm import (
 )
 from dynml.ops.masked_samples import observed_if_masked
 from dynml.ops.metrics import riemannian_distance
-from dynml.ops.moments import Moments, _add_dense, chunk_moments
+from dynml.ops.moments.weighted import Moments, _add_dense, chunk_moments
 
 FIELDS = ("occupancies_K", "first_moments_KC", "second_moments_KCC", "initial_K", "transitions_KK")
 STARTS = [0, 1, 7, 9, 14]

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from dynml.ops.moments import Moments, _add_dense, chunk_moments, rounded_centres
+from dynml.ops.moments.weighted import Moments, _add_dense, chunk_moments, rounded_centres
 
 pytestmark = pytest.mark.processor
 

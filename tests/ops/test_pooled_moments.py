@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from dynml.ops import pooled_moments
-from dynml.ops.pooled_moments import CentredSums, centred_sums
+from dynml.ops.moments import pooled as pooled_moments
+from dynml.ops.moments.pooled import CentredSums, centred_sums
 
 
 def subjects_far_from_zero(n_subjects=4, n_rows=900, seed=0):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from dynml.ops.shared_directions import null_directions, shared_directions
+from dynml.ops.moments.shared_directions import null_directions, shared_directions
 
 RIDGE = 1e-5
 

@@ -8,7 +8,7 @@ import torch
 from small_model import OneStepAhead, random_walks
 
 from dynml.errors import ConfigurationError, NonFiniteLossError
-from dynml.training.gradients.finite_losses import DeferredCheck
+from dynml.training.gradients.deferred_check import DeferredCheck
 from dynml.training.processes import Processes
 
 DEFERRED = {"non_finite_check_every": 50}
@@ -239,4 +239,4 @@ def test_a_check_that_cannot_be_deferred_is_refused(make_trainer, tmp_path):
     several.processes = Processes(0, 2)
     several.config = type(several.config)(non_finite_check_every=5)
     with pytest.raises(ConfigurationError, match="several processes"):
-        DeferredCheck.for_trainer(several, learns_by_itself=False)
+        DeferredCheck.for_run(several.config, several.device, several.processes, learns_by_itself=False)

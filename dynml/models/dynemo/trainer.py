@@ -33,6 +33,7 @@ from dynml.models.dynemo.starts import modes_from_states
 from dynml.models.dynemo.windows import FixedWindows, keys_of_draws, n_observed, ragged_mask
 from dynml.models.experiment import load_experiment
 from dynml.ops.workers import one_thread
+from dynml.training.batch_result import BatchResult
 from dynml.training.checkpoints.experiment_folder import pretrained_weights
 from dynml.training.config import RunConfig
 from dynml.training.data.data_scale import warn_of_scale
@@ -43,7 +44,7 @@ from dynml.training.gradients.learning import GradientLearner
 from dynml.training.monitors import EpochMonitor
 from dynml.training.progress import batch_seed
 from dynml.training.progress_bar import ProgressBars
-from dynml.training.trainer import BatchResult, Trainer
+from dynml.training.trainer import Trainer
 
 OPERATIONS_WORTH_THREADS = 4_000_000
 """Floating-point operations of a recurrent layer for one sample of all windows of a batch."""

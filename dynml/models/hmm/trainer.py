@@ -28,7 +28,8 @@ from dynml.models.hmm.model import GaussianHMM
 from dynml.models.hmm.report import collapsed_states, findings, occupancies_of, words_of_shared
 from dynml.models.hmm.starts import Start, enough_starts, make_start, part_for_starts, revive
 from dynml.ops.hmm.gaussian_hmm import CovariancePrior, GaussianHMMParameters, Statistics, log_prior
-from dynml.ops.shared_directions import SharedDirections, shared_directions
+from dynml.ops.moments.shared_directions import SharedDirections, shared_directions
+from dynml.training.batch_result import BatchResult
 from dynml.training.checkpoints.experiment_folder import pretrained_weights
 from dynml.training.config import RunConfig
 from dynml.training.data.baselines import GAUSSIAN, MIXTURE, gaussian_baseline, mixture_baseline
@@ -44,7 +45,7 @@ from dynml.training.data.em import (
 from dynml.training.data.pretrained_data import check_data_of_pretrained
 from dynml.training.data.run_moments import RanksOfRuns, moments_of_runs
 from dynml.training.monitors import EpochMonitor
-from dynml.training.trainer import BatchResult, Trainer
+from dynml.training.trainer import Trainer
 
 MOST_REVIVALS = 3
 """A state that empties more often than this is left empty: the data do not want it."""

@@ -18,11 +18,12 @@ from dynml.models.sequence.sequence_model import MaskedModel, Outputs, SequenceM
 from dynml.models.sequence.settling import check_windows, sampling_frequencies
 from dynml.models.sequence.trainer_config import SequenceTrainerConfig
 from dynml.models.sequence.windows import datasets_of, windows_of
+from dynml.training.batch_result import BatchResult
 from dynml.training.checkpoints.experiment_folder import pretrained_weights
 from dynml.training.config import RunConfig
 from dynml.training.data.data_scale import warn_of_scale
 from dynml.training.data.pretrained_data import check_data_of_pretrained
-from dynml.training.trainer import BatchResult, Trainer
+from dynml.training.trainer import Trainer
 
 PAIRS_NEED = 4
 

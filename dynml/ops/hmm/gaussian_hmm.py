@@ -28,7 +28,7 @@ from dynml.ops.hmm.passes import CHUNK_ROWS, HMMPass, Signals
 from dynml.ops.hmm.statistics import CovarianceType, GaussianHMMParameters, Statistics
 from dynml.ops.masked_samples import observed_if_masked
 from dynml.ops.memory import in_smaller_pieces
-from dynml.ops.moments import Moments, chunk_moments, rounded_centres
+from dynml.ops.moments.weighted import Moments, chunk_moments, rounded_centres
 from dynml.ops.workers import Workers
 
 __all__ = [

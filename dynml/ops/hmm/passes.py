@@ -33,7 +33,7 @@ from dynml.ops.hmm.forward_backward import ForwardBackward, forward_backward, fo
 from dynml.ops.hmm.statistics import GaussianHMMParameters
 from dynml.ops.masked_samples import observed_if_masked
 from dynml.ops.memory import smaller
-from dynml.ops.moments import Moments, chunk_moments
+from dynml.ops.moments.weighted import Moments, chunk_moments
 from dynml.ops.workers import Workers
 
 CHUNK_ROWS = {"cpu": 2**13, "cuda": 2**18}

@@ -2,47 +2,45 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from dynml.training.checkpoints.saved_state import n_samples_of_all
 from dynml.training.costs import peak_memory
-
-if TYPE_CHECKING:
-    from dynml.training.trainer import Trainer
+from dynml.training.run_state import RunState
 
 
-def costs_of_epoch(trainer: Trainer) -> dict[str, float]:
+def costs_of_epoch(run: RunState) -> dict[str, float]:
     """Seconds of each phase of the epoch that ends, which start anew, and throughput and memory."""
     phases = ("training", "validation", "loading", "saving")
-    seconds = {phase: trainer.progress.seconds.pop(f"{phase}_of_epoch", 0.0) for phase in phases}
+    seconds = {phase: run.progress.seconds.pop(f"{phase}_of_epoch", 0.0) for phase in phases}
     return {
         **{f"{phase}_seconds": value for phase, value in seconds.items()},
-        "training_samples_per_second": n_samples_of_all(trainer) / max(seconds["training"], 1e-9),
-        **peak_memory(trainer.device),
+        "training_samples_per_second": n_samples_of_all(run) / max(seconds["training"], 1e-9),
+        **peak_memory(run.device),
     }
 
 
-def summary_of(trainer: Trainer, reason: str, report: dict[str, Any]) -> dict[str, Any]:
+def summary_of(run: RunState, reason: str, report: dict[str, Any]) -> dict[str, Any]:
     """Entries of summary.json; those of the family's report come last and win."""
-    progress, best = trainer.progress, trainer.best
-    rates = trainer.history.column("training_samples_per_second")
+    progress, best = run.progress, run.best
+    rates = run.history.column("training_samples_per_second")
     return {
-        "family": trainer.parameters.get("family"),
+        "family": run.parameters.get("family"),
         "stopping_reason": reason,
         "epochs": progress.epoch,
         "steps": progress.step,
         "best_epoch": best.best_epoch,
-        "monitored": trainer.monitored_name(),
+        "monitored": run.monitored_name(),
         "best_value": best.best_value,
-        "loss": trainer.loss_name,
+        "loss": run.loss_name,
         "n_skipped_batches": progress.n_skipped,
-        "split": trainer.dataset.split,
+        "split": run.dataset.split,
         "seconds": {name: value for name, value in progress.seconds.items() if not name.endswith("_of_epoch")},
-        "processes": trainer.processes.world_size,
+        "processes": run.processes.world_size,
         "training_samples_per_second": float(np.median(rates)) if len(rates) else None,
-        **peak_memory(trainer.device),
+        **peak_memory(run.device),
         "model": "best",
         **report,
     }

@@ -16,8 +16,8 @@ import torch
 
 from dynml.ops.hmm.gaussian_hmm import CovariancePrior, EmptyStates, Signals, e_step, m_step, revive_state
 from dynml.ops.hmm.statistics import GaussianHMMParameters, Statistics
-from dynml.ops.pooled_moments import CentredSums, centred_sums
-from dynml.ops.shared_directions import SharedDirections
+from dynml.ops.moments.pooled import CentredSums, centred_sums
+from dynml.ops.moments.shared_directions import SharedDirections
 from dynml.training.processes import Processes
 
 RANK_TOLERANCE = 1e-6

@@ -14,8 +14,8 @@ import numpy as np
 from torch import Tensor
 
 from dynml.dataset.subset import MultiSubjectSubset
-from dynml.ops.pooled_moments import CentredSums, centred_sums
-from dynml.ops.shared_directions import null_directions
+from dynml.ops.moments.pooled import CentredSums, centred_sums
+from dynml.ops.moments.shared_directions import null_directions
 from dynml.training.data.em import PooledMoments
 from dynml.training.processes import Processes
 

@@ -24,9 +24,10 @@ from dynml.models.sequence.decoding.model import Decoding
 from dynml.models.sequence.decoding.pretraining import load_pretrained
 from dynml.models.sequence.decoding.targets import NO_CLASS, Target, Trials
 from dynml.models.sequence.windows import windows_of
+from dynml.training.batch_result import BatchResult
 from dynml.training.config import RunConfig
 from dynml.training.data.pretrained_data import check_data_of_pretrained
-from dynml.training.trainer import BatchResult, Trainer
+from dynml.training.trainer import Trainer
 
 SUBSETS = ("training", "validation")
 

@@ -1,0 +1,94 @@
+"""What a run is made of and where it stands: what the trainer, its checkpoints, its summary and its checks share."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+import torch
+
+from dynml.batches.batch import Batch
+from dynml.batches.sampler import BatchSampler, Span
+from dynml.dataset.dataset import MultiSubjectDataset
+from dynml.training.checkpoints.earlier_content import Resume
+from dynml.training.checkpoints.experiment_folder import ExperimentFolder
+from dynml.training.checkpoints.run_record import RunRecord
+from dynml.training.gradients.deferred_check import DeferredCheck
+from dynml.training.gradients.learning import GradientLearner
+from dynml.training.gradients.optimization import settled_schedule
+from dynml.training.gradients.weight_averaging import WeightAverage
+from dynml.training.monitors import BestMonitor, EpochMonitor, History
+from dynml.training.processes import Processes
+from dynml.training.progress import Progress
+
+
+class RunState:
+    """The parts of a run, and what a family says of it.
+
+    A family overrides the methods here as it does those of `Trainer`.
+    """
+
+    loss_name: str = "loss"
+    family_name: ClassVar[str | None] = None
+    """Name in the registry, for models that are built without a script."""
+
+    model: torch.nn.Module
+    config: Any
+    """`TrainerConfig`, or the family's."""
+    parameters: dict[str, Any]
+    """Content of parameters.json."""
+    resume: Resume
+    device: torch.device
+    processes: Processes
+    dataset: MultiSubjectDataset
+    batch_sampler: BatchSampler
+    folder: ExperimentFolder
+    record: RunRecord
+    learner: GradientLearner | None
+    """None for families that do not learn by gradients."""
+    average: WeightAverage | None
+    deferred_check: DeferredCheck | None
+    progress: Progress
+    best: BestMonitor
+    history: History
+    monitors: dict[str, EpochMonitor]
+    """Running means of the epoch, by metric."""
+
+    def constant_epochs(self) -> int:
+        """Count the epochs before the learning rate begins to fall."""
+        return 0
+
+    def monitored_name(self) -> str:
+        """Name of the value that chooses the best model and that patience looks at."""
+        return "validation_loss" if self.dataset.validation_set.n_subjects else "training_loss"
+
+    def stopping_reason(self) -> str | None:
+        """Why the run is over after this epoch, or None."""
+        if self.config.patience is not None and self.best.n_epochs_without_improvement >= self.config.patience:
+            return "patience"
+        if self.config.max_epochs is not None and self.progress.epoch >= self.config.max_epochs:
+            return "max_epochs"
+        if self.config.max_steps is not None and self.progress.step >= self.config.max_steps:
+            return "max_steps"
+        return None
+
+    def family_state(self) -> dict[str, Any]:
+        """Tensors and plain values that a family needs beside the weights to go on."""
+        return {}
+
+    def load_family_state(self, state: dict[str, Any]) -> None:
+        """Go on from `family_state`."""
+
+    def spans_at_fault(self, batch: Batch) -> Sequence[Span]:
+        """Spans to be named when the loss of a batch is not finite."""
+        return batch.spans
+
+    def settle_schedule(self) -> None:
+        """Resolve the length of the learning rate's schedule, once, when the run begins."""
+        self.batch_sampler.set_context("training")
+        self.progress.steps_per_epoch = self.batch_sampler.n_batches(0)
+        self.progress.schedule_length = settled_schedule(self.config, self.progress.steps_per_epoch)
+
+    def weights(self) -> dict[str, torch.Tensor]:
+        """Weights of the model as they are saved."""
+        return self.model.state_dict()
