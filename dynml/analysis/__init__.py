@@ -1,1 +1,1 @@
-"""What follows training: state statistics, model selection."""
+"""Results -> findings: state statistics, model selection, classification, quality of data, logs. Arrays in, tables out."""

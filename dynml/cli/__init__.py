@@ -1,1 +1,1 @@
-"""Argument groups and builders that the scripts share; the only floor that prints to users."""
+"""Commands and their arguments; the only room that prints."""

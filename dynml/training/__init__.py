@@ -1,1 +1,5 @@
-"""What all families share: trainer, sampler, loader, checkpoint, monitors, EM and multi-start."""
+"""Batch -> weights: the trainer's loop, and what all families share of it.
+
+In: a model, a sampler, a loader. Out: an experiment's folder. `run_state` says what a run is made of, `trainer` what
+happens when; a family overrides methods of both.
+"""

@@ -1,1 +1,1 @@
-"""."""
+"""What scripts write of results: folders, tables, pictures."""

@@ -1,1 +1,1 @@
-"""."""
+"""The files that a store is made from: found, described and compared before anything is written."""

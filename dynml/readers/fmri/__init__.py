@@ -1,1 +1,1 @@
-"""."""
+"""NIfTI and CIFTI series, atlases, and the motion of the head."""

@@ -1,1 +1,1 @@
-"""."""
+"""MATLAB's `.mat` files."""

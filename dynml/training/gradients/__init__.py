@@ -1,1 +1,1 @@
-"""."""
+"""Learning by gradients: optimizers, steps, averaged weights, and losses that are not finite."""
