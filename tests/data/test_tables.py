@@ -17,7 +17,7 @@ def test_a_table_is_its_columns(tmp_path):
         ("a\ta", "two of one name: 'a', 'a'"),
         ("a\t\tb", "a column without a name"),
         ("a\t" + "b" * 70_000, "no name: 'bbbbb"),
-        ("a\tb\0c", "no name|line contains NUL"),
+        ("a\tb\0c", "character 3 is NUL"),
     ],
 )
 def test_names_that_are_none_are_told(tmp_path, header, words):
