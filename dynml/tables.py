@@ -11,6 +11,8 @@ from dynml.compressed import read_text_or_compressed
 from dynml.errors import DataError
 
 NOT_AVAILABLE = "n/a"
+LONGEST_NAME = 1000
+"""Letters of a column's name: HDF5 takes no attribute of 65,536."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,8 @@ def read_table(path: Path, delimiter: str = "\t") -> Table:
         raise DataError(f"{path} is not separated by {name}: its first line is {header[0][:60]!r}.")
     if "" in header or len(set(header)) < len(header):
         raise DataError(f"{path} has a column without a name, or two of one name: {', '.join(map(repr, header))}.")
+    if max(map(len, header)) > LONGEST_NAME:
+        raise DataError(f"{path} has a name of a column that is no name: {max(header, key=len)[:60]!r}.")
     for number, line in lines[1:]:
         if len(line) != len(header):
             raise DataError(f"Line {number} of {path} has {len(line)} values, but there are {len(header)} columns.")

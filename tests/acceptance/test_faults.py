@@ -222,7 +222,7 @@ def test_inference_refuses_other_channels_and_a_full_folder(hdf5_file, tmp_path)
     (tmp_path / "narrow").mkdir()
     store = create_store(tmp_path / "narrow", {"a": [switching_signals(200, 0, 3)]}, {"training": ["a"]})
     refused = run_script(INFER, tmp_path / "run", store, tmp_path / "out", status=2)
-    assert "3 channels" in refused.stderr
+    assert "channels in the training data and 3 here" in refused.stderr
     run_script(INFER, tmp_path / "run", hdf5_file, tmp_path / "out", "--subset", "validation")
     assert "not empty" in run_script(INFER, tmp_path / "run", hdf5_file, tmp_path / "out", status=2).stderr
     run_script(INFER, tmp_path / "run", hdf5_file, tmp_path / "out", "-f", "--dual_estimation")
