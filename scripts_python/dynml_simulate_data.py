@@ -7,8 +7,7 @@
     dynml_simulate_data.py switching_var switching.hdf5 --n_subjects 10 --sampling_frequencies '[0.5, 1]' --seed 1
 
 The store holds the truth in /truth: states or mixing coefficients of every sample, all parameters and all settings (in
-Python: dynml.simulation.read_truth, and of var, switching_var and sines read_truth). The settings of a
-kind are shown by: dynml_simulate_data.py KIND --help
+Python: dynml.simulation.read_truth). The settings of a kind are shown by: dynml_simulate_data.py KIND --help
 """
 
 import sys

@@ -1,1 +1,1 @@
-"""Results -> findings: state statistics, model selection, classification, quality of data, logs. Arrays in, tables out."""
+"""Results -> findings: state statistics, model selection, classification, quality of data, logs. Tables come out."""

@@ -92,3 +92,7 @@ class RunState:
     def weights(self) -> dict[str, torch.Tensor]:
         """Weights of the model as they are saved."""
         return self.model.state_dict()
+
+    def n_samples_of_all(self) -> int:
+        """Training samples of the epoch so far, of all processes."""
+        return int(self.processes.sum(torch.tensor(self.progress.n_samples)))

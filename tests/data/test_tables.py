@@ -2,8 +2,8 @@
 
 import pytest
 
-from dynml.data.tables import read_table
 from dynml.errors import DataError
+from dynml.tables import read_table
 
 
 def test_a_table_is_its_columns(tmp_path):

@@ -1,3 +1,1 @@
-"""Confounds of fMRI: which columns of a table count, which volumes are censored, and their removal together with
-frequencies.
-"""
+"""Confounds of fMRI: which columns count, which volumes are censored, and their removal together with frequencies."""

@@ -1,1 +1,1 @@
-"""MATLAB's `.mat` files."""
+"""MATLAB's `.mat` files, version 5 and version 7.3."""

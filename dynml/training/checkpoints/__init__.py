@@ -1,3 +1,1 @@
-"""What a run leaves on disk and goes on from: the experiment's folder, saved state, what may change on resume, the
-summary.
-"""
+"""What a run leaves on disk and goes on from: folder, saved state, what may change on resume, summary."""

@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 
-from dynml.training.checkpoints.saved_state import n_samples_of_all
 from dynml.training.costs import peak_memory
 from dynml.training.run_state import RunState
 
@@ -17,7 +16,7 @@ def costs_of_epoch(run: RunState) -> dict[str, float]:
     seconds = {phase: run.progress.seconds.pop(f"{phase}_of_epoch", 0.0) for phase in phases}
     return {
         **{f"{phase}_seconds": value for phase, value in seconds.items()},
-        "training_samples_per_second": n_samples_of_all(run) / max(seconds["training"], 1e-9),
+        "training_samples_per_second": run.n_samples_of_all() / max(seconds["training"], 1e-9),
         **peak_memory(run.device),
     }
 

@@ -8,8 +8,6 @@ import json
 import warnings
 from typing import Any
 
-import torch
-
 from dynml.errors import CheckpointError, DataWarning
 from dynml.files import as_dynml_wrote, strict_json
 from dynml.training.checkpoints.earlier_content import goes_on, make_room
@@ -30,7 +28,7 @@ from dynml.training.run_state import RunState
 def state_of(run: RunState) -> dict[str, Any]:
     """Tensors and plain values that a run needs beside its weights; sums are those of all processes."""
     return {
-        "progress": dataclasses.asdict(run.progress) | {"n_samples": n_samples_of_all(run)},
+        "progress": dataclasses.asdict(run.progress) | {"n_samples": run.n_samples_of_all()},
         "best": run.best.state_dict(),
         "history": run.history.state_dict(),
         "monitors": _monitors_of_all(run),
@@ -130,11 +128,6 @@ def _check_best_model(run: RunState) -> None:
             "the epochs to come is kept then."
         )
     best.forget()
-
-
-def n_samples_of_all(run: RunState) -> int:
-    """Training samples of the epoch so far, of all processes."""
-    return int(run.processes.sum(torch.tensor(run.progress.n_samples)))
 
 
 def _monitors_of_all(run: RunState) -> dict[str, Any]:

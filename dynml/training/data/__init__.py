@@ -1,3 +1,1 @@
-"""What training learns of the data as a whole: moments and ranks, scale, EM over any iterable of batches, baselines,
-and differences between subjects.
-"""
+"""What training learns of the data as a whole: moments, ranks, scale, EM, baselines, differences of subjects."""

@@ -1,0 +1,31 @@
+"""Rooms stay small, folders can be looked over, and imports go round in no circle."""
+
+import structure
+
+
+def test_no_imports_go_round_in_a_circle_not_even_hidden_ones():
+    assert structure.circle(structure.imports(structure.modules(), inside_functions=True)) == []
+
+
+def test_a_circle_is_found():
+    assert structure.circle({"a": {"b"}, "b": {"c"}, "c": {"b"}, "d": set()}) == ["b", "c"]
+
+
+def test_no_room_is_above_a_quarter_and_no_folder_above_15_modules():
+    modules = structure.modules()
+    assert {room: share for room, share in structure.share_of_rooms(modules).items() if share > 0.25} == {}
+    assert {folder: n for folder, n in structure.modules_in_folders(modules).items() if n > 15} == {}
+
+
+def test_every_room_says_what_it_is_for():
+    inits = [path for path in structure.modules().values() if path.name == "__init__.py"]
+    assert [path for path in inits if len(path.read_text(encoding="utf-8").split('"""')[1]) < 30] == []
+
+
+def test_earlier_names_are_found():
+    from dynml.data.simulation import simulate_hmm
+    from dynml.data.store_reading import Store
+    from dynml.simulation import simulate_hmm as simulate
+    from dynml.store.reading import Store as Reading
+
+    assert (simulate_hmm, Store) == (simulate, Reading)
