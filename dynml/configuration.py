@@ -44,7 +44,17 @@ def config_from(config_class: type[ConfigType], values: Mapping[str, Any], prefi
     for key in values:
         if key not in known:
             raise ConfigurationError(f"{prefix}.{key}", values[key], f"a known setting{nearest_name(key, known)}")
-    return config_class(**values)
+    try:
+        return config_class(**values)
+    except ConfigurationError as error:
+        raise with_group(error, config_class, prefix) from error
+
+
+def with_group(error: ConfigurationError, config_class: type[Any], group: str) -> ConfigurationError:
+    """Put the group before the name of a setting that a Config refuses by its bare name, as `n_lags`."""
+    name = error.key.partition(".")[0].partition("[")[0]
+    is_bare = name != group and name in {field.name for field in dataclasses.fields(config_class)}
+    return ConfigurationError(f"{group}.{error.key}", error.found, error.accepted) if is_bare else error
 
 
 def config_to_dictionary(config: Any) -> dict[str, Any]:

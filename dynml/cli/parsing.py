@@ -20,7 +20,7 @@ from jsonargparse import ArgumentParser, DefaultHelpFormatter, Namespace, set_pa
 
 from dynml.cli.config_text import check_argument, config_text
 from dynml.cli.errors import EXIT_STATUS, report
-from dynml.configuration import nearest_name
+from dynml.configuration import config_from, nearest_name
 from dynml.errors import DynmlError
 from dynml.version import __version__
 
@@ -105,7 +105,7 @@ class ScriptParser(ArgumentParser):
             for field in dataclasses.fields(config_class)
             if f"{group}.{field.name}" in namespace
         }
-        return config_class(**values)
+        return config_from(config_class, values, group)
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         """Report one sentence and exit with status 2."""

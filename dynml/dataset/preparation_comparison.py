@@ -15,7 +15,7 @@ from dynml.dataset.dataset import MultiSubjectDataset
 from dynml.dataset.embedded_source import EmbeddedSource
 from dynml.dataset.preparation_signature import EITHER_METHOD, RATE_OF_ARRAYS, UNKNOWN_UNITS, scales
 from dynml.errors import DataError, DataWarning
-from dynml.preparation.chain import STEPS
+from dynml.preparation.chain import step_class
 
 OTHER_PREPARATION = ("refuse", "allow")
 """What to do with data that were prepared otherwise than the training data."""
@@ -192,7 +192,7 @@ def _in_words(step: Mapping[str, Any]) -> str:
 
 def _completed(step: Mapping[str, Any]) -> dict[str, Any]:
     """A step with the defaults of parameters that were not there yet when it was noted."""
-    kind = STEPS.get(str(step["step"]))
+    kind = step_class(str(step["step"]))
     fields = [] if kind is None else dataclasses.fields(kind)  # type: ignore[arg-type]
     defaults = {one.name: one.default for one in fields if one.default not in (dataclasses.MISSING, None)}
     return defaults | dict(step)

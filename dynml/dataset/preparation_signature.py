@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from dynml.conversion.config import TimeseriesGroupConfig
 from dynml.dataset.signal_source import SignalSource
-from dynml.preparation.chain import STEPS
+from dynml.preparation.chain import step_class
 from dynml.preparation.confounds.config import STRATEGIES, with_defaults
 from dynml.preparation.fitted.fitted_step import FittedStep
 from dynml.store.fits import read_fits
@@ -121,8 +121,8 @@ def _known_of_arrays(
 def _settings_of_step(note: Mapping[str, Any]) -> dict[str, Any]:
     """Name and parameters of a noted step, without those that are null or that it found by itself."""
     name = str(note.get("step"))
-    if name in STEPS and name not in _FIELDS_OF_NOTES:
-        kind = STEPS[name]
+    kind = None if name in _FIELDS_OF_NOTES else step_class(name)
+    if kind is not None:
         of_fit = FittedStep.settings_of_fit if issubclass(kind, FittedStep) else ()
         kept = tuple(one.name for one in dataclasses.fields(kind) if one.name not in of_fit)  # type: ignore[arg-type]
     else:

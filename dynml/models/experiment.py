@@ -18,7 +18,7 @@ from dynml.dataset.preparation_comparison import check_same_preparation
 from dynml.errors import CheckpointError, DataError
 from dynml.files import as_dynml_wrote
 from dynml.fits import Layout
-from dynml.models.registry import Family, get_family, load
+from dynml.models.registry import Family, family_of_run, load
 from dynml.models.seen_subjects import has_data_of_training, redrawn_members, seen_before, tell_of_redrawn
 from dynml.store.reading import Store
 from dynml.training.checkpoints.experiment_folder import ExperimentFolder
@@ -191,7 +191,9 @@ class Experiment:
             raise DataError(f"The data have {dataset.n_channels} channels, but the model was trained on {n_trained}.")
 
 
-def load_experiment(path: str | Path, *, latest: bool = False, device: str = "cpu") -> Experiment:
+def load_experiment(
+    path: str | Path, *, latest: bool = False, device: str = "cpu", model: torch.nn.Module | None = None
+) -> Experiment:
     """Load the model of an experiment folder.
 
     Parameters
@@ -202,35 +204,63 @@ def load_experiment(path: str | Path, *, latest: bool = False, device: str = "cp
         Take the latest epoch instead of the best one.
     device : str
         cpu, cuda, auto; models load wherever they were trained.
+    model : torch.nn.Module, optional
+        A model of the class and sizes that was trained, which the weights are loaded into; needed where the model is of
+        no registered family, or keeps no settings as `model.config`.
 
     Raises
     ------
     CheckpointError
-        When there is no model that verifies, or it is of no registered family.
+        When there is no model that verifies, when it is of no registered family and none is given, or when the weights
+        are of another model than the one given.
     """
     check_instance("path", path, (str, os.PathLike), "the path of an experiment: EXPERIMENTS_PATH/EXPERIMENT_NAME")
     folder = ExperimentFolder.at(path)
     weights, parameters = folder.load_model(latest=latest)
     with as_dynml_wrote(folder.path):
-        return _experiment_of(folder, weights, parameters, latest, device)
-
-
-def _experiment_of(
-    folder: ExperimentFolder, weights: dict[str, torch.Tensor], parameters: dict[str, Any], latest: bool, device: str
-) -> Experiment:
-    path = folder.path
-    if parameters.get("family") is None:
-        raise CheckpointError(
-            f"{path} holds a model of no registered family; build the model yourself and load its weights from "
-            "best_model/model.safetensors."
-        )
-    family = get_family(parameters["family"])
-    config = config_from(family.config_classes()["model"], parameters["model"], "model")
-    model = load(family.model)(config, parameters["dataset"]["n_channels"])
-    model.load_state_dict(weights)
-    described = parameters["dataset"].get("embedding")
-    embedding = None
-    if described is not None:
-        embedding = Embedding.from_saved(described, folder.load_input_transform(latest=latest))
+        family = family_of_run(parameters)
+        if model is None:
+            family, model = _rebuilt(folder.path, family, parameters)
+        elif family is None:
+            family = Family(name=type(model).__name__, model_config="", model="")
+        _load_weights(folder.path, model, weights)
+        embedding = _embedding_of(folder, parameters, latest)
     epoch = "latest_epoch" if latest else "best_model"
-    return Experiment(model.to(resolve_device(device)), parameters, family, embedding, name=str(path), weights=epoch)
+    name = str(folder.path)
+    return Experiment(model.to(resolve_device(device)), parameters, family, embedding, name=name, weights=epoch)
+
+
+def _rebuilt(path: Path, family: Family | None, parameters: dict[str, Any]) -> tuple[Family, torch.nn.Module]:
+    """Build the model as parameters.json describes it."""
+    if family is None:
+        raise CheckpointError(
+            f"{path} holds a model of no registered family ({parameters.get('model_class', 'of an unknown class')}); "
+            "build it yourself and give it: load_experiment(path, model=...)."
+        )
+    if parameters["model"] is None:
+        raise CheckpointError(
+            f"{path} holds no settings of its model, which did not keep its Config as model.config; build it yourself "
+            "and give it: load_experiment(path, model=...)."
+        )
+    config = config_from(family.config_classes()["model"], parameters["model"], "model")
+    return family, load(family.model)(config, parameters["dataset"]["n_channels"])
+
+
+def _load_weights(path: Path, model: torch.nn.Module, weights: dict[str, torch.Tensor]) -> None:
+    own = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
+    saved = {name: tuple(tensor.shape) for name, tensor in weights.items()}
+    different = sorted(name for name in own.keys() | saved.keys() if own.get(name) != saved.get(name))
+    if different:
+        first = different[0]
+        raise CheckpointError(
+            f"{path} holds weights of another model than {type(model).__name__}: {first} has the shape "
+            f"{saved.get(first, 'of nothing')} there and {own.get(first, 'of nothing')} in the model."
+        )
+    model.load_state_dict(weights)
+
+
+def _embedding_of(folder: ExperimentFolder, parameters: dict[str, Any], latest: bool) -> Embedding | None:
+    described = parameters["dataset"].get("embedding")
+    if described is None:
+        return None
+    return Embedding.from_saved(described, folder.load_input_transform(latest=latest))

@@ -10,11 +10,11 @@ its own by the entry point `dynml.families`:
 from __future__ import annotations
 
 import importlib
-import importlib.metadata
 from dataclasses import dataclass, field
 from typing import Any
 
 from dynml.configuration import nearest_name
+from dynml.entry_points import loaded_entry, names_of_group, unusable_entry
 from dynml.errors import ConfigurationError
 
 ENTRY_POINT_GROUP = "dynml.families"
@@ -93,7 +93,7 @@ FAMILIES = {
 
 def family_names() -> list[str]:
     """Names of all families, those of other packages included."""
-    return sorted({*FAMILIES, *(point.name for point in importlib.metadata.entry_points(group=ENTRY_POINT_GROUP))})
+    return sorted({*FAMILIES, *names_of_group(ENTRY_POINT_GROUP)})
 
 
 def get_family(name: str) -> Family:
@@ -103,12 +103,34 @@ def get_family(name: str) -> Family:
     ------
     ConfigurationError
         When there is none of that name, with the nearest one.
+    DataError
+        When it is another package's and cannot be used.
     """
     if name in FAMILIES:
         return load(FAMILIES[name])
-    for point in importlib.metadata.entry_points(group=ENTRY_POINT_GROUP, name=name):
-        return point.load()
-    raise ConfigurationError("FAMILY", name, f"a known family{nearest_name(name, family_names())}")
+    if name not in names_of_group(ENTRY_POINT_GROUP):
+        raise ConfigurationError("FAMILY", name, f"a known family{nearest_name(name, family_names())}")
+    family: Any = loaded_entry(ENTRY_POINT_GROUP, name)
+    if not isinstance(family, Family):
+        raise unusable_entry(ENTRY_POINT_GROUP, name, family, "a dynml.models.registry.Family")
+    return family
+
+
+def family_of_run(parameters: dict[str, Any]) -> Family | None:
+    """Family that a run recorded, or one in the package of its model's class that names it; None where there is none.
+
+    Parameters
+    ----------
+    parameters : dict
+        Content of parameters.json.
+    """
+    if parameters.get("family") is not None:
+        return get_family(parameters["family"])
+    model_class = str(parameters.get("model_class"))
+    package = model_class.partition(":")[0].partition(".")[0]  # others may be broken, and have no part in this
+    names = names_of_group(ENTRY_POINT_GROUP, package)
+    families = (get_family(name) for name in names if name not in FAMILIES)
+    return next((family for family in families if family.model == model_class), None)
 
 
 def load(dotted_name: str) -> Any:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 from dynml.configuration import nearest_name
+from dynml.entry_points import loaded_entry, names_of_group, unusable_entry
 from dynml.errors import ConfigurationError, DataError
 from dynml.fits import Layout
 from dynml.preparation.fitted.fitted_step import FittedStep
@@ -24,6 +26,7 @@ from dynml.preparation.steps.trend import Detrend
 from dynml.recording import Recording
 from dynml.remarks import Remarks
 
+ENTRY_POINT_GROUP = "dynml.steps"
 STEPS: dict[str, type[PreparationStep]] = {
     kind.name: kind
     for kind in (
@@ -43,7 +46,30 @@ STEPS: dict[str, type[PreparationStep]] = {
         SignAlignment,
     )
 }
-"""Steps that the config's `preparation` can name."""
+"""Steps of this package that the config's `preparation` can name; others come by the entry point `dynml.steps`."""
+
+
+def step_names() -> list[str]:
+    """Names of all steps, those of other packages last."""
+    return [*STEPS, *(name for name in names_of_group(ENTRY_POINT_GROUP) if name not in STEPS)]
+
+
+def step_class(name: str) -> type[PreparationStep] | None:
+    """Class of a step, or None where no installed package has one of that name.
+
+    Raises
+    ------
+    DataError
+        When it is another package's and cannot be used.
+    """
+    if name in STEPS or name not in names_of_group(ENTRY_POINT_GROUP):
+        return STEPS.get(name)
+    kind: Any = loaded_entry(ENTRY_POINT_GROUP, name)
+    is_step = inspect.isclass(kind) and issubclass(kind, PreparationStep) and dataclasses.is_dataclass(kind)
+    if not is_step or getattr(kind, "name", None) != name:
+        accepted = f"a dataclass made from PreparationStep, with the name {name!r}"
+        raise unusable_entry(ENTRY_POINT_GROUP, name, kind, accepted)
+    return cast(type[PreparationStep], kind)
 
 
 def chosen_steps(entries: Sequence[Any], detrend: bool = False) -> list[PreparationStep]:
@@ -124,10 +150,11 @@ def _step(place: str, entry: Any) -> PreparationStep:
     if not isinstance(entry, Mapping) or not isinstance(entry.get("step"), str):
         raise ConfigurationError(place, entry, 'a step, such as {"step": "notch", "frequency": 50}')
     name, values = entry["step"], {key: value for key, value in entry.items() if key != "step"}
-    if name not in STEPS:
-        raise DataError(f"{place}: {name!r} is no preparation step{nearest_name(name, STEPS)}.")
-    given_later = FittedStep.settings_of_fit if issubclass(STEPS[name], FittedStep) else ()
-    fields = [one for one in dataclasses.fields(STEPS[name]) if one.name not in given_later]  # type: ignore[arg-type]
+    kind = step_class(name)
+    if kind is None:
+        raise DataError(f"{place}: {name!r} is no preparation step{nearest_name(name, step_names())}.")
+    given_later = FittedStep.settings_of_fit if issubclass(kind, FittedStep) else ()
+    fields = [one for one in dataclasses.fields(kind) if one.name not in given_later]  # type: ignore[arg-type]
     known = [one.name for one in fields]
     for key, value in values.items():
         if key not in known:
@@ -137,7 +164,7 @@ def _step(place: str, entry: Any) -> PreparationStep:
         if one.default is dataclasses.MISSING and one.name not in values:
             raise DataError(f"{place}: the step {name!r} has no {one.name!r}.")
     try:
-        return STEPS[name](**values)
+        return kind(**values)
     except ConfigurationError as error:
         raise ConfigurationError(f"{place}.{error.key}", error.found, error.accepted) from error
 

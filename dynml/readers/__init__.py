@@ -1,23 +1,29 @@
 """Readers of recordings, one module a format, found by the file's extension.
 
 A further format is one more module with a class like `NumpyReader`, whose methods are `guarded`, and one more line in
-`READERS`.
+`READERS`; another package adds its own by the entry point `dynml.readers`, named by the extension:
+
+    [project.entry-points."dynml.readers"]
+    ".sig" = "my_package.reader:SigReader"
 """
 
 from __future__ import annotations
 
 import importlib
+import inspect
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
+from dynml.entry_points import loaded_entry, names_of_group, unusable_entry
 from dynml.errors import DataError
 from dynml.readers.file_events import FileEvents
 from dynml.readers.fmri.motion_config import MotionCorrectionConfig
 
+ENTRY_POINT_GROUP = "dynml.readers"
 READERS = {
     ".npy": "dynml.readers.numpy_array.NumpyReader",
     ".npz": "dynml.readers.npz.NpzReader",
@@ -115,6 +121,12 @@ class Reader(Protocol):
         ...
 
 
+def known_extensions() -> list[str]:
+    """Extensions that there are readers of, those of other packages last."""
+    others = [extension for extension in names_of_group(ENTRY_POINT_GROUP) if extension not in READERS]
+    return [*READERS, *others]
+
+
 def extension_of(path: Path) -> str:
     """Extension of a file that there is a reader for; the longest that fits.
 
@@ -123,14 +135,32 @@ def extension_of(path: Path) -> str:
     DataError
         When there is none; names the formats that there are.
     """
-    fitting = [extension for extension in READERS if path.name.lower().endswith(extension)]
+    known = known_extensions()
+    fitting = [extension for extension in known if path.name.lower().endswith(extension.lower())]
     if not fitting:
-        raise DataError(f"{path} has a format that cannot be read; there are readers of {', '.join(READERS)}.")
+        raise DataError(f"{path} has a format that cannot be read; there are readers of {', '.join(known)}.")
     return max(fitting, key=len)
 
 
 def reader_class(path: Path) -> type[Reader]:
-    """Class that reads a file, by its extension."""
-    module, name = READERS[extension_of(path)].rsplit(".", 1)
+    """Class that reads a file, by its extension.
+
+    Raises
+    ------
+    DataError
+        When there is none, or when it is another package's and cannot be used.
+    """
+    extension = extension_of(path)
+    if extension not in READERS:
+        return _reader_of_other_package(extension)
+    module, name = READERS[extension].rsplit(".", 1)
     reader: type[Reader] = getattr(importlib.import_module(module), name)
     return reader
+
+
+def _reader_of_other_package(extension: str) -> type[Reader]:
+    reader: Any = loaded_entry(ENTRY_POINT_GROUP, extension)
+    lacking = [name for name in ("settings", "describe", "read") if not hasattr(reader, name)]
+    if not inspect.isclass(reader) or lacking:
+        raise unusable_entry(ENTRY_POINT_GROUP, extension, reader, "a class with settings, describe and read")
+    return cast(type[Reader], reader)

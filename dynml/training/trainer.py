@@ -550,9 +550,9 @@ class Trainer(RunState):
         return model
 
     def _collect_parameters(self, given: dict[str, Any]) -> dict[str, Any]:
-        settings = getattr(self.model, "config", None)
-        return {
-            "family": self.family_name,
+        settings, kind = getattr(self.model, "config", None), type(self.model)
+        parameters = {
+            "family": self.family_name or getattr(self.model, "family_name", None),
             "model": config_to_dictionary(settings) if dataclasses.is_dataclass(settings) else None,
             "environment": describe_environment(),
             "trainer": config_to_dictionary(self.config),
@@ -561,3 +561,6 @@ class Trainer(RunState):
             "dataset": self.dataset.describe(),
             **given,
         }
+        if parameters["family"] is None:
+            parameters["model_class"] = f"{kind.__module__}:{kind.__qualname__}"
+        return parameters

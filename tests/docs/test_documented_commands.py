@@ -1,7 +1,8 @@
 """Every command and every line of Python in the README and the guide runs, in the order in which a reader meets it.
 
 Blocks marked `bash` and `python` are executed, page by page, each page in an empty folder of its own. Blocks marked
-`sh` (installation, minutes of work) and all others (`text`, `yaml`, `json`) are not.
+`sh` (installation, minutes of work) and all others (`text`, `yaml`, `json`) are not; but a package that a page has
+written and installs there (`pip install ./folder`) can be imported from then on, with its entry points.
 """
 
 import os
@@ -16,6 +17,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from installing import install
 
 from dynml.simulation import simulate_hmm
 
@@ -97,10 +99,14 @@ def test_what_a_page_says_runs(page, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("MPLBACKEND", "Agg")
     names = {"__name__": page.stem}
-    for mark, line, text in executed_blocks(page):
+    for mark, line, text in blocks_of(page):
         if mark == "bash":
             run_commands(text, tmp_path, capsys)
-        else:
+        elif mark == "sh":
+            for folder in re.findall(r"^pip install \./(\S+)$", text, flags=re.MULTILINE):
+                install(tmp_path / folder, tmp_path / "site")
+                monkeypatch.syspath_prepend(tmp_path / "site")
+        elif mark == "python":
             exec(compile("\n" * line + text, str(page), "exec"), names)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ NO_LIST = "-"
 
 def parse_creation(description: str | None) -> Namespace:
     """Arguments of dynml_create_hdf5_dataset.py."""
-    parser = ScriptParser(description=description)
+    parser = ScriptParser(description=f"{description}\n{_formats_and_steps()}")
     parser.add_argument("ready_folder", metavar="READY_FOLDER", help=SOURCE_HELP)
     parser.add_argument("out_hdf5", metavar="OUT_HDF5", help="Store to make; its name ends in .hdf5 or .h5.")
     parser.add_argument("config_json", metavar="CONFIG_JSON", help="What the store is to hold; see above.")
@@ -48,6 +49,15 @@ def parse_creation(description: str | None) -> Namespace:
     )
     parser.add_argument("--n_jobs", type=int, default=1, help=JOBS_HELP)
     return parser.parse_args()
+
+
+def _formats_and_steps() -> str:
+    """What there is, other packages' additions included; imported here, since only the creation needs it."""
+    from dynml.preparation.chain import step_names
+    from dynml.readers import known_extensions
+
+    lines = (f"Formats of files: {', '.join(known_extensions())}.", f"Steps of preparation: {', '.join(step_names())}.")
+    return "\n".join(textwrap.fill(line, 120, subsequent_indent="  ", break_on_hyphens=False) for line in lines)
 
 
 def lists_of(arguments: Namespace) -> dict[str, Path]:

@@ -43,7 +43,6 @@ class SequenceTrainer(Trainer):
     def __init__(self, *arguments: Any, pretrained: str | None = None, **settings: Any) -> None:
         super().__init__(*arguments, **settings)
         self.loss_name = self.model.config.loss
-        self.parameters["family"] = self.family
         self.pretrained = pretrained
         self.baselines: dict[str, Baseline] = {}
         self._check_batches()
