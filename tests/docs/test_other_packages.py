@@ -1,5 +1,6 @@
 """Packages that add a reader, a step or a family, and those that cannot be used: one sentence names the package."""
 
+import json
 import sys
 import textwrap
 
@@ -10,6 +11,7 @@ from installing import describe
 
 from dynml import BatchLoader, BatchSampler, MultiSubjectDataset, Trainer, load_experiment
 from dynml.cli.commands.store_commands import parse_creation
+from dynml.cli.commands.train import request_from_parameters
 from dynml.configuration import config_from
 from dynml.dataset.preparation_signature import _settings_of_step
 from dynml.errors import CheckpointError, ConfigurationError, DataError
@@ -164,6 +166,13 @@ def test_a_model_of_no_family_loads_into_the_model_that_is_given(added, tmp_path
     torch.testing.assert_close(loaded.model.state_dict(), model.state_dict(), rtol=0, atol=0)
     with pytest.raises(CheckpointError, match=r"another model than Mine: linear\.bias has the shape \(3,\) there and"):
         load_experiment(path, model=Mine(None, 4))
+
+
+def test_a_script_does_not_go_on_with_a_model_that_was_built_in_python(added, tmp_path):
+    path = trained_in_python(added.Model(None, 3), tmp_path)
+    parameters = json.loads((path / "checkpoint" / "parameters.json").read_text(encoding="utf-8"))
+    with pytest.raises(CheckpointError, match=r"run .* was built in Python: go on there"):
+        request_from_parameters(parameters, path, {}, None, force=False)
 
 
 def test_a_model_that_kept_no_settings_is_asked_for(added, tmp_path):

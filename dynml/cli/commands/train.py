@@ -101,6 +101,11 @@ def request_from_parameters(
     force : bool
         Go on although model, data or seed differ.
     """
+    if parameters["family"] is None:
+        raise CheckpointError(
+            f"The run {experiment} trains a model that was built in Python: go on there, by the same objects and "
+            'resume="auto" of the trainer.'
+        )
     family = get_family(parameters["family"])
     classes: dict[str, type[Any]] = {"dataset": DatasetConfig, **family.config_classes(), **LOGGERS}
     dataset = parameters["dataset"]
