@@ -122,6 +122,13 @@ def test_an_entry_that_cannot_be_used_is_one_sentence_that_names_the_package(use
 
 
 @pytest.mark.usefixtures("added")
+def test_two_packages_that_give_one_name_are_both_named(tmp_path):
+    describe(tmp_path / "site", "second", "1.0", {"dynml.steps": {"halve": "second_parts:Halve"}})
+    with pytest.raises(DataError, match="The packages added-parts and second both have an entry point 'halve'"):
+        chosen_steps(["halve"])
+
+
+@pytest.mark.usefixtures("added")
 def test_the_help_of_the_creation_names_readers_and_steps_of_other_packages(monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["dynml_create_hdf5_dataset.py", "--help"])
     with pytest.raises(SystemExit):
