@@ -39,6 +39,13 @@ from dynml.training.environment import describe_environment
 
 TRANSFORMERS = ("csm", "sequence_bert", "network_bert")
 PUBLISHED_FAMILIES = (*TRANSFORMERS, "autoencoder")
+CAUTIONS = {
+    "autoencoder": (
+        "The autoencoder of learning-from-brains computes otherwise than the one here (it starts each layer from the "
+        "state of the one before, and its decoder from a pooled code): its weights are a start for training, not a "
+        "trained model"
+    ),
+}
 PUBLISHED_TIME_PRECISION = 0.2
 """Seconds of one row of the embedding of time; the file does not say it."""
 
@@ -71,6 +78,9 @@ class ConvertedWeights:
     """Complete, float32."""
     without_place: tuple[str, ...]
     """Names of published weights that the model here has no place for."""
+
+    caution: str | None
+    """In what the model that they are of computes otherwise than the one here; None: in nothing."""
 
 
 def read_published_weights(path: Path) -> Weights:
@@ -168,7 +178,9 @@ def convert_published_weights(
         expected = load(family_parts.model)(config, n_channels).state_dict()
     _check_shapes(weights, expected, where)
     plain = {name: tensor.to(torch.float32).contiguous() for name, tensor in weights.items()}
-    return ConvertedWeights(family, config_to_dictionary(config), n_channels, plain, tuple(names.without_place))
+    return ConvertedWeights(
+        family, config_to_dictionary(config), n_channels, plain, tuple(names.without_place), CAUTIONS.get(family)
+    )
 
 
 def import_published_weights(

@@ -18,6 +18,7 @@ from dynml.dataset.preparation_comparison import check_same_preparation
 from dynml.errors import CheckpointError, DataError
 from dynml.files import as_dynml_wrote
 from dynml.fits import Layout
+from dynml.models.inferred import InferredSubject, inferred_subjects
 from dynml.models.registry import Family, family_of_run, load
 from dynml.models.seen_subjects import has_data_of_training, redrawn_members, seen_before, tell_of_redrawn
 from dynml.store.reading import Store
@@ -70,7 +71,7 @@ class Experiment:
         group: str | None = None,
         other_preparation: OtherPreparation = "refuse",
         subsets_of: SubsetsOf = "training",
-    ) -> Iterator[Any]:
+    ) -> Iterator[InferredSubject]:
         """Infer every subject of a store (all subsets), or every array.
 
         Parameters
@@ -101,7 +102,7 @@ class Experiment:
         dataset = self.open(data, group=group, other_preparation=other_preparation, subsets_of=subsets_of)
         for name in SUBSETS:
             seen_before(self.parameters["dataset"], dataset, name)
-            yield from load(self.family.inference)(self.model, dataset.subset(name))
+            yield from inferred_subjects(self.family, self.model, dataset.subset(name))
 
     def open(
         self,

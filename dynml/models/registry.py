@@ -11,13 +11,14 @@ from __future__ import annotations
 
 import importlib
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from dynml.configuration import nearest_name
 from dynml.entry_points import loaded_entry, names_of_group, unusable_entry
 from dynml.errors import ConfigurationError
 
 ENTRY_POINT_GROUP = "dynml.families"
+Components = Literal["states", "modes"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,7 +48,15 @@ class Family:
     sampler_config: str = "dynml.batches.sampler_config:BatchSamplerConfig"
     loader_config: str = "dynml.batches.loader_config:BatchLoaderConfig"
     inference: str | None = None
-    """Called as `infer(model, subset, dual_estimation=...)`; null: the family cannot be inferred from yet."""
+    """Called as `infer(model, subset, dual_estimation=...)`, or without the last: gives an
+    `dynml.models.inferred.InferredSubject` for each subject; null: the family gives no states or modes over time."""
+
+    components: Components = "states"
+    """What the columns of an inferred subject's alpha, and the model's covariances, are called."""
+
+    n_free_parameters: str | None = None
+    """Called as `n_free_parameters(model)`, for families whose log-likelihood is exact: AIC and BIC of the training
+    data are made of it; null: there are none."""
 
     settle: str | None = None
     """Called as `settle(configs)` with the Config of every group, when a run begins: gives them back with settings that
@@ -58,15 +67,25 @@ class Family:
     it goes on: gives the configs back with what follows from the data filled in; null: there is nothing. `pretrained`
     is the experiment to start from, or None."""
 
+    decode: str | None = None
+    """Called as `decode(experiment, dataset, subset_names)`, for families that tell classes of trials: gives a
+    `dynml.models.sequence.decoding.inference.Decoded`, of which the scripts write tables, scores and pictures; null:
+    the family does not decode."""
+
     write_inference: str | None = None
-    """Called as `write_inference(experiment, dataset, subset_names, out_folder)`, for families whose inference is not
-    states or modes over time: writes its own files and returns a line to print; null: `inference` is used."""
+    """Called as `write_inference(experiment, dataset, subset_names, out_folder)`, for families with files of their own:
+    writes them and returns a line to print; null: what `decode` or `inference` gives is written."""
 
     sampler_defaults: dict[str, Any] = field(default_factory=dict)
     """Settings of the sampler that differ from its own defaults."""
 
     loader_defaults: dict[str, Any] = field(default_factory=dict)
     """Settings of the loader that differ from its own defaults."""
+
+    @property
+    def can_be_inferred_from(self) -> bool:
+        """Whether there is anything that it says of new data."""
+        return not (self.inference is None and self.decode is None and self.write_inference is None)
 
     def config_classes(self) -> dict[str, type[Any]]:
         """Config dataclass of each group of settings, without importing torch."""

@@ -51,6 +51,41 @@ REGISTRATION = """
     )
 """
 
+INFERENCE = """
+    import json
+    from types import SimpleNamespace
+
+    import numpy as np
+    from dynml.models.inferred import InferredSubject
+
+    KIND = InferredSubject
+
+    def infer(model, subset, *, dual_estimation=False):
+        for index, subject in enumerate(subset.subjects):
+            table = subset.segments.take(subset.segments.subject == index)
+            signals = np.concatenate([subset.read(index, a, b).numpy() for a, b in zip(table.start, table.stop)])
+            fields = {
+                "subject": subject,
+                "alpha": np.stack([signals[:, 0] > 0, signals[:, 0] <= 0], axis=1).astype(np.float32),
+                "segments": np.stack([table.start, table.stop], axis=1),
+                "log_likelihood": -2.5 * len(signals),
+                "n_samples": len(signals),
+                "sampling_frequency": float(subset.sampling_frequencies[index]),
+            }
+            yield KIND(**fields)
+
+    def count(model):
+        return 7
+
+    def write_inference(experiment, dataset, subset_names, out_folder):
+        (out_folder / "own.json").write_text(json.dumps(list(subset_names)))
+        return "Own words."
+"""
+DECLARED = """inference="one_step.inference:infer",
+        components="modes",
+        n_free_parameters="one_step.inference:count",
+"""
+
 
 class MyModel(torch.nn.Module):
     """Layers only: no file, no window, no device."""
@@ -117,17 +152,22 @@ def test_the_lines_of_the_training_page_train_a_users_model(hdf5_file, tmp_path)
     assert (tmp_path / "mine" / "best_model" / "model.safetensors").exists()
 
 
-def test_a_family_of_another_package_trains_and_resumes_from_the_command_line(hdf5_file, tmp_path):
-    package = tmp_path / "site" / "one_step"
-    package.mkdir(parents=True)
+def packaged(folder, family, parts):
+    """Environment in which a package `one_step` registers a family of that name."""
+    package = folder / "site" / "one_step"
+    package.mkdir(parents=True, exist_ok=True)
     (package / "__init__.py").write_text("")
-    for name, text in {"config": FAMILY, "model": MODEL, "family": REGISTRATION}.items():
+    for name, text in parts.items():
         (package / f"{name}.py").write_text(textwrap.dedent(text))
-    information = tmp_path / "site" / "one_step-1.0.dist-info"
-    information.mkdir()
+    information = folder / "site" / "one_step-1.0.dist-info"
+    information.mkdir(exist_ok=True)
     (information / "METADATA").write_text("Metadata-Version: 2.1\nName: one-step\nVersion: 1.0\n")
-    (information / "entry_points.txt").write_text("[dynml.families]\none_step = one_step.family:FAMILY\n")
-    environment = {"PYTHONPATH": str(tmp_path / "site")}
+    (information / "entry_points.txt").write_text(f"[dynml.families]\n{family} = one_step.family:FAMILY\n")
+    return {"PYTHONPATH": str(folder / "site")}
+
+
+def test_a_family_of_another_package_trains_and_resumes_from_the_command_line(hdf5_file, tmp_path):
+    environment = packaged(tmp_path, "one_step", {"config": FAMILY, "model": MODEL, "family": REGISTRATION})
 
     shown = run_script("dynml_train_model.py", "one_step", "--help", environment=environment).stdout
     assert "--model.bias" in shown
@@ -142,3 +182,45 @@ def test_a_family_of_another_package_trains_and_resumes_from_the_command_line(hd
     assert json.loads((tmp_path / "run" / "summary.json").read_text())["epochs"] == 5
     failed = run_script("dynml_train_model.py", "one_stop", *arguments[1:], status=2, environment=environment)
     assert "did you mean 'one_step'" in failed.stderr
+
+
+def test_a_family_of_another_package_is_inferred_from_by_what_it_declares(hdf5_file, tmp_path):
+    parts = {"config": FAMILY, "model": MODEL, "inference": INFERENCE}
+    declared = REGISTRATION.replace("sampler_defaults", f"{DECLARED}        sampler_defaults")
+    environment = packaged(tmp_path, "one_step", parts | {"family": declared})
+    arguments = ("one_step", tmp_path, "run", hdf5_file, "signals", "--trainer.max_epochs", 1)
+    run_script("dynml_train_model.py", *arguments, environment=environment)
+
+    def inferred(out, *options, status=0):
+        script = "dynml_infer_from_model.py"
+        return run_script(
+            script, tmp_path / "run", hdf5_file, tmp_path / out, *options, status=status, environment=environment
+        )
+
+    shown = inferred("out").stdout
+    assert shown.endswith(f"4 subjects inferred (participants). Results: {tmp_path / 'out'}\n")
+    alpha = np.load(tmp_path / "out" / "sub-3_alpha.npy")
+    np.testing.assert_array_equal(alpha[:, 0], autoregressive_signals(1500, seed=3)[:, 0] > 0)
+    summary = json.loads((tmp_path / "out" / "summary.json").read_text())
+    assert summary["free_energy"]["subjects"] == dict.fromkeys([f"sub-{i}" for i in range(4)], 2.5)
+    criteria = summary["training_information_criteria"]
+    assert (criteria["n_parameters"], criteria["n_samples"]) == (7, 4500)
+    assert criteria["aic"] == 2 * 7 + 2 * 2.5 * 4500
+    names = {path.name for path in (tmp_path / "out").iterdir() if path.suffix}
+    assert names == {*(f"sub-{i}_alpha.npy" for i in range(4)), "state_statistics.tsv", "summary.json"}
+    assert "no means and covariances" in inferred("dual", "--dual_estimation", status=2).stderr
+
+    inference = INFERENCE.replace("KIND = InferredSubject", "KIND = SimpleNamespace")
+    packaged(tmp_path, "one_step", {"inference": inference})
+    assert "4 subjects inferred" in inferred("other_class").stdout
+    packaged(tmp_path, "one_step", {"inference": inference.replace('"n_samples"', '"n"')})
+    failed = inferred("lacking", status=2).stderr
+    assert "one_step gives a SimpleNamespace without 'n_samples'" in failed
+    assert len(failed.strip().splitlines()) == 1
+
+    declared = declared.replace(
+        "components=", 'write_inference="one_step.inference:write_inference",\n        components='
+    )
+    packaged(tmp_path, "one_step", {"family": declared})
+    assert inferred("own").stdout.endswith(f"Own words. Results: {tmp_path / 'own'}\n")
+    assert json.loads((tmp_path / "own" / "own.json").read_text()) == ["training", "validation", "testing"]

@@ -13,11 +13,6 @@ from dynml.errors import DataWarning
 from dynml.models.registry import get_family
 from dynml.reading_files import read_text
 
-AUTOENCODER_DIFFERS = (
-    "The autoencoder of learning-from-brains computes otherwise than the one here (it starts each layer from the state "
-    "of the one before, and its decoder from a pooled code): its weights are a start for training, not a trained model"
-)
-
 
 def parse_weights(description: str | None, arguments: Sequence[str] | None = None) -> Namespace:
     """Arguments of dynml_import_weights.py."""
@@ -80,8 +75,8 @@ def run_weights_import(arguments: Namespace) -> None:
             "--seen_participants says it."
         )
         warnings.warn(text, DataWarning, stacklevel=2)
-    if converted.family == "autoencoder":
-        warnings.warn(f"{AUTOENCODER_DIFFERS}.", DataWarning, stacklevel=2)
+    if converted.caution is not None:
+        warnings.warn(f"{converted.caution}.", DataWarning, stacklevel=2)
     if converted.without_place:
         names = ", ".join(converted.without_place)
         warnings.warn(f"The model here has no place for {names}: left out.", DataWarning, stacklevel=2)

@@ -15,6 +15,7 @@ from dynml.errors import CheckpointError, ConfigurationError
 if TYPE_CHECKING:
     from dynml.dataset.dataset import MultiSubjectDataset
     from dynml.models.experiment import Experiment
+    from dynml.models.inferred import InferredSubject
 
 
 def parse_inference(description: str | None) -> Namespace:
@@ -40,11 +41,10 @@ def parse_inference(description: str | None) -> Namespace:
 def run_inference(arguments: Namespace) -> None:
     """Load the model, infer subject by subject, write as it goes, summarize."""
     from dynml.models.experiment import SUBSETS, load_experiment
-    from dynml.models.registry import load
 
     experiment = load_experiment(arguments.experiment_path, latest=arguments.use_latest_epoch, device=arguments.device)
     family = experiment.family
-    if family.inference is None and family.write_inference is None:
+    if not family.can_be_inferred_from:
         raise CheckpointError(f"The family {family.name} has no inference.")
     if arguments.dual_estimation and family.inference is None:
         raise ConfigurationError("--dual_estimation", True, f"absent for the family {family.name}")
@@ -56,19 +56,31 @@ def run_inference(arguments: Namespace) -> None:
     )
     names = SUBSETS if arguments.subset == "all" else (arguments.subset,)
     with output_folder(Path(arguments.out_folder), force=arguments.force) as out:
-        if family.write_inference is not None:
-            print(f"{load(family.write_inference)(experiment, dataset, names, out)} Results: {out}")
-        else:
-            _write_inference(experiment, dataset, names, arguments, out)
+        print(f"{_written(experiment, dataset, names, arguments, out)} Results: {out}")
+
+
+def _written(
+    experiment: Experiment, dataset: MultiSubjectDataset, names: Sequence[str], arguments: Namespace, out: Path
+) -> str:
+    """Write what the family can say of the data, and give a line on it."""
+    from dynml.cli.outputs.decoding import write_decoding
+    from dynml.models.registry import load
+
+    family = experiment.family
+    if family.write_inference is not None:
+        return str(load(family.write_inference)(experiment, dataset, names, out))
+    if family.decode is not None:
+        return write_decoding(experiment, dataset, names, out)
+    return _write_inference(experiment, dataset, names, arguments, out)
 
 
 def _write_inference(
     experiment: Experiment, dataset: MultiSubjectDataset, names: Sequence[str], arguments: Namespace, out: Path
-) -> None:
+) -> str:
     from dynml.analysis.state_statistics import state_statistics, write_state_statistics
     from dynml.files import write_json
     from dynml.models.experiment import SUBSETS
-    from dynml.models.registry import load
+    from dynml.models.inferred import inferred_subjects
     from dynml.models.seen_subjects import is_training_data, seen_before
     from dynml.training.data.subject_differences import Occupancies
 
@@ -79,13 +91,13 @@ def _write_inference(
     at_mean: dict[str, Any] = dict.fromkeys(SUBSETS)
     criteria: dict[str, float] | None = None
     subjects, statistics = {}, {}
-    occupancies = Occupancies("modes" if experiment.family.name == "dynemo" else "states")
+    occupancies = Occupancies(experiment.family.components)
     for name in names:
         total = _Total()
-        infer = load(str(experiment.family.inference))
-        subset = dataset.subset(name)
-        for index, result in enumerate(infer(experiment.model, subset, dual_estimation=arguments.dual_estimation)):
-            _write_subject(result, out, dual=arguments.dual_estimation)
+        subset, dual = dataset.subset(name), bool(arguments.dual_estimation)
+        results = inferred_subjects(experiment.family, experiment.model, subset, dual_estimation=dual)
+        for index, result in enumerate(results):
+            _write_subject(result, out, dual=dual)
             statistics[result.subject] = state_statistics(result.alpha, result.segments, result.sampling_frequency)
             subjects[result.subject] = result.free_energy
             occupancies.add_subject(subset, index, result.alpha)
@@ -110,7 +122,7 @@ def _write_inference(
     write_json(out / "summary.json", {"free_energy": {**energies, "subjects": subjects}, **summary})
     for finding in summary["findings"]:
         print(f"Note: {finding}")
-    print(f"{len(subjects)} subjects inferred ({dataset.split}). Results: {out}")
+    return f"{len(subjects)} subjects inferred ({dataset.split})."
 
 
 @dataclass
@@ -121,12 +133,11 @@ class _Total:
     n_samples: int = 0
     at_mean: float | None = None
 
-    def add(self, result: Any) -> None:
+    def add(self, result: InferredSubject) -> None:
         self.log_likelihood += result.log_likelihood
         self.n_samples += result.n_samples
-        value = getattr(result, "free_energy_at_mean", None)
-        if value is not None:
-            self.at_mean = (self.at_mean or 0.0) + value * result.n_samples
+        if result.free_energy_at_mean is not None:
+            self.at_mean = (self.at_mean or 0.0) + result.free_energy_at_mean * result.n_samples
 
     @property
     def free_energy(self) -> float | None:
@@ -138,18 +149,22 @@ class _Total:
 
 
 def _write_model(experiment: Experiment, out: Path) -> None:
-    model: Any = experiment.model
-    for name, array in model.arrays().items():
-        _save(out / f"{name}.npy", array)
+    from dynml.models.inferred import ModelWithArrays
+
+    if isinstance(experiment.model, ModelWithArrays):
+        for name, array in experiment.model.arrays().items():
+            _save(out / f"{name}.npy", array)
 
 
-def _write_subject(result: Any, out: Path, *, dual: bool) -> None:
+def _write_subject(result: InferredSubject, out: Path, *, dual: bool) -> None:
+    if dual and (result.means is None or result.covariances is None):
+        accepted = "absent for a family whose inference gives no means and covariances of a subject's own"
+        raise ConfigurationError("--dual_estimation", True, accepted)
     _save(out / f"{result.subject}_alpha.npy", result.alpha)
-    observed = getattr(result, "observed", None)
-    if observed is None:
+    if result.observed is None:
         (out / f"{result.subject}_observed.npy").unlink(missing_ok=True)  # of an earlier run with --force
     else:
-        _save(out / f"{result.subject}_observed.npy", observed)
+        _save(out / f"{result.subject}_observed.npy", result.observed)
     if result.states is not None:
         _save(out / f"{result.subject}_viterbi.npy", result.states)
     if dual:
@@ -167,19 +182,11 @@ def _save(path: Path, array: Any) -> None:
 
 
 def _criteria(experiment: Experiment, log_likelihood: float, n_samples: int) -> dict[str, float] | None:
-    """AIC and BIC, for the family whose likelihood is exact."""
-    if experiment.family.name != "hmm":
+    """AIC and BIC, for a family that counts its parameters."""
+    if experiment.family.n_free_parameters is None:
         return None
-    from dynml.analysis.model_selection import information_criteria, n_free_parameters
+    from dynml.analysis.model_selection import information_criteria
+    from dynml.models.registry import load
 
-    model: Any = experiment.model
-    config = model.config
-    count = n_free_parameters(
-        config.n_states,
-        model.n_channels,
-        learn_means=config.learn_means,
-        learn_covariances=config.learn_covariances,
-        covariance_type=config.covariance_type,
-        learn_transitions=config.learn_transitions,
-    )
+    count = load(experiment.family.n_free_parameters)(experiment.model)
     return asdict(information_criteria(log_likelihood, count, n_samples))

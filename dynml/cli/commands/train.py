@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -183,7 +184,7 @@ def build_trainer(request: RunRequest) -> Trainer:
         resume=request.resume,
         processes=processes,
         loggers=loggers,
-        figures=figures_of_run,
+        figures=functools.partial(figures_of_run, components=family.components),
         **further,
     )
     if processes.is_first:

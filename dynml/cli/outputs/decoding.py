@@ -8,13 +8,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dynml.errors import DataError
-
 if TYPE_CHECKING:
     from dynml.dataset.dataset import MultiSubjectDataset
     from dynml.models.experiment import Experiment
     from dynml.models.sequence.decoding.baselines import FittedBaseline
     from dynml.models.sequence.decoding.evaluation import Predictions
+    from dynml.models.sequence.decoding.inference import Decoded
     from dynml.models.sequence.decoding.targets import Trials
 
 FROM_MOST_TO_LEAST_NEW = ("testing", "validation", "training")
@@ -31,7 +30,7 @@ def write_decoding(experiment: Experiment, dataset: MultiSubjectDataset, subsets
     Parameters
     ----------
     experiment : Experiment
-        Of the family decoding.
+        Of a family that decodes.
     dataset : MultiSubjectDataset
     subsets : sequence of str
     out : Path
@@ -48,11 +47,13 @@ def write_decoding(experiment: Experiment, dataset: MultiSubjectDataset, subsets
         When there is no trial in these subsets.
     """
     from dynml.files import write_json
+    from dynml.models.registry import load
     from dynml.plotting.confusion import plot_confusion
     from dynml.plotting.style import save_figure
 
-    found = _predictions(experiment, dataset, subsets)
-    baselines = _baselines(experiment, dataset)
+    assert experiment.family.decode is not None, experiment.family.name
+    decoded: Decoded = load(experiment.family.decode)(experiment, dataset, subsets)
+    found, baselines = decoded.predictions, decoded.baselines
     metrics = {name: _metrics(experiment, dataset, name, found[name], baselines) for name in found}
     first = next(name for name in FROM_MOST_TO_LEAST_NEW if name in found)
     _write_tables(out, list(found.values()), baselines)
@@ -73,56 +74,6 @@ def _in_words(own: Mapping[str, Any]) -> str:
         f"class {own['majority']:.3f}, always the {own['subset']} subset's own {own['most_frequent_share']:.3f}), "
         f"balanced accuracy {own['balanced_accuracy']:.3f} (chance {own['balanced_accuracy_chance']:.3f}) "
         f"({own['split']})"
-    )
-
-
-def _predictions(
-    experiment: Experiment, dataset: MultiSubjectDataset, subsets: Sequence[str]
-) -> dict[str, Predictions]:
-    from dynml.models.sequence.decoding.evaluation import check_trials, predictions_of
-
-    model: Any = experiment.model
-    found = {}
-    for name in subsets:
-        trials = _trials(experiment, dataset, name)
-        if len(trials):
-            check_trials(model.config, trials, dataset)
-            found[name] = predictions_of(model, trials)
-    if not found:
-        raise DataError(f"There are no trials of {model.config.target} in the {' or '.join(subsets)} subset.")
-    return found
-
-
-def _trials(experiment: Experiment, dataset: MultiSubjectDataset, name: str) -> Trials:
-    from dynml.batches.sampler_config import BatchSamplerConfig
-    from dynml.configuration import config_from
-    from dynml.models.sequence.decoding.targets import Target
-
-    config: Any = experiment.model.config
-    sampler = config_from(BatchSamplerConfig, experiment.parameters["sampler"], "sampler")
-    target = Target.of(dataset, config.target)
-    if config.classes is not None:
-        # New data need not have all of them.
-        present = [label for label in config.classes if label in target.label_names]
-        target = Target.of(dataset, config.target, present)
-    return target.trials(name, sampler, config.class_names)
-
-
-def _baselines(experiment: Experiment, dataset: MultiSubjectDataset) -> Mapping[str, FittedBaseline | None]:
-    """Baselines fitted to the experiment's training data, if the dataset has them; else none."""
-    from dynml.models.sequence.decoding.baselines import fit_baselines
-
-    trained = experiment.parameters["dataset"]["subsets"]["training"]["fingerprint"]
-    if dataset.fingerprints["training"] != trained:
-        return {}
-    config: Any = experiment.model.config
-    trainer = experiment.parameters["trainer"]
-    return fit_baselines(
-        _trials(experiment, dataset, "training"),
-        by_runs=dataset.split == "runs",
-        balanced=config.class_weights == "balanced",
-        most_trials=trainer["baseline_trials"],
-        seed=trainer["seed"],
     )
 
 

@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from dynml.models.registry import Components
+
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-def figures_of_run(trainer: Any) -> Mapping[str, Figure]:
-    """Curves of the loss, and covariances and transitions where the model has them."""
+def figures_of_run(trainer: Any, *, components: Components = "states") -> Mapping[str, Figure]:
+    """Curves of the loss, and covariances (of the family's `components`) and transitions where the model has them."""
+    from dynml.models.inferred import ModelWithArrays
     from dynml.plotting.curves import plot_free_energy
     from dynml.plotting.matrices import plot_covariances, plot_transition_probabilities
 
@@ -18,11 +21,11 @@ def figures_of_run(trainer: Any) -> Mapping[str, Figure]:
     losses = {name.removesuffix("_loss"): history.column(name) for name in history.names if name.endswith("_loss")}
     label = trainer.loss_name.replace("_", " ").capitalize()
     figures = {"loss": plot_free_energy(losses, best_epoch=trainer.best.best_epoch, y_label=label)}
-    arrays = trainer.model.arrays() if hasattr(trainer.model, "arrays") else {}
+    arrays = trainer.model.arrays() if isinstance(trainer.model, ModelWithArrays) else {}
     if "covariances" in arrays:
         names = [str(name) for name in trainer.dataset.channel_names]
-        kinds = "Mode" if hasattr(trainer.model.config, "n_modes") else "State"
-        labels = [f"{kinds} {number}" for number in range(1, len(arrays["covariances"]) + 1)]
+        kind = components.removesuffix("s").capitalize()
+        labels = [f"{kind} {number}" for number in range(1, len(arrays["covariances"]) + 1)]
         figures["covariances"] = plot_covariances(arrays["covariances"], names, state_names=labels)
     if "transition_probabilities" in arrays:
         figures["transition_probabilities"] = plot_transition_probabilities(arrays["transition_probabilities"])

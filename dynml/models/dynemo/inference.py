@@ -19,6 +19,7 @@ from dynml.dataset.subset import MultiSubjectSubset
 from dynml.errors import DataError
 from dynml.models.dynemo.model import DRAWS_SEED, Dynemo
 from dynml.models.dynemo.windows import WINDOWS_PER_BATCH
+from dynml.models.inferred import InferredSubject
 from dynml.ops.keyed_noise import span_keys
 from dynml.ops.masked_samples import observed_rows
 from dynml.ops.mixture.cholesky_parameters import covariances_from_vectors, variances_from_vectors
@@ -30,50 +31,19 @@ DUAL_STEPS, DUAL_LEARNING_RATE = 150, 0.02
 """Adam on a subject's own modes, from the group's, with its coefficients fixed."""
 
 
-@dataclass(frozen=True)
-class SubjectInference:
-    """One subject under the model. Rows align with the subject's stored samples."""
+@dataclass(frozen=True, kw_only=True)
+class DynemoSubject(InferredSubject):
+    """One subject under DyNeMo: its log-likelihood is the bound by seeded draws, and it has no path of states.
 
-    subject: str
-    alpha: NDArray[np.float32]
-    """Mixing coefficients at the posterior's mean, (T, J); NaN outside segments."""
+    What is said of a masked sample is inferred from those around it. The free energy at the posterior's mean is no
+    bound; it is for comparison with osl-dynamics.
+    """
 
     theta: NDArray[np.float32]
     """The posterior's mean of the logits, (T, J); NaN outside segments."""
 
-    segments: NDArray[np.int64]
-    """(n_segments, 2), [start, stop)."""
 
-    observed: NDArray[np.bool_] | None
-    """(T,): False for masked samples, and outside segments; None for a subject without masked samples. What is said of
-    a masked sample is inferred from those around it."""
-
-    log_likelihood: float
-    """The bound on log p(x) by seeded draws, in nats, all samples together."""
-
-    free_energy_at_mean: float
-    """Nats per sample, at the posterior's mean: no bound, for comparison with osl-dynamics."""
-
-    n_samples: int
-    """Observed samples."""
-
-    sampling_frequency: float
-    means: NDArray[np.float64] | None = None
-    """Dual estimate, (J, C): the subject's own means given its coefficients; only if asked for."""
-
-    covariances: NDArray[np.float64] | None = None
-    """Dual estimate, (J, C, C)."""
-
-    states: None = None
-    """There is no path of states: modes mix."""
-
-    @property
-    def free_energy(self) -> float:
-        """The negative bound per observed sample, in nats."""
-        return -self.log_likelihood / self.n_samples
-
-
-def infer(model: Dynemo, subset: MultiSubjectSubset, *, dual_estimation: bool = False) -> Iterator[SubjectInference]:
+def infer(model: Dynemo, subset: MultiSubjectSubset, *, dual_estimation: bool = False) -> Iterator[DynemoSubject]:
     """Go through the subjects of a subset.
 
     Parameters
@@ -95,7 +65,7 @@ def infer(model: Dynemo, subset: MultiSubjectSubset, *, dual_estimation: bool = 
         yield _infer_subject(model, subset, index, dual_estimation)
 
 
-def _infer_subject(model: Dynemo, subset: MultiSubjectSubset, index: int, dual: bool) -> SubjectInference:
+def _infer_subject(model: Dynemo, subset: MultiSubjectSubset, index: int, dual: bool) -> DynemoSubject:
     table = subset.segments.take(subset.segments.subject == index)
     segments = np.stack([table.start, table.stop], axis=1)
     shape = int(subset.n_rows_of[index]), model.config.n_modes
@@ -118,7 +88,7 @@ def _infer_subject(model: Dynemo, subset: MultiSubjectSubset, index: int, dual: 
         if observed is not None:
             signals, rows = signals[torch.from_numpy(observed[rows]).to(signals.device)], rows[observed[rows]]
         own = estimate_modes(model, signals, torch.from_numpy(alpha[rows]).to(signals.device))
-    return SubjectInference(
+    return DynemoSubject(
         subject=subset.subjects[index],
         alpha=alpha,
         theta=theta,

@@ -3,56 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from dynml.dataset.subset import MultiSubjectSubset
 from dynml.errors import DataError
 from dynml.models.hmm.model import GaussianHMM
+from dynml.models.inferred import InferredSubject
+from dynml.ops.hmm.free_parameters import n_free_parameters
 from dynml.ops.hmm.gaussian_hmm import CovariancePrior, e_step, m_step
 
 
-@dataclass(frozen=True)
-class SubjectInference:
-    """One subject under the model. Rows align with the subject's stored samples."""
+def infer(model: GaussianHMM, subset: MultiSubjectSubset, *, dual_estimation: bool = True) -> Iterator[InferredSubject]:
+    """Go through the subjects of a subset; the free energy of each is exact.
 
-    subject: str
-    alpha: NDArray[np.float32]
-    """State probabilities, (T, K); NaN outside segments."""
-
-    states: NDArray[np.int64]
-    """Viterbi path, (T,); -1 outside segments."""
-
-    segments: NDArray[np.int64]
-    """(n_segments, 2), [start, stop)."""
-
-    observed: NDArray[np.bool_] | None
-    """(T,): False for masked samples, and outside segments; None for a subject without masked samples. What is said of
-    a masked sample is inferred through the gap."""
-
-    log_likelihood: float
-    n_samples: int
-    """Observed samples."""
-    sampling_frequency: float
-    means: NDArray[np.float64]
-    """Dual estimate, (K, C): the subject's own means given its state probabilities."""
-
-    covariances: NDArray[np.float64]
-    """Dual estimate, (K, C, C)."""
-
-    @property
-    def free_energy(self) -> float:
-        """-log p(x) per observed sample, in nats: exact."""
-        return -self.log_likelihood / self.n_samples
-
-
-def infer(
-    model: GaussianHMM, subset: MultiSubjectSubset, *, dual_estimation: bool = True
-) -> Iterator[SubjectInference]:
-    """Go through the subjects of a subset.
+    What is said of a masked sample is inferred through the gap.
 
     Parameters
     ----------
@@ -72,7 +38,7 @@ def infer(
         yield _infer_subject(model, subset, index)
 
 
-def _infer_subject(model: GaussianHMM, subset: MultiSubjectSubset, index: int) -> SubjectInference:
+def _infer_subject(model: GaussianHMM, subset: MultiSubjectSubset, index: int) -> InferredSubject:
     table = subset.segments.take(subset.segments.subject == index)
     segments = np.stack([table.start, table.stop], axis=1)
     signals = torch.cat([subset.read(index, int(start), int(stop)) for start, stop in segments])
@@ -100,7 +66,7 @@ def _infer_subject(model: GaussianHMM, subset: MultiSubjectSubset, index: int) -
     alpha[rows] = posteriors.cpu().numpy()
     states = np.full(n_rows, -1, dtype=np.int64)
     states[rows] = model.most_likely_path(signals, starts).cpu().numpy()
-    return SubjectInference(
+    return InferredSubject(
         subject=subset.subjects[index],
         alpha=alpha,
         states=states,
@@ -120,3 +86,16 @@ WEAK_PRIOR_SAMPLES = 1.0
 
 def _as_matrices(covariances: torch.Tensor) -> torch.Tensor:
     return torch.diag_embed(covariances) if covariances.ndim == 2 else covariances
+
+
+def n_free_parameters_of(model: GaussianHMM) -> int:
+    """Count the parameters that this model has learnt freely."""
+    config = model.config
+    return n_free_parameters(
+        config.n_states,
+        model.n_channels,
+        learn_means=config.learn_means,
+        learn_covariances=config.learn_covariances,
+        covariance_type=config.covariance_type,
+        learn_transitions=config.learn_transitions,
+    )

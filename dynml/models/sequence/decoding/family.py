@@ -12,6 +12,6 @@ FAMILY = Family(
     trainer_config="dynml.models.sequence.decoding.config:DecodingTrainerConfig",
     settle="dynml.models.sequence.decoding.config:settle",
     settle_with_data="dynml.models.sequence.decoding.settling:settle_with_data",
-    write_inference="dynml.cli.outputs.decoding:write_decoding",
+    decode="dynml.models.sequence.decoding.inference:decode",
     sampler_defaults={"batch_size_training": 32},
 )

@@ -1,0 +1,87 @@
+"""What a decoder says of a dataset: every trial of some subsets once, beside the baselines of its training data."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from dynml.batches.sampler_config import BatchSamplerConfig
+from dynml.configuration import config_from
+from dynml.dataset.dataset import MultiSubjectDataset
+from dynml.errors import DataError
+from dynml.models.experiment import Experiment
+from dynml.models.sequence.decoding.baselines import FittedBaseline, fit_baselines
+from dynml.models.sequence.decoding.evaluation import Predictions, check_trials, predictions_of
+from dynml.models.sequence.decoding.targets import Target, Trials
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """Predictions of a decoder, and what to compare them with."""
+
+    predictions: Mapping[str, Predictions]
+    """Of each subset that has trials, at least one."""
+
+    baselines: Mapping[str, FittedBaseline | None]
+    """Fitted to the training data of the experiment; None for one that these trials do not allow, and empty where the
+    dataset has other training data."""
+
+
+def decode(experiment: Experiment, dataset: MultiSubjectDataset, subset_names: Sequence[str]) -> Decoded:
+    """Decode every trial of some subsets once, and fit the baselines again where the training data are at hand.
+
+    Parameters
+    ----------
+    experiment : Experiment
+        Its model has a `DecodingConfig`.
+    dataset : MultiSubjectDataset
+    subset_names : sequence of str
+
+    Raises
+    ------
+    DataError
+        When there is no trial in these subsets.
+    """
+    return Decoded(_predictions(experiment, dataset, subset_names), _baselines(experiment, dataset))
+
+
+def _predictions(
+    experiment: Experiment, dataset: MultiSubjectDataset, subset_names: Sequence[str]
+) -> dict[str, Predictions]:
+    model: Any = experiment.model
+    found = {}
+    for name in subset_names:
+        trials = _trials(experiment, dataset, name)
+        if len(trials):
+            check_trials(model.config, trials, dataset)
+            found[name] = predictions_of(model, trials)
+    if not found:
+        raise DataError(f"There are no trials of {model.config.target} in the {' or '.join(subset_names)} subset.")
+    return found
+
+
+def _trials(experiment: Experiment, dataset: MultiSubjectDataset, name: str) -> Trials:
+    config: Any = experiment.model.config
+    sampler = config_from(BatchSamplerConfig, experiment.parameters["sampler"], "sampler")
+    target = Target.of(dataset, config.target)
+    if config.classes is not None:
+        # New data need not have all of them.
+        present = [label for label in config.classes if label in target.label_names]
+        target = Target.of(dataset, config.target, present)
+    return target.trials(name, sampler, config.class_names)
+
+
+def _baselines(experiment: Experiment, dataset: MultiSubjectDataset) -> Mapping[str, FittedBaseline | None]:
+    trained = experiment.parameters["dataset"]["subsets"]["training"]["fingerprint"]
+    if dataset.fingerprints["training"] != trained:
+        return {}
+    config: Any = experiment.model.config
+    trainer = experiment.parameters["trainer"]
+    return fit_baselines(
+        _trials(experiment, dataset, "training"),
+        by_runs=dataset.split == "runs",
+        balanced=config.class_weights == "balanced",
+        most_trials=trainer["baseline_trials"],
+        seed=trainer["seed"],
+    )
