@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 import torch
-from test_batch_embedding import (
+from embedding_oracles import (
     N_COMPONENTS,
     SETTINGS,
     SUBSETS,
@@ -17,6 +17,7 @@ from test_batch_embedding import (
     opened,
     prepared,
     recordings,
+    signals_of_batches,
     written,
 )
 
@@ -24,7 +25,6 @@ from dynml import BatchLoader, MultiSubjectDataset, load_experiment
 from dynml.batches.spans import Span
 from dynml.dataset.config import DatasetConfig
 from dynml.dataset.embedding import Embedding
-from dynml.dataset.slicer import RowSlicer
 from dynml.errors import ConfigurationError, DataError
 from dynml.fits import Layout
 from dynml.preparation.standardization import standardized
@@ -78,15 +78,7 @@ def test_rows_are_those_of_the_prepared_store(stores, way):
 @pytest.mark.parametrize("collate", ["packed", "padded"])
 @pytest.mark.parametrize("strategy", ["fixed_windows", "whole_segments"])
 def test_batches_are_those_of_the_prepared_store(stores, way, context, collate, strategy):
-    settings = {"strategy": strategy, "batch_size_training": 4}
-    if strategy == "fixed_windows":
-        settings |= {"window_length": 30, "minimum_length": 10}
-    pairs = zip(*(batches_of(dataset, collate, context, **settings) for dataset in pair_of(stores, way)), strict=True)
-    for found, expected in pairs:
-        assert found.spans == expected.spans
-        signals, others = found.signals, expected.signals
-        if isinstance(others, RowSlicer):
-            signals, others = signals[0 : len(signals)], others[0 : len(others)]
+    for signals, others in signals_of_batches(pair_of(stores, way), collate, context, strategy):
         close(signals, others)
 
 

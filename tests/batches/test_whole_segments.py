@@ -5,29 +5,13 @@ import itertools
 import numpy as np
 import pytest
 import torch
+from segments_making import recording_of
 from small_model import random_walks
 
-from dynml import BatchLoader, BatchSampler, MultiSubjectDataset, Recording
+from dynml import BatchLoader, BatchSampler, MultiSubjectDataset
 from dynml.batches import whole_segments
 from dynml.batches.whole_segments import SegmentPasses, part_of_subset
 from dynml.training.processes import Processes
-
-
-def recording_of(signals, segments):
-    segments = np.array(segments)
-    return Recording(
-        signals=signals,
-        sampling_frequency=1.0,
-        channel_names=tuple("abcd"),
-        segments=segments,
-        segment_runs=np.zeros(len(segments), int),
-        run_names=("run",),
-        source_samples=np.stack([segments[:, 0], np.zeros(len(segments), int)], axis=1),
-        events=None,
-        sources=(),
-        preparation=(),
-        units="",
-    )
 
 
 @pytest.fixture

@@ -5,9 +5,9 @@ import itertools
 import numpy as np
 import torch
 from scipy.linalg import solve_discrete_lyapunov
+from segments_making import recording_of
 from sklearn.linear_model import Ridge
 
-from dynml import Recording
 from dynml.models.sequence.baselines.both_sides import most_hidden
 from dynml.models.sequence.objectives.tasks import Task
 from dynml.models.sequence.windows import Windows
@@ -36,22 +36,6 @@ def autoregression(lengths, seed=0, scales=SCALES, offset=2.0):
             rows.append(first @ rows[-1] + second @ rows[-2] + generator.normal(size=3))
         arrays.append(((np.array(rows[50:]) + offset) * scales).astype(np.float32))
     return arrays
-
-
-def recording_of(signals, segments):
-    return Recording(
-        signals=signals,
-        sampling_frequency=1.0,
-        channel_names=tuple(f"channel_{number}" for number in range(signals.shape[1])),
-        segments=np.array(segments),
-        segment_runs=np.zeros(len(segments), int),
-        run_names=("run",),
-        source_samples=np.array([(start, 0) for start, _ in segments]),
-        events=None,
-        sources=(),
-        preparation=(),
-        units="",
-    )
 
 
 CUTS = ([[0, 40], [45, 150]], [[3, 60], [60, 64], [70, 120]], [[0, 80]], [[10, 12], [20, 130]])

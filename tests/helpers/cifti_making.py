@@ -1,4 +1,4 @@
-"""CIFTI series, label files and their axes, for the tests of this folder."""
+"""CIFTI series, label files and their axes."""
 
 import nibabel
 import numpy as np

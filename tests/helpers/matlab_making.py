@@ -1,4 +1,4 @@
-"""MATLAB files of version 7.3, which scipy does not write, for the tests of this folder."""
+"""MATLAB files of version 7.3, which scipy does not write."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Recordings of the package mne and folders of them, for the tests of this folder."""
+"""Recordings of the package mne and folders of them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Small recordings on disk and the stores made of them, for the tests of this folder."""
+"""Small recordings on disk and the stores made of them."""
 
 from __future__ import annotations
 

@@ -68,10 +68,10 @@ def three_to_come(tmp_path):
     return study
 
 
-@pytest.mark.filterwarnings("ignore::dynml.errors.DataWarning")
-def test_two_additions_at_once_both_arrive(tmp_path, monkeypatch):
+@pytest.fixture
+def meeting_additions(monkeypatch):
+    """Two additions wait for each other before they extend the store."""
     monkeypatch.setattr(locks, "SECONDS_BETWEEN_TRIES", 0.01)
-    study = three_to_come(tmp_path)
     both, extended_store = threading.Barrier(2), store_extension.extended_store
 
     def meeting(*arguments):
@@ -81,6 +81,12 @@ def test_two_additions_at_once_both_arrive(tmp_path, monkeypatch):
         return extended_store(*arguments)
 
     monkeypatch.setattr(store_extension, "extended_store", meeting)
+
+
+@pytest.mark.usefixtures("meeting_additions")
+@pytest.mark.filterwarnings("ignore::dynml.errors.DataWarning")
+def test_two_additions_at_once_both_arrive(tmp_path):
+    study = three_to_come(tmp_path)
 
     def add(name):
         return add_subjects(study.ready, study.target, tmp_path / "config.json", {"testing": tmp_path / f"{name}.txt"})
@@ -93,18 +99,10 @@ def test_two_additions_at_once_both_arrive(tmp_path, monkeypatch):
     assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
 
 
+@pytest.mark.usefixtures("meeting_additions")
 @pytest.mark.filterwarnings("ignore::dynml.errors.DataWarning")
-def test_of_two_additions_of_one_subject_at_once_one_is_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr(locks, "SECONDS_BETWEEN_TRIES", 0.01)
+def test_of_two_additions_of_one_subject_at_once_one_is_refused(tmp_path):
     study = three_to_come(tmp_path)
-    both, extended_store = threading.Barrier(2), store_extension.extended_store
-
-    def meeting(*arguments):
-        with contextlib.suppress(threading.BrokenBarrierError):
-            both.wait(timeout=1)
-        return extended_store(*arguments)
-
-    monkeypatch.setattr(store_extension, "extended_store", meeting)
 
     def add(_):
         lists = {"testing": tmp_path / "sub-c.txt"}

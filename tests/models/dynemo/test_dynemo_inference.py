@@ -18,8 +18,9 @@ from dynemo_oracles import (
 )
 from hypothesis import given
 from hypothesis import strategies as some
+from segments_making import recording_of
 
-from dynml import MultiSubjectDataset, Recording, load_experiment
+from dynml import MultiSubjectDataset, load_experiment
 from dynml.errors import DataError
 from dynml.models.dynemo.inference import N_DRAWS, estimate_modes, infer, mixed_moments, posterior_mean
 from dynml.models.dynemo.windows import FixedWindows
@@ -27,23 +28,6 @@ from dynml.ops.keyed_noise import derived_keys, span_keys
 from dynml.ops.metrics import riemannian_distance
 
 LENGTH = SMALL["sequence_length"]
-
-
-def recording_of(signals, segments):
-    segments = np.array(segments)
-    return Recording(
-        signals=signals,
-        sampling_frequency=50.0,
-        channel_names=tuple("abc"),
-        segments=segments,
-        segment_runs=np.zeros(len(segments), int),
-        run_names=("run",),
-        source_samples=np.stack([segments[:, 0], np.zeros(len(segments), int)], axis=1),
-        events=None,
-        sources=(),
-        preparation=(),
-        units="",
-    )
 
 
 # ---------------------------------------------------------------------- windows
@@ -68,7 +52,7 @@ def test_windows_that_do_not_move_hold_every_sample_once(lengths, length):
 
 def test_rows_align_with_the_stored_samples_and_are_nan_outside_segments():
     series, segments = walks((200,))[0], [[7, 13], [20, 95], [110, 150], [151, 152]]
-    dataset = MultiSubjectDataset.from_arrays([recording_of(series, segments)])
+    dataset = MultiSubjectDataset.from_arrays([recording_of(series, segments, 50.0)])
     model = random_model()
     (result,) = infer(model, dataset.training_set)
     inside = np.zeros(200, bool)
@@ -106,7 +90,7 @@ def test_many_windows_are_taken_in_parts(monkeypatch):
 
 def test_the_bound_of_a_subject_is_that_of_its_windows_in_float64():
     series, segments = walks((200,))[0], [[7, 13], [20, 85], [110, 150]]
-    dataset = MultiSubjectDataset.from_arrays([recording_of(series, segments)])
+    dataset = MultiSubjectDataset.from_arrays([recording_of(series, segments, 50.0)])
     model = random_model()
     (result,) = infer(model, dataset.training_set)
     bound = nll = divergence = n_transitions = 0.0
@@ -128,7 +112,7 @@ def test_the_bound_of_a_subject_is_that_of_its_windows_in_float64():
 
 
 def test_a_subject_of_single_samples_has_finite_values():
-    dataset = MultiSubjectDataset.from_arrays([recording_of(walks((30,))[0], [[3, 4], [9, 10]])])
+    dataset = MultiSubjectDataset.from_arrays([recording_of(walks((30,))[0], [[3, 4], [9, 10]], 50.0)])
     (result,) = infer(random_model(), dataset.training_set)
     assert np.isfinite([result.free_energy, result.free_energy_at_mean]).all()
     assert np.isfinite(result.alpha).sum() == 6
@@ -223,7 +207,7 @@ def test_dual_estimates_of_one_mode_are_a_subjects_mean_and_covariance():
 
 
 def test_dual_estimates_come_with_inference_when_asked_for():
-    arrays = [recording_of(walks((120,))[0], [[5, 60], [70, 118]])]
+    arrays = [recording_of(walks((120,))[0], [[5, 60], [70, 118]], 50.0)]
     dataset, model = MultiSubjectDataset.from_arrays(arrays), random_model()
     (without,) = infer(model, dataset.training_set)
     assert without.means is without.covariances is None

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from dynemo_oracles import dataset_of, soft_mixture, terms_of_window, trainer_of, walks
+from interrupting import interrupt_at
 
 from dynml.errors import ConfigurationError, DataWarning, DynmlError, NonFiniteLossError
 from dynml.models.dynemo.annealing import kl_weight
@@ -283,19 +284,6 @@ def test_without_validation_subjects_their_values_are_absent(tmp_path):
 
 
 # ---------------------------------------------------------------------- interruptions
-
-
-def interrupt_at(trainer, call, n):
-    """Signal the run in the n-th call of one of its methods."""
-    original, seen = getattr(trainer, call), {"calls": 0}
-
-    def counting(*arguments):
-        seen["calls"] += 1
-        if seen["calls"] == n:
-            trainer.interruption.signal_number = 15
-        return original(*arguments)
-
-    setattr(trainer, call, counting)
 
 
 ONE_START, SEVERAL = {"method": "random"}, {"method": "random_subset", "n_init": 3, "n_epochs": 1}

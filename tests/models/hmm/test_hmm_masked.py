@@ -2,13 +2,11 @@
 
 import csv
 import json
-import subprocess
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from running_scripts import run_script
 
 from dynml import BatchLoader, BatchSampler, GaussianHMM, HMMConfig, HMMTrainer, MultiSubjectDataset, load_experiment
 from dynml.batches import whole_segments
@@ -168,14 +166,6 @@ def test_inference_goes_through_gaps_and_says_what_was_observed(trainer_of, mask
         for state in range(3):
             mean = np.average(rows, axis=0, weights=weights[:, state])
             np.testing.assert_allclose(result.means[state], mean, atol=1e-3)
-
-
-def run_script(name, *arguments):
-    done = subprocess.run(
-        [str(Path(sys.executable).parent / name), *map(str, arguments)], capture_output=True, text=True, timeout=1800
-    )
-    assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
-    return done
 
 
 def test_scripts_from_recordings_with_missing_samples_to_states(tmp_path, monkeypatch):

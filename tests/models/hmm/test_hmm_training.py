@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from hmmlearn.hmm import GaussianHMM as Peer
+from interrupting import interrupt_at
 
 from dynml import BatchLoader, BatchSampler, GaussianHMM, HMMConfig, HMMTrainer, MultiSubjectDataset, load_experiment
 from dynml.errors import ConfigurationError, DataWarning, DynmlError, EmptyStateWarning
@@ -101,19 +102,6 @@ def test_baselines_are_those_of_independent_formulas(make_trainer, simulation, c
         assert summary["baselines"]["gaussian"][name] == pytest.approx(expected, abs=2e-5)
     model, mixture = summary["free_energy"]["training"], summary["baselines"]["gaussian_mixture"]["training"]
     assert model < mixture
-
-
-def interrupt_at(trainer, call, n):
-    """Signal the run in the n-th call of one of its methods."""
-    original, seen = getattr(trainer, call), {"calls": 0}
-
-    def counting(*arguments):
-        seen["calls"] += 1
-        if seen["calls"] == n:
-            trainer.interruption.signal_number = 15
-        return original(*arguments)
-
-    setattr(trainer, call, counting)
 
 
 def numbers_of(trainer):

@@ -9,7 +9,6 @@ import torch
 from hmm_oracles import enumerate_paths, log_densities, logarithmic_posteriors, random_parameters, sample_signals
 
 from dynml.errors import NotPositiveDefiniteError
-from dynml.ops.hmm import passes as hmm_pass
 from dynml.ops.hmm.gaussian_hmm import (
     GaussianHMMParameters,
     Statistics,
@@ -36,11 +35,6 @@ class Reader:
         with self._lock:
             self.largest = max(self.largest, rows.stop - rows.start)
         return self._signals[rows].clone()
-
-
-@pytest.fixture
-def small_chunks(monkeypatch):
-    monkeypatch.setitem(hmm_pass.CHUNK_ROWS, "cpu", 64)
 
 
 def statistics_from(posteriors, pairs, starts, signals, covariance_type):

@@ -36,11 +36,6 @@ class Reader:
         return self._signals[rows].clone()
 
 
-@pytest.fixture
-def small_chunks(monkeypatch):
-    monkeypatch.setitem(hmm_pass.CHUNK_ROWS, "cpu", 64)
-
-
 def masked_problem(covariance_type="full", seed=0):
     """Fourteen rows of which six are masked; their densities, and what the sum over all paths says."""
     parameters = random_parameters(3, 4, seed, covariance_type=covariance_type)

@@ -8,13 +8,12 @@ import torch
 from baseline_oracles import (
     SIZES,
     autoregression,
-    cut_recordings,
     mean_and_scale,
     random_task,
-    recording_of,
     windows_at,
     windows_of,
 )
+from segments_making import recording_of
 from sklearn.linear_model import Ridge
 
 from dynml import MultiSubjectDataset
@@ -25,21 +24,6 @@ from dynml.models.sequence.baselines.named import BASELINE_NAMES, applicable
 from dynml.models.sequence.objectives.tasks import Task
 from dynml.ops.linear_prediction import PENALTIES
 from dynml.training.processes import Processes
-
-
-@pytest.fixture(scope="module")
-def recordings():
-    return cut_recordings()
-
-
-@pytest.fixture(scope="module")
-def dataset(recordings):
-    return MultiSubjectDataset.from_arrays(recordings)
-
-
-@pytest.fixture(scope="module")
-def fitted(dataset):
-    return fit_baselines(BASELINE_NAMES, dataset, Processes(), **SIZES, seed=1)
 
 
 def errors(baseline, task):

@@ -17,7 +17,6 @@ from baseline_oracles import (
     WINDOW,
     autoregression,
     both_sides_by_loop,
-    cut_recordings,
     explicit_ridge,
     forecast_by_loop,
     mean_and_scale,
@@ -48,21 +47,6 @@ def segments():
     """Good stretches of four subjects, as float64 arrays by subject."""
     arrays = autoregression((150, 120, 80, 130))
     return [[array[a:b].astype(np.float64) for a, b in cuts] for array, cuts in zip(arrays, CUTS)]
-
-
-@pytest.fixture(scope="module")
-def recordings():
-    return cut_recordings()
-
-
-@pytest.fixture(scope="module")
-def dataset(recordings):
-    return MultiSubjectDataset.from_arrays(recordings)
-
-
-@pytest.fixture(scope="module")
-def fitted(dataset):
-    return fit_baselines(BASELINE_NAMES, dataset, Processes(), **SIZES, seed=1)
 
 
 # ---------------------------------------------------------------------------------------------------- one channel

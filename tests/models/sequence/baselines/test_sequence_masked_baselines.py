@@ -17,10 +17,10 @@ from baseline_oracles import (
     autoregression,
     explicit_ridge,
     mean_and_scale,
-    recording_of,
     windows_at,
 )
 from masked_data import with_gaps
+from segments_making import recording_of
 
 from dynml import MultiSubjectDataset
 from dynml.models.sequence.baselines import passes as baseline_passes

@@ -8,12 +8,13 @@ import numpy as np
 import pytest
 import torch
 from decoding_data import dataset_of, small
+from features_making import by_hand, decoder_of, experiment_of, gappy
+from sequence_making import model_of
 from sequence_windows import windows
-from test_sequence_features import Experiment, by_hand, decoder_of, experiment_of, gappy
-from test_sequence_models import model_of
 
 from dynml import MultiSubjectDataset
 from dynml.errors import ConfigurationError, DataError
+from dynml.models.experiment import Experiment
 from dynml.models.sequence.features.attention_lags import attention_lags, model_of_attention
 from dynml.models.sequence.features.attributed_values import attributed_of
 from dynml.models.sequence.features.attribution import (
