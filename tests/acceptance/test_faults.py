@@ -1,45 +1,18 @@
 """What a user gets who makes a mistake or whose disk does: one sentence, status 2, and nothing half-written."""
 
 import json
-import os
 import random
 import shutil
 import signal
-import subprocess
 import time
 
 import h5py
-import numpy as np
 import pytest
-from running_scripts import SCRIPTS, create_store, run_script
+from running_hmms import INFER, RESUME, TRAIN, start, switching_signals, train, wait_for_commits
+from running_scripts import create_store, run_script
 
 from dynml import BatchLoader, BatchSampler, GaussianHMM, HMMConfig, HMMTrainer, MultiSubjectDataset
 from dynml.training.costs import COST_ENDINGS
-
-TRAIN, RESUME, INFER = (
-    "dynml_train_model.py",
-    "dynml_resume_training_from_checkpoint.py",
-    "dynml_infer_from_model.py",
-)
-
-
-def switching_signals(n_samples, seed, n_channels=5):
-    generator = np.random.default_rng(seed)
-    state = np.repeat(generator.integers(0, 2, n_samples // 20 + 1), 20)[:n_samples, None]
-    scale = np.where(state, np.linspace(0.5, 2, n_channels), np.linspace(2, 0.5, n_channels))
-    return (generator.normal(size=(n_samples, n_channels)) * scale).astype(np.float32)
-
-
-@pytest.fixture(scope="module")
-def hdf5_file(tmp_path_factory):
-    arrays = {f"sub-{i}": [switching_signals(600, i), switching_signals(300, 10 + i)] for i in range(4)}
-    subsets = {"training": ["sub-0", "sub-1"], "validation": ["sub-2"], "testing": ["sub-3"]}
-    return create_store(tmp_path_factory.mktemp("faults"), arrays, subsets)
-
-
-def train(folder, hdf5_file, name="run", *further, status=0):
-    sizes = ("--model.n_states", 2, "--trainer.max_epochs", 30)
-    return run_script(TRAIN, "hmm", folder, name, hdf5_file, "signals", *sizes, *further, status=status)
 
 
 @pytest.mark.parametrize(
@@ -142,42 +115,6 @@ def metrics(folder):
     names = rows[0].split(",")
     keep = [i for i, name in enumerate(names) if not name.endswith(COST_ENDINGS)]
     return [[row.split(",")[i] for i in keep] for row in rows]
-
-
-SLOW = (
-    "--trainer.tolerance",
-    0,
-    "--trainer.saving_share",
-    1,
-    "--initialization.n_init",
-    4,
-    "--trainer.max_epochs",
-    80,
-)
-
-
-def start(folder, hdf5_file, name):
-    arguments = ["hmm", folder, name, hdf5_file, "signals", "--model.n_states", 2, *SLOW, "--resume", "auto"]
-    return subprocess.Popen(
-        [str(SCRIPTS / TRAIN), *map(str, arguments)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-    )
-
-
-def wait_for_commits(experiment, process, n_commits, commits_before):
-    """Wait until a run has begun and committed so many checkpoints, or has come to its end."""
-    begun, manifest = experiment / "parameters_latest.json", experiment / "checkpoint" / "manifest.json"
-    seen = set()
-    while process.poll() is None:
-        stamps = [path.stat().st_mtime_ns if path.exists() else 0 for path in (begun, manifest)]
-        if stamps[0] != commits_before[0]:
-            seen |= {stamps[1]} - {commits_before[1]}
-            if len(seen) >= n_commits:
-                return
-        time.sleep(0.002)
 
 
 def test_kill_9_and_sigterm_at_random_times_lose_nothing_but_time(hdf5_file, tmp_path):

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from running_hmms import TRAIN, start, switching_signals, train, wait_for_commits
 from running_scripts import create_store, run_script
-from test_faults import TRAIN, hdf5_file, start, switching_signals, train, wait_for_commits  # noqa: F401
 
 from dynml import BatchLoader, BatchSampler, GaussianHMM, HMMConfig, HMMTrainer, MultiSubjectDataset
 from dynml.errors import CheckpointError, DataWarning, DynmlError
@@ -40,7 +40,7 @@ def hmm_trainer(folder, arrays, name="run", *, n_states=2, batch_size=1000, **se
 # ---------------------------------------------------------------------- settings
 
 
-def test_a_number_that_yaml_takes_for_text_is_a_number(hdf5_file, tmp_path):  # noqa: F811
+def test_a_number_that_yaml_takes_for_text_is_a_number(hdf5_file, tmp_path):
     (tmp_path / "recipe.yaml").write_text("trainer: {tolerance: 1e-3, max_epochs: 2}\n")
     assert yaml.safe_load((tmp_path / "recipe.yaml").read_text())["trainer"]["tolerance"] == "1e-3"
     arguments = ("--model.n_states", 2, "--config", tmp_path / "recipe.yaml")
@@ -126,7 +126,7 @@ def test_a_gpu_comes_to_the_numbers_of_a_cpu(tmp_path):
 # ---------------------------------------------------------------------- checkpoints
 
 
-def test_a_full_disk_at_a_checkpoint_is_one_sentence_and_leaves_the_one_before(hdf5_file, tmp_path):  # noqa: F811
+def test_a_full_disk_at_a_checkpoint_is_one_sentence_and_leaves_the_one_before(hdf5_file, tmp_path):
     train(tmp_path, hdf5_file, "run", "--trainer.tolerance", 0, "--trainer.max_epochs", 3)
     experiment = tmp_path / "run"
     before = {path: path.read_bytes() for path in (experiment / "checkpoint").iterdir()}
@@ -144,7 +144,7 @@ def test_a_full_disk_at_a_checkpoint_is_one_sentence_and_leaves_the_one_before(h
 
 
 @pytest.mark.parametrize("n_signals", [1, 2])
-def test_one_interruption_ends_a_run_with_all_saved_and_two_end_it_at_once(hdf5_file, tmp_path, n_signals):  # noqa: F811
+def test_one_interruption_ends_a_run_with_all_saved_and_two_end_it_at_once(hdf5_file, tmp_path, n_signals):
     process = start(tmp_path, hdf5_file, "run")
     wait_for_commits(tmp_path / "run", process, 2, (0, 0))
     for _ in range(n_signals):

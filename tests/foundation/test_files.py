@@ -10,6 +10,7 @@ import textwrap
 import time
 
 import pytest
+from file_sets import content_of, write_text
 
 from dynml.errors import CheckpointError, DynmlError
 from dynml.files import (
@@ -22,15 +23,6 @@ from dynml.files import (
     write_json,
 )
 from dynml.locks import exclusive_lock
-
-
-def write_text(text):
-    return lambda folder: (folder / "content.txt").write_text(text)
-
-
-def content_of(target):
-    path, _ = newest_committed(target)
-    return None if path is None else (path / "content.txt").read_text()
 
 
 def test_a_failing_block_leaves_the_old_file_and_no_leftover(tmp_path):

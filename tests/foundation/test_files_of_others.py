@@ -7,20 +7,12 @@ import stat
 
 import pytest
 import torch
+from file_sets import content_of, write_text
 from safetensors.torch import save_file
 
 from dynml.errors import DynmlError
-from dynml.files import commit_directory, made_folder, newest_committed, replacing, sweep_partial, write_json
+from dynml.files import commit_directory, made_folder, replacing, sweep_partial, write_json
 from dynml.training.checkpoints.experiment_folder import Checkpoint, ExperimentFolder
-
-
-def write_text(text):
-    return lambda folder: (folder / "content.txt").write_text(text)
-
-
-def content_of(target):
-    path, _ = newest_committed(target)
-    return None if path is None else (path / "content.txt").read_text()
 
 
 @pytest.fixture(params=[0o002, 0o022, 0o077], ids=oct)

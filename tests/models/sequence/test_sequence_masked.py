@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 from masked_data import RUBBISH, masked, observed_at_random
+from sequence_making import KINDS, N_CHANNELS, model_of, task_of
 from sequence_windows import windows
-from test_sequence_models import KINDS, N_CHANNELS, model_of, task_of
 
 from dynml.models.sequence.backbones.transformer import Transformer
 from dynml.models.sequence.baselines.named import applicable, make_baseline

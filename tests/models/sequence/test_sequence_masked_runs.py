@@ -12,10 +12,10 @@ import pytest
 import torch
 from decoding_data import TRIAL, configs_of, recording, small
 from decoding_data import trainer_of as decoding_trainer_of
+from features_making import by_hand, experiment_of
 from masked_data import with_gaps
-from test_sequence_features import by_hand, experiment_of
-from test_sequence_models import model_of
-from test_sequence_training import FAMILIES, TINY, rotations
+from sequence_making import model_of
+from sequence_runs import FAMILIES, TINY, rotations
 
 from dynml import BatchLoader, BatchSampler, MultiSubjectDataset, load_experiment
 from dynml.batches.sampler_config import BatchSamplerConfig

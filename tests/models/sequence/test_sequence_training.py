@@ -7,39 +7,15 @@ import json
 import numpy as np
 import pytest
 import torch
+from interrupting import interrupt_at
+from sequence_runs import FAMILIES, TINY, rotations
 
 from dynml import BatchLoader, BatchSampler, MultiSubjectDataset
 from dynml.errors import ConfigurationError, DynmlError
-from dynml.models.sequence.config import AutoencoderConfig, CsmConfig, NetworkBertConfig, SequenceBertConfig
-from dynml.models.sequence.objectives.autoencoder import Autoencoder
-from dynml.models.sequence.objectives.csm import Csm
-from dynml.models.sequence.objectives.network_bert import NetworkBert
-from dynml.models.sequence.objectives.sequence_bert import SequenceBert
 from dynml.models.sequence.settling import settled_model
 from dynml.models.sequence.trainer import SequenceTrainer
 from dynml.models.sequence.windows import windows_of
 from dynml.training.costs import COST_ENDINGS
-
-FAMILIES = {
-    "csm": (Csm, CsmConfig),
-    "sequence_bert": (SequenceBert, SequenceBertConfig),
-    "network_bert": (NetworkBert, NetworkBertConfig),
-    "autoencoder": (Autoencoder, AutoencoderConfig),
-}
-TINY = {"embedding_dim": 16, "n_layers": 1, "n_heads": 2, "n_positions": 64}
-
-
-def rotations(n_subjects=5, n_samples=150, n_channels=4, seed=0):
-    """Subjects whose channels drive one another: x_t = A x_(t-1) + noise."""
-    generator = np.random.default_rng(seed)
-    A = 0.95 * np.linalg.qr(generator.normal(size=(n_channels, n_channels)))[0]
-    arrays = []
-    for _ in range(n_subjects):
-        signals = np.zeros((n_samples, n_channels))
-        for t in range(1, n_samples):
-            signals[t] = A @ signals[t - 1] + 0.3 * generator.normal(size=n_channels)
-        arrays.append(signals.astype(np.float32))
-    return arrays
 
 
 def trainer_of(folder, family, name="run", *, arrays=None, model=None, sampler=None, resume="refuse", **settings):
@@ -139,19 +115,6 @@ def test_the_next_sequence_task_is_reported_apart(tmp_path):
 
 
 # ---------------------------------------------------------------------- interruptions
-
-
-def interrupt_at(trainer, call, n):
-    """Signal the run in the n-th call of one of its methods."""
-    original, seen = getattr(trainer, call), {"calls": 0}
-
-    def counting(*arguments):
-        seen["calls"] += 1
-        if seen["calls"] == n:
-            trainer.interruption.signal_number = 15
-        return original(*arguments)
-
-    setattr(trainer, call, counting)
 
 
 @pytest.mark.parametrize(
