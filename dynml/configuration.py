@@ -33,7 +33,7 @@ def config_from(config_class: type[ConfigType], values: Mapping[str, Any], prefi
     values : mapping
         Field names to values, as read from JSON or YAML.
     prefix : str
-        Where the values stand, for the message (`model`).
+        Where the values stand, for the message (`model`); empty where they stand alone.
 
     Raises
     ------
@@ -43,10 +43,13 @@ def config_from(config_class: type[ConfigType], values: Mapping[str, Any], prefi
     known = {field.name for field in dataclasses.fields(config_class)}  # type: ignore[arg-type]
     for key in values:
         if key not in known:
-            raise ConfigurationError(f"{prefix}.{key}", values[key], f"a known setting{nearest_name(key, known)}")
+            place = f"{prefix}.{key}" if prefix else key
+            raise ConfigurationError(place, values[key], f"a known setting{nearest_name(key, known)}")
     try:
         return config_class(**values)
     except ConfigurationError as error:
+        if not prefix:
+            raise
         raise with_group(error, config_class, prefix) from error
 
 

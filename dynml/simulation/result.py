@@ -142,8 +142,8 @@ def chosen_config(config_class: type[ConfigType], config: ConfigType | None, set
     """Give the config, or make it from settings where there is none; both together are refused."""
     if config is not None and settings:
         key = next(iter(settings))
-        raise ConfigurationError(f"simulation.{key}", settings[key], "left out where a config is given")
-    return config if config is not None else config_from(config_class, settings, "simulation")
+        raise ConfigurationError(key, settings[key], "left out where a config is given")
+    return config if config is not None else config_from(config_class, settings, "")
 
 
 def one_hot(states: NDArray[np.int64], n_states: int) -> NDArray[np.float32]:

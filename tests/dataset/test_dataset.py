@@ -253,7 +253,7 @@ class TestResidency:
         assert host_memory.available_host_memory(tmp_path) == 4600
 
     def test_elsewhere_half_of_the_physical_memory_counts(self, tmp_path, monkeypatch):
-        monkeypatch.setattr(residency.os, "sysconf", {"SC_PHYS_PAGES": 10, "SC_PAGE_SIZE": 4096}.__getitem__)
+        monkeypatch.setattr(host_memory.os, "sysconf", {"SC_PHYS_PAGES": 10, "SC_PAGE_SIZE": 4096}.__getitem__)
         assert host_memory.available_host_memory(tmp_path) == 5 * 4096
 
     def test_memory_that_does_not_hold_the_series_is_told(self, store, monkeypatch):

@@ -57,8 +57,10 @@ def test_a_worker_ends_with_its_killed_parent(of_main_thread):
     ],
 )
 def test_a_signal_waits_until_it_may_be_raised(number, kind, code):
-    handler = signal.getsignal(number)
     done = []
+    # A process that a shell started in the background ignores SIGINT.
+    before = signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
+    handler = signal.getsignal(number)
     with pytest.raises(kind) as raised, DeferredSignals() as outer:
         with DeferredSignals() as inner:
             signal.raise_signal(number)
@@ -73,6 +75,7 @@ def test_a_signal_waits_until_it_may_be_raised(number, kind, code):
     assert done == ["written"]
     assert code is None or raised.value.code == code
     assert signal.getsignal(number) is handler
+    signal.signal(number, before)
 
 
 def test_an_ignored_signal_stays_ignored():

@@ -212,7 +212,7 @@ def test_one_state_one_channel_one_sample():
     ("settings", "key", "words"),
     [
         ({"n_states": 0}, "n_states", "whole number of at least 1"),
-        ({"n_state": 3}, "simulation.n_state", "did you mean 'n_states'"),
+        ({"n_state": 3}, "n_state", "did you mean 'n_states'"),
         ({"n_samples": [5, 5]}, "n_samples", "1 subjects"),
         ({"n_samples_range": [9, 3]}, "n_samples_range", "the shortest and the longest"),
         ({"stay_probability": 1.2}, "stay_probability", "at most 1"),

@@ -94,7 +94,7 @@ def test_one_channel_and_fewer_samples_than_lags():
 @pytest.mark.parametrize(
     ("settings", "key", "words"),
     [
-        ({"n_lag": 2}, "simulation.n_lag", "did you mean 'n_lags'"),
+        ({"n_lag": 2}, "n_lag", "did you mean 'n_lags'"),
         ({"n_lags": 0}, "n_lags", "at least 1"),
         ({"spectral_radius": 1.0}, "spectral_radius", "below 1"),
         ({"density": 0.0}, "density", "above 0"),
