@@ -31,6 +31,7 @@ SMALLER = {
 """What takes less memory, by the first word of a script's name."""
 INTERRUPTED_STATUS = 130
 OF_THE_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
+OF_NAMES, LONGEST_SHOWN = (errno.ENAMETOOLONG, errno.ELOOP, errno.EACCES), 200
 
 
 def report(sentence: str) -> None:
@@ -82,9 +83,11 @@ def user_errors_in_one_sentence(debug: bool = False) -> Iterator[None]:
 
 
 def _lack_in_words(error: MemoryError | OSError | RuntimeError) -> str | None:
-    """One sentence on memory or a disk that is full; None for anything else, which is a fault of the code."""
+    """One sentence on memory or a disk that is full, or a name that is none; None for a fault of the code."""
     if is_out_of_memory(error):
         return memory_in_words(error)
+    if isinstance(error, OSError) and error.errno in OF_NAMES and error.filename is not None:
+        return f"{str(error.filename)[:LONGEST_SHOWN]} cannot be opened: {error.strerror}."
     if isinstance(error, OSError) and error.errno in OF_THE_DISK:
         where = "A file" if error.filename is None else str(error.filename)
         return f"{where} could not be written: {error.strerror}."

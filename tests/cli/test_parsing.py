@@ -1,8 +1,11 @@
 """Values with a form of their own, as the guide writes them: on the command line and in a YAML file."""
 
+from pathlib import Path
+
 import pytest
 
 from dynml.cli.commands.train import parse_training
+from dynml.cli.errors import user_errors_in_one_sentence
 
 
 def parsed(monkeypatch, family, *arguments):
@@ -63,3 +66,10 @@ def test_what_is_no_value_is_refused_in_one_sentence(monkeypatch, capsys, option
         parsed(monkeypatch, "csm", f"--{option}", text)
     assert ended.value.code == 2
     assert sentence in capsys.readouterr().err
+
+
+def test_a_path_that_is_no_name_is_one_sentence(capsys):
+    with pytest.raises(SystemExit) as ended, user_errors_in_one_sentence(debug=False):
+        Path("x" * 5000).stat()
+    assert ended.value.code == 2
+    assert capsys.readouterr().err == f"Error: {'x' * 200} cannot be opened: File name too long.\n"
