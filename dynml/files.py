@@ -22,26 +22,8 @@ from pathlib import Path
 from typing import Any
 
 from dynml.errors import CheckpointError, DynmlError
-from dynml.locks import exclusive_lock, writing_to
 from dynml.process_life import is_alive
 from dynml.reading_files import read_text
-
-__all__ = [
-    "MANIFEST",
-    "commit_directory",
-    "exclusive_lock",
-    "fault_of_committed",
-    "fsync",
-    "made_folder",
-    "newest_committed",
-    "read_json",
-    "replacing",
-    "sha256_of_file",
-    "strict_json",
-    "sweep_partial",
-    "write_json",
-    "writing_to",
-]
 
 MANIFEST = "manifest.json"
 MANIFEST_VERSION = 1

@@ -15,10 +15,12 @@ ROWS_PER_BLOCK = 4096
 
 def good_stretches(signals: NDArray[np.floating[Any]]) -> NDArray[np.int64]:
     """Longest stretches [start, stop) of rows that are finite in every channel, (n, 2)."""
-    good = np.concatenate(
-        [np.zeros(1, dtype=bool), *map(rows_are_finite, blocks_of_rows(signals)), np.zeros(1, dtype=bool)]
-    )
-    borders = np.flatnonzero(good[1:] != good[:-1])
+    return stretches_of(np.concatenate([np.zeros(0, dtype=bool), *map(rows_are_finite, blocks_of_rows(signals))]))
+
+
+def stretches_of(rows: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """Longest stretches [start, stop) in which all rows are chosen, (n, 2), ascending."""
+    borders = np.flatnonzero(np.diff(rows, prepend=False, append=False))
     return borders.reshape(-1, 2).astype(np.int64)
 
 

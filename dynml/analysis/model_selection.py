@@ -5,10 +5,6 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from dynml.ops.hmm.free_parameters import n_free_parameters
-
-__all__ = ["InformationCriteria", "information_criteria", "n_free_parameters"]
-
 
 @dataclass(frozen=True, kw_only=True)
 class InformationCriteria:

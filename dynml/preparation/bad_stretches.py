@@ -21,6 +21,7 @@ from dynml.errors import DataError
 from dynml.recording import Recording
 from dynml.remarks import Remarks
 from dynml.store.gaps import sources_of_stretches, split_at_gaps
+from dynml.stretches import stretches_of
 
 TELL, CUT, ERROR = "tell", "cut", "error"
 BAD_STRETCHES = (TELL, CUT, ERROR)
@@ -121,7 +122,7 @@ def bad_stretches_of(signals: NDArray[np.floating[Any]]) -> list[BadStretches]:
             jumps |= _jumps(column, still)
         still = still[jumps]
     rows = _rows(still, n_samples) | all_zero
-    shared = _stretches(rows)
+    shared = stretches_of(rows)
     if not len(shared):
         return own
     held_at = signals[shared[:, 0]]
@@ -243,7 +244,7 @@ def _of_channel(channel: int, column: NDArray[np.floating[Any]], equal: NDArray[
         value = float(values[0]) if (values == values[0]).all() else math.nan
         yield BadStretches(kind=HELD, channel=channel, stretches=held, value=value)
     for value in rails:
-        yield BadStretches(kind=CLIPPED, channel=channel, stretches=_stretches(column == value), value=value)
+        yield BadStretches(kind=CLIPPED, channel=channel, stretches=stretches_of(column == value), value=value)
     spikes, farthest = _spikes(column)
     if len(spikes):
         yield BadStretches(kind=SPIKE, channel=channel, stretches=spikes, value=farthest)
@@ -254,7 +255,7 @@ def _long_runs(equal: NDArray[np.bool_]) -> NDArray[np.int64]:
     none = np.zeros((0, 2), np.int64)
     if np.count_nonzero(equal) < FEWEST_EQUAL - 1:
         return none
-    runs = _stretches(equal)
+    runs = stretches_of(equal)
     # Three equal samples are two equal pairs.
     runs[:, 1] += 1
     lengths = runs[:, 1] - runs[:, 0]
@@ -302,7 +303,7 @@ def _rails(column: NDArray[np.floating[Any]]) -> Iterator[float]:
         values, counts = np.unique(sign * column[~np.isnan(column)], return_counts=True)
         is_rail = len(values) >= FEWEST_VALUES and n_there >= CLIPPED_RATIO * counts[1 : N_BESIDE + 1].mean()
         # One value that is held in few places happens to be an extreme one.
-        if is_rail and len(_stretches(column == extreme)) >= FEWEST_CLIPPED_STRETCHES:
+        if is_rail and len(stretches_of(column == extreme)) >= FEWEST_CLIPPED_STRETCHES:
             yield extreme
 
 
@@ -331,17 +332,12 @@ def _spikes(column: NDArray[np.floating[Any]]) -> tuple[NDArray[np.int64], float
         return none, 0.0
     # Of samples around a spike, those beyond the ends of the run count as quiet.
     distances = np.pad(np.nan_to_num(np.abs(column - median)), 1)
-    stretches = _stretches(far)
+    stretches = stretches_of(far)
     short = stretches[:, 1] - stretches[:, 0] <= LONGEST_SPIKE
     beside = np.maximum(distances[stretches[:, 0]], distances[stretches[:, 1] + 1])
     spikes = stretches[short & (beside < QUIET_SD * spread)]
     rows = _rows(spikes, len(column))
     return spikes, float(distances[1:-1][rows].max(initial=0.0)) / spread
-
-
-def _stretches(rows: NDArray[np.bool_]) -> NDArray[np.int64]:
-    borders = np.flatnonzero(np.diff(rows, prepend=False, append=False))
-    return borders.reshape(-1, 2).astype(np.int64)
 
 
 def _rows(stretches: NDArray[np.int64], n_samples: int) -> NDArray[np.bool_]:

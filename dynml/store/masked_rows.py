@@ -10,6 +10,8 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
+from dynml.stretches import stretches_of
+
 ROWS_PER_READING = 65536
 
 
@@ -51,8 +53,7 @@ def observed_stretches(
     """
     stretches, numbers = [np.zeros((0, 2), np.int64)], [np.zeros(0, np.int64)]
     for number, (start, stop) in enumerate(segments.tolist()):
-        borders = np.flatnonzero(np.diff(~masked[start:stop], prepend=False, append=False))
-        found = borders.reshape(-1, 2).astype(np.int64) + start
+        found = stretches_of(~masked[start:stop]) + start
         stretches.append(found)
         numbers.append(np.full(len(found), number, dtype=np.int64))
     return np.concatenate(stretches), np.concatenate(numbers)

@@ -5,7 +5,8 @@ import math
 import numpy as np
 import pytest
 
-from dynml.analysis.model_selection import information_criteria, n_free_parameters
+from dynml.analysis.model_selection import information_criteria
+from dynml.ops.hmm.free_parameters import n_free_parameters
 
 
 def test_free_parameters_worked_out_by_hand():

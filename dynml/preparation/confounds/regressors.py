@@ -22,6 +22,7 @@ from dynml.configuration import nearest_name
 from dynml.errors import DataError
 from dynml.files import read_json
 from dynml.preparation.confounds.config import COMPCOR_MASKS, MODELS, with_defaults
+from dynml.stretches import stretches_of
 from dynml.tables import NOT_AVAILABLE, Table, read_table
 
 MOTION = ("trans_x", "trans_y", "trans_z", "rot_x", "rot_y", "rot_z")
@@ -144,8 +145,7 @@ def _moves_little(table: Table, settings: Mapping[str, Any]) -> NDArray[np.bool_
     moved = _numbers(table, "framewise_displacement") > settings["fd_threshold"]
     moved |= _numbers(table, "std_dvars") > settings["std_dvars_threshold"]
     kept = ~moved
-    borders = np.flatnonzero(np.diff(np.concatenate([[False], kept, [False]]).astype(np.int8)))
-    for start, stop in borders.reshape(-1, 2):
+    for start, stop in stretches_of(kept):
         # A run without any outlier is kept, however short it is.
         if stop - start < settings["scrub"] and moved.any():
             kept[start:stop] = False

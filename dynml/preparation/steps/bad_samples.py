@@ -20,7 +20,7 @@ from dynml.preparation.step import PreparationStep
 from dynml.preparation.steps.outliers import generalized_esd, robust_scores
 from dynml.recording import Recording
 from dynml.store.gaps import sources_of_stretches
-from dynml.stretches import good_stretches
+from dynml.stretches import stretches_of
 
 DEFAULT_LEVEL = 0.05
 DEFAULT_THRESHOLD = 5.0
@@ -219,7 +219,7 @@ def _without(recording: Recording, bad: NDArray[np.bool_], grid: int) -> dict[st
     """Segments and what belongs to them, without bad rows and stretches of a single sample."""
     pieces, parents = [], []
     for number, (start, stop) in enumerate(recording.segments.tolist()):
-        stretches = good_stretches(np.where(bad[start:stop, None], np.nan, 0.0))
+        stretches = stretches_of(~bad[start:stop])
         stretches[:, 0] += -stretches[:, 0] % grid
         stretches = stretches[stretches[:, 1] - stretches[:, 0] > 1]
         pieces.append(stretches)

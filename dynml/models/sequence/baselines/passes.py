@@ -20,6 +20,7 @@ from dynml.dataset.dataset import MultiSubjectDataset
 from dynml.dataset.subset import MultiSubjectSubset
 from dynml.errors import DataError
 from dynml.ops.linear_prediction import Halves, WindowMoments
+from dynml.stretches import stretches_of
 from dynml.training.processes import Processes
 
 CHUNK_ROWS = 2**14
@@ -218,8 +219,8 @@ def _ranges(batch: Batch, half_of_subject: NDArray[np.int64] | None) -> Iterator
             if observed is None:
                 yield half, first, last
             else:
-                borders = np.flatnonzero(np.diff(observed[first:last], prepend=False, append=False)) + first
-                yield from ((half, begin, end) for begin, end in borders.reshape(-1, 2).tolist())
+                stretches = stretches_of(observed[first:last]) + first
+                yield from ((half, begin, end) for begin, end in stretches.tolist())
 
 
 def drawn_windows(subset: MultiSubjectSubset, window_length: int, n_most: int, seed: int) -> NDArray[np.int64]:
