@@ -30,6 +30,7 @@ setup(
         "PyYAML>=6.0",
         "tqdm>=4.66",
         "matplotlib>=3.8",
+        "jinja2>=3.1",
         "nibabel>=5.2",
         "nilearn>=0.11",
         "dipy>=1.9",
