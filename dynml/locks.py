@@ -90,11 +90,11 @@ def writing_to(target: Path, *, wait: bool = False) -> Iterator[None]:
     DataWarning
         When it waits; when the file system has no locks, so that an owner file takes their place.
     """
-    real = Path(os.path.realpath(target))
+    real, is_folder = _real(target)
     if real in _held_here():
         yield
         return
-    lock = FileLock(real / LOCK_OF_FOLDER if real.is_dir() else real.with_name(f".{real.name}.lock"), stays=False)
+    lock = FileLock(real / LOCK_OF_FOLDER if is_folder else real.with_name(f".{real.name}.lock"), stays=False)
     _take(lock, target, wait=wait)
     _held_here().add(real)
     try:
@@ -102,6 +102,16 @@ def writing_to(target: Path, *, wait: bool = False) -> Iterator[None]:
     finally:
         _held_here().discard(real)
         lock.release()
+
+
+def _real(target: Path) -> tuple[Path, bool]:
+    """Where a target really lies, whatever links lead to it, and whether it is a folder."""
+    try:
+        real = Path(os.path.realpath(target))
+        return real, real.is_dir()
+    except (OSError, ValueError) as error:  # too long, or with what no name may hold
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise DataError(f"{target} cannot be written: {reason}.") from error
 
 
 def writes_alone(*, wait: bool = False) -> Callable[[Callable[Inputs, Result]], Callable[Inputs, Result]]:

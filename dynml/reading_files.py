@@ -8,6 +8,7 @@ and that is told.
 from __future__ import annotations
 
 import codecs
+import errno
 import os
 import stat
 import warnings
@@ -36,6 +37,8 @@ KINDS = {
     stat.S_IFCHR: "a device",
     stat.S_IFBLK: "a device",
 }
+NO_SUCH_NAME = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG, errno.EINVAL)
+"""Where nothing stands under a name, or nothing can: it is too long, or holds what no name may."""
 Teller = Callable[[Path, str], None]
 
 _STATED: ContextVar[str | None] = ContextVar("stated encoding", default=None)
@@ -83,6 +86,39 @@ def check_encoding(encoding: str) -> bool:
     except (LookupError, UnicodeError, ValueError):
         return False
     return True
+
+
+def is_there(path: Path) -> bool:
+    """Say whether there is a file, a folder, or whatever else under a name.
+
+    Raises
+    ------
+    DataError
+        When the file system cannot say, as where a folder on the way may not be searched.
+    """
+    return _mode(path) is not None
+
+
+def is_file(path: Path) -> bool:
+    """Say whether there is a file under a name; raises as `is_there`."""
+    return stat.S_ISREG(_mode(path) or 0)
+
+
+def is_folder(path: Path) -> bool:
+    """Say whether there is a folder under a name; raises as `is_there`."""
+    return stat.S_ISDIR(_mode(path) or 0)
+
+
+def _mode(path: Path) -> int | None:
+    """Kind of what stands under a name; None where nothing does, as under a name that none can have."""
+    try:
+        return path.stat().st_mode
+    except ValueError:  # of NUL in a name
+        return None
+    except OSError as error:
+        if error.errno in NO_SUCH_NAME:
+            return None
+        raise DataError(f"{path} cannot be looked at: {error.strerror or error}.") from error
 
 
 def check_plain_file(path: Path) -> None:

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from dynml.errors import CheckpointError, ConfigurationError, DataWarning, DynmlError
 from dynml.files import read_json
+from dynml.reading_files import is_folder, is_there
 
 ENDING = "_per_epoch.npy"
 MARKS_OF_AN_EXPERIMENT = ("logs", "summary.json", "parameters_latest.json", "best_model", "checkpoint")
@@ -113,11 +114,11 @@ def check_is_experiment(folder: Path) -> None:
     CheckpointError
         With the experiments in it, when it is the folder of several.
     """
-    if not folder.is_dir():
+    if not is_folder(folder):
         raise CheckpointError(f"{folder} is no existing experiment folder.")
-    if any((folder / mark).exists() for mark in MARKS_OF_AN_EXPERIMENT):
+    if any(is_there(folder / mark) for mark in MARKS_OF_AN_EXPERIMENT):
         return
-    inside = sorted(path.parent for path in folder.glob("*/logs") if path.is_dir())
+    inside = sorted(path.parent for path in folder.glob("*/logs") if is_folder(path))
     shown = ", ".join(map(str, inside[:3])) + (", ..." if len(inside) > 3 else "")
     hint = f"give the experiments in it ({shown})" if inside else "it has no logs, parameters or model"
     raise CheckpointError(f"{folder} is no experiment: {hint}.")
@@ -156,7 +157,7 @@ def _read_log(path: Path) -> NDArray[np.float64] | None:
         if not isinstance(values, np.ndarray) or values.ndim != 1 or values.dtype.kind not in "fiub":
             raise CheckpointError(f"{path} is no log: it must hold one number an epoch.")
         return values.astype(np.float64)
-    if not path.exists():
+    if not is_there(path):
         warnings.warn(f"{path} vanished while it was read and is left out.", DataWarning, stacklevel=2)
         return None
     raise CheckpointError(f"{path} could not be read: {reason.rstrip('.')}.")
@@ -175,7 +176,7 @@ def _json_if_there(path: Path) -> dict[str, Any]:
     try:
         content = read_json(path)
     except DynmlError:
-        if path.exists():
+        if is_there(path):
             raise
         return {}
     if not isinstance(content, dict):

@@ -22,6 +22,7 @@ from dynml.locks import writes_alone
 from dynml.preparation import chain
 from dynml.preparation.fitted.stored_fits import fits_of, with_stored_fits
 from dynml.preparation.step import PreparationStep
+from dynml.reading_files import is_there
 from dynml.remarks import Remarks
 from dynml.store.layout import PARTICIPANTS, PREPARATION_FITS, SUBSET_NAMES, TOP_LEVEL_KEYS
 from dynml.store.participants import SubjectIdentity, check_split
@@ -137,7 +138,7 @@ def apply_preparation(
         For any fault of the files, or when the new signals are not like those of the other store; named.
     """
     check_target(target, overwrite)
-    if target.exists() and os.path.samefile(store_path, target):
+    if is_there(target) and os.path.samefile(store_path, target):
         raise DataError(f"{target} is the store whose preparation is to be applied; give another OUT_HDF5.")
     workers, remarks = SubjectWorkers(n_jobs), Remarks()
     with remarks.of_encodings(), Store(store_path) as store:

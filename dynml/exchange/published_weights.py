@@ -32,7 +32,7 @@ from dynml.files import sha256_of_file
 from dynml.host_memory import check_claimed_size
 from dynml.models.registry import get_family, load
 from dynml.models.sequence.config import UNITS_PER_HEAD
-from dynml.reading_files import check_plain_file
+from dynml.reading_files import check_plain_file, is_there
 from dynml.store.layout import SUBSET_NAMES
 from dynml.training.checkpoints.experiment_folder import ExperimentFolder
 from dynml.training.environment import describe_environment
@@ -91,7 +91,7 @@ def read_published_weights(path: Path) -> Weights:
     CheckpointError
         When it is missing, damaged, or holds anything but tensors.
     """
-    if path.exists():
+    if is_there(path):
         check_plain_file(path)
     try:
         with path.open("rb") as stream:
@@ -240,7 +240,7 @@ def import_published_weights(
 
 
 def _check_new(folder: ExperimentFolder) -> None:
-    if any((folder.path / name).exists() for name in ("parameters_latest.json", "best_model", "checkpoint")):
+    if any(is_there(folder.path / name) for name in ("parameters_latest.json", "best_model", "checkpoint")):
         raise CheckpointError(f"The experiment {folder.path} exists already: choose another name.")
 
 

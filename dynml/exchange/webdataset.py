@@ -25,7 +25,7 @@ from dynml.errors import DataError
 from dynml.exchange.restricted_pickle import PlainValue, load_plain_pickle
 from dynml.host_memory import check_claimed_size
 from dynml.readers.guard import faults_told
-from dynml.reading_files import check_plain_file, decoded
+from dynml.reading_files import check_plain_file, decoded, is_file, is_folder, is_there
 from dynml.store.layout import is_valid_name, natural_order
 
 EXTENSIONS = (".tar", ".tar.gz", ".tgz")
@@ -112,12 +112,12 @@ def tar_files(inputs: list[Path]) -> list[Path]:
     """
     found: list[Path] = []
     for path in inputs:
-        if path.is_dir():
-            inside = [file for file in path.rglob("*") if file.name.endswith(EXTENSIONS) and file.is_file()]
+        if is_folder(path):
+            inside = [file for file in path.rglob("*") if file.name.endswith(EXTENSIONS) and is_file(file)]
             if not inside:
                 raise DataError(f"The folder {path} and its folders hold no file that ends in {', '.join(EXTENSIONS)}.")
             found += sorted(inside, key=lambda file: natural_order(str(file)))
-        elif not path.exists():
+        elif not is_there(path):
             raise DataError(f"{path} does not exist.")
         elif not path.name.endswith(EXTENSIONS):
             raise DataError(f"{path} is neither a folder nor a file that ends in {', '.join(EXTENSIONS)}.")

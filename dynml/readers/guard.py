@@ -1,7 +1,8 @@
 """What stands before each reader: only plain files reach it, and whatever it stumbles over is told in one sentence.
 
 Libraries raise what they happen to meet in damaged bytes, of any class; some of those written in C end the process. So
-the methods of all readers are `guarded`, and those whose library can do the latter run in a process of their own.
+the methods of all readers are `guarded`, and those whose library can do the latter, or not end, run in a process of
+their own.
 """
 
 from __future__ import annotations
@@ -22,6 +23,9 @@ from dynml.reading_files import check_plain_file
 
 BYTES_OF_SAMPLE = 8
 CRASHING = (".set", ".h5", ".hdf5")
+COUNTING, DESCRIBE = (".fif", ".fif.gz"), "describe"
+"""mne believes the counts in headers of these. Only the description runs elsewhere: it reads the whole header, in a
+limited time, and signals of gigabytes need not go from one process to another."""
 HDF5_SIGNATURE, BYTES_BEFORE_SIGNATURE = b"\x89HDF\r\n\x1a\n", 512
 N_CHARACTERS = 200
 Result = TypeVar("Result")
@@ -31,7 +35,8 @@ Method = Callable[[Any, Path], Result]
 def guarded(method: Method[Result]) -> Method[Result]:
     """Guard a reader's method that takes a path.
 
-    Where the library that reads such files can crash, the method runs in another process; the numbers are the same.
+    Where the library that reads such files can crash, the method runs in another process; the numbers are the same. So
+    does the description of files whose header can keep their library busy for ever.
 
     Raises
     ------
@@ -42,7 +47,8 @@ def guarded(method: Method[Result]) -> Method[Result]:
     @functools.wraps(method)
     def wrapped(reader: Any, path: Path) -> Result:
         check_plain_file(path)
-        if library_can_crash(path) and not is_reading_process():
+        elsewhere = library_can_crash(path) or (method.__name__ == DESCRIBE and extension_of(path) in COUNTING)
+        if elsewhere and not is_reading_process():
             return cast(Result, in_own_process(reader, method.__name__, path))
         with faults_told(path):
             result = method(reader, path)

@@ -24,7 +24,7 @@ from dynml.host_memory import largest_size
 from dynml.reading_files import encoding_stated, encodings_told_to, stated_encoding, tell_encoding
 
 PROTOCOL = 5
-SECONDS, SECONDS_PER_MEBIBYTE = 60, 2
+SECONDS, SECONDS_PER_MEBIBYTE = 30, 2
 """Processor time that a file may take to be read: many times what the slowest takes, but not for ever."""
 
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from dynml.errors import DataError
 from dynml.files import replacing, sweep_partial
 from dynml.locks import writes_alone
+from dynml.reading_files import is_folder, is_there
 from dynml.store.reading import Store
 
 EXTENSIONS = (".npy", ".tsv")
@@ -53,9 +54,9 @@ def extract(
     """
     if target.suffix.lower() not in EXTENSIONS:
         raise DataError(f"{target} must end in {' or '.join(EXTENSIONS)}.")
-    if not target.parent.is_dir():
+    if not is_folder(target.parent):
         raise DataError(f"{target} cannot be written: the folder {target.parent} does not exist.")
-    if target.exists() and not overwrite:
+    if is_there(target) and not overwrite:
         raise DataError(f"{target} exists already; use -f to replace it.")
     signals = signals_in_original_units(store, subject, group) if original_units else _signals(store, subject, group)
     names = store.attributes(subject, group).channel_names

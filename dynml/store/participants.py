@@ -8,6 +8,7 @@ from typing import Any
 
 from dynml.configuration import nearest_name
 from dynml.errors import DataError
+from dynml.reading_files import is_file
 from dynml.remarks import Remarks
 from dynml.store import layout
 from dynml.store.participants_table import described_subjects
@@ -88,7 +89,7 @@ def check_split(subsets: dict[str, list[str]], identified: dict[str, SubjectIden
 
 def _find(name: str, folders: list[Path]) -> Path:
     for folder in folders:
-        if (folder / name).is_file():
+        if is_file(folder / name):
             return folder / name
     raise DataError(f"The table of participants {name} is neither in {' nor in '.join(map(str, folders))}.")
 

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from dynml.configuration import nearest_name
 from dynml.errors import DataCorruptionError, DataError
+from dynml.reading_files import is_file, is_there
 from dynml.recording import Events, Source, run_starts
 from dynml.store import layout
 from dynml.store.file import open_to_read
@@ -472,9 +473,9 @@ class Store:
 
 
 def _open(path: Path) -> h5py.File:
-    if not path.exists():
+    if not is_there(path):
         raise DataError(f"{path} does not exist.")
-    if not path.is_file():
+    if not is_file(path):
         raise DataError(f"{path} is a folder, but must be an HDF5 file.")
     try:
         return open_to_read(path, rdcc_nbytes=CHUNK_CACHE_BYTES)

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from dynml.errors import DataCorruptionError, DataError
 from dynml.files import replacing, strict_json, sweep_partial
 from dynml.locks import writing_to
+from dynml.reading_files import is_folder, is_there
 from dynml.recording import Events, Recording
 from dynml.store import layout
 from dynml.store.file import FaultKeepingFile, is_replaceable, new_hdf5_file
@@ -229,13 +230,13 @@ def check_target(target: Path, overwrite: bool) -> None:
     """
     if target.suffix.lower() not in EXTENSIONS:
         raise DataError(f"{target} must end in {' or '.join(EXTENSIONS)}.")
-    if target.is_dir():
+    if is_folder(target):
         raise DataError(f"{target} is a folder, but must be the path of a file.")
-    if not target.parent.is_dir():
+    if not is_folder(target.parent):
         raise DataError(f"{target} cannot be written: the folder {target.parent} does not exist.")
-    if target.exists() and not overwrite:
+    if is_there(target) and not overwrite:
         raise DataError(f"{target} exists already; use -f to replace it.")
-    if target.exists() and not is_replaceable(target):
+    if is_there(target) and not is_replaceable(target):
         raise DataError(
             f"{target} is no store that dynml made, so that -f does not replace it; move it, or give another name."
         )

@@ -288,3 +288,36 @@ def test_subjects_are_read_in_natural_order(tmp_path):
     store: Store = study.create()
     assert store.subjects == ["s1", "s9", "s10", "sub-a", "sub-b"]
     assert store.subset("testing") == ["s10", "s1", "s9"]
+
+
+NO_NAMES = {"long": "x" * 5000 + ".tsv", "deep": "x/" * 3000 + "x.npy", "nul": "a\0b.tsv", "wild": "a\0*/" + "x" * 300}
+
+
+@pytest.mark.parametrize("name", NO_NAMES)
+@pytest.mark.parametrize(
+    "key", ["participants", "files", "atlas", "mask", "confounds", "events", "channel_names", "raw"]
+)
+def test_a_path_that_can_be_no_name_is_refused_by_the_library_itself(tmp_path, key, name):
+    study, path = two_subjects(tmp_path), NO_NAMES[name]
+    if key == "participants":
+        study.config[key] = path
+    elif key == "raw":
+        study.config["signals"] = {"type": "timeseries", "bids": {"pipeline": "fmriprep", "raw": path}}
+    else:
+        study.config["signals"][key] = [path] if key == "files" else path
+    with pytest.raises(DynmlError):
+        study.create()
+    assert not study.target.exists()
+
+
+@pytest.mark.parametrize("name", ["x" * 300 + ".hdf5", "x" * 5000 + ".hdf5", "a\0b.hdf5"])
+def test_a_target_that_can_be_no_name_is_refused_by_the_library_itself(tmp_path, name):
+    study = two_subjects(tmp_path)
+    study.target = tmp_path / name
+    with pytest.raises(DynmlError):
+        study.create()
+    with pytest.raises(DynmlError):
+        Store(study.target)
+    study.ready, study.target = tmp_path / name, tmp_path / "store.hdf5"
+    with pytest.raises(DynmlError):
+        study.create()

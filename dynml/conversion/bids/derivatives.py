@@ -12,6 +12,7 @@ from dynml.conversion.bids.run_choice import IMAGES, chosen_series, joined_serie
 from dynml.conversion.bids.run_clock import ClockFiles
 from dynml.errors import DataError
 from dynml.files import read_json
+from dynml.reading_files import is_file
 from dynml.remarks import Remarks
 from dynml.store.layout import natural_order
 
@@ -195,7 +196,7 @@ def _repetition_time(
 ) -> tuple[float | None, Path | None]:
     """Seconds from one volume to the next, from the nearest sidecar that says so, and that sidecar."""
     for path in dict.fromkeys([*_near_sidecars(file, beside), *_sidecars_above(file, inherited)]):
-        content = read_json(path) if path.is_file() else {}
+        content = read_json(path) if is_file(path) else {}
         value = content.get(REPETITION_TIME) if isinstance(content, dict) else None
         if value is None:
             continue

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dynml.conversion.bids.entity_table import is_acquired, makes_runs
+from dynml.reading_files import is_file, is_folder
 
 ENTITY = re.compile(r"([a-zA-Z]+)-([a-zA-Z0-9+.]+)")
 SUBJECT = "sub"
@@ -69,8 +70,8 @@ def parsed(path: Path) -> BidsFile | None:
 
 def files_in(folders: Iterable[Path]) -> list[BidsFile]:
     """Files of some folders, those that are there, whose names follow BIDS."""
-    entries = [entry for folder in folders if folder.is_dir() for entry in sorted(folder.iterdir())]
-    return [file for file in map(parsed, entries) if file is not None and file.path.is_file()]
+    entries = [entry for folder in folders if is_folder(folder) for entry in sorted(folder.iterdir())]
+    return [file for file in map(parsed, entries) if file is not None and is_file(file.path)]
 
 
 def same_value(found: str | None, wanted: object) -> bool:

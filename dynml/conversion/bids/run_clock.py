@@ -16,6 +16,7 @@ from typing import Any
 from dynml.conversion.bids.config import BidsConfig
 from dynml.errors import DataError
 from dynml.files import read_json
+from dynml.reading_files import is_file
 from dynml.remarks import Remarks
 from dynml.tables import read_table
 
@@ -178,7 +179,7 @@ def _start_time(files: ClockFiles, config: BidsConfig, where: str, remarks: Rema
 
 
 def _content(path: Path) -> dict[str, Any]:
-    content = read_json(path) if path.is_file() else {}
+    content = read_json(path) if is_file(path) else {}
     return content if isinstance(content, dict) else {}
 
 

@@ -14,6 +14,7 @@ from dynml.conversion.sources.agreement import SourceFile
 from dynml.conversion.sources.places import Place, reader_of, source_file, without_excluded
 from dynml.errors import DataError
 from dynml.readers.fmri.nifti import NiftiReader
+from dynml.reading_files import is_file, is_folder
 from dynml.remarks import Remarks
 from dynml.store.participants_table import described_subjects
 
@@ -31,7 +32,7 @@ def bids_runs(place: Place) -> list[BidsRun]:
     """
     bids = place.config.bids_runs
     raw = None if bids.raw is None else place.store_config.folder / bids.raw
-    if raw is not None and not raw.is_dir():
+    if raw is not None and not is_folder(raw):
         raise DataError(f"{place.group}.bids.raw: {raw} is no folder.")
     return find_runs(place.folder.parent, raw, place.folder.name, bids, str(place), place.remarks)
 
@@ -81,7 +82,7 @@ def participants_of_bids(
     """Covariates from the participants.tsv of the derivatives, or of the raw data set, where there is one."""
     groups = [group.bids_runs for group in config.groups.values() if group.bids is not None]
     raw = [config.folder / group.raw for group in groups if group.raw is not None]
-    path = next((home / PARTICIPANTS_TABLE for home in [root, *raw] if (home / PARTICIPANTS_TABLE).is_file()), None)
+    path = next((home / PARTICIPANTS_TABLE for home in [root, *raw] if is_file(home / PARTICIPANTS_TABLE)), None)
     if not groups or path is None:
         return None
     sessions = {label for group in groups for label in as_list(group.session)}

@@ -129,8 +129,9 @@ def subjects_of_folder(ready_folder: Path, config: StoreConfig) -> list[str]:
         present = [entry.name for entry in ready_folder.iterdir() if entry.is_dir()]
     except FileNotFoundError as error:
         raise DataError(f"The folder of subjects {ready_folder} does not exist.") from error
-    except OSError as error:
-        raise DataError(f"The folder of subjects {ready_folder} cannot be read: {error.strerror}.") from error
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise DataError(f"The folder of subjects {ready_folder} cannot be read: {reason}.") from error
     if all(group.bids is not None for group in config.groups.values()):
         present = [name for name in present if name.startswith("sub-")]
     return sorted((name for name in present if not name.startswith(".")), key=natural_order)

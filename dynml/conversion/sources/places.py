@@ -10,12 +10,13 @@ from pathlib import Path
 
 from dynml.conversion.config import StoreConfig, TimeseriesGroupConfig
 from dynml.conversion.sources.agreement import SourceFile
-from dynml.conversion.sources.table import SourceTable, is_file
+from dynml.conversion.sources.table import SourceTable
 from dynml.errors import ConfigurationError, DataError
 from dynml.preparation.checks import check_size
 from dynml.readers import Reader, ReaderInputs, extension_of, reader_class
 from dynml.readers.fmri.nifti import AUTOMATIC_MASK
 from dynml.readers.without_channels import WithoutChannels
+from dynml.reading_files import is_file
 from dynml.remarks import Remarks
 from dynml.store.layout import natural_order
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from dynml.configuration import nearest_name
 from dynml.errors import DataError
 from dynml.readers import extension_of
+from dynml.reading_files import is_file, is_folder
 from dynml.store.layout import PARTICIPANT, SUBSET_NAMES, is_valid_name
 from dynml.store.participants import SubjectIdentity
 from dynml.tables import NOT_AVAILABLE, read_table
@@ -79,7 +80,7 @@ class SourceTable:
 
 def is_table(source: Path) -> bool:
     """Say whether a source is a table, by its extension."""
-    return source.suffix.lower() in EXTENSIONS and not source.is_dir()
+    return source.suffix.lower() in EXTENSIONS and not is_folder(source)
 
 
 def read_source_table(path: Path, groups: Sequence[str]) -> SourceTable:
@@ -191,14 +192,6 @@ def _run(row: dict[str, str], folder: Path, where: str) -> TableRun:
     if name == NOT_AVAILABLE:
         name = path.name[: -len(extension_of(path))]
     return TableRun(path=path, file=row[FILE], name=name, events=paths[EVENTS])
-
-
-def is_file(path: Path) -> bool:
-    """Say whether a file is there; a name that is too long, or a folder that may not be read, has none."""
-    try:
-        return path.is_file()
-    except OSError:
-        return False
 
 
 def _runs(subject: TableSubject, group: str) -> list[TableRun]:

@@ -22,6 +22,7 @@ from dynml.configuration import nearest_name
 from dynml.errors import DataError
 from dynml.files import read_json
 from dynml.preparation.confounds.config import COMPCOR_MASKS, MODELS, with_defaults
+from dynml.reading_files import is_file
 from dynml.stretches import stretches_of
 from dynml.tables import NOT_AVAILABLE, Table, read_table
 
@@ -129,7 +130,7 @@ def _compcor(table: Table, settings: Mapping[str, Any]) -> list[str]:
 
 def _masks_of_components(table: Table) -> dict[str, str]:
     sidecar = table.path.with_suffix(".json")
-    if not sidecar.is_file():
+    if not is_file(sidecar):
         raise DataError(
             f"{sidecar} does not exist, and only it says which mask the components of {table.path.name} are of; name "
             "columns such as 'a_comp_cor_0*' in 'confounds_strategy' instead of 'compcor'."

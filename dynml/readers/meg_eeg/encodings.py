@@ -16,6 +16,7 @@ from dynml.reading_files import (
     check_plain_file,
     decoded,
     encoding_stated,
+    is_there,
     stated_encoding,
     tell_encoding,
 )
@@ -76,9 +77,9 @@ def open_brainvision(opener: Opener, path: Path, **settings: Any) -> Any:
     markers = [path.parent / name for name in _named(header, b"MarkerFile", path)]
     data = [path.parent / name for name in _named(header, b"DataFile", path)]
     for file in (*markers, *data):
-        if file.exists():
+        if is_there(file):
             check_plain_file(file)
-    contents = {file: file.read_bytes() for file in (path, *markers) if file.exists()}
+    contents = {file: file.read_bytes() for file in (path, *markers) if is_there(file)}
     if all(map(_is_utf_8, contents.values())):
         return opener(path, **settings)
     with tempfile.TemporaryDirectory() as folder:
@@ -94,7 +95,7 @@ def open_brainvision(opener: Opener, path: Path, **settings: Any) -> Any:
 def open_eeglab(opener: Opener, path: Path, **settings: Any) -> Any:
     """Open an EEGLAB file, in whichever of the ways that MATLAB has of keeping text."""
     data = path.with_suffix(".fdt")
-    if data.exists():
+    if is_there(data):
         check_plain_file(data)
     stated = encoding_stated()
     codecs = (stated,) if stated is not None else (None, *MATLAB_CODECS)

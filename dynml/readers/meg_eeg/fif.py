@@ -17,6 +17,7 @@ from typing import BinaryIO
 
 from dynml.compressed import is_compressed, opened_to_its_end
 from dynml.errors import DataCorruptionError, DataError
+from dynml.reading_files import is_file
 
 FILE_ID, BLOCK_START, BLOCK_END = 100, 104, 105
 REFERENCE_BLOCK, REFERENCE_ROLE, REFERENCE_NAME = 118, 115, 118
@@ -24,6 +25,8 @@ PREVIOUS_FILE, NEXT_FILE = 1, 2
 RAW_BLOCKS = {102, 112, 119}
 EPOCHS_BLOCK = 373
 OTHER_BLOCKS = {104: "averages (evoked)", 352: "a forward solution", 355: "a covariance", 501: "an ICA decomposition"}
+POINTS, BYTES_BEFORE_POINTS, BYTES_OF_POINT = 36, 12, 12
+"""Type of a value that counts the points that it holds; what stands before them, the count last, and one of them."""
 TAG = struct.Struct(">iIii")
 LAST_TAG = -1
 NUMBERED_PART = re.compile(r"(.+)-\d+(\.fif(?:\.gz)?)", flags=re.IGNORECASE)
@@ -119,7 +122,7 @@ def _tags(stream: BinaryIO, n_bytes: int | None, path: Path) -> Iterator[tuple[i
             return
         if len(header) < TAG.size:
             raise DataCorruptionError(f"{path} is {'truncated' if place else 'no .fif file: it is too short'}.")
-        kind, _, size, following = TAG.unpack(header)
+        kind, of_type, size, following = TAG.unpack(header)
         if not any(header):
             raise DataCorruptionError(f"{path} holds zeros where a value should start, at byte {place}.")
         end = place + TAG.size + size
@@ -129,16 +132,28 @@ def _tags(stream: BinaryIO, n_bytes: int | None, path: Path) -> Iterator[tuple[i
         elif size < 0 or (n_bytes is not None and end > n_bytes) or not goes_on:
             raise DataCorruptionError(f"{path} is truncated: a value goes beyond its end, at byte {place}.")
         yield kind, size
+        if of_type == POINTS:
+            _check_points(stream, place, size, path)
         if following == LAST_TAG:
             return
         place = following or end
+
+
+def _check_points(stream: BinaryIO, place: int, size: int, path: Path) -> None:
+    """Refuse a value that is said to hold more digitized points than fit into it: mne would look for all of them."""
+    stream.seek(place + TAG.size + BYTES_BEFORE_POINTS - 4)
+    n_points = _integer(stream)
+    if n_points < 0 or BYTES_BEFORE_POINTS + BYTES_OF_POINT * n_points > size:
+        raise DataCorruptionError(
+            f"{path} is damaged: a value of {size} bytes is said to hold {n_points} points, at byte {place}."
+        )
 
 
 def _later_parts(path: Path, structure: FifStructure) -> tuple[Path, ...]:
     parts: list[Path] = []
     while structure.next_part is not None:
         part = path.parent / structure.next_part
-        if not part.is_file():
+        if not is_file(part):
             raise DataError(
                 f"{path} is split over files, and its part {structure.next_part} is missing in {path.parent}; parts "
                 "must keep the names that they were written under."
@@ -155,7 +170,7 @@ def _first_by_name(path: Path) -> Path | None:
     numbered, of_bids = NUMBERED_PART.fullmatch(path.name), NUMBERED_PART_OF_BIDS.fullmatch(path.name)
     names = [f"{numbered[1]}{numbered[2]}"] if numbered else []
     names += [f"{of_bids[1]}01{of_bids[2]}"] if of_bids else []
-    return next((path.parent / name for name in names if name != path.name and (path.parent / name).is_file()), None)
+    return next((path.parent / name for name in names if name != path.name and is_file(path.parent / name)), None)
 
 
 @contextmanager

@@ -19,6 +19,7 @@ from dynml.readers.meg_eeg.encodings import open_brainvision, open_edf, open_eeg
 from dynml.readers.meg_eeg.headers import check_brainvision_is_whole, check_one_rate, edf_header
 from dynml.readers.meg_eeg.library import LOUDNESS
 from dynml.readers.meg_eeg.picks import ChosenChannels, chosen_channels
+from dynml.reading_files import is_file
 from dynml.tables import NOT_AVAILABLE
 
 OPENERS = {
@@ -130,7 +131,7 @@ def read_raw(file: RawFile) -> NDArray[np.float64]:
 def further_files(recording: Any, path: Path) -> tuple[Path, ...]:
     """Files beside the named one that the signals come from: later parts, or where a header leads to."""
     files = [path.parent / Path(name).name for name in getattr(recording, "filenames", ()) if name is not None]
-    return tuple(dict.fromkeys(file for file in files if file.name != path.name and file.is_file()))
+    return tuple(dict.fromkeys(file for file in files if file.name != path.name and is_file(file)))
 
 
 def good_stretches(n_samples: int, bad: Sequence[tuple[int, int]], joints: Sequence[int] = ()) -> NDArray[np.int64]:

@@ -28,6 +28,7 @@ from safetensors.torch import load_file, save_file
 from dynml.errors import CheckpointError, ConfigurationError, DataWarning
 from dynml.files import MANIFEST, commit_directory, newest_committed, read_json, strict_json, write_json
 from dynml.locks import exclusive_lock
+from dynml.reading_files import is_folder, is_there
 
 WEIGHTS, STATE, PARAMETERS = "model.safetensors", "state.pt", "parameters.json"
 INPUT_TRANSFORM = "input_transform.safetensors"
@@ -70,7 +71,7 @@ class ExperimentFolder:
             if not isinstance(value, (str, os.PathLike)):
                 raise CheckpointError(f"The {what} is {value!r}, but must be a text.")
         root = Path(experiments_path)
-        if not root.is_dir() and not (may_make_root and not os.path.lexists(root)):
+        if not is_folder(root) and not (may_make_root and not os.path.lexists(root)):
             raise CheckpointError(f"The experiments path {root} is no existing folder.")
         if not experiment_name or Path(experiment_name).name != experiment_name:
             raise CheckpointError(f"The experiment name {experiment_name!r} must be a plain folder name.")
@@ -90,11 +91,11 @@ class ExperimentFolder:
         CheckpointError
             When it holds neither parameters nor a model.
         """
-        path = Path(path).resolve()
-        if not path.is_dir():
+        if not is_folder(Path(path)):
             raise CheckpointError(f"{path} is no existing experiment folder.")
+        path = Path(path).resolve()
         folder = cls(path.parent, path.name)
-        if not any((path / name).exists() for name in ("parameters_latest.json", "best_model", "checkpoint")):
+        if not any(is_there(path / name) for name in ("parameters_latest.json", "best_model", "checkpoint")):
             raise CheckpointError(
                 f"{path} is no experiment: it has no parameters_latest.json, best_model or checkpoint folder."
             )
@@ -111,7 +112,7 @@ class ExperimentFolder:
         """
         root = self.path.parent
         try:
-            if not root.exists():
+            if not is_there(root):
                 root.mkdir(parents=True)
                 warnings.warn(f"{root} did not exist and was made.", DataWarning, stacklevel=3)
             self.path.mkdir(exist_ok=True)
@@ -216,7 +217,7 @@ class ExperimentFolder:
             When there is no model that verifies.
         """
         path, _ = self._newest_model(latest)
-        return read_weights(path / INPUT_TRANSFORM) if (path / INPUT_TRANSFORM).exists() else {}
+        return read_weights(path / INPUT_TRANSFORM) if is_there(path / INPUT_TRANSFORM) else {}
 
     def _newest_model(self, latest: bool) -> tuple[Path, list[str]]:
         target = self.checkpoint if latest else self.best_model

@@ -1,3 +1,5 @@
+import struct
+
 import numpy as np
 import pytest
 
@@ -6,9 +8,11 @@ mne = pytest.importorskip("mne")
 from recordings_making import Folders, raw_of, volts  # noqa: E402
 
 from dynml.errors import DataCorruptionError, DataError  # noqa: E402
-from dynml.readers import ReaderInputs  # noqa: E402
+from dynml.readers import ReaderInputs, reading_process  # noqa: E402
 from dynml.readers.meg_eeg.reader import MneReader  # noqa: E402
 
+EVENTS = 3561
+"""Kind of the value that lists the events of a `.fif` file."""
 MARKS = np.array([[100, 0, 1], [300, 0, 2], [500, 0, 1], [700, 0, 7]])
 
 
@@ -142,3 +146,35 @@ def test_an_epoch_that_lost_its_samples_is_refused_or_cut_out(tmp_path):
     folders.config["missing"] = "mask"
     with folders.create() as store:
         assert store.segments("sub-a", "eeg").tolist() == [[0, 50], [100, 150]]
+
+
+def with_points(path, kind, n_bytes_before, n_points):
+    """Give the first value of a kind the type of a list of points, and the count of them that its bytes then hold."""
+    content, place = bytearray(path.read_bytes()), 0
+    while True:
+        found, _, size, following = struct.unpack(">iIii", content[place : place + 16])
+        if found == kind:
+            break
+        place = following or place + 16 + size
+    content[place + 4 : place + 8] = struct.pack(">I", 36)
+    content[place + 16 + n_bytes_before : place + 20 + n_bytes_before] = struct.pack(">i", n_points)
+    path.write_bytes(content)
+    return path
+
+
+@pytest.mark.parametrize("n_points", [2**31 - 1, -1, 40])
+def test_a_value_said_to_hold_more_points_than_fit_into_it_is_refused_at_once(tmp_path, n_points):
+    path = save(tmp_path / "a-epo.fif", epochs_of(volts(3)))
+    with pytest.raises(DataCorruptionError, match=rf"a-epo\.fif is damaged: a value of 48 bytes .* {n_points} points"):
+        described(with_points(path, EVENTS, 8, n_points))
+
+
+def test_headers_are_read_in_a_process_whose_time_is_limited_and_signals_in_this_one(tmp_path, monkeypatch):
+    path, elsewhere = save(tmp_path / "a-epo.fif", epochs_of(volts(3))), []
+
+    def in_own_process(reader, method, path):
+        elsewhere.append(method)
+        return reading_process.in_own_process(reader, method, path)
+
+    monkeypatch.setattr("dynml.readers.guard.in_own_process", in_own_process)
+    assert (described(path).n_samples, read(path).shape, elsewhere) == (200, (200, 3), ["describe"])
