@@ -60,6 +60,23 @@ def with_group(error: ConfigurationError, config_class: type[Any], group: str) -
     return ConfigurationError(f"{group}.{error.key}", error.found, error.accepted) if is_bare else error
 
 
+def defaults_of(config_class: type[Any]) -> dict[str, Any]:
+    """Name to default of each setting of a Config; `dataclasses.MISSING` where it has none."""
+    return {
+        field.name: field.default if field.default_factory is dataclasses.MISSING else field.default_factory()
+        for field in dataclasses.fields(config_class)
+    }
+
+
+def documented_settings(config_class: type[Any]) -> dict[str, str]:
+    """Name to docstring of each setting of a Config, without breaks of lines."""
+    from docstring_parser import parse_from_object
+
+    parsed = [parse_from_object(kind) for kind in reversed(config_class.__mro__) if dataclasses.is_dataclass(kind)]
+    texts = {param.arg_name: param.description or "" for one in parsed for param in one.params}
+    return {name: " ".join(texts.get(name, "").split()) for name in defaults_of(config_class)}
+
+
 def config_to_dictionary(config: Any) -> dict[str, Any]:
     """Plain values of a Config, ready for JSON."""
     return dataclasses.asdict(config)
@@ -116,4 +133,15 @@ class _OfType:
 
 
 def _is_plain(value: object) -> bool:
+    if isinstance(value, (list, dict)):
+        return all(map(_is_plain, value.values() if isinstance(value, dict) else value))
     return value is None or isinstance(value, (str, int, float))
+
+
+def check_texts(key: str, values: object) -> None:
+    """Refuse what is not a list of texts, or one that has a text twice."""
+    if not isinstance(values, list) or not all(isinstance(value, str) and value for value in values):
+        raise ConfigurationError(key, values, "a list of texts")
+    if len(set(values)) < len(values):
+        twice = next(value for value in values if values.count(value) > 1)
+        raise ConfigurationError(key, values, f"a list without repetitions ({twice!r} stands twice)")

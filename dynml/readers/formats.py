@@ -1,27 +1,18 @@
-"""Readers of recordings, one module a format, found by the file's extension.
-
-A further format is one more module with a class like `NumpyReader`, whose methods are `guarded`, and one more line in
-`READERS`; another package adds its own by the entry point `dynml.readers`, named by the extension:
-
-    [project.entry-points."dynml.readers"]
-    ".sig" = "my_package.reader:SigReader"
-"""
+"""Which reader a file has, by its extension, and which keys each format has of its own."""
 
 from __future__ import annotations
 
+import dataclasses
 import importlib
 import inspect
-from dataclasses import dataclass, fields
+from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import Any, Protocol, cast
+from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
+from dynml.configuration import defaults_of, nearest_name
 from dynml.entry_points import loaded_entry, names_of_group, unusable_entry
-from dynml.errors import DataError
-from dynml.readers.file_events import FileEvents
-from dynml.readers.fmri.motion_config import MotionCorrectionConfig
+from dynml.errors import ConfigurationError, DataError
+from dynml.readers.reader import Reader, ReaderConfig
 
 ENTRY_POINT_GROUP = "dynml.readers"
 READERS = {
@@ -49,76 +40,6 @@ READERS = {
     ".ts": "dynml.readers.ts_archive.TsReader",
 }
 """Extension to dotted name of the reader, imported when a file asks for it."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class ReaderInputs:
-    """Files and settings that a reader needs beside the signals' own file."""
-
-    atlas: Path | None = None
-    atlas_labels: Path | list[str] | dict[str, str] | None = None
-    mask: Path | str | None = None
-    """A file, or "auto"."""
-    smoothing: float | None = None
-    """Full width at half maximum of a Gaussian, mm."""
-    motion_correction: MotionCorrectionConfig | None = None
-    """Take the motion between volumes out before anything else."""
-    exclude_channels: tuple[str, ...] = ()
-    """Names of channels to leave out."""
-    variable: str | None = None
-    """Name of the array, where a file can hold several."""
-    time_axis: str = "first"
-    """"first" for time x channels, "last" for channels x time."""
-    picks: str | list[str] | None = None
-    """Types or names of channels, where the format knows them."""
-    include_bads: bool = False
-    """Channels that the file marks as bad count too."""
-
-    @property
-    def given(self) -> set[str]:
-        """Names of the settings that are not at their default."""
-        return {field.name for field in fields(self) if getattr(self, field.name) != field.default}
-
-
-@dataclass(frozen=True, kw_only=True)
-class FileDescription:
-    """What a file's header says of its signals."""
-
-    n_samples: int
-    n_channels: int
-    channel_names: tuple[str, ...] | None = None
-    """None where the format names no channels."""
-    sampling_frequency: float | None = None
-    """Hz; None where the file does not say."""
-    rate_fault: str = ""
-    """Why the file does not say, where there is a reason."""
-    remarks: tuple[str, ...] = ()
-    """What the user should be told about this file."""
-    stretches: NDArray[np.int64] | None = None
-    """Good stretches [start, stop) of samples, (n, 2), ascending, at least one; None: all of it is one."""
-    events: FileEvents | None = None
-    """What happened when, where the file itself says it."""
-    units: str | None = None
-    """Units of the signals; None where the format has none."""
-    further_files: tuple[Path, ...] = ()
-    """Files beside this one, in its folder, that the signals are read from."""
-
-
-class Reader(Protocol):
-    """Reads files of one format."""
-
-    settings: frozenset[str]
-    """The settings of `ReaderInputs` that this format can use."""
-
-    def __init__(self, inputs: ReaderInputs) -> None: ...
-
-    def describe(self, path: Path) -> FileDescription:
-        """Read the header only, and refuse a file that cannot be used."""
-        ...
-
-    def read(self, path: Path) -> NDArray[Any]:
-        """Read the signals, (T, C), float32 or float64; missing samples are NaN."""
-        ...
 
 
 def known_extensions() -> list[str]:
@@ -150,7 +71,68 @@ def reader_class(path: Path) -> type[Reader]:
     DataError
         When there is none, or when it is another package's and cannot be used.
     """
-    extension = extension_of(path)
+    return _reader(extension_of(path))
+
+
+def readers() -> list[type[Reader]]:
+    """All readers; one of another package that cannot be used is left out."""
+    own = [_reader(extension) for extension in READERS]
+    return list(dict.fromkeys([*own, *_readers_of_others()[0].values()]))
+
+
+def configs_of_formats() -> dict[str, type[ReaderConfig]]:
+    """Extension to the keys of such files; a reader of another package that cannot be used is left out."""
+    return _own_configs() | _configs(_readers_of_others()[0])
+
+
+def check_keys(values: Mapping[str, Any], others: Collection[str]) -> None:
+    """Check the keys of formats that a group gives, before it is known which files it has.
+
+    Parameters
+    ----------
+    values : mapping
+        Keys to values.
+    others : collection of str
+        Keys that every group has, to find the nearest name among them, too.
+
+    Raises
+    ------
+    ConfigurationError
+        For a key that no format has, with the nearest name, or a value that all formats with this key refuse.
+    """
+    configs, faults = _own_configs(), list[str]()
+    if not set(values) <= _keys(configs) or _refused(values, configs):
+        of_others, faults = _readers_of_others()
+        configs |= _configs(of_others)
+    known = _keys(configs)
+    for key, value in values.items():
+        if key not in known:
+            also = f"; {faults[0]}" if faults else ""
+            raise ConfigurationError(key, value, f"a known setting{nearest_name(key, {*known, *others})}{also}")
+    refused = _refused(values, configs)
+    if refused:
+        raise refused[0]
+
+
+def config_for(path: Path, values: Mapping[str, Any]) -> ReaderConfig:
+    """Keys that a file's format has of those that its group gives.
+
+    Raises
+    ------
+    ConfigurationError
+        When the group gives a key of other formats, which are named.
+    """
+    kind = reader_class(path).Config
+    own = defaults_of(kind)
+    for key in sorted(set(values) - set(own)):
+        having = {extension: config for extension, config in configs_of_formats().items() if key in defaults_of(config)}
+        if values[key] not in [defaults_of(config)[key] for config in having.values()]:
+            accepted = f"left out for files like {path.name}: it is a key of {' '.join(having)}"
+            raise ConfigurationError(key, values[key], accepted)
+    return kind(**{key: value for key, value in values.items() if key in own})
+
+
+def _reader(extension: str) -> type[Reader]:
     if extension not in READERS:
         return _reader_of_other_package(extension)
     module, name = READERS[extension].rsplit(".", 1)
@@ -160,7 +142,46 @@ def reader_class(path: Path) -> type[Reader]:
 
 def _reader_of_other_package(extension: str) -> type[Reader]:
     reader: Any = loaded_entry(ENTRY_POINT_GROUP, extension)
-    lacking = [name for name in ("settings", "describe", "read") if not hasattr(reader, name)]
-    if not inspect.isclass(reader) or lacking:
-        raise unusable_entry(ENTRY_POINT_GROUP, extension, reader, "a class with settings, describe and read")
-    return cast(type[Reader], reader)
+    if not inspect.isclass(reader) or not issubclass(reader, Reader):
+        accepted = "a class made from dynml.readers.Reader"
+        raise unusable_entry(ENTRY_POINT_GROUP, extension, reader, accepted)
+    if not issubclass(reader.Config, ReaderConfig) or dataclasses.MISSING in defaults_of(reader.Config).values():
+        accepted = "a reader whose Config is made from dynml.readers.ReaderConfig and has a default for each key"
+        raise unusable_entry(ENTRY_POINT_GROUP, extension, reader, accepted)
+    return reader
+
+
+def _own_configs() -> dict[str, type[ReaderConfig]]:
+    return _configs({extension: _reader(extension) for extension in READERS})
+
+
+def _configs(readers: Mapping[str, type[Reader]]) -> dict[str, type[ReaderConfig]]:
+    return {extension: reader.Config for extension, reader in readers.items()}
+
+
+def _readers_of_others() -> tuple[dict[str, type[Reader]], list[str]]:
+    """Readers of other packages, and what is wrong with those that cannot be used."""
+    usable, faults = {}, []
+    for extension in known_extensions()[len(READERS) :]:
+        try:
+            usable[extension] = _reader(extension)
+        except DataError as error:
+            faults.append(str(error).rstrip("."))
+    return usable, faults
+
+
+def _keys(configs: Mapping[str, type[ReaderConfig]]) -> set[str]:
+    return {key for config in configs.values() for key in defaults_of(config)}
+
+
+def _refused(values: Mapping[str, Any], configs: Mapping[str, type[ReaderConfig]]) -> list[ConfigurationError]:
+    """For each key whose value no format accepts, what the first of them says."""
+    faults: dict[type[ReaderConfig], ConfigurationError | None] = {}
+    for config in dict.fromkeys(configs.values()):
+        try:
+            config(**{key: value for key, value in values.items() if key in defaults_of(config)})
+            faults[config] = None
+        except ConfigurationError as error:
+            faults[config] = error
+    told = [[fault for config, fault in faults.items() if key in defaults_of(config)] for key in values]
+    return [of_key[0] for of_key in told if of_key and all(of_key) and of_key[0] is not None]

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from dynml.configuration import nearest_name
 from dynml.errors import DataError
-from dynml.readers import extension_of
+from dynml.readers.formats import extension_of
 from dynml.store.layout import PARTICIPANT, SUBSET_NAMES, is_valid_name
 from dynml.store.participants import SubjectIdentity
 from dynml.tables import NOT_AVAILABLE, read_table

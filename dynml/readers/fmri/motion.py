@@ -155,12 +155,12 @@ def found_motion(image: Any, blocks: Callable[[], Blocks], config: MotionCorrect
     return motion
 
 
-def motion_note(config: MotionCorrectionConfig, of_runs: dict[str, Motion]) -> dict[str, Any]:
-    """What the store keeps: settings, and a row of figures for each run."""
+def motion_note(config: MotionCorrectionConfig, run: str, motion: Motion) -> dict[str, Any]:
+    """What the store keeps of a run: settings, and a row of figures."""
     return {
         "step": "motion_correction",
         **dataclasses.asdict(config),
-        "runs": {run: {key: round(value, 4) for key, value in one.figures().items()} for run, one in of_runs.items()},
+        "runs": {run: {key: round(value, 4) for key, value in motion.figures().items()}},
         "versions": {library: _version(library) for library in ("dipy", "scipy")},
     }
 
