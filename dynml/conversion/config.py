@@ -45,8 +45,8 @@ class TimeseriesGroupConfig(CleaningConfig):
     files: list[str] = dataclasses.field(default_factory=list)
     """Patterns of the runs' files. Patterns count in their order, the files of one pattern in natural order."""
 
-    bids: dict[str, Any] | None = None
-    """Which runs of BIDS derivatives to take, instead of `files`; see `BidsConfig`."""
+    bids: dict[str, Any] | None = dataclasses.field(default=None, metadata={"settings": BidsConfig})
+    """Which runs of BIDS derivatives to take, instead of files: a mapping of settings."""
 
     standardization: Literal["per_run", "per_subject", "none"] = "per_run"
     """Subtract each channel's mean and divide by its standard deviation, in each run or over all runs of a subject."""
@@ -167,7 +167,9 @@ class TimeseriesGroupConfig(CleaningConfig):
         return 1.0 / self.repetition_time if self.repetition_time is not None else self.sampling_frequency
 
 
-KEYS_OF_ALL = tuple(key for key in defaults_of(TimeseriesGroupConfig) if key != "of_formats")
+KEYS_OF_ALL = tuple(
+    key for key in (*TimeseriesGroupConfig.__annotations__, *defaults_of(CleaningConfig)) if key != "of_formats"
+)
 """Keys that a group has, whatever its files are."""
 
 

@@ -56,7 +56,8 @@ class NamedArrayConfig(ArrayConfig):
     seen_otherwise: ClassVar[tuple[str, ...]] = ("variable", "time_axis")
 
     variable: str | None = None
-    """Name of the array inside .mat and .npz files, or its path inside .h5 and .hdf5 files; by default the only one."""
+    """Name of the array inside .mat and .npz files, or its path inside .h5 and .hdf5 files; by default the only
+    two-dimensional one."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -8,7 +8,8 @@ from collections.abc import Hashable
 from dataclasses import dataclass
 from pathlib import Path
 
-from dynml.conversion.config import StoreConfig, TimeseriesGroupConfig
+from dynml.configuration import defaults_of
+from dynml.conversion.config import KEYS_OF_ALL, StoreConfig, TimeseriesGroupConfig
 from dynml.conversion.sources.agreement import SourceFile
 from dynml.conversion.sources.table import SourceTable, is_file
 from dynml.errors import ConfigurationError, DataError
@@ -92,6 +93,9 @@ def reader_of(place: Place, path: Path) -> Reader:
         When a file that a key names is not there, or the group has a key of another format.
     """
     kind = reader_class(path)
+    taken = sorted(set(defaults_of(kind.Config)) & set(KEYS_OF_ALL))
+    if taken:
+        raise DataError(f"{path.name} cannot be read: its reader has a key {taken[0]!r}, which every group has.")
     try:
         config = config_for(path, place.config.of_formats).located(place.find)
     except ConfigurationError as error:
