@@ -25,9 +25,9 @@ from dynml.preparation.confounds.config import CleaningConfig
 from dynml.readers.formats import check_keys, configs_of_formats
 from dynml.reading_files import check_encoding, read_text
 from dynml.store import layout
+from dynml.stretches import MISSING
 
 STANDARDIZATIONS = ("per_run", "per_subject", "none")
-MISSING = ("error", "segment", "mask")
 OF_TABLES = ("files", "bids", "events")
 """Keys of a group that a table of files has columns for."""
 

@@ -33,7 +33,7 @@ from dynml.reading_files import stated_encoding
 from dynml.recording import Recording, Source, recording_of_runs
 from dynml.remarks import Remarks
 from dynml.store.gaps import joined_over_gaps
-from dynml.store.participants import SubjectIdentity
+from dynml.store.participants_table import SubjectIdentity
 from dynml.store.writing import StoreWriter, check_target, new_store
 from dynml.stretches import common_stretches, good_stretches
 

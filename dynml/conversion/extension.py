@@ -24,7 +24,8 @@ from dynml.preparation.fitted.stored_fits import fits_of, with_stored_fits
 from dynml.preparation.step import PreparationStep
 from dynml.remarks import Remarks
 from dynml.store.layout import PARTICIPANTS, PREPARATION_FITS, SUBSET_NAMES, TOP_LEVEL_KEYS
-from dynml.store.participants import SubjectIdentity, check_split
+from dynml.store.participants import check_split
+from dynml.store.participants_table import SubjectIdentity
 from dynml.store.reading import Store
 from dynml.store.subsets import Subsets, check_fit_saw_no_held_out, subjects_seen_by_fits
 from dynml.store.writing import check_target, extended_store, new_store

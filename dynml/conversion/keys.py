@@ -27,10 +27,9 @@ def sections_of_keys() -> dict[str, Keys]:
     for config in dict.fromkeys(formats.values()):
         extensions = " ".join(extension for extension, other in formats.items() if other is config)
         sections[f"a group of {extensions} files"] = _keys(config)
-    for config in (TimeseriesGroupConfig, *dict.fromkeys(formats.values())):
-        nested = {
-            one.name: one.metadata["settings"] for one in dataclasses.fields(config) if "settings" in one.metadata
-        }
+    with_nested: list[type[Any]] = [TimeseriesGroupConfig, *dict.fromkeys(formats.values())]
+    for fields in map(dataclasses.fields, with_nested):
+        nested = {one.name: one.metadata["settings"] for one in fields if "settings" in one.metadata}
         sections |= {f"{name!r} of a group": _keys(settings) for name, settings in nested.items()}
     sections["the file, beside the groups"] = _keys(StoreConfig, TOP_LEVEL_KEYS)
     return {where: keys for where, keys in sections.items() if keys}
