@@ -145,8 +145,10 @@ def _reader_of_other_package(extension: str) -> type[Reader]:
     if not inspect.isclass(reader) or not issubclass(reader, Reader):
         accepted = "a class made from dynml.readers.Reader"
         raise unusable_entry(ENTRY_POINT_GROUP, extension, reader, accepted)
-    if not issubclass(reader.Config, ReaderConfig) or dataclasses.MISSING in defaults_of(reader.Config).values():
-        accepted = "a reader whose Config is made from dynml.readers.ReaderConfig and has a default for each key"
+    config = reader.Config
+    is_config = inspect.isclass(config) and issubclass(config, ReaderConfig) and "__dataclass_fields__" in vars(config)
+    if not is_config or dataclasses.MISSING in defaults_of(config).values():
+        accepted = "a reader whose Config is a dataclass made from dynml.readers.ReaderConfig, a default for each key"
         raise unusable_entry(ENTRY_POINT_GROUP, extension, reader, accepted)
     return reader
 

@@ -11,7 +11,17 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from dynml.readers.file_events import FileEvents
+
+@dataclass(frozen=True, kw_only=True)
+class FileEvents:
+    """What a file itself says happened, ascending, in its own samples."""
+
+    onset: NDArray[np.int64]
+    """First sample of each, (n_events,)."""
+    duration: NDArray[np.int64]
+    """Samples, (n_events,); no event goes beyond the end."""
+    labels: dict[str, list[str]]
+    """Per column, the label of each event; `n/a` where it has none."""
 
 
 @dataclass(frozen=True, kw_only=True)

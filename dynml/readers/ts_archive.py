@@ -15,9 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dynml.errors import DataCorruptionError, DataError
-from dynml.readers.file_events import FileEvents
 from dynml.readers.guard import guarded
-from dynml.readers.reader import FileDescription, Reader
+from dynml.readers.reader import FileDescription, FileEvents, Reader
 from dynml.reading_files import decoded
 from dynml.tables import NOT_AVAILABLE
 

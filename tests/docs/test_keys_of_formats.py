@@ -64,12 +64,15 @@ def added(tmp_path, monkeypatch):
     (site / "sig_parts.py").write_text(textwrap.dedent(MODULE))
     (site / "sig_faulty.py").write_text(textwrap.dedent(MODULE).replace("gain: float = 1.0", "gain: float"))
     (site / "sig_taken.py").write_text(textwrap.dedent(MODULE).replace("picks", "events"))
-    entries = {".sig": "sig_parts:SigReader", ".bad": "sig_faulty:SigReader", ".own": "sig_taken:SigReader"}
+    plain = textwrap.dedent(MODULE).replace("@dataclass(frozen=True, kw_only=True)", "")
+    (site / "sig_plain.py").write_text(plain)
+    kinds = {".sig": "parts", ".bad": "faulty", ".own": "taken", ".raw": "plain"}
+    entries = {extension: f"sig_{name}:SigReader" for extension, name in kinds.items()}
     describe(site, "sig-parts", "1.0", {"dynml.readers": entries})
     monkeypatch.syspath_prepend(site)
     yield
-    for name in ("sig_parts", "sig_faulty", "sig_taken"):
-        sys.modules.pop(name, None)
+    for name in kinds.values():
+        sys.modules.pop(f"sig_{name}", None)
 
 
 def shown_help(monkeypatch, capsys):
@@ -147,8 +150,11 @@ def test_a_default_is_no_key_that_is_given(tmp_path):
 
 @pytest.mark.usefixtures("added")
 def test_a_reader_whose_keys_cannot_be_told_apart_is_refused(tmp_path):
-    with pytest.raises(DataError, match=r"^The package sig-parts cannot be used: .*'\.bad'.* a default for each key"):
-        reader_class(tmp_path / "a.bad")
+    for extension in (".bad", ".raw"):
+        with pytest.raises(
+            DataError, match=rf"^The package .* cannot be used: .*'\{extension}'.* a default for each key"
+        ):
+            reader_class(tmp_path / f"a{extension}")
     with pytest.raises(DataError, match=r"^run-0\.own cannot be read: its reader has a key 'events', which every"):
         store_of(tmp_path, ".own")
     with pytest.raises(ConfigurationError, match=r"'files'\?\); The package sig-parts .* '\.bad' .* for each key\.$"):

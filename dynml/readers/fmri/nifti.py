@@ -27,8 +27,14 @@ from dynml.readers.fmri.atlas import (
     shortened,
     whole_image,
 )
-from dynml.readers.fmri.motion import LARGE_MOTION, Motion, check_grid, found_motion, motion_note
-from dynml.readers.fmri.motion_config import MotionCorrectionConfig
+from dynml.readers.fmri.motion import (
+    LARGE_MOTION,
+    Motion,
+    MotionCorrectionConfig,
+    check_grid,
+    found_motion,
+    motion_note,
+)
 from dynml.readers.fmri.probabilistic_atlas import ProbabilisticAtlas
 from dynml.readers.guard import guarded, in_one_line
 from dynml.readers.reader import FileDescription, Reader, ReaderConfig

@@ -13,13 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dynml.errors import DataError
-from dynml.readers.file_events import FileEvents
 from dynml.readers.formats import extension_of
 from dynml.readers.meg_eeg.encodings import open_brainvision, open_edf, open_eeglab
 from dynml.readers.meg_eeg.headers import check_brainvision_is_whole, check_one_rate, edf_header
 from dynml.readers.meg_eeg.library import LOUDNESS
 from dynml.readers.meg_eeg.picks import ChosenChannels, PicksConfig, chosen_channels
-from dynml.readers.reader import FileDescription
+from dynml.readers.reader import FileDescription, FileEvents
 from dynml.tables import NOT_AVAILABLE
 
 OPENERS = {

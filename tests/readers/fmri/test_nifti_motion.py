@@ -11,8 +11,7 @@ import pytest
 from dynml.conversion.config import TimeseriesGroupConfig, store_config_from
 from dynml.conversion.creation import create_store
 from dynml.errors import ConfigurationError, DataError, DataWarning
-from dynml.readers.fmri.motion import Motion, found_motion
-from dynml.readers.fmri.motion_config import MotionCorrectionConfig
+from dynml.readers.fmri.motion import Motion, MotionCorrectionConfig, found_motion
 from dynml.readers.fmri.nifti import NiftiConfig, NiftiReader
 from dynml.store.reading import Store
 
