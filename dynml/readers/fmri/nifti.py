@@ -80,15 +80,15 @@ class NiftiConfig(ReaderConfig):
         check_positive("smoothing", self.smoothing, optional=True)
         accepted = 'true, false, or a mapping such as {"reference": "mean"}'
         check_instance("motion_correction", self.motion_correction, (bool, dict), accepted)
-        self.motion  # noqa: B018
+        if isinstance(self.motion_correction, dict):
+            config_from(MotionCorrectionConfig, self.motion_correction, "motion_correction")
 
     @property
     def motion(self) -> MotionCorrectionConfig | None:
-        """The key `motion_correction`, checked; None where it is off."""
+        """How motion is taken out; None where it is not."""
         if self.motion_correction is False:
             return None
-        values = {} if self.motion_correction is True else self.motion_correction
-        return config_from(MotionCorrectionConfig, values, "motion_correction")
+        return MotionCorrectionConfig(**({} if self.motion_correction is True else self.motion_correction))
 
     def located(self, find: Callable[[str, str], Path]) -> NiftiConfig:
         """Put paths in the place of the names of files; "auto" is none."""
