@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 from dynml.errors import ConfigurationError
 
 ConfigType = TypeVar("ConfigType")
+N_SHOWN = 20
 
 
 def nearest_name(name: str, known: Iterable[str]) -> str:
@@ -122,6 +123,15 @@ def check_instance(key: str, value: object, kinds: type | tuple[type, ...], acce
         raise ConfigurationError(key, value if _is_plain(value) else _OfType(value), accepted)
 
 
+def check_texts(key: str, values: object) -> None:
+    """Refuse what is not a list of texts, or one that has a text twice."""
+    if not isinstance(values, list) or not all(isinstance(value, str) and value for value in values):
+        raise ConfigurationError(key, values, "a list of texts")
+    if len(set(values)) < len(values):
+        twice = next(value for value in values if values.count(value) > 1)
+        raise ConfigurationError(key, values, f"a list without repetitions ({twice!r} stands twice)")
+
+
 class _OfType:
     """Shows an object by its type: arrays and models would fill pages."""
 
@@ -133,15 +143,6 @@ class _OfType:
 
 
 def _is_plain(value: object) -> bool:
-    if isinstance(value, (list, dict)):
-        return all(map(_is_plain, value.values() if isinstance(value, dict) else value))
+    if isinstance(value, (list, dict)):  # of a config file
+        return len(value) <= N_SHOWN and all(map(_is_plain, value.values() if isinstance(value, dict) else value))
     return value is None or isinstance(value, (str, int, float))
-
-
-def check_texts(key: str, values: object) -> None:
-    """Refuse what is not a list of texts, or one that has a text twice."""
-    if not isinstance(values, list) or not all(isinstance(value, str) and value for value in values):
-        raise ConfigurationError(key, values, "a list of texts")
-    if len(set(values)) < len(values):
-        twice = next(value for value in values if values.count(value) > 1)
-        raise ConfigurationError(key, values, f"a list without repetitions ({twice!r} stands twice)")
