@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 from dynml.errors import ConfigurationError
 
 ConfigType = TypeVar("ConfigType")
+N_SHOWN = 20
 
 
 def nearest_name(name: str, known: Iterable[str]) -> str:
@@ -58,6 +59,23 @@ def with_group(error: ConfigurationError, config_class: type[Any], group: str) -
     name = error.key.partition(".")[0].partition("[")[0]
     is_bare = name != group and name in {field.name for field in dataclasses.fields(config_class)}
     return ConfigurationError(f"{group}.{error.key}", error.found, error.accepted) if is_bare else error
+
+
+def defaults_of(config_class: type[Any]) -> dict[str, Any]:
+    """Name to default of each setting of a Config; `dataclasses.MISSING` where it has none."""
+    return {
+        field.name: field.default if field.default_factory is dataclasses.MISSING else field.default_factory()
+        for field in dataclasses.fields(config_class)
+    }
+
+
+def documented_settings(config_class: type[Any]) -> dict[str, str]:
+    """Name to docstring of each setting of a Config, without breaks of lines."""
+    from docstring_parser import parse_from_object
+
+    parsed = [parse_from_object(kind) for kind in reversed(config_class.__mro__) if dataclasses.is_dataclass(kind)]
+    texts = {param.arg_name: param.description or "" for one in parsed for param in one.params}
+    return {name: " ".join(texts.get(name, "").split()) for name in defaults_of(config_class)}
 
 
 def config_to_dictionary(config: Any) -> dict[str, Any]:
@@ -105,6 +123,15 @@ def check_instance(key: str, value: object, kinds: type | tuple[type, ...], acce
         raise ConfigurationError(key, value if _is_plain(value) else _OfType(value), accepted)
 
 
+def check_texts(key: str, values: object) -> None:
+    """Refuse what is not a list of texts, or one that has a text twice."""
+    if not isinstance(values, list) or not all(isinstance(value, str) and value for value in values):
+        raise ConfigurationError(key, values, "a list of texts")
+    if len(set(values)) < len(values):
+        twice = next(value for value in values if values.count(value) > 1)
+        raise ConfigurationError(key, values, f"a list without repetitions ({twice!r} stands twice)")
+
+
 class _OfType:
     """Shows an object by its type: arrays and models would fill pages."""
 
@@ -116,4 +143,6 @@ class _OfType:
 
 
 def _is_plain(value: object) -> bool:
+    if isinstance(value, (list, dict)):  # of a config file
+        return len(value) <= N_SHOWN and all(map(_is_plain, value.values() if isinstance(value, dict) else value))
     return value is None or isinstance(value, (str, int, float))

@@ -11,6 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 ROWS_PER_BLOCK = 4096
+MISSING = ("error", "segment", "mask")
+"""What may be done with samples that are not finite: refuse them, cut them out, or mask them."""
 
 
 def good_stretches(signals: NDArray[np.floating[Any]]) -> NDArray[np.int64]:
@@ -56,3 +58,47 @@ def is_finite(signals: NDArray[np.floating[Any]]) -> NDArray[np.bool_]:
 def rows_are_finite(signals: NDArray[np.floating[Any]]) -> NDArray[np.bool_]:
     """Whether each row is finite in every channel, (T,)."""
     return np.asarray(is_finite(signals).all(axis=1))
+
+
+def split_at_gaps(
+    signals: NDArray[np.floating[Any]], segments: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Find the finite stretches of at least two samples within segments, and the segment of each.
+
+    Returns
+    -------
+    stretches : array, (n, 2)
+    segment : array, (n,)
+    """
+    stretches, numbers = [], []
+    for number, (start, stop) in enumerate(segments.tolist()):
+        found = good_stretches(signals[start:stop]) + start
+        found = found[found[:, 1] - found[:, 0] > 1]
+        stretches.append(found)
+        numbers.append(np.full(len(found), number))
+    return np.concatenate(stretches), np.concatenate(numbers)
+
+
+def sources_of_stretches(
+    source_samples: NDArray[np.int64],
+    segments: NDArray[np.int64],
+    stretches: NDArray[np.int64],
+    segment: NDArray[np.int64],
+    source_step: float,
+) -> NDArray[np.int64]:
+    """Original sample where each stretch starts, and its run, (n, 2).
+
+    Parameters
+    ----------
+    source_samples, segments : array, (n_segments, 2)
+    stretches : array, (n, 2)
+        Within segments.
+    segment : array, (n,)
+        The segment of each.
+    source_step : float
+        Original samples from one row to the next.
+    """
+    sources = source_samples[segment]
+    moved = (stretches[:, 0] - segments[segment, 0]) * source_step
+    sources[:, 0] += np.floor(moved + 0.5).astype(np.int64)
+    return sources

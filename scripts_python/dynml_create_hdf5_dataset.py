@@ -13,37 +13,8 @@ all other columns are covariates. CONFIG_JSON then leaves out files and events. 
   {"signals": {"type": "timeseries", "files": ["run-*.npy"], "sampling_frequency": 250}}
   {"bold": {"type": "timeseries", "files": ["*_bold.nii.gz"], "atlas": "atlas.nii.gz", "events": "*_events.tsv"}}
 
-Keys of a group (paths are relative to the subject's folder, then to the folder of CONFIG_JSON):
-  type                 "timeseries"
-  files                patterns of the runs' files: .npy (time x channels), or 4D .nii, .nii.gz with an atlas, ..
-  bids                 instead of files, where READY_FOLDER is the root of BIDS derivatives:
-                       {"pipeline": "fmriprep" or "xcp_d", "task": .., "space": .., "session": .., "raw": ..}
-  standardization      "per_run" (default), "per_subject" or "none"
-  detrend              true: remove each run's linear trend
-  sampling_frequency   Hz, or
-  repetition_time      seconds; needed for .npy, overrides the header of a NIfTI image
-  atlas                3D NIfTI image of whole-number labels, or 4D of maps; another grid is brought onto the
-                       recordings'; .dlabel.nii for .dtseries.nii
-  atlas_labels         names: a list, {"value": "name"}, a .json file, or a .tsv file with columns index and name
-  mask                 3D NIfTI image, or "auto" (the brain is found in each run)
-  smoothing            mm, full width at half maximum, of images
-  confounds            .tsv files, one a run; confounds_strategy: list of motion, wm_csf, global_signal, compcor,
-                       high_pass, scrub, or columns; confounds_parameters: {"motion": "basic", ..}
-  high_pass, low_pass  Hz, removed together with the confounds
-  exclude_channels     names of labels, parcels or columns to leave out
-  events               BIDS events.tsv files (onset, duration, ..), or tables with one label per sample;
-                       one file a run, or one for all runs with a column "run"
-  channel_names        a list, or a text file with one name a line
-  units                text
-  missing              samples that are NaN or infinite: "error" (default) refuses them, "segment" cuts them out of the
-                       segments, "mask" keeps them as masked samples
-  preparation          list of steps
-
-Keys beside the groups:
-  participants         a .tsv file (column subject or participant_id, then participant, dataset, covariates), or
-                       {"subject": "participant"}; by default each subject is a participant
-  split                "participants" (default), or "runs": one participant's runs may stand in several subsets
-  allow_mixed_sampling_frequency   true: subjects may differ in their rate
+Paths that keys name are relative to the subject's folder, then to the folder of CONFIG_JSON; files to the subject's
+only. A key of a format is refused for files that are not of it. All keys stand below.
 
 All files are checked before anything is written. OUT_HDF5 appears when it is complete and verified.
 """

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import importlib.metadata
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -30,14 +29,11 @@ from dynml.preparation.confounds.cleaning import Cleaning
 from dynml.preparation.fitted.stored_fits import fits_of
 from dynml.preparation.standardization import moments, moments_of_segments, standardized
 from dynml.preparation.step import PreparationStep
-from dynml.readers.fmri.motion import LARGE_MOTION, motion_note
-from dynml.readers.fmri.motion_config import MotionCorrectionConfig
-from dynml.readers.fmri.nifti import NiftiReader
 from dynml.reading_files import stated_encoding
 from dynml.recording import Recording, Source, recording_of_runs
 from dynml.remarks import Remarks
 from dynml.store.gaps import joined_over_gaps
-from dynml.store.participants import SubjectIdentity
+from dynml.store.participants_table import SubjectIdentity
 from dynml.store.writing import StoreWriter, check_target, new_store
 from dynml.stretches import common_stretches, good_stretches
 
@@ -338,27 +334,21 @@ def read_recording(sources: GroupSources, config: TimeseriesGroupConfig, where: 
     )
     if any(cut.values()):
         notes.insert(0, cut_note(cut))
-    if config.motion is not None:
-        notes.insert(0, _motion_note(sources, config.motion, where, remarks))
-    if config.smoothing is not None:
-        versions = {"nilearn": importlib.metadata.version("nilearn")}
-        notes.insert(
-            int(config.motion is not None), {"step": "smooth", "full_width_mm": config.smoothing, "versions": versions}
-        )
-    return dataclasses.replace(recording, preparation=tuple(notes))
+    return dataclasses.replace(recording, preparation=(*_notes_of_readers(sources, where, remarks), *notes))
 
 
-def _motion_note(sources: GroupSources, config: MotionCorrectionConfig, where: str, remarks: Remarks) -> dict[str, Any]:
-    motions = {}
+def _notes_of_readers(sources: GroupSources, where: str, remarks: Remarks) -> list[dict[str, Any]]:
+    """What was done to the runs as they were read; each step once, with what was found in every run."""
+    notes: dict[str, dict[str, Any]] = {}
     for file in sources.files:
-        assert isinstance(file.reader, NiftiReader), "the key is refused for other formats"
-        motions[file.run_name] = file.reader.motions[file.path]
-    for run, motion in motions.items():
-        largest = motion.figures()["max_translation_mm"]
-        if largest > LARGE_MOTION:
-            topic = f"Heads moved by more than {LARGE_MOTION:g} mm, which 'motion_correction' cannot wholly undo"
-            remarks.add(topic, f"{where}, run {run}: {largest:.1f} mm")
-    return motion_note(config, motions)
+        for note in file.reader.note(file.path, file.run_name):
+            known = notes.setdefault(note["step"], note)
+            if "runs" in note:
+                known["runs"].update(note["runs"])
+        remark = file.reader.remark(file.path)
+        if remark is not None:
+            remarks.add(remark[0], f"{where}, run {file.run_name}: {remark[1]}")
+    return list(notes.values())
 
 
 def _cleaned(

@@ -25,7 +25,8 @@ from dynml.preparation.step import PreparationStep
 from dynml.reading_files import is_there
 from dynml.remarks import Remarks
 from dynml.store.layout import PARTICIPANTS, PREPARATION_FITS, SUBSET_NAMES, TOP_LEVEL_KEYS
-from dynml.store.participants import SubjectIdentity, check_split
+from dynml.store.participants import check_split
+from dynml.store.participants_table import SubjectIdentity
 from dynml.store.reading import Store
 from dynml.store.subsets import Subsets, check_fit_saw_no_held_out, subjects_seen_by_fits
 from dynml.store.writing import check_target, extended_store, new_store
@@ -180,10 +181,10 @@ def _check_same_config(store: Store, config: StoreConfig, table: SourceTable | N
             place = "the config" if name in config.groups else str(store.path)
             raise DataError(f"Group {name} is in {place} only; the config must be that of the store.")
     differences = [
-        (f"{group}.{field.name}", getattr(config.groups[group], field.name), getattr(stored.groups[group], field.name))
-        for group in config.groups
-        for field in dataclasses.fields(config.groups[group])
-        if not (field.name in OF_TABLES and (table is not None or _of_table(store.config)))
+        (f"{group}.{key}", value, stored.groups[group].keys.get(key))
+        for group, group_config in config.groups.items()
+        for key, value in group_config.keys.items()
+        if not (key in OF_TABLES and (table is not None or _of_table(store.config)))
     ]
     for key in ("split", "allow_mixed_sampling_frequency"):
         differences.append((key, getattr(config, key), getattr(stored, key)))

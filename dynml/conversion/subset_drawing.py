@@ -13,7 +13,7 @@ import numpy as np
 from dynml.configuration import check_at_least, nearest_name
 from dynml.errors import ConfigurationError, DataError
 from dynml.store.layout import SUBSET_NAMES, natural_order
-from dynml.store.participants import SubjectIdentity
+from dynml.store.participants_table import SubjectIdentity
 from dynml.tables import NOT_AVAILABLE
 
 HELD_OUT = SUBSET_NAMES[1:]

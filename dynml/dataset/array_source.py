@@ -16,19 +16,17 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from dynml.configuration import check_choice, check_positive
-from dynml.conversion.config import MISSING
 from dynml.errors import DataError
 from dynml.preparation import checks
 from dynml.preparation.bad_stretches import BAD_STRETCHES, without_bad_stretches
 from dynml.preparation.standardization import moments, standardized
-from dynml.recording import Events, Recording, recording_of_runs
+from dynml.recording import Events, GroupDescription, Recording, recording_of_runs
 from dynml.remarks import Remarks
-from dynml.store.gaps import joined_over_gaps, sources_of_stretches, split_at_gaps
+from dynml.store.gaps import joined_over_gaps
 from dynml.store.integrity import sha256_of_signals
 from dynml.store.layout import SUBSET_NAMES
 from dynml.store.masked_rows import count_masked, masked_rows
-from dynml.store.reading import GroupDescription
-from dynml.stretches import good_stretches
+from dynml.stretches import MISSING, good_stretches, sources_of_stretches, split_at_gaps
 
 Series = ArrayLike | Recording | Sequence[ArrayLike | Recording] | Mapping[str, ArrayLike | Recording]
 """One array (T, C), one Recording, several of these, or several by name."""
@@ -299,7 +297,7 @@ def _as_recording(
 
 def _without_missing(recording: Recording, where: str) -> Recording:
     """Cut missing samples out of a recording's segments, and say which of its gaps are nothing but missing samples."""
-    stretches, segment = split_at_gaps(recording)
+    stretches, segment = split_at_gaps(recording.signals, recording.segments)
     lacking = np.setdiff1d(np.arange(len(recording.run_names)), recording.segment_runs[segment])
     if len(lacking):
         raise DataError(

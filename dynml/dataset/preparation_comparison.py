@@ -16,6 +16,7 @@ from dynml.dataset.embedded_source import EmbeddedSource
 from dynml.dataset.preparation_signature import EITHER_METHOD, RATE_OF_ARRAYS, UNKNOWN_UNITS, scales
 from dynml.errors import DataError, DataWarning
 from dynml.preparation.chain import step_class
+from dynml.readers.formats import readers
 
 OTHER_PREPARATION = ("refuse", "allow")
 """What to do with data that were prepared otherwise than the training data."""
@@ -26,7 +27,7 @@ other units, or signals that were not standardized. Subjects and sites differ by
 
 SAME_RATE, SAME_NUMBER, SAME_FIT = 1e-6, 1e-9, 1e-3
 _N_NAMED = 3
-_CHANNEL_SETTINGS = ("atlas", "mask", "bids.atlas", "bids.space", "bids.resolution", "bids.density")
+_CHANNEL_SETTINGS = ("bids.atlas", "bids.space", "bids.resolution", "bids.density")
 
 
 def check_same_preparation(
@@ -105,7 +106,8 @@ def differences(trained: Mapping[str, Any], data: MultiSubjectDataset, *, same_c
     if before.get("steps") is not None and now["steps"] is not None:
         yield from _of_steps(before["steps"], now["steps"])
     if before.get("settings") is not None and now["settings"] is not None:
-        left_out = () if same_channels else _CHANNEL_SETTINGS
+        of_channels = (*_CHANNEL_SETTINGS, *(key for one in readers() for key in one.Config.of_channels))
+        left_out = () if same_channels else of_channels
         yield from _of_settings(before["settings"], now["settings"], left_out)
     if same_channels and before.get("fits") is not None and now["fits"] is not None:
         yield from _of_fits(before["fits"], now["fits"])

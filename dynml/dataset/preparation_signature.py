@@ -15,11 +15,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dynml.conversion.config import TimeseriesGroupConfig
+from dynml.conversion.config import defaults_of_keys
 from dynml.dataset.signal_source import SignalSource
 from dynml.preparation.chain import step_class
 from dynml.preparation.confounds.config import STRATEGIES, with_defaults
 from dynml.preparation.fitted.fitted_step import FittedStep
+from dynml.readers.formats import readers
 from dynml.store.fits import read_fits
 from dynml.store.reading import Store
 
@@ -34,24 +35,20 @@ RATE_OF_ARRAYS = 1.0
 _FIELDS_OF_NOTES: dict[str, tuple[str, ...]] = {
     STANDARDIZE: ("method",),
     "clean": ("high_pass", "low_pass", "detrend"),
-    "motion_correction": ("reference", "level_iterations"),
-    "smooth": ("full_width_mm",),
 }
-"""Settings in the notes of steps that are no `PreparationStep`; what else stands there was found in a recording."""
+"""Settings in the notes of what is no `PreparationStep` and no reader; the rest was found in a recording."""
 
 _SEEN_OTHERWISE = frozenset(
     {
-        *("standardization", "detrend", "preparation", "motion_correction", "smoothing", "high_pass", "low_pass"),
+        *("standardization", "detrend", "preparation", "high_pass", "low_pass"),
         *("sampling_frequency", "repetition_time", "units"),
-        *("channel_names", "atlas_labels", "exclude_channels", "picks", "include_bads", "match_channels"),
+        *("channel_names", "exclude_channels", "match_channels"),
     }
 )
-"""Keys of a group whose effect is in the notes of the steps, the rates, or the names of the channels."""
+"""Keys of every group whose effect is in the notes of the steps, the rates, or the names of the channels."""
 
-_NO_PREPARATION = frozenset(
-    {"type", "files", "events", "confounds", "variable", "time_axis", "encoding", "bad_stretches"}
-)
-"""Keys of a group that say where signals or events are found and read, or which stretches of them are used."""
+_NO_PREPARATION = frozenset({"type", "files", "events", "confounds", "encoding", "bad_stretches"})
+"""Keys of every group that say where signals or events are found and read, or which stretches of them are used."""
 
 _CHOICE_OF_RUNS = frozenset({"task", "session", "run", "raw"})
 """Settings of the key `bids` that say which runs are taken."""
@@ -121,12 +118,13 @@ def _known_of_arrays(
 def _settings_of_step(note: Mapping[str, Any]) -> dict[str, Any]:
     """Name and parameters of a noted step, without those that are null or that it found by itself."""
     name = str(note.get("step"))
-    kind = None if name in _FIELDS_OF_NOTES else step_class(name)
+    of_notes = _FIELDS_OF_NOTES | {key: fields for one in readers() for key, fields in one.settings_of_notes.items()}
+    kind = None if name in of_notes else step_class(name)
     if kind is not None:
         of_fit = FittedStep.settings_of_fit if issubclass(kind, FittedStep) else ()
         kept = tuple(one.name for one in dataclasses.fields(kind) if one.name not in of_fit)  # type: ignore[arg-type]
     else:
-        kept = _FIELDS_OF_NOTES.get(name, ())
+        kept = of_notes.get(name, ())
     return {"step": name, **{key: note[key] for key in kept if note.get(key) is not None}}
 
 
@@ -135,20 +133,24 @@ def _settings_of_store(store: Store, group: str) -> dict[str, Any]:
     section = store.config.get(group)
     if not isinstance(section, dict) or section.get("type") != "timeseries":
         return {}
-    defaults = {one.name: one.default for one in dataclasses.fields(TimeseriesGroupConfig)}
+    defaults = defaults_of_keys()
     given = {
         key: value
         for key, value in section.items()
-        if key not in _SEEN_OTHERWISE | _NO_PREPARATION and value not in (defaults.get(key), None, [], {})
+        if key not in keys_seen_otherwise() and value not in (defaults.get(key), None, [], {})
     }
-    for key in ("atlas", "mask"):
-        if key in given:
-            given[key] = PurePath(str(given[key])).name
+    for key in {key for one in readers() for key in one.Config.files} & set(given):
+        given[key] = PurePath(str(given[key])).name
     bids = given.pop("bids", None)
     if isinstance(bids, dict):
         chosen = {key: value for key, value in bids.items() if key not in _CHOICE_OF_RUNS and value is not None}
         given |= {f"bids.{key}": value for key, value in chosen.items() if (key, value) != ("brain_mask", True)}
     return given | _confounds(given)
+
+
+def keys_seen_otherwise() -> frozenset[str]:
+    """Keys of groups that two preparations may differ in, those of formats included."""
+    return _SEEN_OTHERWISE.union(_NO_PREPARATION, *(one.Config.seen_otherwise for one in readers()))
 
 
 def _confounds(given: Mapping[str, Any]) -> dict[str, Any]:

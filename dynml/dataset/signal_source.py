@@ -10,8 +10,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from dynml.recording import Events
-from dynml.store.reading import GroupDescription
+from dynml.recording import Events, GroupDescription
 
 
 class SignalSource(Protocol):

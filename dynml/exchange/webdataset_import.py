@@ -29,7 +29,7 @@ from dynml.preparation.standardization import standardized
 from dynml.recording import NO_LABEL, Events, Recording, Source, recording_of_runs
 from dynml.remarks import Remarks
 from dynml.store import layout
-from dynml.store.participants import SubjectIdentity
+from dynml.store.participants_table import SubjectIdentity
 from dynml.store.writing import check_target, new_store
 
 LONGEST_PLAUSIBLE_TIME = 30.0

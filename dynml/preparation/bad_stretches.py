@@ -20,8 +20,7 @@ from numpy.typing import NDArray
 from dynml.errors import DataError
 from dynml.recording import Recording
 from dynml.remarks import Remarks
-from dynml.store.gaps import sources_of_stretches, split_at_gaps
-from dynml.stretches import stretches_of
+from dynml.stretches import sources_of_stretches, split_at_gaps, stretches_of
 
 TELL, CUT, ERROR = "tell", "cut", "error"
 BAD_STRETCHES = (TELL, CUT, ERROR)
@@ -210,7 +209,7 @@ def without_bad_stretches(recording: Recording, do: str, where: str, remarks: Re
     if not rows.any():
         return recording
     marked = dataclasses.replace(recording, signals=np.where(rows[:, None], np.nan, recording.signals))
-    stretches, segment = split_at_gaps(marked)
+    stretches, segment = split_at_gaps(marked.signals, marked.segments)
     parts = np.zeros(len(recording.segments), np.int64) if recording.segment_parts is None else recording.segment_parts
     return dataclasses.replace(
         recording,

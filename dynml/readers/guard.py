@@ -17,7 +17,8 @@ from typing import Any, TypeVar, cast
 
 from dynml.errors import DataCorruptionError, DataError, DataWarning, DynmlError
 from dynml.host_memory import check_claimed_size
-from dynml.readers import FileDescription, extension_of
+from dynml.readers.formats import extension_of
+from dynml.readers.reader import FileDescription
 from dynml.readers.reading_process import in_own_process, is_reading_process
 from dynml.reading_files import check_plain_file
 

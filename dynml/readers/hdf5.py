@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,7 +11,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dynml.errors import DataCorruptionError, DataError
-from dynml.readers import ReaderInputs
 from dynml.readers.named_arrays import ArrayEntry, NamedArraysReader, kind_of
 from dynml.store.own_storage import check_own_path, own_dataset
 
@@ -20,9 +18,10 @@ from dynml.store.own_storage import check_own_path, own_dataset
 class Hdf5Reader(NamedArraysReader):
     """Reads one dataset of `.h5` and `.hdf5` files; `variable` is its path inside the file."""
 
-    def __init__(self, inputs: ReaderInputs) -> None:
-        path_inside = None if inputs.variable is None else inputs.variable.strip("/")
-        super().__init__(dataclasses.replace(inputs, variable=path_inside))
+    @property
+    def variable(self) -> str | None:
+        """Path of the dataset, without slashes at its ends."""
+        return None if self.config.variable is None else self.config.variable.strip("/")
 
     def entries(self, path: Path) -> list[ArrayEntry]:
         """List the datasets of the whole file.
@@ -44,8 +43,8 @@ class Hdf5Reader(NamedArraysReader):
             if file.attrs.get("format") in ("dynml", b"dynml"):
                 raise DataError(f"{path} is a store of dynml already; recordings are made into a store once.")
             file.visititems(add)
-            if self.inputs.variable is not None:
-                check_own_path(path, file, self.inputs.variable)
+            if self.variable is not None:
+                check_own_path(path, file, self.variable)
         return found
 
     def load(self, path: Path, name: str) -> NDArray[Any]:

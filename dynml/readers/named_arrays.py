@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from dynml.errors import DataError
-from dynml.readers import FileDescription, ReaderInputs
+from dynml.configuration import check_choice
+from dynml.errors import ConfigurationError, DataError
 from dynml.readers.guard import guarded
+from dynml.readers.reader import FileDescription, Reader, ReaderConfig
 
 EXACT_IN_FLOAT32 = (np.float32, np.float16, np.int16, np.uint16, np.int8, np.uint8)
 N_LISTED = 20
@@ -35,13 +36,45 @@ class ArrayEntry:
         return f"{self.name} ({sizes} {self.kind})" if sizes else f"{self.name} ({self.kind})"
 
 
-class NamedArraysReader:
+@dataclass(frozen=True, kw_only=True)
+class ArrayConfig(ReaderConfig):
+    """Keys of files that hold one array."""
+
+    seen_otherwise: ClassVar[tuple[str, ...]] = ("time_axis",)
+
+    time_axis: Literal["first", "last"] = "first"
+    """Which axis of the files' arrays is time: "first" for time x channels, "last" for channels x time."""
+
+    def __post_init__(self) -> None:
+        check_choice("time_axis", self.time_axis, ["first", "last"])
+
+
+@dataclass(frozen=True, kw_only=True)
+class NamedArrayConfig(ArrayConfig):
+    """Keys of files that can hold several arrays."""
+
+    seen_otherwise: ClassVar[tuple[str, ...]] = ("variable", "time_axis")
+
+    variable: str | None = None
+    """Name of the array inside .mat and .npz files, or its path inside .h5 and .hdf5 files; by default the only
+    two-dimensional one."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not (self.variable is None or (isinstance(self.variable, str) and self.variable.strip("/"))):
+            raise ConfigurationError("variable", self.variable, "the name of an array in the files")
+
+
+class NamedArraysReader(Reader):
     """Base of the readers of files that can hold several arrays; a format adds `entries` and `load`."""
 
-    settings: ClassVar[frozenset[str]] = frozenset({"variable", "time_axis"})
+    Config = NamedArrayConfig
+    config: NamedArrayConfig
 
-    def __init__(self, inputs: ReaderInputs) -> None:
-        self.inputs = inputs
+    @property
+    def variable(self) -> str | None:
+        """Name of the array, where it is given."""
+        return self.config.variable
 
     def entries(self, path: Path) -> list[ArrayEntry]:
         """List what the file holds, reading headers only."""
@@ -64,17 +97,17 @@ class NamedArraysReader:
             When there is no such array, more than one that may be meant, or it holds no real numbers; lists what the
             file holds.
         """
-        entry = chosen_entry(path, self.entries(path), self.inputs.variable)
+        entry = chosen_entry(path, self.entries(path), self.variable)
         self.probe(path, entry.name)
-        n_samples, n_channels = entry.shape if self.inputs.time_axis == "first" else entry.shape[::-1]
+        n_samples, n_channels = entry.shape if self.config.time_axis == "first" else entry.shape[::-1]
         remarks = ("float16 keeps three digits only: store float32 or float64",) if entry.kind == "float16" else ()
         return FileDescription(n_samples=n_samples, n_channels=n_channels, remarks=remarks)
 
     @guarded
     def read(self, path: Path) -> NDArray[Any]:
         """Read the array, (T, C): float64 stays so, what float32 holds exactly becomes float32."""
-        entry = chosen_entry(path, self.entries(path), self.inputs.variable)
-        return as_signals(self.load(path, entry.name), self.inputs.time_axis)
+        entry = chosen_entry(path, self.entries(path), self.variable)
+        return as_signals(self.load(path, entry.name), self.config.time_axis)
 
 
 def chosen_entry(path: Path, entries: Sequence[ArrayEntry], variable: str | None) -> ArrayEntry:

@@ -10,18 +10,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dynml.errors import DataCorruptionError, DataError
-from dynml.readers import FileDescription, ReaderInputs
 from dynml.readers.guard import guarded, in_one_line
-from dynml.readers.named_arrays import as_signals
+from dynml.readers.named_arrays import ArrayConfig, as_signals
+from dynml.readers.reader import FileDescription, Reader
 
 
-class NumpyReader:
+class NumpyReader(Reader):
     """Reads `.npy` files; nothing in them is ever executed."""
 
-    settings: frozenset[str] = frozenset({"time_axis"})
-
-    def __init__(self, inputs: ReaderInputs) -> None:
-        self.inputs = inputs
+    Config = ArrayConfig
+    config: ArrayConfig
 
     @guarded
     def describe(self, path: Path) -> FileDescription:
@@ -38,7 +36,7 @@ class NumpyReader:
         if dtype.kind not in "fiu":
             raise DataError(f"{path} holds values of type {dtype}, but must hold real numbers.")
         remarks = ("float16 keeps three digits only: store float32 or float64",) if dtype == np.float16 else ()
-        n_samples, n_channels = shape if self.inputs.time_axis == "first" else shape[::-1]
+        n_samples, n_channels = shape if self.config.time_axis == "first" else shape[::-1]
         return FileDescription(n_samples=n_samples, n_channels=n_channels, remarks=remarks)
 
     @guarded
@@ -49,7 +47,7 @@ class NumpyReader:
             array = np.load(path, allow_pickle=False)
         except (OSError, ValueError) as error:
             raise DataError(f"{path} could not be read: {error}.") from error
-        return as_signals(array, self.inputs.time_axis)
+        return as_signals(array, self.config.time_axis)
 
 
 def _header(path: Path) -> tuple[tuple[int, ...], np.dtype[Any]]:

@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 
 from dynml.compressed import read_text_or_compressed
 from dynml.errors import DataError
-from dynml.readers import FileDescription, ReaderInputs
 from dynml.readers.guard import guarded
+from dynml.readers.named_arrays import ArrayConfig
+from dynml.readers.reader import FileDescription, Reader
 
 DELIMITERS = {"\t": "tabs", ";": "semicolons", ",": "commas"}
 """In the order in which they are looked for; without any of them, values are separated by spaces."""
@@ -28,13 +29,11 @@ SAME_STEP = 1e-3
 N_CHARACTERS_SHOWN = 40
 
 
-class TextReader:
+class TextReader(Reader):
     """Reads tables of numbers; the delimiter and a first line of channel names are found by themselves."""
 
-    settings = frozenset({"time_axis"})
-
-    def __init__(self, inputs: ReaderInputs) -> None:
-        self.inputs = inputs
+    Config = ArrayConfig
+    config: ArrayConfig
 
     @guarded
     def describe(self, path: Path) -> FileDescription:
@@ -64,7 +63,7 @@ class TextReader:
         """Values, (T, C), and the channels' names, where the first line holds them."""
         names = _names(path, lines)
         numbers = _numbers(path, lines if names is None else lines.without_first(), names)
-        if self.inputs.time_axis == "first":
+        if self.config.time_axis == "first":
             if names is not None:
                 _check_no_clock(path, numbers, names)
             return numbers, names

@@ -15,9 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dynml.errors import DataCorruptionError, DataError
-from dynml.readers import FileDescription, ReaderInputs
-from dynml.readers.file_events import FileEvents
 from dynml.readers.guard import guarded
+from dynml.readers.reader import FileDescription, FileEvents, Reader
 from dynml.reading_files import decoded
 from dynml.tables import NOT_AVAILABLE
 
@@ -27,13 +26,8 @@ N_CHARACTERS_SHOWN = 24
 REMARKS = ("#", "%")
 
 
-class TsReader:
+class TsReader(Reader):
     """Reads `.ts` files; each case is a segment, one after another, with its class as an event."""
-
-    settings: frozenset[str] = frozenset()
-
-    def __init__(self, inputs: ReaderInputs) -> None:
-        pass
 
     @guarded
     def describe(self, path: Path) -> FileDescription:

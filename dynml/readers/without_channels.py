@@ -10,11 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dynml.errors import DataError
-from dynml.readers import FileDescription, Reader
 from dynml.readers.fmri.atlas import check_names
+from dynml.readers.reader import FileDescription, ReaderOfReader
 
 
-class WithoutChannels:
+class WithoutChannels(ReaderOfReader):
     """Reads through another reader, without some of its channels.
 
     Parameters
@@ -23,11 +23,6 @@ class WithoutChannels:
     excluded : tuple of str
         Names of the channels to leave out.
     """
-
-    settings: frozenset[str] = frozenset({"exclude_channels"})
-
-    def __init__(self, reader: Reader, excluded: tuple[str, ...]) -> None:
-        self.reader, self.excluded = reader, excluded
 
     def describe(self, path: Path) -> FileDescription:
         """Describe the channels that stay.

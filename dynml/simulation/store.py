@@ -19,7 +19,7 @@ from dynml.remarks import Remarks
 from dynml.simulation.result import Simulation
 from dynml.simulation.truth import KIND, write_truth
 from dynml.store.layout import ALLOW_MIXED_SAMPLING_FREQUENCY, DATASET, is_valid_name
-from dynml.store.participants import SubjectIdentity
+from dynml.store.participants_table import SubjectIdentity
 from dynml.store.writing import new_store
 
 SIGNALS = "signals"

@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 
 from dynml.recording import Recording
 from dynml.remarks import Remarks
-from dynml.stretches import good_stretches
 
 LARGEST_DISAGREEMENT = 0.5
 """Original samples by which rows on both sides of a gap may differ from evenly spaced ones."""
@@ -63,48 +62,6 @@ def joined_over_gaps(recording: Recording, where: str = "The recording", remarks
         source_samples=recording.source_samples[first_of_each],
         segment_parts=None if parts is None else parts[first_of_each],
     )
-
-
-def split_at_gaps(recording: Recording) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Find the finite stretches of at least two samples within a recording's segments, and the segment of each.
-
-    Returns
-    -------
-    stretches : array, (n, 2)
-    segment : array, (n,)
-    """
-    stretches, numbers = [], []
-    for number, (start, stop) in enumerate(recording.segments.tolist()):
-        found = good_stretches(recording.signals[start:stop]) + start
-        found = found[found[:, 1] - found[:, 0] > 1]
-        stretches.append(found)
-        numbers.append(np.full(len(found), number))
-    return np.concatenate(stretches), np.concatenate(numbers)
-
-
-def sources_of_stretches(
-    source_samples: NDArray[np.int64],
-    segments: NDArray[np.int64],
-    stretches: NDArray[np.int64],
-    segment: NDArray[np.int64],
-    source_step: float,
-) -> NDArray[np.int64]:
-    """Original sample where each stretch starts, and its run, (n, 2).
-
-    Parameters
-    ----------
-    source_samples, segments : array, (n_segments, 2)
-    stretches : array, (n, 2)
-        Within segments.
-    segment : array, (n,)
-        The segment of each.
-    source_step : float
-        Original samples from one row to the next.
-    """
-    sources = source_samples[segment]
-    moved = (stretches[:, 0] - segments[segment, 0]) * source_step
-    sources[:, 0] += np.floor(moved + 0.5).astype(np.int64)
-    return sources
 
 
 def _firsts_of_joined(recording: Recording, where: str, remarks: Remarks) -> NDArray[np.int64]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -11,18 +10,8 @@ from dynml.errors import DataError
 from dynml.reading_files import is_file
 from dynml.remarks import Remarks
 from dynml.store import layout
-from dynml.store.participants_table import described_subjects
+from dynml.store.participants_table import SubjectIdentity, described_subjects
 from dynml.tables import NOT_AVAILABLE
-
-
-@dataclass(frozen=True, kw_only=True)
-class SubjectIdentity:
-    """A stored subject and the person that it comes from."""
-
-    subject: str
-    participant: str
-    covariates: dict[str, str] = field(default_factory=dict)
-    """Data set and further columns, as text."""
 
 
 def identities(

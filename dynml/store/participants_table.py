@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from dynml.errors import DataError
@@ -15,6 +16,16 @@ SESSIONS = ("session_id", "session")
 PREFIX, SESSION_PREFIX = "sub-", "ses-"
 OTHER_NAMES = "names subjects in another way than their folders are called"
 SEVERAL_ROWS = "has several rows for some subjects; columns in which these differ were left out"
+
+
+@dataclass(frozen=True, kw_only=True)
+class SubjectIdentity:
+    """A stored subject and the person that it comes from."""
+
+    subject: str
+    participant: str
+    covariates: dict[str, str] = field(default_factory=dict)
+    """Data set and further columns, as text."""
 
 
 def described_subjects(

@@ -8,7 +8,6 @@ import json
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,7 @@ from numpy.typing import NDArray
 from dynml.configuration import nearest_name
 from dynml.errors import DataCorruptionError, DataError
 from dynml.reading_files import is_file, is_there
-from dynml.recording import Events, Source, run_starts
+from dynml.recording import Events, GroupDescription, Source, run_starts
 from dynml.store import layout
 from dynml.store.file import open_to_read
 from dynml.store.integrity import UNLIKE, FileIdentity, RowsDigest, identity_of, read_table, read_unchecked
@@ -31,31 +30,6 @@ MOST_OPENED, CHUNK_CACHE_BYTES = 64, 2**20
 BYTES_PER_READING = 2**26
 N_NAMED = 12
 """So many names are listed in a message; of more, the first and the last."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class GroupDescription:
-    """What a store says about one subject's group without reading its signals."""
-
-    n_samples: int
-    """Rows, good or not."""
-    n_channels: int
-    sampling_frequency: float
-    """Hz."""
-    channel_names: tuple[str, ...]
-    units: str
-    rank: int
-    """Numerical rank of the good samples."""
-    sha256: str
-    """Of the data's bytes followed by the segments' bytes."""
-    sources: tuple[Source, ...]
-    preparation: tuple[dict[str, Any], ...]
-    source_step: float = 1.0
-    """Original samples from one row to the next; above 1 once downsampled."""
-    source_offset: float = 0.0
-    """Fraction of an original sample to add to the source samples."""
-    n_masked: int = 0
-    """Rows within segments that are masked: NaN in all channels."""
 
 
 class Store:

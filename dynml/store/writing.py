@@ -23,7 +23,7 @@ from dynml.store.file import FaultKeepingFile, is_replaceable, new_hdf5_file
 from dynml.store.fits import PARAMETERS, STEP, VALUES, StoredFit
 from dynml.store.integrity import sha256_of_signals, sha256_of_table
 from dynml.store.masked_rows import count_masked
-from dynml.store.participants import SubjectIdentity
+from dynml.store.participants_table import SubjectIdentity
 from dynml.store.reading import Store
 from dynml.store.verification import faults_of_store
 from dynml.version import __version__

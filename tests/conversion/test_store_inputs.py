@@ -23,7 +23,10 @@ from dynml.store.reading import Store
         ({"files": []}, r"signals\.files is \[\]"),
         ({"files": ["a.npy", 3]}, r"signals\.files"),
         ({"preparation": ["detrnd"]}, r"signals.*'detrnd' is no preparation step.*detrend"),
-        ({"atlas": "atlas.nii.gz"}, r"signals\.atlas: atlas\.nii\.gz is neither in"),
+        (
+            {"atlas": "atlas.nii.gz"},
+            r"signals\.atlas.*left out for files like .*\.npy: it is a key of \.dtseries\.nii \.nii",
+        ),
         ({"units": 3}, r"signals\.units is 3"),
     ],
 )

@@ -1,6 +1,5 @@
 """What counts as another preparation, and what may differ: the values are those of the stores' own configs."""
 
-import dataclasses
 import json
 
 import numpy as np
@@ -8,7 +7,7 @@ import pytest
 from store_making import Study, noise
 
 from dynml import MultiSubjectDataset
-from dynml.conversion.config import TimeseriesGroupConfig
+from dynml.conversion.config import defaults_of_keys
 from dynml.conversion.extension import apply_preparation
 from dynml.dataset import preparation_comparison, preparation_signature
 from dynml.dataset.preparation_comparison import check_same_preparation, differences
@@ -180,8 +179,7 @@ def test_keys_that_no_note_tells_of(before, now, told):
 
 def test_every_key_of_a_group_is_compared_or_known_to_change_no_signal():
     compared = {"bids", "atlas", "mask", "missing", "confounds_strategy", "confounds_parameters"}
-    known = compared | preparation_signature._SEEN_OTHERWISE | preparation_signature._NO_PREPARATION
-    assert {field.name for field in dataclasses.fields(TimeseriesGroupConfig)} - known == set()
+    assert set(defaults_of_keys()) - compared == preparation_signature.keys_seen_otherwise()
 
 
 def test_a_run_older_than_the_notes_can_go_on(tmp_path):

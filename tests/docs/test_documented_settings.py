@@ -9,7 +9,7 @@ import pytest
 
 from dynml.cli.commands.simulate import KINDS
 from dynml.cli.commands.train import LOGGERS
-from dynml.conversion.config import StoreConfig, TimeseriesGroupConfig
+from dynml.conversion.config import StoreConfig, defaults_of_keys
 from dynml.dataset.config import DatasetConfig
 from dynml.models.registry import FAMILIES, get_family
 from dynml.models.sequence.decoding.config import FREE_SETTINGS, SIZES
@@ -114,7 +114,7 @@ def logger_settings():
 
 def store_settings():
     whole = {name: value for name, value in defaults_of(StoreConfig).items() if name in TOP_LEVEL_KEYS}
-    return defaults_of(TimeseriesGroupConfig) | whole
+    return defaults_of_keys() | whole
 
 
 @pytest.mark.parametrize(

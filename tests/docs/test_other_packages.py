@@ -28,11 +28,10 @@ MODULE = """
     from dynml.configuration import check_at_least
     from dynml.models.registry import Family
     from dynml.preparation.step import PreparationStep
+    from dynml.readers import Reader
 
 
-    class Reader:
-        settings = frozenset()
-
+    class SigReader(Reader):
         def describe(self, path): ...
 
         def read(self, path): ...
@@ -77,7 +76,7 @@ def added(tmp_path, monkeypatch):
     (site / "added_parts.py").write_text(textwrap.dedent(MODULE))
     (site / "broken_parts.py").write_text("raise ValueError('half\\nwritten.')\n")
     entries = {
-        "dynml.readers": {".sig": "added_parts:Reader", ".zzz": "broken_parts:Reader", ".odd": "added_parts:FAMILY"},
+        "dynml.readers": {".sig": "added_parts:SigReader", ".zzz": "broken_parts:Reader", ".odd": "added_parts:FAMILY"},
         "dynml.steps": {"halve": "added_parts:Halve", "lost": "no_such_parts:Lost", "other": "added_parts:Halve"},
         "dynml.families": {"added": "added_parts:FAMILY", "faulty": "broken_parts:F", "step": "added_parts:Halve"},
     }
@@ -88,7 +87,7 @@ def added(tmp_path, monkeypatch):
 
 
 def test_a_reader_of_another_package_is_found_by_its_extension(added, tmp_path):
-    assert reader_class(tmp_path / "RUN.SIG") is added.Reader
+    assert reader_class(tmp_path / "RUN.SIG") is added.SigReader
     with pytest.raises(DataError, match=r"there are readers of \.npy.*\.sig"):
         extension_of(tmp_path / "run.unknown")
 
@@ -108,7 +107,10 @@ def test_a_step_of_another_package_is_made_checked_and_compared(added):
     ("use", "told"),
     [
         (lambda path: reader_class(path / "x.zzz"), r"'.zzz' of dynml.readers, .* half written \(ValueError\)"),
-        (lambda path: reader_class(path / "x.odd"), "'.odd' of dynml.readers names .* a class with settings"),
+        (
+            lambda path: reader_class(path / "x.odd"),
+            "'.odd' of dynml.readers names .* made from dynml.readers.Reader",
+        ),
         (lambda path: chosen_steps(["lost"]), "'lost' of dynml.steps, no_such_parts:Lost, could not be imported: No"),
         (lambda path: chosen_steps(["other"]), "'other' of dynml.steps names .* with the name 'other'"),
         (lambda path: get_family("faulty"), "'faulty' of dynml.families, .* half written"),

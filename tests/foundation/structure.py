@@ -65,11 +65,30 @@ def longest_chain(graph):
     return max(map(chain_from, graph), key=len)
 
 
+def kinds_named_elsewhere(mods, endings=("Reader", "Source")):
+    """Where a room asks by isinstance for a reader or source of another room: "module: class"."""
+    trees = {name: ast.parse(path.read_text(encoding="utf-8")) for name, path in mods.items()}
+    nodes = [(room_of(name), name, node) for name, tree in trees.items() for node in ast.walk(tree)]
+    homes = {node.name: room for room, _, node in nodes if isinstance(node, ast.ClassDef)}
+    return sorted(
+        f"{name}: {kind.id}"
+        for room, name, node in nodes
+        if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "isinstance"
+        for kind in ast.walk(node.args[1])
+        if isinstance(kind, ast.Name) and kind.id.endswith(endings) and homes.get(kind.id, room) != room
+    )
+
+
+def room_of(name):
+    """Room of a module, such as dynml.readers."""
+    return ".".join(name.split(".")[:2])
+
+
 def share_of_rooms(mods):
     """Room to its share of all lines."""
     lines = collections.Counter()
     for name, path in mods.items():
-        lines[".".join(name.split(".")[:2])] += len(path.read_text(encoding="utf-8").splitlines())
+        lines[room_of(name)] += len(path.read_text(encoding="utf-8").splitlines())
     return {room: n / lines.total() for room, n in lines.most_common()}
 
 

@@ -17,7 +17,9 @@ from dynml.compressed import read_text_or_compressed
 from dynml.errors import DataCorruptionError, DataError
 from dynml.exchange.webdataset import read_tar
 from dynml.host_memory import check_claimed_size
-from dynml.readers import ReaderInputs, reader_class
+from dynml.readers import reader_class
+from dynml.readers.fmri.nifti import NiftiReader
+from dynml.readers.formats import config_for
 
 MEBIBYTE = 2**20
 
@@ -27,8 +29,8 @@ def little_memory(monkeypatch):
     monkeypatch.setattr(host_memory, "available_host_memory", lambda: 10 * MEBIBYTE)
 
 
-def read(path, **inputs):
-    reader = reader_class(path)(ReaderInputs(**inputs))
+def read(path, **keys):
+    reader = reader_class(path)(config_for(path, keys))
     reader.describe(path)
     return reader.read(path)
 
@@ -64,7 +66,7 @@ def test_volumes_of_images(tmp_path):
     with pytest.raises(DataError, match=r"a\.nii claims a volume of 5\.96e\+04 GiB in memory"):
         read(tmp_path / "a.nii", atlas=tmp_path / "atlas.nii")
     with pytest.raises(DataError, match=r"a\.nii claims a volume of"):
-        reader_class(tmp_path / "b.nii")(ReaderInputs(atlas=tmp_path / "a.nii"))
+        NiftiReader(NiftiReader.Config(atlas=tmp_path / "a.nii"))
 
 
 def test_arrays_of_npz_files(tmp_path, little_memory):
@@ -105,7 +107,7 @@ def test_variables_of_matlab_files_whose_bytes_are_too_few(tmp_path, compressed)
         content = content[:132] + len(longer).to_bytes(4, "little") + longer
     (tmp_path / "a.mat").write_bytes(content.replace(shape, large, 1))
     with pytest.raises(DataCorruptionError, match=r"a\.mat: a \(5 x 16777220 float64\) claims more numbers than its"):
-        reader_class(tmp_path / "a.mat")(ReaderInputs()).describe(tmp_path / "a.mat")
+        reader_class(tmp_path / "a.mat")().describe(tmp_path / "a.mat")
 
 
 @pytest.mark.parametrize("chunks", [(1000, 1000), (30000, 30000)])

@@ -17,6 +17,18 @@ def test_no_room_is_above_a_quarter_and_no_folder_above_15_modules():
     assert {folder: n for folder, n in structure.modules_in_folders(modules).items() if n > 15} == {}
 
 
+def test_the_longest_chain_of_imports_has_at_most_14_modules():
+    assert len(structure.longest_chain(structure.imports(structure.modules(), inside_functions=False))) <= 14
+
+
+def test_no_room_asks_which_reader_or_source_of_another_room_it_has(tmp_path):
+    assert structure.kinds_named_elsewhere(structure.modules()) == []
+    there, here = tmp_path / "there.py", tmp_path / "here.py"
+    there.write_text("class OneReader: ...\n")
+    here.write_text("def f(x):\n    return isinstance(x, (OneReader, int))\n")
+    assert structure.kinds_named_elsewhere({"p.a.there": there, "p.b.here": here}) == ["p.b.here: OneReader"]
+
+
 def test_every_room_says_what_it_is_for():
     inits = [path for path in structure.modules().values() if path.name == "__init__.py"]
     assert [path for path in inits if len(path.read_text(encoding="utf-8").split('"""')[1]) < 30] == []

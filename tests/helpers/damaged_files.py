@@ -13,11 +13,13 @@ import time
 import traceback
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from dynml.errors import DynmlError
-from dynml.readers import ReaderInputs, reader_class
+from dynml.readers import Reader, reader_class
+from dynml.readers.formats import config_for
 
 BYTES_OF_MEMORY = 2 * 2**30
 SLOW_SECONDS = 20.0
@@ -163,20 +165,21 @@ Damage = Callable[[bytearray, np.random.Generator], bytearray]
 DAMAGES: tuple[Damage, ...] = (_flip, _flip, _overwrite, _overwrite, _number, _number, _cut, _repeat, _remove)
 
 
-def inputs_of(folder: Path, path: Path) -> ReaderInputs:
-    """What the reader of a file needs beside it."""
+def reader_of(folder: Path, path: Path) -> Reader:
+    """Reader of a file, with the keys that it needs."""
+    keys: dict[str, Any] = {"variable": "a"} if path.name.endswith(".npz") else {}
     if path.name.endswith(".dtseries.nii"):
-        return ReaderInputs(atlas=folder / "labels.dlabel.nii")
-    if path.name.endswith((".nii", ".nii.gz")) and not path.name.endswith(".ptseries.nii"):
-        return ReaderInputs(atlas=folder / "atlas.nii.gz")
-    return ReaderInputs(variable="a") if path.name.endswith(".npz") else ReaderInputs()
+        keys = {"atlas": folder / "labels.dlabel.nii"}
+    elif path.name.endswith((".nii", ".nii.gz")) and not path.name.endswith(".ptseries.nii"):
+        keys = {"atlas": folder / "atlas.nii.gz"}
+    return reader_class(path)(config_for(path, keys))
 
 
 def fault_of_reader(folder: Path, path: Path) -> str:
     """Describe and read a file; say what was raised that is no sentence of the project's, or nothing."""
     started = time.monotonic()
     try:
-        reader = reader_class(path)(inputs_of(folder, path))
+        reader = reader_of(folder, path)
         description = reader.describe(path)
         signals = reader.read(path)
         assert signals.shape == (description.n_samples, description.n_channels)

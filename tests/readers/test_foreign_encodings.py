@@ -11,7 +11,7 @@ from damaged_files import eeglab_struct
 
 from dynml.conversion.creation import create_store
 from dynml.errors import ConfigurationError, DataError, DataWarning
-from dynml.readers import ReaderInputs, reader_class
+from dynml.readers import reader_class
 from dynml.reading_files import stated_encoding
 from dynml.store.reading import Store
 
@@ -19,7 +19,7 @@ SIGNALS = np.random.default_rng(0).normal(size=(200, 2)) * 20
 
 
 def described(path):
-    return reader_class(path)(ReaderInputs()).describe(path)
+    return reader_class(path)().describe(path)
 
 
 def edf(path, text=b"m\xfcde"):
@@ -67,7 +67,7 @@ def test_names_and_markers_of_brainvision_files(tmp_path):
     description = described(path)
     assert description.channel_names == ("Fz\u00b5", "Cz")
     assert labels_of(path) == ["Comment/müde"]
-    np.testing.assert_allclose(reader_class(path)(ReaderInputs()).read(path), SIGNALS * 1e-6, atol=1e-7)
+    np.testing.assert_allclose(reader_class(path)().read(path), SIGNALS * 1e-6, atol=1e-7)
     with stated_encoding("cp1251"):
         assert labels_of(path) == ["Comment/" + b"m\xfcde".decode("cp1251")]
     markers = path.with_suffix(".vmrk")

@@ -3,10 +3,9 @@ import numpy as np
 import pytest
 
 from dynml.errors import DataCorruptionError, DataError
-from dynml.readers import ReaderInputs
 from dynml.readers.hdf5 import Hdf5Reader
 
-READER = Hdf5Reader(ReaderInputs())
+READER = Hdf5Reader()
 SIGNALS = np.random.default_rng(0).normal(size=(50, 3)).astype(np.float32)
 
 
@@ -27,7 +26,7 @@ def test_the_only_matrix_of_the_whole_file_is_read_exactly(tmp_path):
 @pytest.mark.parametrize("variable", ["recording/signals", "/recording/signals"])
 def test_a_dataset_is_named_by_its_path(tmp_path, variable):
     path = saved(tmp_path / "run.hdf5", recording__signals=SIGNALS.T.astype(np.float64), other=SIGNALS)
-    reader = Hdf5Reader(ReaderInputs(variable=variable, time_axis="last"))
+    reader = Hdf5Reader(Hdf5Reader.Config(variable=variable, time_axis="last"))
     np.testing.assert_array_equal(reader.read(path), SIGNALS)
     assert (reader.describe(path).n_samples, reader.describe(path).n_channels) == (50, 3)
 
@@ -54,7 +53,7 @@ def test_compressed_chunks_are_read(tmp_path):
 )
 def test_other_files_are_refused(tmp_path, datasets, variable, sentence):
     path = saved(tmp_path / "run.h5", **datasets)
-    reader = Hdf5Reader(ReaderInputs(variable=variable))
+    reader = Hdf5Reader(Hdf5Reader.Config(variable=variable))
     for act in (reader.describe, reader.read):
         with pytest.raises(DataError, match=sentence):
             act(path)

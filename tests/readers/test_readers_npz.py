@@ -5,10 +5,9 @@ import numpy as np
 import pytest
 
 from dynml.errors import DataCorruptionError, DataError
-from dynml.readers import ReaderInputs
 from dynml.readers.npz import NpzReader
 
-READER = NpzReader(ReaderInputs())
+READER = NpzReader()
 SIGNALS = np.random.default_rng(0).normal(size=(30, 3)).astype(np.float32)
 
 
@@ -30,7 +29,7 @@ def test_the_only_matrix_is_read_exactly(tmp_path, save):
 def test_a_named_array_is_read_among_others(tmp_path):
     path = tmp_path / "run.npz"
     np.savez(path, raw=SIGNALS + 1, clean=SIGNALS.astype(np.float64))
-    signals = NpzReader(ReaderInputs(variable="clean")).read(path)
+    signals = NpzReader(NpzReader.Config(variable="clean")).read(path)
     assert signals.dtype == np.float64
     np.testing.assert_array_equal(signals, SIGNALS)
 
@@ -38,7 +37,7 @@ def test_a_named_array_is_read_among_others(tmp_path):
 def test_time_may_be_the_last_axis(tmp_path):
     path = tmp_path / "run.npz"
     np.savez(path, SIGNALS.T)
-    reader = NpzReader(ReaderInputs(time_axis="last"))
+    reader = NpzReader(NpzReader.Config(time_axis="last"))
     np.testing.assert_array_equal(reader.read(path), SIGNALS)
     assert reader.read(path).flags["C_CONTIGUOUS"]
     assert (reader.describe(path).n_samples, reader.describe(path).n_channels) == (30, 3)
@@ -75,7 +74,7 @@ def test_float16_is_remarked_on(tmp_path):
 )
 def test_other_archives_are_refused(tmp_path, arrays, variable, sentence):
     np.savez(tmp_path / "run.npz", **arrays)
-    reader = NpzReader(ReaderInputs(variable=variable))
+    reader = NpzReader(NpzReader.Config(variable=variable))
     for act in (reader.describe, reader.read):
         with pytest.raises(DataError, match=sentence):
             act(tmp_path / "run.npz")

@@ -2,10 +2,10 @@ import numpy as np
 import pytest
 
 from dynml.errors import DataCorruptionError, DataError
-from dynml.readers import ReaderInputs, extension_of, reader_class
+from dynml.readers import extension_of, reader_class
 from dynml.readers.numpy_array import NumpyReader
 
-READER = NumpyReader(ReaderInputs())
+READER = NumpyReader()
 
 
 @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64, np.int16, np.uint8, np.int64])

@@ -4,10 +4,9 @@ import numpy as np
 import pytest
 
 from dynml.errors import DataError
-from dynml.readers import ReaderInputs
 from dynml.readers.text_table import TextReader
 
-READER = TextReader(ReaderInputs())
+READER = TextReader()
 SIGNALS = np.random.default_rng(0).normal(size=(25, 3)).astype(np.float32)
 
 
@@ -65,7 +64,7 @@ def test_values_and_gaps(tmp_path, text, expected):
 def test_time_may_be_the_last_axis(tmp_path):
     path = tmp_path / "run.txt"
     np.savetxt(path, SIGNALS.T, delimiter="\t")
-    reader = TextReader(ReaderInputs(time_axis="last"))
+    reader = TextReader(TextReader.Config(time_axis="last"))
     np.testing.assert_array_equal(reader.read(path).astype(np.float32), SIGNALS)
     assert (reader.describe(path).n_samples, reader.describe(path).n_channels) == (25, 3)
     with pytest.raises(DataError, match=r"its first line names the columns \('a', \.\.\), which would be samples"):

@@ -9,12 +9,12 @@ import pytest
 
 from dynml.conversion.subject_workers import SubjectWorkers
 from dynml.errors import DataCorruptionError, DataError, DataWarning
-from dynml.readers import FileDescription, ReaderInputs, reading_process
+from dynml.readers import FileDescription, reading_process
 from dynml.readers.guard import guarded
 from dynml.readers.hdf5 import Hdf5Reader
 from dynml.reading_files import read_text, stated_encoding
 
-READER = Hdf5Reader(ReaderInputs())
+READER = Hdf5Reader()
 
 
 class CrashingReader:

@@ -5,7 +5,6 @@ import pytest
 
 from dynml.conversion.creation import create_store
 from dynml.errors import DataCorruptionError, DataError
-from dynml.readers import ReaderInputs
 from dynml.readers.ts_archive import TsReader
 from dynml.store.reading import Store
 
@@ -39,11 +38,11 @@ def three_cases(seed=0):
 
 
 def described(path):
-    return TsReader(ReaderInputs()).describe(path)
+    return TsReader().describe(path)
 
 
 def read(path):
-    return TsReader(ReaderInputs()).read(path)
+    return TsReader().read(path)
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "latin-1"])

@@ -7,7 +7,6 @@ from matlab_making import save_hdf5
 from store_making import two_subjects
 
 from dynml.errors import DataError
-from dynml.readers import ReaderInputs
 from dynml.readers.hdf5 import Hdf5Reader
 from dynml.readers.matlab.reader import MatlabReader
 from dynml.store.reading import Store
@@ -58,7 +57,7 @@ def test_sources_lead_nowhere(tmp_path, made, variable, words, reader, name):
     with h5py.File(tmp_path / name, "w", userblock_size=512) as file:
         made(file, secret(tmp_path))
     with pytest.raises(DataError, match=rf"run\.\w+.*{words}"):
-        reader(ReaderInputs(variable=variable)).describe(tmp_path / name)
+        reader(reader.Config(variable=variable)).describe(tmp_path / name)
 
 
 def test_circles_end(tmp_path):
@@ -69,7 +68,7 @@ def test_circles_end(tmp_path):
         file["references"] = np.array([file["/"].ref], dtype=h5py.ref_dtype)
     for name, reader in (("run.mat", MatlabReader), ("run.h5", Hdf5Reader)):
         (tmp_path / "run.mat").replace(tmp_path / name)
-        reader_of_file = reader(ReaderInputs(variable="a"))
+        reader_of_file = reader(reader.Config(variable="a"))
         assert reader_of_file.describe(tmp_path / name).n_samples in SIGNALS.shape
         (tmp_path / name).replace(tmp_path / "run.mat")
 

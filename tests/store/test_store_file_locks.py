@@ -16,7 +16,6 @@ from dynml import locks
 from dynml.conversion import extension as store_extension
 from dynml.conversion.extension import add_subjects
 from dynml.errors import DataError, DataWarning
-from dynml.readers import ReaderInputs
 from dynml.readers.hdf5 import Hdf5Reader
 from dynml.store.reading import Store
 from dynml.store.verification import faults_of_store
@@ -55,7 +54,7 @@ def test_files_of_other_programs_are_read_where_there_are_no_locks(tmp_path, no_
     signals = noise(30)
     with h5py.File(tmp_path / "run.h5", "w") as file:
         file["signals"] = signals
-    np.testing.assert_array_equal(Hdf5Reader(ReaderInputs()).read(tmp_path / "run.h5"), signals)
+    np.testing.assert_array_equal(Hdf5Reader().read(tmp_path / "run.h5"), signals)
 
 
 def three_to_come(tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import textwrap
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,8 @@ NO_LIST = "-"
 
 def parse_creation(description: str | None) -> Namespace:
     """Arguments of dynml_create_hdf5_dataset.py."""
-    parser = ScriptParser(description=f"{description}\n{_formats_and_steps()}")
+    is_asked = not {"-h", "--help"}.isdisjoint(sys.argv[1:])
+    parser = ScriptParser(description=f"{description}\n{_keys_formats_and_steps()}" if is_asked else description)
     parser.add_argument("ready_folder", metavar="READY_FOLDER", help=SOURCE_HELP)
     parser.add_argument("out_hdf5", metavar="OUT_HDF5", help="Store to make; its name ends in .hdf5 or .h5.")
     parser.add_argument("config_json", metavar="CONFIG_JSON", help="What the store is to hold; see above.")
@@ -51,13 +53,33 @@ def parse_creation(description: str | None) -> Namespace:
     return parser.parse_args()
 
 
-def _formats_and_steps() -> str:
+def _keys_formats_and_steps() -> str:
     """What there is, other packages' additions included; imported here, since only the creation needs it."""
+    from dynml.conversion.keys import parameters_of_steps, sections_of_keys
     from dynml.preparation.chain import step_names
-    from dynml.readers import known_extensions
+    from dynml.readers.formats import known_extensions
 
-    lines = (f"Formats of files: {', '.join(known_extensions())}.", f"Steps of preparation: {', '.join(step_names())}.")
-    return "\n".join(textwrap.fill(line, 120, subsequent_indent="  ", break_on_hyphens=False) for line in lines)
+    lines = []
+    for where, keys in sections_of_keys().items():
+        lines += ["", f"Keys of {where}:", *(_row(name, *key) for name, key in keys.items())]
+    lines += ["", _filled(f"Formats of files: {', '.join(known_extensions())}.", "  ")]
+    lines += ["", _filled(f"Steps of preparation: {', '.join(step_names())}.", "  ")]
+    for name, keys in parameters_of_steps().items():
+        lines += [
+            "",
+            f"Parameters of the step {name}:" if keys else f"The step {name} has no parameter.",
+            *(_row(one, *key) for one, key in keys.items()),
+        ]
+    return "\n".join(lines)
+
+
+def _row(name: str, default: str, text: str) -> str:
+    shown = "" if default in ("null", "[]", "{}") else f" ({default})"
+    return _filled(f"  {name:<24} {text}{shown}", " " * 27)
+
+
+def _filled(text: str, indent: str) -> str:
+    return textwrap.fill(text, 120, subsequent_indent=indent, break_on_hyphens=False)
 
 
 def lists_of(arguments: Namespace) -> dict[str, Path]:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dynml.errors import DataError
-from dynml.readers import FileDescription, Reader
+from dynml.readers.reader import FileDescription, Reader, ReaderOfReader
 from dynml.remarks import Remarks
 from dynml.tables import read_table
 
@@ -61,7 +61,7 @@ def kept_volumes(path: Path, remarks: Remarks) -> NDArray[np.bool_]:
     return kept
 
 
-class CensoredReader:
+class CensoredReader(ReaderOfReader):
     """Reads a series through another reader, as long as the recording was: volumes that were removed are NaN.
 
     Parameters
@@ -74,10 +74,9 @@ class CensoredReader:
         Where that is from, for messages.
     """
 
-    settings: frozenset[str] = frozenset({"exclude_channels"})
-
     def __init__(self, reader: Reader, kept: NDArray[np.bool_], table: Path) -> None:
-        self.reader, self.kept, self.table = reader, kept, table
+        super().__init__(reader)
+        self.kept, self.table = kept, table
 
     def describe(self, path: Path) -> FileDescription:
         """Describe the whole recording.
@@ -94,7 +93,7 @@ class CensoredReader:
                 f"{path} has {description.n_samples} rows, but {self.table.name} speaks of {n_all} volumes, of which "
                 f"{n_kept} were kept."
             )
-        return dataclasses.replace(description, n_samples=n_all)
+        return dataclasses.replace(description, n_samples=n_all, kept=self.kept)
 
     def read(self, path: Path) -> NDArray[Any]:
         """Read the series, (T, C); volumes that were removed are NaN."""

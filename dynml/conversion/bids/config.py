@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, cast
 
@@ -13,6 +14,7 @@ from dynml.errors import ConfigurationError
 PIPELINES = ("fmriprep", "xcp_d")
 WITHOUT = ("native", "none")
 """Labels that stand for files without the entity."""
+DONE_BY_XCP_D = {"confounds_strategy": ", which has removed the confounds", "motion_correction": ""}
 Labels = str | int | list[str | int] | None
 
 
@@ -117,6 +119,11 @@ class BidsConfig:
         own = {entity.key for entity in ENTITIES.values() if entity.setting is not None}
         given = {} if self.entities is None else self.entities
         return isinstance(given, dict) and own.isdisjoint(given) and all(map(_is_label, given.values()))
+
+    @property
+    def needless(self) -> Mapping[str, str]:
+        """Keys of a group that stay away because the pipeline has done it, with the reason, where it says one."""
+        return DONE_BY_XCP_D if self.pipeline == "xcp_d" else {}
 
     @property
     def filters(self) -> dict[str, tuple[str, list[str | int]]]:

@@ -13,7 +13,7 @@ from dynml.conversion.config import StoreConfig
 from dynml.conversion.sources.agreement import SourceFile
 from dynml.conversion.sources.places import Place, reader_of, source_file, without_excluded
 from dynml.errors import DataError
-from dynml.readers.fmri.nifti import NiftiReader
+from dynml.readers.reader import Reader
 from dynml.reading_files import is_file, is_folder
 from dynml.remarks import Remarks
 from dynml.store.participants_table import described_subjects
@@ -46,14 +46,14 @@ def bids_source_file(place: Place, run: BidsRun) -> SourceFile:
         When there is no mask, or header and sidecar say different repetition times; names the subject and the file.
     """
     bids, reader = place.config.bids_runs, reader_of(place, run.path)
-    if isinstance(reader, NiftiReader) and place.config.mask is None and bids.brain_mask:
+    if reader.lacks_mask and bids.brain_mask:
         if run.mask is None:
             raise DataError(
                 f"{place}: {run.path} has no brain mask (*_desc-brain_mask.nii.gz) beside it; give 'mask', or set "
                 "\"brain_mask\": false in 'bids'."
             )
         reader = reader.with_mask(run.mask)
-    _remark_space(place, run)
+    _remark_space(place, run, reader)
     if run.outliers is not None and bids.pipeline == "xcp_d":
         kept = kept_volumes(run.outliers, place.remarks)
         reader = CensoredReader(without_excluded(place, reader), kept, run.outliers)
@@ -93,9 +93,9 @@ def participants_of_bids(
     return {subject: described.get(subject, {}) for subject in subjects}
 
 
-def _remark_space(place: Place, run: BidsRun) -> None:
+def _remark_space(place: Place, run: BidsRun, reader: Reader) -> None:
     """Tell of an atlas whose name says that it is in another space than the run."""
-    atlas = None if place.config.atlas is None else parsed(Path(place.config.atlas))
+    atlas = None if reader.file_in_space is None else parsed(reader.file_in_space)
     of_atlas = None if atlas is None else atlas.entities.get("space", atlas.entities.get("tpl"))
     if of_atlas is not None and run.space is not None and of_atlas != run.space:
         topic = f"Group {place.group}: the atlas is in space {of_atlas} by its name, but runs are in {run.space}"

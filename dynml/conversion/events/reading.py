@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from dynml.conversion.bids.entities import parsed
 from dynml.conversion.events.times import DURATION, ONSET, Remark, RunOfSamples, placed_events
 from dynml.errors import DataError
-from dynml.readers.file_events import FileEvents
+from dynml.readers.reader import FileEvents
 from dynml.recording import NO_LABEL, Events
 from dynml.store.layout import is_valid_name, natural_order
 from dynml.tables import NOT_AVAILABLE, Table, read_table

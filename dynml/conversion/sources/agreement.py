@@ -10,7 +10,7 @@ from pathlib import Path
 
 from dynml.errors import DataError
 from dynml.preparation.confounds.cleaning import CleaningPlan
-from dynml.readers import FileDescription, Reader
+from dynml.readers.reader import FileDescription, Reader
 from dynml.recording import Events
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
-from dynml.conversion.bids.censored_series import CensoredReader
 from dynml.conversion.bids.derivatives import BidsRun
 from dynml.conversion.sources.agreement import SourceFile
 from dynml.conversion.sources.places import Place, matching
@@ -23,7 +22,7 @@ def with_cleaning(place: Place, files: list[SourceFile], runs: list[BidsRun], ra
     tables = _confounds_tables(place, files, runs)
     cleaned = []
     for file, table in zip(files, tables):
-        kept = file.reader.kept if isinstance(file.reader, CensoredReader) else None
+        kept = file.description.kept
         if not config.cleans and kept is None:
             cleaned.append(file)
             continue

@@ -21,7 +21,8 @@ from dynml.preparation.step import PreparationStep
 from dynml.readers import Reader
 from dynml.remarks import Remarks
 from dynml.store.layout import natural_order
-from dynml.store.participants import SubjectIdentity, check_split, identities
+from dynml.store.participants import check_split, identities
+from dynml.store.participants_table import SubjectIdentity
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,13 +8,14 @@ from collections.abc import Hashable
 from dataclasses import dataclass
 from pathlib import Path
 
-from dynml.conversion.config import StoreConfig, TimeseriesGroupConfig
+from dynml.configuration import defaults_of
+from dynml.conversion.config import KEYS_OF_ALL, StoreConfig, TimeseriesGroupConfig
 from dynml.conversion.sources.agreement import SourceFile
 from dynml.conversion.sources.table import SourceTable
 from dynml.errors import ConfigurationError, DataError
 from dynml.preparation.checks import check_size
-from dynml.readers import Reader, ReaderInputs, extension_of, reader_class
-from dynml.readers.fmri.nifti import AUTOMATIC_MASK
+from dynml.readers.formats import config_for, extension_of, reader_class
+from dynml.readers.reader import Reader
 from dynml.readers.without_channels import WithoutChannels
 from dynml.reading_files import is_file
 from dynml.remarks import Remarks
@@ -85,30 +86,25 @@ def matching(folder: Path, patterns: list[str], where: str) -> list[str]:
 
 
 def reader_of(place: Place, path: Path) -> Reader:
-    """Make the reader of a file, or give the one that was made for the same atlas and mask."""
-    config, kind = place.config, reader_class(path)
-    labels, mask = config.atlas_labels, config.mask
-    inputs = ReaderInputs(
-        atlas=None if config.atlas is None else place.find("atlas", config.atlas),
-        atlas_labels=place.find("atlas_labels", labels) if isinstance(labels, str) else labels,
-        mask=mask if mask in (None, AUTOMATIC_MASK) else place.find("mask", str(mask)),
-        variable=config.variable,
-        time_axis=config.time_axis,
-        picks=config.picks,
-        include_bads=config.include_bads,
-        smoothing=config.smoothing,
-        motion_correction=config.motion,
-        exclude_channels=tuple(config.exclude_channels),
-    )
-    unused = sorted(inputs.given - kind.settings - {"exclude_channels"})
-    if unused:
-        key = unused[0]
-        raise ConfigurationError(f"{place.group}.{key}", getattr(config, key), f"left out for files like {path.name}")
-    labels_path = inputs.atlas_labels if isinstance(inputs.atlas_labels, Path) else None
-    identity = (place.group, kind, inputs.atlas, labels_path, inputs.mask)
+    """Make the reader of a file, or give the one that was made for the same keys.
+
+    Raises
+    ------
+    DynmlError
+        When a file that a key names is not there, or the group has a key of another format.
+    """
+    kind = reader_class(path)
+    taken = sorted(set(defaults_of(kind.Config)) & set(KEYS_OF_ALL))
+    if taken:
+        raise DataError(f"{path.name} cannot be read: its reader has a key {taken[0]!r}, which every group has.")
+    try:
+        config = config_for(path, place.config.of_formats).located(place.find)
+    except ConfigurationError as error:
+        raise ConfigurationError(f"{place.group}.{error.key}", error.found, error.accepted) from error
+    identity = (place.group, kind, repr(config))
     if identity not in place.readers:
         try:
-            place.readers[identity] = kind(inputs)
+            place.readers[identity] = kind(config, tuple(place.config.exclude_channels))
         except DataError as error:
             raise type(error)(f"Group {place.group}: {error}") from error
     return place.readers[identity]
@@ -116,6 +112,6 @@ def reader_of(place: Place, path: Path) -> Reader:
 
 def without_excluded(place: Place, reader: Reader) -> Reader:
     """Leave channels out, where the reader does not do so by itself."""
-    if not place.config.exclude_channels or "exclude_channels" in reader.settings:
+    if not place.config.exclude_channels or reader.leaves_channels_out:
         return reader
     return WithoutChannels(reader, tuple(place.config.exclude_channels))

@@ -12,10 +12,10 @@ from pathlib import Path
 
 from dynml.configuration import nearest_name
 from dynml.errors import DataError
-from dynml.readers import extension_of
+from dynml.readers.formats import extension_of
 from dynml.reading_files import is_file, is_folder
 from dynml.store.layout import PARTICIPANT, SUBSET_NAMES, is_valid_name
-from dynml.store.participants import SubjectIdentity
+from dynml.store.participants_table import SubjectIdentity
 from dynml.tables import NOT_AVAILABLE, read_table
 
 EXTENSIONS = {".csv": ",", ".tsv": "\t"}

@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
-from dynml.configuration import check_at_least, check_choice, check_positive, nearest_name
+from dynml.configuration import (
+    check_at_least,
+    check_choice,
+    check_instance,
+    check_positive,
+    check_texts,
+    nearest_name,
+)
 from dynml.errors import ConfigurationError
 
 STRATEGIES = ("motion", "wm_csf", "global_signal", "compcor", "high_pass", "scrub")
@@ -35,6 +44,44 @@ DEFAULTS: dict[str, Any] = {
 }
 """As in nilearn: models of signals, kind and number of components, millimetres and standardized DVARS above which a
 volume is censored, and volumes that a stretch between two censored ones needs."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CleaningConfig:
+    """Keys of a group that say what is removed from each run together, after it was read."""
+
+    confounds: str | None = None
+    """Pattern of .tsv files of confounds, one a run, as fMRIPrep writes them; BIDS derivatives find their own."""
+
+    confounds_strategy: list[str] = dataclasses.field(default_factory=list)
+    """What to remove: motion, wm_csf, global_signal, compcor, high_pass, scrub, or names of columns."""
+
+    confounds_parameters: dict[str, Any] = dataclasses.field(default_factory=dict)
+    """Parameters of the strategies, under nilearn's names, such as {"motion": "basic", "fd_threshold": 0.2}."""
+
+    high_pass: float | None = None
+    """Hz; lower frequencies are removed together with the confounds."""
+
+    low_pass: float | None = None
+    """Hz; higher frequencies are removed together with the confounds."""
+
+    def __post_init__(self) -> None:
+        for key in ("high_pass", "low_pass"):
+            check_positive(key, getattr(self, key), optional=True)
+        if self.high_pass is not None and self.low_pass is not None and not self.high_pass < self.low_pass:
+            raise ConfigurationError("high_pass", self.high_pass, f"below low_pass, {self.low_pass} Hz")
+        check_instance("confounds", self.confounds, (str, type(None)), "a path")
+        check_texts("confounds_strategy", self.confounds_strategy)
+        check_instance("confounds_parameters", self.confounds_parameters, dict, "a mapping of names to values")
+        check_strategy(self.confounds_strategy, self.confounds_parameters)
+        if self.confounds is not None and not self.confounds_strategy:
+            accepted = "a list such as ['motion', 'wm_csf', 'high_pass'] where 'confounds' is given"
+            raise ConfigurationError("confounds_strategy", self.confounds_strategy, accepted)
+
+    @property
+    def cleans(self) -> bool:
+        """Say whether confounds or frequencies are removed from each run after it was read."""
+        return bool(self.confounds_strategy) or self.high_pass is not None or self.low_pass is not None
 
 
 def with_defaults(parameters: Mapping[str, Any]) -> dict[str, Any]:

@@ -19,8 +19,7 @@ from dynml.fits import Layout
 from dynml.preparation.step import PreparationStep
 from dynml.preparation.steps.outliers import generalized_esd, robust_scores
 from dynml.recording import Recording
-from dynml.store.gaps import sources_of_stretches
-from dynml.stretches import stretches_of
+from dynml.stretches import sources_of_stretches, stretches_of
 
 DEFAULT_LEVEL = 0.05
 DEFAULT_THRESHOLD = 5.0

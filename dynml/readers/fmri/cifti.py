@@ -6,28 +6,27 @@ Shapes: T samples, C channels, G grayordinates.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from dynml.configuration import check_instance
 from dynml.errors import DataCorruptionError, DataError
-from dynml.readers import FileDescription, ReaderInputs
 from dynml.readers.fmri.atlas import check_has_all_voxels, check_names, load_image, shortened
 from dynml.readers.fmri.nifti import PLAUSIBLE_SECONDS
 from dynml.readers.guard import faults_told, guarded, in_one_line
+from dynml.readers.reader import FileDescription, Reader, ReaderConfig
 
 BYTES_PER_BLOCK = 256 * 1024**2
 
 
-class ParcelSeriesReader:
+class ParcelSeriesReader(Reader):
     """Reads `.ptseries.nii`: the parcels are the channels, under their own names."""
 
-    settings = frozenset({"exclude_channels"})
-
-    def __init__(self, inputs: ReaderInputs) -> None:
-        self.excluded = inputs.exclude_channels
+    leaves_channels_out = True
 
     @guarded
     def describe(self, path: Path) -> FileDescription:
@@ -58,13 +57,29 @@ class ParcelSeriesReader:
         return np.array([place for place, name in enumerate(names) if name not in self.excluded])
 
 
-class DenseSeriesReader:
+@dataclass(frozen=True, kw_only=True)
+class DenseSeriesConfig(ReaderConfig):
+    """Keys of dense CIFTI series."""
+
+    files: ClassVar[tuple[str, ...]] = ("atlas",)
+    of_channels: ClassVar[tuple[str, ...]] = ("atlas",)
+
+    atlas: str | Path | None = None
+    """Needed: a label file (.dlabel.nii), whose labels' grayordinates are averaged."""
+
+    def __post_init__(self) -> None:
+        check_instance("atlas", self.atlas, (str, Path, type(None)), "a path")
+
+
+class DenseSeriesReader(Reader):
     """Reads `.dtseries.nii`: the mean of the grayordinates of each label of a `.dlabel.nii` file is a channel.
 
     Parameters
     ----------
-    inputs : ReaderInputs
+    config : DenseSeriesConfig
         `atlas` is needed.
+    excluded : tuple of str
+        Names of labels to leave out.
 
     Raises
     ------
@@ -72,15 +87,18 @@ class DenseSeriesReader:
         Without an atlas, or with one that is no label file.
     """
 
-    settings = frozenset({"atlas", "exclude_channels"})
+    Config = DenseSeriesConfig
+    config: DenseSeriesConfig
+    leaves_channels_out = True
 
-    def __init__(self, inputs: ReaderInputs) -> None:
-        if inputs.atlas is None:
+    def __init__(self, config: ReaderConfig | None = None, excluded: tuple[str, ...] = ()) -> None:
+        super().__init__(config, excluded)
+        if self.config.atlas is None:
             raise DataError(
                 "dense CIFTI series (.dtseries.nii) need the key 'atlas': a .dlabel.nii file, by which grayordinates "
                 "are averaged; or convert them to .ptseries.nii by wb_command -cifti-parcellate."
             )
-        self.atlas = _GrayordinateAtlas(inputs.atlas, inputs.exclude_channels)
+        self.atlas = _GrayordinateAtlas(Path(self.config.atlas), excluded)
 
     @guarded
     def describe(self, path: Path) -> FileDescription:

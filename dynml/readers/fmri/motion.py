@@ -11,13 +11,13 @@ import importlib.metadata
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from dynml.errors import DataError
-from dynml.readers.fmri.motion_config import MotionCorrectionConfig
+from dynml.configuration import check_choice
+from dynml.errors import ConfigurationError, DataError
 
 HEAD_RADIUS = 50.0
 """mm; a rotation counts as the way that a point at this distance goes."""
@@ -31,7 +31,26 @@ SHARE_OF_VOXELS = 0.25
 ENOUGH_VOXELS = 10_000
 SIGMAS = (3.0, 1.0, 0.0)
 FACTORS = (4, 2, 1)
+MOST_LEVELS = len(FACTORS)
 Blocks = Iterable[tuple[int, NDArray[Any]]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class MotionCorrectionConfig:
+    """The key `motion_correction` of a group of NIfTI images."""
+
+    reference: Literal["middle", "mean"] = "middle"
+    """What each volume is brought onto: the middle volume of its run, or the mean of all."""
+
+    level_iterations: list[int] = dataclasses.field(default_factory=lambda: [100, 50, 20])
+    """Most iterations at a quarter, a half and all of the resolution; fewer numbers leave the coarse levels out."""
+
+    def __post_init__(self) -> None:
+        check_choice("motion_correction.reference", self.reference, ["middle", "mean"])
+        numbers = self.level_iterations
+        if not isinstance(numbers, list) or not 1 <= len(numbers) <= MOST_LEVELS or not all(map(_is_count, numbers)):
+            accepted = f"a list of 1 to {MOST_LEVELS} whole numbers above 0, such as [100, 50, 20]"
+            raise ConfigurationError("motion_correction.level_iterations", numbers, accepted)
 
 
 @dataclass(frozen=True, eq=False)
@@ -155,12 +174,12 @@ def found_motion(image: Any, blocks: Callable[[], Blocks], config: MotionCorrect
     return motion
 
 
-def motion_note(config: MotionCorrectionConfig, of_runs: dict[str, Motion]) -> dict[str, Any]:
-    """What the store keeps: settings, and a row of figures for each run."""
+def motion_note(config: MotionCorrectionConfig, run: str, motion: Motion) -> dict[str, Any]:
+    """What the store keeps of a run: settings, and a row of figures."""
     return {
         "step": "motion_correction",
         **dataclasses.asdict(config),
-        "runs": {run: {key: round(value, 4) for key, value in one.figures().items()} for run, one in of_runs.items()},
+        "runs": {run: {key: round(value, 4) for key, value in motion.figures().items()}},
         "versions": {library: _version(library) for library in ("dipy", "scipy")},
     }
 
@@ -225,3 +244,7 @@ def _registered(
 @functools.cache
 def _version(library: str) -> str:
     return importlib.metadata.version(library)
+
+
+def _is_count(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value > 0

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Iterator
+import dataclasses
+import importlib.metadata
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from dynml.configuration import check_instance, check_positive, config_from
 from dynml.errors import DataCorruptionError, DataError
-from dynml.readers import FileDescription, ReaderInputs
 from dynml.readers.fmri.atlas import (
     Atlas,
     Extraction,
@@ -24,9 +27,17 @@ from dynml.readers.fmri.atlas import (
     shortened,
     whole_image,
 )
-from dynml.readers.fmri.motion import Motion, check_grid, found_motion
+from dynml.readers.fmri.motion import (
+    LARGE_MOTION,
+    Motion,
+    MotionCorrectionConfig,
+    check_grid,
+    found_motion,
+    motion_note,
+)
 from dynml.readers.fmri.probabilistic_atlas import ProbabilisticAtlas
 from dynml.readers.guard import guarded, in_one_line
+from dynml.readers.reader import FileDescription, Reader, ReaderConfig
 
 AUTOMATIC_MASK = "auto"
 BYTES_PER_BLOCK = 256 * 1024**2
@@ -34,14 +45,67 @@ SECONDS_PER_UNIT = {"sec": 1.0, "msec": 1e-3, "usec": 1e-6}
 PLAUSIBLE_SECONDS = (0.01, 60.0)
 
 
-class NiftiReader:
+@dataclass(frozen=True, kw_only=True)
+class NiftiConfig(ReaderConfig):
+    """Keys of NIfTI images."""
+
+    files: ClassVar[tuple[str, ...]] = ("atlas", "atlas_labels", "mask")
+    of_channels: ClassVar[tuple[str, ...]] = ("atlas", "mask")
+    seen_otherwise: ClassVar[tuple[str, ...]] = ("atlas_labels", "motion_correction", "smoothing")
+
+    atlas: str | Path | None = None
+    """Needed: a 3D image of whole-number labels, 0 outside, whose voxels are averaged, or a 4D image of one map a
+    channel. One on another grid is brought onto the recordings'."""
+
+    atlas_labels: str | Path | list[str] | dict[str, str] | None = None
+    """The labels' names: a list, a mapping {"3": "name"}, a .json file of either, or a .tsv file with columns index and
+    name."""
+
+    mask: str | Path | None = None
+    """3D image of the voxels to use, or "auto": the brain as dipy's median_otsu finds it in each run's mean image."""
+
+    motion_correction: bool | dict[str, Any] = dataclasses.field(
+        default=False, metadata={"settings": MotionCorrectionConfig}
+    )
+    """Take the motion of the head out of the images before anything else: true, or a mapping of settings."""
+
+    smoothing: float | None = None
+    """Full width at half maximum, mm, of the Gaussian that smooths images before the atlas."""
+
+    def __post_init__(self) -> None:
+        for key in ("atlas", "mask"):
+            check_instance(key, getattr(self, key), (str, Path, type(None)), "a path")
+        accepted = "a path, a list or a mapping"
+        check_instance("atlas_labels", self.atlas_labels, (str, Path, list, dict, type(None)), accepted)
+        check_positive("smoothing", self.smoothing, optional=True)
+        accepted = 'true, false, or a mapping such as {"reference": "mean"}'
+        check_instance("motion_correction", self.motion_correction, (bool, dict), accepted)
+        if isinstance(self.motion_correction, dict):
+            config_from(MotionCorrectionConfig, self.motion_correction, "motion_correction")
+
+    @property
+    def motion(self) -> MotionCorrectionConfig | None:
+        """How motion is taken out; None where it is not."""
+        if self.motion_correction is False:
+            return None
+        return MotionCorrectionConfig(**({} if self.motion_correction is True else self.motion_correction))
+
+    def located(self, find: Callable[[str, str], Path]) -> NiftiConfig:
+        """Put paths in the place of the names of files; "auto" is none."""
+        if self.mask != AUTOMATIC_MASK:
+            return super().located(find)
+        return dataclasses.replace(dataclasses.replace(self, mask=None).located(find), mask=AUTOMATIC_MASK)
+
+
+class NiftiReader(Reader):
     """Reads 4D images; the atlas is brought onto the grid of each.
 
     Parameters
     ----------
-    inputs : ReaderInputs
-        `atlas` is needed, 3D with labels or 4D with maps; `atlas_labels`, `mask`, `smoothing`, `motion_correction`
-        and `exclude_channels` are optional.
+    config : NiftiConfig
+        `atlas` is needed.
+    excluded : tuple of str
+        Names of labels or maps to leave out.
 
     Raises
     ------
@@ -49,26 +113,61 @@ class NiftiReader:
         Without an atlas, or with one that cannot be used.
     """
 
-    settings = frozenset({"atlas", "atlas_labels", "mask", "smoothing", "motion_correction", "exclude_channels"})
+    Config = NiftiConfig
+    config: NiftiConfig
+    leaves_channels_out = True
+    settings_of_notes: ClassVar[Mapping[str, tuple[str, ...]]] = {
+        "motion_correction": ("reference", "level_iterations"),
+        "smooth": ("full_width_mm",),
+    }
 
-    def __init__(self, inputs: ReaderInputs) -> None:
-        if inputs.atlas is None:
+    def __init__(self, config: ReaderConfig | None = None, excluded: tuple[str, ...] = ()) -> None:
+        super().__init__(config, excluded)
+        if self.config.atlas is None:
             raise DataError("NIfTI images need the key 'atlas': an image of labels, or of one map a channel.")
-        shape = load_image(inputs.atlas, "The atlas").shape
+        atlas, labels = Path(self.config.atlas), self.config.atlas_labels
+        assert not isinstance(labels, str)
+        shape = load_image(atlas, "The atlas").shape
         of_maps = len(shape) == 4 and shape[3] > 1
         kind = ProbabilisticAtlas if of_maps else LabelAtlas
-        self.atlas: Atlas = kind(inputs.atlas, inputs.atlas_labels, inputs.exclude_channels)
-        self.mask = inputs.mask
-        self.smoothing = inputs.smoothing
-        self.motion_correction = inputs.motion_correction
+        self.atlas: Atlas = kind(atlas, labels, excluded)
+        self.motion_correction = self.config.motion
         self.motions: dict[Path, Motion] = {}
         """Of the runs that were read so far; found once for each."""
+
+    @property
+    def lacks_mask(self) -> bool:
+        """Whether the config names no mask."""
+        return self.config.mask is None
 
     def with_mask(self, mask: Path) -> NiftiReader:
         """Give a reader of the same atlas that uses the voxels of a mask."""
         other = copy.copy(self)
-        other.mask = mask
+        other.config = dataclasses.replace(self.config, mask=mask)
         return other
+
+    @property
+    def file_in_space(self) -> Path | None:
+        """The atlas."""
+        return self.atlas.path
+
+    def note(self, path: Path, run: str) -> list[dict[str, Any]]:
+        """Say that motion was taken out, with its figures, and that images were smoothed."""
+        notes = []
+        if self.motion_correction is not None:
+            notes.append(motion_note(self.motion_correction, run, self.motions[path]))
+        if self.config.smoothing is not None:
+            versions = {"nilearn": importlib.metadata.version("nilearn")}
+            notes.append({"step": "smooth", "full_width_mm": self.config.smoothing, "versions": versions})
+        return notes
+
+    def remark(self, path: Path) -> tuple[str, str] | None:
+        """Tell of a head that moved far."""
+        largest = self.motions[path].figures()["max_translation_mm"] if path in self.motions else 0.0
+        if largest <= LARGE_MOTION:
+            return None
+        topic = f"Heads moved by more than {LARGE_MOTION:g} mm, which 'motion_correction' cannot wholly undo"
+        return topic, f"{largest:.1f} mm"
 
     @guarded
     def describe(self, path: Path) -> FileDescription:
@@ -88,7 +187,7 @@ class NiftiReader:
             remarks.append(f"atlas_labels names {len(names)} labels that {self.atlas.path.name} does not hold")
         if self.motion_correction is not None:
             check_grid(image.shape, path)
-        if self.mask != AUTOMATIC_MASK:
+        if self.config.mask != AUTOMATIC_MASK:
             self.atlas.check(image.shape[:3], image.affine, self._where(image, path))
         return FileDescription(
             n_samples=image.shape[3],
@@ -122,7 +221,7 @@ class NiftiReader:
         extraction = self.atlas.extraction(image.shape[:3], image.affine, self._where(image, path))
         signals = np.empty((image.shape[3], len(self.atlas.names)))
         for start, block in self._still_blocks(image, path):
-            smoothed = block if self.smoothing is None else _smoothed(image, block, self.smoothing)
+            smoothed = block if self.config.smoothing is None else _smoothed(image, block, self.config.smoothing)
             signals[start : start + block.shape[3]] = _extracted(image, smoothed, extraction)
         return signals
 
@@ -146,19 +245,19 @@ class NiftiReader:
             )
 
     def _where(self, image: Any, path: Path) -> Where:
-        if self.mask is None:
+        if self.config.mask is None:
             return Where(path)
-        name = "the mask found by itself" if self.mask == AUTOMATIC_MASK else f"the mask {self.mask}"
+        name = "the mask found by itself" if self.config.mask == AUTOMATIC_MASK else f"the mask {self.config.mask}"
         mask = self._mask_on_grid(image, path)
         if not mask.any():
             raise DataError(f"{path}: no voxel lies within {name}; are they in the same space?")
         return Where(path, mask, name)
 
     def _mask_on_grid(self, image: Any, path: Path) -> NDArray[np.bool_]:
-        if self.mask == AUTOMATIC_MASK:
+        if self.config.mask == AUTOMATIC_MASK:
             return _brain_mask(image, self._still_blocks(image, path))
-        assert self.mask is not None
-        data, affine = load_volume(Path(self.mask), "The mask")
+        assert self.config.mask is not None
+        data, affine = load_volume(Path(self.config.mask), "The mask")
         return resampled((np.nan_to_num(data) > 0).astype(np.int64), affine, image.shape[:3], image.affine) > 0
 
 

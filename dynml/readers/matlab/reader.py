@@ -33,8 +33,8 @@ class MatlabReader(NamedArraysReader):
         with opened(path) as file:
             names = [name for name in file if not name.startswith("#")]
             items = {name: file[name] for name in names if isinstance(file.get(name, getlink=True), h5py.HardLink)}
-            if self.inputs.variable is not None:
-                check_own_path(path, file, self.inputs.variable)
+            if self.variable is not None:
+                check_own_path(path, file, self.variable)
             kinds = (h5py.Dataset, h5py.Group)
             return [_entry(name, item) for name, item in items.items() if isinstance(item, kinds)]
 

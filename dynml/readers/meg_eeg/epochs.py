@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 
 from dynml.errors import DataError
 from dynml.readers import FileDescription
-from dynml.readers.file_events import FileEvents
 from dynml.readers.meg_eeg.encodings import open_eeglab
 from dynml.readers.meg_eeg.library import LOUDNESS
 from dynml.readers.meg_eeg.picks import ChosenChannels
+from dynml.readers.reader import FileEvents
 from dynml.tables import NOT_AVAILABLE
 
 COLUMN = "event"

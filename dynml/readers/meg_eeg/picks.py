@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
-from dynml.errors import DataError
-from dynml.readers import ReaderInputs
+from dynml.configuration import check_instance, check_texts
+from dynml.errors import ConfigurationError, DataError
+from dynml.readers.reader import ReaderConfig
 
 MEG_TYPES = ("mag", "grad")
 FNIRS_TYPES = (
@@ -34,6 +35,28 @@ N_NAMED = 4
 
 
 @dataclass(frozen=True, kw_only=True)
+class PicksConfig(ReaderConfig):
+    """Keys of files that mne reads."""
+
+    seen_otherwise: ClassVar[tuple[str, ...]] = ("picks", "include_bads")
+
+    picks: str | list[str] | None = None
+    """Channels: types (eeg, meg, mag, misc, ..) or names, or a list of them; by default all MEG, EEG and other data."""
+
+    include_bads: bool = False
+    """Keep channels that the file marks as bad."""
+
+    def __post_init__(self) -> None:
+        accepted = "a type of channels, a name, or a list of them"
+        check_instance("picks", self.picks, (str, list, type(None)), accepted)
+        if self.picks is not None:
+            check_texts("picks", [self.picks] if isinstance(self.picks, str) else self.picks)
+        if self.picks == []:
+            raise ConfigurationError("picks", self.picks, "left out, or a list of at least one type or name")
+        check_instance("include_bads", self.include_bads, bool, "true or false")
+
+
+@dataclass(frozen=True, kw_only=True)
 class ChosenChannels:
     """Channels of a recording that become the signals' channels, in this order."""
 
@@ -43,14 +66,13 @@ class ChosenChannels:
     remarks: tuple[str, ...]
 
 
-def chosen_channels(recording: Any, inputs: ReaderInputs, path: Path) -> ChosenChannels:
+def chosen_channels(recording: Any, config: PicksConfig, path: Path) -> ChosenChannels:
     """Find the channels that `picks` names: types in the order of the file, names in the order of `picks`.
 
     Parameters
     ----------
     recording : mne.io.BaseRaw or mne.BaseEpochs
-    inputs : ReaderInputs
-        `picks` and `include_bads`.
+    config : PicksConfig
     path : Path
         For messages.
 
@@ -60,14 +82,14 @@ def chosen_channels(recording: Any, inputs: ReaderInputs, path: Path) -> ChosenC
         When there is no such channel, it is marked bad or holds triggers; lists what there is.
     """
     names, types = list(recording.ch_names), list(recording.get_channel_types())
-    picks = ["data"] if inputs.picks is None else [inputs.picks] if isinstance(inputs.picks, str) else inputs.picks
-    bads = set() if inputs.include_bads else set(recording.info["bads"])
+    picks = ["data"] if config.picks is None else [config.picks] if isinstance(config.picks, str) else config.picks
+    bads = set() if config.include_bads else set(recording.info["bads"])
     found: dict[int, None] = {}
     left_out: dict[str, None] = {}
     for pick in picks:
         indices = _indices(pick, names, types)
         if not indices:
-            raise DataError(_nothing_found(pick, inputs, path, names, types))
+            raise DataError(_nothing_found(pick, config, path, names, types))
         named = indices == [names.index(pick)] if pick in names else False
         if named and pick in bads:
             raise DataError(
@@ -98,12 +120,12 @@ def _indices(pick: str, names: Sequence[str], types: Sequence[str]) -> list[int]
     return of_type or [index for index, name in enumerate(names) if name == pick]
 
 
-def _nothing_found(pick: str, inputs: ReaderInputs, path: Path, names: Sequence[str], types: Sequence[str]) -> str:
+def _nothing_found(pick: str, config: PicksConfig, path: Path, names: Sequence[str], types: Sequence[str]) -> str:
     there = ", ".join(
         f"{kind} ({_some([name for name, other in zip(names, types) if other == kind])})"
         for kind in dict.fromkeys(types)
     )
-    if inputs.picks is None:
+    if config.picks is None:
         return f"{path} has no channels of MEG, EEG or other data; it has {there}; choose among them by 'picks'."
     return f"{path} has no channels {pick!r} as asked for by 'picks'; it has {there}."
 

@@ -13,12 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dynml.errors import DataError
-from dynml.readers import FileDescription, ReaderInputs, extension_of
-from dynml.readers.file_events import FileEvents
+from dynml.readers.formats import extension_of
 from dynml.readers.meg_eeg.encodings import open_brainvision, open_edf, open_eeglab
 from dynml.readers.meg_eeg.headers import check_brainvision_is_whole, check_one_rate, edf_header
 from dynml.readers.meg_eeg.library import LOUDNESS
-from dynml.readers.meg_eeg.picks import ChosenChannels, chosen_channels
+from dynml.readers.meg_eeg.picks import ChosenChannels, PicksConfig, chosen_channels
+from dynml.readers.reader import FileDescription, FileEvents
 from dynml.reading_files import is_file
 from dynml.tables import NOT_AVAILABLE
 
@@ -60,7 +60,7 @@ class RawFile:
     remarks: tuple[str, ...] = ()
 
 
-def opened_raw(mne: Any, path: Path, inputs: ReaderInputs) -> RawFile:
+def opened_raw(mne: Any, path: Path, config: PicksConfig) -> RawFile:
     """Open a recording, choose its channels, and check that its file is whole.
 
     Raises
@@ -71,7 +71,7 @@ def opened_raw(mne: Any, path: Path, inputs: ReaderInputs) -> RawFile:
     extension = extension_of(path)
     header = edf_header(path) if extension in (".edf", ".bdf") else None
     raw = open_raw(mne, path)
-    channels = chosen_channels(raw, inputs, path)
+    channels = chosen_channels(raw, config, path)
     remarks: list[str] = []
     if header is not None and len(header.rates) == len(raw.ch_names):
         check_one_rate(path, header, raw.ch_names, channels.indices)
@@ -79,7 +79,7 @@ def opened_raw(mne: Any, path: Path, inputs: ReaderInputs) -> RawFile:
         if header.rates[channels.indices[0]] != max(header.rates):
             # Beside a faster channel mne gives all at its rate; alone, slower ones keep their own.
             raw = open_raw(mne, path, include=list(channels.names))
-            channels = chosen_channels(raw, inputs, path)
+            channels = chosen_channels(raw, config, path)
     if extension == ".vhdr":
         check_brainvision_is_whole(path, raw.n_times, len(raw.ch_names), Path(raw.filenames[0]))
     return RawFile(raw, channels, tuple(remarks))

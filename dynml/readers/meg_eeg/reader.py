@@ -12,24 +12,23 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dynml.readers import FileDescription, ReaderInputs, extension_of
+from dynml.readers.formats import extension_of
 from dynml.readers.guard import guarded
 from dynml.readers.meg_eeg.epochs import describe_epochs, open_epochs, read_epochs
 from dynml.readers.meg_eeg.fif import first_part_of
 from dynml.readers.meg_eeg.library import mne_package, mne_reading
-from dynml.readers.meg_eeg.picks import chosen_channels
+from dynml.readers.meg_eeg.picks import PicksConfig, chosen_channels
 from dynml.readers.meg_eeg.raw import RawFile, describe_raw, opened_raw, read_raw
+from dynml.readers.reader import FileDescription, Reader
 
 FIF = (".fif", ".fif.gz")
 
 
-class MneReader:
+class MneReader(Reader):
     """Reads recordings and epochs through mne."""
 
-    settings: frozenset[str] = frozenset({"picks", "include_bads"})
-
-    def __init__(self, inputs: ReaderInputs) -> None:
-        self.inputs = inputs
+    Config = PicksConfig
+    config: PicksConfig
 
     @guarded
     def describe(self, path: Path) -> FileDescription:
@@ -48,7 +47,7 @@ class MneReader:
             if isinstance(opened, RawFile):
                 description = describe_raw(opened, path)
             else:
-                description = describe_epochs(opened, chosen_channels(opened, self.inputs, path), path, parts)
+                description = describe_epochs(opened, chosen_channels(opened, self.config, path), path, parts)
         return dataclasses.replace(description, remarks=(*description.remarks, *told))
 
     @guarded
@@ -59,14 +58,14 @@ class MneReader:
             opened = self._opened(mne, path)
             if isinstance(opened, RawFile):
                 return read_raw(opened)
-            return read_epochs(opened, chosen_channels(opened, self.inputs, path))
+            return read_epochs(opened, chosen_channels(opened, self.config, path))
 
     def _opened(self, mne: Any, path: Path) -> Any:
         """Open a recording as `RawFile`, or epochs as mne's."""
         if self._holds_epochs(path):
             return open_epochs(mne, path)
         try:
-            return opened_raw(mne, path, self.inputs)
+            return opened_raw(mne, path, self.config)
         except TypeError as error:
             if "number of trials" not in str(error):
                 raise

@@ -17,7 +17,7 @@ from cifti_making import (
 
 from dynml.conversion.creation import create_store
 from dynml.errors import DataCorruptionError, DataError
-from dynml.readers import ReaderInputs, reader_class
+from dynml.readers import reader_class
 from dynml.readers.fmri.cifti import DenseSeriesReader, ParcelSeriesReader
 from dynml.store.reading import Store
 
@@ -43,11 +43,11 @@ def test_formats_are_told_from_plain_nifti(tmp_path):
 def test_parcels_are_channels_under_their_names(tmp_path):
     data = noise(3)
     path = write_series(tmp_path / "rest.ptseries.nii", data, parcels(["V1", "M1", "A1"]))
-    description = ParcelSeriesReader(ReaderInputs()).describe(path)
+    description = ParcelSeriesReader().describe(path)
     assert description.channel_names == ("V1", "M1", "A1")
     assert description.sampling_frequency == 1.25
-    np.testing.assert_array_equal(ParcelSeriesReader(ReaderInputs()).read(path), data)
-    narrowed = ParcelSeriesReader(ReaderInputs(exclude_channels=("M1",)))
+    np.testing.assert_array_equal(ParcelSeriesReader().read(path), data)
+    narrowed = ParcelSeriesReader(ParcelSeriesReader.Config(), ("M1",))
     assert narrowed.describe(path).channel_names == ("V1", "A1")
     np.testing.assert_array_equal(narrowed.read(path), data[:, [0, 2]])
 
@@ -55,7 +55,7 @@ def test_parcels_are_channels_under_their_names(tmp_path):
 @pytest.mark.parametrize(("step", "exponent", "rate"), [(720, -3, 1 / 0.72), (0.72, 0, 1 / 0.72), (7.2, -1, 1 / 0.72)])
 def test_repetition_times_in_milliseconds(tmp_path, step, exponent, rate):
     path = write_series(tmp_path / "a.ptseries.nii", noise(2), parcels(["a", "b"]), step, exponent=exponent)
-    assert ParcelSeriesReader(ReaderInputs()).describe(path).sampling_frequency == pytest.approx(rate, rel=1e-9)
+    assert ParcelSeriesReader().describe(path).sampling_frequency == pytest.approx(rate, rel=1e-9)
 
 
 @pytest.mark.parametrize(
@@ -63,26 +63,26 @@ def test_repetition_times_in_milliseconds(tmp_path, step, exponent, rate):
 )
 def test_implausible_steps_leave_the_rate_open(tmp_path, step, unit, fault):
     path = write_series(tmp_path / "a.ptseries.nii", noise(2), parcels(["a", "b"]), step, unit)
-    description = ParcelSeriesReader(ReaderInputs()).describe(path)
+    description = ParcelSeriesReader().describe(path)
     assert description.sampling_frequency is None
     assert fault in description.rate_fault
 
 
 def test_grayordinates_are_averaged_by_label(dense, labels):
-    reader = DenseSeriesReader(ReaderInputs(atlas=labels))
+    reader = DenseSeriesReader(DenseSeriesReader.Config(atlas=labels))
     assert reader.describe(dense).channel_names == ("visual", "motor", "thalamus")
     data, keys = noise(36).astype(np.float64), keys_of(grayordinates())
     expected = np.stack([data[:, keys == key].mean(axis=1) for key in (2, 5, 9)], axis=1)
     np.testing.assert_allclose(reader.read(dense), expected, rtol=1e-12)
-    narrowed = DenseSeriesReader(ReaderInputs(atlas=labels, exclude_channels=("motor",)))
+    narrowed = DenseSeriesReader(DenseSeriesReader.Config(atlas=labels), ("motor",))
     assert narrowed.describe(dense).channel_names == ("visual", "thalamus")
     np.testing.assert_allclose(narrowed.read(dense), expected[:, [0, 2]], rtol=1e-12)
 
 
 def test_reading_in_blocks_changes_nothing(dense, labels, monkeypatch):
-    whole = DenseSeriesReader(ReaderInputs(atlas=labels)).read(dense)
+    whole = DenseSeriesReader(DenseSeriesReader.Config(atlas=labels)).read(dense)
     monkeypatch.setattr("dynml.readers.fmri.cifti.BYTES_PER_BLOCK", 8 * 36 * 7)
-    np.testing.assert_array_equal(DenseSeriesReader(ReaderInputs(atlas=labels)).read(dense), whole)
+    np.testing.assert_array_equal(DenseSeriesReader(DenseSeriesReader.Config(atlas=labels)).read(dense), whole)
 
 
 def test_labels_are_matched_by_vertex_and_voxel_not_by_position(tmp_path, dense):
@@ -97,45 +97,47 @@ def test_labels_are_matched_by_vertex_and_voxel_not_by_position(tmp_path, dense)
     path = write_series(tmp_path / "few.dtseries.nii", data, few)
     expected_keys = np.concatenate([vertex_key[4:25], [9, 9, 9, 0, 9, 9]])
     expected = np.stack([data[:, expected_keys == key].astype(float).mean(axis=1) for key in (2, 5, 9)], axis=1)
-    np.testing.assert_allclose(DenseSeriesReader(ReaderInputs(atlas=atlas)).read(path), expected, rtol=1e-12)
+    np.testing.assert_allclose(
+        DenseSeriesReader(DenseSeriesReader.Config(atlas=atlas)).read(path), expected, rtol=1e-12
+    )
 
 
 def test_faults_of_dense_series(tmp_path, dense, labels):
     with pytest.raises(DataError, match=r"need the key 'atlas': a \.dlabel\.nii file"):
-        DenseSeriesReader(ReaderInputs())
+        DenseSeriesReader()
     with pytest.raises(DataError, match=r"rest\.dtseries\.nii is no label file"):
-        DenseSeriesReader(ReaderInputs(atlas=dense))
+        DenseSeriesReader(DenseSeriesReader.Config(atlas=dense))
     other = grayordinates(left=range(10), n_vertices=64)
     path = write_series(tmp_path / "other.dtseries.nii", noise(len(other)), other)
     with pytest.raises(DataError, match="are of different surfaces or grids"):
-        DenseSeriesReader(ReaderInputs(atlas=labels)).describe(path)
+        DenseSeriesReader(DenseSeriesReader.Config(atlas=labels)).describe(path)
     few = grayordinates(left=range(10, 20))
     path = write_series(tmp_path / "few.dtseries.nii", noise(len(few)), few)
     with pytest.raises(DataError, match=r"labels without a grayordinate in .*few\.dtseries\.nii: motor"):
-        DenseSeriesReader(ReaderInputs(atlas=labels)).describe(path)
+        DenseSeriesReader(DenseSeriesReader.Config(atlas=labels)).describe(path)
     data = noise(36)
     data[:, :8] = 0
     path = write_series(tmp_path / "cut.dtseries.nii", data, grayordinates())
     with pytest.raises(DataError, match="all grayordinates of motor are 0"):
-        DenseSeriesReader(ReaderInputs(atlas=labels)).read(path)
+        DenseSeriesReader(DenseSeriesReader.Config(atlas=labels)).read(path)
     with pytest.raises(DataError, match="has no name for label 9"):
         axis = grayordinates()
         bad = write_labels(tmp_path / "bad.dlabel.nii", keys_of(axis), axis, {0: "???", 2: "a", 5: "b"})
-        DenseSeriesReader(ReaderInputs(atlas=bad))
+        DenseSeriesReader(DenseSeriesReader.Config(atlas=bad))
 
 
 def test_files_of_another_kind_are_named(tmp_path, dense, labels):
     path = tmp_path / "dense.ptseries.nii"
     path.write_bytes(dense.read_bytes())
     with pytest.raises(DataError, match=r"is not a series of parcels \(\.ptseries\.nii\): it has Series x BrainModel"):
-        ParcelSeriesReader(ReaderInputs()).describe(path)
+        ParcelSeriesReader().describe(path)
     plain = tmp_path / "plain.ptseries.nii"
     nibabel.save(nibabel.Nifti1Image(np.zeros((2, 2, 2)), np.eye(4)), plain)
     with pytest.raises(DataError, match="it has no CIFTI axes"):
-        ParcelSeriesReader(ReaderInputs()).describe(plain)
+        ParcelSeriesReader().describe(plain)
     path.write_bytes(path.read_bytes()[:-2000])
     with pytest.raises(DataCorruptionError, match="no readable|truncated"):
-        DenseSeriesReader(ReaderInputs(atlas=labels)).read(path)
+        DenseSeriesReader(DenseSeriesReader.Config(atlas=labels)).read(path)
 
 
 def test_a_store_of_parcels(tmp_path):

@@ -6,7 +6,6 @@ import pytest
 
 from dynml.datasets.haxby import haxby2001_files
 from dynml.errors import DataError
-from dynml.readers import ReaderInputs
 from dynml.readers.fmri.nifti import NiftiReader
 
 FILES = haxby2001_files()
@@ -52,7 +51,7 @@ def assert_close(found, expected):
 
 
 def test_channels_are_the_coefficients_of_the_maps_as_in_nilearn(maps):
-    reader = NiftiReader(ReaderInputs(atlas=maps))
+    reader = NiftiReader(NiftiReader.Config(atlas=maps))
     assert reader.describe(RUN).channel_names == tuple(f"map_{number}" for number in range(N_MAPS))
     assert_close(reader.read(RUN), by_nilearn(maps))
 
@@ -61,7 +60,7 @@ def test_they_solve_the_least_squares_problem(maps, bold):
     weights = np.asarray(nibabel.load(maps).dataobj, dtype=np.float64).reshape(-1, N_MAPS)
     volumes = np.asarray(bold.dataobj, dtype=np.float64).reshape(-1, bold.shape[3])
     expected = np.linalg.lstsq(weights, volumes, rcond=None)[0].T
-    assert_close(NiftiReader(ReaderInputs(atlas=maps)).read(RUN), expected)
+    assert_close(NiftiReader(NiftiReader.Config(atlas=maps)).read(RUN), expected)
 
 
 def test_maps_on_another_grid_are_brought_onto_the_image_as_in_nilearn(tmp_path, bold):
@@ -69,14 +68,14 @@ def test_maps_on_another_grid_are_brought_onto_the_image_as_in_nilearn(tmp_path,
     affine[:3, 3] += [4.0, -3.0, 5.0]
     shape = tuple(2 * size for size in bold.shape[:3])
     fine = save(tmp_path / "fine.nii.gz", gaussian_maps(shape, affine), affine)
-    assert_close(NiftiReader(ReaderInputs(atlas=fine)).read(RUN), by_nilearn(fine))
+    assert_close(NiftiReader(NiftiReader.Config(atlas=fine)).read(RUN), by_nilearn(fine))
 
 
 def test_a_mask_narrows_the_maps_as_in_nilearn(maps):
     mask = FILES.masks["gray"]
-    found = NiftiReader(ReaderInputs(atlas=maps, mask=mask)).read(RUN)
+    found = NiftiReader(NiftiReader.Config(atlas=maps, mask=mask)).read(RUN)
     assert_close(found, by_nilearn(maps, mask_img=str(mask)))
-    assert np.abs(found - NiftiReader(ReaderInputs(atlas=maps)).read(RUN)).max() > 1
+    assert np.abs(found - NiftiReader(NiftiReader.Config(atlas=maps)).read(RUN)).max() > 1
 
 
 @pytest.mark.parametrize("kind", ["labels", "maps"])
@@ -88,9 +87,9 @@ def test_smoothing_is_that_of_nilearn(maps, kind):
     else:
         atlas = FILES.atlas
         expected = NiftiLabelsMasker(str(atlas), standardize=None, smoothing_fwhm=30.0).fit_transform(str(RUN))
-    found = NiftiReader(ReaderInputs(atlas=atlas, smoothing=30.0)).read(RUN)
+    found = NiftiReader(NiftiReader.Config(atlas=atlas, smoothing=30.0)).read(RUN)
     assert_close(found, expected)
-    assert np.abs(found - NiftiReader(ReaderInputs(atlas=atlas)).read(RUN)).max() > 1
+    assert np.abs(found - NiftiReader(NiftiReader.Config(atlas=atlas)).read(RUN)).max() > 1
 
 
 def test_smoothing_in_blocks_changes_nothing_and_keeps_missing_voxels_missing(tmp_path, bold, monkeypatch):
@@ -98,7 +97,7 @@ def test_smoothing_in_blocks_changes_nothing_and_keeps_missing_voxels_missing(tm
     labels = np.asarray(nibabel.load(FILES.atlas).dataobj)
     data[tuple(np.argwhere(labels == 3)[0])][7] = np.nan
     path = save(tmp_path / "bold.nii.gz", data, bold.affine)
-    reader = NiftiReader(ReaderInputs(atlas=FILES.atlas, smoothing=20.0))
+    reader = NiftiReader(NiftiReader.Config(atlas=FILES.atlas, smoothing=20.0))
     whole = reader.read(path)
     assert np.argwhere(np.isnan(whole)).tolist() == [[7, 1]]
     monkeypatch.setattr("dynml.readers.fmri.nifti.BYTES_PER_BLOCK", 8 * data[..., 0].size * 9)
@@ -115,7 +114,7 @@ def test_names_of_maps(tmp_path, maps, kind):
         "from 1": dict(zip("12345", names)),
         "tsv": tmp_path / "names.tsv",
     }[kind]
-    assert NiftiReader(ReaderInputs(atlas=maps, atlas_labels=labels)).describe(RUN).channel_names == tuple(names)
+    assert NiftiReader(NiftiReader.Config(atlas=maps, atlas_labels=labels)).describe(RUN).channel_names == tuple(names)
 
 
 @pytest.mark.parametrize(
@@ -129,28 +128,28 @@ def test_names_of_maps(tmp_path, maps, kind):
 )
 def test_faulty_names_of_maps(maps, labels, sentence):
     with pytest.raises(DataError, match=sentence):
-        NiftiReader(ReaderInputs(atlas=maps, atlas_labels=labels))
+        NiftiReader(NiftiReader.Config(atlas=maps, atlas_labels=labels))
 
 
 def test_excluded_maps_are_left_out_before_the_fit(tmp_path, maps, bold):
     weights = np.asarray(nibabel.load(maps).dataobj)
     few = save(tmp_path / "few.nii.gz", weights[..., [0, 2, 3]], bold.affine)
-    found = NiftiReader(ReaderInputs(atlas=maps, exclude_channels=("map_1", "map_4")))
+    found = NiftiReader(NiftiReader.Config(atlas=maps), ("map_1", "map_4"))
     assert found.describe(RUN).channel_names == ("map_0", "map_2", "map_3")
     assert_close(found.read(RUN), by_nilearn(few))
 
 
 def test_excluded_labels_are_left_out():
-    whole = NiftiReader(ReaderInputs(atlas=FILES.atlas))
+    whole = NiftiReader(NiftiReader.Config(atlas=FILES.atlas))
     names = whole.describe(RUN).channel_names
-    reader = NiftiReader(ReaderInputs(atlas=FILES.atlas, exclude_channels=(names[0], names[5])))
+    reader = NiftiReader(NiftiReader.Config(atlas=FILES.atlas), (names[0], names[5]))
     kept = [place for place in range(len(names)) if place not in (0, 5)]
     assert reader.describe(RUN).channel_names == tuple(names[place] for place in kept)
     np.testing.assert_array_equal(reader.read(RUN), whole.read(RUN)[:, kept])
     with pytest.raises(DataError, match="exclude_channels names 'label_99', which is none of the labels of the atlas"):
-        NiftiReader(ReaderInputs(atlas=FILES.atlas, exclude_channels=("label_99",)))
+        NiftiReader(NiftiReader.Config(atlas=FILES.atlas), ("label_99",))
     with pytest.raises(DataError, match="exclude_channels names all of the labels"):
-        NiftiReader(ReaderInputs(atlas=FILES.atlas, exclude_channels=names))
+        NiftiReader(NiftiReader.Config(atlas=FILES.atlas), names)
 
 
 def test_maps_that_do_not_fit_the_image(tmp_path, bold):
@@ -158,16 +157,16 @@ def test_maps_that_do_not_fit_the_image(tmp_path, bold):
     far = bold.affine.copy()
     far[:3, 3] += 5000
     with pytest.raises(DataError, match=r"far\.nii\.gz does not overlap the recordings.* are they in the same space"):
-        NiftiReader(ReaderInputs(atlas=save(tmp_path / "far.nii.gz", weights, far))).describe(RUN)
+        NiftiReader(NiftiReader.Config(atlas=save(tmp_path / "far.nii.gz", weights, far))).describe(RUN)
     twice = weights.copy()
     twice[..., 3] = 2 * weights[..., 1]
-    reader = NiftiReader(ReaderInputs(atlas=save(tmp_path / "twice.nii.gz", twice, bold.affine)))
+    reader = NiftiReader(NiftiReader.Config(atlas=save(tmp_path / "twice.nii.gz", twice, bold.affine)))
     with pytest.raises(DataError, match="are combinations of each other"):
         reader.read(RUN)
     empty = weights.copy()
     empty[..., 2] = 0
     with pytest.raises(DataError, match="maps without any weight: map_2"):
-        NiftiReader(ReaderInputs(atlas=save(tmp_path / "empty.nii.gz", empty, bold.affine)))
+        NiftiReader(NiftiReader.Config(atlas=save(tmp_path / "empty.nii.gz", empty, bold.affine)))
 
 
 def test_masks_that_do_not_fit_are_named(tmp_path, maps, bold):
@@ -176,11 +175,11 @@ def test_masks_that_do_not_fit_are_named(tmp_path, maps, bold):
     mask = save(tmp_path / "far_mask.nii.gz", np.ones(bold.shape[:3], dtype=np.uint8), far)
     for atlas in (maps, FILES.atlas):
         with pytest.raises(DataError, match=r"no voxel lies within the mask .*far_mask\.nii\.gz; are they in the same"):
-            NiftiReader(ReaderInputs(atlas=atlas, mask=mask)).describe(RUN)
+            NiftiReader(NiftiReader.Config(atlas=atlas, mask=mask)).describe(RUN)
     weights = np.asarray(nibabel.load(maps).dataobj)
     without = save(tmp_path / "mask.nii.gz", (weights[..., 3] == 0).astype(np.uint8), bold.affine)
     with pytest.raises(DataError, match=r"no voxel of map_3 lies within the mask .*; use a wider mask"):
-        NiftiReader(ReaderInputs(atlas=maps, mask=without)).describe(RUN)
+        NiftiReader(NiftiReader.Config(atlas=maps, mask=without)).describe(RUN)
 
 
 def test_parcels_outside_of_the_field_of_view_are_named(tmp_path, bold):
@@ -188,5 +187,5 @@ def test_parcels_outside_of_the_field_of_view_are_named(tmp_path, bold):
     data = np.where((labels == 3)[..., None], 0, np.asarray(bold.dataobj))
     path = save(tmp_path / "cut.nii.gz", data.astype(np.float32), bold.affine)
     with pytest.raises(DataError, match=r"cut\.nii\.gz: all voxels of label_3 are 0 in all volumes, .* field of view"):
-        NiftiReader(ReaderInputs(atlas=FILES.atlas)).read(path)
-    assert NiftiReader(ReaderInputs(atlas=FILES.atlas, exclude_channels=("label_3",))).read(path).any(axis=0).all()
+        NiftiReader(NiftiReader.Config(atlas=FILES.atlas)).read(path)
+    assert NiftiReader(NiftiReader.Config(atlas=FILES.atlas), ("label_3",)).read(path).any(axis=0).all()

@@ -11,10 +11,8 @@ import pytest
 from dynml.conversion.config import TimeseriesGroupConfig, store_config_from
 from dynml.conversion.creation import create_store
 from dynml.errors import ConfigurationError, DataError, DataWarning
-from dynml.readers import ReaderInputs
-from dynml.readers.fmri.motion import Motion, found_motion
-from dynml.readers.fmri.motion_config import MotionCorrectionConfig
-from dynml.readers.fmri.nifti import NiftiReader
+from dynml.readers.fmri.motion import Motion, MotionCorrectionConfig, found_motion
+from dynml.readers.fmri.nifti import NiftiConfig, NiftiReader
 from dynml.store.reading import Store
 
 SHAPE, ZOOM = (24, 26, 20), 4.0
@@ -84,9 +82,7 @@ def read(volumes, tmp_path_factory):
     labels = np.ones(SHAPE, dtype=np.int16)
     labels[12:] = 2
     path = save(folder / "bold.nii.gz", volumes)
-    reader = NiftiReader(
-        ReaderInputs(atlas=save(folder / "atlas.nii.gz", labels), motion_correction=MotionCorrectionConfig())
-    )
+    reader = NiftiReader(NiftiReader.Config(atlas=save(folder / "atlas.nii.gz", labels), motion_correction=True))
     reader.describe(path)
     return reader, path, reader.read(path)
 
@@ -207,7 +203,7 @@ def test_settings_that_are_not_accepted(value, key):
 
 
 def test_where_it_is_refused(atlas, tmp_path, volumes):
-    reader = NiftiReader(ReaderInputs(atlas=atlas, motion_correction=MotionCorrectionConfig()))
+    reader = NiftiReader(NiftiReader.Config(atlas=atlas, motion_correction=True))
     with pytest.raises(DataError, match=r"has shape \(24, 26, 20\), but must be a 4D image"):
         reader.describe(save(tmp_path / "one.nii", volumes[..., 0]))
     with pytest.raises(DataError, match="needs at least 8 voxels along each axis"):
@@ -217,8 +213,8 @@ def test_where_it_is_refused(atlas, tmp_path, volumes):
     with pytest.raises(DataError, match="volume 2 is the same everywhere"):
         reader.read(save(tmp_path / "blank.nii", blank))
     with pytest.raises(ConfigurationError, match="xcp_d"):
-        TimeseriesGroupConfig(type="timeseries", bids={"pipeline": "xcp_d"}, motion_correction=True)
-    assert TimeseriesGroupConfig(type="timeseries", files=["a.nii"], motion_correction={}).motion is not None
+        TimeseriesGroupConfig(type="timeseries", bids={"pipeline": "xcp_d"}, of_formats={"motion_correction": True})
+    assert NiftiConfig(motion_correction={}).motion is not None
     folder = tmp_path / "ready" / "s1"
     folder.mkdir(parents=True)
     np.save(folder / "a.npy", np.zeros((50, 2)))

@@ -6,7 +6,6 @@ import pytest
 from store_making import Study, noise
 
 from dynml.errors import DataCorruptionError, DataError, DataWarning
-from dynml.readers import ReaderInputs
 from dynml.readers.fmri.nifti import NiftiReader
 
 SHAPE = (6, 5, 4)
@@ -48,7 +47,7 @@ def means_by_numpy(data, labels):
 
 
 def test_channels_are_the_means_of_labels(atlas, bold):
-    reader = NiftiReader(ReaderInputs(atlas=atlas))
+    reader = NiftiReader(NiftiReader.Config(atlas=atlas))
     description = reader.describe(bold)
     assert (description.n_samples, description.n_channels) == (30, 3)
     assert description.channel_names == ("label_2", "label_5", "label_7")
@@ -60,13 +59,13 @@ def test_agrees_with_nilearn(atlas, bold):
     from nilearn.maskers import NiftiLabelsMasker
 
     expected = NiftiLabelsMasker(str(atlas), standardize=None).fit_transform(str(bold))
-    np.testing.assert_allclose(NiftiReader(ReaderInputs(atlas=atlas)).read(bold), expected, rtol=1e-6)
+    np.testing.assert_allclose(NiftiReader(NiftiReader.Config(atlas=atlas)).read(bold), expected, rtol=1e-6)
 
 
 def test_reading_in_blocks_changes_nothing(atlas, bold, monkeypatch):
-    whole = NiftiReader(ReaderInputs(atlas=atlas)).read(bold)
+    whole = NiftiReader(NiftiReader.Config(atlas=atlas)).read(bold)
     monkeypatch.setattr("dynml.readers.fmri.nifti.BYTES_PER_BLOCK", 8 * 120 * 7)
-    np.testing.assert_array_equal(NiftiReader(ReaderInputs(atlas=atlas)).read(bold), whole)
+    np.testing.assert_array_equal(NiftiReader(NiftiReader.Config(atlas=atlas)).read(bold), whole)
 
 
 def test_scaled_integers_are_unscaled(tmp_path, atlas):
@@ -80,7 +79,7 @@ def test_scaled_integers_are_unscaled(tmp_path, atlas):
     nibabel.save(image, path)
     data = np.asanyarray(nibabel.load(path).dataobj)
     np.testing.assert_allclose(
-        NiftiReader(ReaderInputs(atlas=atlas)).read(path), means_by_numpy(data, atlas_data()), rtol=1e-6
+        NiftiReader(NiftiReader.Config(atlas=atlas)).read(path), means_by_numpy(data, atlas_data()), rtol=1e-6
     )
 
 
@@ -88,7 +87,7 @@ def test_nan_stays_visible(tmp_path, atlas):
     data = bold_data()
     data[0, 0, 0, 4] = np.nan
     data[4, 4, 3, :] = np.nan  # background
-    signals = NiftiReader(ReaderInputs(atlas=atlas)).read(write_image(tmp_path / "bold.nii", data))
+    signals = NiftiReader(NiftiReader.Config(atlas=atlas)).read(write_image(tmp_path / "bold.nii", data))
     assert np.argwhere(np.isnan(signals)).tolist() == [[4, 0]]
 
 
@@ -97,14 +96,14 @@ def test_nan_stays_visible(tmp_path, atlas):
 )
 def test_units_of_time(tmp_path, atlas, value, unit, seconds):
     path = write_image(tmp_path / "bold.nii", bold_data(), seconds=value, unit=unit)
-    assert NiftiReader(ReaderInputs(atlas=atlas)).describe(path).sampling_frequency == pytest.approx(
+    assert NiftiReader(NiftiReader.Config(atlas=atlas)).describe(path).sampling_frequency == pytest.approx(
         1 / seconds, rel=1e-9
     )
 
 
 def test_a_header_without_unit_is_taken_as_seconds_and_remarked_on(tmp_path, atlas):
     path = write_image(tmp_path / "bold.nii", bold_data(), seconds=2.5, unit="unknown")
-    description = NiftiReader(ReaderInputs(atlas=atlas)).describe(path)
+    description = NiftiReader(NiftiReader.Config(atlas=atlas)).describe(path)
     assert description.sampling_frequency == pytest.approx(0.4)
     assert "2.5 was taken as seconds" in description.remarks[0]
 
@@ -172,7 +171,7 @@ def test_an_atlas_on_another_grid_is_brought_onto_the_images(tmp_path, bold):
     affine = np.diag([1.0, 1.0, 1.0, 1.0])
     affine[:3, 3] = -1.0  # the middle one of three fine voxels lies on the coarse voxel
     path = write_image(tmp_path / "fine.nii.gz", fine, affine)
-    signals = NiftiReader(ReaderInputs(atlas=path)).read(bold)
+    signals = NiftiReader(NiftiReader.Config(atlas=path)).read(bold)
     np.testing.assert_allclose(signals, means_by_numpy(bold_data(), atlas_data()), rtol=1e-6)
 
 
@@ -180,14 +179,14 @@ def test_a_flipped_atlas_is_read_through_its_affine(tmp_path, bold):
     affine = AFFINE.copy()
     affine[0, 0], affine[0, 3] = -3.0, 3.0 * (SHAPE[0] - 1)
     path = write_image(tmp_path / "flipped.nii.gz", np.ascontiguousarray(atlas_data()[::-1]), affine)
-    signals = NiftiReader(ReaderInputs(atlas=path)).read(bold)
+    signals = NiftiReader(NiftiReader.Config(atlas=path)).read(bold)
     np.testing.assert_allclose(signals, means_by_numpy(bold_data(), atlas_data()), rtol=1e-6)
 
 
 def test_an_atlas_elsewhere_does_not_overlap(tmp_path, bold):
     affine = AFFINE.copy()
     affine[:3, 3] = 500.0
-    reader = NiftiReader(ReaderInputs(atlas=write_image(tmp_path / "far.nii.gz", atlas_data(), affine)))
+    reader = NiftiReader(NiftiReader.Config(atlas=write_image(tmp_path / "far.nii.gz", atlas_data(), affine)))
     with pytest.raises(DataError, match=r"far\.nii\.gz does not overlap the recordings"):
         reader.describe(bold)
 
@@ -195,7 +194,7 @@ def test_an_atlas_elsewhere_does_not_overlap(tmp_path, bold):
 def test_a_label_outside_of_the_image_is_named(tmp_path, bold):
     affine = AFFINE.copy()
     affine[0, 3] = 6.0  # moves the last slices out of the image
-    reader = NiftiReader(ReaderInputs(atlas=write_image(tmp_path / "near.nii.gz", atlas_data(), affine)))
+    reader = NiftiReader(NiftiReader.Config(atlas=write_image(tmp_path / "near.nii.gz", atlas_data(), affine)))
     with pytest.raises(DataError, match="labels without a voxel on the recordings' grid of 6 x 5 x 4: label_7"):
         reader.describe(bold)
 
@@ -204,12 +203,12 @@ def test_a_mask_narrows_the_labels(tmp_path, atlas, bold):
     inside = np.ones(SHAPE, dtype=np.uint8)
     inside[0] = 0
     mask = write_image(tmp_path / "mask.nii.gz", inside)
-    signals = NiftiReader(ReaderInputs(atlas=atlas, mask=mask)).read(bold)
+    signals = NiftiReader(NiftiReader.Config(atlas=atlas, mask=mask)).read(bold)
     np.testing.assert_allclose(signals, means_by_numpy(bold_data(), np.where(inside, atlas_data(), 0)), rtol=1e-6)
     inside[:2] = 0
     write_image(mask, inside)
     with pytest.raises(DataError, match=r"no voxel of label_2 lies within the mask .*mask\.nii\.gz"):
-        NiftiReader(ReaderInputs(atlas=atlas, mask=mask)).describe(bold)
+        NiftiReader(NiftiReader.Config(atlas=atlas, mask=mask)).describe(bold)
 
 
 def test_the_automatic_mask_finds_the_brain(tmp_path):
@@ -220,8 +219,8 @@ def test_the_automatic_mask_finds_the_brain(tmp_path):
     halves = np.where(grid[0] < 10, 1, 2).astype(np.int16)
     atlas = write_image(tmp_path / "atlas.nii", halves)
     bold = write_image(tmp_path / "bold.nii", data.astype(np.float32))
-    everywhere = NiftiReader(ReaderInputs(atlas=atlas)).read(bold)
-    in_brain = NiftiReader(ReaderInputs(atlas=atlas, mask="auto")).read(bold)
+    everywhere = NiftiReader(NiftiReader.Config(atlas=atlas)).read(bold)
+    in_brain = NiftiReader(NiftiReader.Config(atlas=atlas, mask="auto")).read(bold)
     assert everywhere.mean() < 300
     assert in_brain.mean() > 900
 
@@ -236,7 +235,7 @@ def test_images_need_an_atlas(tmp_path):
 def test_a_volume_is_no_recording(tmp_path, atlas):
     path = write_image(tmp_path / "t1.nii.gz", bold_data()[..., 0])
     with pytest.raises(DataError, match=r"t1\.nii\.gz has shape \(6, 5, 4\), but must be a 4D image"):
-        NiftiReader(ReaderInputs(atlas=atlas)).describe(path)
+        NiftiReader(NiftiReader.Config(atlas=atlas)).describe(path)
 
 
 @pytest.mark.parametrize(
@@ -252,27 +251,27 @@ def test_a_volume_is_no_recording(tmp_path, atlas):
 def test_other_images_are_no_atlas(tmp_path, data, sentence):
     path = write_image(tmp_path / "atlas.nii.gz", data)
     with pytest.raises(DataError, match=rf"The atlas .*atlas\.nii\.gz.* {sentence}"):
-        NiftiReader(ReaderInputs(atlas=path))
+        NiftiReader(NiftiReader.Config(atlas=path))
 
 
 def test_files_that_are_no_image_are_named(tmp_path, atlas, bold):
     (tmp_path / "text.nii.gz").write_text("no image")
     with pytest.raises(DataCorruptionError, match=r"The atlas .*text\.nii\.gz is no readable NIfTI image"):
-        NiftiReader(ReaderInputs(atlas=tmp_path / "text.nii.gz"))
+        NiftiReader(NiftiReader.Config(atlas=tmp_path / "text.nii.gz"))
     with pytest.raises(DataCorruptionError, match=r"The image .*text\.nii\.gz is no readable"):
-        NiftiReader(ReaderInputs(atlas=atlas)).describe(tmp_path / "text.nii.gz")
+        NiftiReader(NiftiReader.Config(atlas=atlas)).describe(tmp_path / "text.nii.gz")
     with pytest.raises(DataError, match=r"absent\.nii does not exist"):
-        NiftiReader(ReaderInputs(atlas=atlas)).describe(tmp_path / "absent.nii")
+        NiftiReader(NiftiReader.Config(atlas=atlas)).describe(tmp_path / "absent.nii")
     bold.write_bytes(bold.read_bytes()[: bold.stat().st_size // 2])
     with pytest.raises(DataCorruptionError, match=r"bold\.nii\.gz cannot be read to its end"):
-        NiftiReader(ReaderInputs(atlas=atlas)).read(bold)
+        NiftiReader(NiftiReader.Config(atlas=atlas)).read(bold)
 
 
 def test_a_truncated_plain_image_is_named(tmp_path, atlas):
     path = write_image(tmp_path / "bold.nii", bold_data())
     path.write_bytes(path.read_bytes()[:-1000])
     with pytest.raises(DataCorruptionError, match=r"bold\.nii is truncated: it has 13752 bytes instead of 14752"):
-        NiftiReader(ReaderInputs(atlas=atlas)).read(path)
+        NiftiReader(NiftiReader.Config(atlas=atlas)).read(path)
 
 
 @pytest.mark.parametrize("kind", ["list", "background", "mapping", "json", "tsv"])
@@ -287,7 +286,7 @@ def test_names_of_labels(tmp_path, atlas, bold, kind):
     }[kind]
     (tmp_path / "labels.json").write_text(json.dumps(names))
     (tmp_path / "labels.tsv").write_text("index\tname\tcolour\n7\tmiddle\tred\n2\tleft\tred\n5\tright\tred\n")
-    reader = NiftiReader(ReaderInputs(atlas=atlas, atlas_labels=labels))
+    reader = NiftiReader(NiftiReader.Config(atlas=atlas, atlas_labels=labels))
     assert reader.describe(bold).channel_names == ("left", "right", "middle")
 
 
@@ -302,10 +301,10 @@ def test_names_of_labels(tmp_path, atlas, bold, kind):
 )
 def test_faulty_names_of_labels(atlas, labels, sentence):
     with pytest.raises(DataError, match=sentence):
-        NiftiReader(ReaderInputs(atlas=atlas, atlas_labels=labels))
+        NiftiReader(NiftiReader.Config(atlas=atlas, atlas_labels=labels))
 
 
 def test_names_beyond_the_atlas_are_remarked_on(atlas, bold):
     labels = {"2": "left", "5": "right", "7": "middle", "9": "nowhere"}
-    remarks = NiftiReader(ReaderInputs(atlas=atlas, atlas_labels=labels)).describe(bold).remarks
+    remarks = NiftiReader(NiftiReader.Config(atlas=atlas, atlas_labels=labels)).describe(bold).remarks
     assert remarks == ("atlas_labels names 1 labels that atlas.nii.gz does not hold",)

@@ -5,10 +5,9 @@ import scipy.sparse
 from matlab_making import save_hdf5
 
 from dynml.errors import DataCorruptionError, DataError
-from dynml.readers import ReaderInputs
 from dynml.readers.matlab.reader import MatlabReader
 
-READER = MatlabReader(ReaderInputs())
+READER = MatlabReader()
 SIGNALS = np.random.default_rng(0).normal(size=(40, 3)).astype(np.float32)
 TYPES = [np.float32, np.float64, np.int8, np.uint8, np.int16, np.uint16, np.int32, np.uint32, np.int64, np.uint64]
 
@@ -41,7 +40,7 @@ def test_the_only_matrix_is_read_exactly(tmp_path, save, dtype):
 def test_channels_by_time_and_a_named_variable(tmp_path, save):
     path = tmp_path / "run.mat"
     save(path, raw=SIGNALS.T * 2, a_name_that_is_long_enough=SIGNALS.T)
-    reader = MatlabReader(ReaderInputs(variable="a_name_that_is_long_enough", time_axis="last"))
+    reader = MatlabReader(MatlabReader.Config(variable="a_name_that_is_long_enough", time_axis="last"))
     np.testing.assert_array_equal(reader.read(path), SIGNALS)
     assert (reader.describe(path).n_samples, reader.describe(path).n_channels) == (40, 3)
 
@@ -80,7 +79,7 @@ def test_files_of_machines_with_the_other_order_of_bytes(tmp_path):
 )
 def test_other_variables_are_refused(tmp_path, save, variables, variable, sentence):
     save(tmp_path / "run.mat", **variables)
-    reader = MatlabReader(ReaderInputs(variable=variable))
+    reader = MatlabReader(MatlabReader.Config(variable=variable))
     for act in (reader.describe, reader.read):
         with pytest.raises(DataError, match=sentence):
             act(tmp_path / "run.mat")

@@ -8,7 +8,7 @@ mne = pytest.importorskip("mne")
 from recordings_making import Folders, raw_of, volts  # noqa: E402
 
 from dynml.errors import DataCorruptionError, DataError  # noqa: E402
-from dynml.readers import ReaderInputs, reading_process  # noqa: E402
+from dynml.readers import reading_process  # noqa: E402
 from dynml.readers.meg_eeg.reader import MneReader  # noqa: E402
 
 EVENTS = 3561
@@ -17,11 +17,11 @@ MARKS = np.array([[100, 0, 1], [300, 0, 2], [500, 0, 1], [700, 0, 7]])
 
 
 def described(path, **settings):
-    return MneReader(ReaderInputs(**settings)).describe(path)
+    return MneReader(MneReader.Config(**settings)).describe(path)
 
 
 def read(path, **settings):
-    return MneReader(ReaderInputs(**settings)).read(path)
+    return MneReader(MneReader.Config(**settings)).read(path)
 
 
 def epochs_of(signals, length=0.5, marks=MARKS, names=None):

@@ -11,7 +11,7 @@ mne = pytest.importorskip("mne")
 from recordings_making import Folders, raw_of, volts  # noqa: E402
 
 from dynml.errors import ConfigurationError, DataCorruptionError, DataError, DataWarning  # noqa: E402
-from dynml.readers import ReaderInputs, extension_of  # noqa: E402
+from dynml.readers import extension_of  # noqa: E402
 from dynml.readers.meg_eeg.raw import good_stretches  # noqa: E402
 from dynml.readers.meg_eeg.reader import MneReader  # noqa: E402
 
@@ -19,11 +19,11 @@ SCRIPTS = Path(__file__).parents[3] / "scripts_python"
 
 
 def described(path, **settings):
-    return MneReader(ReaderInputs(**settings)).describe(path)
+    return MneReader(MneReader.Config(**settings)).describe(path)
 
 
 def read(path, **settings):
-    return MneReader(ReaderInputs(**settings)).read(path)
+    return MneReader(MneReader.Config(**settings)).read(path)
 
 
 def saved(path, raw, **settings):
