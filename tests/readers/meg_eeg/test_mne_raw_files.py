@@ -481,7 +481,9 @@ def test_missing_samples_count_only_where_nothing_is_marked_bad(folders):
 
 def test_what_is_removed_from_whole_runs_would_reach_over_bad_stretches(folders):
     folders.config["low_pass"] = 20.0
-    with pytest.raises(DataError, match=r"run-0_raw\.fif holds epochs, cases or stretches marked bad, over which"):
+    with pytest.raises(
+        DataError, match=r"run-0_raw\.fif holds epochs, cases, joined runs or stretches marked bad, over which"
+    ):
         folders.create()
 
 
