@@ -13,6 +13,7 @@ from dynml.conversion.bids.run_choice import IMAGES, chosen_series
 from dynml.conversion.bids.run_clock import ClockFiles
 from dynml.errors import DataError
 from dynml.files import read_json
+from dynml.preparation.checks import other_unit_of_time
 from dynml.reading_files import is_file
 from dynml.remarks import Remarks
 from dynml.store.layout import natural_order
@@ -201,6 +202,8 @@ def _repetition_time(
             continue
         number = isinstance(value, (int, float)) and not isinstance(value, bool)
         if not number or not PLAUSIBLE_SECONDS[0] <= value <= PLAUSIBLE_SECONDS[1]:
-            raise DataError(f"{path} says {REPETITION_TIME} {value!r}, but must say seconds from 0.01 to 60.")
+            fault = other_unit_of_time(value) if number else None
+            words = "" if fault is None else f" ({fault})"
+            raise DataError(f"{path} says {REPETITION_TIME} {value!r}, but must say seconds from 0.01 to 60{words}.")
         return float(value), path
     return None, None
