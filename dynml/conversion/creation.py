@@ -17,6 +17,7 @@ from dynml.conversion.inputs import chosen_subsets, folder_of, read_inputs
 from dynml.conversion.sources.agreement import GroupSources, SourceFile
 from dynml.conversion.sources.found import SubjectSources, check_steps, find_sources, steps_of
 from dynml.conversion.sources.runs import remark_same_contents
+from dynml.conversion.sources.shared_files import shared_files
 from dynml.conversion.subject_workers import SubjectWorkers
 from dynml.conversion.subset_drawing import Draw
 from dynml.errors import DataError
@@ -90,9 +91,12 @@ def create_store(
         config, table = read_inputs(source, config_file)
         subsets = chosen_subsets(source, config, table, lists or {}, draw)
         all_sources = find_sources(folder_of(source, table), config, subsets, remarks, table)
+        subjects = [one.identity.subject for one in all_sources]
+        shared = shared_files(folder_of(source, table), config, subjects, table)
     with workers:
         chains = fitted_chains(all_sources, config, subsets["training"], workers, progress=progress)
         with new_store(target, config.content, subsets, overwrite=overwrite) as writer:
+            writer.note_shared_files(shared)
             if draw is not None:
                 writer.note_draw(draw.as_dictionary())
             write_subjects(writer, all_sources, config, chains, workers, remarks, progress=progress)

@@ -14,6 +14,7 @@ from dynml.conversion.creation import summary, write_subjects
 from dynml.conversion.inputs import chosen_subsets, folder_of, read_inputs, subjects_of
 from dynml.conversion.order import in_order_of_store
 from dynml.conversion.sources.found import SubjectSources, check_steps, find_sources, steps_of
+from dynml.conversion.sources.shared_files import check_same_files, shared_files
 from dynml.conversion.sources.table import SourceTable, is_table, read_source_table
 from dynml.conversion.subject_workers import SubjectWorkers
 from dynml.errors import DataError, DynmlError
@@ -24,7 +25,7 @@ from dynml.preparation.fitted.stored_fits import fits_of, with_stored_fits
 from dynml.preparation.step import PreparationStep
 from dynml.reading_files import is_there
 from dynml.remarks import Remarks
-from dynml.store.layout import PARTICIPANTS, PREPARATION_FITS, SUBSET_NAMES, TOP_LEVEL_KEYS
+from dynml.store.layout import PARTICIPANTS, PREPARATION_FITS, SUBSET_NAMES, TOP_LEVEL_KEYS, SharedFiles
 from dynml.store.participants import check_split
 from dynml.store.participants_table import SubjectIdentity
 from dynml.store.reading import Store
@@ -81,6 +82,7 @@ def add_subjects(
         subsets = chosen_subsets(source, config, table, lists or {}, None)
         _check_new(store, subsets)
         all_sources = find_sources(folder_of(source, table), config, subsets, remarks, table, store.subjects)
+        _shared_files(store, source, config, all_sources, table)
         _check_participants(store, subsets, all_sources)
         all_sources = _in_order_of_store(store, config, all_sources)
         chains = _chains_of(store, config, all_sources)
@@ -148,10 +150,12 @@ def apply_preparation(
         table = read_source_table(source, list(config.groups)) if is_table(source) else None
         subsets = _subsets_of_others(source, config, table, subjects_list, subset)
         all_sources = find_sources(folder_of(source, table), config, subsets, remarks, table)
+        shared = _shared_files(store, source, config, all_sources, table)
         _check_not_seen(store, config, subsets, all_sources)
         all_sources = _in_order_of_store(store, config, all_sources)
         chains = _chains_of(store, config, all_sources)
     with workers, new_store(target, config.content, subsets, overwrite=overwrite) as writer:
+        writer.note_shared_files(shared)
         write_subjects(writer, all_sources, config, chains, workers, remarks, progress=progress)
         for group, steps in chains.items():
             writer.add_fits(group, fits_of(steps))
@@ -196,6 +200,16 @@ def _check_same_config(store: Store, config: StoreConfig, table: SourceTable | N
             f"{key} is {new!r} in the config, but {old!r} in that of {store.path}{more}; subjects are added by the "
             "same config only."
         )
+
+
+def _shared_files(
+    store: Store, source: Path, config: StoreConfig, sources: Sequence[SubjectSources], table: SourceTable | None
+) -> SharedFiles:
+    """What the new subjects are read by, which must be what the store's were."""
+    subjects = [one.identity.subject for one in sources]
+    found = shared_files(folder_of(source, table), config, subjects, table)
+    check_same_files(store.shared_files, found, store.path)
+    return found
 
 
 def _check_new(store: Store, subsets: Mapping[str, Sequence[str]]) -> None:

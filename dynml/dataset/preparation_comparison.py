@@ -108,7 +108,10 @@ def differences(trained: Mapping[str, Any], data: MultiSubjectDataset, *, same_c
     if before.get("settings") is not None and now["settings"] is not None:
         of_channels = (*_CHANNEL_SETTINGS, *(key for one in readers() for key in one.Config.of_channels))
         left_out = () if same_channels else of_channels
-        yield from _of_settings(before["settings"], now["settings"], left_out)
+        contents = before.get("files") or {}, now["files"]
+        known = sorted({*contents[0]} & {*contents[1]})
+        yield from _of_settings(before["settings"], now["settings"], (*left_out, *known))
+        yield from _of_files(*contents, [key for key in known if key not in left_out])
     if same_channels and before.get("fits") is not None and now["fits"] is not None:
         yield from _of_fits(before["fits"], now["fits"])
     yield from _of_scale(trained.get("scale"), data)
@@ -209,6 +212,14 @@ def _of_settings(before: Mapping[str, Any], now: Mapping[str, Any], left_out: Se
         if not _alike(before.get(key), now.get(key)):
             values = ("left at its default" if one.get(key) is None else repr(one[key]) for one in (before, now))
             yield "{} is {} in the training data and {} here".format(key, *values)
+
+
+def _of_files(before: Mapping[str, Any], now: Mapping[str, Any], keys: Sequence[str]) -> Iterator[str]:
+    """Files of other content; their names do not matter."""
+    for key in keys:
+        if before[key]["sha256"] != now[key]["sha256"]:
+            old, new = (f"{one[key]['file']} (SHA-256 {one[key]['sha256'][:12]}..)" for one in (before, now))
+            yield f"{key} is {old} in the training data and {new} here"
 
 
 def _of_fits(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:

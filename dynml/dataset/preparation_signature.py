@@ -72,8 +72,8 @@ def preparation_signature(source: SignalSource, group: str, subjects: Sequence[s
     -------
     dict
         `of` ("store" or "arrays"), `standardization`, `units`, `sampling_frequencies` (Hz), `channel_names`, `steps`
-        (in their order), `settings` of the store's config, `fits` (figures by which a fit is known again). What is not
-        known of arrays is None.
+        (in their order), `settings` of the store's config, `fits` (figures by which a fit is known again), `files`
+        (name and SHA-256 of atlas and mask, of stores that hold them). What is not known of arrays is None.
     """
     first = source.attributes(subjects[0], group)
     steps = [_settings_of_step(note) for note in first.preparation]
@@ -89,8 +89,10 @@ def preparation_signature(source: SignalSource, group: str, subjects: Sequence[s
         "steps": steps[:-1] if steps and steps[-1]["step"] == STANDARDIZE else steps,
         "settings": {},
         "fits": {},
+        "files": {},
     }
     if isinstance(source, Store):
+        signature["files"] = source.shared_files.get(group, {})
         return signature | {"settings": _settings_of_store(source, group), "fits": _fits_of_store(source, group)}
     return signature | _known_of_arrays(source, group, subjects, signature)
 

@@ -32,8 +32,8 @@ from dynml.store import layout
 from dynml.store.participants_table import SubjectIdentity
 from dynml.store.writing import check_target, new_store
 
-LONGEST_PLAUSIBLE_TIME = 30.0
-"""Repetition times above, in seconds, are likely milliseconds."""
+LONGEST_USUAL_TIME = 30.0
+"""Repetition times above, in seconds, are told."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -149,8 +149,11 @@ def _described(path: Path, remarks: Remarks) -> _Described:
         run, unknown = read_tar(path)
     if unknown:
         remarks.add("Members of kinds that are not known were not read", f"{path.name}: {', '.join(unknown)}")
-    if run.repetition_time > LONGEST_PLAUSIBLE_TIME:
-        remarks.add("Repetition times look like milliseconds", f"{path.name}: {run.repetition_time:g} s")
+    fault = checks.other_unit_of_time(run.repetition_time)
+    if fault is not None:
+        raise DataError(f"{path} has a repetition time of {run.repetition_time:g}, but must have seconds ({fault}).")
+    if run.repetition_time > LONGEST_USUAL_TIME:
+        remarks.add("Repetition times are longer than those of most series", f"{path.name}: {run.repetition_time:g} s")
     (first, *others) = run.samples
     if not others and not first.labels and len(first.signals) < run.n_channels:
         topic = "Runs have fewer time points than networks, as if they were networks x time"

@@ -68,7 +68,7 @@ def in_smaller_pieces(function: Callable[Arguments, Result]) -> Callable[Argumen
             if not is_out_of_memory(error):
                 raise
         # The error is gone here, and with it what its traceback held of the memory.
-        _release_device_memory()
+        release_device_memory()
         result = _with_divisor(2 * divisor, lambda: function(*arguments, **settings))
         if divisor == _learnt.get(name, 1):
             _learnt[name] = 2 * divisor
@@ -90,7 +90,8 @@ def _with_divisor(divisor: int, function: Callable[[], Result]) -> Result:
         _divisor.reset(token)
 
 
-def _release_device_memory() -> None:
+def release_device_memory() -> None:
+    """Give back what torch keeps of a device's memory without using it."""
     torch = sys.modules.get("torch")
     if torch is not None and torch.cuda.is_initialized():
         torch.cuda.empty_cache()

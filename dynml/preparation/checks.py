@@ -25,6 +25,8 @@ SAME_UNITS = 1e5
 RELATIVE_EIGENVALUE = 1e-10
 """Directions with less than this share of the largest variance count as absent: float32 rounding leaves some 1e-14."""
 PLAUSIBLE_SD = (1e-6, 1e6)
+LONGEST_REPETITION_TIME = 100.0
+"""Seconds: no series of volumes is that slow, and one in milliseconds is above."""
 """Typical standard deviations outside of this range, left as they are, strain float32 covariances."""
 
 
@@ -207,3 +209,12 @@ def outlying_channels(recording: Recording) -> list[tuple[str, float]]:
             name = recording.channel_names[channel]
             found[name] = max(found.get(name, 0.0), float(farthest[channel] / spread[channel]))
     return list(found.items())
+
+
+def other_unit_of_time(repetition_time: float) -> str | None:
+    """Say which unit a repetition time seems to be in, and what it is in seconds; None where seconds are plausible."""
+    for unit, factor in (("milliseconds", 1e3), ("microseconds", 1e6)):
+        seconds = repetition_time / factor
+        if repetition_time > LONGEST_REPETITION_TIME and seconds <= LONGEST_REPETITION_TIME:
+            return f"it looks like {unit}, that is {seconds:g} s"
+    return "no series is that slow" if repetition_time > LONGEST_REPETITION_TIME else None

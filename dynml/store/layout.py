@@ -30,6 +30,11 @@ DYNML_VERSION = "dynml_version"
 CREATED = "created"
 CONFIG = "config"
 
+SHARED_FILES = "shared_files"
+"""Names and SHA-256 of each group's atlas and mask, JSON; not there where there are none, or subjects have others."""
+SharedFiles = dict[str, dict[str, dict[str, str]]]
+"""Group to "atlas" or "mask" to `file` and `sha256`."""
+
 EXTENDED = "extended"
 """When which subjects were added to a store that there was, JSON; not there where none were."""
 

@@ -118,6 +118,11 @@ class Store:
         return self._json(self.file, layout.CONFIG, "the file")
 
     @property
+    def shared_files(self) -> layout.SharedFiles:
+        """Names and SHA-256 of each group's atlas and mask, where that is known."""
+        return self._json(self.file, layout.SHARED_FILES, "the file") if layout.SHARED_FILES in self.file.attrs else {}
+
+    @property
     def split(self) -> str:
         """What separates the subsets: "participants", or "runs" when a participant may stand in several."""
         return str(self.config.get(layout.SPLIT, "participants"))

@@ -115,6 +115,11 @@ class StoreWriter:
             node.attrs[layout.SAMPLING_FREQUENCY] = float(fit.layout.sampling_frequency)
         self._disk.check()
 
+    def note_shared_files(self, files: layout.SharedFiles) -> None:
+        """Say what was in the atlas and the mask of each group."""
+        if files:
+            self._file.attrs[layout.SHARED_FILES] = _json(files)
+
     def note_draw(self, draw: Mapping[str, Any]) -> None:
         """Say how the subsets were drawn."""
         self._file[layout.SUBSETS].attrs[layout.DRAWN] = _json(draw)

@@ -182,6 +182,20 @@ def test_a_rate_is_needed(tmp_path):
         study.create()
 
 
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [(2000, "milliseconds, that is 2 s"), (720000, "microseconds, that is 0.72 s"), (1e12, "no series is that slow")],
+)
+def test_a_repetition_time_in_other_units_is_refused_with_the_one_in_seconds(tmp_path, value, words):
+    study = two_subjects(tmp_path)
+    del study.config["signals"]["sampling_frequency"]
+    study.config["signals"]["repetition_time"] = value
+    with pytest.raises(ConfigurationError, match=rf"signals\.repetition_time is .* must be in seconds \(.*{words}"):
+        study.create()
+    study.config["signals"]["repetition_time"] = 100
+    assert study.create().attributes("sub-a", "signals").sampling_frequency == 0.01
+
+
 def test_participants_are_the_subjects_by_default(tmp_path):
     store = two_subjects(tmp_path).create()
     assert store.participant("sub-a") == "sub-a"

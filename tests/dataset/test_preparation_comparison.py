@@ -1,14 +1,18 @@
 """What counts as another preparation, and what may differ: the values are those of the stores' own configs."""
 
 import json
+import re
+import shutil
 
+import h5py
 import numpy as np
 import pytest
+from bids_making import fmriprep, labels, save
 from store_making import Study, noise
 
 from dynml import MultiSubjectDataset
 from dynml.conversion.config import defaults_of_keys
-from dynml.conversion.extension import apply_preparation
+from dynml.conversion.extension import add_subjects, apply_preparation
 from dynml.dataset import preparation_comparison, preparation_signature
 from dynml.dataset.preparation_comparison import check_same_preparation, differences
 from dynml.dataset.preparation_signature import sketch
@@ -188,3 +192,79 @@ def test_a_run_older_than_the_notes_can_go_on(tmp_path):
     assert check_resumable(old, now) == []
     with pytest.raises(ResumeRefusedError, match="dataset.fingerprint"):
         check_resumable(old, {"dataset": described(opened(tmp_path / "other", seed=7))})
+
+
+@pytest.fixture(scope="module")
+def of_images(tmp_path_factory):
+    study = fmriprep(tmp_path_factory.mktemp("images") / "a", brain_mask=False)
+    study.create().close()
+    return study
+
+
+def with_atlas(study, folder, values, name="atlas.nii.gz"):
+    """The same study made with another atlas."""
+    shutil.copytree(study.folder, folder)
+    (folder / "atlas.nii.gz").unlink()
+    save(folder / name, values)
+    other = fmriprep(folder / "unused", brain_mask=False)
+    other.folder, other.root, other.target = folder, folder / "derivatives", folder / "store.hdf5"
+    other.group["atlas"] = name
+    return other
+
+
+def other_labels():
+    values = labels()
+    values[3, 3:] = 2
+    return values
+
+
+def test_an_atlas_is_known_by_its_content_and_not_by_its_name(tmp_path, of_images):
+    trained = described(MultiSubjectDataset(of_images.target))
+    renamed, other = (
+        with_atlas(of_images, tmp_path / "renamed", labels(), "parcels.nii"),
+        with_atlas(of_images, tmp_path / "other", other_labels()),
+    )
+    found = {}
+    for study in (renamed, other):
+        study.create().close()
+        found[study] = list(differences(trained, MultiSubjectDataset(study.target)))
+    assert found[renamed] == []
+    (told,) = found[other]
+    words = (
+        r"atlas is atlas\.nii\.gz \(SHA-256 (\w{12})\.\.\) in the training data and atlas\.nii\.gz \(SHA-256 (\w{12})"
+    )
+    digests = re.match(words, told)
+    assert digests[1] != digests[2]
+    assert list(differences(trained, MultiSubjectDataset(other.target), same_channels=False)) == []
+
+
+def test_stores_without_the_content_are_compared_by_names(tmp_path, of_images):
+    other = with_atlas(of_images, tmp_path / "other", other_labels())
+    other.create().close()
+    with h5py.File(other.target, "r+") as file:
+        del file.attrs["shared_files"]
+    trained = described(MultiSubjectDataset(of_images.target))
+    assert list(differences(trained, MultiSubjectDataset(other.target))) == []
+    del trained["preparation"]["files"]
+    assert list(differences(trained, MultiSubjectDataset(of_images.target))) == []
+
+
+def test_subjects_read_by_another_atlas_are_not_added(tmp_path, of_images):
+    other = with_atlas(of_images, tmp_path / "other", other_labels())
+    (tmp_path / "new.txt").write_text("sub-03\n")
+    sub = other.root / "sub-02"
+    for path in sorted(sub.rglob("sub-02*")):
+        path.rename(path.with_name(path.name.replace("sub-02", "sub-03")))
+    sub.rename(other.root / "sub-03")
+    (other.folder / "config.json").write_text(json.dumps(other.config))
+    sentence = r"bold\.atlas: atlas\.nii\.gz \(SHA-256 .* is another file than atlas\.nii\.gz"
+    with pytest.raises(DataError, match=sentence):
+        add_subjects(other.root, of_images.target, other.folder / "config.json", {"testing": tmp_path / "new.txt"})
+    with pytest.raises(DataError, match=sentence):
+        apply_preparation(
+            of_images.target,
+            other.root,
+            tmp_path / "new.hdf5",
+            config_folder=other.folder,
+            subjects_list=tmp_path / "new.txt",
+        )

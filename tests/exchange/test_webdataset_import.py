@@ -341,9 +341,14 @@ class TestFaults:
         write_members(tmp_path / "ds-x_sub-1_task-a.tar", encoded({"a": (bold(20), {})}, value))
         refused(tmp_path, "a.t_r.pyd is .*, but must be the seconds between two samples, above 0")
 
-    def test_milliseconds_are_told(self, tmp_path):
-        rest(tmp_path, "ds-x_sub-1", repetition_time=2000)
-        with pytest.warns(DataWarning, match="look like milliseconds: ds-x_sub-1_task-rest.tar: 2000 s"):
+    @pytest.mark.parametrize(("value", "found"), [(2000, "milliseconds, .* 2 s"), (7.2e5, "microseconds, .* 0.72 s")])
+    def test_repetition_times_in_other_units_are_refused(self, tmp_path, value, found):
+        rest(tmp_path, "ds-x_sub-1", repetition_time=value)
+        refused(tmp_path, rf"ds-x_sub-1_task-rest.tar has a repetition time of {value:g}, .* looks like {found}")
+
+    def test_repetition_times_that_are_long_are_told(self, tmp_path):
+        rest(tmp_path, "ds-x_sub-1", repetition_time=40.0)
+        with pytest.warns(DataWarning, match="longer than those of most series: ds-x_sub-1_task-rest.tar: 40 s"):
             made(tmp_path)
 
     def test_numbers_of_networks_must_agree(self, tmp_path):

@@ -308,3 +308,18 @@ def test_a_run_that_is_older_than_a_setting_goes_on_with_its_default(make_traine
     with pytest.raises(ResumeRefusedError, match=r"trainer\.adam_beta_1: 0\.9 -> 0\.8"):
         make_trainer(max_epochs=2, adam_beta_1=0.8, resume="auto").train_and_validate()
     assert make_trainer(max_epochs=2, resume="auto").train_and_validate()["epochs"] == 2
+
+
+def test_without_validation_the_summary_says_what_the_best_epoch_was_chosen_by(make_trainer):
+    summary = make_trainer("alone", validation=False, max_epochs=3).train_and_validate()
+    (finding,) = summary["findings"]
+    words = f"There are no validation subjects, so that the best epoch, {summary['best_epoch']} of 3, is that of the"
+    value = f"lowest training loss ({summary['best_value']:.6g}): a mean over an epoch in which the weights changed"
+    assert finding.startswith(f"{words} {value}")
+    assert "findings" not in make_trainer("held_out", max_epochs=3).train_and_validate()
+
+
+def test_a_hook_that_chooses_by_something_else_is_not_said_to_have_looked_at_the_loss(make_trainer):
+    trainer = make_trainer(validation=False, max_epochs=2)
+    trainer.monitored_value = lambda row: row["training_loss"] + 1.0
+    assert "findings" not in trainer.train_and_validate()

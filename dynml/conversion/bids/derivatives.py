@@ -8,16 +8,17 @@ from pathlib import Path
 
 from dynml.conversion.bids.config import BidsConfig
 from dynml.conversion.bids.entities import BidsFile, files_in, same_value
-from dynml.conversion.bids.run_choice import IMAGES, chosen_series, joined_series
+from dynml.conversion.bids.joints import JoinedRun, joined_runs
+from dynml.conversion.bids.run_choice import IMAGES, chosen_series
 from dynml.conversion.bids.run_clock import ClockFiles
 from dynml.errors import DataError
 from dynml.files import read_json
+from dynml.preparation.checks import other_unit_of_time
 from dynml.reading_files import is_file
 from dynml.remarks import Remarks
 from dynml.store.layout import natural_order
 
 REPETITION_TIME = "RepetitionTime"
-OF_SIGNALS = ("bold", "timeseries")
 PLAUSIBLE_SECONDS = (0.01, 60.0)
 SAME_PLACE = ("space", "cohort", "res")
 
@@ -41,6 +42,8 @@ class BidsRun:
     sidecar: Path | None = None
     clock: ClockFiles = field(default_factory=ClockFiles)
     """What says when its volumes are."""
+    joins: tuple[JoinedRun, ...] = ()
+    """Runs that this series joins."""
 
 
 def find_runs(
@@ -75,10 +78,6 @@ def find_runs(
     files = files_in(_folders(root / subject))
     raw_files = [] if raw is None else files_in([*_folders(raw / subject), *_above(raw, subject)])
     chosen = chosen_series(files, config, root / subject, where, remarks)
-    for series in joined_series([*chosen, *(file for file in (*files, *raw_files) if file.suffix in OF_SIGNALS)]):
-        if any(file.path == series for file in chosen):
-            topic = "Series that join several runs were taken as one run, so that windows go over the joints"
-            remarks.add(topic, f"{where}: {series.name}")
     above = files_in(_above(root, subject))
     runs = [_run(file, files, raw_files, above, config, where) for file in chosen]
     _remark_lacking_events(runs, where, remarks)
@@ -128,6 +127,7 @@ def _run(
         repetition_time=seconds,
         sidecar=sidecar,
         clock=_clock_files(file, beside, raw_files, above),
+        joins=joined_runs(file, files, raw_files, IMAGES),
     )
 
 
@@ -202,6 +202,8 @@ def _repetition_time(
             continue
         number = isinstance(value, (int, float)) and not isinstance(value, bool)
         if not number or not PLAUSIBLE_SECONDS[0] <= value <= PLAUSIBLE_SECONDS[1]:
-            raise DataError(f"{path} says {REPETITION_TIME} {value!r}, but must say seconds from 0.01 to 60.")
+            fault = other_unit_of_time(value) if number else None
+            words = "" if fault is None else f" ({fault})"
+            raise DataError(f"{path} says {REPETITION_TIME} {value!r}, but must say seconds from 0.01 to 60{words}.")
         return float(value), path
     return None, None

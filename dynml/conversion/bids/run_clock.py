@@ -114,7 +114,7 @@ def _dropped(
                 "image, too, where events count from; state 'dropped_volumes' in 'bids', or give 'raw'."
             )
         return (0, "") if said is None else (said.n_volumes, said.path.name)
-    n_raw = _n_volumes(files.raw_image)
+    n_raw = n_volumes_of(files.raw_image)
     missing = n_raw - n_volumes
     counts = f"{where}: {series} has {n_volumes} volumes and the raw image {files.raw_image} has {n_raw}"
     if said is not None and (said.is_copied is None and missing == 0):
@@ -189,7 +189,7 @@ def _seconds(value: object, path: Path) -> float:
     return float(value)
 
 
-def _n_volumes(image: Path) -> int:
+def n_volumes_of(image: Path) -> int:
     """Volumes of an image, by its header.
 
     Raises

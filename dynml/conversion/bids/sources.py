@@ -9,6 +9,7 @@ from dynml.conversion.bids.censored_series import CensoredReader, kept_volumes
 from dynml.conversion.bids.config import as_list
 from dynml.conversion.bids.derivatives import BidsRun, find_runs
 from dynml.conversion.bids.entities import parsed
+from dynml.conversion.bids.joints import stretches_between_joints
 from dynml.conversion.config import StoreConfig
 from dynml.conversion.sources.agreement import SourceFile
 from dynml.conversion.sources.places import Place, reader_of, source_file, without_excluded
@@ -62,6 +63,8 @@ def bids_source_file(place: Place, run: BidsRun) -> SourceFile:
         place.remarks.add(topic, f"{place.folder.name}, run {run.name}")
     name = run.path.relative_to(place.folder).as_posix()
     file = source_file(place, name, reader, run.name)
+    if run.joins:
+        file = _cut_at_joints(place, run, file, reader)
     found = file.description.sampling_frequency
     if run.repetition_time is None:
         return file
@@ -74,6 +77,20 @@ def bids_source_file(place: Place, run: BidsRun) -> SourceFile:
         return file
     description = dataclasses.replace(file.description, sampling_frequency=1.0 / run.repetition_time)
     return dataclasses.replace(file, description=description)
+
+
+def _cut_at_joints(place: Place, run: BidsRun, file: SourceFile, reader: Reader) -> SourceFile:
+    description = file.description
+    of_rows = reader.reader if isinstance(reader, CensoredReader) else reader
+    stretches = stretches_between_joints(
+        run.joins,
+        description.n_samples,
+        description.stretches,
+        lambda path: of_rows.describe(path).n_samples,
+        f"{place}: {run.path.name}",
+        place.remarks,
+    )
+    return dataclasses.replace(file, description=dataclasses.replace(description, stretches=stretches))
 
 
 def participants_of_bids(

@@ -27,10 +27,10 @@ def with_cleaning(place: Place, files: list[SourceFile], runs: list[BidsRun], ra
             cleaned.append(file)
             continue
         stretches = file.description.stretches
-        if stretches is not None and stretches.tolist() != [[0, file.description.n_samples]]:
+        if config.cleans and stretches is not None and stretches.tolist() != [[0, file.description.n_samples]]:
             raise DataError(
-                f"{place}: {file.name} holds epochs, cases or stretches marked bad, over which confounds, high_pass "
-                "and low_pass would reach; use the step 'filter' of 'preparation' instead."
+                f"{place}: {file.name} holds epochs, cases, joined runs or stretches marked bad, over which confounds, "
+                "high_pass and low_pass would reach; use the step 'filter' of 'preparation', or the runs themselves."
             )
         plan = CleaningPlan(
             table=table,

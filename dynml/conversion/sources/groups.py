@@ -17,8 +17,8 @@ from dynml.conversion.sources.cleaning import with_cleaning
 from dynml.conversion.sources.places import Place, matching, reader_of, source_file
 from dynml.conversion.sources.runs import files_of_patterns
 from dynml.conversion.sources.table import SourceTable, TableRun
-from dynml.errors import DataError
-from dynml.preparation.checks import check_not_transposed
+from dynml.errors import ConfigurationError, DataError
+from dynml.preparation.checks import check_not_transposed, other_unit_of_time
 from dynml.reading_files import read_text, stated_encoding
 from dynml.recording import Events
 from dynml.tables import read_table
@@ -133,6 +133,7 @@ def _sampling_frequency(place: Place, files: list[SourceFile]) -> float:
     stated = place.config.stated_sampling_frequency
     rates = [file.description.sampling_frequency for file in files]
     if stated is not None:
+        _check_is_in_seconds(place, rates)
         for file, found in zip(files, rates):
             if found is not None and abs(found - stated) > SAME_RATE * stated:
                 topic = f"Group {place.group}: the config's rate of {stated:g} Hz overrides that of the files"
@@ -153,6 +154,16 @@ def _sampling_frequency(place: Place, files: list[SourceFile]) -> float:
             )
     assert first is not None
     return first
+
+
+def _check_is_in_seconds(place: Place, rates: Sequence[float | None]) -> None:
+    """Refuse a repetition time that is in another unit, unless a file says the same."""
+    seconds = place.config.repetition_time
+    fault = None if seconds is None else other_unit_of_time(seconds)
+    if seconds is None or fault is None:
+        return
+    if not any(found is not None and abs(found * seconds - 1.0) <= SAME_RATE for found in rates):
+        raise ConfigurationError(f"{place.group}.repetition_time", seconds, f"in seconds ({fault})")
 
 
 def _events(place: Place, pattern: str, files: list[SourceFile], runs: list[BidsRun], rate: float) -> Events:

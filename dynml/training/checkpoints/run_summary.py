@@ -9,6 +9,9 @@ import numpy as np
 from dynml.training.costs import peak_memory
 from dynml.training.run_state import RunState
 
+TAKEN_WHILE_LEARNING = ("training_loss", "training_error_rate")
+"""Values of an epoch in which the weights changed; HMM and DyNeMo choose by values of weights that stood still."""
+
 
 def costs_of_epoch(run: RunState) -> dict[str, float]:
     """Seconds of each phase of the epoch that ends, which start anew, and throughput and memory."""
@@ -42,4 +45,23 @@ def summary_of(run: RunState, reason: str, report: dict[str, Any]) -> dict[str, 
         **peak_memory(run.device),
         "model": "best",
         **report,
+        **_with_findings(report, _choice_in_words(run)),
     }
+
+
+def _with_findings(report: dict[str, Any], further: list[str]) -> dict[str, list[str]]:
+    return {"findings": [*report.get("findings", []), *further]} if further else {}
+
+
+def _choice_in_words(run: RunState) -> list[str]:
+    """Say what the best epoch was chosen by, where that is a loss taken while the weights changed."""
+    epoch, name = run.best.best_epoch, run.monitored_name()
+    values = run.history.column(name)
+    # A family or a hook of the user's own may have chosen by another value.
+    if name not in TAKEN_WHILE_LEARNING or epoch is None or run.best.best_value != values[epoch - 1]:
+        return []
+    return [
+        f"There are no validation subjects, so that the best epoch, {epoch} of {len(values)}, is that of the lowest "
+        f"{name.replace('_', ' ')} ({values[epoch - 1]:.6g}): a mean over an epoch in which the weights changed, which "
+        "is no score of the saved weights, and none on new data."
+    ]

@@ -10,6 +10,8 @@ they are, and the host has waited for nothing.
 
 from __future__ import annotations
 
+import functools
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -18,8 +20,10 @@ import torch
 from torch.nn.parallel import DistributedDataParallel
 
 from dynml.batches.batch import Batch
-from dynml.errors import CheckpointError
+from dynml.errors import CheckpointError, DataWarning
+from dynml.ops.memory import is_out_of_memory, release_device_memory
 from dynml.training.config import TrainerConfig
+from dynml.training.gradients.halving import can_be_halved, halved_result
 from dynml.training.gradients.optimization import (
     FUSED,
     build_optimizer,
@@ -72,6 +76,8 @@ class GradientLearner:
         self._model, self._config, self._processes, self.optimizer = model, config, processes, optimizer
         self._parallel: DistributedDataParallel | None = None
         self._group_is_usable: torch.Tensor | bool = True
+        self._halves = False
+        self._in_halves: Callable[[], Any] | None = None
 
     @classmethod
     def for_model(cls, model: torch.nn.Module, config: Any, processes: Processes) -> GradientLearner | None:
@@ -116,7 +122,8 @@ class GradientLearner:
             Gives a batch for a process whose share is empty: it takes part in the exchange with weight 0.
         """
         if not self._processes.are_several:
-            return run_one_batch(batch)
+            self._in_halves = functools.partial(self._halved, batch, run_one_batch) if can_be_halved(batch) else None
+            return self._or_in_halves(lambda: run_one_batch(batch))
         if self._parallel is None:
             device = next(self._model.parameters()).device
             step = _Step(self._model, run_one_batch)
@@ -145,11 +152,51 @@ class GradientLearner:
             None when the group is not complete.
         """
         first, size = self._group_of(position, n_batches)
-        loss = result.loss * self._share(result) if self._processes.are_several else result.loss
-        (loss / size).backward()
+        self._backward(result, size, is_first=position == first)
         if result.usable is not None:
             self._group_is_usable = result.usable & self._group_is_usable
         return self._end_group() if position + 1 == first + size else None
+
+    def _halved(self, batch: Batch, run_one_batch: RunOneBatch) -> Any:
+        parameters = [parameter for parameter in self._model.parameters() if parameter.requires_grad]
+        return halved_result(batch, run_one_batch, parameters)
+
+    def _or_in_halves(self, run: Callable[[], Any]) -> Any:
+        """Run a batch whole; in halves from the first time on that memory runs out over it."""
+        if not self._halves or self._in_halves is None:
+            try:
+                return run()
+            except Exception as error:
+                if self._in_halves is None or not is_out_of_memory(error):
+                    raise
+            # The error is gone here, and with it what its traceback held of the memory.
+            self._begin_with_halves()
+        assert self._in_halves is not None
+        return self._in_halves()
+
+    def _backward(self, result: Any, size: int, *, is_first: bool) -> None:
+        try:
+            loss = result.loss * self._share(result) if self._processes.are_several else result.loss
+            (loss / size).backward()
+            return
+        except Exception as error:
+            # Gradients of earlier batches of the group would have been changed by then.
+            if self._in_halves is None or self._halves or not is_first or not is_out_of_memory(error):
+                raise
+        result.loss = result.loss.detach()  # without the graph that memory ran out over
+        self.optimizer.zero_grad(set_to_none=True)
+        self._begin_with_halves()
+        (self._in_halves().loss / size).backward()
+
+    def _begin_with_halves(self) -> None:
+        self._halves = True
+        release_device_memory()
+        warnings.warn(
+            "Memory ran out in a training batch; batches are learnt from in two halves from now on, with the same "
+            "gradients (a smaller sampler.batch_size_training avoids that).",
+            DataWarning,
+            stacklevel=2,
+        )
 
     def leave_out(self, position: int, n_batches: int, *, faulty: bool) -> Step | None:
         """Pass over a batch without samples, or give up the step that a faulty one belongs to; returns as `learn`."""

@@ -103,7 +103,7 @@ def test_repetition_times_come_from_the_nearest_sidecar(tmp_path):
     (tmp_path / "raw/task-faces_bold.json").write_text(json.dumps({"RepetitionTime": 9}))
     assert study.create().attributes("sub-02", "bold").sampling_frequency == pytest.approx(0.4)
     (tmp_path / "raw/task-rest_bold.json").write_text(json.dumps({"RepetitionTime": 2500}))
-    with pytest.raises(DataError, match=r"task-rest_bold\.json says RepetitionTime 2500, but must say seconds"):
+    with pytest.raises(DataError, match=r"task-rest_bold\.json says RepetitionTime 2500, but must .* 2\.5 s\)"):
         study.create()
 
 

@@ -4,7 +4,20 @@ import shutil
 
 import numpy as np
 import pytest
-from bids_making import N_VOLUMES, SPACE, bold, fmriprep, inside_brain, means, save, series, write_joined, xcp_d
+from bids_making import (
+    N_VOLUMES,
+    PARCELS,
+    SPACE,
+    bold,
+    fmriprep,
+    inside_brain,
+    means,
+    save,
+    series,
+    write_joined,
+    write_table,
+    xcp_d,
+)
 
 from dynml.conversion.bids.entity_table import ENTITIES, Meaning, is_acquired, makes_runs
 from dynml.errors import ConfigurationError, DataError, DataWarning
@@ -113,10 +126,51 @@ def test_a_joined_series_beside_its_runs_is_refused_until_run_says_which(tmp_pat
     with pytest.warns(DataWarning, match="Series that join runs were left out, since the runs themselves are there"):
         assert study.create().run_names("sub-01", "bold") == names
     study.group["bids"]["run"] = "none"
-    with pytest.warns(DataWarning, match="Series that join several runs were taken as one run"):
+    with pytest.warns(DataWarning, match="Series that join several runs were cut at their joints: .* 2 runs, .* 0, 40"):
         store = study.create()
     assert store.run_names("sub-01", "bold") == ["task-rest"]
     assert store.attributes("sub-01", "bold").n_samples == 2 * N_VOLUMES
+    censored = [[0, 3], [5, N_VOLUMES], [N_VOLUMES, N_VOLUMES + 3], [N_VOLUMES + 5, 2 * N_VOLUMES]]
+    assert store.segments("sub-01", "bold").tolist() == censored
+
+
+def only_joined(tmp_path, lengths, entity="run"):
+    """A series that joins runs of some lengths; of the runs themselves, only their tables are there."""
+    study = xcp_d(tmp_path, run="none", direction="none")
+    study.subjects = ["sub-01"]
+    folder = study.root / "sub-01" / "func"
+    for path in folder.glob("*_outliers.tsv"):
+        path.unlink()
+    for label, n_volumes in lengths.items():
+        stem = f"sub-01_task-rest_{entity}-{label}_space-{SPACE}_atlas-4S156Parcels_stat-mean_timeseries.tsv"
+        write_table(folder / stem, PARCELS, np.random.default_rng(0).normal(size=(n_volumes, 4)).tolist())
+    return study
+
+
+@pytest.mark.parametrize(
+    ("lengths", "entity", "segments", "told"),
+    [
+        ({"2": 15, "10": 25}, "run", [[0, 15], [15, 40]], r"cut at their joints: .* begin at samples 0, 15"),
+        ({"AP": 20, "PA": 20}, "dir", [[0, 20], [20, 40]], r"cut at their joints: .* begin at samples 0, 20"),
+        ({"AP": 15, "PA": 25}, "dir", [[0, 40]], r"taken as one run.*differ in length, and their order .* not known"),
+        ({"1": 15, "2": 30}, "run", [[0, 40]], r"taken as one run.*its runs have 45 samples together, not 40"),
+    ],
+)
+def test_a_joined_series_is_cut_where_its_runs_end_if_that_is_known(tmp_path, lengths, entity, segments, told):
+    with pytest.warns(DataWarning, match=told):
+        store = only_joined(tmp_path, lengths, entity).create()
+    assert store.segments("sub-01", "bold").tolist() == segments
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_raw_images_say_how_long_runs_were(tmp_path, known):
+    study, raw = only_joined(tmp_path, {}), tmp_path / "raw" / "sub-01" / "func"
+    for run in (1, 2):
+        save(raw / f"sub-01_task-rest_run-{run}_bold.nii.gz", bold(run)[..., : N_VOLUMES // (2 if known else 1)])
+    study.group["bids"]["raw"] = str(tmp_path / "raw")
+    with pytest.warns(DataWarning, match="cut at their joints" if known else "have 80 samples together, not 40"):
+        store = study.create()
+    assert store.segments("sub-01", "bold").tolist() == ([[0, 20], [20, 40]] if known else [[0, 40]])
 
 
 def test_columns_that_draw_good_volumes_censor_nothing(tmp_path):

@@ -481,7 +481,9 @@ def test_missing_samples_count_only_where_nothing_is_marked_bad(folders):
 
 def test_what_is_removed_from_whole_runs_would_reach_over_bad_stretches(folders):
     folders.config["low_pass"] = 20.0
-    with pytest.raises(DataError, match=r"run-0_raw\.fif holds epochs, cases or stretches marked bad, over which"):
+    with pytest.raises(
+        DataError, match=r"run-0_raw\.fif holds epochs, cases, joined runs or stretches marked bad, over which"
+    ):
         folders.create()
 
 
@@ -560,3 +562,13 @@ def test_all_files_of_a_recording_stand_in_its_sources(tmp_path, split):
     with folders.create() as store:
         sources = store.attributes("sub-a", "eeg").sources
     assert [source.file for source in sources] == ["a_raw.fif", "a_raw-1.fif", "a_raw-2.fif", "a_raw-3.fif"]
+
+
+def test_a_slow_repetition_time_that_the_files_say_too_is_taken(folders):
+    for path in folders.folder.glob("ready/*/*.fif"):
+        path.unlink()
+    for subject in ("sub-a", "sub-ü"):
+        info = mne.create_info(["x", "y"], 1 / 200, "eeg")
+        mne.io.RawArray(volts(2), info).save(folders.of(subject) / "run-0_raw.fif", verbose="ERROR")
+    folders.config["repetition_time"] = 200.0
+    assert folders.create().attributes("sub-a", "eeg").sampling_frequency == 0.005
