@@ -16,10 +16,9 @@ from dynml.conversion.sources.table import SourceTable
 from dynml.errors import DataError
 from dynml.files import sha256_of_file
 from dynml.readers.fmri.nifti import AUTOMATIC_MASK
+from dynml.readers.formats import configs_of_formats
 from dynml.remarks import Remarks
 from dynml.store.layout import SharedFiles
-
-KEYS = ("atlas", "mask")
 
 
 def shared_files(
@@ -43,9 +42,10 @@ def shared_files(
         When one of the files cannot be read.
     """
     found: SharedFiles = {}
+    keys = {key for one in configs_of_formats().values() for key in one.files if key in one.of_channels}
     for group, group_config in config.groups.items():
-        for key in KEYS:
-            name = getattr(group_config, key)
+        for key in sorted(keys):
+            name = group_config.of_formats.get(key)
             if name in (None, AUTOMATIC_MASK):
                 continue
             places = (Place(config, group, ready_folder / subject, Remarks(), {}, table) for subject in subjects)
