@@ -12,8 +12,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from dynml.batches.spans import Spans
 from dynml.dataset.slicer import RowSlicer
+from dynml.dataset.spans import Spans
 from dynml.ops.keyed_noise import span_keys
 from dynml.ops.masked_samples import observed_rows
 

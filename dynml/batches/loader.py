@@ -18,11 +18,11 @@ from torch.utils.data import DataLoader, Dataset
 from dynml.batches.batch import Batch
 from dynml.batches.loader_config import BatchLoaderConfig
 from dynml.batches.sampler import CONTEXTS, BatchSampler
-from dynml.batches.span_reading import SpanData, SpanReader, mask_of
-from dynml.batches.spans import Span, Spans
 from dynml.configuration import check_choice, check_instance, config_from
 from dynml.dataset.dataset import MultiSubjectDataset, check_dataset
+from dynml.dataset.rows import SpanData, SpanReader, mask_of
 from dynml.dataset.slicer import RowSlicer
+from dynml.dataset.spans import Span, Spans
 from dynml.errors import ConfigurationError, DataWarning, DynmlError
 from dynml.ops.augmentation import Augmentation, augmented_rows, jittered_starts
 from dynml.ops.keyed_noise import span_keys

@@ -23,12 +23,12 @@ from dynml.batches.composition import (
     shuffled_batches,
 )
 from dynml.batches.sampler_config import BatchSamplerConfig
-from dynml.batches.spans import Span, Spans
 from dynml.batches.trial_checks import check_training_trials, check_trials_are_named, warn_of_lost_trials
 from dynml.batches.window_cutting import cut_random_lengths, cut_windows
 from dynml.configuration import check_at_least, check_choice, check_instance, config_from
 from dynml.dataset.dataset import MultiSubjectDataset, MultiSubjectSubset, check_dataset
 from dynml.dataset.segment_table import SegmentTable
+from dynml.dataset.spans import Span, Spans
 from dynml.dataset.trials import TrialTable
 from dynml.errors import ConfigurationError, DataError, DataWarning
 

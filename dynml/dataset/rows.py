@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import get_worker_info
 
-from dynml.batches.spans import Span, Spans
 from dynml.dataset.dataset import MultiSubjectDataset
 from dynml.dataset.embedding import Embedding
+from dynml.dataset.spans import Span, Spans
 from dynml.dataset.subset import MultiSubjectSubset
 from dynml.recording import NO_LABEL
 
