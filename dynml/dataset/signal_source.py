@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Protocol
@@ -10,6 +10,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from dynml.errors import DataError
 from dynml.recording import Events
 from dynml.store.reading import GroupDescription
 
@@ -79,3 +80,40 @@ class SignalSource(Protocol):
     def fingerprint(self, group: str, subjects: Iterable[str]) -> str:
         """SHA-256 over names, participants and data of some subjects."""
         ...
+
+
+def only_group(source: SignalSource, subjects: Sequence[str]) -> str:
+    """Name of the one group that all subjects have.
+
+    Raises
+    ------
+    DataError
+        When there are several, or none.
+    """
+    groups = {tuple(source.groups(subject)) for subject in subjects}
+    names = sorted({name for of_subject in groups for name in of_subject})
+    if len(names) != 1:
+        found = f"has the groups {', '.join(names)}" if names else "has no groups"
+        raise DataError(f"{source.path or 'The dataset'} {found}: say which one by group=.")
+    return names[0]
+
+
+def common_channels(source: SignalSource, group: str, subjects: Sequence[str]) -> tuple[str, ...]:
+    """Names of the channels, which are the same in all subjects.
+
+    Raises
+    ------
+    DataError
+        When a subject has others, or there are no subjects.
+    """
+    if not subjects:
+        raise DataError(f"{source.path or 'The dataset'} has no subject in any subset.")
+    common = source.attributes(subjects[0], group).channel_names
+    for subject in subjects[1:]:
+        names = source.attributes(subject, group).channel_names
+        if names != common:
+            raise DataError(
+                f"Subject {subject}, group {group}: the channels differ from those of {subjects[0]} "
+                f"({len(names)} and {len(common)})."
+            )
+    return common
