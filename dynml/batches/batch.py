@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from dynml.dataset.rows import RowSlicer
+from dynml.dataset.slicer import RowSlicer
 from dynml.dataset.spans import Spans
 from dynml.ops.keyed_noise import span_keys
 from dynml.ops.masked_samples import observed_rows
@@ -170,7 +170,7 @@ class Batch:
     @cached_property
     def keys(self) -> Tensor:
         """What all noise of a span is keyed by, (B,) int64: seed, epoch and the span as it was sampled."""
-        return keys_of(self.sampled, self.seed, self.epoch).to(self.device)
+        return keys_of(self.sampled, self.seed, self.epoch).to(self.device, non_blocking=True)
 
     @property
     def fixed_keys(self) -> Tensor:

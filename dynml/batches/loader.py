@@ -20,7 +20,8 @@ from dynml.batches.loader_config import BatchLoaderConfig
 from dynml.batches.sampler import CONTEXTS, BatchSampler
 from dynml.configuration import check_choice, check_instance, config_from
 from dynml.dataset.dataset import MultiSubjectDataset, MultiSubjectSubset, check_dataset
-from dynml.dataset.rows import RowSlicer, mask_of
+from dynml.dataset.rows import mask_of
+from dynml.dataset.slicer import RowSlicer
 from dynml.dataset.spans import Span, Spans
 from dynml.errors import ConfigurationError, DataWarning, DynmlError
 from dynml.ops.augmentation import Augmentation, augmented_rows, jittered_starts

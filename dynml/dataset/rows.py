@@ -2,16 +2,15 @@
 
     Residence     all rows of a dataset, read once: on the device, in host memory, or left in their source
     SubsetRows    rows of one subset's spans: a view, one indexing call or slices of the file; embedded, if asked for
-    RowSlicer     rows of one span that must not be in memory whole, read when they are sliced
+    RowSlicer     rows of one span that must not be in memory whole, read when they are sliced (slicer.py)
 
 Masked samples are rows of NaN in all channels, which pass through all of this as they are.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from collections.abc import Iterator, Sequence
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -19,53 +18,40 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import get_worker_info
 
-from dynml.dataset.array_source import ArraySource
-from dynml.dataset.embedded_source import EmbeddedSource
 from dynml.dataset.embedding import Embedding
 from dynml.dataset.residency import Residency, check_room, choose_residency
 from dynml.dataset.signal_source import SignalSource
+from dynml.dataset.slicer import RowSlicer
 from dynml.dataset.spans import SegmentTable, Spans
 from dynml.errors import DataError
 
 _BYTES_PER_READING = 2**26
 
 
-@dataclass(frozen=True)
-class RowSlicer:
-    """Rows that look like a tensor (n, C) and are read when sliced.
+@runtime_checkable
+class EmbedsRows(Protocol):
+    """A source of embedded rows, as `EmbeddedSource` is, which also gives what they are made of."""
 
-    Parameters
-    ----------
-    read : callable
-        Gives rows [first, last), (last - first, C), on the device.
-    shape : tuple of int
-        Rows and channels.
-    device : torch.device
-        Where slices come to lie.
-    transform : callable, optional
-        Maps (rows, position of the first of them) to rows of the same shape: augmentation.
-    """
+    def stored_rows(self, subject: str, group: str, start: int, stop: int) -> NDArray[np.float32]:
+        """Rows [start, stop) before they are embedded, (n, C)."""
+        ...
 
-    read: Callable[[int, int], Tensor]
-    shape: tuple[int, int]
-    device: torch.device
-    transform: Callable[[Tensor, int], Tensor] | None = None
+    def read_on(self, device: torch.device, subject: str, group: str, start: int, stop: int) -> Tensor:
+        """Rows [start, stop), (n, P), embedded on a device."""
+        ...
 
-    dtype = torch.float32
+    def scaling(self, subject: str) -> Tensor:
+        """Mean and inverse standard deviation of the components of each segment's run, (n_segments, 2, P)."""
+        ...
 
-    def __len__(self) -> int:
-        return self.shape[0]
 
-    def __getitem__(self, rows: slice) -> Tensor:
-        first, last, step = rows.indices(len(self))
-        assert step == 1, "rows are read in order"
-        piece = self.read(first, max(first, last))
-        return piece if self.transform is None else self.transform(piece, first)
+@runtime_checkable
+class HoldsRows(Protocol):
+    """A source that holds its rows in memory, as `ArraySource` does, and can let go of them."""
 
-    def transformed(self, transform: Callable[[Tensor, int], Tensor]) -> RowSlicer:
-        """Give the same rows, transformed when they are read."""
-        assert self.transform is None
-        return replace(self, transform=transform)
+    def settle(self, subject: str, signals: NDArray[np.float32]) -> None:
+        """Take the rows that a dataset keeps in place of one's own."""
+        ...
 
 
 class Residence:
@@ -152,7 +138,7 @@ class Residence:
     def read_source(self, subject: str, start: int, stop: int) -> Tensor:
         """Rows [start, stop) of a subject as they are before `embedding`, from the source into host memory."""
         if self.embedding is not None:
-            assert isinstance(self.source, EmbeddedSource)
+            assert isinstance(self.source, EmbedsRows)
             return torch.from_numpy(self.source.stored_rows(subject, self.group, start, stop))
         read = self.source.read(subject, self.group, start, stop)
         return torch.from_numpy(np.ascontiguousarray(read, dtype=np.float32))
@@ -189,11 +175,11 @@ class Residence:
                     rows = self._rows_to_keep(subject, start, stop)
                     if series is not None:
                         series[own][start:stop] = rows
-            if series is not None and series.device.type == "cpu" and isinstance(self.source, ArraySource):
+            if series is not None and series.device.type == "cpu" and isinstance(self.source, HoldsRows):
                 self.source.settle(subject, series[own].numpy())
 
     def _rows_to_keep(self, subject: str, start: int, stop: int) -> Tensor:
-        if self.embedding is None and isinstance(self.source, EmbeddedSource):
+        if self.embedding is None and isinstance(self.source, EmbedsRows):
             return self.source.read_on(self.place, subject, self.group, start, stop)
         return self.read_source(subject, start, stop)
 
@@ -361,7 +347,7 @@ class SubsetRows:
         index = np.searchsorted(self.segments.subject, subject) + segment
         if device not in self._scalings:
             source = self._residence.source
-            assert isinstance(source, EmbeddedSource)
+            assert isinstance(source, EmbedsRows)
             self._scalings[device] = torch.cat([source.scaling(name) for name in self.subjects]).to(device)
         return self._scalings[device].index_select(0, torch.from_numpy(index).to(device))
 

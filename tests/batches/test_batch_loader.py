@@ -12,7 +12,7 @@ from dynml.batches import loader as batch_loader
 from dynml.batches.loader import BatchLoader, BatchLoaderConfig
 from dynml.batches.sampler import BatchSampler, Span
 from dynml.dataset.dataset import MultiSubjectDataset
-from dynml.dataset.rows import RowSlicer
+from dynml.dataset.slicer import RowSlicer
 from dynml.errors import ConfigurationError, DataCorruptionError, DataWarning
 from dynml.preparation.standardization import standardized
 from dynml.recording import Events, recording_of_runs

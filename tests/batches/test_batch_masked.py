@@ -8,7 +8,7 @@ import torch
 
 from dynml import BatchLoader, BatchSampler, MultiSubjectDataset
 from dynml.dataset.config import DatasetConfig
-from dynml.dataset.rows import RowSlicer
+from dynml.dataset.slicer import RowSlicer
 from dynml.dataset.spans import Span
 from dynml.errors import DataError, DataWarning
 from dynml.ops.masked_samples import observed_rows

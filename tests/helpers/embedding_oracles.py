@@ -7,7 +7,7 @@ import torch
 
 from dynml import BatchLoader, BatchSampler, GaussianHMM, HMMConfig, HMMTrainer, MultiSubjectDataset
 from dynml.dataset.config import DatasetConfig
-from dynml.dataset.rows import RowSlicer
+from dynml.dataset.slicer import RowSlicer
 from dynml.models.hmm.config import HMMInitializationConfig
 from dynml.preparation.standardization import standardized
 from dynml.recording import recording_of_runs
