@@ -13,6 +13,7 @@ from dynml.dataset.dataset import MultiSubjectDataset
 from dynml.training.checkpoints.earlier_content import Resume
 from dynml.training.checkpoints.experiment_folder import ExperimentFolder
 from dynml.training.checkpoints.run_record import RunRecord
+from dynml.training.config import RunConfig, TrainerConfig
 from dynml.training.gradients.deferred_check import DeferredCheck
 from dynml.training.gradients.learning import GradientLearner
 from dynml.training.gradients.optimization import settled_schedule
@@ -28,6 +29,8 @@ class RunState:
     A family overrides the methods here as it does those of `Trainer`.
     """
 
+    config_class: ClassVar[type[RunConfig]] = TrainerConfig
+    model_class: ClassVar[type[torch.nn.Module]] = torch.nn.Module
     loss_name: str = "loss"
     family_name: ClassVar[str | None] = None
     """Name in the registry, for models that are built without a script."""
@@ -54,6 +57,17 @@ class RunState:
     monitors: dict[str, EpochMonitor]
     """Running means of the epoch, by metric."""
 
+    def initialize(self) -> None:
+        """Prepare the model before the first epoch; each long step of it ends with `initialization_step_done`."""
+
+    def start_of_epoch(self) -> None:
+        """Set the learning rate (gradient families)."""
+        if self.learner is not None:
+            self.learner.start_of_epoch(self.progress)
+
+    def end_of_training_epoch(self) -> None:
+        """Do what follows the last training batch of an epoch."""
+
     def constant_epochs(self) -> int:
         """Count the epochs before the learning rate begins to fall."""
         return 0
@@ -61,6 +75,10 @@ class RunState:
     def monitored_name(self) -> str:
         """Name of the value that chooses the best model and that patience looks at."""
         return "validation_loss" if self.dataset.validation_set.n_subjects else "training_loss"
+
+    def monitored_value(self, row: dict[str, float]) -> float:
+        """Value that chooses the best model, out of the metrics of an epoch; lower is better."""
+        return row[self.monitored_name()]
 
     def stopping_reason(self) -> str | None:
         """Why the run is over after this epoch, or None."""
@@ -78,6 +96,10 @@ class RunState:
 
     def load_family_state(self, state: dict[str, Any]) -> None:
         """Go on from `family_state`."""
+
+    def final_report(self) -> dict[str, Any]:
+        """Further entries of summary.json, computed with the best model."""
+        return {}
 
     def spans_at_fault(self, batch: Batch) -> Sequence[Span]:
         """Spans to be named when the loss of a batch is not finite."""

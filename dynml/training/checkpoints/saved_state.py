@@ -89,6 +89,20 @@ def restore_or_start(run: RunState) -> None:
             warnings.warn(remark, DataWarning, stacklevel=3)
 
 
+def check_has_checkpoint(run: RunState) -> None:
+    """Refuse to take up a run again, in the process that began it, without a checkpoint.
+
+    Raises
+    ------
+    CheckpointError
+        Names the folder.
+    """
+    if not run.processes.from_first(lambda: goes_on(run.folder, run.resume)):
+        raise CheckpointError(
+            f"{run.folder.path} has no checkpoint that this run could go on from; build model and trainer anew."
+        )
+
+
 def _has_nothing_left(run: RunState) -> bool:
     """Whether a restored run has nothing to train, by the limits of now; one that had ended and was given more has."""
     progress = run.progress
