@@ -33,6 +33,31 @@ class Source:
 
 
 @dataclass(frozen=True, kw_only=True)
+class GroupDescription:
+    """What a store says about one subject's group without reading its signals."""
+
+    n_samples: int
+    """Rows, good or not."""
+    n_channels: int
+    sampling_frequency: float
+    """Hz."""
+    channel_names: tuple[str, ...]
+    units: str
+    rank: int
+    """Numerical rank of the good samples."""
+    sha256: str
+    """Of the data's bytes followed by the segments' bytes."""
+    sources: tuple[Source, ...]
+    preparation: tuple[dict[str, Any], ...]
+    source_step: float = 1.0
+    """Original samples from one row to the next; above 1 once downsampled."""
+    source_offset: float = 0.0
+    """Fraction of an original sample to add to the source samples."""
+    n_masked: int = 0
+    """Rows within segments that are masked: NaN in all channels."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Events:
     """What happened when, in samples of the stored rows.
 

@@ -12,10 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dynml.errors import DataError
-from dynml.recording import Events
+from dynml.recording import Events, GroupDescription
 from dynml.store.gaps import sources_of_stretches
 from dynml.store.masked_rows import observed_stretches
-from dynml.store.reading import GroupDescription, Store
+from dynml.store.reading import Store
 
 N_BINS = 1200
 """Bins of an envelope: about the pixels of a picture."""

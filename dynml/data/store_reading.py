@@ -1,5 +1,6 @@
 """The store, under the name of earlier versions; see `dynml.store.reading`."""
 
-from dynml.store.reading import GroupDescription, Store
+from dynml.recording import GroupDescription
+from dynml.store.reading import Store
 
 __all__ = ["GroupDescription", "Store"]

@@ -21,9 +21,8 @@ from dynml.dataset.embedding import Embedding, long_stretches
 from dynml.dataset.signal_source import SignalSource
 from dynml.errors import DataError
 from dynml.preparation.step import blocks
-from dynml.recording import Events
+from dynml.recording import Events, GroupDescription
 from dynml.remarks import Remarks
-from dynml.store.reading import GroupDescription
 
 ROUNDING = 4.0 * float(np.finfo(np.float32).eps)
 """Share of the largest component below which another's variation may be rounding."""

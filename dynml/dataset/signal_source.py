@@ -11,8 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dynml.errors import DataError
-from dynml.recording import Events
-from dynml.store.reading import GroupDescription
+from dynml.recording import Events, GroupDescription
 
 
 class SignalSource(Protocol):

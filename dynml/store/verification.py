@@ -10,10 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dynml.errors import DataError
+from dynml.recording import GroupDescription
 from dynml.store import layout
 from dynml.store.fits import faults_of_fits
 from dynml.store.integrity import UNLIKE, is_unlike, sha256_of_signals
-from dynml.store.reading import GroupDescription, Store
+from dynml.store.reading import Store
 
 ROWS_PER_BLOCK = 65536
 
