@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from dynml.errors import DataWarning
-from dynml.files import MANIFEST, read_json, write_json
+from dynml.files import read_json, write_json
+from dynml.training.checkpoints.committed import MANIFEST
 from dynml.training.checkpoints.experiment_folder import WEIGHTS, Checkpoint, ExperimentFolder
 from dynml.training.loggers.run_loggers import GuardedLoggers, RunDescription, RunLogger
 from dynml.training.monitors import BestMonitor, History
