@@ -10,7 +10,7 @@ Masked samples are rows of NaN in all channels, which pass through all of this a
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,40 +18,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import get_worker_info
 
-from dynml.dataset.embedding import Embedding
 from dynml.dataset.residency import Residency, check_room, choose_residency
-from dynml.dataset.signal_source import SignalSource
+from dynml.dataset.signal_source import EmbedsRows, HoldsRows, RowEmbedding, SignalSource
 from dynml.dataset.slicer import RowSlicer
 from dynml.dataset.spans import SegmentTable, Spans
 from dynml.errors import DataError
 
 _BYTES_PER_READING = 2**26
-
-
-@runtime_checkable
-class EmbedsRows(Protocol):
-    """A source of embedded rows, as `EmbeddedSource` is, which also gives what they are made of."""
-
-    def stored_rows(self, subject: str, group: str, start: int, stop: int) -> NDArray[np.float32]:
-        """Rows [start, stop) before they are embedded, (n, C)."""
-        ...
-
-    def read_on(self, device: torch.device, subject: str, group: str, start: int, stop: int) -> Tensor:
-        """Rows [start, stop), (n, P), embedded on a device."""
-        ...
-
-    def scaling(self, subject: str) -> Tensor:
-        """Mean and inverse standard deviation of the components of each segment's run, (n_segments, 2, P)."""
-        ...
-
-
-@runtime_checkable
-class HoldsRows(Protocol):
-    """A source that holds its rows in memory, as `ArraySource` does, and can let go of them."""
-
-    def settle(self, subject: str, signals: NDArray[np.float32]) -> None:
-        """Take the rows that a dataset keeps in place of one's own."""
-        ...
 
 
 class Residence:
@@ -63,7 +36,7 @@ class Residence:
     group : str
     device : torch.device
         Where the model computes.
-    embedding : Embedding or None
+    embedding : RowEmbedding or None
         What is done to rows each time they are read; None where they are kept as they are given.
     n_channels : int
         Channels of the rows that are given.
@@ -85,7 +58,7 @@ class Residence:
         source: SignalSource,
         group: str,
         device: torch.device,
-        embedding: Embedding | None,
+        embedding: RowEmbedding | None,
         *,
         n_channels: int,
         n_kept_channels: int,

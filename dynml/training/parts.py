@@ -74,7 +74,7 @@ def check_share(processes: Processes, dataset: MultiSubjectDataset) -> None:
         )
 
 
-def parameters_of(run: RunState, loader: BatchLoader, given: dict[str, Any]) -> dict[str, Any]:
+def parameters_of(run: RunState, sampler: BatchSampler, loader: BatchLoader, given: dict[str, Any]) -> dict[str, Any]:
     """Content of parameters.json: the settings of all parts, and sections that are given beside them."""
     settings, kind = getattr(run.model, "config", None), type(run.model)
     parameters = {
@@ -82,7 +82,7 @@ def parameters_of(run: RunState, loader: BatchLoader, given: dict[str, Any]) -> 
         "model": config_to_dictionary(settings) if dataclasses.is_dataclass(settings) else None,
         "environment": describe_environment(),
         "trainer": config_to_dictionary(run.config),
-        "sampler": config_to_dictionary(run.batch_sampler.config),
+        "sampler": config_to_dictionary(sampler.config),
         "loader": config_to_dictionary(loader.config),
         "dataset": run.dataset.describe(),
         **given,

@@ -60,13 +60,13 @@ class Interruption:
 
     Parameters
     ----------
-    max_seconds : float or None
+    max_minutes : float or None
         Time limit of this process's run.
     """
 
-    def __init__(self, max_seconds: float | None = None) -> None:
+    def __init__(self, max_minutes: float | None = None) -> None:
         self.signal_number: int | None = None
-        self._deadline = None if max_seconds is None else time.monotonic() + max_seconds
+        self._deadline = None if max_minutes is None else time.monotonic() + 60 * max_minutes
 
     @property
     def code(self) -> int:

@@ -8,15 +8,14 @@ from typing import Any, ClassVar
 import torch
 
 from dynml.batches.batch import Batch
-from dynml.batches.sampler import BatchSampler, Span
 from dynml.dataset.dataset import MultiSubjectDataset
+from dynml.dataset.spans import Span
 from dynml.training.checkpoints.earlier_content import Resume
 from dynml.training.checkpoints.experiment_folder import ExperimentFolder
 from dynml.training.checkpoints.run_record import RunRecord
 from dynml.training.config import RunConfig, TrainerConfig
 from dynml.training.gradients.deferred_check import DeferredCheck
 from dynml.training.gradients.learning import GradientLearner
-from dynml.training.gradients.optimization import settled_schedule
 from dynml.training.gradients.weight_averaging import WeightAverage
 from dynml.training.monitors import BestMonitor, EpochMonitor, History
 from dynml.training.processes import Processes
@@ -44,7 +43,6 @@ class RunState:
     device: torch.device
     processes: Processes
     dataset: MultiSubjectDataset
-    batch_sampler: BatchSampler
     folder: ExperimentFolder
     record: RunRecord
     learner: GradientLearner | None
@@ -104,12 +102,6 @@ class RunState:
     def spans_at_fault(self, batch: Batch) -> Sequence[Span]:
         """Spans to be named when the loss of a batch is not finite."""
         return batch.spans
-
-    def settle_schedule(self) -> None:
-        """Resolve the length of the learning rate's schedule, once, when the run begins."""
-        self.batch_sampler.set_context("training")
-        self.progress.steps_per_epoch = self.batch_sampler.n_batches(0)
-        self.progress.schedule_length = settled_schedule(self.config, self.progress.steps_per_epoch)
 
     def weights(self) -> dict[str, torch.Tensor]:
         """Weights of the model as they are saved."""

@@ -126,7 +126,7 @@ class Trainer(RecordedRun):
         if self.dataset.embedding is not None:
             self.folder.input_transform = self.dataset.embedding.tensors()
         check_share(self.processes, self.dataset)
-        self.parameters = parameters_of(self, batch_loader, parameters or {})
+        self.parameters = parameters_of(self, batch_sampler, batch_loader, parameters or {})
         self.interruption = Interruption()
         self.resume = resume
         self._has_begun = False
@@ -172,10 +172,10 @@ class Trainer(RecordedRun):
             # What a call that ended early left in memory counts for nothing: the last checkpoint does.
             check_has_checkpoint(self)
             self._prepare_learning()
-        maximum = self.config.max_time
-        self.interruption = Interruption(None if maximum is None else 60 * maximum)
+        self.interruption = Interruption(self.config.max_time)
         with self.record.locked(), self.interruption.listening():
-            restore_or_start(self)
+            self.batch_sampler.set_context("training")
+            restore_or_start(self, steps_per_epoch=lambda: self.batch_sampler.n_batches(0))
             if self.learner is not None:
                 self.learner.constant_epochs = self.constant_epochs()
             self._has_begun, self.resume = True, "force" if self.resume == "force" else "auto"
