@@ -8,14 +8,15 @@ import tempfile
 from pathlib import Path
 from unittest import mock
 
-import numpy as np
-
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = f"{ROOT / 'dynml'}/"
 SETTINGS = {
     "hmm": ["--model.n_states", "2", "--sampler.batch_size_training", "200"],
     "csm": ["--sampler.window_length", "50", "--sampler.batch_size_training", "4"],
-    "dynemo": ["--model.n_modes", "2", "--model.sequence_length", "50", "--initialization.method", "random"],
+    "dynemo": [
+        *("--model.n_modes", "2", "--model.sequence_length", "50", "--sampler.batch_size_training", "4"),
+        *("--initialization.method", "random"),
+    ],
 }
 
 
@@ -25,8 +26,7 @@ class _Walked(BaseException):
 
 def files_of_a_batch(family, hdf5_file, folder):
     """Files of the package, from asking for the second batch to having learnt from it, each with its visits."""
-    from dynml.cli.commands.train import run_training
-    from dynml.cli.commands.training_arguments import parse_training_arguments
+    from dynml.cli.commands.train import parse_training, run_training
     from dynml.models.registry import get_family, load
 
     visits, trainer = collections.Counter(), load(get_family(family).trainer)
@@ -45,12 +45,35 @@ def files_of_a_batch(family, hdf5_file, folder):
         if n_learnt[0] == 2:
             raise _Walked
 
-    arguments = [family, str(folder), f"walk_{family}", str(hdf5_file), "signals", "--trainer.progress", "false"]
+    arguments = [family, str(folder), f"walk_{family}", str(hdf5_file), "signals"]
+    arguments += ["--trainer.progress", "false", "--trainer.device", "cpu"]
     try:
-        with mock.patch.object(trainer, "back_propagation", learning), contextlib.redirect_stdout(io.StringIO()):
-            run_training(parse_training_arguments([*arguments, *SETTINGS[family]]))
+        with (
+            mock.patch.object(trainer, "back_propagation", learning),
+            mock.patch.object(sys, "argv", ["walk.py", *arguments, *SETTINGS[family]]),
+            contextlib.redirect_stdout(io.StringIO()),
+        ):
+            run_training(parse_training(__doc__))
     except _Walked:
         pass
     finally:
         sys.setprofile(None)
     return visits
+
+
+def small_store(folder):
+    """A store of four simulated subjects, the last one for validation."""
+    from dynml.simulation import simulate_hmm
+    from dynml.simulation.store import write_simulation
+
+    simulation = simulate_hmm(n_subjects=4, n_samples=400, n_states=2, n_channels=4, seed=1)
+    write_simulation(simulation, folder / "walk.hdf5", n_validation_subjects=1)
+    return folder / "walk.hdf5"
+
+
+if __name__ == "__main__":
+    with tempfile.TemporaryDirectory() as place:
+        store = small_store(Path(place))
+        for name in SETTINGS:
+            passed = files_of_a_batch(name, store, Path(place))
+            print(f"{name}: {len(passed)} files: {', '.join(f'{file} {n}' for file, n in passed.most_common())}")
