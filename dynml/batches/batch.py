@@ -12,8 +12,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from dynml.batches.spans import Spans
 from dynml.dataset.slicer import RowSlicer
+from dynml.dataset.spans import Spans
 from dynml.ops.keyed_noise import span_keys
 from dynml.ops.masked_samples import observed_rows
 
@@ -28,11 +28,7 @@ class SubsetOfBatch(Protocol):
     subjects: list[str]
     block: NDArray[np.int64]
     sampling_frequencies: NDArray[np.float64]
-
-    @property
-    def n_masked(self) -> int:
-        """Samples that are masked."""
-        ...
+    n_masked: int
 
     @property
     def datasets(self) -> list[str]:
@@ -70,13 +66,13 @@ class Batch:
         Position in the sampler's table of trials, -1 for windows that are none.
     classes : Tensor, (B,), int64
         The trials' labels, positions in `dataset.label_names(sampler.trials)`; -1 where there are no trials.
-    keys : Tensor, (B,), int64
-        What all noise of a span is keyed by: (seed, epoch, span as sampled).
     labels : dict or None
         Column of the events to int64 (B, T) or (n,): a position in `dataset.label_names(column)`, -1 for none.
     context : str
         training, validation or testing.
-    epoch : int
+    seed, epoch : int
+    sampled : Spans
+        The spans before time jitter: with seed and epoch what all noise is keyed by (`keys`).
     subset : MultiSubjectSubset
         Where the spans come from.
     """
@@ -91,10 +87,11 @@ class Batch:
     lengths: Tensor
     trial: Tensor
     classes: Tensor
-    keys: Tensor
     labels: dict[str, Tensor] | None
     context: str
+    seed: int
     epoch: int
+    sampled: Spans
     subset: SubsetOfBatch = dataclasses.field(repr=False)
 
     @property
@@ -170,6 +167,11 @@ class Batch:
             return position / rates[span]
         return torch.arange(self.signals.shape[1], device=self.device) / rates[:, None]
 
+    @cached_property
+    def keys(self) -> Tensor:
+        """What all noise of a span is keyed by, (B,) int64: seed, epoch and the span as it was sampled."""
+        return keys_of(self.sampled, self.seed, self.epoch).to(self.device, non_blocking=True)
+
     @property
     def fixed_keys(self) -> Tensor:
         """What draws are keyed by that must be the same in every epoch and run, (B,) int64: the span alone."""
@@ -200,8 +202,14 @@ class Batch:
         def moved(tensor: Tensor | None) -> Tensor | None:
             return None if tensor is None else tensor.to(device, non_blocking=True)
 
-        names = ("mask", "starts", "subject", "segment", "start_sample", "lengths", "trial", "classes", "keys")
+        names = ("mask", "starts", "subject", "segment", "start_sample", "lengths", "trial", "classes")
         tensors = {name: moved(getattr(self, name)) for name in names}
         signals = self.signals if isinstance(self.signals, RowSlicer) else moved(self.signals)
         labels = None if self.labels is None else {name: moved(column) for name, column in self.labels.items()}
         return dataclasses.replace(self, signals=signals, labels=labels, **tensors)  # type: ignore[arg-type]
+
+
+def keys_of(spans: Spans, seed: int, epoch: int) -> Tensor:
+    """What all noise of spans is keyed by, (B,) int64 on the CPU."""
+    subject, segment, start, stop = torch.from_numpy(spans.columns[:4]).unbind(0)
+    return span_keys(seed, epoch, subject, segment, start, stop)

@@ -27,15 +27,6 @@ class Composition:
     order: NDArray[np.int64]
     borders: NDArray[np.int64]
 
-    @property
-    def n_batches(self) -> int:
-        """How many batches there are."""
-        return len(self.borders) - 1
-
-    def batch(self, index: int) -> NDArray[np.int64]:
-        """Give the indices of a batch's spans."""
-        return self.order[self.borders[index] : self.borders[index + 1]]
-
 
 def in_order(order: NDArray[np.int64], costs: NDArray[np.int64], budget: int) -> Composition:
     """Fill batches one after another in the given order.
@@ -59,8 +50,8 @@ def in_order(order: NDArray[np.int64], costs: NDArray[np.int64], budget: int) ->
 
 def shuffled_batches(composition: Composition, generator: np.random.Generator) -> Composition:
     """Put the same batches in random order."""
-    shuffled = generator.permutation(composition.n_batches)
-    pieces = [composition.batch(index) for index in shuffled]
+    batches = np.split(composition.order, composition.borders[1:-1])
+    pieces = [batches[index] for index in generator.permutation(len(composition.borders) - 1)]
     borders = np.concatenate([[0], np.cumsum([len(piece) for piece in pieces], dtype=np.int64)])
     return Composition(np.concatenate([composition.order[:0], *pieces]), borders)
 

@@ -15,20 +15,22 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from dynml.batches.batch import Batch
+from dynml.batches.batch import Batch, keys_of
 from dynml.batches.loader_config import BatchLoaderConfig
 from dynml.batches.sampler import CONTEXTS, BatchSampler
-from dynml.batches.span_reading import SpanData, SpanReader, mask_of
-from dynml.batches.spans import Span, Spans
 from dynml.configuration import check_choice, check_instance, config_from
-from dynml.dataset.dataset import MultiSubjectDataset, check_dataset
+from dynml.dataset.dataset import MultiSubjectDataset, MultiSubjectSubset, check_dataset
+from dynml.dataset.rows import mask_of
 from dynml.dataset.slicer import RowSlicer
+from dynml.dataset.spans import Span, Spans
 from dynml.errors import ConfigurationError, DataWarning, DynmlError
 from dynml.ops.augmentation import Augmentation, augmented_rows, jittered_starts
-from dynml.ops.keyed_noise import span_keys
 from dynml.process_life import die_with_parent
 
 __all__ = ["Batch", "BatchLoader", "BatchLoaderConfig"]
+
+SpanData = tuple[Tensor | RowSlicer, dict[str, Tensor]]
+"""Signals and, by column, labels of the spans of a batch."""
 
 
 class BatchLoader:
@@ -77,7 +79,6 @@ class BatchLoader:
         self.dataset, self.seed, self.context = dataset, seed, "training"
         self.config = config if config is not None else config_from(BatchLoaderConfig, settings, "loader")
         self._check(model, input_group_name)
-        self._reader = SpanReader(dataset, self.config.collate, self.config.labels)
         self._augmentation = Augmentation(
             noise=self.config.noise,
             sign_flip=self.config.sign_flip,
@@ -87,6 +88,7 @@ class BatchLoader:
             time_masking=self.config.time_masking,
             channel_masking=self.config.channel_masking,
         )
+        self._changes_values = self._augmentation.changes_values
 
     @property
     def n_channels(self) -> int:
@@ -107,12 +109,12 @@ class BatchLoader:
             As the sampler gave them; an empty one gives an empty batch.
         epoch : int
         """
-        return self._load(Spans.of(spans), epoch, self.context)
+        return self._load(Spans.of(spans), epoch, self.dataset.subset(self.context))
 
     def on_device(self, batch: Batch) -> Batch:
         """Move a batch to the compute device and, in training, augment it there."""
         batch = batch.to(self.dataset.device)
-        if batch.context == "training" and self._augmentation.changes_values:
+        if batch.context == "training" and self._changes_values:
             batch.signals = self._augmented(batch)
         return batch
 
@@ -130,80 +132,73 @@ class BatchLoader:
             How many batches are skipped.
         """
         assert sampler.context == self.context, (sampler.context, self.context)
-        # The context is kept, so that validating amid an epoch does not disturb the epoch.
-        arguments = (sampler, sampler.batches(epoch, start), epoch, self.context)
-        if self.dataset.is_resident or not self.config.n_workers:
+        # The subset is kept, so that validating amid an epoch does not disturb the epoch.
+        arguments = (sampler, sampler.batches(epoch, start), epoch, self.dataset.subset(self.context))
+        if self.dataset.residence.is_resident or not self.config.n_workers:
             return self._iterate_here(*arguments)
         return self._iterate_with_workers(*arguments)
 
     def _iterate_here(
-        self, sampler: BatchSampler, batches: Iterator[Spans], epoch: int, context: str
+        self, sampler: BatchSampler, batches: Iterator[Spans], epoch: int, subset: MultiSubjectSubset
     ) -> Iterator[Batch]:
+        may_be_sliced = self._may_be_sliced
         for spans in batches:
-            load = self._sliced_batch if self._must_not_be_whole(sampler, spans, context) else self._load
-            yield self.on_device(load(spans, epoch, context))
+            is_sliced = may_be_sliced and sampler.is_oversized(spans, subset.name)
+            load = self._sliced_batch if is_sliced else self._load
+            yield self.on_device(load(spans, epoch, subset))
 
     def _iterate_with_workers(
-        self, sampler: BatchSampler, batches: Iterator[Spans], epoch: int, context: str
+        self, sampler: BatchSampler, batches: Iterator[Spans], epoch: int, subset: MultiSubjectSubset
     ) -> Iterator[Batch]:
-        under_way: deque[tuple[Spans, Tensor | None]] = deque()
+        under_way: deque[tuple[Spans, Spans | None]] = deque()
+        may_be_sliced = self._may_be_sliced
 
-        def orders() -> Iterator[tuple[str, Spans] | None]:
-            for spans in batches:
-                if self._must_not_be_whole(sampler, spans, context):
-                    under_way.append((spans, None))
-                    yield None
-                else:
-                    keys, read_spans = self._keys_and_spans(spans, epoch, context)
-                    under_way.append((read_spans, keys))
-                    yield context, read_spans
+        def orders() -> Iterator[Spans | None]:
+            for sampled in batches:
+                is_sliced = may_be_sliced and sampler.is_oversized(sampled, subset.name)
+                moved = None if is_sliced else self._moved(sampled, epoch, subset)
+                under_way.append((sampled, moved))
+                yield moved
 
-        for data in _worker_pool(self._reader, orders(), self.config.n_workers, self.dataset.device):
-            spans, keys = under_way.popleft()
+        reading = _Reading(subset, self.config.collate == "packed", self.config.labels)
+        for data in _worker_pool(reading, orders(), self.config.n_workers, self.dataset.device):
+            sampled, moved = under_way.popleft()
             if isinstance(data, DynmlError):
                 raise data
-            if keys is None:
-                yield self.on_device(self._sliced_batch(spans, epoch, context))
+            if moved is None:
+                yield self.on_device(self._sliced_batch(sampled, epoch, subset))
             else:
-                yield self.on_device(self._assembled(spans, keys, epoch, context, data))
+                yield self.on_device(self._assembled(sampled, moved, epoch, subset, data))
 
-    def _must_not_be_whole(self, sampler: BatchSampler, spans: Sequence[Span], context: str) -> bool:
-        """Whether a batch is a single segment, longer than a batch may be, that does not lie on the device as it is."""
-        as_it_is = self.dataset.is_resident and self.dataset.embedding_of_rows is None
-        resident_there = as_it_is and self.dataset.series_device == self.dataset.device
-        return self.config.collate == "packed" and not resident_there and sampler.is_oversized(spans, context)
+    @property
+    def _may_be_sliced(self) -> bool:
+        """Whether a segment that is longer than a batch may be is read in pieces: not where it lies on the device."""
+        return self.config.collate == "packed" and not self.dataset.residence.is_on_device
 
-    def _keys_and_spans(self, spans: Spans, epoch: int, context: str) -> tuple[Tensor, Spans]:
-        """Keys of spans, and the spans after time jitter."""
-        subject, segment, start, stop = torch.from_numpy(spans.columns[:4]).unbind(0)
-        keys = span_keys(self.seed, epoch, subject, segment, start, stop)
-        if context != "training" or not self._augmentation.time_jitter:
-            return keys, spans
-        segments = self.dataset.subset(context).segments
-        index = np.searchsorted(segments.subject, spans.subject) + spans.segment
-        borders = torch.from_numpy(np.stack([segments.start[index], segments.stop[index]], axis=1))
-        return keys, spans.starting_at(
-            jittered_starts(keys, start, stop, borders, self._augmentation.time_jitter).numpy()
+    def _moved(self, sampled: Spans, epoch: int, subset: MultiSubjectSubset) -> Spans:
+        """Spans after time jitter."""
+        if subset.name != "training" or not self._augmentation.time_jitter:
+            return sampled
+        index = np.searchsorted(subset.segments.subject, sampled.subject) + sampled.segment
+        borders = torch.from_numpy(np.stack([subset.segments.start[index], subset.segments.stop[index]], axis=1))
+        start, stop = torch.from_numpy(sampled.columns[2:4]).unbind(0)
+        keys = keys_of(sampled, self.seed, epoch)
+        return sampled.starting_at(jittered_starts(keys, start, stop, borders, self._augmentation.time_jitter).numpy())
+
+    def _load(self, sampled: Spans, epoch: int, subset: MultiSubjectSubset) -> Batch:
+        spans = self._moved(sampled, epoch, subset)
+        data = read_spans(subset, spans, packed=self.config.collate == "packed", columns=self.config.labels)
+        return self._assembled(sampled, spans, epoch, subset, data)
+
+    def _sliced_batch(self, sampled: Spans, epoch: int, subset: MultiSubjectSubset) -> Batch:
+        spans = self._moved(sampled, epoch, subset)
+        (span,) = spans
+        labels = {column: subset.labels_of_spans(spans, column, packed=True) for column in self.config.labels}
+        return self._assembled(
+            sampled, spans, epoch, subset, (subset.slicer(span.subject, span.start, span.stop), labels)
         )
 
-    def _load(self, spans: Spans, epoch: int, context: str) -> Batch:
-        keys, read_spans = self._keys_and_spans(spans, epoch, context)
-        return self._assembled(read_spans, keys, epoch, context, self._reader.read(context, read_spans))
-
-    def _sliced_batch(self, spans: Spans, epoch: int, context: str) -> Batch:
-        keys, read_spans = self._keys_and_spans(spans, epoch, context)
-        (span,) = read_spans
-        slicer = self.dataset.subset(context).slicer(span.subject, span.start, span.stop)
-        return self._assembled(read_spans, keys, epoch, context, (slicer, self._reader.labels(context, read_spans)))
-
-    def _assembled(
-        self,
-        spans: Spans,
-        keys: Tensor,
-        epoch: int,
-        context: str,
-        data: SpanData | tuple[RowSlicer, dict[str, Tensor]],
-    ) -> Batch:
+    def _assembled(self, sampled: Spans, spans: Spans, epoch: int, subset: MultiSubjectSubset, data: SpanData) -> Batch:
         signals, labels = data
         lengths, columns = spans.lengths, torch.from_numpy(spans.columns)
         packed = self.config.collate == "packed"
@@ -218,11 +213,12 @@ class BatchLoader:
             lengths=torch.from_numpy(lengths),
             trial=columns[4],
             classes=columns[5],
-            keys=keys,
             labels=labels if self.config.labels else None,
-            context=context,
+            context=subset.name,
+            seed=self.seed,
             epoch=epoch,
-            subset=self.dataset.subset(context),
+            sampled=sampled,
+            subset=subset,
         )
 
     def _augmented(self, batch: Batch) -> Tensor | RowSlicer:
@@ -251,10 +247,10 @@ class BatchLoader:
         n_channels = getattr(model, "n_channels", None)
         if isinstance(n_channels, int) and n_channels != self.dataset.n_channels:
             raise ConfigurationError("model.n_channels", n_channels, f"the data's ({self.dataset.n_channels})")
-        known = ("auto", self.dataset.requested_residency, self.dataset.residency)
+        known = ("auto", self.dataset.residence.requested, self.dataset.residency)
         if self.config.residency not in known:
             raise ConfigurationError("loader.residency", self.config.residency, f"the dataset's ({known[-1]})")
-        if self.config.n_workers and self.dataset.is_resident:
+        if self.config.n_workers and self.dataset.residence.is_resident:
             warnings.warn(
                 f"loader.n_workers is {self.config.n_workers}, but is not used: workers read ahead from the file, and "
                 f"the series reside in {self.dataset.residency} ({self.dataset.residency_reason}).",
@@ -263,15 +259,23 @@ class BatchLoader:
             )
 
 
-class _ReadingWorker(Dataset):
-    """Does what the orders say, in a worker process; a user's errors come back as values, to be raised as they are."""
+def read_spans(subset: MultiSubjectSubset, spans: Spans, *, packed: bool, columns: Sequence[str]) -> SpanData:
+    """Signals (n, C) or (B, T, C) of spans, where the series reside, and labels (n,) or (B, T) by column."""
+    signals = subset.packed(spans) if packed else subset.padded(spans)
+    return signals, {column: subset.labels_of_spans(spans, column, packed=packed) for column in columns}
 
-    def __init__(self, reader: SpanReader) -> None:
-        self._reader = reader
 
-    def __getitem__(self, order: tuple[str, Spans] | None) -> SpanData | DynmlError | None:
+class _Reading(Dataset):
+    """Reads spans in a worker process; a user's errors come back as values, to be raised as they are."""
+
+    def __init__(self, subset: MultiSubjectSubset, packed: bool, columns: Sequence[str]) -> None:
+        self._subset, self._packed, self._columns = subset, packed, columns
+
+    def __getitem__(self, spans: Spans | None) -> SpanData | DynmlError | None:
         try:
-            return None if order is None else self._reader.read(*order)
+            if spans is None:
+                return None
+            return read_spans(self._subset, spans, packed=self._packed, columns=self._columns)
         except DynmlError as error:
             return error
 
@@ -285,9 +289,9 @@ def _is_main_thread() -> bool:
     return threading.current_thread() is threading.main_thread()
 
 
-def _worker_pool(reader: SpanReader, orders: Iterator[Any], n_workers: int, device: torch.device) -> Iterable[Any]:
+def _worker_pool(reading: _Reading, orders: Iterator[Any], n_workers: int, device: torch.device) -> Iterable[Any]:
     return DataLoader(
-        _ReadingWorker(reader),
+        reading,
         sampler=_Orders(orders),
         batch_size=None,
         num_workers=n_workers,

@@ -7,6 +7,7 @@ at any step.
 
 from __future__ import annotations
 
+import itertools
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -23,12 +24,11 @@ from dynml.batches.composition import (
     shuffled_batches,
 )
 from dynml.batches.sampler_config import BatchSamplerConfig
-from dynml.batches.spans import Span, Spans
 from dynml.batches.trial_checks import check_training_trials, check_trials_are_named, warn_of_lost_trials
 from dynml.batches.window_cutting import cut_random_lengths, cut_windows
 from dynml.configuration import check_at_least, check_choice, check_instance, config_from
 from dynml.dataset.dataset import MultiSubjectDataset, MultiSubjectSubset, check_dataset
-from dynml.dataset.segment_table import SegmentTable
+from dynml.dataset.spans import SegmentTable, Span, Spans
 from dynml.dataset.trials import TrialTable
 from dynml.errors import ConfigurationError, DataError, DataWarning
 
@@ -138,7 +138,7 @@ class BatchSampler:
 
     def n_batches(self, epoch: int = 0) -> int:
         """Count the batches of an epoch (random phases let it vary a little between epochs)."""
-        return self._plan(epoch)[1].n_batches
+        return len(self._plan(epoch)[1].borders) - 1
 
     def batches(self, epoch: int, start: int = 0) -> Iterator[Spans]:
         """Yield the batches of an epoch from number `start` on, each a sequence of `Span`.
@@ -151,13 +151,13 @@ class BatchSampler:
             How many batches are skipped; they cost nothing.
         """
         columns, composition = self._plan(epoch)
-        is_own = self.subset.is_own
+        order, is_own = composition.order, self.subset.is_own
 
-        def batch(index: int) -> Spans:
-            found = columns[:, composition.batch(index)]
+        def batch(first: int, last: int) -> Spans:
+            found = columns[:, order[first:last]]
             return Spans(np.ascontiguousarray(found[:, is_own[found[0]]]))
 
-        return (batch(index) for index in range(start, composition.n_batches))
+        return (batch(first, last) for first, last in itertools.pairwise(composition.borders[start:]))
 
     def first_own_span(self, epoch: int) -> Span:
         """A span of this process, for a step in which its share of the batch is empty but all must take part."""
@@ -176,7 +176,7 @@ class BatchSampler:
         used = np.unique(np.stack([spans.subject, spans.segment]), axis=1).shape[1]
         return SamplingReport(
             n_spans=len(composition.order),
-            n_batches=composition.n_batches,
+            n_batches=len(composition.borders) - 1,
             n_segments=len(segments),
             n_segments_left_out=len(segments) - used,
             n_samples=segments.n_samples,

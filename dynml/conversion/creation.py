@@ -5,38 +5,32 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from tqdm import tqdm
 
 from dynml.conversion.config import StoreConfig, TimeseriesGroupConfig
 from dynml.conversion.fitting import fitted_chain
 from dynml.conversion.inputs import chosen_subsets, folder_of, read_inputs
-from dynml.conversion.sources.agreement import GroupSources, SourceFile
+from dynml.conversion.sources.agreement import GroupSources
 from dynml.conversion.sources.found import SubjectSources, check_steps, find_sources, steps_of
 from dynml.conversion.sources.runs import remark_same_contents
 from dynml.conversion.sources.shared_files import shared_files
+from dynml.conversion.subject_reading import read_recording
 from dynml.conversion.subject_workers import SubjectWorkers
 from dynml.conversion.subset_drawing import Draw
 from dynml.errors import DataError
-from dynml.files import sha256_of_file
 from dynml.fits import Layout
 from dynml.locks import writes_alone
 from dynml.preparation import chain, checks
-from dynml.preparation.bad_stretches import cut_note, rows_to_cut
-from dynml.preparation.confounds.cleaning import Cleaning
 from dynml.preparation.fitted.stored_fits import fits_of
 from dynml.preparation.standardization import moments, moments_of_segments, standardized
 from dynml.preparation.step import PreparationStep
-from dynml.reading_files import stated_encoding
-from dynml.recording import Recording, Source, recording_of_runs
+from dynml.recording import Recording
 from dynml.remarks import Remarks
 from dynml.store.gaps import joined_over_gaps
 from dynml.store.participants_table import SubjectIdentity
 from dynml.store.writing import StoreWriter, check_target, new_store
-from dynml.stretches import common_stretches, good_stretches
 
 UNLIKE_SCALES = 1e3
 
@@ -282,166 +276,6 @@ def _after_steps(recording: Recording, steps: Sequence[PreparationStep], where: 
 
 def _as_stored(recording: Recording) -> Recording:
     return dataclasses.replace(recording, signals=recording.signals.astype(np.float32, copy=False))
-
-
-def read_recording(sources: GroupSources, config: TimeseriesGroupConfig, where: str, remarks: Remarks) -> Recording:
-    """Read all runs of one subject's group into one recording, its segments free of missing samples.
-
-    Raises
-    ------
-    DataError
-        When samples are missing and the config refuses them, or a run has no good stretch.
-    """
-    runs, stretches, parts = [], [], []
-    notes: list[dict[str, Any]] = []
-    censored: dict[str, int] = {}
-    cut: dict[str, int] = {}
-    for file in sources.files:
-        with stated_encoding(config.encoding), remarks.of_encodings():
-            run = file.reader.read(file.path)
-        if run.shape != (file.description.n_samples, file.description.n_channels):
-            raise DataError(f"{where}: {file.path} changed while it was read.")
-        run = run if sources.order is None else run[:, sources.order]
-        place = f"{where}, run {file.run_name}"
-        checks.check_no_empty_channel(run, sources.channel_names, place)
-        with stated_encoding(config.encoding), remarks.of_encodings():
-            cleaning = None if file.cleaning is None else file.cleaning.of_run(len(run))
-        seen = _not_marked_bad(run, file.description.stretches, cleaning)
-        bad = rows_to_cut(seen, sources.channel_names, config.bad_stretches, place, remarks)
-        cut[file.run_name] = int(bad.sum())
-        if cleaning is not None:
-            run = _cleaned(run, cleaning, sources, config, place, bad)
-            censored[file.run_name] = int((~cleaning.confounds.kept | bad).sum())
-            notes = [cleaning.note(censored)]
-            stretches.append(_good_stretches(run, config, place, remarks, censored[file.run_name]))
-        elif config.missing == "error":
-            checks.check_finite(run, sources.channel_names, place, file.description.stretches)
-            stretches.append(np.array([[0, len(run)]], dtype=np.int64))
-        else:
-            stretches.append(_good_stretches(run, config, place, remarks))
-        if bad.any():
-            stretches[-1] = _without_bad(stretches[-1], bad, place)
-        if file.description.stretches is not None:
-            stretches[-1] = _within(stretches[-1], file.description.stretches, len(run), place, remarks)
-        parts.append(_parts(stretches[-1], file.description.stretches))
-        runs.append(run)
-    recording = recording_of_runs(
-        runs,
-        sampling_frequency=sources.sampling_frequency,
-        channel_names=sources.channel_names,
-        run_names=[file.run_name for file in sources.files],
-        stretches=stretches,
-        parts=parts,
-        events=sources.events,
-        sources=[source for file in sources.files for source in _sources(file)],
-        units=sources.units,
-    )
-    if any(cut.values()):
-        notes.insert(0, cut_note(cut))
-    return dataclasses.replace(recording, preparation=(*_notes_of_readers(sources, where, remarks), *notes))
-
-
-def _notes_of_readers(sources: GroupSources, where: str, remarks: Remarks) -> list[dict[str, Any]]:
-    """What was done to the runs as they were read; each step once, with what was found in every run."""
-    notes: dict[str, dict[str, Any]] = {}
-    for file in sources.files:
-        for note in file.reader.note(file.path, file.run_name):
-            known = notes.setdefault(note["step"], note)
-            if "runs" in note:
-                known["runs"].update(note["runs"])
-        remark = file.reader.remark(file.path)
-        if remark is not None:
-            remarks.add(remark[0], f"{where}, run {file.run_name}: {remark[1]}")
-    return list(notes.values())
-
-
-def _cleaned(
-    run: NDArray[np.floating],
-    cleaning: Cleaning,
-    sources: GroupSources,
-    config: TimeseriesGroupConfig,
-    place: str,
-    bad: NDArray[np.bool_],
-) -> NDArray[np.floating]:
-    kept = cleaning.confounds.kept
-    if config.missing == "error":
-        checks.check_finite(np.where(kept[:, None], run, 0.0), sources.channel_names, place)
-    finite = np.isfinite(run).all(axis=1) & ~bad
-    return cleaning(run, finite, sources.sampling_frequency, sources.channel_names, place)
-
-
-def _not_marked_bad(
-    run: NDArray[np.floating], stated: NDArray[np.int64] | None, cleaning: Cleaning | None
-) -> NDArray[np.floating]:
-    """Signals that are NaN where the file or the confounds say that they are not to be used."""
-    used = np.full(len(run), stated is None)
-    for start, stop in [] if stated is None else stated.tolist():
-        used[start:stop] = True
-    if cleaning is not None:
-        used &= cleaning.confounds.kept
-    return run if used.all() else np.where(used[:, None], run, np.nan)
-
-
-def _without_bad(stretches: NDArray[np.int64], bad: NDArray[np.bool_], place: str) -> NDArray[np.int64]:
-    """Stretches without the samples that are to be cut out, and without single samples."""
-    common = common_stretches(stretches, good_stretches(np.where(bad[:, None], np.nan, 0.0)))
-    kept = common[common[:, 1] - common[:, 0] > 1]
-    if not len(kept):
-        raise DataError(f"{place} has no two neighbouring samples that are good in all channels.")
-    return kept
-
-
-def _within(
-    stretches: NDArray[np.int64], stated: NDArray[np.int64], n_samples: int, place: str, remarks: Remarks
-) -> NDArray[np.int64]:
-    """Stretches that also lie in those that the file holds for good, without single samples."""
-    n_bad = n_samples - int((stated[:, 1] - stated[:, 0]).sum())
-    if n_bad:
-        remarks.add("Stretches that the files mark as bad were cut out", f"{place}: {n_bad} of {n_samples}")
-    common = common_stretches(stretches, stated)
-    kept = common[common[:, 1] - common[:, 0] > 1]
-    if not len(kept):
-        raise DataError(f"{place} has no two neighbouring samples that are good and finite in all channels.")
-    if len(kept) < len(common):
-        remarks.add("Stretches of a single sample were left out", f"{place}: {len(common) - len(kept)}")
-    return kept
-
-
-def _parts(stretches: NDArray[np.int64], stated: NDArray[np.int64] | None) -> NDArray[np.int64]:
-    """Which of the stretches that the file states each one lies in, (n,)."""
-    if stated is None:
-        return np.zeros(len(stretches), dtype=np.int64)
-    return np.searchsorted(stated[:, 0], stretches[:, 0], side="right")
-
-
-def _sources(file: SourceFile) -> list[Source]:
-    folder = Path(file.name).parent
-    named = [(file.name, file.path)]
-    named += [((folder / path.name).as_posix(), path) for path in file.description.further_files]
-    try:
-        return [Source(file=name, n_bytes=path.stat().st_size, sha256=sha256_of_file(path)) for name, path in named]
-    except OSError as error:
-        raise DataError(f"{file.path} could not be read: {error.strerror}.") from error
-
-
-def _good_stretches(
-    run: NDArray[np.floating], config: TimeseriesGroupConfig, place: str, remarks: Remarks, n_censored: int = 0
-) -> NDArray[np.int64]:
-    stretches = good_stretches(run)
-    length = stretches[:, 1] - stretches[:, 0]
-    kept = stretches[length > 1]
-    if not len(kept):
-        raise DataError(f"{place} has no two neighbouring samples that are finite in all channels.")
-    n_missing = len(run) - int(length.sum()) - n_censored
-    done = "masked" if config.missing == "mask" else "cut out"
-    if n_censored:
-        remarks.add(f"Censored volumes were {done}", f"{place}: {n_censored} of {len(run)}")
-    if n_missing:
-        remarks.add(f"Missing samples were {done}", f"{place}: {n_missing} of {len(run)}")
-    if len(kept) < len(stretches):
-        what = "masked, too" if config.missing == "mask" else "left out"
-        remarks.add(f"Stretches of a single sample were {what}", f"{place}: {len(stretches) - len(kept)}")
-    return kept
 
 
 def _rank_in_words(recording: Recording, rank: int, duplicates: Sequence[tuple[int, int]]) -> str:

@@ -13,7 +13,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -23,21 +22,19 @@ from dynml.dataset.config import DatasetConfig
 from dynml.dataset.embedded_source import EmbeddedSource
 from dynml.dataset.embedding import Embedding, fit_embedding
 from dynml.dataset.preparation_signature import preparation_signature, scale_of_training
-from dynml.dataset.residency import check_room, choose_residency
-from dynml.dataset.segment_table import SegmentTable
-from dynml.dataset.signal_source import SignalSource
+from dynml.dataset.residency import Residency, named_device
+from dynml.dataset.rows import Residence
+from dynml.dataset.signal_source import SignalSource, common_channels, only_group
+from dynml.dataset.spans import SegmentTable
 from dynml.dataset.subset import MultiSubjectSubset
-from dynml.dataset.subsets import draw_subsets
+from dynml.dataset.subsets import refuse_fits_that_saw_held_out, subsets_in_force
+from dynml.dataset.trials import label_names_of
 from dynml.errors import ConfigurationError, DataError
 from dynml.fits import Layout
-from dynml.store.layout import PREPARATION_FITS, SUBSET_NAMES, natural_order
+from dynml.store.layout import SUBSET_NAMES
 from dynml.store.reading import Store
-from dynml.store.subsets import Subsets, check_fit_saw_no_held_out, subjects_seen_by_fits
 
 __all__ = ["DatasetConfig", "MultiSubjectDataset", "MultiSubjectSubset", "SegmentTable"]
-
-Residency = Literal["auto", "device", "memory", "lazy"]
-_BYTES_PER_READING = 2**26
 
 
 class MultiSubjectDataset:
@@ -163,35 +160,37 @@ class MultiSubjectDataset:
         embedding: Embedding | None = None,
     ) -> None:
         check_instance("config", config, (DatasetConfig, type(None)), "a DatasetConfig")
-        self.source, self.device, self.config = source, _device(device), config or DatasetConfig()
+        self.source, self.device, self.config = source, named_device(device), config or DatasetConfig()
         self._participants = {subject: source.participant(subject) for subject in source.subjects}
-        self._subsets = self._draw_subsets()
-        self.group = _only_group(source, self._all_subjects()) if group is None else group
-        self._refuse_fits_that_saw_held_out()
-        self._describe_channels()
-        n_stored_channels = self.n_channels
+        self._subsets = subsets_in_force(source, self._members, self._participants, self.config)
+        self.subjects = [subject for name in SUBSET_NAMES for subject in self._subsets.subjects[name]]
+        self.group = only_group(source, self.subjects) if group is None else group
+        refuse_fits_that_saw_held_out(source, self.group, self._subsets, self._participants)
+        self.channel_names = common_channels(source, self.group, self.subjects)
+        n_stored_channels = len(self.channel_names)
         self.embedding = embedding
         self._embed()
-        row = 0
-        subsets = {}
-        for name in SUBSET_NAMES:
-            subsets[name] = MultiSubjectSubset(self, name, self._subsets.subjects[name], row)
-            row += subsets[name].n_own_rows
-        self._by_name, self.n_rows = subsets, row
+        self.n_channels = len(self.channel_names)
+        # What is kept and read: channels of the store, unless embedded channels are.
+        embedding_of_rows = None if self.config.cache_embedded else self.embedding
+        self.residence = Residence(
+            self.source,
+            self.group,
+            self.device,
+            embedding_of_rows,
+            n_channels=self.n_channels,
+            n_kept_channels=self.n_channels if embedding_of_rows is None else n_stored_channels,
+        )
+        self._by_name = {
+            name: MultiSubjectSubset(self, name, self._subsets.subjects[name], self.residence) for name in SUBSET_NAMES
+        }
         self._check_ranks()
-        # What is read and kept: channels of the store, unless embedded channels are.
-        embeds_rows = self.embedding_of_rows is not None
-        self.n_channels_before_embedding = n_stored_channels if embeds_rows else self.n_channels
-        n_bytes = row * self.n_channels_before_embedding * 4
-        self.requested_residency = residency
-        self.residency, self.residency_reason = choose_residency(residency, n_bytes, self.device)
-        if self.config.cache_embedded and not self.is_resident:
+        self.residence.choose(residency)
+        if self.config.cache_embedded and not self.residence.is_resident:
             raise DataError(
                 "dataset.cache_embedded needs the series in memory, but their residency is lazy: "
                 f"{self.residency_reason}."
             )
-        self._series: Tensor | None = None
-        self._loaded = False
         self._label_names: dict[str, tuple[str, ...]] = {}
 
     def with_embedding(self, embedding: Embedding) -> MultiSubjectDataset:
@@ -208,7 +207,7 @@ class MultiSubjectDataset:
             raise DataError("The data are embedded already, in another way; give them without dataset.n_embeddings.")
         dataset = type(self).__new__(type(self))
         dataset.rank, dataset.world_size, dataset._members = self.rank, self.world_size, self._members
-        dataset._open(self.source, self.requested_residency, self.group, self.device, self.config, embedding)
+        dataset._open(self.source, self.residence.requested, self.group, self.device, self.config, embedding)
         dataset.load_data()
         return dataset
 
@@ -275,15 +274,10 @@ class MultiSubjectDataset:
         """The fingerprint of each subset."""
         return {name: self.source.fingerprint(self.group, self._subsets.subjects[name]) for name in SUBSET_NAMES}
 
-    @property
-    def subjects(self) -> list[str]:
-        """Subjects of all subsets."""
-        return self._all_subjects()
-
     @cached_property
     def preparation(self) -> dict[str, Any]:
         """How the stored signals were prepared, see `preparation_signature`."""
-        return preparation_signature(self._stored, self.group, self._all_subjects())
+        return preparation_signature(self._stored, self.group, self.subjects)
 
     @property
     def _stored(self) -> SignalSource:
@@ -294,39 +288,27 @@ class MultiSubjectDataset:
         return self._participants[subject]
 
     @property
-    def embedding_of_rows(self) -> Embedding | None:
-        """What is done to rows when they are read: nothing when the embedded series are in memory."""
-        return None if self.config.cache_embedded else self.embedding
-
-    def stored_rows(self, subject: str, start: int, stop: int) -> Tensor:
-        """Rows [start, stop) that `embedding_of_rows` is applied to, read from the source into host memory, (n, C)."""
-        assert isinstance(self.source, EmbeddedSource)
-        return torch.from_numpy(self.source.stored_rows(subject, self.group, start, stop))
+    def residency(self) -> str:
+        """Where the series live: "device", "memory" or "lazy"."""
+        return self.residence.residency
 
     @property
-    def is_resident(self) -> bool:
-        """Whether the series are in memory, of the host or the device, rather than in their file."""
-        return self.residency != "lazy"
-
-    @property
-    def series_device(self) -> torch.device:
-        """Where rows are before they are moved to the compute device."""
-        return self.device if self.residency == "device" else torch.device("cpu")
+    def residency_reason(self) -> str:
+        """Why they live there."""
+        return self.residence.reason
 
     @property
     def series(self) -> Tensor | None:
         """All rows of all subjects end to end, (n_rows, C) float32, where they reside; None when lazy.
 
-        Where there is `embedding_of_rows`, they are what it is applied to.
+        Channels that are embedded when they are read are kept as they are before it.
 
         Raises
         ------
         DataError
             Before `load_data`.
         """
-        if not self._loaded:
-            raise DataError("The dataset has not been loaded: call load_data() first.")
-        return self._series
+        return self.residence.series
 
     def load_data(self, *, verify: bool = True, progress: bool = False) -> None:
         """Read all series once, so that damaged data are found before anything is trained. Called again: nothing.
@@ -345,12 +327,7 @@ class MultiSubjectDataset:
         DataError
             When the series do not fit into the memory that was asked for.
         """
-        if self._loaded:
-            return
-        series = self._allocate() if self.is_resident else None
-        if series is not None or verify:
-            self._read_through(series, progress)
-        self._series, self._loaded = series, True
+        self.residence.load(list(self._by_name.values()), verify=verify, progress=progress)
 
     def label_names(self, column: str) -> tuple[str, ...]:
         """Labels of an events' column over all subjects; a label's position is its code in every subject.
@@ -361,17 +338,7 @@ class MultiSubjectDataset:
             When no subject has the column.
         """
         if column not in self._label_names:
-            names: set[str] = set()
-            columns: set[str] = set()
-            for subject in self._all_subjects():
-                events = self.source.events(subject, self.group)
-                if events is not None:
-                    columns.update(events.names)
-                    names.update(events.names.get(column, ()))
-            if column not in columns:
-                near = nearest_name(column, columns) if columns else " (no subject has events)"
-                raise DataError(f"No subject has events with a column {column!r}{near}.")
-            self._label_names[column] = tuple(sorted(names, key=natural_order))
+            self._label_names[column] = label_names_of(self.source, self.group, self.subjects, column)
         return self._label_names[column]
 
     def describe(self) -> dict[str, Any]:
@@ -393,43 +360,10 @@ class MultiSubjectDataset:
             "preparation": self.preparation,
             "scale": scale_of_training(self._stored, self.group, self.training_set.subjects),
             "subsets": {
-                name: {
-                    "n_subjects": subset.n_subjects,
-                    "n_participants": len(set(subset.participants)),
-                    "n_segments": len(subset.segments),
-                    "n_samples": subset.n_samples,
-                    "n_masked": subset.n_masked,
-                    "fingerprint": self.fingerprints[name],
-                    "subjects": list(subset.subjects),
-                    "participants": list(subset.participants),
-                    "sources": self._source_hashes(subset.subjects),
-                }
+                name: subset.describe() | {"fingerprint": self.fingerprints[name]}
                 for name, subset in self._by_name.items()
             },
         }
-
-    def _source_hashes(self, subjects: Sequence[str]) -> dict[str, list[str]]:
-        """SHA-256 of the files that each subject was read from, so that a later run can tell whether it was seen."""
-        described = {subject: self.source.attributes(subject, self.group) for subject in subjects}
-        return {subject: [source.sha256 for source in one.sources] for subject, one in described.items()}
-
-    def __getstate__(self) -> dict[str, Any]:
-        # What a worker process gets: resident series stay where they are.
-        return {**self.__dict__, "_series": None, "_loaded": self._loaded and not self.is_resident}
-
-    def _all_subjects(self) -> list[str]:
-        return [subject for name in SUBSET_NAMES for subject in self._subsets.subjects[name]]
-
-    def _draw_subsets(self) -> Subsets:
-        listed = self.source.subset if self._members is None else self._members.__getitem__
-        stored = Subsets({name: list(listed(name)) for name in SUBSET_NAMES}, self.source.split)
-        return draw_subsets(stored, self._participants, self.config)
-
-    def _refuse_fits_that_saw_held_out(self) -> None:
-        if isinstance(self.source, Store):
-            seen = subjects_seen_by_fits(self.source, self.group)
-            where = f"{PREPARATION_FITS}/{self.group} of {self.source.path}"
-            check_fit_saw_no_held_out(self._subsets, self._participants, seen, where)
 
     def _embed(self) -> None:
         """Put the embedding that is asked for between the source and everybody else."""
@@ -442,8 +376,8 @@ class MultiSubjectDataset:
         else:
             where = str(self.source.path or "The dataset")
             self.embedding.check_layout(layout, where, named=self.source.path is not None)
-        self.source = EmbeddedSource(self.source, self.group, self._all_subjects(), self.embedding)
-        self._describe_channels()
+        self.source = EmbeddedSource(self.source, self.group, self.subjects, self.embedding)
+        self.channel_names = common_channels(self.source, self.group, self.subjects)
 
     def _check_ranks(self) -> None:
         n_blocks = len(set(self.training_set.block.tolist()))
@@ -453,61 +387,8 @@ class MultiSubjectDataset:
                 f"start at most {n_blocks}."
             )
 
-    def _describe_channels(self) -> None:
-        subjects = self._all_subjects()
-        if not subjects:
-            raise DataError(f"{self.source.path or 'The dataset'} has no subject in any subset.")
-        self.channel_names: tuple[str, ...] = self.source.attributes(subjects[0], self.group).channel_names
-        for subject in subjects[1:]:
-            names = self.source.attributes(subject, self.group).channel_names
-            if names != self.channel_names:
-                raise DataError(
-                    f"Subject {subject}, group {self.group}: the channels differ from those of {subjects[0]} "
-                    f"({len(names)} and {len(self.channel_names)})."
-                )
-        self.n_channels = len(self.channel_names)
-
     def _sampling_frequencies(self) -> list[float]:
-        return sorted({self.source.attributes(name, self.group).sampling_frequency for name in self._all_subjects()})
-
-    def _allocate(self) -> Tensor:
-        check_room(self.n_rows * self.n_channels_before_embedding * 4, self.series_device)
-        try:
-            shape = self.n_rows, self.n_channels_before_embedding
-            return torch.empty(shape, dtype=torch.float32, device=self.series_device)
-        except RuntimeError as error:
-            size = self.n_rows * self.n_channels_before_embedding * 4 / 2**30
-            raise DataError(
-                f"The series take {size:.3g} GiB, which the memory of {self.series_device} does not hold: use "
-                "residency lazy."
-            ) from error
-
-    def _read_through(self, series: Tensor | None, progress: bool) -> None:
-        from tqdm import tqdm
-
-        rows_per_reading = max(_BYTES_PER_READING // (4 * self.n_channels_before_embedding), 1)
-        numbered = [
-            (subset, int(index)) for subset in self._by_name.values() for index in np.flatnonzero(subset.is_own)
-        ]
-        for subset, index in tqdm(numbered, desc="Reading subjects", unit="subject", disable=not progress):
-            subject, n_rows = subset.subjects[index], int(subset.n_rows_of[index])
-            own = slice(int(subset.row_offsets[index]), int(subset.row_offsets[index]) + n_rows)
-            with self.source.verifying(subject, self.group):
-                for start in range(0, n_rows, rows_per_reading):
-                    stop = min(start + rows_per_reading, n_rows)
-                    rows = self._rows_to_keep(subject, start, stop)
-                    if series is not None:
-                        series[own][start:stop] = rows
-            if series is not None and series.device.type == "cpu" and isinstance(self.source, ArraySource):
-                self.source.settle(subject, series[own].numpy())
-
-    def _rows_to_keep(self, subject: str, start: int, stop: int) -> Tensor:
-        """Rows as they reside: stored channels when they are embedded each time they are read."""
-        if self.embedding_of_rows is not None:
-            return self.stored_rows(subject, start, stop)
-        if isinstance(self.source, EmbeddedSource):
-            return self.source.read_on(self.series_device, subject, self.group, start, stop)
-        return torch.from_numpy(self.source.read(subject, self.group, start, stop))
+        return sorted({self.source.attributes(name, self.group).sampling_frequency for name in self.subjects})
 
 
 def check_dataset(key: str, dataset: object) -> None:
@@ -517,20 +398,3 @@ def check_dataset(key: str, dataset: object) -> None:
     )
     if not callable(getattr(dataset, "subset", None)):
         check_instance(key, dataset, MultiSubjectDataset, accepted)
-
-
-def _device(device: str | torch.device) -> torch.device:
-    try:
-        return torch.device(device)
-    except (RuntimeError, TypeError) as error:
-        raise ConfigurationError("device", device, "cpu, cuda or cuda:<number>") from error
-
-
-def _only_group(source: SignalSource, subjects: list[str]) -> str:
-    """Name of the one group that all subjects have."""
-    groups = {tuple(source.groups(subject)) for subject in subjects}
-    names = sorted({name for of_subject in groups for name in of_subject})
-    if len(names) != 1:
-        found = f"has the groups {', '.join(names)}" if names else "has no groups"
-        raise DataError(f"{source.path or 'The dataset'} {found}: say which one by group=.")
-    return names[0]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from dynml import host_memory
 from dynml.configuration import check_choice
@@ -11,6 +11,7 @@ from dynml.errors import ConfigurationError
 if TYPE_CHECKING:
     import torch
 
+Residency = Literal["auto", "device", "memory", "lazy"]
 RESIDENCIES = ("auto", "device", "memory", "lazy")
 _SHARE = 0.5
 
@@ -76,3 +77,19 @@ def check_room(n_bytes: int, device: torch.device) -> None:
         taken, free = host_memory.gibibytes(n_bytes), host_memory.gibibytes(room)
         accepted = f"lazy or auto: the series take {taken}, and there are {free} {where}"
         raise ConfigurationError("loader.residency", "device" if device.type == "cuda" else "memory", accepted)
+
+
+def named_device(device: str | torch.device) -> torch.device:
+    """Device of a name.
+
+    Raises
+    ------
+    ConfigurationError
+        When torch knows no such device.
+    """
+    import torch
+
+    try:
+        return torch.device(device)
+    except (RuntimeError, TypeError) as error:
+        raise ConfigurationError("device", device, "cpu, cuda or cuda:<number>") from error

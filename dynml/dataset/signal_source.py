@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
+from dynml.errors import DataError
 from dynml.recording import Events, GroupDescription
 
 
@@ -78,3 +81,94 @@ class SignalSource(Protocol):
     def fingerprint(self, group: str, subjects: Iterable[str]) -> str:
         """SHA-256 over names, participants and data of some subjects."""
         ...
+
+
+@runtime_checkable
+class EmbedsRows(Protocol):
+    """A source of embedded rows, as `EmbeddedSource` is, which also gives what they are made of."""
+
+    def stored_rows(self, subject: str, group: str, start: int, stop: int) -> NDArray[np.float32]:
+        """Rows [start, stop) before they are embedded, (n, C)."""
+        ...
+
+    def read_on(self, device: torch.device, subject: str, group: str, start: int, stop: int) -> Tensor:
+        """Rows [start, stop), (n, P), embedded on a device."""
+        ...
+
+    def scaling(self, subject: str) -> Tensor:
+        """Mean and inverse standard deviation of the components of each segment's run, (n_segments, 2, P)."""
+        ...
+
+
+@runtime_checkable
+class HoldsRows(Protocol):
+    """A source that holds its rows in memory, as `ArraySource` does, and can let go of them."""
+
+    def settle(self, subject: str, signals: NDArray[np.float32]) -> None:
+        """Take the rows that a dataset keeps in place of one's own."""
+        ...
+
+
+class RowEmbedding(Protocol):
+    """The part of `Embedding` that is applied to rows when they are read; see there."""
+
+    @property
+    def standardize(self) -> bool:
+        """Whether components are brought to mean 0 and standard deviation 1."""
+        ...
+
+    @property
+    def margin(self) -> int:
+        """Rows that each stretch loses at each end."""
+        ...
+
+    def apply(self, rows_TC: Tensor, scaling_2P: Tensor | None = None) -> Tensor:
+        """Embed one stretch, (T, C) to (T - n + 1, P)."""
+        ...
+
+    def apply_to_stretches(
+        self, rows_TC: Tensor, lengths: NDArray[np.int64], scaling_S2P: Tensor | None = None
+    ) -> Tensor:
+        """Embed stretches that lie end to end."""
+        ...
+
+    def apply_to_windows(self, rows_BTC: Tensor, scaling_B2P: Tensor | None = None) -> Tensor:
+        """Embed each of several windows, (B, T, C) to (B, T - n + 1, P)."""
+        ...
+
+
+def only_group(source: SignalSource, subjects: Sequence[str]) -> str:
+    """Name of the one group that all subjects have.
+
+    Raises
+    ------
+    DataError
+        When there are several, or none.
+    """
+    groups = {tuple(source.groups(subject)) for subject in subjects}
+    names = sorted({name for of_subject in groups for name in of_subject})
+    if len(names) != 1:
+        found = f"has the groups {', '.join(names)}" if names else "has no groups"
+        raise DataError(f"{source.path or 'The dataset'} {found}: say which one by group=.")
+    return names[0]
+
+
+def common_channels(source: SignalSource, group: str, subjects: Sequence[str]) -> tuple[str, ...]:
+    """Names of the channels, which are the same in all subjects.
+
+    Raises
+    ------
+    DataError
+        When a subject has others, or there are no subjects.
+    """
+    if not subjects:
+        raise DataError(f"{source.path or 'The dataset'} has no subject in any subset.")
+    common = source.attributes(subjects[0], group).channel_names
+    for subject in subjects[1:]:
+        names = source.attributes(subject, group).channel_names
+        if names != common:
+            raise DataError(
+                f"Subject {subject}, group {group}: the channels differ from those of {subjects[0]} "
+                f"({len(names)} and {len(common)})."
+            )
+    return common

@@ -1,4 +1,4 @@
-"""One subset of a dataset: its subjects, their segments and their rows."""
+"""One subset of a dataset: its subjects, their segments, trials and times."""
 
 from __future__ import annotations
 
@@ -11,10 +11,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from dynml.dataset.embedding import Embedding
-from dynml.dataset.segment_table import SegmentTable, segment_table
+from dynml.dataset.rows import Residence, SubsetRows
 from dynml.dataset.signal_source import SignalSource
-from dynml.dataset.slicer import RowSlicer
+from dynml.dataset.spans import Spans, segment_table
 from dynml.dataset.trials import TrialCut, TrialTable, trial_table
 from dynml.recording import NO_LABEL
 from dynml.store.layout import DATASET
@@ -31,30 +30,13 @@ class KnowsCovariates(Protocol):
         ...
 
 
-class SeriesOfSubjects(Protocol):
-    """What a subset asks of its dataset: who the subjects are, and where their rows live."""
+class SubjectsOfDataset(Protocol):
+    """What a subset asks of its dataset: who the subjects are, and which processes share them."""
 
     source: SignalSource
     group: str
-    device: torch.device
     rank: int
     world_size: int
-    n_channels: int
-
-    @property
-    def series(self) -> Tensor | None:
-        """All resident rows end to end; None when they are read from the file."""
-        ...
-
-    @property
-    def series_device(self) -> torch.device:
-        """Where rows are before they are moved to the compute device."""
-        ...
-
-    @property
-    def embedding_of_rows(self) -> Embedding | None:
-        """What is done to rows when they are read."""
-        ...
 
     def participant(self, subject: str) -> str:
         """Name the person that a subject's signals come from."""
@@ -64,22 +46,9 @@ class SeriesOfSubjects(Protocol):
         """Labels of an events' column over all subjects."""
         ...
 
-    def stored_rows(self, subject: str, start: int, stop: int) -> Tensor:
-        """Rows that `embedding_of_rows` is applied to, read from the source."""
-        ...
 
-
-@runtime_checkable
-class KnowsScaling(Protocol):
-    """A source that knows the moments of embedded components, segment by segment."""
-
-    def scaling(self, subject: str) -> Tensor:
-        """Mean and inverse standard deviation of the components of each segment's run, (n_segments, 2, P)."""
-        ...
-
-
-class MultiSubjectSubset:
-    """Subjects of one subset, numbered from 0.
+class MultiSubjectSubset(SubsetRows):
+    """Subjects of one subset, numbered from 0; see `SubsetRows` for how their rows are read.
 
     Parameters
     ----------
@@ -88,8 +57,8 @@ class MultiSubjectSubset:
         training, validation or testing.
     subjects : sequence of str
         Names in the store.
-    first_row : int
-        Where the first subject's rows start in the dataset's resident series.
+    residence : Residence
+        Where the rows of the dataset live.
 
     Attributes
     ----------
@@ -102,38 +71,35 @@ class MultiSubjectSubset:
         Rank of the process that trains on each subject.
     is_own : (n_subjects,) bool
         Which subjects this process trains on, among the processes that share a run: all of them where there is one.
-    row_offsets : (n_subjects,) int64
-        Row of the resident series where each of the own subjects starts; -1 for others.
     sampling_frequencies : (n_subjects,) float64
         Hz.
     n_masked_of : (n_subjects,) int64
         Rows within each subject's segments that are masked.
+    n_masked : int
+        Samples in segments that are masked: their rows are NaN in all channels.
     segments : SegmentTable
         Good stretches.
     """
 
-    def __init__(self, dataset: SeriesOfSubjects, name: str, subjects: Sequence[str], first_row: int) -> None:
-        self._dataset, self.name, self.subjects = dataset, name, list(subjects)
+    def __init__(self, dataset: SubjectsOfDataset, name: str, subjects: Sequence[str], residence: Residence) -> None:
+        self._dataset, self.name = dataset, name
         source, group = dataset.source, dataset.group
-        described = [source.attributes(subject, group) for subject in self.subjects]
-        self.n_rows_of = np.array([one.n_samples for one in described], dtype=np.int64)
+        described = [source.attributes(subject, group) for subject in subjects]
+        n_rows_of = np.array([one.n_samples for one in described], dtype=np.int64)
         self.sampling_frequencies = np.array([one.sampling_frequency for one in described], dtype=np.float64)
         self._source_offsets = np.array([one.source_offset for one in described], dtype=np.float64)
         self._source_steps = np.array([one.source_step for one in described], dtype=np.float64)
         self.ranks = np.array([one.rank for one in described], dtype=np.int64)
         self.n_masked_of = np.array([one.n_masked for one in described], dtype=np.int64)
-        self.segments: SegmentTable = segment_table([source.segments(subject, group) for subject in self.subjects])
+        self.n_masked = int(self.n_masked_of.sum())
+        segments = segment_table([source.segments(subject, group) for subject in subjects])
         self._labels: dict[tuple[int, str], NDArray[np.int32]] = {}
         self._trials: dict[TrialCut, TrialTable] = {}
-        self._scalings: dict[torch.device, Tensor] = {}
-        samples_of = np.bincount(self.segments.subject, weights=self.segments.lengths, minlength=len(self.subjects))
+        samples_of = np.bincount(segments.subject, weights=segments.lengths, minlength=len(subjects))
         self.block = blocks_of_subjects(samples_of)
         samples_of_block = np.bincount(self.block, weights=samples_of)
         self.owner = shares(samples_of_block, dataset.world_size)[self.block]
-        self.is_own = self.owner == dataset.rank
-        own_rows = np.where(self.is_own, self.n_rows_of, 0)
-        self.n_own_rows = int(own_rows.sum())
-        self.row_offsets = np.where(self.is_own, first_row + np.cumsum(own_rows) - own_rows, -1)
+        super().__init__(residence, subjects, segments, n_rows_of, self.owner == dataset.rank)
 
     @property
     def n_subjects(self) -> int:
@@ -173,11 +139,6 @@ class MultiSubjectSubset:
         """Samples in segments, masked ones included."""
         return self.segments.n_samples
 
-    @property
-    def n_masked(self) -> int:
-        """Samples in segments that are masked: their rows are NaN in all channels."""
-        return int(self.n_masked_of.sum())
-
     def observed(self, subject: int) -> NDArray[np.bool_] | None:
         """Which rows of a subject lie in segments and are not masked, (T,); None where none is masked."""
         if not self.n_masked_of[subject]:
@@ -188,51 +149,6 @@ class MultiSubjectSubset:
         steps[own.start] += 1
         np.subtract.at(steps, own.stop, 1)
         return observed & (np.cumsum(steps)[:-1] > 0)
-
-    @property
-    def n_channels(self) -> int:
-        """Columns of every row."""
-        return self._dataset.n_channels
-
-    @property
-    def device(self) -> torch.device:
-        """Where `read` gives its rows."""
-        return self._dataset.device
-
-    def read(self, subject: int, start: int, stop: int) -> Tensor:
-        """Rows [start, stop) of a subject on the compute device; a view where they reside there.
-
-        Returns
-        -------
-        Tensor, (n, C), float32. Not to be written to.
-        """
-        return self._rows_on(self._dataset.device, subject, start, stop).to(self._dataset.device)
-
-    def rows(self, subject: int, start: int, stop: int) -> Tensor:
-        """Rows [start, stop) of a subject where they reside: a view, or (lazy) host memory read from the file.
-
-        Rows that are embedded when they are read lie within one segment.
-        """
-        return self._rows_on(self._dataset.series_device, subject, start, stop)
-
-    def stored_rows(self, subject: int, start: int, stop: int) -> Tensor:
-        """Rows [start, stop) where they reside, as they are before `dataset.embedding_of_rows`, if there is one."""
-        series = self._dataset.series
-        if series is not None and self.is_own[subject]:
-            offset = int(self.row_offsets[subject])
-            return series[offset + start : offset + stop]
-        if self._dataset.embedding_of_rows is not None:
-            return self._dataset.stored_rows(self.subjects[subject], start, stop)
-        read = self._dataset.source.read(self.subjects[subject], self._dataset.group, start, stop)
-        return torch.from_numpy(np.ascontiguousarray(read, dtype=np.float32))
-
-    def slicer(self, subject: int, start: int, stop: int) -> RowSlicer:
-        """Rows [start, stop) of a subject that are read only when sliced."""
-        return RowSlicer(
-            lambda first, last: self.read(subject, start + first, start + last),
-            (stop - start, self.n_channels),
-            self.device,
-        )
 
     def labels(self, subject: int, start: int, stop: int, column: str) -> NDArray[np.int64]:
         """Label of each row in a column of the events; -1 where there is none.
@@ -246,6 +162,16 @@ class MultiSubjectSubset:
         if key not in self._labels:
             self._labels[key] = self._labels_of_subject(subject, column)
         return self._labels[key][start:stop].astype(np.int64)
+
+    def labels_of_spans(self, spans: Spans, column: str, *, packed: bool) -> Tensor:
+        """Labels of the rows of spans, end to end, (n,), or side by side, (B, T), int64."""
+        pieces = [self.labels(span.subject, span.start, span.stop, column) for span in spans]
+        if packed:
+            return torch.from_numpy(np.concatenate([np.zeros(0, np.int64), *pieces]))
+        labels = np.full((len(spans), int(spans.lengths.max(initial=0))), NO_LABEL, dtype=np.int64)
+        for row, piece in enumerate(pieces):
+            labels[row, : len(piece)] = piece
+        return torch.from_numpy(labels)
 
     def trials(self, column: str, onset_shift: float = 0.0, trial_length: int | None = None) -> TrialTable:
         """Stretches of samples that events mark, in stored order; events without a label are no trials.
@@ -293,33 +219,19 @@ class MultiSubjectSubset:
         starts = [source.source_samples(subject, group)[:, 0] for subject in self.subjects]
         return np.concatenate([np.zeros(0, np.int64), *starts])
 
-    def _rows_on(self, device: torch.device, subject: int, start: int, stop: int) -> Tensor:
-        """Rows where they reside; those that are embedded first, on a device."""
-        embedding = self._dataset.embedding_of_rows
-        if embedding is None:
-            return self.stored_rows(subject, start, stop)
-        if start >= stop:
-            return torch.zeros(0, self.n_channels, device=device)
-        margin = embedding.margin
-        # Such rows lie within one segment.
-        first = int(np.searchsorted(self.segments.subject, subject))
-        own = self.segments.start[first : np.searchsorted(self.segments.subject, subject, side="right")]
-        segment = np.searchsorted(own, [start], side="right") - 1
-        scaling = self.scaling_of(np.array([subject]), segment, device)
-        stored = self.stored_rows(subject, start - margin, stop + margin).to(device)
-        return embedding.apply(stored, None if scaling is None else scaling[0])
-
-    def scaling_of(self, subject: NDArray[np.int64], segment: NDArray[np.int64], device: torch.device) -> Tensor | None:
-        """What to subtract from components and to multiply them by in given segments, (n, 2, P); None: nothing."""
-        embedding = self._dataset.embedding_of_rows
-        if embedding is None or not embedding.standardize:
-            return None
-        index = np.searchsorted(self.segments.subject, subject) + segment
-        if device not in self._scalings:
-            source = self._dataset.source
-            assert isinstance(source, KnowsScaling)
-            self._scalings[device] = torch.cat([source.scaling(name) for name in self.subjects]).to(device)
-        return self._scalings[device].index_select(0, torch.from_numpy(index).to(device))
+    def describe(self) -> dict[str, Any]:
+        """Plain values that say whom a run has seen; `sources` are SHA-256 of the files that each was read from."""
+        attributes, group = self._dataset.source.attributes, self._dataset.group
+        return {
+            "n_subjects": self.n_subjects,
+            "n_participants": len(set(self.participants)),
+            "n_segments": len(self.segments),
+            "n_samples": self.n_samples,
+            "n_masked": self.n_masked,
+            "subjects": list(self.subjects),
+            "participants": list(self.participants),
+            "sources": {name: [one.sha256 for one in attributes(name, group).sources] for name in self.subjects},
+        }
 
     def _labels_of_subject(self, subject: int, column: str) -> NDArray[np.int32]:
         # Each subject numbers the labels that occur in it; here they get the numbers of the whole dataset.

@@ -13,12 +13,41 @@ import numpy as np
 
 from dynml.configuration import nearest_name
 from dynml.dataset.config import DatasetConfig
+from dynml.dataset.signal_source import SignalSource
 from dynml.errors import ConfigurationError, DataError
 from dynml.files import read_json
-from dynml.store.layout import SUBSET_NAMES, natural_order
-from dynml.store.subsets import Subsets
+from dynml.store.layout import PREPARATION_FITS, SUBSET_NAMES, natural_order
+from dynml.store.reading import Store
+from dynml.store.subsets import Subsets, check_fit_saw_no_held_out, subjects_seen_by_fits
 
 _FOLDS_STREAM, _TRAINING_STREAM = 1, 2
+
+
+def subsets_in_force(
+    source: SignalSource,
+    members: Mapping[str, Sequence[str]] | None,
+    participants: Mapping[str, str],
+    config: DatasetConfig,
+) -> Subsets:
+    """Read the lists of a source, or take those that are given instead, and redraw them as a config says."""
+    listed = source.subset if members is None else members.__getitem__
+    stored = Subsets({name: list(listed(name)) for name in SUBSET_NAMES}, source.split)
+    return draw_subsets(stored, participants, config)
+
+
+def refuse_fits_that_saw_held_out(
+    source: SignalSource, group: str, subsets: Subsets, participants: Mapping[str, str]
+) -> None:
+    """Refuse subsets that hold out people whom a store's fitted preparation was learnt from.
+
+    Raises
+    ------
+    DataError
+        Names the fit and the people.
+    """
+    if isinstance(source, Store):
+        where = f"{PREPARATION_FITS}/{group} of {source.path}"
+        check_fit_saw_no_held_out(subsets, participants, subjects_seen_by_fits(source, group), where)
 
 
 def draw_subsets(stored: Subsets, participants: Mapping[str, str], config: DatasetConfig) -> Subsets:

@@ -12,9 +12,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from dynml.dataset.segment_table import SegmentTable
+from dynml.configuration import nearest_name
 from dynml.dataset.signal_source import SignalSource
+from dynml.dataset.spans import SegmentTable
+from dynml.errors import DataError
 from dynml.recording import NO_LABEL, Events, run_starts
+from dynml.store.layout import natural_order
 
 Integers = NDArray[np.int64]
 
@@ -247,3 +250,24 @@ def _common_codes(events: Events, column: str, label_names: tuple[str, ...]) -> 
 def _ordinals_within(runs: Integers) -> Integers:
     """0, 1, .. within each stretch of equal, ascending numbers."""
     return np.arange(len(runs)) - np.searchsorted(runs, runs)
+
+
+def label_names_of(source: SignalSource, group: str, subjects: Sequence[str], column: str) -> tuple[str, ...]:
+    """Labels of an events' column over some subjects, in natural order.
+
+    Raises
+    ------
+    DataError
+        When no subject has the column.
+    """
+    names: set[str] = set()
+    columns: set[str] = set()
+    for subject in subjects:
+        events = source.events(subject, group)
+        if events is not None:
+            columns.update(events.names)
+            names.update(events.names.get(column, ()))
+    if column not in columns:
+        near = nearest_name(column, columns) if columns else " (no subject has events)"
+        raise DataError(f"No subject has events with a column {column!r}{near}.")
+    return tuple(sorted(names, key=natural_order))

@@ -6,7 +6,6 @@ is a segment, so that no window reaches from one trial into the next, and an eve
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -21,12 +20,13 @@ from dynml.configuration import check_choice, nearest_name
 from dynml.conversion.config import read_subject_list
 from dynml.errors import ConfigurationError, DataError
 from dynml.exchange.webdataset import RunName, TarRun, parse_run_name, read_tar, tar_files
-from dynml.files import read_json, sha256_of_file
+from dynml.exchange.webdataset_labels import events_of_runs, read_target_names
+from dynml.files import sha256_of_file
 from dynml.locks import writes_alone
 from dynml.preparation import checks
 from dynml.preparation.bad_stretches import TELL, without_bad_stretches
 from dynml.preparation.standardization import standardized
-from dynml.recording import NO_LABEL, Events, Recording, Source, recording_of_runs
+from dynml.recording import Recording, Source, recording_of_runs
 from dynml.remarks import Remarks
 from dynml.store import layout
 from dynml.store.participants_table import SubjectIdentity
@@ -114,7 +114,7 @@ def import_webdataset(settings: TarImport, target: Path, *, overwrite: bool = Fa
     """
     check_target(target, overwrite)
     remarks = Remarks()
-    names = _target_names(settings.target_names)
+    names = read_target_names(settings.target_names)
     quiet = None if progress else True
     paths = tar_files(settings.inputs)
     described = [_described(path, remarks) for path in tqdm(paths, desc="Checking", unit="tar", disable=quiet)]
@@ -300,7 +300,7 @@ def _prepared(
         channel_names=[f"network_{number}" for number in range(runs[0].n_channels)],
         run_names=[run.name.run for run in runs],
         stretches=stretches,
-        events=_events(read, names),
+        events=events_of_runs(read, names),
         sources=[_source(run.path) for run in runs],
         units="z-score of the source",
     )
@@ -325,35 +325,6 @@ def _source(path: Path) -> Source:
     return Source(file=path.name, n_bytes=path.stat().st_size, sha256=sha256_of_file(path))
 
 
-def _events(runs: Sequence[TarRun], names: Mapping[str, Mapping[str, str]]) -> Events | None:
-    """One event for each sample with labels, as long as the sample, in rows of all runs one after another."""
-    onset, duration, labels, row = [], [], [], 0
-    for run in runs:
-        for sample in run.samples:
-            if sample.labels and len(sample.signals) > 1:
-                onset.append(row)
-                duration.append(len(sample.signals))
-                labels.append({column: names.get(column, {}).get(code, code) for column, code in sample.labels.items()})
-            row += len(sample.signals)
-    if not onset:
-        return None
-    columns = sorted({column for one in labels for column in one}, key=layout.natural_order)
-    known = {
-        column: tuple(sorted({one[column] for one in labels if column in one}, key=layout.natural_order))
-        for column in columns
-    }
-    codes = {column: {name: code for code, name in enumerate(known[column])} for column in columns}
-    return Events(
-        onset=np.array(onset, dtype=np.int64),
-        duration=np.array(duration, dtype=np.int64),
-        labels={
-            column: np.array([codes[column].get(one.get(column, ""), NO_LABEL) for one in labels], dtype=np.int64)
-            for column in columns
-        },
-        names=known,
-    )
-
-
 def _identity(subject: str, name: RunName) -> SubjectIdentity:
     covariates = {layout.DATASET: name.dataset}
     if name.session:
@@ -375,20 +346,6 @@ def _plain_settings(settings: TarImport, n_files: int) -> dict[str, Any]:
         "target_names": str(settings.target_names) if settings.target_names else None,
         "subsets": {subset: str(path) for subset, path in settings.lists.items()} or drawn,
     }
-
-
-def _target_names(path: Path | None) -> dict[str, dict[str, str]]:
-    if path is None:
-        return {}
-    content = read_json(path)
-    names = {}
-    for column, values in content.items() if isinstance(content, dict) else [("", None)]:
-        pairs = dict(enumerate(values)) if isinstance(values, list) else values
-        if not isinstance(pairs, dict) or not all(isinstance(name, str) and name.strip() for name in pairs.values()):
-            example = json.dumps({"task_label": {"0": "rest", "1": "motor"}})
-            raise DataError(f"{path} must map columns to the names of their labels, such as {example}.")
-        names[column] = {str(code): name.strip() for code, name in pairs.items()}
-    return names
 
 
 def _check_target_names(

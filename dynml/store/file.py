@@ -1,4 +1,6 @@
-"""HDF5 files as dynml opens them. Of one that is being written, a full disk is noticed and kept away from HDF5.
+"""HDF5 files as dynml opens them, and what a store says of itself before its signals are read.
+
+Of a file that is being written, a full disk is noticed and kept away from HDF5.
 
 When a write of HDF5 fails, HDF5 can neither go on nor close the file, and takes the process down when it ends (seen in
 HDF5 1.14 and 2.0). So HDF5 writes through this file here, which takes every write: from the first that the system
@@ -8,6 +10,7 @@ refuses on, they stay in memory, the file can be closed, and whoever writes it a
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,7 +19,12 @@ from typing import Any
 import h5py
 
 from dynml.deferred_signals import DeferredSignals
+from dynml.errors import DataCorruptionError, DataError
 from dynml.locks import warn_of_missing_locks
+from dynml.reading_files import is_file, is_there
+from dynml.recording import GroupDescription, Source
+from dynml.store import layout
+from dynml.store.own_storage import check_own_path, check_own_storage
 
 LIBRARY_VERSIONS = ("v110", "v110")
 """Of the file format: attributes of any size, small groups, checksummed headers; readable since HDF5 1.10 (2016)."""
@@ -24,6 +32,8 @@ LIBRARY_VERSIONS = ("v110", "v110")
 
 SIGNATURE = b"\x89HDF\r\n\x1a\n"
 BYTES_OF_HEAD = 64 * 1024
+CHUNK_CACHE_BYTES = 2**20
+"""What each open array keeps of its file: one chunk."""
 
 
 class FaultKeepingFile:
@@ -135,6 +145,59 @@ def open_to_read(path: Path, **options: Any) -> h5py.File:
     return h5py.File(path, "r", locking=False, **options)
 
 
+def opened_store(path: Path) -> h5py.File:
+    """Open a store to read it, or say why it cannot be opened.
+
+    Raises
+    ------
+    DataError
+        When the file is missing, a folder, locked, not to be read, or no HDF5 file.
+    DataCorruptionError
+        When it is truncated or otherwise damaged.
+    """
+    if not is_there(path):
+        raise DataError(f"{path} does not exist.")
+    if not is_file(path):
+        raise DataError(f"{path} is a folder, but must be an HDF5 file.")
+    try:
+        return open_to_read(path, rdcc_nbytes=CHUNK_CACHE_BYTES)
+    except OSError as error:
+        reason = str(error).lower()
+        n_bytes = path.stat().st_size
+        if "truncated" in reason:
+            raise DataCorruptionError(
+                f"{path} is truncated: it holds {n_bytes} bytes, fewer than were written; copy or create it anew."
+            ) from error
+        if isinstance(error, BlockingIOError) or "already open" in reason:
+            raise DataError(f"{path} is locked: another process is writing to it.") from error
+        if isinstance(error, PermissionError) or not os.access(path, os.R_OK):
+            raise DataError(f"{path} may not be read by this user.") from error
+        if "signature not found" in reason:
+            raise DataError(f"{path} is no HDF5 file ({n_bytes} bytes).") from error
+        raise DataCorruptionError(f"{path} cannot be opened as HDF5: {error}.") from error
+
+
+@contextlib.contextmanager
+def faults_named(path: Path, what: str) -> Iterator[None]:
+    """Say of a fault in a block what cannot be read of a file.
+
+    Raises
+    ------
+    DataCorruptionError
+        In place of what h5py raises.
+    """
+    try:
+        yield
+    except DataError:
+        raise
+    except (OSError, KeyError, RuntimeError, ValueError, TypeError) as error:
+        # HDF5 1.14 speaks of Fletcher32, 2.0 of a filter; the checksum is the only filter that a store has.
+        words = ("fletcher32", "filter returned failure", "metadata checksum")
+        checksum = any(word in str(error).lower() for word in words)
+        reason = "the stored bytes do not match their checksum" if checksum else str(error).strip("\"'")
+        raise DataCorruptionError(f"{path}: {what} cannot be read: {reason}.") from error
+
+
 def is_replaceable(path: Path) -> bool:
     """Whether an existing file is one that `-f` may replace: a store, a damaged one too, or an empty file."""
     if path.stat().st_size == 0:
@@ -174,3 +237,79 @@ def new_hdf5_file(path: Path) -> Iterator[tuple[h5py.File, FaultKeepingFile]]:
         disk.check()
     finally:
         disk.close()
+
+
+def check_is_store(path: Path, file: h5py.File) -> None:
+    """Refuse a file that is no store, is of a newer format, or lacks what every store has.
+
+    Raises
+    ------
+    DataError, DataCorruptionError
+    """
+    attributes = file.attrs
+    if text_of(attributes.get(layout.FORMAT, "")) != layout.FORMAT_NAME:
+        raise DataError(f"{path} is an HDF5 file, but no store of dynml: make one by dynml_create_hdf5_dataset.py.")
+    version = attributes.get(layout.FORMAT_VERSION_KEY)
+    if version is None:
+        raise DataCorruptionError(f"{path} lacks the attribute {layout.FORMAT_VERSION_KEY!r}.")
+    if int(version) > layout.FORMAT_VERSION:
+        raise DataError(
+            f"{path} has format version {int(version)}, but this version of dynml reads up to "
+            f"{layout.FORMAT_VERSION}: update dynml, or create the store anew."
+        )
+    required = [layout.SUBJECTS, *map(layout.subset_path, layout.SUBSET_NAMES)]
+    for name in required:
+        if name not in file:
+            raise DataCorruptionError(f"{path} lacks {name!r}.")
+        check_own_path(path, file, name)
+    check_own_storage(path, file[layout.SUBSETS])
+    if layout.CONFIG not in attributes:
+        raise DataCorruptionError(f"{path} lacks the attribute {layout.CONFIG!r}.")
+
+
+def described_group(path: Path, node: h5py.Group, where: str) -> GroupDescription:
+    """Read what stands in the attributes of a subject's group.
+
+    Raises
+    ------
+    DataCorruptionError
+        When something is missing; `where` names the group.
+    """
+    missing = [name for name in layout.REQUIRED_DATASETS if name not in node]
+    missing += [name for name in layout.REQUIRED_ATTRIBUTES if name not in node.attrs]
+    if missing:
+        raise DataCorruptionError(f"{path}: {where} lacks {', '.join(missing)}.")
+    n_samples, n_channels = node[layout.DATA].shape
+    return GroupDescription(
+        n_samples=n_samples,
+        n_channels=n_channels,
+        sampling_frequency=float(node.attrs[layout.SAMPLING_FREQUENCY]),
+        channel_names=tuple(map(text_of, node.attrs[layout.CHANNEL_NAMES])),
+        units=text_of(node.attrs[layout.UNITS]),
+        rank=int(node.attrs[layout.RANK]),
+        sha256=text_of(node.attrs[layout.SHA256]),
+        sources=tuple(map(Source.from_dictionary, json_of(path, node, layout.SOURCES, where))),
+        preparation=tuple(json_of(path, node, layout.PREPARATION, where)),
+        source_step=float(node.attrs.get(layout.SOURCE_STEP, 1.0)),
+        source_offset=float(node.attrs.get(layout.SOURCE_OFFSET, 0.0)),
+        n_masked=int(node.attrs.get(layout.N_MASKED, 0)),
+    )
+
+
+def json_of(path: Path, node: h5py.Group, name: str, where: str) -> Any:
+    """Read an attribute that holds JSON.
+
+    Raises
+    ------
+    DataCorruptionError
+        When it is no valid JSON.
+    """
+    try:
+        return json.loads(text_of(node.attrs[name]))
+    except json.JSONDecodeError as error:
+        raise DataCorruptionError(f"{path}: the attribute {name!r} of {where} is no valid JSON.") from error
+
+
+def text_of(value: Any) -> str:
+    """Text of an attribute, however it is stored."""
+    return value.decode() if isinstance(value, bytes) else str(value)

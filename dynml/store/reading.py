@@ -17,16 +17,15 @@ from numpy.typing import NDArray
 
 from dynml.configuration import nearest_name
 from dynml.errors import DataCorruptionError, DataError
-from dynml.reading_files import is_file, is_there
-from dynml.recording import Events, GroupDescription, Source, run_starts
+from dynml.recording import Events, GroupDescription, run_starts
 from dynml.store import layout
-from dynml.store.file import open_to_read
+from dynml.store.file import check_is_store, described_group, faults_named, json_of, opened_store, text_of
 from dynml.store.integrity import UNLIKE, FileIdentity, RowsDigest, identity_of, read_table, read_unchecked
 from dynml.store.masked_rows import masked_rows
 from dynml.store.own_storage import check_own_path, check_own_storage
 
-MOST_OPENED, CHUNK_CACHE_BYTES = 64, 2**20
-"""Signals that stay open, and what each of them keeps of its file: one chunk."""
+MOST_OPENED = 64
+"""Signals that stay open."""
 BYTES_PER_READING = 2**26
 N_NAMED = 12
 """So many names are listed in a message; of more, the first and the last."""
@@ -67,7 +66,12 @@ class Store:
         self._digests: dict[tuple[str, str], RowsDigest] = {}
         self._sound: set[tuple[str, str]] = set()
         self._own_storage: set[tuple[str, str]] = set()
-        self._check_root()
+        with faults_named(self.path, "the top of the file"):
+            try:
+                check_is_store(self.path, self.file)
+            except DataError:
+                self.close()
+                raise
 
     def __enter__(self) -> Store:
         return self
@@ -98,7 +102,7 @@ class Store:
         """
         # A handle that came through a fork shares its file position with the parent's: it must not be used.
         if self._handle is None or self._process != os.getpid():
-            self._handle, self._opened = _open(self.path), {}
+            self._handle, self._opened = opened_store(self.path), {}
             self._process = os.getpid()
         identity = identity_of(self._handle)
         if identity != self._identity:
@@ -109,18 +113,22 @@ class Store:
 
     def root_attributes(self) -> dict[str, str]:
         """Format, versions, date and config of the file, as text."""
-        with self._faults_named("the top of the file"):
-            return {name: _text(value) for name, value in self.file.attrs.items()}
+        with faults_named(self.path, "the top of the file"):
+            return {name: text_of(value) for name, value in self.file.attrs.items()}
 
     @property
     def config(self) -> dict[str, Any]:
         """The config that the store was created with."""
-        return self._json(self.file, layout.CONFIG, "the file")
+        return json_of(self.path, self.file, layout.CONFIG, "the file")
 
     @property
     def shared_files(self) -> layout.SharedFiles:
         """Names and SHA-256 of each group's atlas and mask, where that is known."""
-        return self._json(self.file, layout.SHARED_FILES, "the file") if layout.SHARED_FILES in self.file.attrs else {}
+        return (
+            json_of(self.path, self.file, layout.SHARED_FILES, "the file")
+            if layout.SHARED_FILES in self.file.attrs
+            else {}
+        )
 
     @property
     def split(self) -> str:
@@ -131,7 +139,7 @@ class Store:
     def subjects(self) -> list[str]:
         """All subjects, in natural order."""
         if self._subjects is None:
-            with self._faults_named("the list of subjects"):
+            with faults_named(self.path, "the list of subjects"):
                 self._subjects = sorted(self.file[layout.SUBJECTS], key=layout.natural_order)
         return list(self._subjects)
 
@@ -145,8 +153,8 @@ class Store:
         """
         if name not in layout.SUBSET_NAMES:
             raise DataError(f"{name!r} is no subset of {self.path}{nearest_name(name, layout.SUBSET_NAMES)}.")
-        with self._faults_named(f"the list of {name} subjects"):
-            return [_text(subject) for subject in self.read_table(self.file[layout.subset_path(name)])]
+        with faults_named(self.path, f"the list of {name} subjects"):
+            return [text_of(subject) for subject in self.read_table(self.file[layout.subset_path(name)])]
 
     def groups(self, subject: str) -> list[str]:
         """Names of a subject's groups, sorted.
@@ -156,12 +164,12 @@ class Store:
         DataError
             For an unknown subject, with the nearest name.
         """
-        with self._faults_named(f"subject {subject}"):
+        with faults_named(self.path, f"subject {subject}"):
             return sorted(self._subject(subject))
 
     def participant(self, subject: str) -> str:
         """Person that a subject's signals come from."""
-        return _text(self._subject_attributes(subject).get(layout.PARTICIPANT, subject))
+        return text_of(self._subject_attributes(subject).get(layout.PARTICIPANT, subject))
 
     def covariates(self, subject: str) -> dict[str, str]:
         """Give the data set and further columns of the participants' table, by name."""
@@ -178,7 +186,9 @@ class Store:
             When an attribute or dataset is missing.
         """
         if (subject, group) not in self._descriptions:
-            self._descriptions[subject, group] = self._describe(subject, group)
+            node, where = self._group(subject, group), f"subject {subject}, group {group}"
+            with faults_named(self.path, where):
+                self._descriptions[subject, group] = described_group(self.path, node, where)
         return self._descriptions[subject, group]
 
     def segments(self, subject: str, group: str) -> NDArray[np.int64]:
@@ -191,7 +201,7 @@ class Store:
 
     def run_names(self, subject: str, group: str) -> list[str]:
         """Names of the runs, in the order in which they are stored."""
-        return [_text(name) for name in self._array(subject, group, layout.RUN_NAMES)]
+        return [text_of(name) for name in self._array(subject, group, layout.RUN_NAMES)]
 
     def run_starts(self, subject: str, group: str) -> NDArray[np.int64]:
         """Row where each run starts, (n_runs,)."""
@@ -218,7 +228,7 @@ class Store:
     def events(self, subject: str, group: str) -> Events | None:
         """Events of a subject's group, or None where none were given."""
         node = self._group(subject, group)
-        with self._faults_named(f"the events of subject {subject}, group {group}"):
+        with faults_named(self.path, f"the events of subject {subject}, group {group}"):
             if layout.EVENTS not in node:
                 return None
             events = node[layout.EVENTS]
@@ -227,7 +237,7 @@ class Store:
                 onset=self.read_table(events[layout.ONSET]),
                 duration=self.read_table(events[layout.DURATION]),
                 labels={column: self.read_table(labels[column]) for column in labels},
-                names={column: tuple(map(_text, labels[column].attrs[layout.NAMES])) for column in labels},
+                names={column: tuple(map(text_of, labels[column].attrs[layout.NAMES])) for column in labels},
                 exact_onset=self.read_table(events[layout.EXACT_ONSET]) if layout.EXACT_ONSET in events else None,
             )
 
@@ -307,7 +317,7 @@ class Store:
         return digest.hexdigest()
 
     def _rows(self, subject: str, group: str, start: int, stop: int | None) -> NDArray[np.float32]:
-        with self._faults_named(f"the signals of subject {subject}, group {group}"):
+        with faults_named(self.path, f"the signals of subject {subject}, group {group}"):
             rows: NDArray[np.float32] = self._signals(subject, group)[start:stop]
             return rows
 
@@ -338,57 +348,6 @@ class Store:
                 "file back that it began with."
             ) from error
 
-    def _check_root(self) -> None:
-        with self._faults_named("the top of the file"):
-            self._check_top()
-
-    def _check_top(self) -> None:
-        attributes = self.file.attrs
-        if _text(attributes.get(layout.FORMAT, "")) != layout.FORMAT_NAME:
-            self.close()
-            raise DataError(
-                f"{self.path} is an HDF5 file, but no store of dynml: make one by dynml_create_hdf5_dataset.py."
-            )
-        version = attributes.get(layout.FORMAT_VERSION_KEY)
-        if version is None:
-            raise DataCorruptionError(f"{self.path} lacks the attribute {layout.FORMAT_VERSION_KEY!r}.")
-        if int(version) > layout.FORMAT_VERSION:
-            raise DataError(
-                f"{self.path} has format version {int(version)}, but this version of dynml reads up to "
-                f"{layout.FORMAT_VERSION}: update dynml, or create the store anew."
-            )
-        required = [layout.SUBJECTS, *map(layout.subset_path, layout.SUBSET_NAMES)]
-        for name in required:
-            if name not in self.file:
-                raise DataCorruptionError(f"{self.path} lacks {name!r}.")
-            check_own_path(self.path, self.file, name)
-        check_own_storage(self.path, self.file[layout.SUBSETS])
-        if layout.CONFIG not in attributes:
-            raise DataCorruptionError(f"{self.path} lacks the attribute {layout.CONFIG!r}.")
-
-    def _describe(self, subject: str, group: str) -> GroupDescription:
-        node, where = self._group(subject, group), f"subject {subject}, group {group}"
-        with self._faults_named(where):
-            missing = [name for name in layout.REQUIRED_DATASETS if name not in node]
-            missing += [name for name in layout.REQUIRED_ATTRIBUTES if name not in node.attrs]
-            if missing:
-                raise DataCorruptionError(f"{self.path}: {where} lacks {', '.join(missing)}.")
-            n_samples, n_channels = node[layout.DATA].shape
-            return GroupDescription(
-                n_samples=n_samples,
-                n_channels=n_channels,
-                sampling_frequency=float(node.attrs[layout.SAMPLING_FREQUENCY]),
-                channel_names=tuple(map(_text, node.attrs[layout.CHANNEL_NAMES])),
-                units=_text(node.attrs[layout.UNITS]),
-                rank=int(node.attrs[layout.RANK]),
-                sha256=_text(node.attrs[layout.SHA256]),
-                sources=tuple(map(Source.from_dictionary, self._json(node, layout.SOURCES, where))),
-                preparation=tuple(self._json(node, layout.PREPARATION, where)),
-                source_step=float(node.attrs.get(layout.SOURCE_STEP, 1.0)),
-                source_offset=float(node.attrs.get(layout.SOURCE_OFFSET, 0.0)),
-                n_masked=int(node.attrs.get(layout.N_MASKED, 0)),
-            )
-
     def _subject(self, subject: str) -> h5py.Group:
         subjects = self.file[layout.SUBJECTS]
         if not layout.is_valid_name(subject) or subject not in subjects:
@@ -397,11 +356,11 @@ class Store:
         return subjects[subject]
 
     def _subject_attributes(self, subject: str) -> dict[str, str]:
-        with self._faults_named(f"subject {subject}"):
-            return {name: _text(value) for name, value in self._subject(subject).attrs.items()}
+        with faults_named(self.path, f"subject {subject}"):
+            return {name: text_of(value) for name, value in self._subject(subject).attrs.items()}
 
     def _group(self, subject: str, group: str) -> h5py.Group:
-        with self._faults_named(f"subject {subject}"):
+        with faults_named(self.path, f"subject {subject}"):
             node = self._subject(subject)
             if not layout.is_valid_name(group) or group not in node:
                 raise DataError(f"{self.path}: subject {subject} has no group {group!r}{_nearest(group, list(node))}.")
@@ -428,50 +387,8 @@ class Store:
         where = f"subject {subject}, group {group}"
         if name not in node:
             raise DataCorruptionError(f"{self.path}: {where} lacks {name}.")
-        with self._faults_named(f"{name} of {where}"):
+        with faults_named(self.path, f"{name} of {where}"):
             return self.read_table(node[name])
-
-    def _json(self, node: h5py.Group, name: str, where: str) -> Any:
-        try:
-            return json.loads(_text(node.attrs[name]))
-        except json.JSONDecodeError as error:
-            raise DataCorruptionError(f"{self.path}: the attribute {name!r} of {where} is no valid JSON.") from error
-
-    @contextmanager
-    def _faults_named(self, what: str) -> Iterator[None]:
-        try:
-            yield
-        except DataError:
-            raise
-        except (OSError, KeyError, RuntimeError, ValueError, TypeError) as error:
-            # HDF5 1.14 speaks of Fletcher32, 2.0 of a filter; the checksum is the only filter that a store has.
-            words = ("fletcher32", "filter returned failure", "metadata checksum")
-            checksum = any(word in str(error).lower() for word in words)
-            reason = "the stored bytes do not match their checksum" if checksum else str(error).strip("\"'")
-            raise DataCorruptionError(f"{self.path}: {what} cannot be read: {reason}.") from error
-
-
-def _open(path: Path) -> h5py.File:
-    if not is_there(path):
-        raise DataError(f"{path} does not exist.")
-    if not is_file(path):
-        raise DataError(f"{path} is a folder, but must be an HDF5 file.")
-    try:
-        return open_to_read(path, rdcc_nbytes=CHUNK_CACHE_BYTES)
-    except OSError as error:
-        reason = str(error).lower()
-        n_bytes = path.stat().st_size
-        if "truncated" in reason:
-            raise DataCorruptionError(
-                f"{path} is truncated: it holds {n_bytes} bytes, fewer than were written; copy or create it anew."
-            ) from error
-        if isinstance(error, BlockingIOError) or "already open" in reason:
-            raise DataError(f"{path} is locked: another process is writing to it.") from error
-        if isinstance(error, PermissionError) or not os.access(path, os.R_OK):
-            raise DataError(f"{path} may not be read by this user.") from error
-        if "signature not found" in reason:
-            raise DataError(f"{path} is no HDF5 file ({n_bytes} bytes).") from error
-        raise DataCorruptionError(f"{path} cannot be opened as HDF5: {error}.") from error
 
 
 def _has_row_of_zeros(rows: NDArray[np.float32]) -> bool:
@@ -487,7 +404,3 @@ def _nearest(name: str, known: list[str]) -> str:
     if "did you mean" in near or len(known) <= N_NAMED:
         return near
     return f" (there are {len(known)}, from {known[0]} to {known[-1]})"
-
-
-def _text(value: Any) -> str:
-    return value.decode() if isinstance(value, bytes) else str(value)

@@ -21,12 +21,10 @@ class Profiler:
     ----------
     folder : Path
         Where the trace (for chrome://tracing or ui.perfetto.dev) and the table go.
-    on : bool
-        False: it does nothing.
     """
 
-    def __init__(self, folder: Path, *, on: bool) -> None:
-        self._folder, self._on = folder, on
+    def __init__(self, folder: Path) -> None:
+        self._folder, self._on = folder, True
         self._profile: Any = None
         self._n_batches = 0
 

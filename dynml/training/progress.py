@@ -1,14 +1,25 @@
-"""Where a run stands, how long it took, and the seed of every batch."""
+"""Where a run stands and how long it took, what ends it early, and the seed of every batch.
+
+A first signal or the time limit ends a run after the step that it is in, a second signal at once.
+"""
 
 from __future__ import annotations
 
+import contextlib
+import os
+import signal
+import threading
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, field
+from types import FrameType
 from typing import Literal
 
 import numpy as np
 
 BATCH_STREAM = 7
+HANDLED = ("SIGINT", "SIGTERM", "SIGUSR1")
+_GO_ON, _MAX_TIME = 0, 1
 
 
 @dataclass
@@ -31,9 +42,75 @@ class Progress:
     stopping_reason: str | None = None
     seconds: dict[str, float] = field(default_factory=dict)
 
+    def timed(self, phase: str) -> Stopwatch:
+        """Add the seconds of a block to a phase."""
+        return Stopwatch(self.seconds, phase)
+
+    def enter(self, phase: Literal["training", "validation"]) -> None:
+        """Begin a phase of an epoch."""
+        self.phase, self.position = phase, 0
+
 
 class RunEnded(Exception):
     """Leaves the loops at a step border; carries the reason."""
+
+
+class Interruption:
+    """Says whether a run should end after the step that it is in, and why.
+
+    Parameters
+    ----------
+    max_minutes : float or None
+        Time limit of this process's run.
+    """
+
+    def __init__(self, max_minutes: float | None = None) -> None:
+        self.signal_number: int | None = None
+        self._deadline = None if max_minutes is None else time.monotonic() + 60 * max_minutes
+
+    @property
+    def code(self) -> int:
+        """0 to go on; above it a reason to end, as a number that several processes can agree on."""
+        if self.signal_number is not None:
+            return _MAX_TIME + self.signal_number
+        if self._deadline is not None and time.monotonic() >= self._deadline:
+            return _MAX_TIME
+        return _GO_ON
+
+    def adopt(self, code: int) -> str | None:
+        """Take over a code that processes agreed on; say `signal SIGTERM`, `max_time`, or None to go on."""
+        if code == _GO_ON:
+            return None
+        if code == _MAX_TIME:
+            return "max_time"
+        self.signal_number = code - _MAX_TIME
+        return f"signal {signal.Signals(self.signal_number).name}"
+
+    @property
+    def exit_status(self) -> int:
+        """128 + signal number, as shells and schedulers expect, or 0."""
+        return 128 + self.signal_number if self.signal_number is not None else 0
+
+    @contextlib.contextmanager
+    def listening(self) -> Iterator[Interruption]:
+        """Handle signals inside the block; outside the main thread only the time limit counts."""
+        if threading.current_thread() is not threading.main_thread():
+            yield self
+            return
+        previous = {
+            name: signal.signal(getattr(signal, name), self._on_signal) for name in HANDLED if hasattr(signal, name)
+        }
+        try:
+            yield self
+        finally:
+            for name, handler in previous.items():
+                signal.signal(getattr(signal, name), handler)
+
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        if self.signal_number is not None:
+            signal.signal(number, signal.SIG_DFL)
+            os.kill(os.getpid(), number)
+        self.signal_number = number
 
 
 class Stopwatch:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import TypeVar
 
 from tqdm import tqdm
@@ -35,9 +35,9 @@ class ProgressBars:
             total=n_epochs, initial=done, desc="Training", unit="epoch", disable=not shown, mininterval=self._interval
         )
 
-    def batches(self, items: Iterable[Item], total: int, start: int, name: str) -> Iterator[Item]:
-        """Pass items through and show a bar if they take more than a few seconds."""
-        yield from tqdm(
+    def batches(self, items: Iterable[Item], total: int, start: int, name: str) -> Iterable[Item]:
+        """Give items with a bar that shows itself if they take more than a few seconds."""
+        bar: Iterable[Item] = tqdm(
             items,
             total=total,
             initial=start,
@@ -48,6 +48,7 @@ class ProgressBars:
             disable=not self._shown,
             mininterval=self._interval,
         )
+        return bar
 
     def epoch_done(self, loss: float, best: float | None, best_epoch: int | None) -> None:
         """Move on by one epoch."""

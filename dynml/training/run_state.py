@@ -8,14 +8,14 @@ from typing import Any, ClassVar
 import torch
 
 from dynml.batches.batch import Batch
-from dynml.batches.sampler import BatchSampler, Span
 from dynml.dataset.dataset import MultiSubjectDataset
+from dynml.dataset.spans import Span
 from dynml.training.checkpoints.earlier_content import Resume
 from dynml.training.checkpoints.experiment_folder import ExperimentFolder
 from dynml.training.checkpoints.run_record import RunRecord
+from dynml.training.config import RunConfig, TrainerConfig
 from dynml.training.gradients.deferred_check import DeferredCheck
 from dynml.training.gradients.learning import GradientLearner
-from dynml.training.gradients.optimization import settled_schedule
 from dynml.training.gradients.weight_averaging import WeightAverage
 from dynml.training.monitors import BestMonitor, EpochMonitor, History
 from dynml.training.processes import Processes
@@ -28,6 +28,8 @@ class RunState:
     A family overrides the methods here as it does those of `Trainer`.
     """
 
+    config_class: ClassVar[type[RunConfig]] = TrainerConfig
+    model_class: ClassVar[type[torch.nn.Module]] = torch.nn.Module
     loss_name: str = "loss"
     family_name: ClassVar[str | None] = None
     """Name in the registry, for models that are built without a script."""
@@ -41,7 +43,6 @@ class RunState:
     device: torch.device
     processes: Processes
     dataset: MultiSubjectDataset
-    batch_sampler: BatchSampler
     folder: ExperimentFolder
     record: RunRecord
     learner: GradientLearner | None
@@ -54,6 +55,17 @@ class RunState:
     monitors: dict[str, EpochMonitor]
     """Running means of the epoch, by metric."""
 
+    def initialize(self) -> None:
+        """Prepare the model before the first epoch; each long step of it ends with `initialization_step_done`."""
+
+    def start_of_epoch(self) -> None:
+        """Set the learning rate (gradient families)."""
+        if self.learner is not None:
+            self.learner.start_of_epoch(self.progress)
+
+    def end_of_training_epoch(self) -> None:
+        """Do what follows the last training batch of an epoch."""
+
     def constant_epochs(self) -> int:
         """Count the epochs before the learning rate begins to fall."""
         return 0
@@ -61,6 +73,10 @@ class RunState:
     def monitored_name(self) -> str:
         """Name of the value that chooses the best model and that patience looks at."""
         return "validation_loss" if self.dataset.validation_set.n_subjects else "training_loss"
+
+    def monitored_value(self, row: dict[str, float]) -> float:
+        """Value that chooses the best model, out of the metrics of an epoch; lower is better."""
+        return row[self.monitored_name()]
 
     def stopping_reason(self) -> str | None:
         """Why the run is over after this epoch, or None."""
@@ -79,15 +95,13 @@ class RunState:
     def load_family_state(self, state: dict[str, Any]) -> None:
         """Go on from `family_state`."""
 
+    def final_report(self) -> dict[str, Any]:
+        """Further entries of summary.json, computed with the best model."""
+        return {}
+
     def spans_at_fault(self, batch: Batch) -> Sequence[Span]:
         """Spans to be named when the loss of a batch is not finite."""
         return batch.spans
-
-    def settle_schedule(self) -> None:
-        """Resolve the length of the learning rate's schedule, once, when the run begins."""
-        self.batch_sampler.set_context("training")
-        self.progress.steps_per_epoch = self.batch_sampler.n_batches(0)
-        self.progress.schedule_length = settled_schedule(self.config, self.progress.steps_per_epoch)
 
     def weights(self) -> dict[str, torch.Tensor]:
         """Weights of the model as they are saved."""

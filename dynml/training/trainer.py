@@ -3,7 +3,7 @@
     train_and_validate()
         initialize                  step by step where the family has starts; each finished step can be resumed from
         for each epoch
-            train_one_epoch         for batch: run_one_batch -> loss, n, metrics; back_propagation
+            train_one_epoch         for batch: run_one_batch -> loss, n, metrics; back_propagation; save or end?
             validate_one_epoch
             best model, checkpoint, logs
             stop?                   max_epochs, max_steps, patience, max_time, signal, non-finite loss
@@ -16,46 +16,46 @@ goes on from any step computes the same numbers as one that was never interrupte
 from __future__ import annotations
 
 import contextlib
-import copy
-import dataclasses
-import functools
-import warnings
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal
 
 import torch
 
 from dynml.batches.batch import Batch
 from dynml.batches.loader import BatchLoader
 from dynml.batches.sampler import BatchSampler
-from dynml.configuration import check_choice, check_instance, config_from, config_to_dictionary
-from dynml.errors import CheckpointError, ConfigurationError, DataWarning, NonFiniteLossError
-from dynml.files import read_json
+from dynml.configuration import check_choice, config_from, config_to_dictionary
+from dynml.errors import NonFiniteLossError
 from dynml.ops.mixed_precision import mixed_precision
 from dynml.training.batch_result import BatchResult
 from dynml.training.checkpoints.earlier_content import Resume, goes_on
-from dynml.training.checkpoints.experiment_folder import Checkpoint, ExperimentFolder
+from dynml.training.checkpoints.experiment_folder import ExperimentFolder
 from dynml.training.checkpoints.run_record import Figures, RunRecord
-from dynml.training.checkpoints.run_summary import costs_of_epoch, summary_of
-from dynml.training.checkpoints.saved_state import restore_or_start, state_of
-from dynml.training.config import RunConfig, TrainerConfig
-from dynml.training.environment import describe_environment, resolve_device
+from dynml.training.checkpoints.saved_state import check_has_checkpoint, restore_or_start
+from dynml.training.config import RunConfig
+from dynml.training.environment import resolve_device
 from dynml.training.gradients.deferred_check import DeferredCheck, RunningStatistics
-from dynml.training.gradients.finite_losses import is_usable, look_at_losses, refuse_gradient
+from dynml.training.gradients.finite_losses import (
+    look_at_losses,
+    refuse_epoch_without_losses,
+    refuse_gradient,
+    refuse_loss,
+)
 from dynml.training.gradients.learning import GradientLearner, Step
 from dynml.training.gradients.weight_averaging import WeightAverage
-from dynml.training.interruption import Interruption
 from dynml.training.loggers.run_loggers import RunLogger
-from dynml.training.monitors import BestMonitor, EpochMonitor, History, summed_monitors
+from dynml.training.monitors import BestMonitor, EpochMonitor, History
+from dynml.training.parts import check_own_model, check_parts, check_share, parameters_of
 from dynml.training.processes import Processes, join_processes
 from dynml.training.profiling import Profiler
-from dynml.training.progress import Progress, RunEnded, Stopwatch, batch_seed
+from dynml.training.progress import Interruption, Progress, RunEnded, batch_seed
 from dynml.training.progress_bar import ProgressBars
-from dynml.training.run_state import RunState
+from dynml.training.recorded_run import RecordedRun
 
 
-class Trainer(RunState):
+class Trainer(RecordedRun):
     """Trains any model on batches of a `MultiSubjectDataset`.
 
     Parameters
@@ -91,9 +91,6 @@ class Trainer(RunState):
         When the dataset was not opened as this process's share.
     """
 
-    config_class: ClassVar[type[RunConfig]] = TrainerConfig
-    model_class: ClassVar[type[torch.nn.Module]] = torch.nn.Module
-
     def __init__(
         self,
         model: torch.nn.Module,
@@ -110,7 +107,7 @@ class Trainer(RunState):
         processes: Processes | None = None,
         **settings: Any,
     ) -> None:
-        self._check_parts(model, batch_sampler, batch_loader, config, loggers)
+        check_parts(type(self), model, batch_sampler, batch_loader, config, loggers)
         check_choice("resume", resume, ("refuse", "auto", "force", "anew"))
         base = config_to_dictionary(config) if config is not None else {}
         self.config: Any = config_from(type(config) if config else self.config_class, base | settings, "trainer")
@@ -119,18 +116,20 @@ class Trainer(RunState):
         self.record = RunRecord(self.folder, self.processes, loggers, self.config.saving_share)
         self.figures = figures
         self.device = resolve_device(self.config.device)
-        self.model = self._on_device(model)
+        if type(self).run_one_batch is Trainer.run_one_batch:
+            check_own_model(model, batch_loader.dataset)
+        self.model = model.to(self.device)
+        if getattr(self.config, "compile", False):
+            self.model.compile()
         self.batch_sampler, self.batch_loader = batch_sampler, batch_loader
         self.dataset = batch_loader.dataset
         if self.dataset.embedding is not None:
             self.folder.input_transform = self.dataset.embedding.tensors()
-        self._check_share()
-        self._check_masks()
-        self.parameters = self._collect_parameters(parameters or {})
+        check_share(self.processes, self.dataset)
+        self.parameters = parameters_of(self, batch_sampler, batch_loader, parameters or {})
         self.interruption = Interruption()
         self.resume = resume
         self._has_begun = False
-        self._summary: dict[str, Any] | None = None
         self._prepare_learning()
         if self.config.deterministic:
             torch.use_deterministic_algorithms(True)
@@ -143,16 +142,15 @@ class Trainer(RunState):
         learns_by_itself = type(self).back_propagation is not Trainer.back_propagation
         self.deferred_check = None
         if self.learner is not None:
-            self.deferred_check = DeferredCheck.for_run(
-                self.config, self.device, self.processes, learns_by_itself=learns_by_itself
-            )
-        self._running_statistics = RunningStatistics(self.model)
+            parts = self.config, self.device, self.processes
+            self.deferred_check = DeferredCheck.for_run(*parts, learns_by_itself=learns_by_itself)
+        self._running_statistics = RunningStatistics.of(self.model)
         self.progress = Progress()
         self.best = BestMonitor(self.config.patience_delta)
         self.history = History()
         self.monitors = {}
-        self._best_weights: dict[str, torch.Tensor] | None = None
-        self._profiler = Profiler(self.folder.logs, on=self.config.profile and self.processes.is_first)
+        self._best_weights = None
+        self._profiler = Profiler(self.folder.logs) if self.config.profile and self.processes.is_first else None
 
     # ------------------------------------------------------------------ the run, from above
 
@@ -171,21 +169,22 @@ class Trainer(RunState):
         if self._summary is not None and self.stopping_reason() is not None:
             return self._again(self._summary)
         if self._has_begun:
-            self._prepare_to_go_on()
-        maximum = self.config.max_time
-        self.interruption = Interruption(None if maximum is None else 60 * maximum)
+            # What a call that ended early left in memory counts for nothing: the last checkpoint does.
+            check_has_checkpoint(self)
+            self._prepare_learning()
+        self.interruption = Interruption(self.config.max_time)
         with self.record.locked(), self.interruption.listening():
-            restore_or_start(self)
+            self.batch_sampler.set_context("training")
+            restore_or_start(self, steps_per_epoch=lambda: self.batch_sampler.n_batches(0))
+            if self.learner is not None:
+                self.learner.constant_epochs = self.constant_epochs()
             self._has_begun, self.resume = True, "force" if self.resume == "force" else "auto"
             if self.progress.phase == "finished" and self.processes.from_first(self.folder.summary.exists):
-                self._load_best_weights()
-                self.record.nothing_to_report()
-                self._summary = self.processes.from_first(lambda: read_json(self.folder.summary))
-                return copy.deepcopy(self._summary)
-            shown = self.config.progress and self.processes.is_first
-            bars = ProgressBars(self.config.max_epochs, self.progress.epoch, shown=shown)
+                return self._finished_before()
+            is_shown = self.config.progress and self.processes.is_first
+            bars = ProgressBars(self.config.max_epochs, self.progress.epoch, shown=is_shown)
             try:
-                self._run_phases(bars)
+                self._run_epochs(bars)
             except RunEnded as ended:
                 return self._end_interrupted(str(ended))
             except NonFiniteLossError:
@@ -193,33 +192,17 @@ class Trainer(RunState):
                 raise
             finally:
                 bars.close()
-                self._profiler.close()
+                if self._profiler is not None:
+                    self._profiler.close()
             return self._finish()
 
-    def _again(self, summary: dict[str, Any]) -> dict[str, Any]:
-        if not self.processes.from_first(self.folder.summary.exists):
-            warnings.warn(
-                f"{self.folder.summary} is gone; the summary of the finished run comes from memory.",
-                DataWarning,
-                stacklevel=3,
-            )
-        return copy.deepcopy(summary)
-
-    def _prepare_to_go_on(self) -> None:
-        """Let go of what a call that ended early left in memory: the last checkpoint counts."""
-        if not self.processes.from_first(lambda: goes_on(self.folder, self.resume)):
-            raise CheckpointError(
-                f"{self.folder.path} has no checkpoint that this run could go on from; build model and trainer anew."
-            )
-        self._prepare_learning()
-
-    def _run_phases(self, bars: ProgressBars) -> None:
+    def _run_epochs(self, bars: ProgressBars) -> None:
         if self.progress.phase == "initialization":
-            with self._timed("initialization"):
+            with self.progress.timed("initialization"):
                 self.initialize()
             if self.average is not None:
                 self.average.begin()
-            self._enter("training")
+            self.progress.enter("training")
         while self.progress.phase != "finished":
             self.train_one_epoch(bars)
             self.validate_one_epoch(bars)
@@ -235,7 +218,7 @@ class Trainer(RunState):
         """Go through the training batches that this epoch still lacks."""
         if self.progress.phase != "training":
             return
-        with self._timed("training"):
+        with self.progress.timed("training"):
             if self.progress.position == 0:
                 self.start_of_epoch()
             self.model.train()
@@ -243,14 +226,15 @@ class Trainer(RunState):
                 self._learn_from(batch)
                 self.progress.step += 1
                 self.progress.n_samples += batch.n_samples
-                self._profiler.step()
+                if self._profiler is not None:
+                    self._profiler.step()
                 if self._after_batch():
                     break
             look_at_losses(self)
             self._share_monitors()
-            self._refuse_epoch_without_batches()
+            refuse_epoch_without_losses(self)
             self.end_of_training_epoch()
-        self._enter("validation")
+        self.progress.enter("validation")
         # A best model is never on disk without a checkpoint that it belongs to.
         self._save_or_end(is_due=not self.record.has_saved)
 
@@ -258,7 +242,7 @@ class Trainer(RunState):
         """Go through all validation batches, always the same ones, without learning."""
         if not self.dataset.validation_set.n_subjects:
             return
-        with self._timed("validation"), torch.no_grad(), self.averaged_weights():
+        with self.progress.timed("validation"), torch.no_grad(), self.averaged_weights():
             self.model.eval()
             for batch in self._batches("validation", bars):
                 if batch.spans:
@@ -267,14 +251,6 @@ class Trainer(RunState):
             self._share_monitors("validation_")
 
     # ------------------------------------------------------------------ what families override, beside RunState
-
-    def initialize(self) -> None:
-        """Prepare the model before the first epoch; long work goes through `initialization_step`."""
-
-    def start_of_epoch(self) -> None:
-        """Set the learning rate (gradient families)."""
-        if self.learner is not None:
-            self.learner.start_of_epoch(self.progress.epoch, self.progress.schedule_length, self.constant_epochs())
 
     def run_one_batch(self, batch: Batch) -> BatchResult:
         """Compute the loss of one batch, in training and in validation."""
@@ -289,17 +265,6 @@ class Trainer(RunState):
         if self.learner is None:
             return
         self._step_done(self.learner.learn(result, self.progress.position, self._n_batches_to_learn_from()))
-
-    def end_of_training_epoch(self) -> None:
-        """Do what follows the last training batch of an epoch."""
-
-    def monitored_value(self, row: dict[str, float]) -> float:
-        """Value that chooses the best model, out of the metrics of an epoch; lower is better."""
-        return row[self.monitored_name()]
-
-    def final_report(self) -> dict[str, Any]:
-        """Further entries of summary.json, computed with the best model."""
-        return {}
 
     # ------------------------------------------------------------------ batches
 
@@ -316,36 +281,36 @@ class Trainer(RunState):
 
     def _timed_loading(self, batches: Iterator[Batch]) -> Iterator[Batch]:
         while True:
-            with self._timed("loading"):
+            with self.progress.timed("loading"):
                 batch = next(batches, None)
             if batch is None:
                 return
             yield batch
 
-    def _training_result(self, batch: Batch) -> BatchResult:
-        """Loss of a training batch; where gradients are shared, a process without spans takes part with weight 0."""
-        if self.learner is None:
-            return self.run_one_batch(batch)
-        return self.learner.result(batch, self.run_one_batch, self._stand_in)
-
     def _learn_from(self, batch: Batch) -> None:
-        if self.learner is not None:
-            self.learner.start_of_step(self.progress, self.constant_epochs())
-        self._running_statistics.remember()
-        result = self._training_result(batch)
-        if self.deferred_check is not None:
-            result.usable = self.deferred_check.usable(result.loss, result.n)
-            self._monitor("training", result)
-            self.back_propagation(result)
-            self._running_statistics.keep_if(result.usable)
-            if self.deferred_check.is_due:
-                look_at_losses(self)
+        if self._running_statistics is not None:
+            self._running_statistics.remember()
+        if self.learner is None:
+            result = self.run_one_batch(batch)
+        else:
+            self.learner.start_of_step(self.progress)
+            result = self.learner.result(batch, self.run_one_batch, self._stand_in)
+        if self.deferred_check is None:
+            self._learn_if_usable(result, batch)
             return
+        result.usable = self.deferred_check.usable(result.loss, result.n)
+        self._monitor("training", result)
+        self.back_propagation(result)
+        self._keep_statistics_if(result.usable)
+        if self.deferred_check.is_due:
+            look_at_losses(self)
+
+    def _learn_if_usable(self, result: BatchResult, batch: Batch) -> None:
         n_skipped, usable = self.progress.n_skipped, False
         try:
             usable = self._is_usable(result, batch)
         finally:
-            self._running_statistics.keep_if(usable)
+            self._keep_statistics_if(usable)
         if usable:
             self._monitor("training", result)
             self.back_propagation(result)
@@ -353,6 +318,18 @@ class Trainer(RunState):
             is_faulty = self.progress.n_skipped > n_skipped
             n_batches = self._n_batches_to_learn_from()
             self._step_done(self.learner.leave_out(self.progress.position, n_batches, faulty=is_faulty))
+
+    def _is_usable(self, result: BatchResult, batch: Batch) -> bool:
+        """Whether to learn from a batch: some process has samples of it, and no loss is NaN or infinite."""
+        is_faulty = bool(result.n) and not bool(torch.isfinite(result.loss))
+        has_samples, faulty = self.processes.largest([int(bool(result.n)), int(is_faulty)])
+        if faulty:
+            refuse_loss(self, result, batch, is_faulty=is_faulty)
+        return bool(has_samples) and not faulty
+
+    def _keep_statistics_if(self, usable: torch.Tensor | bool) -> None:
+        if self._running_statistics is not None:
+            self._running_statistics.keep_if(usable)
 
     def _n_batches_to_learn_from(self) -> int:
         """Batches of this epoch, as far as max_steps lets it go: there its last accumulated group ends."""
@@ -379,16 +356,15 @@ class Trainer(RunState):
     def _stand_in(self) -> Batch:
         """A batch of this process's own subjects, for a step in which it has no share."""
         epoch = self.progress.epoch
-        return self.batch_loader.on_device(
-            self.batch_loader.load_batch([self.batch_sampler.first_own_span(epoch)], epoch)
-        )
+        batch = self.batch_loader.load_batch([self.batch_sampler.first_own_span(epoch)], epoch)
+        return self.batch_loader.on_device(batch)
 
     def _after_batch(self) -> bool:
         """Count the batch, save or end if it is time; True when no further step is allowed in this phase."""
         self.progress.position += 1
         every = getattr(self.config, "accumulate_gradients", 1)
         if self.progress.phase == "validation" or self.progress.position % every == 0:
-            self._save_or_end(is_due=self.record.seconds_since_save > 60 * self.config.save_every)
+            self._save_or_end(is_due=time.monotonic() - self.record.last_saved > 60 * self.config.save_every)
         return self.progress.phase == "training" and self._all_steps_are_done()
 
     def _all_steps_are_done(self) -> bool:
@@ -412,155 +388,13 @@ class Trainer(RunState):
         self.progress.position += 1
         self._save_or_end()
 
-    def _is_usable(self, result: BatchResult, batch: Batch) -> bool:
-        """Whether to learn from a batch: some process has samples of it, and no loss is NaN or infinite."""
-        return is_usable(self, result, batch)
-
-    def _refuse_epoch_without_batches(self) -> None:
-        if "training_loss" not in self.monitors or not self.monitors["training_loss"].weight:
-            raise NonFiniteLossError(f"All batches of epoch {self.progress.epoch + 1} had a loss that is not finite.")
-
     def _monitor(self, context: str, result: BatchResult) -> None:
         if not isinstance(result.n, torch.Tensor) and not result.n:
             return
         for name, value in {"loss": result.loss, **result.metrics}.items():
             self.monitors.setdefault(f"{context}_{name}", EpochMonitor()).add(value, result.n, result.usable)
 
-    def _share_monitors(self, prefix: str = "") -> None:
-        """Make the sums of the epoch those of all processes, in all of them."""
-        own = {name: monitor for name, monitor in self.monitors.items() if name.startswith(prefix)}
-        if self.processes.are_several:
-            self.monitors |= summed_monitors(self.processes.gather({n: m.state_dict() for n, m in own.items()}))
-
-    # ------------------------------------------------------------------ epochs
-
-    def _enter(self, phase: Literal["training", "validation"]) -> None:
-        self.progress.phase, self.progress.position = phase, 0
-
-    def _close_epoch(self) -> None:
-        row = {name: monitor.mean for name, monitor in self.monitors.items()}
-        if self.learner is not None:
-            row["learning_rate"] = self.learner.learning_rate
-        row |= costs_of_epoch(self)
-        if self.best.update(self.monitored_value(row), self.progress.epoch + 1):
-            with self.averaged_weights():
-                self._best_weights = {name: tensor.detach().cpu().clone() for name, tensor in self.weights().items()}
-        row["best_value"] = float("nan") if self.best.best_value is None else self.best.best_value
-        self.history.append(row)
-        self.record.epoch_done(self.progress.epoch + 1, row)
-        self.monitors, self.progress.n_samples = {}, 0
-        self.progress.epoch += 1
-        self._enter("training")
-
     def autocast(self) -> contextlib.AbstractContextManager[None]:
         """Automatic mixed precision in a block, if `precision` is bf16."""
         is_mixed = getattr(self.config, "precision", "float32") == "bf16"
         return mixed_precision(self.device) if is_mixed else contextlib.nullcontext()
-
-    def averaged_weights(self) -> contextlib.AbstractContextManager[None]:
-        """Let the model have the averaged weights in a block, if they are averaged."""
-        return contextlib.nullcontext() if self.average is None else self.average.in_model()
-
-    def _training_weights(self) -> contextlib.AbstractContextManager[None]:
-        return contextlib.nullcontext() if self.average is None else self.average.out_of_model()
-
-    def save_checkpoint(self) -> None:
-        """Commit best model, checkpoint and logs; all processes call it, since sums of all of them are saved."""
-        information = {"epoch": self.progress.epoch, "step": self.progress.step, "phase": self.progress.phase}
-        with self._timed("saving"), self._training_weights():
-            checkpoint = Checkpoint(self.weights(), state_of(self), self.parameters)
-            self.record.save(checkpoint, self._best_weights, self.best, self.history, information)
-        self._best_weights = None
-
-    # ------------------------------------------------------------------ the end
-
-    def _finish(self) -> dict[str, Any]:
-        self.save_checkpoint()
-        self._load_best_weights()
-        with self._timed("report"):
-            self.model.eval()
-            report = self.final_report()
-        self._summary = self._write_summary(self.progress.stopping_reason or "max_epochs", report)
-        return copy.deepcopy(self._summary)
-
-    def _end_interrupted(self, reason: str) -> dict[str, Any]:
-        self.save_checkpoint()
-        return self._write_summary(reason, {})
-
-    def _load_best_weights(self) -> None:
-        if self.best.best_epoch is not None:
-            weights, _ = self.processes.from_first(self.folder.load_model)
-            self.model.load_state_dict(weights)
-
-    def _write_summary(self, reason: str, report: dict[str, Any]) -> dict[str, Any]:
-        summary = summary_of(self, reason, report)
-        self.record.end(summary, None if self.figures is None else functools.partial(self.figures, self))
-        return summary
-
-    # ------------------------------------------------------------------ small helpers
-
-    def _timed(self, phase: str) -> Stopwatch:
-        return Stopwatch(self.progress.seconds, phase)
-
-    def _check_parts(self, model: Any, sampler: Any, loader: Any, config: Any, loggers: Any) -> None:
-        """Refuse parts of the wrong type, or in the wrong order, and parts that do not belong together."""
-        kind = self.model_class
-        check_instance("model", model, kind, f"a {kind.__name__}, as {type(self).__name__} trains it")
-        check_instance("batch_sampler", sampler, BatchSampler, "a BatchSampler, which stands before the BatchLoader")
-        check_instance("batch_loader", loader, BatchLoader, "a BatchLoader, which stands after the BatchSampler")
-        if config is not None:
-            check_instance("config", config, RunConfig, f"a {self.config_class.__name__}")
-        if isinstance(loggers, str):
-            raise ConfigurationError("loggers", loggers, "a list of loggers")
-        if sampler.dataset is not loader.dataset and sampler.dataset.fingerprint != loader.dataset.fingerprint:
-            raise ConfigurationError(
-                "batch_loader", "made with another dataset than batch_sampler", "made with the same one"
-            )
-        n_channels, of_data = getattr(model, "n_channels", None), loader.dataset.n_channels
-        if isinstance(n_channels, int) and n_channels != of_data:
-            raise ConfigurationError("model.n_channels", n_channels, f"the data's ({of_data})")
-
-    def _check_masks(self) -> None:
-        """Refuse masked samples where a model of a user's own does not say that it knows them."""
-        subsets = self.dataset.training_set, self.dataset.validation_set
-        n_masked = sum(subset.n_masked for subset in subsets)
-        is_own = type(self).run_one_batch is Trainer.run_one_batch
-        if n_masked and is_own and not getattr(self.model, "knows_masked_samples", False):
-            raise ConfigurationError(
-                "model",
-                type(self.model).__name__,
-                f"one that knows masked samples, since {n_masked} samples of the data are masked (rows of NaN): leave "
-                "those out by batch.observed and set knows_masked_samples = True in its class, or open the data with "
-                '"missing": "segment"',
-            )
-
-    def _check_share(self) -> None:
-        own, given = (self.processes.rank, self.processes.world_size), (self.dataset.rank, self.dataset.world_size)
-        if own != given:
-            raise ConfigurationError(
-                "dataset.rank, dataset.world_size", given, f"{own}: this process among those that train together"
-            )
-
-    def _on_device(self, model: torch.nn.Module) -> torch.nn.Module:
-        if not callable(getattr(model, "compute_loss", None)) and type(self).run_one_batch is Trainer.run_one_batch:
-            raise ConfigurationError("model", type(model).__name__, "a module with compute_loss(outputs, batch)")
-        model = model.to(self.device)
-        if getattr(self.config, "compile", False):
-            model.compile()
-        return model
-
-    def _collect_parameters(self, given: dict[str, Any]) -> dict[str, Any]:
-        settings, kind = getattr(self.model, "config", None), type(self.model)
-        parameters = {
-            "family": self.family_name or getattr(self.model, "family_name", None),
-            "model": config_to_dictionary(settings) if dataclasses.is_dataclass(settings) else None,
-            "environment": describe_environment(),
-            "trainer": config_to_dictionary(self.config),
-            "sampler": config_to_dictionary(self.batch_sampler.config),
-            "loader": config_to_dictionary(self.batch_loader.config),
-            "dataset": self.dataset.describe(),
-            **given,
-        }
-        if parameters["family"] is None:
-            parameters["model_class"] = f"{kind.__module__}:{kind.__qualname__}"
-        return parameters

@@ -17,9 +17,9 @@ from running_scripts import create_store, run_script
 
 from dynml import BatchLoader, BatchSampler, GaussianHMM, HMMConfig, HMMTrainer, MultiSubjectDataset
 from dynml.errors import CheckpointError, DataWarning, DynmlError
-from dynml.files import commit_directory, newest_committed
 from dynml.models.experiment import load_experiment
 from dynml.ops.hmm.forward_backward import forward_backward
+from dynml.training.checkpoints.committed import commit_directory, newest_committed
 from dynml.training.checkpoints.experiment_folder import read_weights
 
 WITH_GPU = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")

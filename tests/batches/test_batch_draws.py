@@ -8,7 +8,7 @@ import pytest
 
 from dynml.batches.composition import drawn_from_sources
 from dynml.batches.sampler import BatchSampler
-from dynml.dataset.segment_table import segment_table
+from dynml.dataset.spans import segment_table
 from dynml.errors import ConfigurationError, DataWarning
 
 # Ten windows of four samples a segment of 40: 10, 30 and 60 windows of the data sets x, y and z.

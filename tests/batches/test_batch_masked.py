@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from dynml import BatchLoader, BatchSampler, MultiSubjectDataset
-from dynml.batches.spans import Span
 from dynml.dataset.config import DatasetConfig
 from dynml.dataset.slicer import RowSlicer
+from dynml.dataset.spans import Span
 from dynml.errors import DataError, DataWarning
 from dynml.ops.masked_samples import observed_rows
 from dynml.preparation.standardization import standardized

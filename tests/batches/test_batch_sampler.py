@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dynml.batches.sampler import BatchSampler, BatchSamplerConfig, Span
-from dynml.dataset.segment_table import segment_table
+from dynml.dataset.spans import segment_table
 from dynml.errors import ConfigurationError, DataError, DataWarning
 
 pytestmark = pytest.mark.filterwarnings("ignore::dynml.errors.DataWarning")

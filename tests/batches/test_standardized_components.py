@@ -22,9 +22,9 @@ from embedding_oracles import (
 )
 
 from dynml import BatchLoader, MultiSubjectDataset, load_experiment
-from dynml.batches.spans import Span
 from dynml.dataset.config import DatasetConfig
 from dynml.dataset.embedding import Embedding
+from dynml.dataset.spans import Span
 from dynml.errors import ConfigurationError, DataError
 from dynml.fits import Layout
 from dynml.preparation.standardization import standardized

@@ -13,16 +13,9 @@ import pytest
 from file_sets import content_of, write_text
 
 from dynml.errors import CheckpointError, DynmlError
-from dynml.files import (
-    commit_directory,
-    fault_of_committed,
-    newest_committed,
-    replacing,
-    strict_json,
-    sweep_partial,
-    write_json,
-)
+from dynml.files import replacing, strict_json, sweep_partial, write_json
 from dynml.locks import exclusive_lock
+from dynml.training.checkpoints.committed import commit_directory, fault_of_committed, newest_committed
 
 
 def test_a_failing_block_leaves_the_old_file_and_no_leftover(tmp_path):
@@ -82,7 +75,7 @@ def test_kill_at_any_instant_leaves_a_complete_set(tmp_path):
     commit_directory(target, write_text("0"))
     endless = textwrap.dedent(f"""
         from pathlib import Path
-        from dynml.files import commit_directory
+        from dynml.training.checkpoints.committed import commit_directory
         number = 0
         while True:
             number += 1

@@ -11,7 +11,8 @@ from file_sets import content_of, write_text
 from safetensors.torch import save_file
 
 from dynml.errors import DynmlError
-from dynml.files import commit_directory, made_folder, replacing, sweep_partial, write_json
+from dynml.files import made_folder, replacing, sweep_partial, write_json
+from dynml.training.checkpoints.committed import commit_directory
 from dynml.training.checkpoints.experiment_folder import Checkpoint, ExperimentFolder
 
 

@@ -5,8 +5,9 @@ import os
 import pytest
 
 from dynml.errors import CheckpointError, DataError, DataWarning, DynmlError
-from dynml.files import as_dynml_wrote, fault_of_committed, read_json
+from dynml.files import as_dynml_wrote, read_json
 from dynml.reading_files import encodings_told_to, read_text, stated_encoding
+from dynml.training.checkpoints.committed import fault_of_committed
 
 TEXT = "Augen zu, müde, 5 \u20ac\n"
 

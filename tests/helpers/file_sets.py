@@ -1,6 +1,6 @@
 """Sets of files that are committed whole, with a text in them."""
 
-from dynml.files import newest_committed
+from dynml.training.checkpoints.committed import newest_committed
 
 
 def write_text(text):

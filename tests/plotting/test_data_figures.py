@@ -23,8 +23,7 @@ from dynml.plotting.data_figures import (
 )
 from dynml.plotting.data_pages import StoreFacts, SubjectEntry, page_of_store
 from dynml.plotting.style import new_figure
-from dynml.recording import Events, Source
-from dynml.store.reading import GroupDescription
+from dynml.recording import Events, GroupDescription, Source
 
 RATE = 10.0
 SOURCE = Source(file="a <run>.npy", n_bytes=7, sha256="f" * 64)

@@ -12,7 +12,7 @@ from small_model import OneStepAhead, random_walks
 
 from dynml import BatchSampler, load_experiment
 from dynml.errors import CheckpointError, ConfigurationError, DataWarning, NonFiniteLossError, ResumeRefusedError
-from dynml.files import UNDER_WAY, commit_directory
+from dynml.training.checkpoints.committed import UNDER_WAY, commit_directory
 from dynml.training.costs import COST_ENDINGS
 
 

@@ -34,7 +34,8 @@ def parse_resume(description: str | None) -> RunRequest:
     arguments = parser.parse_args()
 
     from dynml.errors import CheckpointError
-    from dynml.files import as_dynml_wrote, newest_committed, read_json
+    from dynml.files import as_dynml_wrote, read_json
+    from dynml.training.checkpoints.committed import newest_committed
     from dynml.training.checkpoints.experiment_folder import PARAMETERS, ExperimentFolder
 
     folder = ExperimentFolder(arguments.experiments_path, arguments.experiment_name)

@@ -61,7 +61,7 @@ class FixedWindows:
 def ragged_mask(batch: Batch) -> Tensor | None:
     """Mask of a batch whose windows differ in length; None where there is nothing to mask."""
     assert batch.mask is not None
-    return None if min(span.length for span in batch.spans) == batch.windows.shape[1] else batch.mask
+    return None if batch.spans.lengths.min() == batch.windows.shape[1] else batch.mask
 
 
 def n_observed(batch: Batch) -> int:

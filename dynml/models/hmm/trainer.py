@@ -27,7 +27,7 @@ from dynml.models.hmm.config import HMMInitializationConfig, HMMTrainerConfig
 from dynml.models.hmm.model import GaussianHMM
 from dynml.models.hmm.report import collapsed_states, findings, occupancies_of, words_of_shared
 from dynml.models.hmm.starts import Start, enough_starts, make_start, part_for_starts, revive
-from dynml.ops.hmm.gaussian_hmm import CovariancePrior, GaussianHMMParameters, Statistics, log_prior
+from dynml.ops.hmm.gaussian_hmm import CovariancePrior, GaussianHMMParameters, Statistics, e_step, log_prior
 from dynml.ops.moments.shared_directions import SharedDirections, shared_directions
 from dynml.training.batch_result import BatchResult
 from dynml.training.checkpoints.experiment_folder import pretrained_weights
@@ -39,7 +39,6 @@ from dynml.training.data.em import (
     PooledMoments,
     expectation,
     maximization,
-    statistics_of_batch,
     summed,
 )
 from dynml.training.data.pretrained_data import check_data_of_pretrained
@@ -155,7 +154,8 @@ class HMMTrainer(Trainer):
 
     def run_one_batch(self, batch: Batch) -> BatchResult:
         """E-step of one batch; the loss is its exact free energy."""
-        self._of_batch = statistics_of_batch(batch, self.model.get_parameters())
+        assert batch.starts is not None
+        self._of_batch = e_step(batch.signals, batch.starts, self.model.get_parameters(), groups=batch.groups)[0]
         n_samples = self._of_batch.n_samples
         loss = self._of_batch.free_energy if n_samples else 0.0
         return BatchResult(torch.tensor(loss, dtype=torch.float64), float(n_samples))

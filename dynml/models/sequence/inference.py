@@ -10,7 +10,7 @@ import torch
 
 from dynml.dataset.dataset import MultiSubjectDataset
 from dynml.files import replacing, write_json
-from dynml.models.sequence.objectives.losses import elementwise_loss
+from dynml.models.sequence.objectives.tasks import elementwise_loss
 from dynml.models.sequence.scoring import FixedWindows
 from dynml.models.sequence.settling import check_windows
 from dynml.models.sequence.windows import datasets_of, windows_of

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from dynml.dataset.segment_table import SegmentTable
+from dynml.dataset.spans import SegmentTable
 from dynml.dataset.subset import MultiSubjectSubset
 
 

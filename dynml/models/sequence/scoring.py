@@ -14,7 +14,7 @@ from dynml.batches.sampler import BatchSampler
 from dynml.dataset.dataset import MultiSubjectDataset
 from dynml.models.sequence.objectives.csm import Csm
 from dynml.models.sequence.objectives.forecasting import Predictor, forecast
-from dynml.models.sequence.objectives.losses import elementwise_loss
+from dynml.models.sequence.objectives.tasks import elementwise_loss
 from dynml.models.sequence.sequence_model import SequenceModel
 from dynml.models.sequence.windows import Windows, datasets_of, windows_of
 from dynml.training.processes import Processes

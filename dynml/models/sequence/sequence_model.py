@@ -16,9 +16,8 @@ from dynml.models.sequence.backbones.transformer import Pooler, Transformer
 from dynml.models.sequence.baselines.baseline import Baseline
 from dynml.models.sequence.baselines.named import make_baseline
 from dynml.models.sequence.config import SequenceConfig
-from dynml.models.sequence.objectives.losses import mean_loss
 from dynml.models.sequence.objectives.pairs import has_both_parts
-from dynml.models.sequence.objectives.tasks import Task
+from dynml.models.sequence.objectives.tasks import Task, mean_loss
 from dynml.models.sequence.windows import Windows
 
 Pooling = Literal["class_token", "mean"]

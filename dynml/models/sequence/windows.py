@@ -68,7 +68,7 @@ def windows_of(batch: Batch) -> Windows:
     """Take windows out of a padded batch."""
     assert batch.mask is not None
     keys_B = batch.keys if batch.context == "training" else batch.fixed_keys
-    ragged = len({span.length for span in batch.spans}) > 1
+    ragged = len(set(batch.spans.lengths.tolist())) > 1
     windows = Windows(batch.windows, batch.mask, batch.seconds_in_span, keys_B, ragged=ragged)
     observed_BT = batch.observed
     return windows if observed_BT is None else masked_windows(windows, observed_BT)

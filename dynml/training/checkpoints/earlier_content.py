@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Literal
 
 from dynml.errors import CheckpointError, DataWarning
-from dynml.files import MANIFEST, free_name, newest_committed
+from dynml.training.checkpoints.committed import MANIFEST, free_name, newest_committed
 from dynml.training.checkpoints.experiment_folder import ExperimentFolder
 
 Resume = Literal["refuse", "auto", "force", "anew"]

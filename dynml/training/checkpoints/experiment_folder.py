@@ -26,9 +26,10 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from dynml.errors import CheckpointError, ConfigurationError, DataWarning
-from dynml.files import MANIFEST, commit_directory, newest_committed, read_json, strict_json, write_json
+from dynml.files import read_json, strict_json, write_json
 from dynml.locks import exclusive_lock
 from dynml.reading_files import is_folder, is_there
+from dynml.training.checkpoints.committed import MANIFEST, commit_directory, newest_committed
 
 WEIGHTS, STATE, PARAMETERS = "model.safetensors", "state.pt", "parameters.json"
 INPUT_TRANSFORM = "input_transform.safetensors"

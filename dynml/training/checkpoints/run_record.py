@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from dynml.errors import DataWarning
-from dynml.files import MANIFEST, read_json, write_json
+from dynml.files import read_json, write_json
+from dynml.training.checkpoints.committed import MANIFEST
 from dynml.training.checkpoints.experiment_folder import WEIGHTS, Checkpoint, ExperimentFolder
 from dynml.training.loggers.run_loggers import GuardedLoggers, RunDescription, RunLogger
 from dynml.training.monitors import BestMonitor, History
@@ -34,6 +35,11 @@ class RunRecord:
     loggers : sequence of RunLogger
     saving_share : float
         Checkpoints between epochs may take at most this share of the time.
+
+    Attributes
+    ----------
+    last_saved : float
+        When the last checkpoint was made, by the monotonic clock; minus infinity where there is none.
     """
 
     def __init__(
@@ -42,7 +48,7 @@ class RunRecord:
         self.folder, self.processes = folder, processes
         self.loggers = GuardedLoggers(loggers if processes.is_first else ())
         self._saving_share = saving_share
-        self._last_save = (-float("inf"), 0.0)
+        self.last_saved, self._seconds_of_last_save = -float("inf"), 0.0
         self._begin, self._seconds_saving = time.monotonic(), 0.0
 
     @contextlib.contextmanager
@@ -52,19 +58,14 @@ class RunRecord:
             yield
 
     @property
-    def seconds_since_save(self) -> float:
-        """Since the last checkpoint, or infinite."""
-        return time.monotonic() - self._last_save[0]
-
-    @property
     def has_saved(self) -> bool:
         """Whether there is a checkpoint of this run."""
-        return self._last_save[0] > -float("inf")
+        return self.last_saved > -float("inf")
 
     @property
     def saving_is_cheap(self) -> bool:
         """Whether a checkpoint now would stay within its share of the time, those before included."""
-        spent = self._seconds_saving + self._last_save[1]
+        spent = self._seconds_saving + self._seconds_of_last_save
         return self._saving_share >= 1 or time.monotonic() - self._begin >= spent / self._saving_share
 
     def begin(self, parameters: dict[str, Any], history: History, n_epochs: int) -> None:
@@ -87,7 +88,7 @@ class RunRecord:
 
     def goes_on(self) -> None:
         """Count the checkpoint that a run was restored from as its last one."""
-        self._last_save = (time.monotonic(), 0.0)
+        self.last_saved, self._seconds_of_last_save = time.monotonic(), 0.0
 
     def epoch_done(self, epoch: int, row: Mapping[str, float]) -> None:
         """Report the metrics of an epoch, from 1."""
@@ -108,8 +109,9 @@ class RunRecord:
                 self._save_best(best_weights, checkpoint.parameters, best)
             self.folder.save_checkpoint(checkpoint, information)
             history.save(self.folder.logs)
-        self._last_save = (time.monotonic(), time.monotonic() - begin)
-        self._seconds_saving += self._last_save[1]
+        self.last_saved = time.monotonic()
+        self._seconds_of_last_save = self.last_saved - begin
+        self._seconds_saving += self._seconds_of_last_save
 
     def _save_best(self, weights: dict[str, torch.Tensor], parameters: dict[str, Any], best: BestMonitor) -> None:
         values = {"best_epoch": best.best_epoch, "best_value": best.best_value}

@@ -6,6 +6,7 @@ import dataclasses
 import hashlib
 import json
 import warnings
+from collections.abc import Callable
 from typing import Any
 
 from dynml.errors import CheckpointError, DataWarning
@@ -19,7 +20,7 @@ from dynml.training.checkpoints.resume import (
     ignored_by_finished_run,
     ignored_reports,
 )
-from dynml.training.gradients.optimization import remarks_on_schedule
+from dynml.training.gradients.optimization import remarks_on_schedule, settled_schedule
 from dynml.training.monitors import EpochMonitor, summed_monitors
 from dynml.training.progress import Progress
 from dynml.training.run_state import RunState
@@ -38,8 +39,14 @@ def state_of(run: RunState) -> dict[str, Any]:
     }
 
 
-def restore_or_start(run: RunState) -> None:
+def restore_or_start(run: RunState, steps_per_epoch: Callable[[], int]) -> None:
     """Go on from the newest checkpoint if there is one and it may be, else begin.
+
+    Parameters
+    ----------
+    run : RunState
+    steps_per_epoch : callable
+        Counts the training batches of the first epoch, by which the learning rate's schedule is laid out.
 
     Raises
     ------
@@ -57,7 +64,8 @@ def restore_or_start(run: RunState) -> None:
     if not processes.from_first(lambda: goes_on(folder, run.resume)):
         if processes.is_first:
             make_room(folder)
-        run.settle_schedule()
+        run.progress.steps_per_epoch = steps_per_epoch()
+        run.progress.schedule_length = settled_schedule(run.config, run.progress.steps_per_epoch)
         run.record.begin(run.parameters, run.history, 0)
         return
     checkpoint = processes.from_first(folder.load_checkpoint)
@@ -87,6 +95,20 @@ def restore_or_start(run: RunState) -> None:
     if processes.is_first:
         for remark in remarks:
             warnings.warn(remark, DataWarning, stacklevel=3)
+
+
+def check_has_checkpoint(run: RunState) -> None:
+    """Refuse to take up a run again, in the process that began it, without a checkpoint.
+
+    Raises
+    ------
+    CheckpointError
+        Names the folder.
+    """
+    if not run.processes.from_first(lambda: goes_on(run.folder, run.resume)):
+        raise CheckpointError(
+            f"{run.folder.path} has no checkpoint that this run could go on from; build model and trainer anew."
+        )
 
 
 def _has_nothing_left(run: RunState) -> bool:

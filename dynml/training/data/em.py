@@ -87,14 +87,6 @@ class EMResult:
     """Free energy before each M-step, then of the result."""
 
 
-def statistics_of_batch(batch: PackedBatch, parameters: GaussianHMMParameters) -> Statistics:
-    """E-step of one batch, subject block by subject block; an empty batch gives zeros."""
-    assert batch.starts is not None, "EM needs packed batches"
-    if len(batch.starts) == 1:
-        return Statistics.zeros(parameters.n_states, parameters.n_channels, parameters.covariance_type)
-    return e_step(batch.signals, batch.starts, parameters, groups=batch.groups)[0]
-
-
 def summed(statistics: Statistics, processes: Processes) -> Statistics:
     """Sum the statistics of all processes, in float64."""
     if not processes.are_several:
@@ -113,7 +105,8 @@ def expectation(
     """Sum the statistics of all batches under `parameters`, over all processes if some are given."""
     total = Statistics.zeros(parameters.n_states, parameters.n_channels, parameters.covariance_type)
     for batch in batches:
-        total += statistics_of_batch(batch, parameters)
+        assert batch.starts is not None, "EM needs packed batches"
+        total += e_step(batch.signals, batch.starts, parameters, groups=batch.groups)[0]
     return total if processes is None else summed(total, processes)
 
 

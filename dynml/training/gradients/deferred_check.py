@@ -6,6 +6,7 @@ device, and the host looks at the count of faulty ones every so many batches, be
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -92,14 +93,20 @@ class RunningStatistics:
 
     Parameters
     ----------
-    model : torch.nn.Module
-        On its device already.
+    modules : sequence of torch.nn.Module
+        Those that normalize, on their device already.
     """
 
-    def __init__(self, model: torch.nn.Module) -> None:
-        kind = torch.nn.modules.batchnorm._NormBase
-        self._modules = [module for module in model.modules() if isinstance(module, kind)]
+    def __init__(self, modules: Sequence[torch.nn.Module]) -> None:
+        self._modules = modules
         self._before: list[torch.Tensor] = []
+
+    @classmethod
+    def of(cls, model: torch.nn.Module) -> RunningStatistics | None:
+        """Make those of a model, or None for a model without batch normalization."""
+        kind = torch.nn.modules.batchnorm._NormBase
+        modules = [module for module in model.modules() if isinstance(module, kind)]
+        return cls(modules) if modules else None
 
     def remember(self) -> None:
         """Keep what they are before a forward pass."""

@@ -1,8 +1,6 @@
-"""Whether losses and gradients are finite, asked on the host: after every batch, or what was counted on the device."""
+"""What follows on a loss or a gradient that is not finite: the run stops, or goes on without that batch."""
 
 from __future__ import annotations
-
-import torch
 
 from dynml.batches.batch import Batch
 from dynml.errors import NonFiniteLossError
@@ -31,18 +29,14 @@ def look_at_losses(run: RunState) -> None:
     run.progress.n_skipped += n_faulty
 
 
-def is_usable(run: RunState, result: BatchResult, batch: Batch) -> bool:
-    """Whether to learn from a batch: some process has samples of it, and no loss is NaN or infinite.
+def refuse_loss(run: RunState, result: BatchResult, batch: Batch, *, is_faulty: bool) -> None:
+    """Stop at a loss that is not finite, in this process (`is_faulty`) or another one, or count the batch left out.
 
     Raises
     ------
     NonFiniteLossError
-        When a loss is not finite and `non_finite` is "stop"; names the spans.
+        When `non_finite` is "stop"; names the spans.
     """
-    is_faulty = bool(result.n) and not bool(torch.isfinite(result.loss))
-    has_samples, faulty = run.processes.largest([int(bool(result.n)), int(is_faulty)])
-    if not faulty:
-        return bool(has_samples)
     if run.config.non_finite == "stop":
         subjects = run.dataset.training_set.subjects
         spans = [f"{subjects[s.subject]} samples {s.start} to {s.stop}" for s in run.spans_at_fault(batch)[:3]]
@@ -52,7 +46,6 @@ def is_usable(run: RunState, result: BatchResult, batch: Batch) -> bool:
             f"The loss is {loss} in {_place(run)} ({where}); the model was left as it was before this step."
         )
     run.progress.n_skipped += 1
-    return False
 
 
 def refuse_gradient(run: RunState, step: Step) -> None:
@@ -69,6 +62,18 @@ def refuse_gradient(run: RunState, step: Step) -> None:
             "this step."
         )
     run.progress.n_skipped += 1
+
+
+def refuse_epoch_without_losses(run: RunState) -> None:
+    """Stop after an epoch of which no batch could be learnt from.
+
+    Raises
+    ------
+    NonFiniteLossError
+        Names the epoch.
+    """
+    if "training_loss" not in run.monitors or not run.monitors["training_loss"].weight:
+        raise NonFiniteLossError(f"All batches of epoch {run.progress.epoch + 1} had a loss that is not finite.")
 
 
 def _place(run: RunState) -> str:

@@ -64,6 +64,11 @@ class GradientLearner:
     config : TrainerConfig
     processes : Processes
     optimizer : torch.optim.Optimizer
+
+    Attributes
+    ----------
+    constant_epochs : int
+        Epochs before the learning rate begins to fall.
     """
 
     def __init__(
@@ -73,6 +78,7 @@ class GradientLearner:
         processes: Processes,
         optimizer: torch.optim.Optimizer,
     ) -> None:
+        self.constant_epochs = 0
         self._model, self._config, self._processes, self.optimizer = model, config, processes, optimizer
         self._parallel: DistributedDataParallel | None = None
         self._group_is_usable: torch.Tensor | bool = True
@@ -94,20 +100,18 @@ class GradientLearner:
         """In force, before the factors of parameter groups."""
         return float(self.optimizer.param_groups[0]["learning_rate"])
 
-    def start_of_epoch(self, epoch: int, schedule_length: int, constant_epochs: int = 0) -> None:
-        """Set the learning rate of an epoch, from 0, if the schedule is by epochs.
-
-        It is constant for the first `constant_epochs`.
-        """
+    def start_of_epoch(self, progress: Progress) -> None:
+        """Set the learning rate of an epoch, if the schedule is by epochs."""
         if self._config.schedule_by == "epoch":
-            rate = learning_rate_at(self._config, epoch, schedule_length, constant_epochs)
-            set_learning_rate(self.optimizer, rate)
+            n_epochs, constant = progress.schedule_length, self.constant_epochs
+            set_learning_rate(self.optimizer, learning_rate_at(self._config, progress.epoch, n_epochs, constant))
 
-    def start_of_step(self, progress: Progress, constant_epochs: int = 0) -> None:
+    def start_of_step(self, progress: Progress) -> None:
         """Set the learning rate of a training batch, if the schedule is by steps."""
         if self._config.schedule_by == "step":
             step, epoch, n_steps = progress.step, progress.epoch, progress.schedule_length
-            rate = learning_rate_at_step(self._config, step, epoch, n_steps, progress.steps_per_epoch, constant_epochs)
+            constant, per_epoch = self.constant_epochs, progress.steps_per_epoch
+            rate = learning_rate_at_step(self._config, step, epoch, n_steps, per_epoch, constant)
             set_learning_rate(self.optimizer, rate)
 
     def result(self, batch: Batch, run_one_batch: RunOneBatch, stand_in: Callable[[], Batch]) -> Any:

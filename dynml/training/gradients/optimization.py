@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from typing import Any
 
@@ -23,6 +24,9 @@ WITHOUT_DECAY = (
 
 FUSED = ("adamw", "adam", "sgd")
 """Optimizers that can leave a step out by a flag on the device."""
+
+_rates_of = functools.lru_cache(maxsize=16, typed=True)(learning_rates_by_epoch)
+"""Read once, not at every step."""
 
 
 def build_optimizer(
@@ -197,7 +201,7 @@ def set_learning_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
 
 
 def _base_rate(config: TrainerConfig, epoch: int) -> float:
-    rates = learning_rates_by_epoch(config.learning_rate)
+    rates = _rates_of(config.learning_rate)
     return rates[min(epoch, len(rates) - 1)]
 
 

@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from dynml.errors import DataWarning
-from dynml.files import MANIFEST, newest_committed, read_json
+from dynml.files import read_json
+from dynml.training.checkpoints.committed import MANIFEST, newest_committed
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

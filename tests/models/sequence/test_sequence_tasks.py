@@ -12,12 +12,12 @@ from sequence_windows import DATASETS, SETTLED, SUBJECTS, windows
 
 from dynml.models.sequence.backbones.tokens import TokenLayout
 from dynml.models.sequence.config import CsmConfig
-from dynml.models.sequence.objectives.losses import mean_loss
 from dynml.models.sequence.objectives.pairs import paired_windows
 from dynml.models.sequence.objectives.tasks import (
     Task,
     masked_networks_task,
     masked_samples_task,
+    mean_loss,
     next_sample_task,
     reconstruction_task,
     single_position_task,

@@ -17,7 +17,7 @@ from dynml.batches.sampler_config import BatchSamplerConfig
 from dynml.batches.window_cutting import cut_windows
 from dynml.configuration import nearest_name
 from dynml.dataset.dataset import MultiSubjectDataset
-from dynml.dataset.segment_table import SegmentTable
+from dynml.dataset.spans import SegmentTable
 from dynml.dataset.subset import MultiSubjectSubset
 from dynml.dataset.trials import TrialTable
 from dynml.errors import ConfigurationError

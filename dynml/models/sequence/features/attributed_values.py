@@ -29,9 +29,8 @@ from dynml.models.sequence.decoding.model import Decoding
 from dynml.models.sequence.decoding.targets import NO_CLASS
 from dynml.models.sequence.objectives.autoencoder import Autoencoder
 from dynml.models.sequence.objectives.csm import Csm
-from dynml.models.sequence.objectives.losses import elementwise_loss
 from dynml.models.sequence.objectives.sequence_bert import SequenceBert
-from dynml.models.sequence.objectives.tasks import Task, masked_networks_task, reconstruction_task
+from dynml.models.sequence.objectives.tasks import Task, elementwise_loss, masked_networks_task, reconstruction_task
 from dynml.models.sequence.sequence_model import SequenceModel
 from dynml.models.sequence.windows import Windows
 

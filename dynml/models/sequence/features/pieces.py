@@ -17,7 +17,7 @@ from dynml.batches.trial_checks import warn_of_lost_trials
 from dynml.batches.window_cutting import cut_windows
 from dynml.configuration import check_at_least, config_from
 from dynml.dataset.dataset import MultiSubjectDataset
-from dynml.dataset.segment_table import SegmentTable
+from dynml.dataset.spans import SegmentTable
 from dynml.dataset.subset import MultiSubjectSubset
 from dynml.errors import ConfigurationError
 from dynml.models.sequence.decoding.config import LINEAR

@@ -1,4 +1,4 @@
-"""What a model is shown of a window, and what it must predict: the four ways to learn without labels.
+"""What a model is shown of a window, what it must predict, and what its errors cost: ways to learn without labels.
 
 Every prediction lies where its target does: `predicted[:, t]` is what is said of `signals[:, t]`, whatever the model.
 So models and baselines are scored on the same numbers. All draws are keyed by window (`Windows.keys_B`). Masked
@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from dynml.models.sequence.config import SequenceConfig
 from dynml.models.sequence.windows import Windows
 from dynml.ops.keyed_noise import derived_keys, keyed_integers, keyed_uniform
 
@@ -78,6 +79,43 @@ def reconstruction_task(windows: Windows) -> Task:
     """Predict every sample of a window that is seen whole, through a code."""
     known_BT1 = windows.known_BT[:, :, None]
     return Task(windows, known_BT1, known_BT1)
+
+
+def elementwise_loss(predicted: Tensor, target: Tensor, config: SequenceConfig) -> Tensor:
+    """Cost of each error: |e|, e^2, or Huber's function of it.
+
+    Huber (1964): e^2 / 2 for |e| below delta, delta (|e| - delta / 2) beyond.
+    """
+    if config.loss == "l1":
+        return (predicted - target).abs()
+    if config.loss == "l2":
+        return (predicted - target).square()
+    return torch.nn.functional.huber_loss(predicted, target, reduction="none", delta=config.huber_delta)
+
+
+def mean_loss(
+    predicted_BTC: Tensor, target_BTC: Tensor, scored: Tensor, config: SequenceConfig
+) -> tuple[Tensor, Tensor]:
+    """Mean cost over scored samples and channels.
+
+    Parameters
+    ----------
+    predicted_BTC, target_BTC : Tensor, (B, T, C)
+    scored : Tensor, bool, broadcastable to (B, T, C)
+    config : SequenceConfig
+
+    Returns
+    -------
+    loss : Tensor, ()
+        0 where nothing is scored.
+    n_scored : Tensor, ()
+        Scored numbers (samples x channels), float64.
+    """
+    weights = scored.expand_as(target_BTC)
+    # Not masked by multiplication: what is predicted for padding may be anything.
+    costs = torch.where(weights, elementwise_loss(predicted_BTC.float(), target_BTC, config), 0.0)
+    n_scored = weights.sum(dtype=torch.float64)
+    return (costs.sum() / n_scored.clamp(min=1.0)).float(), n_scored
 
 
 def n_hidden(n: Tensor, rate: float) -> Tensor:

@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from dynml.batches.loader import BatchLoader
-from dynml.batches.spans import Span, Spans
 from dynml.dataset.dataset import MultiSubjectDataset
+from dynml.dataset.spans import Span, Spans
 from dynml.preparation.standardization import standardized
 from dynml.recording import recording_of_runs
 from dynml.store.participants import SubjectIdentity

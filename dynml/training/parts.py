@@ -1,0 +1,92 @@
+"""What a trainer is made of: refused where it does not fit together, and described for parameters.json."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import torch
+
+from dynml.batches.loader import BatchLoader
+from dynml.batches.sampler import BatchSampler
+from dynml.configuration import check_instance, config_to_dictionary
+from dynml.dataset.dataset import MultiSubjectDataset
+from dynml.errors import ConfigurationError
+from dynml.training.config import RunConfig
+from dynml.training.environment import describe_environment
+from dynml.training.processes import Processes
+from dynml.training.run_state import RunState
+
+
+def check_parts(trainer: type[RunState], model: Any, sampler: Any, loader: Any, config: Any, loggers: Any) -> None:
+    """Refuse parts of the wrong type, or in the wrong order, and parts that do not belong together.
+
+    Raises
+    ------
+    ConfigurationError
+        Names the part and what is accepted.
+    """
+    kind = trainer.model_class
+    check_instance("model", model, kind, f"a {kind.__name__}, as {trainer.__name__} trains it")
+    check_instance("batch_sampler", sampler, BatchSampler, "a BatchSampler, which stands before the BatchLoader")
+    check_instance("batch_loader", loader, BatchLoader, "a BatchLoader, which stands after the BatchSampler")
+    if config is not None:
+        check_instance("config", config, RunConfig, f"a {trainer.config_class.__name__}")
+    if isinstance(loggers, str):
+        raise ConfigurationError("loggers", loggers, "a list of loggers")
+    if sampler.dataset is not loader.dataset and sampler.dataset.fingerprint != loader.dataset.fingerprint:
+        raise ConfigurationError(
+            "batch_loader", "made with another dataset than batch_sampler", "made with the same one"
+        )
+    n_channels, of_data = getattr(model, "n_channels", None), loader.dataset.n_channels
+    if isinstance(n_channels, int) and n_channels != of_data:
+        raise ConfigurationError("model.n_channels", n_channels, f"the data's ({of_data})")
+
+
+def check_own_model(model: torch.nn.Module, dataset: MultiSubjectDataset) -> None:
+    """Refuse a model of a user's own that does not say what its loss is, or that it knows masked samples.
+
+    Raises
+    ------
+    ConfigurationError
+        Says what is missing.
+    """
+    kind = type(model).__name__
+    if not callable(getattr(model, "compute_loss", None)):
+        raise ConfigurationError("model", kind, "a module with compute_loss(outputs, batch)")
+    n_masked = dataset.training_set.n_masked + dataset.validation_set.n_masked
+    if n_masked and not getattr(model, "knows_masked_samples", False):
+        raise ConfigurationError(
+            "model",
+            kind,
+            f"one that knows masked samples, since {n_masked} samples of the data are masked (rows of NaN): leave "
+            "those out by batch.observed and set knows_masked_samples = True in its class, or open the data with "
+            '"missing": "segment"',
+        )
+
+
+def check_share(processes: Processes, dataset: MultiSubjectDataset) -> None:
+    """Refuse a dataset that was not opened as this process's share."""
+    own, given = (processes.rank, processes.world_size), (dataset.rank, dataset.world_size)
+    if own != given:
+        raise ConfigurationError(
+            "dataset.rank, dataset.world_size", given, f"{own}: this process among those that train together"
+        )
+
+
+def parameters_of(run: RunState, sampler: BatchSampler, loader: BatchLoader, given: dict[str, Any]) -> dict[str, Any]:
+    """Content of parameters.json: the settings of all parts, and sections that are given beside them."""
+    settings, kind = getattr(run.model, "config", None), type(run.model)
+    parameters = {
+        "family": run.family_name or getattr(run.model, "family_name", None),
+        "model": config_to_dictionary(settings) if dataclasses.is_dataclass(settings) else None,
+        "environment": describe_environment(),
+        "trainer": config_to_dictionary(run.config),
+        "sampler": config_to_dictionary(sampler.config),
+        "loader": config_to_dictionary(loader.config),
+        "dataset": run.dataset.describe(),
+        **given,
+    }
+    if parameters["family"] is None:
+        parameters["model_class"] = f"{kind.__module__}:{kind.__qualname__}"
+    return parameters
