@@ -270,7 +270,7 @@ def commit_directory(target: Path, write: Callable[[Path], None], information: d
     """
     new, previous = _sibling(target, "new"), _sibling(target, "previous")
     try:
-        _settle_leftovers(target)
+        _clear_leftovers(target)
         new.mkdir(parents=True)
         (new / UNDER_WAY).touch()
         write(new)
@@ -371,7 +371,7 @@ def newest_committed(target: Path) -> tuple[Path | None, list[str]]:
     return None, remarks
 
 
-def _settle_leftovers(target: Path) -> None:
+def _clear_leftovers(target: Path) -> None:
     """Bring what a killed save left behind into the order that `newest_committed` would choose."""
     new, previous = _sibling(target, "new"), _sibling(target, "previous")
     newest, _ = newest_committed(target)
