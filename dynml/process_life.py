@@ -12,7 +12,7 @@ import threading
 import time
 from pathlib import Path
 
-SECONDS_BETWEEN_LOOKS = 1.0
+SECONDS_BETWEEN_CHECKS = 1.0
 _PR_SET_PDEATHSIG = 1
 
 
@@ -75,5 +75,5 @@ def die_with_parent(parent: int, of_main_thread: bool = True) -> None:
 
 def _watch(parent: int) -> None:
     while os.getppid() == parent:
-        time.sleep(SECONDS_BETWEEN_LOOKS)
+        time.sleep(SECONDS_BETWEEN_CHECKS)
     os._exit(1)

@@ -13,6 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from dynml.ops.metrics import balanced_accuracy, balanced_accuracy_chance
+
 BOOTSTRAP_DRAWS = 10_000
 _DRAWS_AT_ONCE = 1_000
 
@@ -32,38 +34,13 @@ def wilson_interval(n_correct: int, n_trials: int, confidence: float = 0.95) -> 
 
     Notes
     -----
-    (p + z^2 / 2n -+ z sqrt(p (1 - p) / n + z^2 / 4n^2)) / (1 + z^2 / n) (Wilson 1927). It takes trials for independent,
-    which trials of one participant seldom are: the bootstrap over participants does not.
+    It takes trials for independent, which trials of one participant seldom are: the bootstrap over participants does
+    not.
     """
-    assert 0 <= n_correct <= n_trials, (n_correct, n_trials)
-    assert n_trials >= 1
-    z = NormalDist().inv_cdf(0.5 + confidence / 2)
-    share, z2_n = n_correct / n_trials, z * z / n_trials
-    centre = share + z2_n / 2
-    half = math.sqrt(z2_n * (share * (1 - share) + z2_n / 4))
-    # At 0 and at n the bound is exact, which rounding would miss.
-    low = 0.0 if n_correct == 0 else (centre - half) / (1 + z2_n)
-    high = 1.0 if n_correct == n_trials else (centre + half) / (1 + z2_n)
-    return low, high
+    from scipy.stats import binomtest
 
-
-def confusion_matrix(truth: ArrayLike, predicted: ArrayLike, n_classes: int) -> NDArray[np.int64]:
-    """Count the trials of every true class (rows) that were predicted as every class (columns), (K, K)."""
-    cells = np.asarray(truth, dtype=np.int64) * n_classes + np.asarray(predicted, dtype=np.int64)
-    return np.bincount(cells, minlength=n_classes**2).reshape(n_classes, n_classes)
-
-
-def balanced_accuracy(confusion: NDArray[np.int64]) -> float:
-    """Mean over the classes that occur of the share of their trials that is found; NaN without trials."""
-    n_true = confusion.sum(axis=1)
-    occurs = n_true > 0
-    return float(np.mean(confusion.diagonal()[occurs] / n_true[occurs])) if occurs.any() else math.nan
-
-
-def balanced_accuracy_chance(truth: ArrayLike) -> float | None:
-    """Balanced accuracy of answers that do not look at a trial: 1 / classes that occur; None without trials."""
-    n_occurring = len(np.unique(np.asarray(truth)))
-    return 1 / n_occurring if n_occurring else None
+    interval = binomtest(n_correct, n_trials).proportion_ci(confidence, method="wilson")
+    return float(interval.low), float(interval.high)
 
 
 def most_frequent(truth: ArrayLike) -> tuple[NDArray[np.int64], float | None]:
@@ -78,13 +55,6 @@ def most_frequent_of_counts(counts: ArrayLike) -> NDArray[np.int64]:
     """Classes with the largest count, several where they tie."""
     counts = np.asarray(counts)
     return np.flatnonzero(counts == counts.max())
-
-
-def macro_f1(confusion: NDArray[np.int64]) -> float:
-    """Mean of the classes' F1, 2 hits / (true + predicted), over classes that occur or were predicted."""
-    sizes = confusion.sum(axis=0) + confusion.sum(axis=1)
-    counts = sizes > 0
-    return float(np.mean(2 * confusion.diagonal()[counts] / sizes[counts])) if counts.any() else math.nan
 
 
 def share_per_group(values: ArrayLike, groups: Sequence[str]) -> dict[str, dict[str, Any]]:
@@ -174,15 +144,17 @@ def classification_metrics(
     dict
         n_trials, n_participants, accuracy, accuracy_wilson_interval [low, high], accuracy_bootstrap_interval (over
         participants; None with one), balanced_accuracy, balanced_accuracy_chance, most_frequent_classes (of these
-        trials; several where they tie) and most_frequent_share, f1_macro, confusion_matrix {class_names, counts: rows =
-        truth}, per_participant.
+        trials; several where they tie) and most_frequent_share, f1_macro (of classes that occur or were predicted),
+        confusion_matrix {class_names, counts: rows = truth}, per_participant.
     """
+    from sklearn.metrics import confusion_matrix, f1_score
+
     truth, predicted = np.asarray(truth, dtype=np.int64), np.asarray(predicted, dtype=np.int64)
     assert truth.shape == predicted.shape == (len(participants),), (truth.shape, predicted.shape, len(participants))
     correct = truth == predicted
     low, high = wilson_interval(int(correct.sum()), len(correct))
     bootstrap = bootstrap_interval(correct, participants, n_draws=n_draws, seed=seed)
-    confusion = confusion_matrix(truth, predicted, len(class_names))
+    confusion = confusion_matrix(truth, predicted, labels=range(len(class_names)))
     per_participant = share_per_group(correct, participants)
     commonest, share = most_frequent(truth)
     return {
@@ -191,11 +163,11 @@ def classification_metrics(
         "accuracy": float(correct.mean()),
         "accuracy_wilson_interval": [low, high],
         "accuracy_bootstrap_interval": None if bootstrap is None else list(bootstrap),
-        "balanced_accuracy": balanced_accuracy(confusion),
+        "balanced_accuracy": balanced_accuracy(truth, predicted),
         "balanced_accuracy_chance": balanced_accuracy_chance(truth),
         "most_frequent_classes": [class_names[number] for number in commonest],
         "most_frequent_share": share,
-        "f1_macro": macro_f1(confusion),
+        "f1_macro": float(f1_score(truth, predicted, average="macro", zero_division=0)),
         "confusion_matrix": {"class_names": list(class_names), "counts": confusion.tolist()},
         "per_participant": per_participant,
     }

@@ -21,7 +21,6 @@ from dynml.fits import Layout
 from dynml.models.inferred import InferredSubject, inferred_subjects
 from dynml.models.registry import Family, family_of_run, load
 from dynml.models.seen_subjects import has_data_of_training, redrawn_members, seen_before, tell_of_redrawn
-from dynml.store.reading import Store
 from dynml.training.checkpoints.experiment_folder import ExperimentFolder
 from dynml.training.environment import resolve_device
 
@@ -155,16 +154,15 @@ class Experiment:
         plain = MultiSubjectDataset(path, group=group, device=device)
         self._compare(plain, other_preparation)
         embedding = self._embedding_for(plain)
-        dataset = plain
-        if embedding is not None:
-            dataset = MultiSubjectDataset(path, group=group, device=device, embedding=embedding)
-        store = Store(path)
-        members = redrawn_members(trained, store, group) if subsets_of == "training" else None
+        members = redrawn_members(trained, plain.source, group) if subsets_of == "training" else None
+        dataset = None
         if members is not None:
             drawn = MultiSubjectDataset(path, group=group, device=device, embedding=embedding, members=members)
             if has_data_of_training(trained, drawn):
                 dataset = drawn
-                tell_of_redrawn(drawn, store)
+                tell_of_redrawn(drawn, plain.source)
+        if dataset is None:
+            dataset = plain if embedding is None else plain.with_embedding(embedding)
         self._check_channels(dataset)
         dataset.load_data()
         return dataset

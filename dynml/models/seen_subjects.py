@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from dynml.dataset.dataset import MultiSubjectDataset
+from dynml.dataset.signal_source import SignalSource
 from dynml.dataset.subset import MultiSubjectSubset
 from dynml.errors import DataWarning
 from dynml.store.layout import SUBSET_NAMES
-from dynml.store.reading import Store
 
 USED_BEFORE = {"validation": ("training",), "testing": ("training", "validation")}
 """For each subset, those whose subjects it must not share: what was learnt from, and what chose the best epoch."""
@@ -78,7 +78,7 @@ def is_training_data(trained: Mapping[str, Any], data: MultiSubjectDataset) -> b
     return bool(data.fingerprints["training"] == noted.get("fingerprint"))
 
 
-def redrawn_members(trained: Mapping[str, Any], store: Store, group: str) -> dict[str, list[str]] | None:
+def redrawn_members(trained: Mapping[str, Any], store: SignalSource, group: str) -> dict[str, list[str]] | None:
     """Subsets that a training has drawn anew, if a store has all of their subjects; None where it drew none."""
     if not trained.get("redrawn"):
         return None
@@ -100,7 +100,7 @@ def has_data_of_training(trained: Mapping[str, Any], data: MultiSubjectDataset) 
     return all(files and noted.get(subject) == files for subject, files in sources.items())
 
 
-def tell_of_redrawn(data: MultiSubjectDataset, store: Store) -> None:
+def tell_of_redrawn(data: MultiSubjectDataset, store: SignalSource) -> None:
     """Say that the subsets are not the store's own, and who stands in none."""
     counts = ", ".join(f"{name} {data.subset(name).n_subjects}" for name in SUBSET_NAMES)
     listed = {subject for name in SUBSET_NAMES for subject in store.subset(name)}

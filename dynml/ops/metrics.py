@@ -1,4 +1,4 @@
-"""How alike two results are: state time courses, covariances.
+"""How alike two results are: state time courses, covariances, classes of trials.
 
 Shapes: T samples, C channels, K states or modes. Arrays or CPU tensors in, NumPy arrays or numbers out, float64.
 """
@@ -216,3 +216,17 @@ def pairwise_covariances(
     first = np.asarray(first_KCC)
     second = first if second_KCC is None else np.asarray(second_KCC)
     return np.array([[function(one, other) for other in second] for one in first])
+
+
+def balanced_accuracy(truth: ArrayLike, predicted: ArrayLike) -> float | None:
+    """Mean over the classes that occur of the share of their trials that is found; None without trials."""
+    from sklearn.metrics import recall_score
+
+    occurring = np.unique(np.asarray(truth))
+    return float(recall_score(truth, predicted, labels=occurring, average="macro")) if len(occurring) else None
+
+
+def balanced_accuracy_chance(truth: ArrayLike) -> float | None:
+    """Balanced accuracy of answers that do not look at a trial: 1 / classes that occur; None without trials."""
+    n_occurring = len(np.unique(np.asarray(truth)))
+    return 1 / n_occurring if n_occurring else None

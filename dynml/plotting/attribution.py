@@ -136,16 +136,16 @@ def plot_network_importance(
     order = np.argsort(-means, kind="stable")[:n_networks]
     figure = new_figure(6.2, 1.2 + 0.2 * len(order))
     axes = figure.add_subplot()
-    places = np.arange(len(order))
+    positions = np.arange(len(order))
     several = group_names is not None and n_groups > 1
-    axes.barh(places, means[order], color=FAINT if several else state_colours(1)[0], height=0.75)
+    axes.barh(positions, means[order], color=FAINT if several else state_colours(1)[0], height=0.75)
     if several:
         assert group_names is not None
         for group, colour in enumerate(state_colours(n_groups)):
             label = _short(group_names[group])
-            axes.plot(sizes[group, order], places, "o", color=colour, markersize=3.5, label=label, clip_on=False)
+            axes.plot(sizes[group, order], positions, "o", color=colour, markersize=3.5, label=label, clip_on=False)
         axes.legend(loc="lower right", fontsize=SMALL_TEXT_SIZE + 1, frameon=False, labelcolor=INK)
-    axes.set_yticks(places, [_short(names[network]) for network in order])
+    axes.set_yticks(positions, [_short(names[network]) for network in order])
     axes.set_ylim(len(order) - 0.4, -0.6)
     axes.set_xlim(left=0)
     axes.set_xlabel(f"Mean size of the attribution of a sample ({unit})")

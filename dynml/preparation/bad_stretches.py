@@ -139,7 +139,7 @@ def rows_of(found: Sequence[BadStretches], n_samples: int) -> NDArray[np.bool_]:
 
 
 def rows_to_cut(
-    signals: NDArray[np.floating[Any]], channel_names: Sequence[str], do: str, place: str, remarks: Remarks
+    signals: NDArray[np.floating[Any]], channel_names: Sequence[str], do: str, where: str, remarks: Remarks
 ) -> NDArray[np.bool_]:
     """Find bad stretches of a run, tell of them or refuse them, and say which samples are to be cut out, (T,).
 
@@ -148,7 +148,7 @@ def rows_to_cut(
     signals : array, (T, C)
     channel_names : sequence of str
     do : {"tell", "cut", "error"}
-    place : str
+    where : str
         Subject, group and run, for messages.
     remarks : Remarks
 
@@ -165,19 +165,19 @@ def rows_to_cut(
     if do == ERROR:
         kind = found[0].kind
         raise DataError(
-            f'{place}: {WHAT_IS_WRONG[kind].lower()}: {texts[kind]}; mend the file, or set "bad_stretches": "cut" to '
+            f'{where}: {WHAT_IS_WRONG[kind].lower()}: {texts[kind]}; mend the file, or set "bad_stretches": "cut" to '
             "make gaps of them."
         )
     advice = "" if do == CUT else '; look at them, or set "bad_stretches": "cut" to make gaps of them'
     for kind, text in texts.items():
         if text:
             topic = WHAT_IS_WRONG[kind] + (" and were cut out there" if do == CUT else advice)
-            remarks.add(topic, f"{place}: {text}")
+            remarks.add(topic, f"{where}: {text}")
     if do != CUT:
         return np.zeros_like(rows)
     if rows.mean() > MAXIMUM_SHARE:
         raise DataError(
-            f'{place}: "bad_stretches": "cut" would cut out {rows.mean():.0%} of the samples '
+            f'{where}: "bad_stretches": "cut" would cut out {rows.mean():.0%} of the samples '
             f"({'; '.join(filter(None, texts.values()))}); leave the run out, or such channels in all subjects "
             "(by 'exclude_channels')."
         )
@@ -200,11 +200,11 @@ def without_bad_stretches(recording: Recording, do: str, where: str, remarks: Re
     rows, cut = np.zeros(recording.n_samples, dtype=bool), {}
     for run, start, stop in recording.runs():
         name = recording.run_names[run]
-        place = where if len(recording.run_names) == 1 else f"{where}, run {name}"
+        where_of_run = where if len(recording.run_names) == 1 else f"{where}, run {name}"
         within = _rows(recording.segments_of_run(run) - start, stop - start)
         signals = recording.signals[start:stop]
         observed = signals if within.all() else np.where(within[:, None], signals, np.nan)
-        rows[start:stop] = rows_to_cut(observed, recording.channel_names, do, place, remarks)
+        rows[start:stop] = rows_to_cut(observed, recording.channel_names, do, where_of_run, remarks)
         cut[name] = int(rows[start:stop].sum())
     if not rows.any():
         return recording

@@ -144,29 +144,29 @@ def applied(steps: Sequence[PreparationStep], recording: Recording, where: str, 
     return recording
 
 
-def _step(place: str, entry: Any) -> PreparationStep:
+def _step(where: str, entry: Any) -> PreparationStep:
     if isinstance(entry, str):
         entry = {"step": entry}
     if not isinstance(entry, Mapping) or not isinstance(entry.get("step"), str):
-        raise ConfigurationError(place, entry, 'a step, such as {"step": "notch", "frequency": 50}')
+        raise ConfigurationError(where, entry, 'a step, such as {"step": "notch", "frequency": 50}')
     name, values = entry["step"], {key: value for key, value in entry.items() if key != "step"}
     kind = step_class(name)
     if kind is None:
-        raise DataError(f"{place}: {name!r} is no preparation step{nearest_name(name, step_names())}.")
+        raise DataError(f"{where}: {name!r} is no preparation step{nearest_name(name, step_names())}.")
     given_later = FittedStep.settings_of_fit if issubclass(kind, FittedStep) else ()
     fields = [one for one in dataclasses.fields(kind) if one.name not in given_later]  # type: ignore[arg-type]
     known = [one.name for one in fields]
     for key, value in values.items():
         if key not in known:
             near = nearest_name(key, known) if known else " (it has none)"
-            raise ConfigurationError(f"{place}.{key}", value, f"a parameter of {name!r}{near}")
+            raise ConfigurationError(f"{where}.{key}", value, f"a parameter of {name!r}{near}")
     for one in fields:
         if one.default is dataclasses.MISSING and one.name not in values:
-            raise DataError(f"{place}: the step {name!r} has no {one.name!r}.")
+            raise DataError(f"{where}: the step {name!r} has no {one.name!r}.")
     try:
         return kind(**values)
     except ConfigurationError as error:
-        raise ConfigurationError(f"{place}.{error.key}", error.found, error.accepted) from error
+        raise ConfigurationError(f"{where}.{error.key}", error.found, error.accepted) from error
 
 
 def long_enough(step: PreparationStep, recording: Recording, where: str, remarks: Remarks) -> tuple[Recording, int]:

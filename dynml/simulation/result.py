@@ -6,9 +6,11 @@ Shapes: T samples, C channels, K states or modes.
 from __future__ import annotations
 
 import dataclasses
+import inspect
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, ClassVar, Self, TypeVar
+from typing import Any, ClassVar, Protocol, Self, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +22,28 @@ from dynml.simulation.config import SimulationConfig
 from dynml.simulation.kinds.gaussian_config import GaussianSimulationConfig
 
 ConfigType = TypeVar("ConfigType", bound=SimulationConfig)
+ConfigType_contra = TypeVar("ConfigType_contra", bound=SimulationConfig, contravariant=True)
+SimulationType = TypeVar("SimulationType", bound="Simulation")
+SimulationType_co = TypeVar("SimulationType_co", bound="Simulation", covariant=True)
+SECTIONS = """
+Parameters
+----------
+config : {config}, optional
+generator : Generator, optional
+    Of all random numbers; by default a new one from the config's seed.
+**settings
+    Fields of the config, when no config is given. Arrays are welcome where it takes lists of numbers.
+
+Returns
+-------
+Simulation
+    Of this kind.
+
+Raises
+------
+ConfigurationError
+    For an unknown setting, with the nearest name, or a value that is not accepted.
+"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -136,6 +160,47 @@ class StateSimulation(GaussianSimulation):
     def alpha(self) -> list[NDArray[np.float32]]:
         """The states as time courses of zeros and ones, one (T, K) array a subject."""
         return [one_hot(states, len(self.means)) for states in self.states]
+
+
+class Simulator(Protocol[ConfigType_contra, SimulationType_co]):
+    """A function that simulates, as a user calls it."""
+
+    def __call__(
+        self, config: ConfigType_contra | None = None, *, generator: np.random.Generator | None = None, **settings: Any
+    ) -> SimulationType_co:
+        """Simulate."""
+        ...
+
+
+def simulator(
+    config_class: type[ConfigType],
+) -> Callable[[Callable[[ConfigType, np.random.Generator], SimulationType]], Simulator[ConfigType, SimulationType]]:
+    """Make a function of a config and a generator one that is called with either, neither, or settings of the config.
+
+    Its docstring is completed by what all of them have in common, before its notes.
+    """
+
+    def decorated(
+        drawn: Callable[[ConfigType, np.random.Generator], SimulationType],
+    ) -> Simulator[ConfigType, SimulationType]:
+        def simulate(
+            config: ConfigType | None = None, *, generator: np.random.Generator | None = None, **settings: Any
+        ) -> SimulationType:
+            chosen = chosen_config(config_class, config, settings)
+            return drawn(chosen, np.random.default_rng(chosen.seed) if generator is None else generator)
+
+        for name in ("__module__", "__name__", "__qualname__"):
+            setattr(simulate, name, getattr(drawn, name))
+        simulate.__doc__ = _completed(drawn.__doc__ or "", config_class.__name__)
+        return simulate
+
+    return decorated
+
+
+def _completed(docstring: str, config_name: str) -> str:
+    """Put the sections that all simulators have before the notes of a docstring."""
+    summary, notes, rest = inspect.cleandoc(docstring).partition("\nNotes\n")
+    return summary + SECTIONS.format(config=config_name) + notes + rest
 
 
 def chosen_config(config_class: type[ConfigType], config: ConfigType | None, settings: dict[str, Any]) -> ConfigType:

@@ -1,43 +1,48 @@
+from statistics import NormalDist
+
 import numpy as np
 import pytest
-from scipy.stats import binomtest
-from sklearn import metrics as oracle
 
 from dynml.analysis.classification import (
-    balanced_accuracy,
     bootstrap_interval,
     classification_metrics,
-    confusion_matrix,
-    macro_f1,
     share_per_group,
     wilson_interval,
 )
+from dynml.ops.metrics import balanced_accuracy, balanced_accuracy_chance
 
 
 @pytest.mark.parametrize(("n_correct", "n_trials"), [(0, 5), (1, 1), (7, 20), (20, 20), (258, 293)])
 @pytest.mark.parametrize("confidence", [0.9, 0.95])
-def test_wilson_interval_agrees_with_scipy(n_correct, n_trials, confidence):
-    expected = binomtest(n_correct, n_trials).proportion_ci(confidence_level=confidence, method="wilson")
-    assert wilson_interval(n_correct, n_trials, confidence) == pytest.approx((expected.low, expected.high), abs=1e-12)
+def test_shares_at_the_ends_of_the_wilson_interval_are_z_standard_errors_from_what_was_found(
+    n_correct, n_trials, confidence
+):
+    z, found = NormalDist().inv_cdf(0.5 + confidence / 2), n_correct / n_trials
+    low, high = wilson_interval(n_correct, n_trials, confidence)
+    assert 0 <= low <= found <= high <= 1
+    for share in (low, high):
+        assert abs(found - share) == pytest.approx(z * np.sqrt(share * (1 - share) / n_trials), abs=1e-9)
 
 
-def test_scores_agree_with_scikit_learn_also_where_a_class_never_occurs_or_is_never_predicted():
+def test_scores_count_classes_by_hand_also_where_one_never_occurs_or_is_never_predicted():
     generator = np.random.default_rng(0)
     truth = generator.choice([0, 1, 2, 4], size=200, p=[0.6, 0.2, 0.15, 0.05])
     predicted = np.where(generator.random(200) < 0.5, truth, generator.integers(0, 4, 200))
     predicted[truth == 4] = 3
-    counts = confusion_matrix(truth, predicted, 5)
-    np.testing.assert_array_equal(counts, oracle.confusion_matrix(truth, predicted, labels=range(5)))
-    recalls = [np.mean(predicted[truth == label] == label) for label in (0, 1, 2, 4)]
-    assert balanced_accuracy(counts) == pytest.approx(np.mean(recalls))
-    assert macro_f1(counts) == pytest.approx(oracle.f1_score(truth, predicted, average="macro", zero_division=0))
+    found = classification_metrics(truth, predicted, "abcdef", ["p"] * 200)
+    counts = [[int(np.sum((truth == row) & (predicted == column))) for column in range(6)] for row in range(6)]
+    assert found["confusion_matrix"]["counts"] == counts
+    hits = [counts[label][label] for label in range(5)]
+    n_true, n_predicted = np.sum(counts, axis=1), np.sum(counts, axis=0)
+    recalls = [hits[label] / n_true[label] for label in (0, 1, 2, 4)]
+    assert found["balanced_accuracy"] == balanced_accuracy(truth, predicted) == pytest.approx(np.mean(recalls))
+    f1_of_classes = [2 * hits[label] / (n_true[label] + n_predicted[label]) for label in range(5)]
+    assert found["f1_macro"] == pytest.approx(np.mean(f1_of_classes))
 
 
-def test_scores_by_hand():
-    counts = confusion_matrix([0, 0, 0, 1], [0, 0, 1, 1], 3)
-    np.testing.assert_array_equal(counts, [[2, 1, 0], [0, 1, 0], [0, 0, 0]])
-    assert balanced_accuracy(counts) == pytest.approx((2 / 3 + 1) / 2)
-    assert macro_f1(counts) == pytest.approx((4 / 5 + 2 / 3) / 2)
+def test_no_trials_have_no_balanced_accuracy():
+    assert balanced_accuracy([], []) is None
+    assert balanced_accuracy_chance([]) is None
 
 
 def test_scores_of_groups_keep_their_order_and_size():

@@ -13,6 +13,7 @@ from dynml.cli.commands.train import parse_training, run_training
 from dynml.conversion.creation import create_store
 from dynml.errors import DataError, DataWarning
 from dynml.simulation import simulate_hmm
+from dynml.store.reading import Store
 
 QUICK = ("--trainer.max_epochs", "1", "--trainer.progress", "false", "--trainer.device", "cpu")
 TINY = ("--model.embedding_dim", "8", "--model.n_heads", "2", "--model.n_layers", "1", "--sampler.window_length", "20")
@@ -146,3 +147,17 @@ def test_inference_takes_the_subsets_that_the_training_drew(place, train, monkey
     alone = train("hmm", "few", "alike", "--dataset.n_training_subjects", "2")
     with pytest.warns(DataWarning, match="2 of the store's subjects stand in none of them and are left out"):
         assert len(inferred(place, monkeypatch, alone, "alike.hdf5")["subsets"]["training"]) == 2
+
+
+def test_a_store_is_opened_once_for_a_model_whatever_it_reads(place, train, monkeypatch):
+    trained = train("hmm", "opened", "alike", "--dataset.n_embeddings", "3", "--dataset.n_components", "2")
+    opened = []
+
+    class Counted(Store):
+        def __init__(self, path):
+            opened.append(path)
+            super().__init__(path)
+
+    monkeypatch.setattr("dynml.dataset.dataset.Store", Counted)
+    dataset = load_experiment(trained).open(place / "alike.hdf5")
+    assert (dataset.n_channels, len(opened)) == (2, 1)

@@ -40,8 +40,8 @@ def parse_resume(description: str | None) -> RunRequest:
 
     folder = ExperimentFolder(arguments.experiments_path, arguments.experiment_name)
     newest, _ = newest_committed(folder.checkpoint)
-    source = newest / PARAMETERS if newest else folder.path / "parameters_latest.json"
-    if not source.exists():
+    saved = newest / PARAMETERS if newest else folder.path / "parameters_latest.json"
+    if not saved.exists():
         raise CheckpointError(f"{folder.path} is no experiment: it has no checkpoint and no parameters_latest.json.")
     changes = {
         "trainer": {
@@ -56,6 +56,6 @@ def parse_resume(description: str | None) -> RunRequest:
         "loader": {"residency": arguments.residency},
         **{group: arguments[group].as_dict() for group in LOGGERS},
     }
-    parameters = read_json(source)
-    with as_dynml_wrote(source):
+    parameters = read_json(saved)
+    with as_dynml_wrote(saved):
         return request_from_parameters(parameters, folder.path, changes, arguments.hdf5_file, force=arguments.force)

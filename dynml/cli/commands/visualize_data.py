@@ -58,7 +58,7 @@ def run_visualization(arguments: Namespace) -> None:
     with Store(arguments.hdf5) as store:
         subjects, left_out = chosen_subjects(store, arguments.group, arguments.subset, arguments.subjects)
         _make_folder(folder)
-        entries = _look_at_subjects(store, subjects, arguments, folder)
+        entries = _measured_subjects(store, subjects, arguments, folder)
         _write_page(store, entries, left_out, arguments, folder)
     _tell(entries, folder)
 
@@ -121,7 +121,7 @@ def _make_folder(folder: Path) -> None:
         raise DynmlError(f"The folder {folder} could not be made ready: {error.strerror}.") from error
 
 
-def _look_at_subjects(
+def _measured_subjects(
     store: Store, subjects: Sequence[tuple[str, str]], arguments: Namespace, folder: Path
 ) -> list[SubjectEntry]:
     from tqdm import tqdm

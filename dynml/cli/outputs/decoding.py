@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from dynml.models.sequence.decoding.targets import Trials
 
 FROM_MOST_TO_LEAST_NEW = ("testing", "validation", "training")
-PLACE = ("participant", "subject", "run", "trial", "truth")
+TRIAL_COLUMNS = ("participant", "subject", "run", "trial", "truth")
 
 
 def write_decoding(experiment: Experiment, dataset: MultiSubjectDataset, subsets: Sequence[str], out: Path) -> str:
@@ -158,11 +158,11 @@ def _by_subject(predictions: Predictions) -> dict[str, Any]:
 def _write_tables(out: Path, found: list[Predictions], baselines: Mapping[str, FittedBaseline | None]) -> None:
     names = found[0].trials.names
     n_classes = found[0].probabilities.shape[1]
-    header = [*PLACE, "predicted", *(f"probability_{name}" for name in names[:n_classes])]
+    header = [*TRIAL_COLUMNS, "predicted", *(f"probability_{name}" for name in names[:n_classes])]
     rows = [
-        [*place, names[predicted], *(f"{value:.6g}" for value in probabilities)]
+        [*trial, names[predicted], *(f"{value:.6g}" for value in probabilities)]
         for one in found
-        for place, predicted, probabilities in zip(_places(one.trials), one.predicted, one.probabilities)
+        for trial, predicted, probabilities in zip(_trial_rows(one.trials), one.predicted, one.probabilities)
     ]
     _write_table(out / "predictions.tsv", header, rows)
     fitted = {name: baseline for name, baseline in baselines.items() if baseline is not None}
@@ -174,15 +174,15 @@ def _write_tables(out: Path, found: list[Predictions], baselines: Mapping[str, F
             baseline.predict(one.trials) if baseline.accuracy(one.trials) is not None else None
             for baseline in fitted.values()
         ]
-        for number, place in enumerate(_places(one.trials)):
+        for number, trial in enumerate(_trial_rows(one.trials)):
             said = ["n/a" if column is None else names[column[number]] for column in columns]
-            compared.append([*place, *said])
-    _write_table(out / "baseline_predictions.tsv", [*PLACE, *fitted], compared)
+            compared.append([*trial, *said])
+    _write_table(out / "baseline_predictions.tsv", [*TRIAL_COLUMNS, *fitted], compared)
 
 
-def _places(trials: Trials) -> list[list[Any]]:
+def _trial_rows(trials: Trials) -> list[list[Any]]:
     columns = (trials.participants, trials.subjects, trials.run, trials.number.tolist(), trials.truth.tolist())
-    return [[*place, trials.names[truth]] for *place, truth in zip(*columns)]
+    return [[*trial, trials.names[truth]] for *trial, truth in zip(*columns)]
 
 
 def _write_table(path: Path, header: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:

@@ -15,10 +15,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from dynml.batches.fixed_windows import WINDOWS_PER_BATCH
 from dynml.dataset.subset import MultiSubjectSubset
 from dynml.errors import DataError
 from dynml.models.dynemo.model import DRAWS_SEED, Dynemo
-from dynml.models.dynemo.windows import WINDOWS_PER_BATCH
 from dynml.models.inferred import InferredSubject
 from dynml.ops.keyed_noise import span_keys
 from dynml.ops.masked_samples import observed_rows

@@ -29,7 +29,7 @@ from torch import Tensor
 
 from dynml.configuration import check_at_least, check_instance
 from dynml.models.dynemo.config import DynemoConfig
-from dynml.models.dynemo.networks import GaussianHead, RecurrentStack
+from dynml.models.dynemo.recurrent_networks import GaussianHead, RecurrentStack
 from dynml.ops.keyed_noise import derived_keys, keyed_normal
 from dynml.ops.mixture.cholesky_parameters import (
     covariances_from_vectors,

@@ -9,12 +9,13 @@ import numpy as np
 import torch
 
 from dynml.batches.batch import Batch
+from dynml.batches.fixed_windows import FixedWindows
 from dynml.batches.whole_segments import SegmentPasses, part_of_subset
 from dynml.dataset.dataset import MultiSubjectDataset
 from dynml.dataset.subset import MultiSubjectSubset
 from dynml.models.dynemo.model import Dynemo
 from dynml.models.dynemo.starts import fitted_states, prior_of_states
-from dynml.models.dynemo.windows import FixedWindows, keys_of_draws, n_observed
+from dynml.models.dynemo.windows import keys_of_draws, n_observed, ragged_mask
 from dynml.training.data.baselines import (
     GAUSSIAN,
     HMM,
@@ -55,7 +56,8 @@ def scores_of_subset(
     of_segments = _AlphaOfSegments(windows.dataset.subset(name), model.config.n_modes)
     model.eval()
     with torch.no_grad():
-        for batch, mask in windows(name):
+        for batch in windows(name):
+            mask = ragged_mask(batch)
             observed, lengths = batch.observed, None if mask is None else mask.sum(dim=1)
             bounds = model.bounds_of_draws(batch.windows, keys_of_draws(batch), n_draws, mask, observed)
             at_mean = model.bound_terms(batch.windows, None, mask, observed)
@@ -113,7 +115,8 @@ def choosing_bound(model: Dynemo, windows: FixedWindows, processes: Processes, n
     total = torch.zeros(2, dtype=torch.float64)
     model.eval()
     with torch.no_grad():
-        for batch, mask in windows("training", n_samples):
+        for batch in windows("training", n_samples):
+            mask = ragged_mask(batch)
             bounds = model.bounds_of_draws(batch.windows, keys_of_draws(batch), 1, mask, batch.observed)
             total += torch.tensor([float(bounds.sum()), float(n_observed(batch))], dtype=torch.float64)
     bound, n_observed_samples = processes.sum(total).tolist()

@@ -22,6 +22,7 @@ import torch
 from torch import Tensor
 
 from dynml.batches.batch import Batch
+from dynml.batches.fixed_windows import FixedWindows
 from dynml.batches.sampler import Span
 from dynml.configuration import check_instance, config_to_dictionary
 from dynml.errors import ConfigurationError, DataWarning
@@ -30,7 +31,7 @@ from dynml.models.dynemo.config import DynemoInitializationConfig, DynemoTrainer
 from dynml.models.dynemo.model import Dynemo
 from dynml.models.dynemo.report import choosing_bound, report
 from dynml.models.dynemo.starts import modes_from_states
-from dynml.models.dynemo.windows import FixedWindows, keys_of_draws, n_observed, ragged_mask
+from dynml.models.dynemo.windows import keys_of_draws, n_observed, ragged_mask
 from dynml.models.experiment import load_experiment
 from dynml.ops.workers import one_thread
 from dynml.training.batch_result import BatchResult

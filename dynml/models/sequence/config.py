@@ -63,8 +63,8 @@ class SequenceConfig:
     """Error from which Huber's loss grows linearly."""
 
     linear_path: bool = True
-    """Start from the best linear baseline, fitted to the training subset: learnt gates go from it to the network's
-    prediction, channel by channel. false: the network predicts alone."""
+    """Start from the best linear baseline, fitted to the training subset: learnt gates go from it to the nonlinear
+    path's prediction, channel by channel. false: the nonlinear path alone."""
 
     linear_path_lags: int = 3
     """Samples before the predicted one that linear baselines look at."""

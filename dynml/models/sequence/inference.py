@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from dynml.batches.fixed_windows import FixedWindows
 from dynml.dataset.dataset import MultiSubjectDataset
 from dynml.files import replacing, write_json
 from dynml.models.sequence.objectives.tasks import elementwise_loss
-from dynml.models.sequence.scoring import FixedWindows
 from dynml.models.sequence.settling import check_windows
 from dynml.models.sequence.windows import datasets_of, windows_of
 

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from dynml.batches.batch import Batch
-from dynml.batches.loader import BatchLoader
-from dynml.batches.sampler import BatchSampler
+from dynml.batches.fixed_windows import FixedWindows
 from dynml.dataset.dataset import MultiSubjectDataset
 from dynml.models.sequence.objectives.csm import Csm
 from dynml.models.sequence.objectives.forecasting import Predictor, forecast
@@ -18,8 +16,6 @@ from dynml.models.sequence.objectives.tasks import elementwise_loss
 from dynml.models.sequence.sequence_model import SequenceModel
 from dynml.models.sequence.windows import Windows, datasets_of, windows_of
 from dynml.training.processes import Processes
-
-WINDOWS_PER_BATCH = 64
 
 
 @dataclass(frozen=True)
@@ -32,26 +28,6 @@ class Scores:
     """Of forecasts 1, 2, .. samples ahead, for causal models."""
 
     by_subject: dict[str, float]
-
-
-class FixedWindows:
-    """All samples of a subset in windows laid end to end, the same every time; the last of a segment may be shorter."""
-
-    def __init__(self, dataset: MultiSubjectDataset, length: int) -> None:
-        self._sampler = BatchSampler(
-            dataset,
-            strategy="fixed_windows",
-            window_length=length,
-            minimum_length=1,
-            batch_size_training=WINDOWS_PER_BATCH,
-        )
-        self._loader = BatchLoader(dataset, collate="padded")
-
-    def __call__(self, context: str) -> Iterator[Batch]:
-        """Batches of this process."""
-        self._sampler.set_context(context)  # type: ignore[arg-type]
-        self._loader.set_context(context)  # type: ignore[arg-type]
-        return (batch for batch in self._loader.iterate(self._sampler, 0) if batch.spans)
 
 
 class Tally:

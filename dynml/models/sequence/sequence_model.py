@@ -34,12 +34,12 @@ class Outputs:
     follows_logit_B: Tensor | None = None
     """Log-odds that the second part of each pair follows on the first."""
 
-    network_BTC: Tensor | None = None
-    """What the network predicts alone, where there is a linear path beside it."""
+    nonlinear_BTC: Tensor | None = None
+    """What the nonlinear path predicts alone, where there is a linear one beside it."""
 
 
 class SequenceModel(nn.Module):
-    """Embedder, un-embedder, the best linear baseline beside the network, and the loss; a subclass adds the backbone.
+    """Embedder, un-embedder, the best linear baseline beside them, and the loss; a subclass adds the backbone.
 
     Parameters
     ----------
@@ -79,34 +79,34 @@ class SequenceModel(nn.Module):
         """Make the task of this family."""
         raise NotImplementedError
 
-    def network_prediction(self, task: Task) -> tuple[Tensor, Tensor | None]:
-        """What the network predicts alone, (B, T, C); and the log-odds of pairs, if any."""
+    def nonlinear_prediction(self, task: Task) -> tuple[Tensor, Tensor | None]:
+        """What the nonlinear path predicts alone, (B, T, C); and the log-odds of pairs, if any."""
         raise NotImplementedError
 
     def forward(self, task: Task) -> Outputs:
-        """Predict what a task asks for: from the linear baseline towards the network, by a gate for each channel.
+        """Predict what a task asks for: from the linear path towards the nonlinear one, by a gate for each channel.
 
         The gates start at 0, so learning begins at the baseline's loss.
         """
         if self.linear is None:
-            return Outputs(task, *self.network_prediction(task))
+            return Outputs(task, *self.nonlinear_prediction(task))
         # The linear path first: on a GPU it waits for the device, when there is least to wait for.
         linear_BTC = self.linear.predict(task)
-        network_BTC, follows_logit_B = self.network_prediction(task)
-        predicted_BTC = linear_BTC + self.gate_C * (network_BTC - linear_BTC)
-        return Outputs(task, predicted_BTC, follows_logit_B, network_BTC)
+        nonlinear_BTC, follows_logit_B = self.nonlinear_prediction(task)
+        predicted_BTC = linear_BTC + self.gate_C * (nonlinear_BTC - linear_BTC)
+        return Outputs(task, predicted_BTC, follows_logit_B, nonlinear_BTC)
 
     def compute_loss(self, outputs: Outputs, batch: Batch | None = None) -> tuple[Tensor, Tensor]:
         """Mean loss over scored numbers (samples x channels), and how many there are: both on the device.
 
-        Behind a gate that is nearly closed the network would learn next to nothing, and as a mere correction of the
-        baseline it often finds no beginning. So in training it also learns to predict alone: its own loss adds
+        Behind a gate that is nearly closed the nonlinear path would learn next to nothing, and as a mere correction of
+        the baseline it often finds no beginning. So in training it also learns to predict alone: its own loss adds
         gradients, but nothing to the value.
         """
         target_BTC, scored = outputs.task.windows.signals_BTC, outputs.task.scored
         loss, n_scored = mean_loss(outputs.predicted_BTC, target_BTC, scored, self.config)
-        if self.training and outputs.network_BTC is not None:
-            own, _ = mean_loss(outputs.network_BTC, target_BTC, scored, self.config)
+        if self.training and outputs.nonlinear_BTC is not None:
+            own, _ = mean_loss(outputs.nonlinear_BTC, target_BTC, scored, self.config)
             loss = loss + (own - own.detach())
         return loss, n_scored
 
@@ -210,8 +210,8 @@ class MaskedModel(TransformerModel):
         """Signals with what is hidden replaced, (B, T, C)."""
         raise NotImplementedError
 
-    def network_prediction(self, task: Task) -> tuple[Tensor, Tensor | None]:
-        """What the network predicts for hidden samples, and the log-odds of pairs, if any."""
+    def nonlinear_prediction(self, task: Task) -> tuple[Tensor, Tensor | None]:
+        """What the nonlinear path predicts for hidden samples, and the log-odds of pairs, if any."""
         inputs_BTC = self._inputs(task)
         if task.follows_B is None:
             return self.unembedder(self._states(inputs_BTC, task.windows)), None
@@ -232,9 +232,9 @@ class MaskedModel(TransformerModel):
         if outputs.follows_logit_B is None:
             return None
         assert outputs.task.follows_B is not None
-        logit_B, told_B = outputs.follows_logit_B, has_both_parts(outputs.task.windows)
+        logit_B, valid_B = outputs.follows_logit_B, has_both_parts(outputs.task.windows)
         target_B = outputs.task.follows_B.to(logit_B.dtype)
-        if told_B is None:
+        if valid_B is None:
             return nn.functional.binary_cross_entropy_with_logits(logit_B, target_B)
         entropy_B = nn.functional.binary_cross_entropy_with_logits(logit_B, target_B, reduction="none")
-        return torch.where(told_B, entropy_B, 0.0).sum() / told_B.sum().clamp(min=1)
+        return torch.where(valid_B, entropy_B, 0.0).sum() / valid_B.sum().clamp(min=1)

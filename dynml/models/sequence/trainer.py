@@ -104,10 +104,10 @@ class SequenceTrainer(Trainer):
         entropy = self.model.next_sequence_loss(outputs)
         assert entropy is not None
         assert outputs.task.follows_B is not None
-        right_B, told_B = (outputs.follows_logit_B > 0) == outputs.task.follows_B, has_both_parts(outputs.task.windows)
+        right_B, valid_B = (outputs.follows_logit_B > 0) == outputs.task.follows_B, has_both_parts(outputs.task.windows)
         accuracy = right_B.float().mean()
-        if told_B is not None:
-            accuracy = (right_B & told_B).sum() / told_B.sum().clamp(min=1)
+        if valid_B is not None:
+            accuracy = (right_B & valid_B).sum() / valid_B.sum().clamp(min=1)
         return {"next_sequence_loss": entropy.detach(), "next_sequence_accuracy": accuracy.detach()}
 
     # ------------------------------------------------------------------ state and report

@@ -31,14 +31,14 @@ def _viterbi(ll, borders, initial, transitions, back, path, scores):  # type: ig
         for t in range(first + 1, last):
             for j in range(n_states):
                 best = score[0] + transitions[0, j]
-                source = 0
+                previous = 0
                 for i in range(1, n_states):
                     candidate = score[i] + transitions[i, j]
                     if candidate > best:
                         best = candidate
-                        source = i
+                        previous = i
                 updated[j] = best + ll[t, j]
-                back[t, j] = source
+                back[t, j] = previous
             score[:] = updated
         state = 0
         for j in range(1, n_states):

@@ -7,7 +7,7 @@ Sigmoid and tanh come from e^x - 1: with n the whole number nearest to x / log 2
 degree 6 in r is off by less than 1e-8, and 2^n is made of n's bits (Cephes, S. L. Moshier 1989, goes the same way).
 Both are right to 3 units in the last place, and NaN stays NaN.
 
-numba's cache on disk knows the file of a kernel alone: after a change here, touch `lstm_kernel.py`.
+numba's cache on disk knows the file of a kernel alone: after a change here, renew the checksum in `kernel.py`.
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ Shapes: B windows, T samples, C inputs, H units, D directions (1 or 2).
 
 A small LSTM is a chain of small products, where general routines spend much of their time on packing and waiting. Here
 slices of a few windows go through all samples by themselves, each on one thread and in one direction, with the weights
-in the cache; see `lstm_kernel`. Numbers do not depend on the number of threads, and a window's outputs do not depend
+in the cache; see `kernel.py`. Numbers do not depend on the number of threads, and a window's outputs do not depend
 on the other windows.
 """
 

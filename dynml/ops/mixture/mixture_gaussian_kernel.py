@@ -29,6 +29,9 @@ from numpy.typing import NDArray
 
 from dynml.ops.mixture.mixture_gaussian_lanes import VECTOR_BYTES, inverse_root, lane_sum, load, splat, store
 
+LANES_CHECKSUM = "a403af78"
+"""CRC-32 of `mixture_gaussian_lanes.py`, which is compiled into these kernels; as in `ops/lstm/kernel.py`."""
+
 TILE = 4
 
 _OPTIONS: dict[str, Any] = {"cache": True, "nogil": True, "error_model": "numpy"}

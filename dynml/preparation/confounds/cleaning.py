@@ -107,15 +107,15 @@ class Cleaning:
         """
         kept = self.confounds.kept & finite
         cleaned = np.full(signals.shape, np.nan)
-        places = np.flatnonzero(kept)
-        if len(places) < len(self.confounds.names) + 3:
+        positions = np.flatnonzero(kept)
+        if len(positions) < len(self.confounds.names) + 3:
             n_confounds = f" for {len(self.confounds.names)} confounds" if self.confounds.names else ""
-            raise DataError(f"{where}: {len(places)} of {len(kept)} volumes are left after censoring{n_confounds}.")
+            raise DataError(f"{where}: {len(positions)} of {len(kept)} volumes are left after censoring{n_confounds}.")
         if self.only_censors:
             cleaned[kept] = signals[kept]
             return cleaned
         _check_varies(signals[kept], channel_names, where)
-        inner = slice(places[0], places[-1] + 1)
+        inner = slice(positions[0], positions[-1] + 1)
         confounds = self.confounds.values[inner]
         cleaned[kept] = self._by_nilearn(signals[inner], confounds, kept[inner], sampling_frequency, where)
         _check_left(signals[kept], cleaned[kept], channel_names, where)
@@ -170,8 +170,8 @@ def _bridged(values: NDArray[np.float64], kept: NDArray[np.bool_]) -> NDArray[np
     if kept.all() or not values.shape[1]:
         return values
     bridged = values.copy()
-    places = np.flatnonzero(kept)
-    bridged[~kept] = CubicSpline(places, values[places])(np.flatnonzero(~kept))
+    positions = np.flatnonzero(kept)
+    bridged[~kept] = CubicSpline(positions, values[positions])(np.flatnonzero(~kept))
     return bridged
 
 

@@ -26,7 +26,7 @@ from dynml.recording import Recording
 MOMENT, COUNT = "second_moment", "n_samples"
 COMPONENTS, VARIANCES = "components", "variances"
 UNLIKE_SCALES = 1e6
-ROWS_OF_A_LOOK = 4096
+ROWS_OF_A_BLOCK = 4096
 ROUNDING = 4.0 * float(np.finfo(np.float32).eps)
 """A component with less than this share of the largest deviation is rounding of float32 recordings."""
 EVEN_SCALES = 0.01
@@ -187,7 +187,7 @@ def _check_variance(
     """Refuse a run in which a component is nothing but rounding, which standardization would blow up."""
     smallest = ROUNDING * before_C.max()
     # The whole varies at least by what a part of it contributes, which as a rule is far more than enough.
-    part = np.array([[segments[0, 0], min(segments[0, 1], segments[0, 0] + ROWS_OF_A_LOOK)]])
+    part = np.array([[segments[0, 0], min(segments[0, 1], segments[0, 0] + ROWS_OF_A_BLOCK)]])
     share = (part[0, 1] - part[0, 0]) / (segments[:, 1] - segments[:, 0]).sum()
     if (moments_of_segments(after, part)[1] * scale_P * np.sqrt(share) > smallest).all():
         return

@@ -1,4 +1,4 @@
-"""The fits of a chain of steps, as a store keeps them: named by their place in the chain."""
+"""The fits of a chain of steps, as a store keeps them: named by their position in the chain."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from dynml.store.reading import Store
 def fits_of(steps: Sequence[PreparationStep]) -> dict[str, StoredFit]:
     """What a chain has learnt, under the names that a store gives it."""
     return {
-        f"{place:02d}_{step.name}": StoredFit(step=step.name, parameters=step.parameters(), fit=step.learnt)
-        for place, step in enumerate(steps)
+        f"{position:02d}_{step.name}": StoredFit(step=step.name, parameters=step.parameters(), fit=step.learnt)
+        for position, step in enumerate(steps)
         if isinstance(step, FittedStep)
     }
 
@@ -31,8 +31,8 @@ def with_stored_fits(store: Store, group: str, steps: Sequence[PreparationStep])
         When a fit cannot be read.
     """
     bound = list(steps)
-    for place, step in enumerate(steps):
+    for position, step in enumerate(steps):
         if isinstance(step, FittedStep):
-            name = f"{place:02d}_{step.name}"
-            bound[place] = dataclasses.replace(step, fit=read_fit(store, group, name))
+            name = f"{position:02d}_{step.name}"
+            bound[position] = dataclasses.replace(step, fit=read_fit(store, group, name))
     return bound

@@ -78,7 +78,7 @@ def orthogonalising(gram_CC: NDArray[np.float64]) -> tuple[NDArray[np.float64], 
     Raises
     ------
     DataError
-        When the turns do not settle.
+        When the turns do not converge.
     """
     magnitudes = np.sqrt(np.diagonal(gram_CC))
     for iteration in range(1, MOST_ITERATIONS + 1):
@@ -86,11 +86,11 @@ def orthogonalising(gram_CC: NDArray[np.float64]) -> tuple[NDArray[np.float64], 
         root = (vectors / np.sqrt(eigenvalues)) @ vectors.T
         to_orthonormal = magnitudes[:, None] * root
         updated = np.einsum("pq,qp->p", gram_CC, to_orthonormal)
-        settled = np.abs(updated - magnitudes).max() <= TOLERANCE * np.abs(updated).max()
+        converged = np.abs(updated - magnitudes).max() <= TOLERANCE * np.abs(updated).max()
         magnitudes = updated
-        if settled:
+        if converged:
             return to_orthonormal * magnitudes, iteration
-    raise DataError(f"orthogonalisation did not settle within {MOST_ITERATIONS} turns.")
+    raise DataError(f"orthogonalisation did not converge within {MOST_ITERATIONS} turns.")
 
 
 def _checked_condition(gram: NDArray[np.float64], run: str) -> float:

@@ -87,10 +87,10 @@ class Downsample(PreparationStep):
             return self.noted(
                 dataclasses.replace(recording, sampling_frequency=float(self.sampling_frequency)), **found
             )
-        places = Places(recording, ratio)
-        signals = np.full((places.n_rows, recording.n_channels), np.nan)
+        rows = ResampledRows(recording, ratio)
+        signals = np.full((rows.n_rows, recording.n_channels), np.nan)
         weights = _filter_of_equal_phases(ratio)
-        for (start, stop), (first, last) in zip(recording.segments.tolist(), places.segments.tolist()):
+        for (start, stop), (first, last) in zip(recording.segments.tolist(), rows.segments.tolist()):
             old = recording.signals[start:stop].astype(np.float64)
             begin, slope = old[0].copy(), (old[-1] - old[0]) / max(len(old) - 1, 1)
             old -= begin + slope * np.arange(len(old))[:, None]
@@ -100,9 +100,9 @@ class Downsample(PreparationStep):
             recording,
             signals=signals,
             sampling_frequency=float(self.sampling_frequency),
-            segments=places.segments,
+            segments=rows.segments,
             source_step=recording.source_step * float(1 / ratio),
-            events=None if recording.events is None else places.moved(recording.events),
+            events=None if recording.events is None else rows.moved(recording.events),
         )
         return self.noted(resampled, **found)
 
@@ -118,7 +118,7 @@ def _filter_of_equal_phases(ratio: Fraction) -> NDArray[np.float64]:
     return weights
 
 
-class Places:
+class ResampledRows:
     """Where the rows of a recording stand after resampling.
 
     A gap between segments keeps its length as far as whole rows can. Where segments lie closer than a row, the later
@@ -141,14 +141,14 @@ class Places:
             first_row = end = self._new_starts[-1]
             anchors: list[tuple[int, float]] = []
             for first, last in recording.segments_of_run(run).tolist():
-                place = max(end, first_row + _ceiling((first - start) * ratio))
-                end = place + _ceiling((last - first) * ratio)
-                self._segments.append((place, end))
-                anchors += [(first, place), (last - 1, place + float((last - 1 - first) * ratio))]
+                new_first = max(end, first_row + _ceiling((first - start) * ratio))
+                end = new_first + _ceiling((last - first) * ratio)
+                self._segments.append((new_first, end))
+                anchors += [(first, new_first), (last - 1, new_first + float((last - 1 - first) * ratio))]
             end = max(end, first_row + _ceiling((stop - start) * ratio))
-            for row, place_of_row in _with_run_start(anchors, start, first_row):
+            for row, new_row in _with_run_start(anchors, start, first_row):
                 old.append(row)
-                new.append(place_of_row)
+                new.append(new_row)
             self._old_starts.append(start)
             self._new_starts.append(end)
         self._old = np.array([*old, recording.n_samples], dtype=np.float64)
@@ -169,19 +169,19 @@ class Places:
         onset, duration = events.onset.copy(), events.duration.copy()
         runs = np.searchsorted(self._old_starts, events.onset, side="right") - 1
         first, end = (np.array(starts, dtype=np.int64)[runs] for starts in _borders(self._new_starts))
-        exact = self._places(events.onset if events.exact_onset is None else events.exact_onset)
+        exact = self._new_rows(events.onset if events.exact_onset is None else events.exact_onset)
         onset = np.clip(_nearest(exact), first, end - 1)
         exact = np.clip(exact, onset - 0.5, onset + 0.5)
-        stop = np.clip(_nearest(self._places(events.onset + events.duration)), onset, end)
+        stop = np.clip(_nearest(self._new_rows(events.onset + events.duration)), onset, end)
         duration = np.where(events.duration > 0, np.maximum(stop - onset, 1), 0)
         return dataclasses.replace(events, onset=onset, duration=duration, exact_onset=exact)
 
-    def _places(self, rows: NDArray[Any]) -> NDArray[np.float64]:
+    def _new_rows(self, rows: NDArray[Any]) -> NDArray[np.float64]:
         return np.interp(rows, self._old, self._new)
 
 
-def _nearest(places: NDArray[np.float64]) -> NDArray[np.int64]:
-    return np.floor(places + 0.5).astype(np.int64)
+def _nearest(rows: NDArray[np.float64]) -> NDArray[np.int64]:
+    return np.floor(rows + 0.5).astype(np.int64)
 
 
 def _with_run_start(anchors: Sequence[tuple[int, float]], start: int, row: int) -> list[tuple[int, float]]:

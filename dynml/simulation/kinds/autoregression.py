@@ -38,7 +38,7 @@ class AutoregressionConfig(DynamicsSimulationConfig):
     def _check_own(self) -> None:
         check_positive("spectral_radius", self.spectral_radius)
         if self.spectral_radius >= 1:
-            raise ConfigurationError("spectral_radius", self.spectral_radius, "below 1, so that signals settle")
+            raise ConfigurationError("spectral_radius", self.spectral_radius, "below 1, so that signals stay finite")
         check_fraction("density", self.density)
 
     def _check_coefficients(self, given: NDArray[np.float64] | None) -> None:

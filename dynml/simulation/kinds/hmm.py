@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +20,7 @@ from dynml.simulation.kinds.gaussian_states import (
     subject_gaussians,
     with_observation_error,
 )
-from dynml.simulation.result import StateSimulation, chosen_config
+from dynml.simulation.result import StateSimulation, simulator
 
 TRANSITIONS = ("sequence", "uniform")
 INITIALS = ("uniform", "stationary")
@@ -78,28 +78,9 @@ class HMMSimulation(StateSimulation):
     config: HMMSimulationConfig
 
 
-def simulate_hmm(
-    config: HMMSimulationConfig | None = None, *, generator: np.random.Generator | None = None, **settings: Any
-) -> HMMSimulation:
+@simulator(HMMSimulationConfig)
+def simulate_hmm(config: HMMSimulationConfig, generator: np.random.Generator) -> HMMSimulation:
     """Simulate a hidden Markov model with Gaussian states.
-
-    Parameters
-    ----------
-    config : HMMSimulationConfig, optional
-    generator : Generator, optional
-        Source of all random numbers; by default a new one from the config's seed.
-    **settings
-        Fields of the config, when no config is given: `simulate_hmm(n_states=6, n_channels=80, seed=1)`. Arrays are
-        welcome for transition_probabilities, initial_probabilities, means and covariances.
-
-    Returns
-    -------
-    HMMSimulation
-
-    Raises
-    ------
-    ConfigurationError
-        For an unknown setting, with the nearest name, or a value that is not accepted.
 
     Notes
     -----
@@ -107,10 +88,8 @@ def simulate_hmm(
     signals. More subjects under the same seed leave the first ones as they were. A path starts in a state drawn from
     the initial probabilities.
     """
-    config = chosen_config(HMMSimulationConfig, config, settings)
-    generator = generator if generator is not None else np.random.default_rng(config.seed)
     transitions = transition_matrix(config)
-    initial = _initial_probabilities(config, transitions)
+    initial = initial_probabilities(config, transitions)
     means, group_covariances = group_gaussians(config, generator)
     time_series, states, varied = [], [], []
     for subject in range(config.n_subjects):
@@ -146,6 +125,16 @@ def transition_matrix(config: HMMSimulationConfig) -> NDArray[np.float64]:
     return np.full((n_states, n_states), leave) + (stay - leave) * np.eye(n_states)
 
 
+def initial_probabilities(config: HMMSimulationConfig, transitions: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Probabilities (K,) of the first state that a config asks for, with its transition probabilities (K, K)."""
+    numbers = config.array("initial_probabilities")
+    if numbers is not None:
+        return numbers / numbers.sum()
+    if config.initial_probabilities == "stationary":
+        return stationary_probabilities(transitions)
+    return np.full(config.n_states, 1.0 / config.n_states)
+
+
 def stationary_probabilities(transitions: NDArray[np.float64]) -> NDArray[np.float64]:
     """Probabilities (K,) that one step of the transitions (K, K) leaves as they are; of several, the one nearest 0."""
     n_states = len(transitions)
@@ -170,12 +159,3 @@ def sample_path(
     for number in uniform[1:]:
         path.append(bisect_right(rows[path[-1]], number))
     return np.array(path, dtype=np.int64)
-
-
-def _initial_probabilities(config: HMMSimulationConfig, transitions: NDArray[np.float64]) -> NDArray[np.float64]:
-    numbers = config.array("initial_probabilities")
-    if numbers is not None:
-        return numbers / numbers.sum()
-    if config.initial_probabilities == "stationary":
-        return stationary_probabilities(transitions)
-    return np.full(config.n_states, 1.0 / config.n_states)

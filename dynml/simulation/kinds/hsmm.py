@@ -6,7 +6,7 @@ Shapes: T samples, C channels, K states.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +21,7 @@ from dynml.simulation.kinds.gaussian_states import (
     subject_gaussians,
     with_observation_error,
 )
-from dynml.simulation.result import StateSimulation, chosen_config
+from dynml.simulation.result import StateSimulation, simulator
 
 OFF_DIAGONAL_TRANSITIONS = ("sequence", "uniform", "random")
 
@@ -106,27 +106,9 @@ class HSMMSimulation(StateSimulation):
         return np.sqrt(self.gamma_shape) * self.gamma_scale
 
 
-def simulate_hsmm(
-    config: HSMMSimulationConfig | None = None, *, generator: np.random.Generator | None = None, **settings: Any
-) -> HSMMSimulation:
+@simulator(HSMMSimulationConfig)
+def simulate_hsmm(config: HSMMSimulationConfig, generator: np.random.Generator) -> HSMMSimulation:
     """Simulate a hidden semi-Markov model with Gaussian states.
-
-    Parameters
-    ----------
-    config : HSMMSimulationConfig, optional
-    generator : Generator, optional
-        Source of all random numbers; by default a new one from the config's seed.
-    **settings
-        Fields of the config, when no config is given: `simulate_hsmm(n_states=3, gamma_shape=10, gamma_scale=5)`.
-
-    Returns
-    -------
-    HSMMSimulation
-
-    Raises
-    ------
-    ConfigurationError
-        For an unknown setting, with the nearest name, or a value that is not accepted.
 
     Notes
     -----
@@ -134,8 +116,6 @@ def simulate_hsmm(
     path, signals. More subjects under the same seed leave the first ones as they were. A path starts with a whole
     lifetime of a state drawn uniformly; its last lifetime is cut by the end.
     """
-    config = chosen_config(HSMMSimulationConfig, config, settings)
-    generator = generator if generator is not None else np.random.default_rng(config.seed)
     means, group_covariances = group_gaussians(config, generator)
     transitions = off_diagonal_transitions(config, generator)
     shape, scale = config.of_each_state("gamma_shape"), config.of_each_state("gamma_scale")

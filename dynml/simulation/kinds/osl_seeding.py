@@ -25,7 +25,7 @@ from dynml.simulation.kinds.gaussian_states import (
 )
 from dynml.simulation.kinds.sine_mixing import MixedSineSimulationConfig, sinusoidal_logits, softmax_of
 
-RandomSource = np.random.Generator | np.random.RandomState
+AnyGenerator = np.random.Generator | np.random.RandomState
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,13 +43,13 @@ class DrawnRecording:
 def draw_recording(config: MixedSineSimulationConfig) -> DrawnRecording:
     """Draw one soft mixture in the order of osl-dynamics: means, covariances, phases, signals, observation error."""
     n_samples = config.n_samples[0] if isinstance(config.n_samples, list) else config.n_samples
-    source, phase_source, times = _sources_and_times(config, n_samples)
-    means, covariances = _gaussians(config, source)
-    phases = phase_source.uniform(0, 2 * np.pi, config.n_modes)
+    generator, phase_generator, times = _generators_and_times(config, n_samples)
+    means, covariances = _gaussians(config, generator)
+    phases = phase_generator.uniform(0, 2 * np.pi, config.n_modes)
     logits = sinusoidal_logits(config, times, phases)
     alpha = softmax_of(logits)
-    signals = _signals(alpha, means, covariances, source)
-    signals += source.normal(scale=config.observation_error, size=signals.shape)
+    signals = _signals(alpha, means, covariances, generator)
+    signals += generator.normal(scale=config.observation_error, size=signals.shape)
     return DrawnRecording(
         signals=signals.astype(np.float32),
         alpha=alpha,
@@ -60,30 +60,30 @@ def draw_recording(config: MixedSineSimulationConfig) -> DrawnRecording:
     )
 
 
-def _sources_and_times(
+def _generators_and_times(
     config: MixedSineSimulationConfig, n_samples: int
-) -> tuple[RandomSource, RandomSource, NDArray[np.float64]]:
+) -> tuple[AnyGenerator, AnyGenerator, NDArray[np.float64]]:
     """Generators of signals and of phases, and times to the last bit: which samples have equal alpha hangs on it."""
     numbers = np.arange(n_samples, dtype=np.float64)
     if config.seeding == "osl_legacy":
         times = numbers * (1.0 / config.sampling_frequency)
         return np.random.default_rng(config.seed), np.random.default_rng(config.seed), times
-    source = np.random.RandomState(config.seed)
-    return source, source, numbers / config.sampling_frequency
+    generator = np.random.RandomState(config.seed)
+    return generator, generator, numbers / config.sampling_frequency
 
 
 def _gaussians(
-    config: MixedSineSimulationConfig, source: RandomSource
+    config: MixedSineSimulationConfig, generator: AnyGenerator
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     n_modes, n_channels = config.n_modes, config.n_channels
     means, covariances = config.array("means"), config.array("covariances")
     if means is None and config.means == "random":
-        means = source.normal(0, RANDOM_MEAN_SD, size=(n_modes, n_channels))
+        means = generator.normal(0, RANDOM_MEAN_SD, size=(n_modes, n_channels))
     elif means is None:
         means = np.zeros((n_modes, n_channels))
     if covariances is None:
-        draw = source.integers if isinstance(source, np.random.Generator) else source.randint
-        weights = source.normal(0, WEIGHT_SD, size=(n_modes, n_channels, n_channels))
+        draw = generator.integers if isinstance(generator, np.random.Generator) else generator.randint
+        weights = generator.normal(0, WEIGHT_SD, size=(n_modes, n_channels, n_channels))
         for strength in activation_strengths(config.n_covariance_activations):
             for mode in range(n_modes):
                 active = np.unique(draw(0, n_channels, size=n_active_channels(n_modes, n_channels)))
@@ -93,14 +93,17 @@ def _gaussians(
 
 
 def _signals(
-    alpha: NDArray[np.float32], means: NDArray[np.float64], covariances: NDArray[np.float64], source: RandomSource
+    alpha: NDArray[np.float32],
+    means: NDArray[np.float64],
+    covariances: NDArray[np.float64],
+    generator: AnyGenerator,
 ) -> NDArray[np.float64]:
     """Signals (T, C), drawn for one value of alpha after another in sorted order, by singular value decomposition."""
     values, places = np.unique(alpha, axis=0, return_inverse=True)
     places = places.ravel()
     order = np.argsort(places, kind="stable")
     noise = np.empty((len(alpha), means.shape[1]))
-    noise[order] = source.standard_normal(noise.shape)
+    noise[order] = generator.standard_normal(noise.shape)
     signals = np.empty_like(noise)
     chunk = max(1, MOST_NUMBERS // means.shape[1] ** 2)
     for start in range(0, len(alpha), chunk):

@@ -6,7 +6,7 @@ Shapes: T samples, C channels.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +16,7 @@ from dynml.errors import ConfigurationError
 from dynml.recording import Events
 from dynml.simulation.config import is_positive
 from dynml.simulation.kinds.dynamics_config import DynamicsSimulationConfig
-from dynml.simulation.result import Simulation, chosen_config, named_events
+from dynml.simulation.result import Simulation, named_events, simulator
 
 TRIAL_TYPE = "trial_type"
 """Label column of the trials."""
@@ -103,27 +103,9 @@ class SinesSimulation(Simulation):
         }
 
 
-def simulate_sines(
-    config: SinesSimulationConfig | None = None, *, generator: np.random.Generator | None = None, **settings: Any
-) -> SinesSimulation:
+@simulator(SinesSimulationConfig)
+def simulate_sines(config: SinesSimulationConfig, generator: np.random.Generator) -> SinesSimulation:
     """Simulate trials of sines: sin(2 pi (t - lag) / period), t in seconds since the onset of the trial.
-
-    Parameters
-    ----------
-    config : SinesSimulationConfig, optional
-    generator : Generator, optional
-        Source of all random numbers; by default a new one from the config's seed.
-    **settings
-        Fields of the config, when no config is given: `simulate_sines(n_channels=20, noise=1.0, seed=1)`.
-
-    Returns
-    -------
-    SinesSimulation
-
-    Raises
-    ------
-    ConfigurationError
-        For an unknown setting, with the nearest name, a value that is not accepted, or a subject too short for a trial.
 
     Notes
     -----
@@ -131,8 +113,6 @@ def simulate_sines(
     the classes (all equally often, but for a remainder), lags, noise. More subjects under the same seed leave the first
     ones as they were. Periods are seconds, whatever the rate of a data set.
     """
-    config = chosen_config(SinesSimulationConfig, config, settings)
-    generator = generator if generator is not None else np.random.default_rng(config.seed)
     n_channels = config.n_channels
     periods = np.stack([generator.choice(np.asarray(own, dtype=np.float64), n_channels) for own in config.periods])
     time_series, trials, all_lags = [], [], []

@@ -6,7 +6,7 @@ Shapes: T samples, C channels, K states.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,8 +23,8 @@ from dynml.simulation.kinds.autoregression import (
     random_noise_covariance,
     rescaled_coefficients,
 )
-from dynml.simulation.kinds.hmm import HMMSimulationConfig, sample_path, stationary_probabilities, transition_matrix
-from dynml.simulation.result import Simulation, chosen_config, named_events
+from dynml.simulation.kinds.hmm import HMMSimulationConfig, initial_probabilities, sample_path, transition_matrix
+from dynml.simulation.result import Simulation, named_events, simulator
 
 STATE = "state"
 """Label column of the visits to states."""
@@ -137,31 +137,11 @@ class SwitchingVarSimulation(Simulation):
         }
 
 
+@simulator(SwitchingVarSimulationConfig)
 def simulate_switching_var(
-    config: SwitchingVarSimulationConfig | None = None,
-    *,
-    generator: np.random.Generator | None = None,
-    **settings: Any,
+    config: SwitchingVarSimulationConfig, generator: np.random.Generator
 ) -> SwitchingVarSimulation:
     """Simulate a switching autoregression: x_t = A_k x_{t-1} + c_k + e_t, e_t from N(0, Q_k), in state k = s_t.
-
-    Parameters
-    ----------
-    config : SwitchingVarSimulationConfig, optional
-    generator : Generator, optional
-        Source of all random numbers; by default a new one from the config's seed.
-    **settings
-        Fields of the config, when no config is given: `simulate_switching_var(n_states=3, n_channels=20, seed=1)`.
-
-    Returns
-    -------
-    SwitchingVarSimulation
-
-    Raises
-    ------
-    ConfigurationError
-        For an unknown setting, with the nearest name, a value that is not accepted, or states between which variances
-        grow without end though each is stable.
 
     Notes
     -----
@@ -170,8 +150,6 @@ def simulate_switching_var(
     distribution that its state would keep to if it never ended. All data sets share the states, sample by sample,
     whatever their rate.
     """
-    config = chosen_config(SwitchingVarSimulationConfig, config, settings)
-    generator = generator if generator is not None else np.random.default_rng(config.seed)
     process = _process(config, generator)
     factors = np.linalg.cholesky(process.noise_covariances)
     initial_factors = np.linalg.cholesky(process.initial_covariances)
@@ -218,15 +196,15 @@ def _process(config: SwitchingVarSimulationConfig, generator: np.random.Generato
     levels = config.mean_deviation * generator.normal(size=(n_states, n_channels))
     transitions = transition_matrix(config.chain)
     intercepts = levels - np.einsum("kcd,kd->kc", coefficients, levels)
-    settled = [var_as_switching(own[None], level, q) for own, level, q in zip(coefficients, intercepts, noise)]
+    of_states = [var_as_switching(own[None], level, q) for own, level, q in zip(coefficients, intercepts, noise)]
     process = SwitchingVar(
         coefficients=coefficients,
         intercepts=intercepts,
         noise_covariances=noise,
         transition_probabilities=transitions,
-        initial_probabilities=_initial_probabilities(config, transitions),
+        initial_probabilities=initial_probabilities(config.chain, transitions),
         initial_means=levels,
-        initial_covariances=np.concatenate([own.initial_covariances for own in settled]),
+        initial_covariances=np.concatenate([own.initial_covariances for own in of_states]),
     )
     try:
         stationary_moments(process)
@@ -234,14 +212,3 @@ def _process(config: SwitchingVarSimulationConfig, generator: np.random.Generato
         accepted = "smaller: each state is stable, but switching between them makes variances grow without end"
         raise ConfigurationError("spectral_radius", config.spectral_radius, accepted) from error
     return process
-
-
-def _initial_probabilities(
-    config: SwitchingVarSimulationConfig, transitions: NDArray[np.float64]
-) -> NDArray[np.float64]:
-    numbers = config.array("initial_probabilities")
-    if numbers is not None:
-        return numbers / numbers.sum()
-    if config.initial_probabilities == "stationary":
-        return stationary_probabilities(transitions)
-    return np.full(config.n_states, 1.0 / config.n_states)

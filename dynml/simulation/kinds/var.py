@@ -6,7 +6,7 @@ Shapes: T samples, C channels, p lags.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +20,7 @@ from dynml.simulation.kinds.autoregression import (
     random_noise_covariance,
     rescaled_coefficients,
 )
-from dynml.simulation.result import Simulation, chosen_config
+from dynml.simulation.result import Simulation, simulator
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,27 +73,9 @@ class VarSimulation(Simulation):
         }
 
 
-def simulate_var(
-    config: VarSimulationConfig | None = None, *, generator: np.random.Generator | None = None, **settings: Any
-) -> VarSimulation:
+@simulator(VarSimulationConfig)
+def simulate_var(config: VarSimulationConfig, generator: np.random.Generator) -> VarSimulation:
     """Simulate a vector autoregression: x_t = sum_l A_l x_{t-l} + e_t with e_t from N(0, Q).
-
-    Parameters
-    ----------
-    config : VarSimulationConfig, optional
-    generator : Generator, optional
-        Source of all random numbers; by default a new one from the config's seed.
-    **settings
-        Fields of the config, when no config is given: `simulate_var(n_lags=2, n_channels=20, seed=1)`.
-
-    Returns
-    -------
-    VarSimulation
-
-    Raises
-    ------
-    ConfigurationError
-        For an unknown setting, with the nearest name, or a value that is not accepted.
 
     Notes
     -----
@@ -103,8 +85,6 @@ def simulate_var(
     """
     from dynml.simulation.filters.switching_var_masked import var_as_switching
 
-    config = chosen_config(VarSimulationConfig, config, settings)
-    generator = generator if generator is not None else np.random.default_rng(config.seed)
     n_lags, n_channels = config.n_lags, config.n_channels
     coefficients, noise = config.array("coefficients"), config.array("noise_covariance")
     if coefficients is None:

@@ -21,9 +21,10 @@ from hypothesis import strategies as some
 from segments_making import recording_of
 
 from dynml import MultiSubjectDataset, load_experiment
+from dynml.batches.fixed_windows import FixedWindows
 from dynml.errors import DataError
 from dynml.models.dynemo.inference import N_DRAWS, estimate_modes, infer, mixed_moments, posterior_mean
-from dynml.models.dynemo.windows import FixedWindows
+from dynml.models.dynemo.windows import ragged_mask
 from dynml.ops.keyed_noise import derived_keys, span_keys
 from dynml.ops.metrics import riemannian_distance
 
@@ -38,7 +39,8 @@ def test_windows_that_do_not_move_hold_every_sample_once(lengths, length):
     arrays = [np.arange(n, dtype=np.float32)[:, None] + 1000 * i for i, n in enumerate(lengths)]
     dataset = MultiSubjectDataset.from_arrays([array + np.sin(array) for array in arrays])
     seen = []
-    for batch, mask in FixedWindows(dataset, length)("training"):
+    for batch in FixedWindows(dataset, length)("training"):
+        mask = ragged_mask(batch)
         assert batch.windows.shape[1] <= length
         windows = batch.windows if mask is None else batch.windows[mask]
         seen.append(windows.reshape(-1))

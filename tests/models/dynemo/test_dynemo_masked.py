@@ -7,10 +7,11 @@ import pytest
 import torch
 from dynemo_oracles import covariances_of, random_model, soft_mixture, terms_of_window, trainer_of, walks
 
+from dynml.batches.fixed_windows import FixedWindows
 from dynml.models.dynemo.fine_tuning import fine_tuned
 from dynml.models.dynemo.inference import infer
 from dynml.models.dynemo.report import scores_of_subset
-from dynml.models.dynemo.windows import FixedWindows, keys_of_draws, n_observed
+from dynml.models.dynemo.windows import keys_of_draws, n_observed, ragged_mask
 from dynml.ops.keyed_noise import derived_keys
 from dynml.training.processes import Processes
 
@@ -130,7 +131,8 @@ def test_a_run_over_gaps_finds_the_modes_and_reports_observed_samples(tmp_path):
     windows = FixedWindows(trainer.dataset, 20)
     scores = scores_of_subset(trainer.model, windows, "training", Processes(), 2)
     n_samples, bound = 0, 0.0
-    for batch, mask in windows("training"):
+    for batch in windows("training"):
+        mask = ragged_mask(batch)
         with torch.no_grad():
             keys = keys_of_draws(batch)
             bound += float(trainer.model.bounds_of_draws(batch.windows, keys, 2, mask, batch.observed).sum())

@@ -266,8 +266,8 @@ def test_pairs_of_which_a_part_is_masked_do_not_count():
     observed_BT[0, :6] = False
     found = masked(given, observed_BT)
     task = model.task_of(found, torch.arange(6), torch.arange(6))
-    told = has_both_parts(task.windows)
-    assert told.tolist() == [False, True, True, True, True, True]
+    valid = has_both_parts(task.windows)
+    assert valid.tolist() == [False, True, True, True, True, True]
     outputs = dataclasses.replace(model(task), follows_logit_B=torch.tensor([-50.0, 2.0, 2.0, 2.0, 2.0, 2.0]))
     assert task.follows_B.all(), "there are no partners among other data sets"
     assert model.next_sequence_loss(outputs).item() == pytest.approx(np.log1p(np.exp(-2.0)), rel=1e-5)

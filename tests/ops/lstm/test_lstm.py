@@ -6,8 +6,8 @@ import torch
 from numba import njit
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
-from dynml.models.dynemo import networks
-from dynml.models.dynemo.networks import RecurrentStack
+from dynml.models.dynemo import recurrent_networks
+from dynml.models.dynemo.recurrent_networks import RecurrentStack
 from dynml.ops.lstm.kernel import SLICE
 from dynml.ops.lstm.lanes import LANES, hyperbolic_tangent, sigmoid
 from dynml.ops.lstm.layer import LstmWeights, lstm_layer
@@ -211,7 +211,7 @@ def calls(monkeypatch):
         shapes.append(tuple(inputs.shape))
         return lstm_layer(inputs, *arguments)
 
-    monkeypatch.setattr(networks, "lstm_layer", counted)
+    monkeypatch.setattr(recurrent_networks, "lstm_layer", counted)
     return shapes
 
 

@@ -20,6 +20,7 @@ from dynml.models.sequence.decoding.targets import Trials
 from dynml.models.sequence.settling import check_windows, sampling_frequencies, settled_model
 from dynml.models.sequence.windows import Windows, masked_windows
 from dynml.ops.masked_samples import observed_rows
+from dynml.ops.metrics import balanced_accuracy
 
 TRIALS_AT_ONCE = 64
 
@@ -61,9 +62,7 @@ class Predictions:
     @property
     def balanced_accuracy(self) -> float | None:
         """Mean over the classes that occur of the share of their trials that is found; None without trials."""
-        truth, correct = self.trials.truth, self.predicted == self.trials.truth
-        shares = [float(correct[truth == label].mean()) for label in np.unique(truth)]
-        return float(np.mean(shares)) if shares else None
+        return balanced_accuracy(self.trials.truth, self.predicted)
 
 
 def predictions_of(model: Decoding, trials: Trials) -> Predictions:

@@ -24,6 +24,7 @@ from dynml.models.sequence.decoding.model import Decoding
 from dynml.models.sequence.decoding.pretraining import load_pretrained
 from dynml.models.sequence.decoding.targets import NO_CLASS, Target, Trials
 from dynml.models.sequence.windows import windows_of
+from dynml.ops.metrics import balanced_accuracy_chance
 from dynml.training.batch_result import BatchResult
 from dynml.training.config import RunConfig
 from dynml.training.data.pretrained_data import check_data_of_pretrained
@@ -135,9 +136,7 @@ class DecodingTrainer(Trainer):
             "pretraining_overlap": config.pretraining_overlap,
             "most_frequent_of_subset": commonest,
             "balanced_accuracy": {name: predictions[name].balanced_accuracy for name in SUBSETS},
-            "balanced_accuracy_chance": {
-                name: 1 / len(np.unique(trials[name].truth)) if len(trials[name]) else None for name in SUBSETS
-            },
+            "balanced_accuracy_chance": {name: balanced_accuracy_chance(trials[name].truth) for name in SUBSETS},
             "findings": findings(accuracy, baselines, commonest["validation"]),
         }
 

@@ -114,7 +114,7 @@ def _gain(model: Any, task: Task) -> Value:
 
     def value(signals_BTC: Tensor) -> Tensor:
         given = dataclasses.replace(task, windows=dataclasses.replace(task.windows, signals_BTC=signals_BTC))
-        predicted_BTC = model.network_prediction(given)[0]
+        predicted_BTC = model.nonlinear_prediction(given)[0]
         if model.linear is not None:
             # `predict` keeps no gradient, for none is needed in training.
             linear_BTC = model.linear._predicted(given)

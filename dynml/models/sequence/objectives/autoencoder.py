@@ -48,7 +48,7 @@ class Autoencoder(SequenceModel):
         """Codes of windows, (B, embedding_dim)."""
         return self.encoder(self.embedded(windows.signals_BTC, windows), windows.lengths_B)
 
-    def network_prediction(self, task: Task) -> tuple[Tensor, Tensor | None]:
+    def nonlinear_prediction(self, task: Task) -> tuple[Tensor, Tensor | None]:
         """Reconstruct windows from their codes."""
         windows = task.windows
         embedded_BTd = self.embedded(windows.signals_BTC, windows)

@@ -40,8 +40,8 @@ class Csm(TransformerModel):
         """All samples but the first, or one of each window."""
         return single_position_task(windows) if self.config.objective == "single_mask" else next_sample_task(windows)
 
-    def network_prediction(self, task: Task) -> tuple[Tensor, Tensor | None]:
-        """What the network predicts of each sample from those before it; 0 for a window's first."""
+    def nonlinear_prediction(self, task: Task) -> tuple[Tensor, Tensor | None]:
+        """What the nonlinear path predicts of each sample from those before it; 0 for a window's first."""
         signals_BTC = task.windows.signals_BTC
         if self.config.objective == "single_mask":
             inputs_BTC = torch.where(task.scored, self.mask_token_C, signals_BTC * task.visible)

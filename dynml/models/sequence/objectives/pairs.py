@@ -41,18 +41,18 @@ def paired_windows(windows: Windows, subject_B: Tensor, dataset_B: Tensor, max_g
     partner_B, has_partner_B = _partners(windows.keys_B, subject_B, dataset_B)
     coin_B = keyed_uniform(derived_keys(windows.keys_B, _COIN), torch.zeros_like(windows.keys_B)) < 0.5
     follows_B = coin_B | ~has_partner_B
-    source_B = torch.where(follows_B, rows_B, partner_B)
-    second_B = (lengths_B - second_start_B)[source_B].minimum(n_times - first_B)
+    donor_B = torch.where(follows_B, rows_B, partner_B)
+    second_B = (lengths_B - second_start_B)[donor_B].minimum(n_times - first_B)
 
     positions_T = torch.arange(n_times, device=windows.device)
     is_first_BT = positions_T < first_B[:, None]
-    row_BT = torch.where(is_first_BT, rows_B[:, None], source_B[:, None])
+    row_BT = torch.where(is_first_BT, rows_B[:, None], donor_B[:, None])
     in_second_BT = (positions_T - first_B[:, None]).clamp(min=0)
-    column_BT = torch.where(is_first_BT, positions_T, in_second_BT + second_start_B[source_B][:, None])
+    column_BT = torch.where(is_first_BT, positions_T, in_second_BT + second_start_B[donor_B][:, None])
     column_BT = column_BT.clamp(max=n_times - 1)
     mask_BT = positions_T < (first_B + second_B)[:, None]
     signals_BTC = torch.where(mask_BT[:, :, None], windows.signals_BTC[row_BT, column_BT], 0.0)
-    own_start_BT = torch.where(is_first_BT, 0, second_start_B[source_B][:, None])
+    own_start_BT = torch.where(is_first_BT, 0, second_start_B[donor_B][:, None])
     seconds_BT = windows.seconds_BT[row_BT, column_BT] - windows.seconds_BT[row_BT, own_start_BT]
     observed_BT = None if windows.observed_BT is None else mask_BT & windows.observed_BT[row_BT, column_BT]
     types_BT = (~is_first_BT).long()
