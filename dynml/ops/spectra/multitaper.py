@@ -55,7 +55,7 @@ def multitaper_spectra(
     In white noise an estimate is worth (sum of |v|^2)^2 / sum of (v u)^2 independent ones, v and u being the tapered
     weights of a window; what windows that overlap have in common is left out of it.
     """
-    frequencies = np.fft.rfftfreq(tapers_HW.shape[1], 1 / sampling_frequency)
+    frequencies = np.asarray(np.fft.rfftfreq(tapers_HW.shape[1], 1 / sampling_frequency), dtype=np.float64)
     bins = in_band(frequencies, *frequency_range)
     frequencies = frequencies[bins]
     n_states, n_channels = weights_TK.shape[1], signals_TC.shape[1]

@@ -5,6 +5,8 @@ Shapes: T samples, C channels, J modes, W samples of a window, H tapers, M windo
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -45,7 +47,7 @@ def regression_spectra(
 
     A mode's estimate is worth (diagonal of the inverse of A'A)^-1 windows times tapers, or less where windows overlap.
     """
-    frequencies = np.fft.rfftfreq(tapers_HW.shape[1], 1 / sampling_frequency)
+    frequencies = np.asarray(np.fft.rfftfreq(tapers_HW.shape[1], 1 / sampling_frequency), dtype=np.float64)
     bins = in_band(frequencies, *frequency_range)
     frequencies = frequencies[bins]
     n_modes, n_channels = weights_TJ.shape[1], signals_TC.shape[1]
@@ -130,6 +132,6 @@ def _step(starts_M: NDArray[np.int64], tapers_HW: Real) -> float:
     return float(min(np.diff(starts_M).min(), tapers_HW.shape[1]))
 
 
-def _n_independent(inverse: Real, starts_M: NDArray[np.int64], tapers_HW: Real) -> Real:
+def _n_independent(inverse: NDArray[Any], starts_M: NDArray[np.int64], tapers_HW: Real) -> Real:
     shared = _step(starts_M, tapers_HW) / tapers_HW.shape[1]
     return np.asarray(len(tapers_HW) * min(1.0, shared * 2) / np.diagonal(inverse))
