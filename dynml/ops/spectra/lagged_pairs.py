@@ -6,6 +6,7 @@ Shapes: T samples, C channels, K states, L + 1 lags, F frequencies.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -65,24 +66,29 @@ def pair_spectra(
     the transform of Parzen's window times R_k. Nothing is multiplied in time, so that the length of visits does not
     smear the spectrum; it only says how many pairs there are.
 
-    With soft weights, a pair is of state k to w_k(t) w_k(t + l), and the products of all pairs are regressed on that, a
-    lag at a time. So other states do not enter through the small probabilities that they share; with weights of 0 and
-    1 it comes to the same as the mean.
+    With soft weights, the products of all pairs are regressed on the probabilities p_k(t, l) that both samples are in
+    state k, a lag at a time, so that other states do not enter through the small probabilities that they share. Those
+    are w_k(t) w_k(t + l) + c_k(l) (v_k(t) v_k(t + l)) with v = (w (1 - w))^1/2: what is unsure now will still be unsure
+    alike a little later. c_k, 1 at lag 0, is the square of what makes the sum of p_k that of the most probable states;
+    the square, as those switch more rarely than the states do where they are unsure. With weights of 0 and 1, v is 0.
 
-    Of white noise, the estimate is worth 1 / sum of window^2 sum w^4 / (sum w^2)^2 independent ones.
+    Of white noise, the estimate is worth 1 / (sum over lags of window^2 sum of p^2 / (sum of p)^2) independent ones.
     """
     n_states = weights_TK.shape[1]
     spans = _blocks(stretches, n_lags)
     shape = (n_states, len(frequencies), signals_TC.shape[1], signals_TC.shape[1])
     values = np.full(shape, np.nan, dtype=np.complex128)
     n_independent, resolution = np.full(n_states, np.nan), np.full(n_states, np.nan)
-    overlaps = _overlaps(weights_TK, spans, n_lags)
-    counts = _lagged_autos(weights_TK, spans, n_lags).T
+    pairs = _pairs(weights_TK, spans, n_lags)
+    counts, overlaps = pairs.counts, pairs.overlaps
     longest = np.array([_usable(count, n_lags) for count in counts])
     present = np.flatnonzero(longest > 0)
     products = np.empty((len(present), n_lags + 1, *shape[2:]))
     for position, state in enumerate(present):
         products[position] = _lagged_products(signals_TC * weights_TK[:, state, None], spans, n_lags)
+        if pairs.unsure.any():
+            more = _lagged_products(signals_TC * pairs.unsure[:, state, None], spans, n_lags)
+            products[position] += pairs.persistence[state, :, None, None] * more
     shared = int(longest[present].min(initial=n_lags)) + 1
     covariances, condition = _told_apart(products, overlaps[:, present][:, :, present], shared)
     for position, state in enumerate(present):
@@ -198,11 +204,47 @@ def _lagged_autos(rows: Real, spans: list[Block], n_lags: int) -> Real:
     return np.asarray(irfft(total, length, axis=0)[: n_lags + 1])
 
 
-def _overlaps(weights_TK: Real, spans: list[Block], n_lags: int) -> Real:
+@dataclass(frozen=True)
+class _Pairs:
+    """How probable it is that pairs of samples are both in a state."""
+
+    counts: Real
+    """Sum over pairs, (K, L + 1)."""
+    overlaps: Real
     """Sum over pairs of what two states have of them both, (L + 1, K, K)."""
+    unsure: Real
+    """(T, K): the root of w (1 - w)."""
+    persistence: Real
+    """How much of what is unsure now is so alike later, (K, L + 1)."""
+
+
+def _pairs(weights_TK: Real, spans: list[Block], n_lags: int) -> _Pairs:
+    counts = _lagged_autos(weights_TK, spans, n_lags).T
+    unsure = np.sqrt(np.maximum(weights_TK * (1 - weights_TK), 0.0))
+    persistence = np.zeros_like(counts)
+    if unsure.any():
+        persistence, unsure_counts = _persistence(weights_TK, unsure, counts, spans, n_lags)
+        counts = counts + persistence * unsure_counts
     n_states = weights_TK.shape[1]
     first, second = np.triu_indices(n_states)
-    result = np.empty((n_lags + 1, n_states, n_states))
-    result[:, first, second] = _lagged_autos(weights_TK[:, first] * weights_TK[:, second], spans, n_lags)
-    result[:, second, first] = result[:, first, second]
-    return result
+    factors = persistence.T
+    sums = _lagged_autos(weights_TK[:, first] * weights_TK[:, second], spans, n_lags)
+    if unsure.any():
+        sums += factors[:, second] * _lagged_autos(weights_TK[:, first] * unsure[:, second], spans, n_lags)
+        sums += factors[:, first] * _lagged_autos(unsure[:, first] * weights_TK[:, second], spans, n_lags)
+        both = _lagged_autos(unsure[:, first] * unsure[:, second], spans, n_lags)
+        sums += factors[:, first] * factors[:, second] * both
+    overlaps = np.empty((n_lags + 1, n_states, n_states))
+    overlaps[:, first, second] = overlaps[:, second, first] = sums
+    return _Pairs(counts, overlaps, unsure, persistence)
+
+
+def _persistence(weights_TK: Real, unsure_TK: Real, counts: Real, spans: list[Block], n_lags: int) -> tuple[Real, Real]:
+    unsure_counts = _lagged_autos(unsure_TK, spans, n_lags).T
+    chosen = np.zeros_like(weights_TK)
+    chosen[np.arange(len(weights_TK)), weights_TK.argmax(axis=1)] = weights_TK.any(axis=1)
+    size = weights_TK.sum(axis=0) / np.maximum(chosen.sum(axis=0), 1.0)
+    expected = _lagged_autos(chosen, spans, n_lags).T * size[:, None]
+    known = unsure_counts > 1e-9 * np.maximum(counts[:, :1], 1.0)
+    share = np.divide(expected - counts, unsure_counts, out=np.zeros_like(counts), where=known)
+    return np.square(np.clip(share, 0.0, 1.0)), unsure_counts
