@@ -25,9 +25,9 @@ from dynml.stretches import rows_are_finite, stretches_of
 class WeightedSignals:
     """Samples that were observed in the signals and have a state, one aligned span after another."""
 
-    signals: NDArray[np.float64]
+    signals: NDArray[np.float32]
     """(T, C), about the mean of each run."""
-    weights: NDArray[np.float64]
+    weights: NDArray[np.float32]
     """(T, K)."""
     stretches: NDArray[np.int64]
     """(n, 2), [start, stop) without a gap; rows outside them are not used."""
@@ -66,15 +66,15 @@ def weighted_signals(
     ends = np.cumsum([span.length for span in spans])
     begins = ends - [span.length for span in spans]
     stretches = [stretches_of(good[first:last]) + first for first, last in zip(begins, ends)]
-    centred = np.where(good[:, None], signals, 0.0).astype(np.float64)
+    centred = np.where(good[:, None], signals, 0.0).astype(np.float32)
     for run in dict.fromkeys(span.run for span in spans):
         own = np.zeros(len(good), dtype=bool)
         for span, first, last in zip(spans, begins, ends):
             own[first:last] = span.run == run
         own &= good
         if own.any():
-            centred[own] -= centred[own].mean(axis=0)
-    kept = np.where(good[:, None], weights, 0.0).astype(np.float64)
+            centred[own] -= centred[own].mean(axis=0, dtype=np.float64)
+    kept = np.where(good[:, None], weights, 0.0).astype(np.float32)
     return WeightedSignals(signals=centred, weights=kept, stretches=np.concatenate(stretches))
 
 
@@ -108,5 +108,5 @@ def frequencies_of(settled: Settled) -> NDArray[np.float64]:
 
 def static(data: WeightedSignals) -> WeightedSignals:
     """Give the same samples with one state that is always there."""
-    ones = np.ones((len(data.weights), 1))
+    ones = np.ones((len(data.weights), 1), dtype=np.float32)
     return WeightedSignals(signals=data.signals, weights=ones, stretches=data.stretches)

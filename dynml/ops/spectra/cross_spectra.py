@@ -69,10 +69,14 @@ def coherence(values: Complex) -> Real:
 
     NaN where a channel has no power.
     """
-    deviations = np.sqrt(np.maximum(np.diagonal(values, axis1=-2, axis2=-1).real, 0.0))
-    products = deviations[..., :, None] * deviations[..., None, :]
-    ratio = np.divide(np.abs(values), products, out=np.full(products.shape, np.nan), where=products > 0)
-    return np.ascontiguousarray(np.moveaxis(np.minimum(ratio, 1.0), -3, -1))
+    n_states, n_frequencies, n_channels = values.shape[:3]
+    result = np.empty((n_states, n_channels, n_channels, n_frequencies))
+    for state, own in enumerate(values):
+        deviations = np.sqrt(np.maximum(np.diagonal(own, axis1=1, axis2=2).real, 0.0))
+        products = deviations[:, :, None] * deviations[:, None, :]
+        ratio = np.divide(np.abs(own), products, out=np.full(products.shape, np.nan), where=products > 0)
+        result[state] = np.moveaxis(np.minimum(ratio, 1.0), 0, -1)
+    return result
 
 
 def coherence_floor(n_independent: Real) -> Real:

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from dynml.ops.spectra.cross_spectra import Complex, CrossSpectra, Real, Stretches, one_sided, positive_semidefinite
 
@@ -32,8 +33,8 @@ def resolution_of_lags(n_lags: int, sampling_frequency: float) -> float:
 
 
 def pair_spectra(
-    signals_TC: Real,
-    weights_TK: Real,
+    signals_TC: NDArray[np.floating],
+    weights_TK: NDArray[np.floating],
     stretches: Stretches,
     n_lags: int,
     sampling_frequency: float,
@@ -164,7 +165,7 @@ def _length(n_lags: int) -> int:
     return int(next_fast_len(max(4 * n_lags, 64), real=True))
 
 
-def _transformed(rows: Real, spans: list[Block], n_lags: int) -> Iterator[tuple[Complex, Complex]]:
+def _transformed(rows: NDArray[np.floating], spans: list[Block], n_lags: int) -> Iterator[tuple[Complex, Complex]]:
     """Transforms (F, m, columns) of pieces, and of the same pieces with their later partners.
 
     Rows past a piece are zeros, and pieces so short that no lag wraps around.
@@ -182,7 +183,7 @@ def _transformed(rows: Real, spans: list[Block], n_lags: int) -> Iterator[tuple[
         yield rfft(heads, axis=0, overwrite_x=True), rfft(partners, axis=0, overwrite_x=True)
 
 
-def _lagged_products(rows: Real, spans: list[Block], n_lags: int) -> Real:
+def _lagged_products(rows: NDArray[np.floating], spans: list[Block], n_lags: int) -> Real:
     """Sum over t of x_i(t) x_j(t + l), (L + 1, C, C)."""
     from scipy.fft import irfft
 
@@ -193,7 +194,7 @@ def _lagged_products(rows: Real, spans: list[Block], n_lags: int) -> Real:
     return np.asarray(irfft(total, length, axis=0)[: n_lags + 1])
 
 
-def _lagged_autos(rows: Real, spans: list[Block], n_lags: int) -> Real:
+def _lagged_autos(rows: NDArray[np.floating], spans: list[Block], n_lags: int) -> Real:
     """Sum over t of w(t) w(t + l) of each column, (L + 1, columns)."""
     from scipy.fft import irfft
 
@@ -212,13 +213,13 @@ class _Pairs:
     """Sum over pairs, (K, L + 1)."""
     overlaps: Real
     """Sum over pairs of what two states have of them both, (L + 1, K, K)."""
-    unsure: Real
+    unsure: NDArray[np.floating]
     """(T, K): the root of w (1 - w)."""
     persistence: Real
     """How much of what is unsure now is so alike later, (K, L + 1)."""
 
 
-def _pairs(weights_TK: Real, spans: list[Block], n_lags: int) -> _Pairs:
+def _pairs(weights_TK: NDArray[np.floating], spans: list[Block], n_lags: int) -> _Pairs:
     counts = _lagged_autos(weights_TK, spans, n_lags).T
     unsure = np.sqrt(np.maximum(weights_TK * (1 - weights_TK), 0.0))
     persistence = np.zeros_like(counts)

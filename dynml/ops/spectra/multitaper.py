@@ -16,8 +16,8 @@ FEWEST_SAMPLES = 10.0
 
 
 def multitaper_spectra(
-    signals_TC: Real,
-    weights_TK: Real,
+    signals_TC: NDArray[np.floating],
+    weights_TK: NDArray[np.floating],
     starts_M: NDArray[np.int64],
     tapers_HW: Real,
     sampling_frequency: float,
@@ -88,7 +88,7 @@ def gram(transforms_FnC: Complex) -> Complex:
     return np.conj(np.swapaxes(transforms_FnC, 1, 2)) @ transforms_FnC
 
 
-def _used(weights_T: Real, starts_M: NDArray[np.int64], tapers_HW: Real) -> tuple[float, float, float]:
+def _used(weights_T: NDArray[np.floating], starts_M: NDArray[np.int64], tapers_HW: Real) -> tuple[float, float, float]:
     """Squared weights in the windows, those times squared tapers, and what the estimate is worth."""
     if not len(starts_M):
         return 0.0, 0.0, np.nan

@@ -16,8 +16,8 @@ from dynml.ops.spectra.windows import resolution_of_tapers, tapered_transforms
 
 
 def regression_spectra(
-    signals_TC: Real,
-    weights_TJ: Real,
+    signals_TC: NDArray[np.floating],
+    weights_TJ: NDArray[np.floating],
     starts_M: NDArray[np.int64],
     tapers_HW: Real,
     sampling_frequency: float,
@@ -83,7 +83,7 @@ def regression_spectra(
     )
 
 
-def correlated_modes(weights_TJ: Real, threshold: float = 0.95) -> list[tuple[int, int, float]]:
+def correlated_modes(weights_TJ: NDArray[np.floating], threshold: float = 0.95) -> list[tuple[int, int, float]]:
     """Pairs of modes, numbered from 0, whose weights correlate beyond a threshold, and how much."""
     with np.errstate(invalid="ignore", divide="ignore"):
         correlations = np.atleast_2d(np.corrcoef(weights_TJ, rowvar=False))
@@ -92,7 +92,7 @@ def correlated_modes(weights_TJ: Real, threshold: float = 0.95) -> list[tuple[in
 
 
 def _weighted_sums(
-    signals_TC: Real, means_MJ: Real, starts_M: NDArray[np.int64], tapers_HW: Real, bins: slice
+    signals_TC: NDArray[np.floating], means_MJ: Real, starts_M: NDArray[np.int64], tapers_HW: Real, bins: slice
 ) -> NDArray[np.complex128]:
     """Sum over windows of a mode's weight times the window's cross spectra, summed over tapers, (J, F, C, C)."""
     total: NDArray[np.complex128] | None = None

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from dynml.ops.spectra.cross_spectra import Complex, Real, Stretches
 
-BYTES_PER_BLOCK = 2**24
+BYTES_PER_BLOCK = 2**22
 """What the tapered windows of one block hold: they stay near the processor, whatever the recording's length."""
 
 
@@ -46,13 +46,18 @@ def resolution_of_tapers(tapers_HW: Real, sampling_frequency: float) -> float:
 
 
 def tapered_transforms(
-    signals_TC: Real, weights_T: Real | None, starts_M: NDArray[np.int64], tapers_HW: Real, bins: slice
+    signals_TC: NDArray[np.floating],
+    weights_T: NDArray[np.floating] | None,
+    starts_M: NDArray[np.int64],
+    tapers_HW: Real,
+    bins: slice,
 ) -> Iterator[tuple[slice, Complex]]:
     """Fourier transforms of windows, tapered and weighted, block by block.
 
     Parameters
     ----------
-    signals_TC : array, (T, C), float32 or float64
+    signals_TC : array, (T, C)
+        float32 or float64; transforms have the same precision.
     weights_T : array, (T,), optional
         What the samples are multiplied by.
     starts_M : array, (M,)
@@ -71,13 +76,13 @@ def tapered_transforms(
 
     n_tapers, length = tapers_HW.shape
     n_channels = signals_TC.shape[1]
-    size = max(1, BYTES_PER_BLOCK // (n_tapers * length * n_channels * 8))
-    columns = np.ascontiguousarray(tapers_HW.T)
+    size = max(1, BYTES_PER_BLOCK // (n_tapers * length * n_channels * signals_TC.itemsize))
+    columns = np.ascontiguousarray(tapers_HW.T, dtype=signals_TC.dtype)
     for first in range(0, len(starts_M), size):
         chosen = starts_M[first : first + size]
         rows = np.arange(length)[:, None] + chosen
         factors = np.broadcast_to(columns[:, None, :], (length, len(chosen), n_tapers))
         if weights_T is not None:
-            factors = factors * weights_T[rows][:, :, None]
+            factors = factors * weights_T[rows].astype(signals_TC.dtype)[:, :, None]
         tapered = (signals_TC[rows][:, :, None, :] * factors[..., None]).reshape(length, -1, n_channels)
         yield slice(first, first + len(chosen)), rfft(tapered, axis=0, overwrite_x=True)[bins]
