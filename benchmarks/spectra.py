@@ -2,9 +2,10 @@
 
     python benchmarks/spectra.py --peer PYTHON [--subjects 20] [--seconds 300] [--channels 38] [--states 6]
 
-PYTHON is that of an environment with osl-dynamics 3.7.2. Both are given the same signals, float64, and states of 100 ms, one
-thread each (dynml's command computes in float32, as it is stored, and adds up in float64), and give cross spectra and coherence of every subject from 1 to 45 Hz; each runs in a process of its
-own. Memory is what the process holds at most beyond what it held before.
+PYTHON is that of an environment with osl-dynamics 3.7.2. Both are given the same signals and states of 100 ms, one
+thread each, and give spectra and coherence of every subject from 1 to 45 Hz. dynml transforms float32, as signals
+are stored, and adds up in float64. Each runs in a process of its own. Memory is what the process holds at most beyond
+what it held before.
 
 The definitions differ: the peer's windows are centred on every other second, so that half of the first one is zeros
 and counts, and it divides by the mean squared weight of the whole recording. So the numbers are compared by the same

@@ -89,7 +89,7 @@ def _factorized(values: Real, n_components: int) -> tuple[Real, float]:
     from sklearn.decomposition import NMF
     from sklearn.exceptions import ConvergenceWarning
 
-    model = NMF(n_components, init="nndsvda", max_iter=5000, random_state=0)
+    model = NMF(n_components, init="nndsvda", max_iter=1000, random_state=0)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
         loadings = model.fit_transform(values)

@@ -20,7 +20,7 @@ UNSTATED_RATE = 1.0
 """Hz of signals whose rate nobody knew: seconds are then samples, and Hz cycles per sample."""
 
 FAST_BANDS = (("delta", 1, 4), ("theta", 4, 8), ("alpha", 8, 13), ("beta", 13, 30), ("gamma", 30, 45))
-SLOW_BANDS = (("low", 0.01, 0.1), ("high", 0.1, 0.5))
+SLOW_BANDS = (("low", 0.01, 0.1), ("high", 0.1, 0.25))
 NARROWEST = 0.5
 """Part of a default band that must lie below half the sampling frequency."""
 
@@ -58,7 +58,7 @@ class SpectraConfig:
     """Hz from .. to; default 1 to 45, below 5 Hz 0.01 to 0.5, and no further than half the sampling frequency."""
 
     bands: tuple[Band, ...] | None = None
-    """Default: delta, theta, alpha, beta, gamma; below 5 Hz low (0.01 to 0.1) and high (0.1 to 0.5)."""
+    """Default: delta, theta, alpha, beta, gamma; below 5 Hz low (0.01 to 0.1) and high (0.1 to 0.25)."""
 
     n_components: int = 0
     """Spectral components that the coherence is factorized into, beside the bands; 0: none."""

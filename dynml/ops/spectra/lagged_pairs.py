@@ -240,7 +240,13 @@ def _pairs(weights_TK: NDArray[np.floating], spans: list[Block], n_lags: int) ->
     return _Pairs(counts, overlaps, unsure, persistence)
 
 
-def _persistence(weights_TK: Real, unsure_TK: Real, counts: Real, spans: list[Block], n_lags: int) -> tuple[Real, Real]:
+def _persistence(
+    weights_TK: NDArray[np.floating],
+    unsure_TK: NDArray[np.floating],
+    counts: Real,
+    spans: list[Block],
+    n_lags: int,
+) -> tuple[Real, Real]:
     unsure_counts = _lagged_autos(unsure_TK, spans, n_lags).T
     chosen = np.zeros_like(weights_TK)
     chosen[np.arange(len(weights_TK)), weights_TK.argmax(axis=1)] = weights_TK.any(axis=1)
