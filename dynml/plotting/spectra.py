@@ -118,9 +118,10 @@ def plot_coherence_spectra(
     edges = values[:, first, second]
     figure, panels = _panels(len(values), state_names, title)
     for state, (axes, colour) in enumerate(zip(panels, state_colours(len(values)))):
-        if np.isfinite(edges[state]).any():
-            low, high = np.nanpercentile(edges[state], [5, 95], axis=0)
-            axes.fill_between(frequencies, low, high, color=colour, alpha=0.2, linewidth=0)
+        known = np.isfinite(edges[state]).any(axis=0)
+        if known.any():
+            low, high = np.nanpercentile(edges[state][:, known], [5, 95], axis=0)
+            axes.fill_between(np.asarray(frequencies)[known], low, high, color=colour, alpha=0.2, linewidth=0)
         axes.plot(frequencies, _mean_over(edges[state], axis=0), color=colour, linewidth=2)
         if floor is not None and np.isfinite(np.asarray(floor)[state]):
             height = float(np.asarray(floor)[state])

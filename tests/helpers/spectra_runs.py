@@ -36,7 +36,7 @@ def run_here(name, *arguments, status=0):
     return Done(out.getvalue(), err.getvalue())
 
 
-def switching_arrays(n_subjects, n_samples=15000, mean_visit=0.3, n_channels=4):
+def switching_arrays(n_subjects, n_samples=12000, mean_visit=0.3, n_channels=4):
     """Signals of subjects; the state of 30 Hz is three times as large, so that single samples tell them apart."""
     arrays = {}
     for number in range(n_subjects):
@@ -47,7 +47,7 @@ def switching_arrays(n_subjects, n_samples=15000, mean_visit=0.3, n_channels=4):
 
 def trained(folder, store, name="hmm", *further):
     (folder / "experiments").mkdir(exist_ok=True)
-    sizes = ("--model.n_states", 2, "--model.learn_means", "false", "--trainer.max_epochs", 15)
+    sizes = ("--model.n_states", 2, "--model.learn_means", "false", "--trainer.max_epochs", 6, "--initialization.n_init", 1)
     run_here("dynml_train_model.py", "hmm", folder / "experiments", name, store, "signals", *sizes, *further)
     return folder / "experiments" / name
 

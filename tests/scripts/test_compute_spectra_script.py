@@ -115,7 +115,10 @@ def test_bad_input_is_told_in_one_sentence(work, tmp_path):
         ((experiment, store, tmp_path / "o3", "--bands", "alpha"), "NAME=LOW-HIGH"),
         ((experiment, store, tmp_path / "o4", "--frequency_range", 1, 200), "half the sampling frequency"),
         ((experiment, store, tmp_path / "o5", "--method", "model"), "need a time-delay embedding"),
-        ((experiment, store, tmp_path / "o6", "--window_length", 900), "no subject has a stretch"),
+        (
+            (experiment, store, tmp_path / "o6", "--window_length", 900, "--method", "multitaper"),
+            "no subject has a stretch",
+        ),
         ((experiment, store, tmp_path / "o7", "--subset", "testing"), "hold no subject"),
     ):
         done = run_here(SPECTRA, *arguments, status=2)

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 import numpy as np
 from numpy.typing import NDArray
 
-from dynml.analysis.spectra.settings import Method, SpectraConfig
+from dynml.analysis.spectra.settings import Method, SpectraConfig, smearing_limit
 from dynml.analysis.spectra.subjects import Visits
 from dynml.errors import ConfigurationError
 
@@ -46,12 +46,11 @@ def chosen_method(config: SpectraConfig, components: str, visits: Iterable[Visit
         return config.method
     if components == "modes":
         return "regression"
-    bandwidth = config.settled(rate, "multitaper").bandwidth
-    return "pairs" if len(short_states(pooled_visits(visits), rate, bandwidth)) else "multitaper"
+    return "pairs" if len(short_states(pooled_visits(visits), rate)) else "multitaper"
 
 
-def short_states(visits: Visits, rate: float, bandwidth: float) -> NDArray[np.int64]:
-    """States, numbered from 0, of which one by the mean visit exceeds a bandwidth in Hz."""
+def short_states(visits: Visits, rate: float) -> NDArray[np.int64]:
+    """States, numbered from 0, of which one by the mean visit exceeds what tapers smear by default."""
     seconds = visits.mean_seconds(rate)
     usual = visits.n_samples > RARE * visits.n_samples.sum()
-    return np.flatnonzero(usual & (seconds * bandwidth < 1))
+    return np.flatnonzero(usual & (seconds * smearing_limit(rate) < 1))

@@ -95,9 +95,9 @@ class Asked:
     def _of_leakage(self) -> list[str]:
         if self.method != "multitaper" or not self.visits:
             return []
-        rate, bandwidth = self.settled.sampling_frequency, self.settled.bandwidth
+        rate = self.settled.sampling_frequency
         visits = pooled_visits(self.visits)
-        short = short_states(visits, rate, bandwidth)
+        short = short_states(visits, rate)
         if self.components == "modes" or not len(short):
             return []
         seconds = visits.mean_seconds(rate)[short]

@@ -16,6 +16,8 @@ METHODS: tuple[Method, ...] = ("auto", "multitaper", "pairs", "regression", "mod
 SLOW_RATE = 5.0
 """Hz: below it signals are those of fMRI, whose windows are 50 times as long."""
 SLOWER = 50.0
+SMEARING = 4.0
+"""Hz (below 5 Hz that many fiftieths): visits of less than one by it smear spectra beyond what tapers do by default."""
 UNSTATED_RATE = 1.0
 """Hz of signals whose rate nobody knew: seconds are then samples, and Hz cycles per sample."""
 
@@ -42,8 +44,8 @@ class SpectraConfig:
 
     method: Method = "auto"
     """Estimator: multitaper (weighted by state), pairs (of samples that are both in a state), regression (modes), model
-    (the model's own covariances); auto: regression for modes; pairs for states where one by the mean visit is above the
-    multitaper's bandwidth (4 Hz with the settings by default), else multitaper."""
+    (the model's own covariances); auto: regression for modes; pairs for states where one by the mean visit is above 4 Hz
+    (below 5 Hz 0.08 Hz), else multitaper."""
 
     window_length: float | None = None
     """Seconds of a window; default 2 (regression 0.5), below 5 Hz 100 (regression 25)."""
@@ -139,10 +141,10 @@ class Settled:
     frequency_range: tuple[float, float]
     bands: tuple[Band, ...]
 
-    @property
-    def bandwidth(self) -> float:
-        """Full bandwidth in Hz of the tapers."""
-        return 2 * self.time_half_bandwidth * self.sampling_frequency / self.window
+
+def smearing_limit(sampling_frequency: float) -> float:
+    """One by the mean visit, in Hz, from which on the multitaper is not taken by itself."""
+    return SMEARING / SLOWER if sampling_frequency < SLOW_RATE else SMEARING
 
 
 def _default_bands(lowest: float, highest: float, slow: bool) -> tuple[Band, ...]:

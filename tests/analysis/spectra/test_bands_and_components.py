@@ -55,6 +55,7 @@ def test_short_visits_choose_pairs_and_modes_regression():
     assert chosen_method(SpectraConfig(), "states", visits(0.26), 250) == "pairs"  # the other state lasts 0.2 s
     longer = [Visits(n_visits=np.full(2, 100.0), n_samples=np.full(2, 26.0 * 250))]
     assert chosen_method(SpectraConfig(), "states", longer, 250) == "multitaper"
+    assert chosen_method(SpectraConfig(window_length=60), "states", longer, 250) == "multitaper"
     assert chosen_method(SpectraConfig(), "modes", longer, 250) == "regression"
     assert chosen_method(SpectraConfig(method="multitaper"), "states", visits(0.1), 250) == "multitaper"
     with pytest.raises(ConfigurationError, match="modes"):
