@@ -47,7 +47,8 @@ def switching_arrays(n_subjects, n_samples=12000, mean_visit=0.3, n_channels=4):
 
 def trained(folder, store, name="hmm", *further):
     (folder / "experiments").mkdir(exist_ok=True)
-    sizes = ("--model.n_states", 2, "--model.learn_means", "false", "--trainer.max_epochs", 6, "--initialization.n_init", 1)
+    sizes = ("--model.n_states", 2, "--model.learn_means", "false")
+    sizes += ("--trainer.max_epochs", 6, "--initialization.n_init", 1)
     run_here("dynml_train_model.py", "hmm", folder / "experiments", name, store, "signals", *sizes, *further)
     return folder / "experiments" / name
 

@@ -44,8 +44,8 @@ class SpectraConfig:
 
     method: Method = "auto"
     """Estimator: multitaper (weighted by state), pairs (of samples that are both in a state), regression (modes), model
-    (the model's own covariances); auto: regression for modes; pairs for states where one by the mean visit is above 4 Hz
-    (below 5 Hz 0.08 Hz), else multitaper."""
+    (the model's own covariances); auto: regression for modes; pairs for states where one by the mean visit is above
+    4 Hz (signals below 5 Hz: 0.08 Hz), else multitaper."""
 
     window_length: float | None = None
     """Seconds of a window; default 2 (regression 0.5), below 5 Hz 100 (regression 25)."""
