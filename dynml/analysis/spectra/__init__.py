@@ -1,0 +1,1 @@
+"""Inferred states or modes and signals in, spectra, bands and networks out. The estimators stand in ops/spectra."""

@@ -1,0 +1,167 @@
+"""What a reader of spectra must know before believing them, in sentences with numbers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from dynml.analysis.spectra.choice import pooled_visits, short_states
+from dynml.analysis.spectra.estimation import WeightedSignals
+from dynml.analysis.spectra.group import GatheredSpectra
+from dynml.analysis.spectra.settings import UNSTATED_RATE, Method, Settled, SpectraConfig
+from dynml.analysis.spectra.subjects import Visits
+from dynml.ops.spectra.regression import correlated_modes
+
+ILL_CONDITIONED = 30.0
+MUCH_REMOVED = 0.2
+HIGH_FLOOR = 0.3
+N_NAMED = 4
+
+
+@dataclass(kw_only=True)
+class Asked:
+    """What was asked, of which data, and what was noticed on the way."""
+
+    config: SpectraConfig
+    method: Method
+    settled: Settled
+    components: str
+    """states or modes"""
+    channel_names: tuple[str, ...]
+    units: str
+    visits: list[Visits] = field(default_factory=list)
+    short_subjects: list[str] = field(default_factory=list)
+    twins: dict[tuple[int, int], float] = field(default_factory=dict)
+
+    @property
+    def component(self) -> str:
+        """State or Mode, for tables and figures."""
+        return self.components.removesuffix("s").capitalize()
+
+    @property
+    def squared_units(self) -> str:
+        """Units of power."""
+        return "1" if self.units in ("arbitrary", "", "1") else f"({self.units})^2"
+
+    def note_subject(self, subject: str, data: WeightedSignals) -> None:
+        """Note a subject without a stretch of a window's length, and modes that go together."""
+        lengths = data.stretches[:, 1] - data.stretches[:, 0]
+        if lengths.max(initial=0) < self._shortest:
+            self.short_subjects.append(subject)
+        if self.components == "modes":
+            for first, second, correlation in correlated_modes(data.weights):
+                self.twins[first, second] = max(correlation, self.twins.get((first, second), -1.0))
+
+    def note_visits(self, visits: Visits) -> None:
+        """Note how long a subject's visits are."""
+        self.visits.append(visits)
+
+    @property
+    def _shortest(self) -> int:
+        return 1 if self.method == "pairs" else self.settled.window
+
+    def findings(self, gathered: GatheredSpectra) -> list[str]:
+        """Sentences, the gravest first."""
+        return [
+            *self._of_absent(gathered),
+            *self._of_leakage(),
+            *self._of_conditions(gathered),
+            *self._of_floors(gathered),
+            *self._of_signals(),
+        ]
+
+    def _of_absent(self, gathered: GatheredSpectra) -> list[str]:
+        found = []
+        if self.short_subjects:
+            found.append(
+                f"{_named(self.short_subjects)} no stretch of {self.settled.window} samples without a gap, the length "
+                "of a window, and no spectrum."
+            )
+        absent = np.asarray(np.isnan(gathered.stacked("power")).all(axis=(2, 3)))
+        for state in np.flatnonzero(absent.any(axis=0)):
+            names = [
+                name
+                for name, gone in zip(gathered.subjects, absent[:, state])
+                if gone and name not in self.short_subjects
+            ]
+            if names:
+                found.append(
+                    f"{self.component} {state + 1} is there too rarely for a spectrum in {len(names)} of "
+                    f"{len(gathered.subjects)} subjects ({_listed(names)})."
+                )
+        return found
+
+    def _of_leakage(self) -> list[str]:
+        if self.method != "multitaper" or not self.visits:
+            return []
+        rate = self.settled.sampling_frequency
+        visits = pooled_visits(self.visits)
+        short = short_states(visits, rate)
+        if self.components == "modes" or not len(short):
+            return []
+        seconds = visits.mean_seconds(rate)[short]
+        return [
+            f"Visits to {_states(short)} last {seconds.min():.3g} s on average, which smears their spectra by about "
+            f"{1 / seconds.min():.3g} Hz: power of other states' peaks enters them; --method pairs keeps it out."
+        ]
+
+    def _of_conditions(self, gathered: GatheredSpectra) -> list[str]:
+        found = []
+        worst = float(np.max(gathered.conditions))
+        if worst > ILL_CONDITIONED:
+            name = gathered.subjects[int(np.argmax(gathered.conditions))]
+            found.append(
+                f"The {self.components} are hard to tell apart by their times (condition number up to {worst:.3g}, in "
+                f"{name}), so that their spectra trade off against each other."
+            )
+        for (first, second), correlation in sorted(self.twins.items()):
+            found.append(
+                f"Modes {first + 1} and {second + 1} come and go together (correlation up to {correlation:.2f}); their "
+                "spectra cannot be separated."
+            )
+        removed = np.nanmax(np.append(gathered.stacked("negative_share").ravel(), 0.0))
+        if removed > MUCH_REMOVED:
+            found.append(
+                f"Up to {100 * removed:.0f} % of a cross spectrum was negative and removed: there is little data for "
+                f"{len(self.channel_names)} channels at this resolution; coherence of weak edges is uncertain."
+            )
+        return found
+
+    def _of_floors(self, gathered: GatheredSpectra) -> list[str]:
+        floors = gathered.stacked("coherence_floor")
+        high = floors > HIGH_FLOOR
+        if not high.any():
+            return []
+        return [
+            f"Independent channels would have a coherence of up to {np.nanmax(floors):.2f} here, and more than "
+            f"{HIGH_FLOOR:g} in {int(high.sum())} of {high.size} spectra: compare coherence with the floor beside it."
+        ]
+
+    def _of_signals(self) -> list[str]:
+        found = []
+        if self.settled.sampling_frequency == UNSTATED_RATE:
+            found.append(
+                "The sampling frequency is 1 Hz; where that only stands for a rate that is not known, seconds are "
+                "samples and Hz are cycles per sample."
+            )
+        if any(name.startswith("component_") for name in self.channel_names):
+            found.append(
+                "The spectra are those of principal components; --group names the group of the channels or parcels."
+            )
+        return found
+
+
+def _states(numbers: np.ndarray) -> str:
+    listed = ", ".join(str(number + 1) for number in numbers)
+    return f"state {listed}" if len(numbers) == 1 else f"states {listed}"
+
+
+def _named(subjects: list[str]) -> str:
+    if len(subjects) == 1:
+        return f"Subject {subjects[0]} has"
+    return f"{len(subjects)} subjects ({_listed(subjects)}) have"
+
+
+def _listed(names: list[str]) -> str:
+    return ", ".join(names[:N_NAMED]) + (", .." if len(names) > N_NAMED else "")

@@ -1,0 +1,1 @@
+"""Spectra of signals that are weighted over time: signals, weights and stretches in, cross spectra out."""

@@ -1,0 +1,76 @@
+"""Autocovariances and spectra from covariances of time-delay embedded channels.
+
+Shapes: K states or modes, n embeddings, C channels, P components, F frequencies.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from dynml.ops.spectra.cross_spectra import CrossSpectra, Real, one_sided, positive_semidefinite
+from dynml.ops.spectra.lagged_pairs import parzen_window, resolution_of_lags
+
+
+def unprojected(covariances_KPP: Real, weights_NP: Real) -> Real:
+    """Covariances of embedded channels of which components y = x W were seen, (K, n C, n C).
+
+    What the components leave out has no variance there. With weights that were divided by standard deviations
+    (whitening), the pseudo-inverse multiplies by them again.
+
+    Parameters
+    ----------
+    covariances_KPP : array, (K, P, P)
+    weights_NP : array, (n C, P)
+    """
+    inverse = np.linalg.pinv(weights_NP)
+    return np.asarray(np.einsum("pa,kpq,qb->kab", inverse, covariances_KPP, inverse, optimize=True))
+
+
+def channel_major_to_sample_major(covariances_KNN: Real, n_embeddings: int) -> Real:
+    """Reorder columns that are each channel's samples from the latest on to samples from the earliest on."""
+    n_columns = covariances_KNN.shape[-1]
+    order = np.arange(n_columns).reshape(-1, n_embeddings)[:, ::-1].T.ravel()
+    return covariances_KNN[:, order][:, :, order]
+
+
+def autocovariances(covariances_KNN: Real, n_embeddings: int) -> Real:
+    """Mean of x_i(t) x_j(t + l) over the pairs of samples in an embedding that are l apart, (K, n, C, C).
+
+    Parameters
+    ----------
+    covariances_KNN : array, (K, n C, n C)
+        Row i C + c is channel c at sample i of a window, the earliest first.
+    n_embeddings : int
+    """
+    n_channels = covariances_KNN.shape[-1] // n_embeddings
+    blocks = covariances_KNN.reshape(-1, n_embeddings, n_channels, n_embeddings, n_channels).swapaxes(2, 3)
+    lags = [
+        np.mean([blocks[:, first, first + lag] for first in range(n_embeddings - lag)], axis=0)
+        for lag in range(n_embeddings)
+    ]
+    return np.stack(lags, axis=1)
+
+
+def spectra_of_autocovariances(
+    autocovariances_KnCC: Real, sampling_frequency: float, frequencies: Real
+) -> CrossSpectra:
+    """Transform autocovariances under Parzen's window to spectra, made positive semi-definite.
+
+    The number of independent estimates is infinite: the model says nothing of it.
+    """
+    n_states, n_lags = autocovariances_KnCC.shape[:2]
+    phases = np.exp(-2j * np.pi * np.outer(frequencies, np.arange(n_lags)) / sampling_frequency)
+    phases = phases * parzen_window(n_lags)[:n_lags]
+    phases[:, 0] /= 2
+    half = np.einsum("fl,klij->kfij", phases, autocovariances_KnCC)
+    scale = one_sided(frequencies, sampling_frequency) / sampling_frequency
+    values = (half + np.conj(np.swapaxes(half, 2, 3))) * scale[:, None, None]
+    values, negative_share = positive_semidefinite(values)
+    return CrossSpectra(
+        frequencies=frequencies,
+        values=values,
+        weight=np.full(n_states, np.nan),
+        n_independent=np.full(n_states, np.nan),
+        resolution=np.full(n_states, resolution_of_lags(n_lags, sampling_frequency)),
+        negative_share=negative_share,
+    )
