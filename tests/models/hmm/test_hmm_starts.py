@@ -55,7 +55,7 @@ def test_scores_of_starts_say_how_far_their_states_are_from_the_best_ones():
         for variances, objective in (((1.0, 4.0), 5.0), ((4.0, 2.0), 4.0))
     ]
     scores = scores_of_starts(starts)
-    # Two channels of variance 1 and 2: the symmetric divergence is their number times (1/2 + 2 - 2) / 4; half the states.
+    # Of two channels with variances 1 and 2: 2 * (1/2 + 2 - 2) / 4, and 0 for the other one of two states.
     assert [score["divergence_from_best"] for score in scores] == pytest.approx([2 * 0.5 / 4 / 2, 0.0], abs=1e-6)
     assert [score["objective"] for score in scores] == [5.0, 4.0]
     singular = Start(parameters_of(0.0, 4.0), 1.0, 6.0)
