@@ -23,6 +23,8 @@ FILLED_IN = {
     "trainer": ("progress", "profile", "device"),
 }
 """Settings that follow from the data, or say nothing of the result."""
+SET_BY_SEQUENCE_LENGTH = ("window_length", "strategy")
+"""Settings of the sampler that a model with a sequence_length sets itself."""
 
 
 def training_command(experiment: ReportedExperiment) -> str | None:
@@ -49,7 +51,7 @@ def training_command(experiment: ReportedExperiment) -> str | None:
         for name, value in stored[group].items():
             if name in skipped or (name in usual and usual[name] == value):
                 continue
-            if group == "sampler" and name == "window_length" and "sequence_length" in experiment.model:
+            if group == "sampler" and name in SET_BY_SEQUENCE_LENGTH and "sequence_length" in experiment.model:
                 continue
             lines.append(shlex.join([f"--{group}.{_option(name)}", _written(value)]))
     if experiment.parameters.get("pretrained"):
