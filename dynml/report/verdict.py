@@ -65,6 +65,8 @@ def found(experiment: ReportedExperiment, results: Sequence[ResultsFolder] = ())
     decoded = of_kind(results, DECODING)
     if decoded is not None and decoded.summary.get("subset") in ("testing", "validation"):
         return _found_by_decoder(decoded.summary)
+    if not scores_of_model(experiment.summary):
+        return _best_value(experiment.summary)
     compared = held_out(experiment)
     if compared is None:
         own = scores_of_model(experiment.summary).get("training")
@@ -72,6 +74,17 @@ def found(experiment: ReportedExperiment, results: Sequence[ResultsFolder] = ())
         told = "" if own is None else f"; on the training data its {name} is {number(own)} {unit}".rstrip()
         return f"No recordings were held out for validation, so that nothing is known of how it does on new ones{told}."
     return _found(experiment, compared) + _on_testing(results) + "."
+
+
+def _best_value(summary: dict[str, Any]) -> str:
+    """Of a model whose family makes no comparison."""
+    name = str(summary.get("monitored") or "loss").replace("_", " ")
+    if summary.get("best_value") is None:
+        return "No epoch came to a finite loss, so that there is nothing to compare."
+    return (
+        f"The best {name} was {number(summary['best_value'])}, in epoch {summary.get('best_epoch')}; this kind of model "
+        "has no baselines to compare it with."
+    )
 
 
 def _found(experiment: ReportedExperiment, compared: Comparison) -> str:

@@ -93,6 +93,22 @@ def test_a_run_under_way_shows_what_is_there_and_says_so(tmp_path, model):
     assert len(Seen(page).of("img")) == 1
 
 
+def test_a_model_of_no_family_has_its_curves(tmp_path):
+    parameters = parameters_of(None, model=None, model_class="my_models.step:OneStepAhead")
+    summary = {
+        "epochs": 4,
+        "best_epoch": 4,
+        "loss": "mse",
+        "best_value": 3.25,
+        "monitored": "validation_loss",
+        "stopping_reason": "max_epochs",
+    }
+    text = " ".join(Seen(page_of(tmp_path, summary=summary, parameters=parameters)).text.split())
+    assert "The model OneStepAhead was trained on 2 recordings of 2 participants" in text
+    assert "The best validation loss was 3.250, in epoch 4; this kind of model has no baselines" in text
+    assert "The run was started in Python" in text
+
+
 def test_a_run_that_goes_on_after_its_summary_has_not_finished(tmp_path):
     assert "has not finished" in page_of(tmp_path, n_epochs=6)
     assert "has not finished" not in page_of(tmp_path / "done", n_epochs=4)

@@ -4,6 +4,7 @@ import re
 
 import numpy as np
 import pytest
+from report_making import made_inference
 from running_hmms import switching_signals, train
 from running_scripts import create_store, run_script
 
@@ -71,6 +72,8 @@ def test_mistakes_are_one_sentence_and_leave_nothing(run, tmp_path, arguments, s
 
 def test_a_store_that_was_prepared_otherwise_is_refused_with_the_difference(run, tmp_path):
     other = create_store(tmp_path, {"sub-9": [switching_signals(400, 9)]}, {"testing": ["sub-9"]}, detrend=True)
-    error = run_script(REPORT, run[2], tmp_path / "page.html", "--hdf5", other, status=2).stderr
-    assert "detrend" in error
-    assert not (tmp_path / "page.html").exists()
+    states = made_inference(tmp_path / "states", run[2], {"training": ["sub-0"]})
+    for further in ((), ("--results", states)):
+        error = run_script(REPORT, run[2], tmp_path / "page.html", "--hdf5", other, *further, status=2).stderr
+        assert "detrend" in error
+        assert not (tmp_path / "page.html").exists()

@@ -118,13 +118,26 @@ def _results(arguments: Namespace, experiment: ReportedExperiment, stack: contex
     from dynml.report.results import DECODING, INFERENCE, find_results, of_kind
 
     results = [] if arguments.results is None else find_results(arguments.results, experiment)
+    if arguments.hdf5 is None:
+        return results
     wanted = {"components": INFERENCE, "decoding": DECODING}.get(experiment.kind)
-    if arguments.hdf5 is None or wanted is None or of_kind(results, wanted) is not None:
+    if wanted is None or of_kind(results, wanted) is not None:
+        _check_store(arguments, experiment)
         return results
     folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="dynml_report_"))) / "inferred"
     _infer(arguments, folder)
     inferred = [replace(one, is_kept=False) for one in find_results(folder, experiment)]
     return [*inferred, *results]
+
+
+def _check_store(arguments: Namespace, experiment: ReportedExperiment) -> None:
+    """Refuse a store whose events and gaps are not those of data like the training's; inference does so itself."""
+    from dynml.dataset.dataset import MultiSubjectDataset
+    from dynml.dataset.preparation_comparison import check_same_preparation
+
+    data = MultiSubjectDataset(arguments.hdf5, group=experiment.dataset.get("group"))
+    allowed = arguments.other_preparation
+    check_same_preparation(experiment.dataset, data, str(experiment.path), other_preparation=allowed)
 
 
 def _infer(arguments: Namespace, folder: Path) -> None:

@@ -63,9 +63,12 @@
     return minutes + ":" + String(seconds).padStart(2, "0") + " min";
   }
 
-  function drawColumns(width, height) {
+  function drawColumns(boxWidth, boxHeight, scale) {
+    // In whole pixels of the screen: columns between two of them would show seams.
+    const width = Math.floor(boxWidth * scale), height = boxHeight * scale, left = Math.round(LEFT * scale);
     const K = given.components.length, perPixel = (to - from) / width;
     const sums = new Float64Array(K);
+    pen.setTransform(1, 0, 0, 1, 0, 0);
     for (let x = 0; x < width; x++) {
       const first = Math.floor(from + x * perPixel);
       const last = Math.max(first + 1, Math.floor(from + (x + 1) * perPixel));
@@ -77,21 +80,23 @@
         for (let k = 0; k < K; k++) sums[k] += values[bin * K + k];
       }
       if (!count) continue;
-      let top = TOP;
+      let top = TOP * scale;
       for (let k = 0; k < K; k++) {
         const share = sums[k] / count / FULL * height;
         pen.fillStyle = given.colours[k];
-        pen.fillRect(LEFT + x, top, 1.02, share + 0.3);
+        pen.fillRect(left + x, Math.round(top), 1, Math.round(top + share) - Math.round(top));
         top += share;
       }
     }
+    pen.setTransform(scale, 0, 0, scale, 0, 0);
   }
 
   function drawEvents(width, height) {
     const events = subject.events;
     if (!events) return;
     const begin = inTime(from), span = inTime(to) - begin;
-    let free = 0;
+    const labels = [];
+    let free = 0, nSeen = 0;
     pen.textBaseline = "alphabetic";
     pen.textAlign = "left";
     for (let e = 0; e < events.onset.length; e++) {
@@ -106,13 +111,17 @@
       const name = events.label[e] < 0 ? "" : events.names[events.label[e]];
       const length = pen.measureText(name).width;
       const next = e + 1 < events.onset.length ? (events.onset[e + 1] - begin) / span * width : width;
+      nSeen++;
       const room = Math.min(Math.max(next, left + wide), width) - Math.max(left, 0);
       if (name && length < room - 2 && seenLeft >= free) {
-        pen.fillStyle = "#222";
-        pen.fillText(name, seenLeft, TOP - 17);
+        labels.push([name, seenLeft]);
         free = seenLeft + length + 6;
       }
     }
+    // A name here and there would look as if the other events had none.
+    if (2 * labels.length < nSeen) return;
+    pen.fillStyle = "#222";
+    for (const [name, left] of labels) pen.fillText(name, left, TOP - 17);
   }
 
   function drawAxis(width, height) {
@@ -139,7 +148,7 @@
     pen.clearRect(0, 0, box.width, box.height);
     pen.font = "12px system-ui, sans-serif";
     const width = Math.floor(box.width - 2 * LEFT), height = box.height - TOP - BOTTOM;
-    drawColumns(width, height);
+    drawColumns(width, height, scale);
     drawEvents(width, height);
     drawAxis(width, height);
     place.disabled = to - from >= nBins;
