@@ -18,6 +18,7 @@ from dynml.report.figures import correlations, largest_off_diagonal, plot_bars, 
 from dynml.report.inferred import STATISTICS, Inferred
 from dynml.report.pictures import Picture, picture_of_figure, picture_of_file
 from dynml.report.results import ResultsFolder
+from dynml.report.state_spectra import spectrum_notes, spectrum_pictures
 from dynml.report.words import counted, number, percent
 
 MOST_CHANNELS_OF_MEANS = 8
@@ -51,14 +52,15 @@ def component_rows(
         Their pictures of single components are put into the rows.
     """
     own = _own_pictures(experiment, inferred, colours)
+    spectra = spectrum_pictures(results, inferred.n_components, colours)
     others = {place: pictures for place, pictures in pictures_by_component(results).items() if place is not None}
     kind = experiment.component
     return [
         ComponentRow(
             name=f"{kind.capitalize()} {place + 1}",
             colour=colours[place],
-            statistics=_statistics(experiment, inferred, place),
-            pictures=[*others.get(place + 1, []), *own[place]],
+            statistics=_statistics(experiment, inferred, place) + spectrum_notes(results, place),
+            pictures=[*others.get(place + 1, []), *spectra[place : place + 1], *own[place]],
         )
         for place in range(inferred.n_components)
     ]

@@ -82,8 +82,8 @@ def _best_value(summary: dict[str, Any]) -> str:
     if summary.get("best_value") is None:
         return "No epoch came to a finite loss, so that there is nothing to compare."
     return (
-        f"The best {name} was {number(summary['best_value'])}, in epoch {summary.get('best_epoch')}; this kind of model "
-        "has no baselines to compare it with."
+        f"The best {name} was {number(summary['best_value'])}, in epoch {summary.get('best_epoch')}; this kind of "
+        "model has no baselines to compare it with."
     )
 
 

@@ -121,6 +121,16 @@ def test_a_damaged_best_model_is_told(tmp_path):
     assert "no best model that can be used" in page
 
 
+def made_spectra(folder, experiment):
+    folder.mkdir()
+    frequencies = np.arange(1.0, 40.0)
+    power = np.stack([np.exp(-((frequencies - peak) ** 2)) * np.ones((3, 1)) for peak in (10, 20)])
+    np.savez(folder / "spectra.npz", frequencies=frequencies, group_power=power)
+    states = [{"state": state, "resolution_Hz": 2.0 * state, "coherence_floor": None} for state in (1, 2)]
+    summary = {"results": "spectra", "experiment": str(experiment), "states": states, "units_of_power": "uV^2/Hz"}
+    (folder / "summary.json").write_text(json.dumps(summary))
+
+
 def test_pictures_and_tables_of_other_results_have_their_places(tmp_path):
     figure = new_figure(8.0, 3.0)
     figure.add_subplot().plot([1, 2])
@@ -133,6 +143,7 @@ def test_pictures_and_tables_of_other_results_have_their_places(tmp_path):
         summary = {"results": name, "experiment": str(tmp_path / "run"), "pictures": pictures, "findings": [f"{name}!"]}
         (results / name / "summary.json").write_text(json.dumps(summary))
     save_figure(figure, results / "maps" / "two.png")
+    made_spectra(results / "spectra", tmp_path / "run")
     save_figure(figure, results / "responses" / "responses.png")
     rows = [
         "all\tface\t1\t0.2\tn/a\tn/a\t0.5\ts",
@@ -143,7 +154,10 @@ def test_pictures_and_tables_of_other_results_have_their_places(tmp_path):
     (results / "responses" / "locking.tsv").write_text("\n".join([heads, *rows]) + "\n")
     page = page_of(tmp_path, subsets=SUBSETS)
     second = page[page.index("State 2</h3>") :]
-    assert second.index("Map of the second one") < second.index("</article>")
+    row = second[: second.index("</article>")]
+    assert "Map of the second one" in row
+    assert "Power spectrum of component 2, mean over channels: largest at 20 Hz" in row
+    assert "4.00 Hz" in row  # resolution
     assert 'id="responses"' in page
     text = " ".join(Seen(page[page.index('id="responses"') :]).text.split())
     assert "face 2 0.7 0.001 face 1 0.2 0.5" in text
