@@ -10,14 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from dynml.plotting.style import state_colours
-from dynml.report.component_rows import component_rows, pictures_by_component
-from dynml.report.data_facts import data_facts
 from dynml.report.experiment import ReportedExperiment
 from dynml.report.inferred import Inferred, read_inferred
-from dynml.report.pictures import Picture, picture_of_figure
-from dynml.report.reproduction import fingerprints, training_command, versions
-from dynml.report.results import DECODING, INFERENCE, ResultsFolder, of_kind
-from dynml.report.sections import (
+from dynml.report.parts.component_rows import component_rows, pictures_by_component
+from dynml.report.parts.data_facts import data_facts
+from dynml.report.parts.reproduction import fingerprints, training_command, versions
+from dynml.report.parts.sections import (
     curves_part,
     decoding_part,
     further_tables,
@@ -26,8 +24,10 @@ from dynml.report.sections import (
     scores_part,
     starts_part,
 )
+from dynml.report.parts.time_courses import time_courses
+from dynml.report.pictures import Picture, picture_of_figure
+from dynml.report.results import DECODING, INFERENCE, ResultsFolder, of_kind
 from dynml.report.starts_facts import starts_of
-from dynml.report.time_courses import time_courses
 from dynml.report.verdict import asked, found, trusted
 from dynml.report.words import FAMILIES, STOPPING, counted, duration
 from dynml.version import __version__

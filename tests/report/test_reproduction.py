@@ -9,7 +9,7 @@ from report_making import made_experiment, parameters_of
 from dynml.cli.commands import train
 from dynml.configuration import config_to_dictionary
 from dynml.report.experiment import read_reported_experiment
-from dynml.report.reproduction import training_command
+from dynml.report.parts.reproduction import training_command
 
 COMMANDS = {
     "hmm": "--model.n_states 3 --initialization.n_init 5 --trainer.tolerance 1e-7 --dataset.folds 3 --dataset.fold 1",

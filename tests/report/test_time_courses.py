@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from dynml.report.time_courses import NOT_OBSERVED, binned
+from dynml.report.parts.time_courses import NOT_OBSERVED, binned
 
 
 @pytest.mark.parametrize("step", [1, 3, 7, 50])

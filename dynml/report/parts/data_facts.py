@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from dynml.report.experiment import ReportedExperiment
-from dynml.report.preparation_words import preparation_in_words
+from dynml.report.parts.preparation_words import preparation_in_words
 from dynml.report.words import counted, duration, listed, percent
 from dynml.store.layout import SUBSET_NAMES
 from dynml.store.reading import Store

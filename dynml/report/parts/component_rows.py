@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 from dynml.report.experiment import ReportedExperiment
 from dynml.report.figures import correlations, largest_off_diagonal, plot_bars, plot_matrix
 from dynml.report.inferred import STATISTICS, Inferred
+from dynml.report.parts.state_spectra import spectrum_notes, spectrum_pictures
 from dynml.report.pictures import Picture, picture_of_figure, picture_of_file
 from dynml.report.results import ResultsFolder
-from dynml.report.state_spectra import spectrum_notes, spectrum_pictures
 from dynml.report.words import counted, number, percent
 
 MOST_CHANNELS_OF_MEANS = 8
