@@ -17,7 +17,7 @@ setup(
     license="MIT",
     python_requires=">=3.11",
     packages=find_packages(include=["dynml", "dynml.*"]),
-    package_data={"dynml": ["py.typed"], "dynml.datasets": ["haxby2001/*"]},
+    package_data={"dynml": ["py.typed"], "dynml.datasets": ["haxby2001/*"], "dynml.report": ["templates/*"]},
     scripts=sorted(str(path.relative_to(HERE)) for path in (HERE / "scripts_python").glob("dynml_*.py")),
     install_requires=[
         "torch>=2.6",

@@ -1,4 +1,4 @@
-"""`make demo`: an HMM on real fMRI, from NIfTI images to figures, by the very commands that the README shows.
+"""`make demo`: an HMM on real fMRI, from NIfTI images to one page, by the very commands that the README shows.
 
 The recordings (Haxby et al. 2001, one participant, 12 runs) lie inside the package; nothing is downloaded. Nothing is
 deleted either: the demo writes into a new or empty folder, or into that of an earlier demo, where it replaces the
@@ -24,7 +24,7 @@ MARK = ".dynml_demo"
 
 
 def main() -> None:
-    """Lay out the recordings, run the scripts, draw the figures, say where to look and how it went."""
+    """Lay out the recordings, run the scripts, draw the figures, make the report, say where to look and how it went."""
     parser = ScriptParser(description=__doc__)
     parser.add_argument("out_folder", metavar="OUT_FOLDER", help="folder for everything that the demo makes")
     parser.add_argument("recipe", metavar="RECIPE", help="YAML file of the training's settings")
@@ -37,7 +37,8 @@ def main() -> None:
         make_demo_folder(out)
         experiment = run_scripts(out, recipe)
         figures = draw_figures(out, experiment)
-        print(_last_words(out, experiment, figures, time.monotonic() - begin))
+        report = make_report(out, experiment)
+        print(_last_words(out, experiment, [*figures, report], time.monotonic() - begin))
 
 
 def make_demo_folder(out: Path) -> None:
@@ -77,6 +78,22 @@ def run_scripts(out: Path, recipe: Path) -> Path:
     _run("dynml_train_model.py", "hmm", experiment.parent, experiment.name, store, "bold", "--config", recipe)
     _run("dynml_infer_from_model.py", experiment, store, out / "states", *_force(out / "states"))
     return experiment
+
+
+def make_report(out: Path, experiment: Path) -> Path:
+    """Put everything onto one page."""
+    report = out / "report.html"
+    _run(
+        "dynml_report.py",
+        experiment,
+        report,
+        "--hdf5",
+        out / "haxby.hdf5",
+        "--results",
+        out / "states",
+        *_force(report),
+    )
+    return report
 
 
 def _free(path: Path) -> Path:
@@ -160,7 +177,8 @@ def _last_words(out: Path, experiment: Path, figures: list[Path], seconds: float
         f"nats per volume: on validation {verdict} than its best baseline ({best}: {rivals[best]:.3f}).",
         "All runs are of one person: this says how the states carry over to other runs, not to other people.",
         "Look at:",
-        *(f"  {path}" for path in figures),
+        f"  {figures[-1]} (all of it on one page: open it in a browser)",
+        *(f"  {path}" for path in figures[:-1]),
         f"  {out / 'states'} (state probabilities of every run, state_statistics.tsv)",
         f"  {experiment} (the experiment: model, checkpoint, logs, summary.json)",
     ]

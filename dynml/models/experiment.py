@@ -46,6 +46,8 @@ class Experiment:
         Which experiment it is, for messages.
     weights : str
         Which ones they are: best_model, or latest_epoch.
+    sha256 : str or None
+        Digest of the weights' file; by it results are known for those of this model.
     other_preparation : list of str
         In what the data that were opened last differ from the training data, where that was allowed.
     """
@@ -58,9 +60,10 @@ class Experiment:
         embedding: Embedding | None = None,
         name: str = "the model",
         weights: str = "best_model",
+        sha256: str | None = None,
     ) -> None:
         self.model, self.parameters, self.family, self.embedding = model.eval(), parameters, family, embedding
-        self.name, self.weights = name, weights
+        self.name, self.weights, self.sha256 = name, weights, sha256
         self.other_preparation: list[str] = []
 
     def infer(
@@ -226,7 +229,9 @@ def load_experiment(
         embedding = _embedding_of(folder, parameters, latest)
     epoch = "latest_epoch" if latest else "best_model"
     name = str(folder.path)
-    return Experiment(model.to(resolve_device(device)), parameters, family, embedding, name=name, weights=epoch)
+    sha256 = folder.sha256_of_weights(latest=latest)
+    model = model.to(resolve_device(device))
+    return Experiment(model, parameters, family, embedding, name=name, weights=epoch, sha256=sha256)
 
 
 def _rebuilt(path: Path, family: Family | None, parameters: dict[str, Any]) -> tuple[Family, torch.nn.Module]:

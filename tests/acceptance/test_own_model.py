@@ -198,7 +198,7 @@ def test_a_family_of_another_package_is_inferred_from_by_what_it_declares(hdf5_f
         )
 
     shown = inferred("out").stdout
-    assert shown.endswith(f"4 subjects inferred (participants). Results: {tmp_path / 'out'}\n")
+    assert f"4 subjects inferred (participants). Results: {tmp_path / 'out'}\nNext: dynml_report.py" in shown
     alpha = np.load(tmp_path / "out" / "sub-3_alpha.npy")
     np.testing.assert_array_equal(alpha[:, 0], autoregressive_signals(1500, seed=3)[:, 0] > 0)
     summary = json.loads((tmp_path / "out" / "summary.json").read_text())
@@ -222,5 +222,5 @@ def test_a_family_of_another_package_is_inferred_from_by_what_it_declares(hdf5_f
         "components=", 'write_inference="one_step.inference:write_inference",\n        components='
     )
     packaged(tmp_path, "one_step", {"family": declared})
-    assert inferred("own").stdout.endswith(f"Own words. Results: {tmp_path / 'own'}\n")
+    assert f"Own words. Results: {tmp_path / 'own'}\n" in inferred("own").stdout
     assert json.loads((tmp_path / "own" / "own.json").read_text()) == ["training", "validation", "testing"]

@@ -76,6 +76,7 @@ def parse_extraction(description: str | None, arguments: Sequence[str] | None = 
 
 def run_extraction(arguments: Namespace) -> None:
     """Check what can be checked, cut the recordings, embed them, add what was asked for."""
+    from dynml.analysis.tidy import KIND
     from dynml.models.experiment import SUBSETS, load_experiment
     from dynml.models.seen_subjects import seen_before
     from dynml.models.sequence.features.attention_lags import model_of_attention
@@ -104,6 +105,7 @@ def run_extraction(arguments: Namespace) -> None:
     _warn_of_untrained_lengths(experiment, longest, cut)
     trained = experiment.parameters["dataset"]
     summary: dict[str, Any] = {
+        KIND: "features",
         "experiment": str(arguments.experiment_path),
         "family": experiment.family.name,
         "weights": experiment.weights,

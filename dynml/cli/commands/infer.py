@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from dynml.models.inferred import InferredSubject
 
 
-def parse_inference(description: str | None) -> Namespace:
+def parse_inference(description: str | None, arguments: Sequence[str] | None = None) -> Namespace:
     """Parse the command line of dynml_infer_from_model.py."""
     parser = ScriptParser(description=description)
     parser.add_argument("experiment_path", metavar="EXPERIMENT_PATH", help="EXPERIMENTS_PATH/EXPERIMENT_NAME")
@@ -35,7 +36,7 @@ def parse_inference(description: str | None) -> Namespace:
     parser.add_argument("--dual_estimation", action="store_true", help="also each subject's own means and covariances")
     parser.add_argument("--device", type=str, default="auto", help="cpu, cuda, ...")
     parser.add_argument("-f", "--force", action="store_true", help="overwrite the results in an existing folder")
-    return parser.parse_args()
+    return parser.parse_args(arguments)
 
 
 def run_inference(arguments: Namespace) -> None:
@@ -56,7 +57,12 @@ def run_inference(arguments: Namespace) -> None:
     )
     names = SUBSETS if arguments.subset == "all" else (arguments.subset,)
     with output_folder(Path(arguments.out_folder), force=arguments.force) as out:
-        print(f"{_written(experiment, dataset, names, arguments, out)} Results: {out}")
+        print(f"{_written(experiment, dataset, names, arguments, out)} Results: {out}\n{_next_command(arguments)}")
+
+
+def _next_command(arguments: Namespace) -> str:
+    words = [arguments.experiment_path, "report.html", "--hdf5", arguments.hdf5_file, "--results", arguments.out_folder]
+    return f"Next: {shlex.join(['dynml_report.py', *words])}"
 
 
 def _written(
@@ -109,6 +115,7 @@ def _write_inference(
     summary: dict[str, Any] = {
         "experiment": str(arguments.experiment_path),
         "weights": experiment.weights,
+        "model_sha256": experiment.sha256,
         "split": dataset.split,
         "subsets": {name: list(dataset.subset(name).subjects) for name in names},
         "subjects_seen_in_training": seen,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import shlex
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -202,6 +203,7 @@ def run_training(request: RunRequest) -> int:
         summary = trainer.train_and_validate()
         if trainer.processes.is_first:
             print(_last_words(summary, trainer.folder.path))
+            print(_next_command(request, trainer.folder.path))
         return trainer.interruption.exit_status
     finally:
         leave_processes()
@@ -258,6 +260,14 @@ def _last_words(summary: dict[str, Any], path: Path) -> str:
         lines += _comparison(summary, summary["score"], SCORES.get(summary["loss"], summary["loss"]))
         lines += _balanced(summary)
     return "\n".join([*lines, f"Results: {path}"])
+
+
+def _next_command(request: RunRequest, path: Path) -> str:
+    """What most people run after a training."""
+    store = shlex.quote(request.hdf5_file)
+    if request.family.can_be_inferred_from:
+        return f"Next: dynml_infer_from_model.py {shlex.quote(str(path))} {store} OUT_FOLDER"
+    return f"Next: dynml_report.py {shlex.quote(str(path))} {shlex.quote(path.name)}.html --hdf5 {store}"
 
 
 def _balanced(summary: dict[str, Any]) -> list[str]:

@@ -99,7 +99,9 @@ def _metrics(
     commonest = [config.class_names[number] for number in most_frequent_of_counts(config.class_counts)]
     metrics |= {
         "subset": name,
+        "experiment": experiment.name,
         "weights": experiment.weights,
+        "model_sha256": experiment.sha256,
         "other_preparation": experiment.other_preparation,
         "split": dataset.split,
         "target": config.target,

@@ -89,6 +89,7 @@ class DynemoTrainer(Trainer):
         self.pretrained = pretrained
         self.moments: PooledMoments | None = None
         self.n_starts_done = 0
+        self.start_bounds: list[float] = []
         self.best_start: tuple[float, dict[str, Tensor]] | None = None
         self._faulty_B: Tensor | None = None
         self._check_modes()
@@ -122,6 +123,7 @@ class DynemoTrainer(Trainer):
                 weights = {name: tensor.detach().cpu().clone() for name, tensor in self.weights().items()}
                 self.best_start = (bound, weights)
             self.n_starts_done += 1
+            self.start_bounds.append(float(bound))
             self.initialization_step_done()
         assert self.best_start is not None
         self.model.load_state_dict(self.best_start[1])
@@ -286,6 +288,7 @@ class DynemoTrainer(Trainer):
         return {
             "moments": None if moments is None else (moments.n_samples, moments.mean_C, moments.covariance_CC),
             "n_starts_done": self.n_starts_done,
+            "start_bounds": self.start_bounds,
             "best_start": best if during_initialization else None,
         }
 
@@ -293,12 +296,15 @@ class DynemoTrainer(Trainer):
         """Go on from `family_state`."""
         self.moments = None if state["moments"] is None else PooledMoments(*state["moments"])
         self.n_starts_done = state["n_starts_done"]
+        self.start_bounds = list(state.get("start_bounds", []))
         self.best_start = None if state["best_start"] is None else tuple(state["best_start"])
 
     def final_report(self) -> dict[str, Any]:
         """Bound and free energy at the mean of the best model, its baselines, and findings."""
         assert self.moments is not None
-        return report(self.model, self.dataset, self.moments, self.processes, self.config.n_draws, self.config.seed)
+        found = report(self.model, self.dataset, self.moments, self.processes, self.config.n_draws, self.config.seed)
+        starts = [{"objective": bound} for bound in self.start_bounds]
+        return {**found, "starts": starts} if starts else found
 
     # ------------------------------------------------------------------ small helpers
 

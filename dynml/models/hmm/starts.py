@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -63,6 +64,33 @@ def enough_starts(starts: Sequence[Start], config: HMMInitializationConfig) -> i
         if is_close and divergence_of_states(best.parameters, second.parameters) < SAME_STATES:
             return number
     return config.n_init if len(starts) >= config.n_init else None
+
+
+def scores_of_starts(starts: Sequence[Start]) -> list[dict[str, float]]:
+    """Say where each start arrived, and how far its states are from those of the best one.
+
+    Returns
+    -------
+    list of dict
+        objective, free_energy (nats per sample, on the part that starts see) and divergence_from_best (nats, mean over
+        the states; NaN where a start's covariances cannot be factorised), in the order in which starts were made.
+    """
+    best = min(starts, key=lambda start: start.objective)
+    return [
+        {
+            "objective": start.objective,
+            "free_energy": start.free_energy,
+            "divergence_from_best": _divergence(best, start),
+        }
+        for start in starts
+    ]
+
+
+def _divergence(best: Start, start: Start) -> float:
+    try:
+        return divergence_of_states(best.parameters, start.parameters)
+    except RuntimeError:  # torch's LinAlgError, which it does not export
+        return math.nan
 
 
 def part_for_starts(

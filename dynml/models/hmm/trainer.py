@@ -26,7 +26,7 @@ from dynml.errors import ConfigurationError, DataWarning, EmptyStateWarning
 from dynml.models.hmm.config import HMMInitializationConfig, HMMTrainerConfig
 from dynml.models.hmm.model import GaussianHMM
 from dynml.models.hmm.report import collapsed_states, findings, occupancies_of, words_of_shared
-from dynml.models.hmm.starts import Start, enough_starts, make_start, part_for_starts, revive
+from dynml.models.hmm.starts import Start, enough_starts, make_start, part_for_starts, revive, scores_of_starts
 from dynml.ops.hmm.gaussian_hmm import CovariancePrior, GaussianHMMParameters, Statistics, e_step, log_prior
 from dynml.ops.moments.shared_directions import SharedDirections, shared_directions
 from dynml.training.batch_result import BatchResult
@@ -100,6 +100,7 @@ class HMMTrainer(Trainer):
         self.ranks: RanksOfRuns | None = None
         self.shared: SharedDirections | None = None
         self.starts: list[Start] = []
+        self.start_scores: list[dict[str, float]] = []
         self.statistics: Statistics | None = None
         self.running: Statistics | None = None
         self.revivals: dict[int, int] = {}
@@ -133,6 +134,7 @@ class HMMTrainer(Trainer):
             self.starts += [start for start in self.processes.gather(own) if start is not None]
             self.initialization_step_done()
         self.starts = self.starts[: enough_starts(self.starts, self.initialization)]
+        self.start_scores = scores_of_starts(self.starts)
         self.model.set_parameters(min(self.starts, key=lambda start: start.objective).parameters)
 
     def _make_start(self, number: int) -> Start:
@@ -243,6 +245,7 @@ class HMMTrainer(Trainer):
             "starts": [start.to_dictionary() for start in self.starts]
             if self.progress.phase == "initialization"
             else [],
+            "start_scores": self.start_scores,
             "statistics": None if self.statistics is None else self.statistics.to_dictionary(),
             "running": None if running is None else running.to_dictionary(),
             "revivals": dict(self.revivals),
@@ -256,6 +259,7 @@ class HMMTrainer(Trainer):
         self.ranks = None if state.get("ranks") is None else RanksOfRuns(*state["ranks"])
         self.shared = None if state.get("shared") is None else SharedDirections(*state["shared"])
         self.starts = [Start.from_dictionary(start) for start in state["starts"]]
+        self.start_scores = list(state.get("start_scores", []))
         self.statistics, self.running = (
             None if state[name] is None else Statistics.from_dictionary(state[name])
             for name in ("statistics", "running")
@@ -287,7 +291,8 @@ class HMMTrainer(Trainer):
             said.append(words_of_shared(self.ranks, self.shared.n_directions, n_channels))
         occupancies = occupancies_of(self.dataset.training_set, parameters).of_all(self.processes)
         said += occupancies.findings() + collapsed_states(parameters, self.moments, self._ridge())
-        return {**report, **occupancies.summary(), "findings": said}
+        starts = {"starts": self.start_scores} if self.start_scores else {}
+        return {**report, **starts, **occupancies.summary(), "findings": said}
 
     def _scores_of_best(
         self, parameters: GaussianHMMParameters, has_validation: bool

@@ -220,6 +220,17 @@ class ExperimentFolder:
         path, _ = self._newest_model(latest)
         return read_weights(path / INPUT_TRANSFORM) if is_there(path / INPUT_TRANSFORM) else {}
 
+    def sha256_of_weights(self, *, latest: bool = False) -> str:
+        """Digest of the weights that `load_model` reads.
+
+        Raises
+        ------
+        CheckpointError
+            When there is no model that verifies.
+        """
+        path, _ = self._newest_model(latest)
+        return str(read_json(path / MANIFEST)["files"][WEIGHTS]["sha256"])
+
     def _newest_model(self, latest: bool) -> tuple[Path, list[str]]:
         target = self.checkpoint if latest else self.best_model
         path, remarks = newest_committed(target)

@@ -320,7 +320,10 @@ def test_an_interrupted_run_goes_on_to_the_same_numbers(tmp_path, initialization
     assert summary["stopping_reason"] == "max_epochs"
     assert_same_numbers(second, whole)
     assert second.best.state_dict() == whole.best.state_dict()
-    assert summary["free_energy"] == json.loads(whole.folder.summary.read_text())["free_energy"]
+    expected = json.loads(whole.folder.summary.read_text())
+    assert summary["free_energy"] == expected["free_energy"]
+    assert summary.get("starts") == expected.get("starts")
+    assert len(summary.get("starts", [])) == (3 if initialization is SEVERAL else 0)
 
 
 def test_interruptions_after_every_batch_change_nothing(tmp_path):

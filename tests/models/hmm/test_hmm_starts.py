@@ -10,7 +10,7 @@ import torch
 from dynml import MultiSubjectDataset
 from dynml.models.hmm.config import HMMConfig, HMMInitializationConfig
 from dynml.models.hmm.model import GaussianHMM
-from dynml.models.hmm.starts import PackedSegments, Start, enough_starts, make_start, revive
+from dynml.models.hmm.starts import PackedSegments, Start, enough_starts, make_start, revive, scores_of_starts
 from dynml.ops.hmm.gaussian_hmm import GaussianHMMParameters
 from dynml.training.data.em import MStepSettings, run_em
 
@@ -47,6 +47,19 @@ def starts_with(*objectives):
 )
 def test_starts_are_enough_when_the_two_best_agree_or_all_are_made(objectives, enough):
     assert enough_starts(starts_with(*objectives), HMMInitializationConfig(n_init=3, agreement=1e-4)) == enough
+
+
+def test_scores_of_starts_say_how_far_their_states_are_from_the_best_ones():
+    starts = [
+        Start(parameters_of(*variances), 1.0, objective)
+        for variances, objective in (((1.0, 4.0), 5.0), ((4.0, 2.0), 4.0))
+    ]
+    scores = scores_of_starts(starts)
+    # Of two channels with variances 1 and 2: 2 * (1/2 + 2 - 2) / 4, and 0 for the other one of two states.
+    assert [score["divergence_from_best"] for score in scores] == pytest.approx([2 * 0.5 / 4 / 2, 0.0], abs=1e-6)
+    assert [score["objective"] for score in scores] == [5.0, 4.0]
+    singular = Start(parameters_of(0.0, 4.0), 1.0, 6.0)
+    assert math.isnan(scores_of_starts([*starts, singular])[2]["divergence_from_best"])
 
 
 def test_starts_that_are_equally_good_by_chance_do_not_agree():

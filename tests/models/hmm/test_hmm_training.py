@@ -125,12 +125,12 @@ def numbers_of(trainer):
 def test_an_interrupted_run_goes_on_to_the_same_numbers(make_trainer, algorithm, call, n):
     settings = {"algorithm": algorithm, "max_epochs": 4, "tolerance": 0.0}
     whole = make_trainer("whole", **settings)
-    whole.train_and_validate()
+    starts = whole.train_and_validate()["starts"]
     first = make_trainer("broken", **settings)
     interrupt_at(first, call, n)
     assert first.train_and_validate()["stopping_reason"] == "signal SIGTERM"
     second = make_trainer("broken", resume="auto", **settings)
-    second.train_and_validate()
+    assert second.train_and_validate()["starts"] == starts
     rows, weights = numbers_of(second)
     expected_rows, expected_weights = numbers_of(whole)
     assert rows == expected_rows

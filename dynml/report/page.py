@@ -1,0 +1,224 @@
+"""The page: all parts of a report put into its templates."""
+
+from __future__ import annotations
+
+import datetime
+import importlib.resources
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from dynml.plotting.style import state_colours
+from dynml.report.experiment import ReportedExperiment
+from dynml.report.inferred import Inferred, read_inferred
+from dynml.report.parts.component_rows import component_rows, pictures_by_component
+from dynml.report.parts.data_facts import data_facts
+from dynml.report.parts.reproduction import fingerprints, training_command, versions
+from dynml.report.parts.sections import (
+    curves_part,
+    decoding_part,
+    further_tables,
+    locking_part,
+    prediction_part,
+    scores_part,
+    starts_part,
+)
+from dynml.report.parts.time_courses import time_courses
+from dynml.report.pictures import Picture, picture_of_figure
+from dynml.report.results import DECODING, INFERENCE, ResultsFolder, of_kind
+from dynml.report.starts_facts import starts_of
+from dynml.report.verdict import asked, found, trusted
+from dynml.report.words import FAMILIES, STOPPING, counted, duration
+from dynml.version import __version__
+
+GENERATOR = "dynml_report.py"
+"""The page says by this word in its head what made it, so that it may be replaced."""
+TITLES = {
+    "spectra": "Spectra",
+    "maps": "Maps and networks",
+    "responses": "Responses to events",
+    "features": "Features and attribution",
+    "decoding": "Decoding",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReportInput:
+    """What a page is made of."""
+
+    experiment: ReportedExperiment
+    results: Sequence[ResultsFolder] = ()
+    hdf5: Path | None = None
+    """Store with events, gaps and ranks."""
+    warnings: Sequence[str] = ()
+    """What was told while the results were made."""
+    commands: Sequence[str] = field(default_factory=list)
+    """Command lines that led here, the report's own last."""
+
+
+def report_page(given: ReportInput) -> str:
+    """Make the page.
+
+    Returns
+    -------
+    str
+        HTML that needs no other file and no network.
+    """
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    environment = Environment(
+        loader=PackageLoader("dynml.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    folder = importlib.resources.files("dynml.report") / "templates"
+    code = {name: (folder / name).read_text(encoding="utf-8") for name in ("page.css", "time_courses.js")}
+    return environment.get_template("page.html").render(
+        **_context(given), style=code["page.css"], script=code["time_courses.js"], generator=GENERATOR
+    )
+
+
+def _context(given: ReportInput) -> dict[str, Any]:
+    experiment = given.experiment
+    inference = of_kind(given.results, INFERENCE)
+    inferred = None if inference is None else read_inferred(inference)
+    findings = findings_of(given)
+    starts = starts_of(experiment)
+    decoded = of_kind(given.results, DECODING)
+    return {
+        "title": _title(experiment),
+        "state_of_run": state_of_run(experiment),
+        "sentences": [
+            ("Asked", asked(experiment)),
+            ("Found", found(experiment, given.results)),
+            ("How far to trust it", trusted(experiment, findings, [] if inferred is None else inferred.never_visited)),
+        ],
+        "made": datetime.datetime.now().astimezone().strftime("%Y-%m-%d %H:%M"),
+        "version": __version__,
+        "experiment": experiment,
+        "data": data_facts(experiment, given.hdf5),
+        "settings": _settings(experiment),
+        "training": _training_in_words(experiment),
+        "curves": curves_part(experiment, experiment.summary.get("best_epoch")),
+        "starts": starts_part(starts, experiment.component),
+        "prediction": prediction_part(experiment),
+        "decoding": None if decoded is None else decoding_part(decoded.summary),
+        "findings": findings,
+        "warnings": list(given.warnings),
+        "commands": [*filter(None, [training_command(experiment)]), *given.commands],
+        "seed": (experiment.parameters.get("trainer") or {}).get("seed"),
+        "versions": versions(experiment),
+        "fingerprints": fingerprints(experiment),
+        "files": further_tables(given.results),
+        "next_step": _next_step(experiment, inferred, given),
+        **_of_components(given, inferred),
+        "other_parts": _other_parts(given, inferred),
+    }
+
+
+def _title(experiment: ReportedExperiment) -> str:
+    family = FAMILIES.get(str(experiment.family_name), experiment.family_name or "Model")
+    return f"{family[0].upper()}{family[1:]}: {experiment.name}"
+
+
+def state_of_run(experiment: ReportedExperiment) -> str | None:
+    """Say that a run has not finished, or has no model; None where all is there."""
+    written = experiment.last_written.strftime("%Y-%m-%d %H:%M")
+    if not experiment.is_finished:
+        text = (
+            f"This run has not finished: it is still under way, or it was broken off. Its last file was written on "
+            f"{written}, after {counted(experiment.n_epochs, 'epoch')}; what is there so far is below."
+        )
+        return text if experiment.fault_of_model is None else f"{text} It has no best model yet."
+    if experiment.fault_of_model is not None:
+        return f"This run has no best model that can be used: {experiment.fault_of_model.rstrip('.')}."
+    return None
+
+
+def findings_of(given: ReportInput) -> list[str]:
+    """Findings of the run and of all results, each once."""
+    said = list(given.experiment.summary.get("findings") or ())
+    for one in given.results:
+        said += [str(finding) for finding in one.summary.get("findings") or ()]
+    return list(dict.fromkeys(said))
+
+
+def _settings(experiment: ReportedExperiment) -> list[tuple[str, str]]:
+    hidden = ("class_counts", "backbone_settings")
+    return [
+        (name.replace("_", " "), ", ".join(map(str, value)) if isinstance(value, list) else str(value))
+        for name, value in experiment.model.items()
+        if value is not None and name not in hidden
+    ]
+
+
+def _training_in_words(experiment: ReportedExperiment) -> str:
+    summary = experiment.summary
+    if not summary:
+        return f"{counted(experiment.n_epochs, 'epoch')} so far."
+    reason = str(summary.get("stopping_reason"))
+    why = STOPPING.get(reason, f"by {reason.replace('_', ' ')}")
+    seconds = sum(float(value) for value in (summary.get("seconds") or {}).values() if value is not None)
+    best = summary.get("best_epoch")
+    kept = (
+        f" The best model is that of epoch {best} (by {str(summary.get('monitored')).replace('_', ' ')})."
+        if best
+        else ""
+    )
+    epochs = counted(int(summary.get("epochs") or 0), "epoch")
+    return f"Training took {duration(seconds)} and {epochs}, and ended {why}.{kept}"
+
+
+def _of_components(given: ReportInput, inferred: Inferred | None) -> dict[str, Any]:
+    """Rows, time courses and scores by subject, where something was inferred."""
+    if inferred is None or not inferred.n_components:
+        return {"rows": [], "time_courses": None, "n_without_time_course": 0, "scores": None, "transitions": None}
+    experiment = given.experiment
+    colours = state_colours(inferred.n_components)
+    rows = component_rows(experiment, inferred, colours, given.results)
+    courses = time_courses(experiment, inferred, [row.name for row in rows], colours, given.hdf5)
+    return {
+        "rows": rows,
+        "time_courses": None if courses is None else courses.content,
+        "n_without_time_course": 0 if courses is None else courses.n_left_out,
+        "scores": scores_part(experiment, inferred),
+        "transitions": _transitions(inferred),
+    }
+
+
+def _transitions(inferred: Inferred) -> Picture | None:
+    matrix = inferred.arrays.get("transition_probabilities")
+    if matrix is None:
+        return None
+    from dynml.plotting.matrices import plot_transition_probabilities
+
+    stays = ", ".join(f"{value:.2f}" for value in matrix.diagonal())
+    alt = f"Transition probabilities from one sample to the next; of staying: {stays}"
+    return picture_of_figure(plot_transition_probabilities(matrix), alt)
+
+
+def _other_parts(given: ReportInput, inferred: Inferred | None) -> list[dict[str, Any]]:
+    """Pictures and tables of all components together, a part for each kind of results."""
+    parts = []
+    for one in given.results:
+        if one.kind in (INFERENCE, DECODING):
+            continue
+        pictures = pictures_by_component([one])
+        shown = pictures.get(None, []) if inferred is not None else [p for own in pictures.values() for p in own]
+        tables = locking_part(one).tables
+        if shown or tables:
+            title = TITLES.get(one.kind, one.kind.replace("_", " ").capitalize())
+            parts.append({"id": one.kind, "title": title, "pictures": shown, "tables": tables})
+    return parts
+
+
+def _next_step(experiment: ReportedExperiment, inferred: Inferred | None, given: ReportInput) -> str | None:
+    """What to do to see more, where nothing was inferred."""
+    known = inferred is not None or of_kind(given.results, DECODING) is not None
+    if known or experiment.kind not in ("components", "decoding") or experiment.fault_of_model is not None:
+        return None
+    what = f"{experiment.component}s over time" if experiment.kind == "components" else "what it says of each trial"
+    return f"No {what} here: give the store by --hdf5, or the folder of dynml_infer_from_model.py by --results."

@@ -1,0 +1,245 @@
+"""Tables and pictures of the page's parts that are not of states: curves, scores, predictions, decoding, responses."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from dynml.plotting.style import PALETTE
+from dynml.reading_files import read_text
+from dynml.report.comparison import SUBSETS, comparison, held_out, scores_of_model
+from dynml.report.experiment import ReportedExperiment
+from dynml.report.figures import plot_bars, plot_curves, plot_errors_by_lag, plot_scores, plot_starts
+from dynml.report.inferred import Inferred
+from dynml.report.pictures import Picture, picture_of_figure
+from dynml.report.results import ResultsFolder
+from dynml.report.starts_facts import Starts
+from dynml.report.words import baseline, loss, number, percent
+from dynml.store.layout import SUBSET_NAMES
+
+MOST_ROWS = 40
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table of the page."""
+
+    caption: str
+    heads: list[str]
+    rows: list[list[str]]
+    note: str = ""
+    marked: int | None = None
+    """Row that stands out, from 0."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """Tables and pictures that belong together."""
+
+    tables: list[Table] = field(default_factory=list)
+    pictures: list[Picture] = field(default_factory=list)
+    sentences: list[str] = field(default_factory=list)
+
+    def __bool__(self) -> bool:
+        return bool(self.tables or self.pictures or self.sentences)
+
+
+def curves_part(experiment: ReportedExperiment, best_epoch: int | None) -> Part:
+    """Losses over epochs, and the table of the model beside its baselines."""
+    names = [name for name in ("training_loss", "validation_loss") if name in experiment.logs]
+    curves = {name.removesuffix("_loss"): experiment.logs[name] for name in names}
+    label, unit = loss(experiment.summary.get("loss"))
+    if experiment.summary.get("loss") == "cross_entropy":
+        label, unit = "cross-entropy", "nats per trial"
+    compared = held_out(experiment)
+    lines = {} if compared is None or compared.higher_is_better else compared.baselines
+    pictures = []
+    if curves:
+        figure = plot_curves(
+            curves,
+            f"{label} ({unit})" if unit else label,
+            best_epoch=best_epoch,
+            lines={f"{baseline(name)} (validation)": value for name, value in lines.items()},
+        )
+        ends = [f"{name} ends at {number(float(values[-1]))}" for name, values in curves.items() if len(values)]
+        pictures.append(picture_of_figure(figure, f"{label} over epochs: {'; '.join(ends)}"))
+    return Part(_table_of_baselines(experiment), pictures)
+
+
+def _table_of_baselines(experiment: ReportedExperiment) -> list[Table]:
+    summary = experiment.summary
+    own = scores_of_model(summary)
+    if not own:
+        return []
+    label, unit = loss(summary.get("loss"))
+    show = percent if summary.get("loss") == "cross_entropy" else number
+    rows = [["this model", *(show(own.get(name)) for name in SUBSETS)]]
+    found = [comparison(experiment, name) for name in SUBSETS]
+    names = dict.fromkeys(name for one in found if one is not None for name in one.baselines)
+    for name in names:
+        values = [None if one is None else one.baselines.get(name) for one in found]
+        rows.append([baseline(name), *(show(value) for value in values)])
+    order = "higher" if summary.get("loss") == "cross_entropy" else "lower"
+    caption = f"{label.capitalize()}{f' ({unit})' if unit else ''}; {order} is better"
+    return [Table(caption, ["", "training", "validation"], rows, marked=0)]
+
+
+def starts_part(starts: Starts | None, component: str) -> Part:
+    """Where the starts arrived."""
+    if starts is None or starts.n < 2:
+        return Part()
+    figure = plot_starts(starts, component)
+    alt = f"{starts.n} starts: {starts.n_same} came to the same as the best one, which is number {starts.best + 1}"
+    sentences = []
+    if starts.n < starts.most:
+        sentences.append(f"No more starts were made, up to {starts.most}, since the two best ones agreed.")
+    return Part(pictures=[picture_of_figure(figure, alt)], sentences=sentences)
+
+
+def scores_part(experiment: ReportedExperiment, inferred: Inferred) -> Part:
+    """Free energy of each subject by subset, and the highest ones by name."""
+    energies = (inferred.summary.get("free_energy") or {}).get("subjects") or {}
+    by_subset: dict[str, dict[str, float]] = {}
+    for subject, subset in inferred.subset_of().items():
+        if energies.get(subject) is not None:
+            by_subset.setdefault(subset, {})[subject] = float(energies[subject])
+    if not by_subset:
+        return Part()
+    ordered: dict[str, dict[str, float]] = {name: by_subset[name] for name in SUBSET_NAMES if name in by_subset}
+    compared = held_out(experiment)
+    best = None if compared is None else compared.best_baseline
+    lines = {}
+    if compared is not None and best is not None:
+        lines = {f"{baseline(best)} (validation, all together)": compared.baselines[best]}
+    figure = plot_scores(ordered, "free energy (nats per sample)", lines)
+    medians = [f"{name} median {number(float(np.median(list(own.values()))))}" for name, own in ordered.items()]
+    rows = [
+        [subject, subset, number(value)]
+        for subset, own in reversed(ordered.items())
+        for subject, value in sorted(own.items(), key=lambda one: -one[1])
+    ]
+    caption = "Free energy of each recording (nats per sample; lower is better), the worst first"
+    return Part(
+        [_cut(Table(caption, ["recording", "subset", "free energy"], rows))],
+        [picture_of_figure(figure, f"Free energy of each recording: {'; '.join(medians)}")],
+    )
+
+
+def _cut(table: Table) -> Table:
+    if len(table.rows) <= MOST_ROWS:
+        return table
+    note = f"{len(table.rows) - MOST_ROWS} more rows are in the folder of results."
+    return Table(table.caption, table.heads, table.rows[:MOST_ROWS], note, table.marked)
+
+
+def prediction_part(experiment: ReportedExperiment) -> Part:
+    """Errors of a sequence model by lag and by channel."""
+    summary = experiment.summary
+    label, unit = loss(summary.get("loss"))
+    label = f"{label} ({unit})" if unit else label
+    pictures = []
+    by_lag = summary.get("score_by_horizon")
+    if by_lag:
+        names = {"model": "this model"} | {name: baseline(name) for name in by_lag if name != "model"}
+        figure = plot_errors_by_lag(by_lag, label, names)
+        own = by_lag["model"]
+        alt = f"Error by lag: from {number(own[0])} one sample ahead to {number(own[-1])} {len(own)} samples ahead"
+        pictures.append(picture_of_figure(figure, alt))
+    by_network = {name: value for name, value in (summary.get("score_by_network") or {}).items() if value is not None}
+    if by_network:
+        worst, best = max(by_network, key=by_network.__getitem__), min(by_network, key=by_network.__getitem__)
+        figure = plot_bars(by_network, label, colour=PALETTE[0])
+        alt = f"Error by channel: {number(by_network[best])} in {best} to {number(by_network[worst])} in {worst}"
+        pictures.append(picture_of_figure(figure, alt))
+    return Part(pictures=pictures)
+
+
+def decoding_part(metrics: Mapping[str, Any]) -> Part:
+    """Confusion of classes, participants beside the best baseline, and differences from baselines."""
+    from dynml.plotting.confusion import plot_confusion
+
+    matrix = metrics["confusion_matrix"]
+    figure = plot_confusion(matrix["counts"], matrix["class_names"], title=f"{metrics['subset'].capitalize()} trials")
+    alt = f"Confusion matrix of {metrics['n_trials']} {metrics['subset']} trials; {percent(metrics['accuracy'])} right"
+    pictures = [picture_of_figure(figure, alt)]
+    people = metrics.get("per_participant") or {}
+    if people:
+        values = {str(metrics["subset"]): {name: one["accuracy"] for name, one in people.items()}}
+        known = {name: one["accuracy"] for name, one in (metrics.get("baselines") or {}).items()}
+        known = {name: value for name, value in known.items() if value is not None}
+        best = max(known, key=known.__getitem__) if known else None
+        lines = {} if best is None else {f"{baseline(best)} (all together)": known[best]}
+        if metrics.get("balanced_accuracy_chance") is not None:
+            lines["chance, classes balanced"] = metrics["balanced_accuracy_chance"]
+        figure = plot_scores(values, "accuracy by participant", lines)
+        own = list(values[str(metrics["subset"])].values())
+        alt = f"Accuracy by participant: {percent(min(own))} to {percent(max(own))} in {len(own)} participants"
+        pictures.append(picture_of_figure(figure, alt))
+    return Part([*_table_of_differences(metrics), *_table_of_people(people)], pictures)
+
+
+def _table_of_differences(metrics: Mapping[str, Any]) -> list[Table]:
+    rows = [["this decoder", percent(metrics["accuracy"]), "", ""]]
+    for name, one in (metrics.get("baselines") or {}).items():
+        interval = one.get("difference_interval")
+        between = "" if interval is None else f"{100 * interval[0]:.1f} to {100 * interval[1]:.1f}"
+        gain = "" if one.get("difference") is None else f"{100 * one['difference']:+.1f}"
+        rows.append([baseline(name), percent(one.get("accuracy")), gain, between])
+    heads = ["", "accuracy", "decoder better by (points)", "95 % interval"]
+    return [Table(f"The decoder beside its baselines, {metrics['subset']} trials", heads, rows, marked=0)]
+
+
+def _table_of_people(people: Mapping[str, Any]) -> list[Table]:
+    rows = [[name, str(one["n_trials"]), percent(one["accuracy"])] for name, one in people.items()]
+    return [_cut(Table("Accuracy by participant", ["participant", "trials", "accuracy"], rows))] if rows else []
+
+
+def locking_part(results: ResultsFolder) -> Part:
+    """Which states follow which events, by the table of tests of dynml_compute_responses.py."""
+    path = results.path / "locking.tsv"
+    if not path.is_file():
+        return Part()
+    rows = list(csv.DictReader(read_text(path).splitlines(), delimiter="\t"))
+    together = [row for row in rows if row.get("participant") == "all"] or rows
+    people = {row.get("participant") for row in together}
+    shown = [
+        [
+            *([row["participant"]] if len(people) > 1 else []),
+            row["condition"],
+            row["state"],
+            _short(row["effect"]),
+            _short(row["p"]),
+        ]
+        for row in sorted(together, key=lambda row: _value(row.get("p")))
+        if {"condition", "state", "effect", "p"} <= row.keys()
+    ]
+    heads = [*(["participant"] if len(people) > 1 else []), "event", "state", "effect", "p"]
+    caption = "Are the states locked to the events? The smallest p first; corrected over states"
+    return Part([_cut(Table(caption, heads, shown))] if shown else [])
+
+
+def _value(cell: str | None) -> float:
+    try:
+        return float(str(cell))
+    except ValueError:
+        return float("inf")
+
+
+def _short(cell: str) -> str:
+    try:
+        return f"{float(cell):.3g}"
+    except ValueError:
+        return cell
+
+
+def further_tables(results: Sequence[ResultsFolder]) -> list[tuple[str, str, list[str]]]:
+    """Kind, folder and files of results, for those who want the numbers."""
+    return [
+        (one.kind, str(one.path), sorted(path.name for path in one.path.iterdir() if path.suffix in (".tsv", ".npz")))
+        for one in results
+        if one.is_kept
+    ]

@@ -1,0 +1,181 @@
+"""The page: one file without a network, with words for each picture, and names that are not taken for code."""
+
+import json
+import re
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+from report_making import HMM_SUMMARY, made_experiment, made_inference, parameters_of
+
+from dynml.plotting.style import new_figure, save_figure
+from dynml.report.experiment import read_reported_experiment
+from dynml.report.page import ReportInput, report_page
+from dynml.report.results import find_results
+
+EVIL = '<script>alert("x")</script>&\'"</title>'
+
+
+class Seen(HTMLParser):
+    """Elements with their attributes, and the text."""
+
+    def __init__(self, page):
+        super().__init__()
+        self.elements, self.text = [], ""
+        self.feed(page)
+
+    def handle_starttag(self, tag, attributes):
+        self.elements.append((tag, dict(attributes)))
+
+    def handle_data(self, data):
+        self.text += f"{data} "
+
+    def of(self, *tags):
+        return [attributes for tag, attributes in self.elements if tag in tags]
+
+
+def page_of(folder, *, summary=HMM_SUMMARY, parameters=None, results=None, subsets=None, **further):
+    path = made_experiment(folder / "run", summary, parameters, **further)
+    experiment = read_reported_experiment(path)
+    if subsets is not None:
+        made_inference(folder / "results" / "states", path, subsets)
+    given = [] if subsets is None and results is None else find_results(results or folder / "results", experiment)
+    return report_page(ReportInput(experiment=experiment, results=given))
+
+
+SUBSETS = {"training": ["sub-1", "sub-2"], "validation": ["sub-3"], "testing": ["sub-4"]}
+
+
+def test_the_page_is_one_file_whose_pictures_have_words(tmp_path):
+    page = page_of(tmp_path, subsets=SUBSETS)
+    seen = Seen(page)
+    sources = [one[key] for _, one in seen.elements for key in ("src", "href", "data", "action") if one.get(key)]
+    assert [one for one in sources if not one.startswith(("data:", "#"))] == []
+    assert re.findall(r"url\(|@import|https?://", page) == []
+    images = seen.of("img")
+    assert len(images) > 5
+    assert all(len(one["alt"]) > 20 for one in images)
+    assert len(seen.of("html")) == len(seen.of("title")) == len(seen.of("h1")) == 1
+    names = [one["id"] for _, one in seen.elements if "id" in one]
+    assert len(set(names)) == len(names)
+    assert {one["href"][1:] for one in seen.of("a")} <= set(names)
+    assert len(seen.of("article")) == 2
+
+
+def test_names_of_subjects_channels_and_folders_are_text(tmp_path):
+    parameters = parameters_of(subsets={"training": [EVIL], "validation": ["sub-3"]})
+    parameters["dataset"]["channel_names"] = [EVIL, "b", "c"]
+    path = made_experiment(tmp_path / "<b>run", {**HMM_SUMMARY, "findings": [EVIL]}, parameters)
+    experiment = read_reported_experiment(path)
+    subsets = {"training": ["sub-1"], "validation": ["sub-3"]}
+    folder = made_inference(tmp_path / "states", path, subsets)
+    (folder / "sub-1_alpha.npy").rename(folder / "<script>x_alpha.npy")
+    summary = json.loads((folder / "summary.json").read_text())
+    summary["subsets"]["training"] = ["<script>x"]
+    summary["free_energy"]["subjects"]["<script>x"] = 3.0
+    (folder / "summary.json").write_text(json.dumps(summary))
+    page = report_page(ReportInput(experiment=experiment, results=find_results(folder, experiment), warnings=[EVIL]))
+    assert page.count("<script") == 2  # time courses and the viewer's own
+    assert "<b>run" not in page
+    seen = Seen(page)
+    assert EVIL in seen.text
+    assert json.loads(re.search(r'id="time-courses">(.*?)</script>', page, re.DOTALL)[1])["subjects"]
+
+
+@pytest.mark.parametrize("model", [True, False])
+def test_a_run_under_way_shows_what_is_there_and_says_so(tmp_path, model):
+    page = page_of(tmp_path, summary=None, model=model, n_epochs=3)
+    text = " ".join(Seen(page).text.split())
+    assert "This run has not finished: it is still under way, or it was broken off" in text
+    assert "after 3 epochs" in text
+    assert ("It has no best model yet" in text) == (not model)
+    assert "It has not been compared with its baselines yet" in text
+    assert len(Seen(page).of("img")) == 1
+
+
+def test_a_model_of_no_family_has_its_curves(tmp_path):
+    parameters = parameters_of(None, model=None, model_class="my_models.step:OneStepAhead")
+    summary = {
+        "epochs": 4,
+        "best_epoch": 4,
+        "loss": "mse",
+        "best_value": 3.25,
+        "monitored": "validation_loss",
+        "stopping_reason": "max_epochs",
+    }
+    text = " ".join(Seen(page_of(tmp_path, summary=summary, parameters=parameters)).text.split())
+    assert "The model OneStepAhead was trained on 2 recordings of 2 participants" in text
+    assert "The best validation loss was 3.250, in epoch 4; this kind of model has no baselines" in text
+    assert "The run was started in Python" in text
+
+
+def test_a_run_that_goes_on_after_its_summary_has_not_finished(tmp_path):
+    assert "has not finished" in page_of(tmp_path, n_epochs=6)
+    assert "has not finished" not in page_of(tmp_path / "done", n_epochs=4)
+
+
+def test_a_damaged_best_model_is_told(tmp_path):
+    path = made_experiment(tmp_path / "run")
+    (path / "best_model" / "model.safetensors").write_bytes(b"other")
+    page = report_page(ReportInput(experiment=read_reported_experiment(path)))
+    assert "no best model that can be used" in page
+
+
+def made_spectra(folder, experiment):
+    folder.mkdir()
+    frequencies = np.arange(1.0, 40.0)
+    power = np.stack([np.exp(-((frequencies - peak) ** 2)) * np.ones((3, 1)) for peak in (10, 20)])
+    np.savez(folder / "spectra.npz", frequencies=frequencies, group_power=power)
+    states = [{"state": state, "resolution_Hz": 2.0 * state, "coherence_floor": None} for state in (1, 2)]
+    summary = {"results": "spectra", "experiment": str(experiment), "states": states, "units_of_power": "uV^2/Hz"}
+    (folder / "summary.json").write_text(json.dumps(summary))
+
+
+def test_pictures_and_tables_of_other_results_have_their_places(tmp_path):
+    figure = new_figure(8.0, 3.0)
+    figure.add_subplot().plot([1, 2])
+    results = tmp_path / "results"
+    for name, pictures in {
+        "maps": [{"state": 2, "kind": "map", "path": "two.png", "alt": "Map of the second one"}],
+        "responses": ["responses.png", "responses.svg"],
+    }.items():
+        (results / name).mkdir(parents=True)
+        summary = {"results": name, "experiment": str(tmp_path / "run"), "pictures": pictures, "findings": [f"{name}!"]}
+        (results / name / "summary.json").write_text(json.dumps(summary))
+    save_figure(figure, results / "maps" / "two.png")
+    made_spectra(results / "spectra", tmp_path / "run")
+    save_figure(figure, results / "responses" / "responses.png")
+    rows = [
+        "all\tface\t1\t0.2\tn/a\tn/a\t0.5\ts",
+        "all\tface\t2\t0.7\tn/a\tn/a\t0.001\ts",
+        "p1\tface\t1\t1\t1\t1\t1\ts",
+    ]
+    heads = "participant\tcondition\tstate\teffect\ttime\tt\tp\tmethod"
+    (results / "responses" / "locking.tsv").write_text("\n".join([heads, *rows]) + "\n")
+    page = page_of(tmp_path, subsets=SUBSETS)
+    second = page[page.index("State 2</h3>") :]
+    row = second[: second.index("</article>")]
+    assert "Map of the second one" in row
+    assert "Power spectrum of component 2, mean over channels: largest at 20 Hz" in row
+    assert "4.00 Hz" in row  # resolution
+    assert 'id="responses"' in page
+    text = " ".join(Seen(page[page.index('id="responses"') :]).text.split())
+    assert "face 2 0.7 0.001 face 1 0.2 0.5" in text
+    assert "maps!" in text
+    assert "responses!" in text
+
+
+def test_many_recordings_stay_within_the_size_of_a_page(tmp_path):
+    subsets = {"training": [f"sub-{number:03d}" for number in range(130)], "testing": ["last"]}
+    path = made_experiment(tmp_path / "run")
+    folder = made_inference(tmp_path / "states", path, subsets, n_samples=200)
+    long = np.tile(np.load(folder / "last_alpha.npy"), (100, 1))
+    for subject in [*subsets["training"], "last"]:
+        np.save(folder / f"{subject}_alpha.npy", long)
+    experiment = read_reported_experiment(path)
+    page = report_page(ReportInput(experiment=experiment, results=find_results(folder, experiment)))
+    assert len(page) < 8e6
+    courses = json.loads(re.search(r'id="time-courses">(.*?)</script>', page, re.DOTALL)[1])
+    assert len(courses["subjects"]) == 100
+    assert courses["subjects"][0]["name"] == "last"
+    assert "31 more recordings have no place here" in page

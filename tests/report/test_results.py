@@ -1,0 +1,79 @@
+"""Results are found by their kind, and those of another experiment are refused by name."""
+
+import json
+
+import pytest
+from report_making import made_experiment, made_inference
+
+from dynml.errors import CheckpointError, DataError
+from dynml.report.experiment import read_reported_experiment
+from dynml.report.results import find_results
+
+
+@pytest.fixture
+def experiment(tmp_path):
+    return read_reported_experiment(made_experiment(tmp_path / "run"))
+
+
+def write_summary(folder, **content):
+    folder.mkdir(parents=True)
+    (folder / "summary.json").write_text(json.dumps(content))
+
+
+def test_a_folder_and_its_subfolders_are_looked_through(tmp_path, experiment):
+    made_inference(tmp_path / "all" / "states", experiment.path)
+    write_summary(tmp_path / "all" / "spectra", results="spectra", experiment=str(experiment.path))
+    write_summary(tmp_path / "all" / "other_program", frequency=3)
+    assert [one.kind for one in find_results(tmp_path / "all", experiment)] == ["spectra", "inference"]
+    assert [one.kind for one in find_results(tmp_path / "all" / "spectra", experiment)] == ["spectra"]
+
+
+def test_results_of_another_experiment_are_refused_by_name(tmp_path, experiment):
+    other = made_experiment(tmp_path / "other_run")
+    write_summary(tmp_path / "spectra", results="spectra", experiment=str(other))
+    with pytest.raises(DataError, match=rf"spectra are of the experiment {other}, not of {experiment.path}"):
+        find_results(tmp_path / "spectra", experiment)
+
+
+def test_results_of_a_run_that_was_trained_anew_since_are_refused(tmp_path, experiment):
+    folder = made_inference(tmp_path / "states", experiment.path)
+    summary = json.loads((folder / "summary.json").read_text())
+    (folder / "summary.json").write_text(json.dumps({**summary, "model_sha256": "0" * 64}))
+    with pytest.raises(DataError, match="not of .* as it is now"):
+        find_results(folder, experiment)
+
+
+def test_results_of_an_experiment_that_was_moved_are_its_own(tmp_path, experiment):
+    write_summary(tmp_path / "spectra", results="spectra", experiment="/where/it/was/run")
+    assert find_results(tmp_path / "spectra", experiment)
+    made_inference(tmp_path / "states", experiment.path)
+    summary = json.loads((tmp_path / "states" / "summary.json").read_text())
+    (tmp_path / "states" / "summary.json").write_text(json.dumps({**summary, "experiment": "another_name"}))
+    assert find_results(tmp_path / "states", experiment)
+
+
+def test_two_folders_of_one_kind_are_refused(tmp_path, experiment):
+    for name in ("a", "b"):
+        write_summary(tmp_path / "all" / name, results="spectra", experiment=str(experiment.path))
+    with pytest.raises(DataError, match="Both .*a and .*b hold results of the kind spectra"):
+        find_results(tmp_path / "all", experiment)
+
+
+def test_a_folder_without_results_or_that_is_none_is_refused(tmp_path, experiment):
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(DataError, match="empty holds no results"):
+        find_results(tmp_path / "empty", experiment)
+    with pytest.raises(DataError, match="absent does not exist"):
+        find_results(tmp_path / "absent", experiment)
+
+
+def test_an_experiment_with_neither_model_nor_logs_has_nothing_to_report(tmp_path):
+    folder = made_experiment(tmp_path / "run", None, model=False, n_epochs=0)
+    with pytest.raises(
+        CheckpointError, match="nothing to report of .*run: it has no best model yet, and it has no logs"
+    ):
+        read_reported_experiment(folder)
+    with pytest.raises(CheckpointError, match="absent is no existing experiment folder"):
+        read_reported_experiment(tmp_path / "absent")
+    with pytest.raises(CheckpointError, match="is no experiment: give the experiments in it"):
+        read_reported_experiment(tmp_path)
