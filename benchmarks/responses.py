@@ -26,6 +26,7 @@ STAY, GAIN = 0.8, 2.5
 
 
 def participant(seed, locked):
+    """Simulate one participant."""
     generator = np.random.default_rng(seed)
     onsets = np.cumsum(generator.integers(3, 7, 40)) + generator.random(40) - 2
     onsets = onsets[onsets < N_ROWS - 6]
@@ -53,11 +54,13 @@ def participant(seed, locked):
 
 
 def smallest_p(series, **settings):
+    """Test the first condition; smallest p over states, and times if any."""
     found = participant_responses([series], ResponseSettings(**settings))
     return float(np.nanmin(found.locking[0].p)), found
 
 
 def main(n_nulls):
+    """Count what is found."""
     begun = time.monotonic()
     common = {"conditions": CONDITIONS, "window": Window.of_seconds(0, 16, RATE), "n_surrogates": 200}
     null_model, null_epochs, found_model, found_epochs, nulls, locked = [], [], [], [], [], []

@@ -41,6 +41,10 @@ class InferredSubject:
     states: NDArray[np.int64] | None = None
     """The most likely path of states, (T,), from 0; -1 outside segments; None where there is no such path."""
 
+    transitions: NDArray[np.float64] | None = None
+    """Expected transitions, (K, K): sums over time of the posterior of each pair of states, row = from; None for a
+    family without them."""
+
     free_energy_at_mean: float | None = None
     """Nats per observed sample at the posterior's mean, for a family whose free energy is a bound by draws."""
 

@@ -33,6 +33,18 @@ def parse_inference(description: str | None) -> Namespace:
     add_comparison_options(parser)
     parser.add_argument("--use_latest_epoch", action="store_true", help="the latest epoch instead of the best one")
     parser.add_argument("--dual_estimation", action="store_true", help="also each subject's own means and covariances")
+    parser.add_argument(
+        "--statistics_window",
+        metavar="SECONDS",
+        type=float,
+        help="length of the windows of windows.tsv; default: 10, but 50 samples at least",
+    )
+    parser.add_argument(
+        "--binarise",
+        choices=["argmax", "percentile", "mixture"],
+        help="also a table of when alpha is on: the largest one, above a percentile, or in the upper of two Gaussians",
+    )
+    parser.add_argument("--percentile", type=float, default=90.0, help="of each subject's alpha, for --binarise")
     parser.add_argument("--device", type=str, default="auto", help="cpu, cuda, ...")
     parser.add_argument("-f", "--force", action="store_true", help="overwrite the results in an existing folder")
     return parser.parse_args()
@@ -46,6 +58,7 @@ def run_inference(arguments: Namespace) -> None:
     family = experiment.family
     if not family.can_be_inferred_from:
         raise CheckpointError(f"The family {family.name} has no inference.")
+    _check(arguments)
     if arguments.dual_estimation and family.inference is None:
         raise ConfigurationError("--dual_estimation", True, f"absent for the family {family.name}")
     dataset = experiment.open(
@@ -57,6 +70,13 @@ def run_inference(arguments: Namespace) -> None:
     names = SUBSETS if arguments.subset == "all" else (arguments.subset,)
     with output_folder(Path(arguments.out_folder), force=arguments.force) as out:
         print(f"{_written(experiment, dataset, names, arguments, out)} Results: {out}")
+
+
+def _check(arguments: Namespace) -> None:
+    if arguments.statistics_window is not None and not arguments.statistics_window > 0:
+        raise ConfigurationError("--statistics_window", arguments.statistics_window, "a number of seconds above 0")
+    if not 0 < arguments.percentile < 100:
+        raise ConfigurationError("--percentile", arguments.percentile, "a number between 0 and 100")
 
 
 def _written(
@@ -77,7 +97,8 @@ def _written(
 def _write_inference(
     experiment: Experiment, dataset: MultiSubjectDataset, names: Sequence[str], arguments: Namespace, out: Path
 ) -> str:
-    from dynml.analysis.state_statistics import state_statistics, write_state_statistics
+    from dynml.analysis.tidy import KIND
+    from dynml.cli.outputs.statistics import StatisticsTables
     from dynml.files import write_json
     from dynml.models.experiment import SUBSETS
     from dynml.models.inferred import inferred_subjects
@@ -90,7 +111,14 @@ def _write_inference(
     energies: dict[str, Any] = dict.fromkeys(SUBSETS)
     at_mean: dict[str, Any] = dict.fromkeys(SUBSETS)
     criteria: dict[str, float] | None = None
-    subjects, statistics = {}, {}
+    subjects = {}
+    tables = StatisticsTables(
+        out,
+        covariances=_covariances_of_signals(experiment, dataset),
+        window_seconds=arguments.statistics_window,
+        binarise=arguments.binarise,
+        percentile=arguments.percentile,
+    )
     occupancies = Occupancies(experiment.family.components)
     for name in names:
         total = _Total()
@@ -98,15 +126,16 @@ def _write_inference(
         results = inferred_subjects(experiment.family, experiment.model, subset, dual_estimation=dual)
         for index, result in enumerate(results):
             _write_subject(result, out, dual=dual)
-            statistics[result.subject] = state_statistics(result.alpha, result.segments, result.sampling_frequency)
+            tables.add(result)
             subjects[result.subject] = result.free_energy
             occupancies.add_subject(subset, index, result.alpha)
             total.add(result)
         energies[name], at_mean[name] = total.free_energy, total.free_energy_at_mean
         if total.n_samples and name == "training" and is_training_data(trained, dataset):
             criteria = _criteria(experiment, total.log_likelihood, total.n_samples)
-    write_state_statistics(out / "state_statistics.tsv", statistics)
+    tables.write()
     summary: dict[str, Any] = {
+        KIND: "inference",
         "experiment": str(arguments.experiment_path),
         "weights": experiment.weights,
         "split": dataset.split,
@@ -122,7 +151,30 @@ def _write_inference(
     write_json(out / "summary.json", {"free_energy": {**energies, "subjects": subjects}, **summary})
     for finding in summary["findings"]:
         print(f"Note: {finding}")
+    for command in _next_commands(arguments):
+        print(f"Next: {command}")
     return f"{len(subjects)} subjects inferred ({dataset.split})."
+
+
+def _next_commands(arguments: Namespace) -> list[str]:
+    """What can be asked of the same model and store."""
+    given, out = f"{arguments.experiment_path} {arguments.hdf5_file}", Path(arguments.out_folder)
+    return [
+        f"dynml_compute_spectra.py {given} {out.with_name(out.name + '_spectra')}",
+        f"dynml_compute_responses.py {given} {out.with_name(out.name + '_responses')} --events COLUMN",
+        f"dynml_report.py {arguments.experiment_path} report.html --hdf5 {arguments.hdf5_file} --results {out}",
+    ]
+
+
+def _covariances_of_signals(experiment: Experiment, dataset: MultiSubjectDataset) -> Any:
+    """Covariances (K, C, C) of the signals; None where the model sees components, whose traces say nothing of them."""
+    from dynml.models.inferred import ModelWithArrays
+
+    steps = str(dataset.preparation.get("steps"))
+    if not isinstance(experiment.model, ModelWithArrays) or dataset.embedding is not None or "pca" in steps:
+        return None
+    covariances = experiment.model.arrays().get("covariances")
+    return covariances if covariances is not None and covariances.ndim == 3 else None
 
 
 @dataclass

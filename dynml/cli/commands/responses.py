@@ -93,7 +93,8 @@ def run_responses(arguments: Namespace) -> None:
     with output_folder(Path(arguments.out_folder), force=arguments.force) as out:
         output = ResponseOutput(out, settings, str(arguments.events), of)
         series = subject_series(experiment, dataset, names, of, str(arguments.events), settings.conditions)
-        participants = list(_participants(series, dataset, names, settings, output))
+        found = _participants(series, dataset, names, settings, output)
+        participants = [one for one in found if one.n_trials.any()]
         if not output.n_epochs:
             raise DataError(f"No window around an event of {arguments.events} was observed in {arguments.hdf5_file}.")
         for finding in output.group(group_responses(participants, settings), participants, experiment):

@@ -57,6 +57,9 @@ class ResponseOutput:
     def participant(self, found: ParticipantResponses) -> ParticipantResponses:
         """Write the trials of a participant."""
         for subject, epochs in found.epochs.items():
+            if not len(epochs.rows):
+                self._counts[subject] = epochs.counts() | self._counts[subject]
+                continue
             _save(self._folder / f"{subject}_trials.npy", epochs.values)
             self._counts[subject] = epochs.counts() | self._counts[subject]
             shares = np.isfinite(epochs.values[:, :, 0]).mean(axis=1)

@@ -43,7 +43,7 @@ def subject_series(
     column: str,
     conditions: tuple[str, ...],
 ) -> Iterator[tuple[str, str, SubjectSeries | None]]:
-    """Give (subject, participant, series) of the subjects of some subsets; None for one without events of the column.
+    """Give (subject, participant, series) of the subjects of some subsets; None for one without such events.
 
     Parameters
     ----------
@@ -70,6 +70,10 @@ def subject_series(
         if events is None or column not in events.labels:
             yield subject, participant, None
             continue
+        onsets = Onsets.of(events, column, conditions)
+        if not len(onsets):
+            yield subject, participant, None
+            continue
         valid, masked = valid_rows(segments, len(values), observed)
         runs, run_names = _runs(dataset, subject, len(values))
         yield (
@@ -83,7 +87,7 @@ def subject_series(
                 masked=masked,
                 runs=runs,
                 run_names=run_names,
-                onsets=Onsets.of(events, column, conditions),
+                onsets=onsets,
                 sampling_frequency=float(subset.sampling_frequencies[index]),
             ),
         )
