@@ -1,5 +1,8 @@
 """Visits, transitions, windows and soft alphas against numbers by hand, chains of known parameters, and SciPy."""
 
+import itertools
+import json
+
 import numpy as np
 import pandas
 import pytest
@@ -85,11 +88,11 @@ def test_expected_transitions_of_an_hmm_are_its_pairwise_posteriors():
     expected, total = np.zeros((2, 2)), 0.0
     for path in np.ndindex(*[2] * 6):
         weight = parameters.initial_probabilities_K[path[0]].item()
-        for before, after in zip(path, path[1:]):
+        for before, after in itertools.pairwise(path):
             weight *= parameters.transition_probabilities_KK[before, after].item()
         weight *= np.prod(stats.norm.pdf(signals[:, 0].numpy(), parameters.means_KC[list(path), 0].numpy()))
         total += weight
-        for pair in zip(path, path[1:]):
+        for pair in itertools.pairwise(path):
             expected[pair] += weight
     np.testing.assert_allclose(statistics.transitions_KK.numpy(), expected / total, rtol=1e-5)
 
@@ -167,8 +170,6 @@ def test_the_table_of_statistics_reads_back_and_says_its_units(tmp_path):
     write_state_statistics(tmp_path / "state_statistics.tsv", {"a": state_statistics(PATH, SEGMENTS, 2.0, n_states=4)})
     table = pandas.read_csv(tmp_path / "state_statistics.tsv", sep="\t", na_values="n/a")
     assert table.mean_lifetime.isna().tolist() == [False, False, False, True]
-    import json
-
     sidecar = json.loads((tmp_path / "state_statistics.json").read_text())
     assert sidecar["mean_lifetime"]["Units"] == "s"
     assert set(sidecar) == set(table)

@@ -163,12 +163,13 @@ def test_shifted_means_are_those_of_rolled_rows():
     one = series_of(signals, [6, 15, 38], segments=[[0, 22], [25, 50]], observed=observed, runs=runs)
     window, baseline = Window(-3, 4, 1.0), Window(-3, -1, 1.0)
     epochs = cut_epochs(one, window)
-    shifted = ShiftedRuns([one], [epochs], window, baseline).means(0, [np.array([0, 5]), np.array([0, 9])])
-    for number, lags in enumerate([(0, 0), (5, 9)]):
+    shifted = ShiftedRuns([one], [epochs], window, baseline).means(0, [np.array([0, 5, 23 + 2]), np.array([0, 9, 3])])
+    for number, lags in enumerate([(0, 0), (5, 9), (23 + 2, 3)]):
         values = one.values.copy()
         for (start, stop), lag in zip(one.runs, lags):
             rows = start + np.flatnonzero(one.valid[start:stop])
-            values[rows] = np.roll(values[rows], lag, axis=0)
+            turned = values[rows] if lag < len(rows) else values[rows][::-1]  # backward in time
+            values[rows] = np.roll(turned, lag % len(rows), axis=0)
         own = series_of(values, [6, 15, 38], segments=[[0, 22], [25, 50]], observed=observed, runs=one.runs)
         mean = np.nanmean(cut_epochs(own, window).values, axis=0)
         np.testing.assert_allclose(shifted[number], mean - mean[:2].mean(axis=0), atol=1e-6)

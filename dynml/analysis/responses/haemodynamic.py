@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from dynml.analysis.responses.locking import SHIFTS, Locking, random_lags, surrogate_p
+from dynml.analysis.responses.locking import SHIFTS, Locking, random_lags, shifted_rows, surrogate_p
 from dynml.analysis.responses.series import SubjectSeries
 
 Doubles = NDArray[np.float64]
@@ -22,8 +22,6 @@ SLOWEST_FAST = 4.0
 """Hz; signals of fewer samples per second are taken for haemodynamic ones."""
 HIGH_PASS = 0.01
 """Hz; slower drifts are modelled by cosines."""
-RESPONSE_SECONDS = 8.0
-"""Over which a haemodynamic response is smeared."""
 SPARE_ROWS = 5
 """Observed rows that a run must have beyond the columns of its design."""
 REST = ("rest", "baseline", "fixation")
@@ -62,7 +60,6 @@ class HaemodynamicModel:
     def __init__(self, series: Sequence[SubjectSeries], conditions: Sequence[str], response: str = "glover") -> None:
         runs = (_DesignedRun.of(one, run, conditions, response) for one in series for run in range(len(one.runs)))
         self._runs = [run for run in runs if run is not None]
-        self._rate = series[0].sampling_frequency
 
     def effects(self, lags: Sequence[NDArray[np.int64]] | None = None) -> dict[int, Effects]:
         """Effects of each condition that occurs, by its number.
@@ -88,8 +85,7 @@ class HaemodynamicModel:
         if not self._runs:
             return {}
         observed = self.effects()
-        width = int(RESPONSE_SECONDS * self._rate)
-        shifted = self.effects(random_lags([run.n_rows for run in self._runs], n_shifts, width=width, seed=seed))
+        shifted = self.effects(random_lags([run.n_rows for run in self._runs], n_shifts, seed=seed))
         tests = {}
         for condition, own in observed.items():
             surrogates = np.nan_to_num(shifted[condition].t).reshape(n_shifts, -1)
@@ -119,7 +115,10 @@ class _DesignedRun:
         from nilearn.glm import compute_contrast
         from nilearn.glm.first_level import run_glm
 
-        values = self.values if lags is None else np.concatenate([np.roll(self.values, lag, axis=0) for lag in lags], 1)
+        values = self.values
+        if lags is not None:
+            doubled = np.concatenate([values, values])
+            values = np.concatenate([shifted_rows(doubled, int(lag)) for lag in lags], axis=1)
         found = {}
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of states that never change: their effect is zero

@@ -25,8 +25,6 @@ PERIODIC_SHARE = 0.9
 """Share of events that meet another one when all are moved by some time, from which a design counts as periodic."""
 LEAST_EVENTS = 3
 """Pairs of events that must meet."""
-LARGEST_MARGIN = 0.025
-"""Share of a single run's lags at either end that are left out."""
 
 
 @dataclass(frozen=True)
@@ -88,20 +86,18 @@ def is_periodic(onsets: NDArray[np.float64]) -> bool:
     return False
 
 
-def random_lags(n_rows: Sequence[int], n_shifts: int, *, width: int, seed: int) -> list[NDArray[np.int64]]:
-    """Lags of each run, all equally likely, but for those of a single run that change next to nothing.
+def random_lags(n_rows: Sequence[int], n_shifts: int, *, seed: int) -> list[NDArray[np.int64]]:
+    """Lags of each run, all equally likely, small ones too: without them p would be too small.
 
-    Shifts of several runs hardly ever are small in all of them. Of a single run, a share of about 2 width / T lags
-    leaves the response where it is, so that p could not be below that share; they are left out, but never more than
-    a twentieth of all, for the series is as like itself at these lags also where nothing is locked.
+    Shifts of several runs hardly ever are small in all of them. Of a single run, the lags that leave a response about
+    where it is are a share of them that p cannot be below. Half of its surrogates therefore also run backward in time,
+    which keeps the autocorrelation as well: lags from the number of rows on stand for that.
 
     Parameters
     ----------
     n_rows : sequence of int
         Of each run.
     n_shifts : int
-    width : int
-        Samples over which a response is smeared.
     seed : int
 
     Returns
@@ -109,8 +105,23 @@ def random_lags(n_rows: Sequence[int], n_shifts: int, *, width: int, seed: int) 
     list of array, (n_shifts,)
     """
     generator = np.random.default_rng(seed)
-    margin = min(width, int(LARGEST_MARGIN * n_rows[0])) if len(n_rows) == 1 else 0
-    return [generator.integers(margin, max(margin + 1, n - margin + 1), n_shifts) % max(n, 1) for n in n_rows]
+    turns = 2 if len(n_rows) == 1 else 1
+    return [generator.integers(0, max(1, turns * n), n_shifts) for n in n_rows]
+
+
+def shifted_rows(doubled: Doubles, lag: int) -> Doubles:
+    """Rows of a run turned by a lag, backward in time from as many as there are rows on: a view.
+
+    Parameters
+    ----------
+    doubled : array, (2 rows, K)
+        All rows, twice one after the other.
+    lag : int
+    """
+    n_rows = len(doubled) // 2
+    if lag >= n_rows:
+        doubled, lag = doubled[::-1], lag - n_rows
+    return doubled[n_rows - lag : 2 * n_rows - lag]
 
 
 class ShiftedRuns:
@@ -155,7 +166,7 @@ class ShiftedRuns:
         """Test the mean response to a condition, corrected over times and states, (W, K)."""
         observed = self.means(condition, [np.zeros(1, dtype=np.int64)] * len(self._runs))[0]
         n_rows = [run.n_rows for run in self._runs]
-        lags = random_lags(n_rows, n_shifts, width=len(self._window), seed=seed)
+        lags = random_lags(n_rows, n_shifts, seed=seed)
         p = surrogate_p(observed.ravel(), self.means(condition, lags).reshape(n_shifts, -1))
         return Locking(p.reshape(observed.shape), n_shifts, SHIFTS)
 
@@ -173,7 +184,7 @@ class _Run:
         self._epochs = epochs
 
     def shifted(self, lag: int) -> Doubles:
-        return self._doubled[self.n_rows - lag : 2 * self.n_rows - lag]
+        return shifted_rows(self._doubled, lag)
 
     def weights(self, condition: int, window: Window) -> Any:
         """How often each observed row stands at each sample of the epochs, sparse (W, rows)."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -34,6 +35,15 @@ def parse_inference(description: str | None) -> Namespace:
     parser.add_argument("--use_latest_epoch", action="store_true", help="the latest epoch instead of the best one")
     parser.add_argument("--dual_estimation", action="store_true", help="also each subject's own means and covariances")
     parser.add_argument(
+        "--alpha_format",
+        nargs="+",
+        choices=["npy", "tsv", "mat"],
+        default=["npy"],
+        help="further files of alpha beside <subject>_alpha.npy, which is always written",
+    )
+    parser.add_argument("--save_fif", action="store_true", help="also alpha of each run as MNE's raw .fif")
+    parser.add_argument("--bids", metavar="OUT", type=str, help="also all results as a BIDS derivative in this folder")
+    parser.add_argument(
         "--statistics_window",
         metavar="SECONDS",
         type=float,
@@ -59,8 +69,9 @@ def run_inference(arguments: Namespace) -> None:
     if not family.can_be_inferred_from:
         raise CheckpointError(f"The family {family.name} has no inference.")
     _check(arguments)
-    if arguments.dual_estimation and family.inference is None:
-        raise ConfigurationError("--dual_estimation", True, f"absent for the family {family.name}")
+    for name in ("dual_estimation", "save_fif", "bids", "binarise", "statistics_window"):
+        if arguments[name] and family.inference is None:
+            raise ConfigurationError(f"--{name}", arguments[name], f"absent for the family {family.name}")
     dataset = experiment.open(
         arguments.hdf5_file,
         group=arguments.group,
@@ -68,8 +79,18 @@ def run_inference(arguments: Namespace) -> None:
         subsets_of=arguments.subsets_of,
     )
     names = SUBSETS if arguments.subset == "all" else (arguments.subset,)
-    with output_folder(Path(arguments.out_folder), force=arguments.force) as out:
-        print(f"{_written(experiment, dataset, names, arguments, out)} Results: {out}")
+    with output_folder(Path(arguments.out_folder), force=arguments.force) as out, _derivative(arguments) as bids:
+        print(f"{_written(experiment, dataset, names, arguments, out, bids)} Results: {out}")
+
+
+def _derivative(arguments: Namespace) -> contextlib.AbstractContextManager[Path | None]:
+    """The folder of the BIDS derivative, made and locked; None where nobody asked for one."""
+    if arguments.bids is None:
+        return contextlib.nullcontext()
+    folder, out = Path(arguments.bids), Path(arguments.out_folder)
+    if folder.resolve() == out.resolve():
+        raise ConfigurationError("--bids", arguments.bids, "another folder than OUT_FOLDER")
+    return output_folder(folder, force=arguments.force)
 
 
 def _check(arguments: Namespace) -> None:
@@ -80,7 +101,12 @@ def _check(arguments: Namespace) -> None:
 
 
 def _written(
-    experiment: Experiment, dataset: MultiSubjectDataset, names: Sequence[str], arguments: Namespace, out: Path
+    experiment: Experiment,
+    dataset: MultiSubjectDataset,
+    names: Sequence[str],
+    arguments: Namespace,
+    out: Path,
+    bids: Path | None,
 ) -> str:
     """Write what the family can say of the data, and give a line on it."""
     from dynml.cli.outputs.decoding import write_decoding
@@ -91,13 +117,19 @@ def _written(
         return str(load(family.write_inference)(experiment, dataset, names, out))
     if family.decode is not None:
         return write_decoding(experiment, dataset, names, out)
-    return _write_inference(experiment, dataset, names, arguments, out)
+    return _write_inference(experiment, dataset, names, arguments, out, bids)
 
 
 def _write_inference(
-    experiment: Experiment, dataset: MultiSubjectDataset, names: Sequence[str], arguments: Namespace, out: Path
+    experiment: Experiment,
+    dataset: MultiSubjectDataset,
+    names: Sequence[str],
+    arguments: Namespace,
+    out: Path,
+    bids: Path | None,
 ) -> str:
     from dynml.analysis.tidy import KIND
+    from dynml.cli.outputs.other_forms import OtherForms
     from dynml.cli.outputs.statistics import StatisticsTables
     from dynml.files import write_json
     from dynml.models.experiment import SUBSETS
@@ -112,6 +144,7 @@ def _write_inference(
     at_mean: dict[str, Any] = dict.fromkeys(SUBSETS)
     criteria: dict[str, float] | None = None
     subjects = {}
+    forms = OtherForms(experiment, dataset, out, bids, formats=arguments.alpha_format, fif=arguments.save_fif)
     tables = StatisticsTables(
         out,
         covariances=_covariances_of_signals(experiment, dataset),
@@ -126,6 +159,7 @@ def _write_inference(
         results = inferred_subjects(experiment.family, experiment.model, subset, dual_estimation=dual)
         for index, result in enumerate(results):
             _write_subject(result, out, dual=dual)
+            forms.add(result)
             tables.add(result)
             subjects[result.subject] = result.free_energy
             occupancies.add_subject(subset, index, result.alpha)
@@ -133,7 +167,7 @@ def _write_inference(
         energies[name], at_mean[name] = total.free_energy, total.free_energy_at_mean
         if total.n_samples and name == "training" and is_training_data(trained, dataset):
             criteria = _criteria(experiment, total.log_likelihood, total.n_samples)
-    tables.write()
+    forms.finish(tables.write())
     summary: dict[str, Any] = {
         KIND: "inference",
         "experiment": str(arguments.experiment_path),

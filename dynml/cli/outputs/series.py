@@ -61,7 +61,10 @@ def subject_series(
     CheckpointError
         When the family has no such values.
     """
+    import numpy as np
+
     from dynml.analysis.responses.series import Onsets, SubjectSeries, valid_rows
+    from dynml.models.stored_runs import stored_runs
 
     values_of = _alpha(experiment, dataset, names) if of == "alpha" else _features(experiment, dataset, names)
     for subset, index, values, segments, observed in values_of:
@@ -75,7 +78,7 @@ def subject_series(
             yield subject, participant, None
             continue
         valid, masked = valid_rows(segments, len(values), observed)
-        runs, run_names = _runs(dataset, subject, len(values))
+        runs = stored_runs(dataset.source, dataset.group, subject)
         yield (
             subject,
             participant,
@@ -85,8 +88,8 @@ def subject_series(
                 values=values,
                 valid=valid,
                 masked=masked,
-                runs=runs,
-                run_names=run_names,
+                runs=np.array([[run.start, run.stop] for run in runs]),
+                run_names=tuple(run.name for run in runs),
                 onsets=onsets,
                 sampling_frequency=float(subset.sampling_frequencies[index]),
             ),
@@ -119,20 +122,3 @@ def _features(experiment: Experiment, dataset: MultiSubjectDataset, names: Seque
             values = states_of_subject(model, subset, index, length)
             own = subset.segments.take(subset.segments.subject == index)
             yield subset, index, values, np.stack([own.start, own.stop], axis=1), subset.observed(index)
-
-
-def _runs(dataset: MultiSubjectDataset, subject: str, n_rows: int) -> tuple[NDArray[Any], tuple[str, ...]]:
-    """First and last row of each run that has a segment, and their names."""
-    import numpy as np
-
-    from dynml.recording import run_starts
-
-    source, group = dataset.source, dataset.group
-    segments, places = source.segments(subject, group), source.source_samples(subject, group)
-    names = source.run_names(subject, group)
-    step = source.attributes(subject, group).source_step
-    starts = run_starts(segments, places[:, 1], places, len(names), source_step=step)
-    present = np.unique(places[:, 1])
-    first = starts[present]
-    runs = np.stack([first, np.append(first[1:], n_rows)], axis=1)
-    return runs, tuple(names[run] for run in present)

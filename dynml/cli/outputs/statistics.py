@@ -97,9 +97,10 @@ class StatisticsTables:
         if self._binarise:
             self._alphas[result.subject] = result.alpha, result.segments, result.sampling_frequency
 
-    def write(self) -> None:
-        """Write all tables; those that have no rows are left out."""
-        write_state_statistics(self._folder / "state_statistics.tsv", self.statistics)
+    def write(self) -> list[Path]:
+        """Write all tables, and give their paths; those that have no rows are left out."""
+        written = [self._folder / "state_statistics.tsv"]
+        write_state_statistics(written[0], self.statistics)
         for name, columns, rows in (
             ("visits", VISITS, self._visits),
             ("transitions", TRANSITIONS, self._transitions),
@@ -109,12 +110,15 @@ class StatisticsTables:
             ("windows", WINDOWS, self._windows),
         ):
             if rows:
-                write_tidy(self._folder / f"{name}.tsv", columns, rows)
+                written.append(self._folder / f"{name}.tsv")
+                write_tidy(written[-1], columns, rows)
         if self._binarise:
             about = {"method": self._binarise}
             if self._binarise == "percentile":
                 about["percentile"] = str(self._percentile)
-            write_tidy(self._folder / "on_off.tsv", ON_OFF, self._on_off(), **about)
+            written.append(self._folder / "on_off.tsv")
+            write_tidy(written[-1], ON_OFF, self._on_off(), **about)
+        return written
 
     def _add_visits(self, result: InferredSubject) -> None:
         visits, rate = all_visits(result.alpha, result.segments), result.sampling_frequency
