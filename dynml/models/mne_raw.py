@@ -74,7 +74,8 @@ def raw_of_alpha(
         info["description"] = json.dumps(meaning)
     data = np.concatenate([alpha.T.astype(np.float64), *(channel[None] for channel in stimuli.values())])
     raw = mne.io.RawArray(data, info, first_samp=first_sample, verbose="error")
-    found = [(first, last, UNOBSERVED) for first, last in stretches_of(~np.isfinite(alpha).all(axis=1)).tolist()]
+    unobserved = np.asarray(~np.isfinite(alpha).all(axis=1))
+    found = [(first, last, UNOBSERVED) for first, last in stretches_of(unobserved).tolist()]
     if visits_of is not None:
         borders = np.array([[0, len(alpha)]]) if segments is None else segments
         found += _visits(visits_of, np.clip(borders, 0, len(alpha)), component)

@@ -10,7 +10,7 @@ import pandas
 import pytest
 from running_scripts import create_store, run_script
 
-SCRIPT = Path(__file__).parents[2] / "scripts_python" / "dynml_compute_responses.py"
+FOLDER = Path(__file__).parents[2] / "scripts_python"
 RATE, N_ROWS = 100, 2000
 SUBJECTS = tuple(f"sub-{number}" for number in range(7))
 
@@ -49,20 +49,26 @@ def study(tmp_path_factory):
 
 
 @pytest.fixture
-def compute(study, monkeypatch):
-    """Run the script in this process, which has torch at hand; gives the exit status."""
+def in_process(monkeypatch):
+    """Run a script in this process, which has torch at hand; gives the exit status."""
 
-    def run(out, *further):
-        folder, store = study
-        arguments = [SCRIPT.name, folder / "model", store, folder / out, *further]
-        monkeypatch.setattr(sys, "argv", [str(argument) for argument in arguments])
+    def run(name, *arguments):
+        monkeypatch.setattr(sys, "argv", [name, *map(str, arguments)])
         try:
-            runpy.run_path(str(SCRIPT), run_name="__main__")
+            runpy.run_path(str(FOLDER / name), run_name="__main__")
         except SystemExit as end:
             return end.code
         return 0
 
     return run
+
+
+@pytest.fixture
+def compute(study, in_process):
+    folder, store = study
+    return lambda out, *further: in_process(
+        "dynml_compute_responses.py", folder / "model", store, folder / out, *further
+    )
 
 
 def test_the_state_that_follows_an_event_is_found(study, compute, capsys):
@@ -122,3 +128,54 @@ def test_mistakes_are_one_sentence(study, compute, arguments, words, capsys):
     assert words in said
     assert len(said.splitlines()) == 1
     assert not any((study[0] / "mistaken").glob("[!.]*"))
+
+
+def test_inference_writes_tables_that_agree_and_what_others_read(study, in_process, capsys):
+    folder, store = study
+    out, bids = folder / "states", folder / "derivative"
+    options = ("--bids", bids, "--save_fif", "--alpha_format", "tsv", "mat", "--binarise", "argmax")
+    assert in_process("dynml_infer_from_model.py", folder / "model", store, out, *options) == 0
+    said = capsys.readouterr().out
+    for command in ("dynml_compute_spectra.py", "dynml_compute_responses.py", "dynml_report.py"):
+        assert f"Next: {command} {folder / 'model'}" in said
+    assert json.loads((out / "summary.json").read_text())["results"] == "inference"
+    tables = {path.stem: pandas.read_csv(path, sep="\t", na_values="n/a") for path in out.glob("[!s]*.tsv")}
+    tables["state_statistics"] = pandas.read_csv(out / "state_statistics.tsv", sep="\t", na_values="n/a")
+    for name in ("visits", "transitions", "alpha_statistics", "windows", "on_off", "state_statistics"):
+        assert set(json.loads((out / f"{name}.json").read_text())) >= set(tables[name])
+    statistics, visits = tables["state_statistics"], tables["visits"]
+    merged = visits.groupby(["subject", "state"]).lifetime.mean().reset_index()
+    merged = merged.merge(statistics, on=["subject", "state"])
+    np.testing.assert_allclose(merged.lifetime, merged.mean_lifetime, rtol=1e-5)
+    on = tables["on_off"].merge(statistics, on=["subject", "state"])
+    np.testing.assert_allclose(on.share_on, on.fractional_occupancy, rtol=1e-5)
+    cut = visits[visits.subject == "sub-3"]
+    assert cut.segment.max() == 2
+    assert cut.censored.sum() == 4
+    sums = tables["transitions"].groupby(["subject", "from"])[["probability", "expected_probability"]].sum()
+    np.testing.assert_allclose(sums, 1, atol=1e-9)
+    series = pandas.read_csv(
+        bids / "sub-3" / "sub-3_run-0_desc-hmm2_timeseries.tsv", sep="\t", na_values="n/a", keep_default_na=False
+    )
+    alpha = np.load(out / "sub-3_alpha.npy")
+    np.testing.assert_allclose(series.to_numpy(), alpha, atol=1e-5)
+    assert np.isnan(alpha).any()
+    assert (out / "sub-3_alpha_raw.fif").exists()
+    assert (bids / "desc-hmm2_transitions.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (("--bids", "mistaken"), "--bids is"),
+        (("--statistics_window", -1), "--statistics_window is -1"),
+        (("--binarise", "percentile", "--percentile", 100), "--percentile is 100"),
+    ],
+)
+def test_mistaken_forms_are_one_sentence(study, in_process, options, words, capsys, monkeypatch):
+    folder, store = study
+    monkeypatch.chdir(folder)
+    assert in_process("dynml_infer_from_model.py", "model", store, "mistaken", *options) == 2
+    said = capsys.readouterr().err.strip()
+    assert words in said
+    assert len(said.splitlines()) == 1

@@ -77,7 +77,7 @@ def _of_one(only: ParticipantResponses) -> GroupResponses:
         p=p,
         p_of_effects=None,
         effects=None,
-        n_participants=np.isfinite(only.mean).any(axis=(1, 2)).astype(np.int64),
+        n_participants=np.asarray(np.isfinite(only.mean).any(axis=(1, 2)), dtype=np.int64),
         method=" or ".join(sorted({one.surrogates for one in only.locking.values()})) or "none",
     )
 

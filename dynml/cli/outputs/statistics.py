@@ -149,7 +149,7 @@ class StatisticsTables:
         return windows.fano_factor
 
     def _add_soft(self, result: InferredSubject, fano: NDArray[np.float64]) -> None:
-        rows = np.isfinite(result.alpha).all(axis=1)
+        rows = np.asarray(np.isfinite(result.alpha).all(axis=1))
         soft, occupancy = (
             soft_statistics(result.alpha, result.segments, result.sampling_frequency),
             soft_occupancy(result.alpha, rows),

@@ -19,7 +19,7 @@ def alpha_table(alpha: NDArray[np.float32], component: str) -> str:
     """A table with one line a row and one column a state; NaN is n/a."""
     text = io.StringIO()
     text.write("\t".join(f"{component}-{number}" for number in range(1, alpha.shape[1] + 1)) + "\n")
-    seen = np.isfinite(alpha).all(axis=1)
+    seen = np.asarray(np.isfinite(alpha).all(axis=1))
     absent = "\t".join([NOT_AVAILABLE] * alpha.shape[1]) + "\n"
     for row, is_seen in zip(alpha, seen.tolist()):
         text.write("\t".join(f"{value:.6g}" for value in row.tolist()) + "\n" if is_seen else absent)
