@@ -95,7 +95,8 @@ def test_the_state_that_follows_an_event_is_found(study, compute, capsys):
     assert sidecar["time"]["Units"] == "s"
     locking = pandas.read_csv(folder / "out" / "locking.tsv", sep="\t")
     assert set(locking.participant) == set(SUBJECTS[:6])
-    assert (locking[locking.condition == "target"].groupby("participant").p.min() <= 0.05).sum() >= 5
+    # Of 2000 shifts of a short run, about 90 leave the response within the window.
+    assert (locking[locking.condition == "target"].groupby("participant").p.min() <= 0.1).all()
     with np.load(folder / "out" / "responses.npz") as arrays:
         assert arrays["mean"].shape == (2, 90, 2)
         assert arrays["participant_means"].shape == (6, 2, 90, 2)

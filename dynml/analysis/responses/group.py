@@ -107,7 +107,7 @@ def findings(
     for condition, name in enumerate(settings.conditions):
         if group.n_participants[condition]:
             sentences.append(_of_condition(condition, name, group, settings))
-            sentences += _of_participants(condition, name, participants)
+            sentences += _of_participants(condition, name, settings.component, participants)
         for one in participants:
             if condition in one.untested:
                 sentences.append(
@@ -130,14 +130,15 @@ def _of_condition(condition: int, name: str, group: GroupResponses, settings: Re
     deviation = np.abs(group.mean[condition] - np.nanmean(group.mean[condition], axis=0))
     time, state = np.unravel_index(np.lexsort((-np.nan_to_num(deviation).ravel(), filled.ravel()))[0], p.shape)
     seconds = settings.window.times[time]
-    p_words = f"p = {p[time, state]:.3g}, {group.method}, corrected over times and states"
+    p_words = f"p = {p[time, state]:.3g}, {group.method}, corrected over times and {settings.component}s"
     if p[time, state] > LEVEL:
-        return f"{name}: no state responds (smallest {p_words})."
+        return f"{name}: no {settings.component} responds (smallest {p_words})."
     responding = [str(number + 1) for number in np.flatnonzero((filled <= LEVEL).any(axis=0))]
-    words = f"state {responding[0]} responds" if len(responding) == 1 else f"states {', '.join(responding)} respond"
+    word, numbers = settings.component, ", ".join(responding)
+    words = f"{word} {numbers} responds" if len(responding) == 1 else f"{word}s {numbers} respond"
     value = group.mean[condition, time, state]
     kind = "changes by" if settings.baseline is not None else "is at"
-    return f"{name}: {words}; state {state + 1} {kind} {value:.3g} at {seconds:.3g} s ({p_words})."
+    return f"{name}: {words}; {word} {state + 1} {kind} {value:.3g} at {seconds:.3g} s ({p_words})."
 
 
 def _is_modelled(locking: ConditionLocking) -> bool:
@@ -145,26 +146,26 @@ def _is_modelled(locking: ConditionLocking) -> bool:
     return bool(np.isnan(locking.time).all())
 
 
-def _of_model(name: str, locking: ConditionLocking) -> str:
+def _of_model(name: str, word: str, locking: ConditionLocking) -> str:
     state = int(np.nanargmin(np.nan_to_num(locking.p, nan=2.0)))
     is_locked = locking.p[state] <= LEVEL
     said = "is locked to it" if is_locked else "comes nearest to being locked to it, but is not"
-    words = f"state {state + 1} {said}"
+    words = f"{word} {state + 1} {said}"
     return (
         f"{name}: {words} (effect {locking.effect[state]:.3g}, t = {locking.t[state]:.3g}, p = {locking.p[state]:.3g}, "
-        f"corrected over states; {locking.method})."
+        f"corrected over {word}s; {locking.method})."
     )
 
 
-def _of_participants(condition: int, name: str, participants: Sequence[ParticipantResponses]) -> list[str]:
+def _of_participants(condition: int, name: str, word: str, participants: Sequence[ParticipantResponses]) -> list[str]:
     tested = [one.locking[condition] for one in participants if condition in one.locking]
     if not tested:
         return []
     if len(participants) == 1:
-        return [_of_model(name, tested[0])] if _is_modelled(tested[0]) else []
+        return [_of_model(name, word, tested[0])] if _is_modelled(tested[0]) else []
     n_locked = sum(bool((np.nan_to_num(own.p, nan=1.0) <= LEVEL).any()) for own in tested)
     method = tested[0].method
     return [
-        f"{name}: in {n_locked} of {len(tested)} participants a state is locked to it (p <= {LEVEL:g} each; by chance "
+        f"{name}: in {n_locked} of {len(tested)} participants a {word} is locked to it (p <= {LEVEL:g} each; by chance "
         f"{LEVEL * len(tested):.2g}; {method})."
     ]

@@ -31,6 +31,8 @@ class ResponseSettings:
     """nilearn's name of the response that a participant's locking is tested with; None: epochs are."""
     with_times: bool = False
     """Test each time of a participant's epochs, too, where a haemodynamic response is used."""
+    component: str = "state"
+    """What a column of values is called: state, mode, feature."""
     n_surrogates: int = 1000
     seed: int = 0
 
@@ -100,7 +102,9 @@ def participant_responses(series: Sequence[SubjectSeries], settings: ResponseSet
             each.add(epochs[one.subject])
         subject_means[one.subject] = own.mean
     valid = np.concatenate([one.values[one.valid] for one in series])
-    reference = valid.mean(axis=0, dtype=np.float64) if settings.baseline is None else np.zeros(n_states)
+    reference = np.zeros(n_states)
+    if settings.baseline is None and len(valid):
+        reference = valid.mean(axis=0, dtype=np.float64)
     test = _Tests(series, list(epochs.values()), settings, sums.mean - reference)
     locking, untested = test.all()
     return ParticipantResponses(

@@ -72,7 +72,8 @@ def _flips(n_participants: int, n_flips: int, seed: int) -> Doubles:
     """Signs (n, N), without the one that leaves the data as they are where all are gone through."""
     if 2**n_participants <= n_flips:
         numbers = np.arange(1, 2**n_participants)
-        return 1.0 - 2.0 * ((numbers[:, None] >> np.arange(n_participants)) & 1)
+        bits = (numbers[:, None] >> np.arange(n_participants)) & 1
+        return np.asarray(1.0 - 2.0 * bits, dtype=np.float64)
     return np.random.default_rng(seed).choice([-1.0, 1.0], size=(n_flips, n_participants))
 
 

@@ -88,8 +88,9 @@ def run_responses(arguments: Namespace) -> None:
         subsets_of=arguments.subsets_of,
     )
     names = SUBSETS if arguments.subset == "all" else (arguments.subset,)
-    settings = _settings(arguments, dataset, names)
     of = what_is_looked_at(experiment, arguments.of)
+    component = experiment.family.components.removesuffix("s") if of == "alpha" else "feature"
+    settings = _settings(arguments, dataset, names, component)
     with output_folder(Path(arguments.out_folder), force=arguments.force) as out:
         output = ResponseOutput(out, settings, str(arguments.events), of)
         series = subject_series(experiment, dataset, names, of, str(arguments.events), settings.conditions)
@@ -99,10 +100,12 @@ def run_responses(arguments: Namespace) -> None:
             raise DataError(f"No window around an event of {arguments.events} was observed in {arguments.hdf5_file}.")
         for finding in output.group(group_responses(participants, settings), participants, experiment):
             print(f"Note: {finding}")
-        print(f"{len(participants)} participants, {output.n_epochs} trials. Results: {out}")
+        print(f"Participants: {len(participants)}, trials: {output.n_epochs}. Results: {out}")
 
 
-def _settings(arguments: Namespace, dataset: MultiSubjectDataset, names: Sequence[str]) -> ResponseSettings:
+def _settings(
+    arguments: Namespace, dataset: MultiSubjectDataset, names: Sequence[str], component: str
+) -> ResponseSettings:
     from dynml.analysis.responses.epochs import Window
     from dynml.analysis.responses.haemodynamic import SLOWEST_FAST
     from dynml.analysis.responses.participants import ResponseSettings
@@ -135,6 +138,7 @@ def _settings(arguments: Namespace, dataset: MultiSubjectDataset, names: Sequenc
         baseline=baseline,
         haemodynamic=response,
         with_times=len(participants) == 1,
+        component=component,
         n_surrogates=arguments.n_surrogates,
         seed=arguments.seed,
     )

@@ -227,7 +227,8 @@ class ResponseOutput:
                 group.p[chosen],
                 [settings.conditions[number] for number in chosen],
                 level=LEVEL,
-                y_label=_LABELS.get(self._of, "Value") + ("" if settings.baseline is None else ", change"),
+                state_names=[f"{settings.component.capitalize()} {n + 1}" for n in range(group.mean.shape[2])],
+                y_label=_LABELS[settings.component] + ("" if settings.baseline is None else ", change"),
                 error_label=errors,
                 title=f"Responses to {self._column} ({_counted(n_participants)}, {self.n_epochs} trials)",
             )
@@ -241,7 +242,7 @@ def _counted(n_participants: int) -> str:
     return f"{n_participants} participant{'s' if n_participants != 1 else ''}"
 
 
-_LABELS = {"alpha": "Probability", "features": "Hidden state"}
+_LABELS = {"state": "Probability", "mode": "Mixing coefficient", "feature": "Hidden state"}
 _TOLD = {
     "events": "",
     "cut": "{n} of {of} trials reach over a run's border or into a gap; what was observed of them counts.",
