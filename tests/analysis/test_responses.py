@@ -296,3 +296,18 @@ def test_the_group_compares_with_each_participants_own_mean():
     assert "10 of 10 participants" in words[1]
     few = group_responses(participants[:3], settings)
     assert any("no p-value" in sentence for sentence in findings(few, participants[:3], settings))
+
+
+def test_effects_of_several_participants_are_tested_by_flips(slow_locked):
+    from dataclasses import replace
+
+    settings = ResponseSettings(conditions=("a", "b"), window=Window(0, 6, 0.5), haemodynamic="glover", n_surrogates=19)
+    participants = []
+    for number in range(7):
+        noise = np.random.default_rng(number).normal(0, 0.1, size=slow_locked.values.shape)
+        own = replace(slow_locked, subject=f"s{number}", participant=f"s{number}", values=slow_locked.values + noise)
+        participants.append(participant_responses([own], settings))
+    group = group_responses(participants, settings)
+    assert group.effects[0, 1] == pytest.approx(0.5, abs=0.15)
+    assert group.p_of_effects[0, 1] == 2 / 128
+    assert participants[0].locking[0].p_of_times is None

@@ -72,6 +72,8 @@ def run_inference(arguments: Namespace) -> None:
     for name in ("dual_estimation", "save_fif", "bids", "binarise", "statistics_window"):
         if arguments[name] and family.inference is None:
             raise ConfigurationError(f"--{name}", arguments[name], f"absent for the family {family.name}")
+    if set(arguments.alpha_format) != {"npy"} and family.inference is None:
+        raise ConfigurationError("--alpha_format", arguments.alpha_format, f"absent for the family {family.name}")
     dataset = experiment.open(
         arguments.hdf5_file,
         group=arguments.group,
