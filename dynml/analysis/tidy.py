@@ -55,6 +55,11 @@ def write_tidy(path: Path, columns: Sequence[Column], rows: Iterable[Sequence[An
         writer.writerow([_cell(value) for value in row])
     with replacing(path) as partial:
         partial.write_text(text.getvalue(), encoding="utf-8")
+    write_sidecar(path, columns, **about)
+
+
+def write_sidecar(path: Path, columns: Sequence[Column], **about: Any) -> None:
+    """Describe a table's columns beside it: `TABLE.json` beside `TABLE.tsv`."""
     write_json(path.with_suffix(".json"), {**about, **_sidecar(columns)})
 
 

@@ -12,7 +12,10 @@ from numpy.typing import NDArray
 
 from dynml.dataset.subset import MultiSubjectSubset
 from dynml.errors import CheckpointError
+from dynml.models.mne_raw import raw_of_alpha
 from dynml.models.registry import Family, load
+from dynml.models.stored_runs import StoredRun
+from dynml.recording import Events
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,6 +44,10 @@ class InferredSubject:
     states: NDArray[np.int64] | None = None
     """The most likely path of states, (T,), from 0; -1 outside segments; None where there is no such path."""
 
+    transitions: NDArray[np.float64] | None = None
+    """Expected transitions, (K, K): sums over time of the posterior of each pair of states, row = from; None for a
+    family without them."""
+
     free_energy_at_mean: float | None = None
     """Nats per observed sample at the posterior's mean, for a family whose free energy is a bound by draws."""
 
@@ -54,6 +61,62 @@ class InferredSubject:
     def free_energy(self) -> float:
         """-log_likelihood per observed sample, in nats."""
         return -self.log_likelihood / self.n_samples
+
+    @property
+    def observed_alpha(self) -> NDArray[np.float32]:
+        """Alpha with NaN wherever nothing was observed, (T, K): outside segments and at masked samples."""
+        if self.observed is None:
+            return self.alpha
+        return np.where(self.observed[:, None], self.alpha, np.float32(np.nan))
+
+    def to_mne_raw(
+        self,
+        run: StoredRun | None = None,
+        *,
+        events: Events | None = None,
+        component: str = "state",
+        visits: bool = False,
+    ) -> Any:
+        """Make an object of MNE of alpha, of one run or of all rows.
+
+        Parameters
+        ----------
+        run : StoredRun, optional
+            Rows to take; `dynml.models.stored_runs.stored_runs` lists them. `first_samp` is the sample of the original
+            recording (of a downsampled one: divided by the step) where the run begins. Default: all rows, from 0.
+        events : Events, optional
+            The subject's; each column of labels becomes a stimulus channel.
+        component : str
+            What channels are called: state-1, mode-1, ..
+        visits : bool
+            Also annotate the visits of the most likely path, or of the largest alpha where there is no path.
+
+        Returns
+        -------
+        mne.io.RawArray
+            Channels of the type misc; NaN, annotated as `BAD_unobserved`, where nothing was observed.
+
+        Raises
+        ------
+        DynmlError
+            When mne is not installed.
+        """
+        start, stop = (0, len(self.alpha)) if run is None else (run.start, run.stop)
+        alpha = self.observed_alpha
+        states = None
+        if visits:
+            path = np.nan_to_num(self.alpha, nan=-np.inf).argmax(axis=1) if self.states is None else self.states
+            states = np.where(np.isfinite(alpha).all(axis=1), path, -1)[start:stop]
+        return raw_of_alpha(
+            alpha[start:stop],
+            self.sampling_frequency,
+            first_sample=0 if run is None else round(run.first_source_sample / run.source_step),
+            events=events,
+            first_row=start,
+            visits_of=states,
+            segments=self.segments - start,
+            component=component,
+        )
 
 
 @runtime_checkable

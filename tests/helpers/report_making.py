@@ -5,7 +5,8 @@ import json
 import numpy as np
 
 from dynml.analysis.state_statistics import state_statistics, write_state_statistics
-from dynml.files import commit_directory, read_json
+from dynml.files import read_json
+from dynml.training.checkpoints.committed import commit_directory
 
 CHANNELS = ["Frontal Pole", "Cuneal Cortex", "Planum Polare"]
 SUBSETS = {"training": ["sub-1", "sub-2"], "validation": ["sub-3"], "testing": ["sub-4"]}

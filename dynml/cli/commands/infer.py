@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shlex
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -34,6 +35,27 @@ def parse_inference(description: str | None, arguments: Sequence[str] | None = N
     add_comparison_options(parser)
     parser.add_argument("--use_latest_epoch", action="store_true", help="the latest epoch instead of the best one")
     parser.add_argument("--dual_estimation", action="store_true", help="also each subject's own means and covariances")
+    parser.add_argument(
+        "--alpha_format",
+        nargs="+",
+        choices=["npy", "tsv", "mat"],
+        default=["npy"],
+        help="further files of alpha beside <subject>_alpha.npy, which is always written",
+    )
+    parser.add_argument("--save_fif", action="store_true", help="also alpha of each run as MNE's raw .fif")
+    parser.add_argument("--bids", metavar="OUT", type=str, help="also all results as a BIDS derivative in this folder")
+    parser.add_argument(
+        "--statistics_window",
+        metavar="SECONDS",
+        type=float,
+        help="length of the windows of windows.tsv; default: 10, but 50 samples at least",
+    )
+    parser.add_argument(
+        "--binarise",
+        choices=["argmax", "percentile", "mixture"],
+        help="also a table of when alpha is on: the largest one, above a percentile, or in the upper of two Gaussians",
+    )
+    parser.add_argument("--percentile", type=float, default=90.0, help="of each subject's alpha, for --binarise")
     parser.add_argument("--device", type=str, default="auto", help="cpu, cuda, ...")
     parser.add_argument("-f", "--force", action="store_true", help="overwrite the results in an existing folder")
     return parser.parse_args(arguments)
@@ -47,8 +69,12 @@ def run_inference(arguments: Namespace) -> None:
     family = experiment.family
     if not family.can_be_inferred_from:
         raise CheckpointError(f"The family {family.name} has no inference.")
-    if arguments.dual_estimation and family.inference is None:
-        raise ConfigurationError("--dual_estimation", True, f"absent for the family {family.name}")
+    _check(arguments)
+    for name in ("dual_estimation", "save_fif", "bids", "binarise", "statistics_window"):
+        if arguments[name] and family.inference is None:
+            raise ConfigurationError(f"--{name}", arguments[name], f"absent for the family {family.name}")
+    if set(arguments.alpha_format) != {"npy"} and family.inference is None:
+        raise ConfigurationError("--alpha_format", arguments.alpha_format, f"absent for the family {family.name}")
     dataset = experiment.open(
         arguments.hdf5_file,
         group=arguments.group,
@@ -56,8 +82,10 @@ def run_inference(arguments: Namespace) -> None:
         subsets_of=arguments.subsets_of,
     )
     names = SUBSETS if arguments.subset == "all" else (arguments.subset,)
-    with output_folder(Path(arguments.out_folder), force=arguments.force) as out:
-        print(f"{_written(experiment, dataset, names, arguments, out)} Results: {out}\n{_next_command(arguments)}")
+    with output_folder(Path(arguments.out_folder), force=arguments.force) as out, _derivative(arguments) as bids:
+        print(
+            f"{_written(experiment, dataset, names, arguments, out, bids)} Results: {out}\n{_next_command(arguments)}"
+        )
 
 
 def _next_command(arguments: Namespace) -> str:
@@ -65,8 +93,30 @@ def _next_command(arguments: Namespace) -> str:
     return f"Next: {shlex.join(['dynml_report.py', *words])}"
 
 
+def _derivative(arguments: Namespace) -> contextlib.AbstractContextManager[Path | None]:
+    """The folder of the BIDS derivative, made and locked; None where nobody asked for one."""
+    if arguments.bids is None:
+        return contextlib.nullcontext()
+    folder, out = Path(arguments.bids), Path(arguments.out_folder)
+    if folder.resolve() == out.resolve():
+        raise ConfigurationError("--bids", arguments.bids, "another folder than OUT_FOLDER")
+    return output_folder(folder, force=arguments.force)
+
+
+def _check(arguments: Namespace) -> None:
+    if arguments.statistics_window is not None and not arguments.statistics_window > 0:
+        raise ConfigurationError("--statistics_window", arguments.statistics_window, "a number of seconds above 0")
+    if not 0 < arguments.percentile < 100:
+        raise ConfigurationError("--percentile", arguments.percentile, "a number between 0 and 100")
+
+
 def _written(
-    experiment: Experiment, dataset: MultiSubjectDataset, names: Sequence[str], arguments: Namespace, out: Path
+    experiment: Experiment,
+    dataset: MultiSubjectDataset,
+    names: Sequence[str],
+    arguments: Namespace,
+    out: Path,
+    bids: Path | None,
 ) -> str:
     """Write what the family can say of the data, and give a line on it."""
     from dynml.cli.outputs.decoding import write_decoding
@@ -77,13 +127,20 @@ def _written(
         return str(load(family.write_inference)(experiment, dataset, names, out))
     if family.decode is not None:
         return write_decoding(experiment, dataset, names, out)
-    return _write_inference(experiment, dataset, names, arguments, out)
+    return _write_inference(experiment, dataset, names, arguments, out, bids)
 
 
 def _write_inference(
-    experiment: Experiment, dataset: MultiSubjectDataset, names: Sequence[str], arguments: Namespace, out: Path
+    experiment: Experiment,
+    dataset: MultiSubjectDataset,
+    names: Sequence[str],
+    arguments: Namespace,
+    out: Path,
+    bids: Path | None,
 ) -> str:
-    from dynml.analysis.state_statistics import state_statistics, write_state_statistics
+    from dynml.analysis.tidy import KIND
+    from dynml.cli.outputs.other_forms import OtherForms
+    from dynml.cli.outputs.statistics import StatisticsTables
     from dynml.files import write_json
     from dynml.models.experiment import SUBSETS
     from dynml.models.inferred import inferred_subjects
@@ -96,7 +153,15 @@ def _write_inference(
     energies: dict[str, Any] = dict.fromkeys(SUBSETS)
     at_mean: dict[str, Any] = dict.fromkeys(SUBSETS)
     criteria: dict[str, float] | None = None
-    subjects, statistics = {}, {}
+    subjects = {}
+    forms = OtherForms(experiment, dataset, out, bids, formats=arguments.alpha_format, fif=arguments.save_fif)
+    tables = StatisticsTables(
+        out,
+        covariances=_covariances_of_signals(experiment, dataset),
+        window_seconds=arguments.statistics_window,
+        binarise=arguments.binarise,
+        percentile=arguments.percentile,
+    )
     occupancies = Occupancies(experiment.family.components)
     for name in names:
         total = _Total()
@@ -104,15 +169,17 @@ def _write_inference(
         results = inferred_subjects(experiment.family, experiment.model, subset, dual_estimation=dual)
         for index, result in enumerate(results):
             _write_subject(result, out, dual=dual)
-            statistics[result.subject] = state_statistics(result.alpha, result.segments, result.sampling_frequency)
+            forms.add(result)
+            tables.add(result)
             subjects[result.subject] = result.free_energy
             occupancies.add_subject(subset, index, result.alpha)
             total.add(result)
         energies[name], at_mean[name] = total.free_energy, total.free_energy_at_mean
         if total.n_samples and name == "training" and is_training_data(trained, dataset):
             criteria = _criteria(experiment, total.log_likelihood, total.n_samples)
-    write_state_statistics(out / "state_statistics.tsv", statistics)
+    forms.finish(tables.write())
     summary: dict[str, Any] = {
+        KIND: "inference",
         "experiment": str(arguments.experiment_path),
         "weights": experiment.weights,
         "model_sha256": experiment.sha256,
@@ -130,6 +197,17 @@ def _write_inference(
     for finding in summary["findings"]:
         print(f"Note: {finding}")
     return f"{len(subjects)} subjects inferred ({dataset.split})."
+
+
+def _covariances_of_signals(experiment: Experiment, dataset: MultiSubjectDataset) -> Any:
+    """Covariances (K, C, C) of the signals; None where the model sees components, whose traces say nothing of them."""
+    from dynml.models.inferred import ModelWithArrays
+
+    steps = str(dataset.preparation.get("steps"))
+    if not isinstance(experiment.model, ModelWithArrays) or dataset.embedding is not None or "pca" in steps:
+        return None
+    covariances = experiment.model.arrays().get("covariances")
+    return covariances if covariances is not None and covariances.ndim == 3 else None
 
 
 @dataclass

@@ -71,6 +71,7 @@ def _infer_subject(model: GaussianHMM, subset: MultiSubjectSubset, index: int) -
         alpha=alpha,
         states=states,
         segments=segments,
+        transitions=statistics.transitions_KK.cpu().numpy(),
         observed=subset.observed(index),
         log_likelihood=float(statistics.log_likelihood),
         n_samples=int(statistics.n_samples),

@@ -10,16 +10,24 @@ import io
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from dynml.errors import DataError
+from dynml.analysis.state_statistics.visits import pieces_of, visits_of
+from dynml.analysis.tidy import Column, write_sidecar
 from dynml.files import replacing
 
-COLUMNS = ("subject", "state", "fractional_occupancy", "mean_lifetime", "mean_interval", "switching_rate")
 NOT_AVAILABLE = "n/a"
+DESCRIBED = (
+    Column("subject", "Subject of the store"),
+    Column("state", "State or mode, from 1: column state - 1 of alpha"),
+    Column("fractional_occupancy", "Share of the samples in which the state is the most probable one", "1"),
+    Column("mean_lifetime", "Mean duration of a visit, those included that a segment's border cuts", "s"),
+    Column("mean_interval", "Mean time from the end of a visit to the next one in the same segment", "s"),
+    Column("switching_rate", "Visits per second", "Hz"),
+)
+COLUMNS = tuple(column.name for column in DESCRIBED)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,13 +86,13 @@ def state_statistics(
     so lifetimes are a little too short where segments are. The switching rate counts visits, the first of a segment
     included. Masked samples, of which states are inferred only, count as any others.
     """
-    pieces, n_states = _pieces(states_or_alpha, segments, n_states)
+    pieces, n_states = pieces_of(states_or_alpha, segments, n_states)
     visits = np.zeros(n_states)
     samples = np.zeros(n_states)
     gaps = np.zeros(n_states)
     n_gaps = np.zeros(n_states)
     for piece in pieces:
-        visited, starts, stops = _visits(piece)
+        visited, starts, stops = visits_of(piece)
         np.add.at(visits, visited, 1)
         np.add.at(samples, visited, stops - starts)
         for state in np.unique(visited):
@@ -126,10 +134,10 @@ def visit_lengths(
     DataError
         As `state_statistics`.
     """
-    pieces, n_states = _pieces(states_or_alpha, segments, n_states)
+    pieces, n_states = pieces_of(states_or_alpha, segments, n_states)
     lengths: list[list[int]] = [[] for _ in range(n_states)]
     for piece in pieces:
-        visited, starts, stops = _visits(piece)
+        visited, starts, stops = visits_of(piece)
         inner = slice(1, -1) if whole_visits else slice(None)
         for state, length in zip(visited[inner], (stops - starts)[inner]):
             lengths[state].append(int(length))
@@ -167,7 +175,7 @@ def lifetime_mean_and_std(
 
 
 def write_state_statistics(path: str | Path, statistics: Mapping[str, StateStatistics]) -> None:
-    """Write a .tsv table with one row per subject and state; NaN is written as n/a.
+    """Write a .tsv table with one row per subject and state, and its sidecar; NaN is written as n/a.
 
     States count from 1, as in figures: state 1 is column 0 of alpha.
 
@@ -191,50 +199,7 @@ def write_state_statistics(path: str | Path, statistics: Mapping[str, StateStati
             writer.writerow([subject, state + 1, *(_number(values[state]) for values in numbers)])
     with replacing(Path(path)) as temporary:
         temporary.write_text(text.getvalue(), encoding="utf-8")
-
-
-def _pieces(
-    states_or_alpha: ArrayLike, segments: ArrayLike | None, n_states: int | None
-) -> tuple[list[NDArray[np.int64]], int]:
-    """States of each segment that holds samples, and how many states there are."""
-    values = np.asarray(states_or_alpha)
-    borders = np.array([[0, len(values)]]) if segments is None else np.asarray(segments, dtype=np.int64).reshape(-1, 2)
-    borders = borders[borders[:, 1] > borders[:, 0]]
-    if not len(borders):
-        raise DataError("The segments hold no sample, so states have no statistics.")
-    if borders.min() < 0 or borders.max() > len(values):
-        raise DataError(
-            f"Segments reach from row {borders.min()} to {borders.max()}, but there are {len(values)} rows."
-        )
-    assert values.ndim in (1, 2), values.shape
-    pieces = [_path(values[start:stop], int(start)) for start, stop in borders]
-    n_states = values.shape[1] if values.ndim == 2 else n_states or int(max(piece.max() for piece in pieces)) + 1
-    _check_range(pieces, borders, n_states)
-    return pieces, n_states
-
-
-def _visits(piece: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
-    """State, start and stop of every visit in one segment."""
-    starts = np.concatenate([[0], np.flatnonzero(np.diff(piece)) + 1])
-    return piece[starts], starts, np.append(starts[1:], len(piece))
-
-
-def _path(values: NDArray[Any], first_row: int) -> NDArray[np.int64]:
-    """States of one segment."""
-    if values.dtype.kind == "f":
-        finite = np.isfinite(values).reshape(len(values), -1).all(axis=1)
-        if not finite.all():
-            row = first_row + int(np.argmin(finite))
-            raise DataError(f"Row {row} lies within a segment, but its states are NaN or infinite.")
-    return (values.argmax(axis=1) if values.ndim == 2 else values).astype(np.int64)
-
-
-def _check_range(pieces: list[NDArray[np.int64]], borders: NDArray[np.int64], n_states: int) -> None:
-    for piece, (start, _) in zip(pieces, borders):
-        outside = (piece < 0) | (piece >= n_states)
-        if outside.any():
-            row = int(np.argmax(outside))
-            raise DataError(f"Row {start + row} is in state {piece[row]}, but states reach from 0 to {n_states - 1}.")
+    write_sidecar(Path(path), DESCRIBED)
 
 
 def _ratio(sums: NDArray[np.float64], counts: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -1,0 +1,167 @@
+"""What dynml_compute_responses.py does: series of every subject, cut around its events, averaged and tested."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from dynml.cli.comparison_options import add_comparison_options
+from dynml.cli.outputs.folders import check_output_folder, output_folder
+from dynml.cli.parsing import Namespace, ScriptParser
+from dynml.configuration import nearest_name
+from dynml.errors import ConfigurationError, DataError
+
+if TYPE_CHECKING:
+    from dynml.analysis.responses.participants import ParticipantResponses, ResponseSettings
+    from dynml.analysis.responses.series import SubjectSeries
+    from dynml.cli.outputs.responses import ResponseOutput
+    from dynml.dataset.dataset import MultiSubjectDataset
+
+WINDOW, SLOW_WINDOW = (-0.5, 1.5), (-5.0, 20.0)
+"""Seconds around an event, of fast and of slow signals."""
+
+
+def parse_responses(description: str | None) -> Namespace:
+    """Parse the command line of dynml_compute_responses.py."""
+    parser = ScriptParser(description=description)
+    parser.add_argument("experiment_path", metavar="EXPERIMENT_PATH", help="EXPERIMENTS_PATH/EXPERIMENT_NAME")
+    parser.add_argument("hdf5_file", metavar="HDF5", help="store; it needs the channels of the training data")
+    parser.add_argument("out_folder", metavar="OUT_FOLDER", help="folder for the results; must not exist or be empty")
+    parser.add_argument("--events", metavar="COLUMN", type=str, required=True, help="column of the events' labels")
+    parser.add_argument("--conditions", nargs="+", type=str, help="labels to look at; default: all of the column")
+    parser.add_argument(
+        "--window",
+        nargs=2,
+        type=float,
+        metavar=("FROM", "TO"),
+        help="seconds around an event; default: -0.5 1.5, of slow signals (below 4 Hz) -5 20",
+    )
+    parser.add_argument(
+        "--baseline",
+        nargs=2,
+        type=float,
+        metavar=("FROM", "TO"),
+        help="seconds whose mean is subtracted from each trial; default: none, tests compare with the overall mean",
+    )
+    parser.add_argument(
+        "--haemodynamic",
+        choices=["auto", "none", "glover", "spm"],
+        default="auto",
+        help="response that locking is modelled with; auto: glover of slow signals (below 4 Hz), none of others",
+    )
+    parser.add_argument(
+        "--of",
+        choices=["auto", "alpha", "features"],
+        default="auto",
+        help="what to look at: probabilities of states and coefficients of modes, or hidden states of sequence models",
+    )
+    parser.add_argument("--n_surrogates", type=int, default=1000, help="shifts of each participant's series")
+    parser.add_argument("--seed", type=int, default=0, help="of shifts and flips")
+    parser.add_argument(
+        "--subset", choices=["training", "validation", "testing", "all"], default="all", help="subjects to look at"
+    )
+    parser.add_argument("--group", type=str, help="group of the store, if not the one of the training")
+    add_comparison_options(parser)
+    parser.add_argument("--use_latest_epoch", action="store_true", help="the latest epoch instead of the best one")
+    parser.add_argument("--device", type=str, default="auto", help="cpu, cuda, ...")
+    parser.add_argument("-f", "--force", action="store_true", help="overwrite the results in an existing folder")
+    return parser.parse_args()
+
+
+def run_responses(arguments: Namespace) -> None:
+    """Load the model, go through participants, write."""
+    from dynml.analysis.responses.group import group_responses
+    from dynml.cli.outputs.responses import ResponseOutput
+    from dynml.cli.outputs.series import subject_series, what_is_looked_at
+    from dynml.models.experiment import SUBSETS, load_experiment
+
+    if arguments.n_surrogates < 99:
+        raise ConfigurationError("--n_surrogates", arguments.n_surrogates, "a whole number from 99")
+    check_output_folder(Path(arguments.out_folder), force=arguments.force)
+    experiment = load_experiment(arguments.experiment_path, latest=arguments.use_latest_epoch, device=arguments.device)
+    dataset = experiment.open(
+        arguments.hdf5_file,
+        group=arguments.group,
+        other_preparation=arguments.other_preparation,
+        subsets_of=arguments.subsets_of,
+    )
+    names = SUBSETS if arguments.subset == "all" else (arguments.subset,)
+    of = what_is_looked_at(experiment, arguments.of)
+    component = experiment.family.components.removesuffix("s") if of == "alpha" else "feature"
+    settings = _settings(arguments, dataset, names, component)
+    with output_folder(Path(arguments.out_folder), force=arguments.force) as out:
+        output = ResponseOutput(out, settings, str(arguments.events), of)
+        series = subject_series(experiment, dataset, names, of, str(arguments.events), settings.conditions)
+        found = _participants(series, dataset, names, settings, output)
+        participants = [one for one in found if one.n_trials.any()]
+        if not output.n_epochs:
+            raise DataError(f"No window around an event of {arguments.events} was observed in {arguments.hdf5_file}.")
+        for finding in output.group(group_responses(participants, settings), participants, experiment):
+            print(f"Note: {finding}")
+        print(f"Participants: {len(participants)}, trials: {output.n_epochs}. Results: {out}")
+
+
+def _settings(
+    arguments: Namespace, dataset: MultiSubjectDataset, names: Sequence[str], component: str
+) -> ResponseSettings:
+    from dynml.analysis.responses.epochs import Window
+    from dynml.analysis.responses.haemodynamic import SLOWEST_FAST
+    from dynml.analysis.responses.participants import ResponseSettings
+
+    rates = sorted({float(rate) for name in names for rate in dataset.subset(name).sampling_frequencies})
+    if not rates:
+        raise DataError(f"There is no subject in {' or '.join(names)}.")
+    if len(rates) > 1:
+        words = ", ".join(f"{rate:g}" for rate in rates)
+        raise DataError(f"The sampling frequencies differ between subjects ({words} Hz), so that times do not match.")
+    known = dataset.label_names(arguments.events)
+    conditions = tuple(arguments.conditions or known)
+    for name in conditions:
+        if name not in known:
+            raise ConfigurationError("--conditions", name, f"labels of {arguments.events}{nearest_name(name, known)}")
+    slow = rates[0] < SLOWEST_FAST
+    asked = arguments.haemodynamic
+    response = ("glover" if slow else None) if asked == "auto" else None if asked == "none" else asked
+    start, stop = arguments.window or (SLOW_WINDOW if slow else WINDOW)
+    window = Window.of_seconds(start, stop, rates[0])
+    baseline = None
+    if arguments.baseline is not None:
+        start, stop = arguments.baseline
+        baseline = Window.of_seconds(start, stop, rates[0], key="--baseline")
+        window.places_of(baseline)
+    participants = {one for name in names for one in dataset.subset(name).participants}
+    return ResponseSettings(
+        conditions=tuple(dict.fromkeys(conditions)),
+        window=window,
+        baseline=baseline,
+        haemodynamic=response,
+        with_times=len(participants) == 1,
+        component=component,
+        n_surrogates=arguments.n_surrogates,
+        seed=arguments.seed,
+    )
+
+
+def _participants(
+    subjects: Iterable[tuple[str, str, SubjectSeries | None]],
+    dataset: MultiSubjectDataset,
+    names: Sequence[str],
+    settings: ResponseSettings,
+    output: ResponseOutput,
+) -> Iterator[ParticipantResponses]:
+    """Give each participant once all of its subjects are there."""
+    from dynml.analysis.responses.participants import participant_responses
+
+    waiting = Counter(one for name in names for one in dataset.subset(name).participants)
+    gathered: dict[str, list[SubjectSeries]] = {}
+    for subject, participant, series in subjects:
+        if series is None:
+            output.subjects_without_events.append(subject)
+        else:
+            output.subject(subject, series.run_names, series.onsets.n_unlabelled)
+            gathered.setdefault(participant, []).append(series)
+        waiting[participant] -= 1
+        if not waiting[participant] and participant in gathered:
+            yield output.participant(participant_responses(gathered.pop(participant), settings))

@@ -1,0 +1,124 @@
+"""Values over time of every subject with its events, as responses are made of: alpha, or hidden states."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+from dynml.errors import CheckpointError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from dynml.analysis.responses.series import SubjectSeries
+    from dynml.dataset.dataset import MultiSubjectDataset
+    from dynml.dataset.subset import MultiSubjectSubset
+    from dynml.models.experiment import Experiment
+
+
+def what_is_looked_at(experiment: Experiment, asked: str) -> str:
+    """Settle what the values are: alpha, where the family gives one, or features.
+
+    Raises
+    ------
+    CheckpointError
+        When the family has not what was asked for.
+    """
+    has_alpha = experiment.family.inference is not None
+    of = asked if asked != "auto" else "alpha" if has_alpha else "features"
+    if of == "alpha" and not has_alpha:
+        raise CheckpointError(f"The family {experiment.family.name} gives no states or modes over time.")
+    if of == "features":
+        from dynml.models.sequence.features.extraction import model_of_states, model_with_embeddings
+
+        model_of_states(model_with_embeddings(experiment))
+    return of
+
+
+def subject_series(
+    experiment: Experiment,
+    dataset: MultiSubjectDataset,
+    names: Sequence[str],
+    of: str,
+    column: str,
+    conditions: tuple[str, ...],
+) -> Iterator[tuple[str, str, SubjectSeries | None]]:
+    """Give (subject, participant, series) of the subjects of some subsets; None for one without such events.
+
+    Parameters
+    ----------
+    experiment : Experiment
+    dataset : MultiSubjectDataset
+    names : sequence of str
+        Subsets.
+    of : {"alpha", "features"}
+    column : str
+        Of the events' labels.
+    conditions : tuple of str
+
+    Raises
+    ------
+    CheckpointError
+        When the family has no such values.
+    """
+    import numpy as np
+
+    from dynml.analysis.responses.series import Onsets, SubjectSeries, valid_rows
+    from dynml.models.stored_runs import stored_runs
+
+    values_of = _alpha(experiment, dataset, names) if of == "alpha" else _features(experiment, dataset, names)
+    for subset, index, values, segments, observed in values_of:
+        subject, participant = subset.subjects[index], subset.participants[index]
+        events = dataset.source.events(subject, dataset.group)
+        if events is None or column not in events.labels:
+            yield subject, participant, None
+            continue
+        onsets = Onsets.of(events, column, conditions)
+        if not len(onsets):
+            yield subject, participant, None
+            continue
+        valid, masked = valid_rows(segments, len(values), observed)
+        runs = stored_runs(dataset.source, dataset.group, subject)
+        yield (
+            subject,
+            participant,
+            SubjectSeries(
+                subject=subject,
+                participant=participant,
+                values=values,
+                valid=valid,
+                masked=masked,
+                runs=np.array([[run.start, run.stop] for run in runs]),
+                run_names=tuple(run.name for run in runs),
+                onsets=onsets,
+                sampling_frequency=float(subset.sampling_frequencies[index]),
+            ),
+        )
+
+
+Values = tuple["MultiSubjectSubset", int, "NDArray[Any]", "NDArray[Any]", "NDArray[Any] | None"]
+
+
+def _alpha(experiment: Experiment, dataset: MultiSubjectDataset, names: Sequence[str]) -> Iterator[Values]:
+    from dynml.models.inferred import inferred_subjects
+
+    for name in names:
+        subset = dataset.subset(name)
+        for index, result in enumerate(inferred_subjects(experiment.family, experiment.model, subset)):
+            yield subset, index, result.alpha, result.segments, result.observed
+
+
+def _features(experiment: Experiment, dataset: MultiSubjectDataset, names: Sequence[str]) -> Iterator[Values]:
+    import numpy as np
+
+    from dynml.models.sequence.features.extraction import model_of_states, model_with_embeddings, states_of_subject
+    from dynml.models.sequence.inference import window_length_of
+
+    model = model_of_states(model_with_embeddings(experiment))
+    length = window_length_of(experiment.parameters, dataset, names)
+    for name in names:
+        subset = dataset.subset(name)
+        for index in range(subset.n_subjects):
+            values = states_of_subject(model, subset, index, length)
+            own = subset.segments.take(subset.segments.subject == index)
+            yield subset, index, values, np.stack([own.start, own.stop], axis=1), subset.observed(index)
