@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dynml.errors import DataCorruptionError, DataError
+from dynml.geometry.geometry import Geometry
 from dynml.readers import FileDescription, ReaderInputs
 from dynml.readers.fmri.atlas import (
     Atlas,
@@ -24,6 +25,7 @@ from dynml.readers.fmri.atlas import (
     shortened,
     whole_image,
 )
+from dynml.readers.fmri.geometry import geometry_of_labels, geometry_of_maps
 from dynml.readers.fmri.motion import Motion, check_grid, found_motion
 from dynml.readers.fmri.probabilistic_atlas import ProbabilisticAtlas
 from dynml.readers.guard import guarded, in_one_line
@@ -63,6 +65,14 @@ class NiftiReader:
         self.motion_correction = inputs.motion_correction
         self.motions: dict[Path, Motion] = {}
         """Of the runs that were read so far; found once for each."""
+
+    def geometry(self, path: Path) -> Geometry:
+        """Say where the channels lie, by the atlas on its own grid."""
+        atlas = self.atlas
+        if isinstance(atlas, ProbabilisticAtlas):
+            return geometry_of_maps(atlas)
+        assert isinstance(atlas, LabelAtlas), atlas
+        return geometry_of_labels(atlas)
 
     def with_mask(self, mask: Path) -> NiftiReader:
         """Give a reader of the same atlas that uses the voxels of a mask."""
