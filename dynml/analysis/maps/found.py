@@ -77,8 +77,7 @@ def found_in_model(
         covariances = np.stack([np.diag(variances) for variances in covariances])
     own = back.covariances(covariances)
     variances = np.diagonal(own, axis1=1, axis2=2)
-    squared = f"({units})²"
-    found.append(_found(POWER, MODEL, "variance", squared, variances, occupancies, names))
+    found.append(_found(POWER, MODEL, "variance", squared(units), variances, occupancies, names))
     if own[:, ~np.eye(len(names), dtype=bool)].any():
         found.append(_found(NETWORK, MODEL, "correlation", "", correlations_of(own), occupancies, names))
     return found
@@ -92,12 +91,17 @@ def found_in_spectra(
     for band in bands:
         own = spectra.power_of_band(band)
         what = f"power, {band.in_words}"
-        found.append(_found(POWER, band.name, what, f"({units})²", own, occupancies, tuple(names)))
+        found.append(_found(POWER, band.name, what, squared(units), own, occupancies, tuple(names)))
         coherence = spectra.coherence_of_band(band)
         if coherence is not None and len(names) > 1:
             what = f"coherence, {band.in_words}"
             found.append(_found(NETWORK, band.name, what, "", coherence, occupancies, tuple(names)))
     return found
+
+
+def squared(units: str) -> str:
+    """Units of a variance."""
+    return f"{units}²" if units.isalpha() else f"({units})²"
 
 
 def _found(

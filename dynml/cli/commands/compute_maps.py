@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from dynml.models.experiment import Experiment
     from dynml.store.reading import Store
 
+STANDARDIZED = "SD"
+"""Units of standardized signals: standard deviations of a channel."""
 KINDS = {"means": "mean", "power": "power", "networks": "network"}
 
 
@@ -44,6 +46,7 @@ def parse_maps(description: str | None) -> Namespace:
     parser.add_argument(
         "--absolute", action="store_true", help="draw the values themselves, not differences from the average"
     )
+    parser.add_argument("--surface", action="store_true", help="maps of atlases also on the surface of the cortex")
     parser.add_argument("--seed", type=int, default=0, help="of the starts of the mixture")
     parser.add_argument("--group", type=str, help="group of the store, if not the one of the training")
     parser.add_argument("--atlas", type=str, help="atlas to draw on, where the store keeps none")
@@ -141,7 +144,7 @@ def _found(
 
 def _units(store: Store, group: str, subject: str) -> str:
     standardization = (store.config.get(group) or {}).get("standardization", "per_run")
-    return store.attributes(subject, group).units if standardization == "none" else "standard deviations"
+    return store.attributes(subject, group).units if standardization == "none" else STANDARDIZED
 
 
 def _geometry(arguments: Namespace, store: Store, group: str, found: Found, findings: list[str]) -> Geometry | None:
@@ -207,7 +210,15 @@ def _written(
     pictures = [
         picture.as_dictionary()
         for one in found
-        for picture in draw(out, one, geometries[one.name], kept.get(one.name), component=component, relative=relative)
+        for picture in draw(
+            out,
+            one,
+            geometries[one.name],
+            kept.get(one.name),
+            component=component,
+            relative=relative,
+            surface=arguments.surface,
+        )
     ]
     summary = {
         KIND: "maps",

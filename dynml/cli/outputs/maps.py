@@ -126,12 +126,14 @@ def draw(
     *,
     component: str,
     relative: bool,
+    surface: bool = False,
 ) -> Iterator[Drawn]:
     """Draw one picture for each state that occurs, all on one scale."""
     import numpy as np
 
-    from dynml.plotting.brain.maps import plot_map, symmetric_limits, way_to_draw
+    from dynml.plotting.brain.maps import plot_map, plot_on_surface, symmetric_limits, way_to_draw
     from dynml.plotting.brain.networks import is_on_brain, plot_network
+    from dynml.plotting.style import save_figure
 
     values = found.relative if relative else found.values
     limits = symmetric_limits(_off_diagonal(values) if found.is_network else values, signed=relative)
@@ -151,6 +153,11 @@ def draw(
             figure = plot_map(own, geometry, found.channel_names, limits=limits, label=label, title=title)
             told = _extremes(own, found.channel_names)
         name = f"{component}-{place + 1}_{found.name}"
+        if surface and not found.is_network and geometry is not None and way_to_draw(geometry) == "glass brain":
+            figure_on_surface = plot_on_surface(own, geometry, limits=limits, label=label, title=title)
+            save_figure(figure_on_surface, out / PICTURES / f"{name}_surface.png")
+            alt = f"{title}, on the surface of the cortex. {told}"
+            yield Drawn(place + 1, f"{found.kind}_surface", found.band, f"{PICTURES}/{name}_surface.png", alt)
         _save(figure, out / PICTURES / name)
         yield Drawn(place + 1, found.kind, found.band, f"{PICTURES}/{name}.png", f"{title}, {where}. {told}".strip())
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 DIVERGING, SEQUENTIAL = "RdBu_r", "viridis"
-MOST_BARS = 60
+MOST_BARS, N_SLICES = 60, 6
 SMALLEST_SHARE = 1e-6
 """Of the colour scale: nilearn draws nothing below, so that what lies outside of all channels stays white."""
 TITLE_HEIGHT = 0.12
@@ -59,7 +59,7 @@ def plot_map(
     own = np.asarray(values, dtype=np.float64)
     way = way_to_draw(geometry)
     if geometry is None or way == "bars":
-        return _bars(own, channel_names, label, title)
+        return _bars(own, channel_names, limits, label, title)
     if way == "head":
         return draw_sensors(own, geometry, limits=limits, label=label, title=title)
     figure = new_figure(7.6, 2.5)
@@ -68,6 +68,42 @@ def plot_map(
         _on_brain(figure, own, geometry, way, limits)
     put_words(figure, title, label)
     return figure
+
+
+def plot_on_surface(
+    values: ArrayLike, geometry: Geometry, *, limits: tuple[float, float], label: str, title: str
+) -> Figure:
+    """Draw one value a parcel of an atlas in a standard space on the cortex of nilearn's fsaverage5.
+
+    Parameters
+    ----------
+    values : array, (C,)
+    geometry : Geometry
+        Of labels or maps.
+    limits, label, title
+        As for `plot_map`.
+    """
+    from matplotlib import pyplot
+    from nilearn import plotting
+
+    volume = image_of(geometry, np.asarray(values, dtype=np.float64)[None], ["map"]).slicer[..., 0]
+    with quiet_nilearn():
+        figure, _ = plotting.plot_img_on_surf(
+            volume,
+            surf_mesh="fsaverage5",
+            views=["lateral", "medial"],
+            hemispheres=["left", "right"],
+            cmap=colours_of(limits),
+            vmin=limits[0],
+            vmax=limits[1],
+            threshold=SMALLEST_SHARE * limits[1],
+            symmetric_cbar=limits[0] < 0,
+            inflate=True,
+            cbar_tick_format="%.2g",
+        )
+    pyplot.close(figure)  # nilearn makes it by pyplot, which would keep it
+    put_words(figure, title, label)
+    return cast("Figure", figure)
 
 
 def way_to_draw(geometry: Geometry | None) -> str:
@@ -139,7 +175,8 @@ def _on_brain(
     }
     if way == "slices":
         # Not a standard space: nilearn's brain would not lie under it.
-        plotting.plot_img(hidden_background(volume, geometry), display_mode="ortho", **shared)
+        image = hidden_background(volume, geometry)
+        plotting.plot_img(image, display_mode="z", cut_coords=_heights(image), **shared)
         return
     plotting.plot_glass_brain(hidden_background(volume, geometry), display_mode="lyrz", plot_abs=False, **shared)
 
@@ -156,7 +193,17 @@ def hidden_background(volume: Any, geometry: Geometry) -> Any:
     return type(volume)(np.where(known, data, np.nan), volume.affine)
 
 
-def _bars(values: NDArray[np.float64], names: Sequence[str], label: str, title: str) -> Figure:
+def _heights(image: Any) -> list[float]:
+    """Heights of slices that channels lie in, mm."""
+    voxels = np.argwhere(np.isfinite(np.asarray(image.dataobj)))
+    heights = np.unique(np.round(voxels @ image.affine[2, :3] + image.affine[2, 3], 1))
+    chosen = np.linspace(0, len(heights) - 1, min(N_SLICES, len(heights))).round().astype(int)
+    return [float(height) for height in heights[chosen]]
+
+
+def _bars(
+    values: NDArray[np.float64], names: Sequence[str], limits: tuple[float, float], label: str, title: str
+) -> Figure:
     order = np.argsort(-np.abs(np.nan_to_num(values)), kind="stable")[:MOST_BARS]
     order = np.sort(order)
     figure = new_figure(6.4, 1.2 + 0.17 * len(order))
@@ -165,10 +212,11 @@ def _bars(values: NDArray[np.float64], names: Sequence[str], label: str, title: 
     axes.axvline(0.0, color=INK, linewidth=0.7)
     axes.set_yticks(np.arange(len(order)), [names[place] for place in order])
     axes.set_ylim(len(order) - 0.4, -0.6)
+    axes.set_xlim(1.05 * limits[0], 1.05 * limits[1])
     axes.set_xlabel(label)
     rest = len(values) - len(order)
     if rest:
         axes.set_ylabel(f"Channels ({rest} smaller ones left out)")
-    axes.set_title(title, size=TEXT_SIZE + 1, color=INK, loc="left")
+    figure.suptitle(title, size=TEXT_SIZE + 1, color=INK, x=0.01, ha="left")
     plain_axes(axes)
     return figure

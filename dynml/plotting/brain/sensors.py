@@ -6,6 +6,7 @@ Shapes: C channels.
 from __future__ import annotations
 
 import importlib
+import textwrap
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 CODES = ("kind", "coil_type", "coord_frame", "unit")
 FEWEST_SENSORS = 3
+LETTERS_PER_INCH = 11.0
 IN_WORDS = {"mag": "magnetometers", "grad": "gradiometers", "eeg": "EEG"}
 
 
@@ -47,7 +49,8 @@ def draw_sensors(
     kinds = [kind for kind in dict.fromkeys(types.tolist()) if (types == kind).sum() >= FEWEST_SENSORS]
     if not kinds:
         raise DataError(f"A topography needs {FEWEST_SENSORS} sensors of one type at least.")
-    figure = new_figure(1.0 + 2.6 * len(kinds), 2.9)
+    width = 1.6 + 2.6 * len(kinds)
+    figure = new_figure(width, 3.1)
     panels = figure.subplots(1, len(kinds), squeeze=False)[0]
     image: Any = None
     for axes, kind in zip(panels, kinds):
@@ -65,7 +68,9 @@ def draw_sensors(
     bar = figure.colorbar(image, ax=list(panels), shrink=0.8, aspect=25)
     bar.set_label(label, size=TEXT_SIZE, color=INK)
     bar.ax.tick_params(labelsize=SMALL_TEXT_SIZE + 1, colors=INK)
-    figure.suptitle(title, size=TEXT_SIZE + 1, color=INK, x=0.01, ha="left")
+    figure.suptitle(
+        textwrap.fill(title, int(LETTERS_PER_INCH * width)), size=TEXT_SIZE + 1, color=INK, x=0.01, ha="left"
+    )
     return figure
 
 
