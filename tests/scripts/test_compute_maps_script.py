@@ -1,6 +1,6 @@
 import csv
 import json
-import subprocess
+import runpy
 import sys
 from pathlib import Path
 
@@ -10,16 +10,17 @@ import pytest
 
 from dynml.datasets import write_haxby2001_ready_folder
 
-SCRIPTS = Path(sys.executable).parent
-
 
 def run(script, *arguments):
-    return subprocess.run(
-        [sys.executable, str(Path(__file__).parents[2] / "scripts_python" / script), *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    """Run a script in this process, which has imported its libraries."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", [script, *map(str, arguments)])
+        status = None
+        try:
+            runpy.run_path(str(Path(__file__).parents[2] / "scripts_python" / script), run_name="__main__")
+        except SystemExit as end:
+            status = end.code
+    assert not status, (script, arguments)
 
 
 @pytest.fixture(scope="module")
@@ -29,10 +30,9 @@ def trained(tmp_path_factory):
     store = folder / "haxby.hdf5"
     (folder / "experiments").mkdir()
     lists = (ready.training, ready.validation, ready.testing)
-    assert run("dynml_create_hdf5_dataset.py", ready.subjects_folder, store, ready.config, *lists).returncode == 0
+    run("dynml_create_hdf5_dataset.py", ready.subjects_folder, store, ready.config, *lists)
     settings = ["--model.n_states", 2, "--initialization.n_init", 1, "--trainer.max_epochs", 3]
-    done = run("dynml_train_model.py", "hmm", folder / "experiments", "h", store, "bold", *settings)
-    assert done.returncode == 0, done.stderr
+    run("dynml_train_model.py", "hmm", folder / "experiments", "h", store, "bold", *settings)
     return folder
 
 
@@ -55,12 +55,10 @@ def rows_of(path):
 
 def test_maps_of_spectra_land_in_tables_images_and_pictures(trained):
     out, folder = trained / "maps", spectra(trained / "spectra")
-    bands = ["low=0.02-0.1", "high=0.1-0.2"]
-    done = run(
+    run(
         "dynml_compute_maps.py", trained / "experiments/h", trained / "haxby.hdf5", out, "--spectra", folder,
-        "--bands", *bands, "--edges", "99", "--what", "power", "networks",
+        "--bands", "low=0.02-0.1", "--edges", "99", "--what", "power", "networks",
     )  # fmt: skip
-    assert done.returncode == 0, done.stderr
     summary = json.loads((out / "summary.json").read_text())
     assert summary["results"] == "maps"
     share = summary["occupancies"][1]
@@ -79,7 +77,7 @@ def test_maps_of_spectra_land_in_tables_images_and_pictures(trained):
     strongest = max(edges, key=lambda row: float(row["value"]))
     assert strongest["kept"] == "1"
     assert float(strongest["value"]) == pytest.approx(0.9)
-    assert len(summary["pictures"]) == 2 * 2 * 2
+    assert len(summary["pictures"]) == 2 * 2
     for picture in summary["pictures"]:
         assert (out / picture["path"]).stat().st_size > 3000
         assert {"state", "kind", "band", "alt"} <= picture.keys()
