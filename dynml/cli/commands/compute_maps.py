@@ -115,7 +115,7 @@ def _found(
     for place in np.flatnonzero(occupancies <= 0.0).tolist():
         findings.append(f"{component.capitalize()} {place + 1} is never visited.")
     group, subjects = dataset.group, list(dataset.subset("training").subjects) or list(store.subjects)
-    units = _units(store, group, subjects[0])
+    units = _units(store, group, subjects[0], of_stored_components=False)
     arrays = experiment.model.arrays() if isinstance(experiment.model, ModelWithArrays) else {}
     back = back_projection(dataset.channel_names, experiment.embedding, store, group, subjects)
     if back.stopped_at is not None:
@@ -123,7 +123,9 @@ def _found(
             f"The model's channels are components of which {back.stopped_at!r} was taken, which has no way back: maps "
             "are of components."
         )
-    found = found_in_model(arrays, back, occupancies, units)
+    through_store = len(back.in_words) > (experiment.embedding is not None)
+    units_of_channels = _units(store, group, subjects[0], of_stored_components=through_store)
+    found = found_in_model(arrays, back, occupancies, units_of_channels)
     if not any(one.kind == "mean" for one in found):
         findings.append("The model learnt no means, so that there are no maps of them.")
     if arguments.spectra is None:
@@ -142,9 +144,13 @@ def _found(
     return [one for one in found if one.kind == "mean"] + of_spectra
 
 
-def _units(store: Store, group: str, subject: str) -> str:
+def _units(store: Store, group: str, subject: str, *, of_stored_components: bool) -> str:
+    """Units of the stored signals, or of the channels that components of the store were made of."""
+    described = store.attributes(subject, group)
+    steps = {str(note["step"]) for note in described.preparation}
     standardization = (store.config.get(group) or {}).get("standardization", "per_run")
-    return store.attributes(subject, group).units if standardization == "none" else STANDARDIZED
+    is_standardized = "standardize" in steps if of_stored_components else standardization != "none"
+    return STANDARDIZED if is_standardized else described.units
 
 
 def _geometry(arguments: Namespace, store: Store, group: str, found: Found, findings: list[str]) -> Geometry | None:
