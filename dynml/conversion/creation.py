@@ -14,6 +14,7 @@ from dynml.conversion.fitting import fitted_chain
 from dynml.conversion.inputs import chosen_subsets, folder_of, read_inputs
 from dynml.conversion.sources.agreement import GroupSources
 from dynml.conversion.sources.found import SubjectSources, check_steps, find_sources, steps_of
+from dynml.conversion.sources.geometry import geometries_of
 from dynml.conversion.sources.runs import remark_same_contents
 from dynml.conversion.sources.shared_files import shared_files
 from dynml.conversion.subject_reading import read_recording
@@ -96,6 +97,7 @@ def create_store(
             write_subjects(writer, all_sources, config, chains, workers, remarks, progress=progress)
             for group, steps in chains.items():
                 writer.add_fits(group, fits_of(steps))
+            writer.add_geometries(geometries_of(all_sources, config.groups, remarks))
     remarks.tell()
     return summary(target, subsets)
 

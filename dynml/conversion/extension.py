@@ -14,6 +14,7 @@ from dynml.conversion.creation import summary, write_subjects
 from dynml.conversion.inputs import chosen_subsets, folder_of, read_inputs, subjects_of
 from dynml.conversion.order import in_order_of_store
 from dynml.conversion.sources.found import SubjectSources, check_steps, find_sources, steps_of
+from dynml.conversion.sources.geometry import geometries_of
 from dynml.conversion.sources.shared_files import check_same_files, shared_files
 from dynml.conversion.sources.table import SourceTable, is_table, read_source_table
 from dynml.conversion.subject_workers import SubjectWorkers
@@ -159,6 +160,7 @@ def apply_preparation(
         write_subjects(writer, all_sources, config, chains, workers, remarks, progress=progress)
         for group, steps in chains.items():
             writer.add_fits(group, fits_of(steps))
+        writer.add_geometries(geometries_of(all_sources, config.groups, remarks))
     remarks.tell()
     return summary(target, subsets)
 

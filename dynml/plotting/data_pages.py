@@ -35,7 +35,19 @@ th, td { text-align: right; padding: 3px 9px; border-bottom: 1px solid #d9d9d9; 
 th { vertical-align: bottom; white-space: normal; } th.text, td.text { text-align: left; }
 td.reasons { text-align: left; white-space: normal; min-width: 22em; }
 tr.far { background: #fdf0e6; } .far-words { color: #a34700; } img { max-width: 100%; height: auto; }
+.picture { overflow-x: auto; margin: 1em 0; } .picture img { min-width: min(100%, 640px); }
 code, pre { font-size: 12px; white-space: pre-wrap; overflow-wrap: anywhere; } section { margin: 2.5em 0; }
+@media screen and (max-width: 700px) {
+  body { margin: 1em auto; } h1 { font-size: 1.4em; overflow-wrap: anywhere; } section { margin: 1.5em 0; }
+  ol, ul { padding-left: 1.4em; } .picture img { min-width: 640px; }
+  thead { position: absolute; left: -9999px; }
+  table, tbody, tr { display: block; } tr { border: 1px solid #d9d9d9; border-radius: 4px; margin: 0.7em 0; }
+  tbody td, td.text { display: flex; justify-content: space-between; gap: 1em; white-space: normal; }
+  tbody td { overflow-wrap: anywhere; text-align: right; border-bottom: 1px solid #eee; }
+  tbody td::before { content: attr(data-name); color: #666; text-align: left; } td.none { display: none; }
+  td.reasons { min-width: 0; }
+}
+@media print { details { display: none; } .picture { overflow: visible; } .picture img { min-width: 0; } }
 """
 COLUMNS = (
     ("seconds", "{0:.5g}"),
@@ -173,11 +185,18 @@ def _table(ordered: Sequence[SubjectEntry]) -> str:
 
 def _row(number: int, entry: SubjectEntry) -> str:
     own = entry.summary
-    name = f'<td class="text"><a href="#subject-{number}">{escape(own.subject)}</a></td>'
-    reasons = f'<td class="reasons">{"<br>".join(escape(flag.words) for flag in entry.flags)}</td>'
-    numbers = "".join(f"<td>{_number(value, form)}</td>" for (_, form), value in zip(COLUMNS, numbers_of(own)))
+    name = f'<td class="text" data-name="subject"><a href="#subject-{number}">{escape(own.subject)}</a></td>'
+    subset = f'<td class="text" data-name="subset">{escape(own.subset)}</td>'
+    words = "<br>".join(escape(flag.words) for flag in entry.flags)
+    reasons = (
+        f'<td class="reasons{"" if words else " none"}" data-name="far from the others in"><span>{words}</span></td>'
+    )
+    numbers = "".join(
+        f'<td data-name="{escape(column)}">{_number(value, form)}</td>'
+        for (column, form), value in zip(COLUMNS, numbers_of(own))
+    )
     mark = ' class="far"' if entry.flags else ""
-    return f'<tr{mark}>{name}<td class="text">{escape(own.subset)}</td>{reasons}{numbers}</tr>\n'
+    return f"<tr{mark}>{name}{subset}{reasons}{numbers}</tr>\n"
 
 
 def numbers_of(own: SubjectSummary) -> tuple[float, ...]:
@@ -252,4 +271,5 @@ def _section(number: int, entry: SubjectEntry, usual: Sequence[Mapping[str, Any]
 
 
 def _picture(path: str, words: str) -> str:
-    return f'<p><img src="{escape(quote(path))}" alt="{escape(words)}" loading="lazy"></p>'
+    place = escape(quote(path))
+    return f'<p class="picture"><a href="{place}"><img src="{place}" alt="{escape(words)}" loading="lazy"></a></p>'

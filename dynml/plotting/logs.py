@@ -75,16 +75,21 @@ def plot_logs(
     curves = [_curves_of(graph, experiments) for graph in graphs]
     for axes, graph, own in zip(panels, graphs, curves):
         _draw_panel(axes, graph, experiments, own, colours, settings)
+    drawn = sorted({position for own in curves for position, _ in own})
     panels[-1].set_xlim(limits_of_x([curve for own in curves for curve in own.values()], settings))
     panels[-1].set_xlabel("Epoch (dot: best)")
     for axes in panels:
         plain_axes(axes)
     figure.suptitle(
-        plain_text(title or default_title(experiments), _letters(figure, 1.2)),
+        plain_text(
+            title or default_title([experiments[place] for place in drawn] or experiments), _letters(figure, 1.2)
+        ),
         fontsize=TEXT_SIZE + 1,
         color=INK,
     )
-    _add_legend(figure, experiments, colours)
+    # An experiment that has none of these logs has no line here; its colour stays its own on other figures.
+    if drawn:
+        _add_legend(figure, [experiments[place] for place in drawn], [colours[place] for place in drawn])
     return figure
 
 

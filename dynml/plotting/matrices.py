@@ -6,17 +6,20 @@ Shapes: C channels, K states.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+import textwrap
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from dynml.plotting.style import INK, SMALL_TEXT_SIZE, TEXT_SIZE, names_of_states, new_figure
+from dynml.plotting.style import FAINT, INK, SMALL_TEXT_SIZE, TEXT_SIZE, names_of_states, new_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
+    from matplotlib.figure import Figure, FigureBase
+    from matplotlib.image import AxesImage
 
 MOST_NAMED_CHANNELS = 40
 """With more channels than this their names would be too small to read; numbers stand instead."""
@@ -28,17 +31,22 @@ def plot_covariances(
     *,
     as_correlations: bool = False,
     state_names: Sequence[str] | None = None,
+    units: str = "signal units",
     title: str | None = None,
 ) -> Figure:
     """Draw one matrix a state, all on one colour scale that is symmetric around zero.
 
     Parameters
     ----------
-    covariances : array, (K, C, C)
+    covariances : array, (K, C, C) or (K, C)
+        Of models whose covariances are diagonal, the variances are drawn instead, as one panel of channels by states.
     channel_names : sequence of C names, optional
     as_correlations : bool
-        Divide by the standard deviations; the scale then reaches as far as the largest correlation of two channels.
+        Divide by the standard deviations, and leave the diagonal out. Beneath stand the differences from the average
+        over states, where there are several.
     state_names : sequence of K names, optional
+    units : str
+        Of the signals.
     title : str, optional
 
     Returns
@@ -48,40 +56,115 @@ def plot_covariances(
     matrices = np.asarray(covariances, dtype=np.float64)
     n_states, n_channels = matrices.shape[:2]
     assert channel_names is None or len(channel_names) == n_channels, (channel_names, n_channels)
-    if as_correlations:
-        matrices = _correlations(matrices)
-    limit = _limit(matrices, as_correlations)
-    borders = (0.5, n_channels + 0.5)
+    names = names_of_states(n_states, state_names)
+    off_diagonal = ~np.eye(n_channels, dtype=bool)
+    if matrices.ndim == 2 or (n_channels > 1 and not matrices[:, off_diagonal].any()):
+        variances = matrices if matrices.ndim == 2 else np.diagonal(matrices, axis1=1, axis2=2)
+        return _plot_variances(variances, channel_names, names, units, title)
+    if not as_correlations or n_channels == 1:
+        panels = [_Panels("Covariance" + f" ({units}²)", matrices)]
+    else:
+        correlations = np.where(np.eye(n_channels, dtype=bool), np.nan, _correlations(matrices))
+        panels = [_Panels("Correlation", correlations)]
+        if n_states > 1:
+            differences = correlations - correlations.mean(axis=0)
+            panels.append(_Panels("Difference from the average", differences, " minus average"))
+    side = max(2.2, 0.115 * n_channels) if _are_named(channel_names) else 2.2
     n_columns = n_states if n_states <= 3 else math.ceil(n_states / math.ceil(n_states / 4))
     n_rows = math.ceil(n_states / n_columns)
-    named = channel_names is not None and n_channels <= MOST_NAMED_CHANNELS
-    side = 2.2 if not named else max(2.2, 0.115 * n_channels)
-    figure = new_figure(side * n_columns + 2.6, side * n_rows + (2.3 if named else 0.8))
-    panels = figure.subplots(n_rows, n_columns, squeeze=False)
+    height = side * n_rows + (2.3 if _are_named(channel_names) else 0.8)
+    figure = new_figure(side * n_columns + 2.6, height * len(panels))
+    parts: Iterable[Any] = figure.subfigures(len(panels), 1, squeeze=False)[:, 0]
+    for part, own in zip(parts, panels):
+        _draw_panels(part, own, channel_names, names, n_columns)
+    default = "Correlations of channels in each" if as_correlations else "Covariances of channels in each"
+    figure.suptitle(title or f"{default} {_component(names)}", size=TEXT_SIZE + 1, color=INK)
+    return figure
+
+
+@dataclass(frozen=True)
+class _Panels:
+    """Matrices on one colour scale."""
+
+    label: str
+    matrices: NDArray[np.float64]
+    words: str = ""
+    """Put behind the state in each title."""
+
+
+def _are_named(names: Sequence[str] | None) -> bool:
+    return names is not None and len(names) <= MOST_NAMED_CHANNELS
+
+
+def _component(names: Sequence[str]) -> str:
+    """What the panels are of: "state" or "mode", if their names say so."""
+    kinds = {name.rpartition(" ")[0].lower() for name in names}
+    return kinds.pop() if len(kinds) == 1 and kinds & {"mode", "state"} else "state"
+
+
+def _draw_panels(
+    part: FigureBase, panels: _Panels, channel_names: Sequence[str] | None, names: Sequence[str], n_columns: int
+) -> None:
+    n_states, n_channels = panels.matrices.shape[:2]
+    finite = panels.matrices[np.isfinite(panels.matrices)]
+    limit = float(np.abs(finite).max(initial=0.0)) or 1.0
+    borders = (0.5, n_channels + 0.5)
+    places = part.subplots(math.ceil(n_states / n_columns), n_columns, squeeze=False)
     image = None
-    for position, axes in enumerate(panels.ravel()):
+    for position, axes in enumerate(places.ravel()):
         if position >= n_states:
             axes.set_axis_off()
             continue
+        axes.set_facecolor(FAINT)
         image = axes.imshow(
-            matrices[position],
+            panels.matrices[position],
             cmap="RdBu_r",
             vmin=-limit,
             vmax=limit,
             interpolation="nearest",
             extent=(*borders, *borders[::-1]),
         )
-        axes.set_title(names_of_states(n_states, state_names)[position], size=TEXT_SIZE, color=INK)
+        axes.set_title(names[position] + panels.words, size=TEXT_SIZE, color=INK)
+        named = channel_names if _are_named(channel_names) else None
         is_lowest = position + n_columns >= n_states
-        _name_channels(axes, channel_names if named else None, left=position % n_columns == 0, bottom=is_lowest)
+        _name_channels(axes, named, left=position % n_columns == 0, bottom=is_lowest)
     assert image is not None
-    bar = figure.colorbar(
-        image, ax=panels, shrink=0.8, aspect=30, extend="max" if limit < matrices.max() else "neither"
-    )
-    bar.set_label("Correlation" if as_correlations else "Covariance", size=TEXT_SIZE, color=INK)
+    _add_bar(part, image, list(places.ravel()), panels.label)
+
+
+def _add_bar(part: FigureBase, image: AxesImage, axes: list[Axes], label: str) -> None:
+    bar = part.colorbar(image, ax=axes, shrink=0.8, aspect=30)
+    bar.set_label(label, size=TEXT_SIZE, color=INK)
     bar.ax.tick_params(labelsize=SMALL_TEXT_SIZE + 1, colors=INK)
-    if title:
-        figure.suptitle(title, size=TEXT_SIZE + 1, color=INK)
+
+
+def _plot_variances(
+    variances: NDArray[np.float64],
+    channel_names: Sequence[str] | None,
+    names: Sequence[str],
+    units: str,
+    title: str | None,
+) -> Figure:
+    """Channels by states: diagonal covariances have no other numbers."""
+    n_states, n_channels = variances.shape
+    named = _are_named(channel_names)
+    figure = new_figure(2.6 + 0.45 * n_states + (1.2 if named else 0.0), 1.2 + max(2.0, 0.15 * min(n_channels, 60)))
+    axes = figure.add_subplot()
+    image = axes.imshow(
+        variances.T,
+        cmap="viridis",
+        vmin=0.0,
+        aspect="auto",
+        interpolation="nearest",
+        extent=(0.5, n_states + 0.5, n_channels + 0.5, 0.5),
+    )
+    _name_channels(axes, channel_names if named else None, left=True, bottom=True)
+    axes.set_xticks(range(1, n_states + 1), names, rotation=90)
+    axes.set_xlabel("")
+    axes.set_xlim(0.5, n_states + 0.5)
+    _add_bar(figure, image, [axes], f"Variance ({units}²)")
+    words = f"Variances of channels in each {_component(names)} (covariances are diagonal)"
+    figure.suptitle(textwrap.fill(title or words, 44), size=TEXT_SIZE + 1, color=INK)
     return figure
 
 
@@ -123,22 +206,13 @@ def plot_transition_probabilities(
     bar = figure.colorbar(image, ax=axes, shrink=0.8, aspect=25)
     bar.set_label("Transition probability", size=TEXT_SIZE, color=INK)
     bar.ax.tick_params(labelsize=SMALL_TEXT_SIZE + 1, colors=INK)
-    if title:
-        figure.suptitle(title, size=TEXT_SIZE + 1, color=INK)
+    figure.suptitle(title or "Probabilities of transitions", size=TEXT_SIZE + 1, color=INK)
     return figure
 
 
 def _correlations(covariances: NDArray[np.float64]) -> NDArray[np.float64]:
     deviations = np.sqrt(np.diagonal(covariances, axis1=1, axis2=2))
     return covariances / (deviations[:, :, None] * deviations[:, None, :])
-
-
-def _limit(matrices: NDArray[np.float64], as_correlations: bool) -> float:
-    """End of the colour scale; a correlation of a channel with itself says nothing, so it does not count."""
-    n_channels = matrices.shape[-1]
-    if as_correlations and n_channels > 1:
-        return float(np.abs(matrices[:, ~np.eye(n_channels, dtype=bool)]).max()) or 1.0
-    return float(np.abs(matrices).max())
 
 
 def _name_channels(axes: Axes, names: Sequence[str] | None, *, left: bool, bottom: bool) -> None:

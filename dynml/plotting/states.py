@@ -15,6 +15,7 @@ from dynml.analysis.state_statistics import StateStatistics
 from dynml.plotting.style import (
     FAINT,
     INK,
+    PALETTE,
     SMALL_TEXT_SIZE,
     TEXT_SIZE,
     names_of_states,
@@ -26,9 +27,14 @@ from dynml.plotting.style import (
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from matplotlib.patches import Patch
 
 MOST_COLUMNS = 2000
 """Time points that a figure shows; longer recordings are averaged over bins, within each segment."""
+
+MOST_EVENT_NAMES, MOST_BORDERED_EVENTS = 20, 24
+LETTERS_OF_AXIS = 130.0
+"""Of the small text, beside one another, over the width of the axis of time."""
 
 STATISTICS = (
     ("fractional_occupancy", "Fractional occupancy"),
@@ -59,8 +65,8 @@ def plot_state_probabilities(
     segments : array, (n_segments, 2), optional
         Good stretches [start, stop); by default the runs of rows without NaN. What lies between stays white.
     blocks : sequence of T names, optional
-        What happened during each sample. Runs of one name are shaded blocks with that name; None, "" and the
-        background are left blank.
+        What happened during each sample. Runs of one name are shaded blocks with that name, or, where names would
+        cover each other, with a colour that the legend names; None, "" and the background are left blank.
     background : str
         Name that makes no block.
     state_names : sequence of K names, optional
@@ -83,17 +89,21 @@ def plot_state_probabilities(
     for start, stop in finite_segments(values, segments):
         stack_probabilities(axes, values[start:stop], start, bin_length, sampling_frequency, colours)
     task.set_axis_off()
-    for start, stop, name in _blocks(blocks or (), background):
-        _shade(task, axes, start / sampling_frequency, stop / sampling_frequency, name)
-    axes.set_xlim(0, n_samples / sampling_frequency)
+    seconds = n_samples / sampling_frequency
+    events = [
+        (start / sampling_frequency, stop / sampling_frequency, name)
+        for start, stop, name in _blocks(blocks or (), background)
+    ]
+    names_of_events = _draw_events(task, axes, events, seconds)
+    axes.set_xlim(0, seconds)
     axes.set_ylim(0, 1)
     axes.set_xlabel("Time (s)")
     axes.set_ylabel("State probability")
-    if title:
-        figure.suptitle(title, size=TEXT_SIZE + 1, color=INK, x=0.01, ha="left")
+    figure.suptitle(title or "Probabilities of states over time", size=TEXT_SIZE + 1, color=INK, x=0.01, ha="left")
     plain_axes(axes)
     handles = [Patch(color=colour, label=name) for colour, name in zip(colours, names_of_states(n_states, state_names))]
-    n_columns = 1 + (n_states - 1) // 14
+    handles += names_of_events
+    n_columns = 1 + (len(handles) - 1) // 14
     figure.legend(
         handles=handles, loc="outside right center", fontsize=SMALL_TEXT_SIZE + 1, frameon=False, ncols=n_columns
     )
@@ -184,8 +194,37 @@ def _blocks(labels: Sequence[str | None], background: str) -> Iterator[tuple[int
             start = sample
 
 
-def _shade(task: Axes, axes: Axes, start: float, stop: float, name: str) -> None:
-    task.axvspan(start, stop, ymin=0.0, ymax=0.3, color=FAINT, linewidth=0)
-    task.text((start + stop) / 2, 0.42, name, size=SMALL_TEXT_SIZE + 1, color=INK, ha="center", va="bottom")
-    for border in (start, stop):
-        axes.axvline(border, color="black", linewidth=0.7, linestyle=(0, (4, 3)))
+def _draw_events(task: Axes, axes: Axes, events: Sequence[tuple[float, float, str]], seconds: float) -> list[Patch]:
+    """Draw events above the states, and give what the legend says of them: nothing where their names have room."""
+    from matplotlib.patches import Patch
+
+    names = list(dict.fromkeys(name for _, _, name in events))
+    have_room = _have_room(events, seconds)
+    if have_room:
+        colours = dict.fromkeys(names, FAINT)
+    elif len(names) <= MOST_EVENT_NAMES:
+        # From the end of the palette, so that they differ from those of few states.
+        colours = dict(zip(names, [*PALETTE[::-1], *state_colours(MOST_EVENT_NAMES)[len(PALETTE) :]]))
+    else:
+        colours = dict.fromkeys(names, PALETTE[7])
+    for start, stop, name in events:
+        task.axvspan(start, stop, ymin=0.0, ymax=0.3 if have_room else 0.6, color=colours[name], linewidth=0)
+        if have_room:
+            task.text((start + stop) / 2, 0.42, name, size=SMALL_TEXT_SIZE + 1, color=INK, ha="center", va="bottom")
+        for border in (start, stop) if len(events) <= MOST_BORDERED_EVENTS else ():
+            axes.axvline(border, color="black", linewidth=0.7, linestyle=(0, (4, 3)))
+    if have_room:
+        return []
+    if len(names) > MOST_EVENT_NAMES:
+        return [Patch(color=PALETTE[7], label=f"Events of {len(names)} kinds")]
+    return [Patch(color=colours[name], label=f"Event: {name}") for name in names]
+
+
+def _have_room(events: Sequence[tuple[float, float, str]], seconds: float) -> bool:
+    """Whether the names of events, each over the middle of its block, stay clear of each other and of the borders."""
+    half = [len(name) / LETTERS_OF_AXIS * seconds / 2 for _, _, name in events]
+    middles = [(start + stop) / 2 for start, stop, _ in events]
+    lefts = [middle - own for middle, own in zip(middles, half)]
+    rights = [middle + own for middle, own in zip(middles, half)]
+    space = seconds / LETTERS_OF_AXIS
+    return all(right + space <= left for right, left in zip(rights, lefts[1:]))

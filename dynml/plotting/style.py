@@ -5,6 +5,7 @@ Figures are made without pyplot: nothing is kept in a global state, and no scree
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,8 +15,10 @@ from dynml.errors import ConfigurationError
 from dynml.files import made_folder, replacing
 
 if TYPE_CHECKING:
+    import numpy as np
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from numpy.typing import NDArray
 
 # Okabe and Ito's colours (black as grey), then four of Paul Tol's "muted" set that differ from them.
 PALETTE = (
@@ -37,17 +40,47 @@ FAINT = "#D9D9D9"
 TEXT_SIZE = 9
 SMALL_TEXT_SIZE = 7
 RESOLUTION = 150
+DARKEST, LIGHTEST = 20.0, 88.0
+"""Lightness (CIE L*, 0 to 100) of further colours."""
 FORMATS = ("png", "pdf", "svg")
 
 
 def state_colours(n_states: int) -> list[str]:
-    """Give one colour a state: the palette, or beyond its length a map from dark to light."""
+    """Give one colour a state: the palette, then colours that are as far as can be from all before them."""
     if n_states <= len(PALETTE):
         return list(PALETTE[:n_states])
-    from matplotlib import colormaps
-    from matplotlib.colors import to_hex
+    return list(_further_colours(n_states))
 
-    return [to_hex(colormaps["cividis"](state / (n_states - 1))) for state in range(n_states)]
+
+@functools.cache
+def _further_colours(n_colours: int) -> tuple[str, ...]:
+    import numpy as np
+    from matplotlib.colors import to_hex, to_rgb
+
+    grid = np.linspace(0.0, 1.0, 16)
+    candidates = np.stack(np.meshgrid(grid, grid, grid, indexing="ij"), axis=-1).reshape(-1, 3)
+    lightness = perceived(candidates)[:, 0]
+    # What is nearly white or black is neither told from paper nor from ink.
+    candidates = candidates[(lightness > DARKEST) & (lightness < LIGHTEST)]
+    places = perceived(candidates)
+    chosen = [to_rgb(colour) for colour in PALETTE]
+    distances = np.min([np.linalg.norm(places - own, axis=1) for own in perceived(np.array(chosen))], axis=0)
+    while len(chosen) < n_colours:
+        furthest = int(np.argmax(distances))
+        chosen.append(tuple(candidates[furthest]))
+        distances = np.minimum(distances, np.linalg.norm(places - places[furthest], axis=1))
+    return (*PALETTE, *(to_hex(colour) for colour in chosen[len(PALETTE) :]))
+
+
+def perceived(colours: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Coordinates in which distances are as they are seen: sRGB (n, 3) from 0 to 1 to CIE L*a*b* (n, 3), D65."""
+    import numpy as np
+
+    linear = np.where(colours <= 0.04045, colours / 12.92, ((colours + 0.055) / 1.055) ** 2.4)
+    to_xyz = np.array([[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]])
+    xyz = linear @ to_xyz.T / to_xyz.sum(axis=1)
+    root = np.where(xyz > (6 / 29) ** 3, np.cbrt(xyz), xyz / (3 * (6 / 29) ** 2) + 4 / 29)
+    return np.stack([116 * root[:, 1] - 16, 500 * (root[:, 0] - root[:, 1]), 200 * (root[:, 1] - root[:, 2])], axis=1)
 
 
 def names_of_states(n_states: int, names: Sequence[str] | None) -> list[str]:

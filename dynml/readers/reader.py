@@ -11,6 +11,8 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from dynml.geometry.geometry import Geometry
+
 
 @dataclass(frozen=True, kw_only=True)
 class FileEvents:
@@ -115,6 +117,10 @@ class Reader:
         """
         return []
 
+    def geometry(self, path: Path) -> Geometry | None:
+        """Say where the channels lie, for pictures; None where the format or the file does not say."""
+        return None
+
     def remark(self, path: Path) -> tuple[str, str] | None:
         """Topic and detail of what the user should know of a run that was read; None where all is well."""
         return None
@@ -146,6 +152,10 @@ class ReaderOfReader(Reader):
     def note(self, path: Path, run: str) -> list[dict[str, Any]]:
         """Say what the other reader says."""
         return self.reader.note(path, run)
+
+    def geometry(self, path: Path) -> Geometry | None:
+        """Say what the other reader says."""
+        return self.reader.geometry(path)
 
     def remark(self, path: Path) -> tuple[str, str] | None:
         """Say what the other reader says."""

@@ -6,6 +6,7 @@
 /subjects/<subject>/<group>       DATA, SEGMENTS, SEGMENT_RUNS, RUN_NAMES, MEAN, STD, SOURCE_SAMPLES, EVENTS,
                                   and the group's attributes
 /preparation/<group>              what was fitted across training subjects
+/geometry/<group>                 where its channels lie, if that is known: atlas, axes or sensors
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ GROUP_TYPE = "timeseries"
 SUBSETS = "subsets"
 SUBJECTS = "subjects"
 PREPARATION_FITS = "preparation"
+GEOMETRY = "geometry"
 
 # Root attributes.
 FORMAT = "format"

@@ -9,6 +9,7 @@ from typing import Any
 from dynml.configuration import nearest_name
 from dynml.errors import DataError
 from dynml.store import layout
+from dynml.store.geometry.stored import geometry_in_words
 from dynml.store.reading import Store
 
 MASKED = "masked"
@@ -113,6 +114,9 @@ def _total_lines(store: Store, rows: list[dict[str, Any]]) -> Iterator[str]:
         names = next(row["names"] for row in rows if row["group"] == group)
         shown = ", ".join(names[:N_NAMED]) + (f", .. {names[-1]}" if len(names) > N_NAMED else "")
         yield f"{group}: {len(names)} channels ({shown})"
+        where = geometry_in_words(store, group)
+        if where is not None:
+            yield f"  {layout.GEOMETRY}: {where}"
         for subset in layout.SUBSET_NAMES:
             chosen = [row for row in rows if row["group"] == group and row["subset"] == subset]
             n_participants = len({row["participant"] for row in chosen})

@@ -13,6 +13,7 @@ from dynml.errors import DataError
 from dynml.recording import GroupDescription
 from dynml.store import layout
 from dynml.store.fits import faults_of_fits
+from dynml.store.geometry.stored import faults_of_geometry
 from dynml.store.integrity import UNLIKE, is_unlike, sha256_of_signals
 from dynml.store.reading import Store
 
@@ -43,6 +44,7 @@ def faults_of_store(path: str | Path) -> list[str]:
         for subject in store.subjects:
             faults += _faults_of_subject(store, subject)
         faults += faults_of_fits(store)
+        faults += faults_of_geometry(store)
     return faults
 
 

@@ -15,12 +15,15 @@ from numpy.typing import NDArray
 
 from dynml.errors import DataCorruptionError, DataError
 from dynml.files import replacing, strict_json, sweep_partial
+from dynml.geometry.geometry import Geometry
 from dynml.locks import writing_to
 from dynml.reading_files import is_folder, is_there
 from dynml.recording import Events, Recording
 from dynml.store import layout
 from dynml.store.file import FaultKeepingFile, is_replaceable, new_hdf5_file
 from dynml.store.fits import PARAMETERS, STEP, VALUES, StoredFit
+from dynml.store.geometry.stored import KIND
+from dynml.store.geometry.stored import VALUES as VALUES_OF_GEOMETRY
 from dynml.store.integrity import sha256_of_signals, sha256_of_table
 from dynml.store.masked_rows import count_masked
 from dynml.store.participants_table import SubjectIdentity
@@ -119,6 +122,18 @@ class StoreWriter:
         """Say what was in the atlas and the mask of each group."""
         if files:
             self._file.attrs[layout.SHARED_FILES] = _json(files)
+
+    def add_geometries(self, geometries: Mapping[str, Geometry]) -> None:
+        """Write where the channels of groups lie."""
+        for group, geometry in geometries.items():
+            node = self._file.create_group(f"{layout.GEOMETRY}/{group}")
+            _add_array(node, layout.CHANNEL_NAMES, _texts(geometry.channel_names))
+            for name, array in geometry.arrays.items():
+                # Images of labels are 0 nearly everywhere.
+                _add_array(node, name, array, compression="gzip")
+            node.attrs[KIND] = _text(geometry.kind)
+            node.attrs[VALUES_OF_GEOMETRY] = _json(geometry.values)
+        self._disk.check()
 
     def note_draw(self, draw: Mapping[str, Any]) -> None:
         """Say how the subsets were drawn."""
@@ -247,10 +262,10 @@ def check_target(target: Path, overwrite: bool) -> None:
         )
 
 
-def _add_array(node: h5py.Group, name: str, array: np.ndarray[Any, Any]) -> None:
+def _add_array(node: h5py.Group, name: str, array: np.ndarray[Any, Any], **options: str) -> None:
     """Write a small array under a checksum, which HDF5 gives to chunks only, and a digest."""
     if array.size:
-        node.create_dataset(name, data=array, chunks=array.shape, fletcher32=True)
+        node.create_dataset(name, data=array, chunks=array.shape, fletcher32=True, **options)
     else:
         node.create_dataset(name, data=array)
     node[name].attrs[layout.SHA256] = _text(sha256_of_table(array))

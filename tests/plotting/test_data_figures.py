@@ -271,7 +271,20 @@ def test_the_page_is_whole_names_every_subject_escaped_and_needs_nothing_from_ou
     assert "Recordings of x<y>.hdf5, group signals" in page.text
     pictures = [unquote(path) for path in page.values("img", "src")]
     assert sorted(pictures) == sorted(["pictures/all.png", *(entry.picture for entry in entries)])
-    assert all(anchor[1:] in page.values("section", "id") for anchor in page.values("a", "href"))
+    links = page.values("a", "href")
+    assert {unquote(link) for link in links if not link.startswith("#")} == set(pictures)
+    assert all(link[1:] in page.values("section", "id") for link in links if link.startswith("#"))
+
+
+def test_on_a_phone_each_number_stands_beside_its_name():
+    text, _ = made_page()
+    page = Page(text)
+    assert "width=device-width" in page.values("meta", "content")[-1] or any(
+        "width=device-width" in content for content in page.values("meta", "content")
+    )
+    assert "@media screen and (max-width: 700px)" in text
+    header = page.rows[0]
+    assert page.values("td", "data-name")[: len(header)] == header
 
 
 def test_far_subjects_stand_first_with_their_reasons_and_unknown_numbers_as_dashes():

@@ -18,7 +18,7 @@ from dynml.plotting import (
     plot_transition_probabilities,
     save_figure,
 )
-from dynml.plotting.style import PALETTE, state_colours
+from dynml.plotting.style import PALETTE, perceived, state_colours
 
 NAMES = [f"Lateral Occipital Cortex, part {number}" for number in range(21)]
 
@@ -98,13 +98,53 @@ def test_covariances_share_one_symmetric_scale():
     assert [image.get_clim() for image in images] == [(-4.0, 4.0)] * 2
     correlations = plot_covariances(covariances, as_correlations=True)
     images = [axes.images[0] for axes in correlations.axes if axes.images]
-    assert [image.get_clim() for image in images] == [(-0.5, 0.5)] * 2
-    np.testing.assert_allclose(images[1].get_array()[0], [1, -0.5, 0])
+    assert [image.get_clim() for image in images] == [(-0.5, 0.5)] * 2 + [(-0.25, 0.25)] * 2
+    np.testing.assert_allclose(np.ma.filled(images[1].get_array(), np.nan)[0], [np.nan, -0.5, 0])
+    # Beneath: the differences from the average over states, in which the diagonal is left out as well.
+    np.testing.assert_allclose(np.ma.filled(images[3].get_array(), np.nan)[0], [np.nan, -0.25, 0])
+
+
+def test_diagonal_models_show_their_variances():
+    variances = np.array([[1.0, 4.0, 9.0], [2.0, 3.0, 5.0]])
+    for given in (variances, np.stack([np.diag(own) for own in variances])):
+        figure = plot_covariances(given, ["a", "b", "c"], as_correlations=True, units="SD")
+        (image,) = [axes.images[0] for axes in figure.axes if axes.images]
+        np.testing.assert_allclose(image.get_array(), variances.T)
+        assert figure.axes[0].get_xlim() == (0.5, 2.5)
+        assert "Variance (SD²)" in texts(figure)
+
+
+def test_names_of_many_events_never_cover_each_other():
+    alpha = np.tile([[0.5, 0.5]], (1200, 1))
+    blocks = ["rest"] * 1200
+    for number, start in enumerate(range(5, 1190, 15)):
+        blocks[start : start + 3] = [("famous face", "scrambled face", "house")[number % 3]] * 3
+    figure = plot_state_probabilities(alpha, 2.0, blocks=blocks)
+    task = figure.axes[0]
+    assert [text for text in task.texts if text.get_text()] == []
+    told = {text.get_text() for text in figure.legends[0].get_texts()}
+    assert {"Event: famous face", "Event: scrambled face", "Event: house"} <= told
+    colours = [patch.get_facecolor() for patch in task.patches]
+    assert len(colours) == 79
+    assert colours[0] == colours[3] != colours[1]
+    # Names of many kinds would fill the legend.
+    blocks = [f"item {sample}" if sample % 12 == 0 else "rest" for sample in range(1200)]
+    figure = plot_state_probabilities(alpha, 2.0, blocks=blocks)
+    assert "Events of 100 kinds" in {text.get_text() for text in figure.legends[0].get_texts()}
+
+
+@pytest.mark.parametrize("n_events", [3, 8, 20])
+def test_names_of_events_that_are_written_have_room(n_events):
+    blocks = ["rest"] * 1000
+    for start in np.linspace(0, 960, n_events).astype(int):
+        blocks[start : start + 30] = ["scrambled face"] * 30
+    figure = plot_state_probabilities(np.tile([[0.5, 0.5]], (1000, 1)), 2.0, blocks=blocks)
+    assert overlapping(figure, figure.axes[0].texts) == []
 
 
 @pytest.mark.parametrize("n_states", [1, 6, 12])
 def test_names_of_21_parcels_do_not_overlap(n_states):
-    figure = plot_covariances(np.tile(np.eye(21), (n_states, 1, 1)), NAMES)
+    figure = plot_covariances(np.tile(np.eye(21) + 0.1, (n_states, 1, 1)), NAMES)
     panels = [axes for axes in figure.axes if axes.images]
     assert len(panels) == n_states
     assert [label.get_text() for label in panels[0].get_yticklabels()] == NAMES
@@ -113,7 +153,7 @@ def test_names_of_21_parcels_do_not_overlap(n_states):
 
 
 def test_unnamed_channels_are_numbered_on_the_outer_panels():
-    figure = plot_covariances(np.tile(np.eye(80), (5, 1, 1)))
+    figure = plot_covariances(np.tile(np.eye(80) + 0.1, (5, 1, 1)))
     panels = [axes for axes in figure.axes if axes.images]
     assert [bool(axes.get_ylabel()) for axes in panels] == [True, False, False, True, False]
     assert [bool(axes.get_xlabel()) for axes in panels] == [False, False, True, True, True]
@@ -144,14 +184,15 @@ def test_free_energy_with_baselines_and_the_best_epoch():
     np.testing.assert_array_equal(lines["validation"].get_xdata(), [1, 2, 3])
     np.testing.assert_array_equal(lines["validation"].get_ydata(), curves["validation"])
     assert lines["validation at the best epoch (2): 29.000"].get_ydata()[0] == 29.0
-    horizontal = {
-        label: line.get_ydata()[0] for label, line in lines.items() if line.get_linestyle() not in ("-", "None")
-    }
-    assert horizontal == {
+    marks = {label: line.get_ydata()[0] for label, line in lines.items() if line.get_transform() != axes.transData}
+    bottom, top = axes.get_ylim()
+    assert 26.5 < bottom < 27.0
+    assert 31.0 < top < 31.5
+    assert {label: value for label, value in marks.items() if not label.startswith("_")} == {
         "gaussian, training: 29.000": 29.0,
         "gaussian, validation: 30.000": 30.0,
         "gaussian mixture, training: 28.500": 28.5,
-        "zero: 33.000": 33.0,
+        "zero (beyond the axis): 33.000": top,
     }
     assert lines["gaussian, validation: 30.000"].get_color() == lines["validation"].get_color()
     assert "nats per sample" in axes.get_ylabel()
@@ -173,6 +214,25 @@ def test_summary_marks_every_subject_and_the_median():
 def test_colours_of_states_differ():
     for n_states in (2, 8, 12, 30):
         assert len(set(state_colours(n_states))) == n_states
+
+
+def test_more_than_12_colours_are_told_apart():
+    # Two units of CIE L*a*b* are just noticed.
+    colours = state_colours(24)
+    assert tuple(colours[:12]) == PALETTE
+    places = perceived(np.array([to_rgb(colour) for colour in colours]))
+    distances = np.linalg.norm(places[:, None] - places[None], axis=2)[np.triu_indices(24, 1)]
+    assert distances.min() > 15
+    np.testing.assert_allclose(perceived(np.array([[1.0, 1, 1], [0, 0, 0]])), [[100, 0, 0], [0, 0, 0]], atol=0.1)
+    np.testing.assert_allclose(perceived(np.array([[1.0, 0, 0]])), [[53.2, 80.1, 67.2]], atol=0.1)
+
+
+def test_first_epochs_that_would_flatten_all_others_lie_outside():
+    values = np.concatenate([[90.0, 50.0], 27 + 0.1 * np.exp(-np.arange(30.0))])
+    figure = plot_free_energy({"training": values})
+    bottom, top = figure.axes[0].get_ylim()
+    assert top < 27.2
+    assert bottom > 26.9
 
 
 @pytest.mark.parametrize("ending", ["png", "pdf", "svg"])

@@ -56,6 +56,17 @@ def test_curves_of_unequal_length_and_a_missing_log_are_drawn_as_they_are():
     assert loss.get_xlim() == rate.get_xlim()
 
 
+def test_an_experiment_without_any_of_the_logs_has_no_entry():
+    runs = [experiment("absent", other=[1, 2]), experiment("first", loss=[3, 2]), experiment("second", loss=[5, 4])]
+    figure = plot_logs(runs, [graph("loss")])
+    assert texts_of(figure.legends[0]) == ["first (best epoch unknown)", "second (best epoch unknown)"]
+    assert figure.get_suptitle() == "Logs of 2 experiments"
+    # The colours stay those of the experiments, on this figure and on others.
+    assert to_hex(curves(figure.axes[0])["first"].get_color()).upper() == PALETTE[1].upper()
+    empty = plot_logs([runs[0]], [graph("loss")])
+    assert not empty.legends or texts_of(empty.legends[0]) == []
+
+
 def test_several_logs_in_one_graph_have_line_styles_and_a_legend_of_their_own():
     run = experiment("run", best_epoch=1, a=[1, 2], b=[3, 4], c=[5, 7])
     names = ("a", "b", "c", "diff(c,b)", "sum(a,b)", "sum(a,b,c)")

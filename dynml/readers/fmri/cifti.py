@@ -15,7 +15,9 @@ from numpy.typing import NDArray
 
 from dynml.configuration import check_instance
 from dynml.errors import DataCorruptionError, DataError
+from dynml.geometry.geometry import Geometry
 from dynml.readers.fmri.atlas import check_has_all_voxels, check_names, load_image, shortened
+from dynml.readers.fmri.geometry import geometry_of_grayordinates, geometry_of_parcels
 from dynml.readers.fmri.nifti import PLAUSIBLE_SECONDS
 from dynml.readers.guard import faults_told, guarded, in_one_line
 from dynml.readers.reader import FileDescription, Reader, ReaderConfig
@@ -51,6 +53,14 @@ class ParcelSeriesReader(Reader):
         image, names = _load(path, "a series of parcels (.ptseries.nii)", ParcelsAxis)
         chosen = self._chosen(names.name.tolist(), path)
         return np.concatenate([block[:, chosen] for _, block in _blocks(image, path)])
+
+    @guarded
+    def geometry(self, path: Path) -> Geometry:
+        """Say where the parcels lie, by the axis."""
+        from nibabel.cifti2.cifti2_axes import ParcelsAxis
+
+        _, axis = _load(path, "a series of parcels (.ptseries.nii)", ParcelsAxis)
+        return geometry_of_parcels(axis, self._chosen(axis.name.tolist(), path), path)
 
     def _chosen(self, names: list[str], path: Path) -> NDArray[np.int64]:
         check_names(names, self.excluded, f"parcels of {path}")
@@ -143,6 +153,14 @@ class DenseSeriesReader(Reader):
                 "'exclude_channels', or leave the subject out."
             )
         return signals
+
+    @guarded
+    def geometry(self, path: Path) -> Geometry:
+        """Say where the labels lie, by the grayordinates of the series."""
+        from nibabel.cifti2.cifti2_axes import BrainModelAxis
+
+        _, grayordinates = _load(path, "a dense series (.dtseries.nii)", BrainModelAxis)
+        return geometry_of_grayordinates(grayordinates, self.atlas.rows(grayordinates, path), self.atlas.names, path)
 
 
 class _GrayordinateAtlas:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from dynml.configuration import check_instance, check_positive, config_from
 from dynml.errors import DataCorruptionError, DataError
+from dynml.geometry.geometry import Geometry
 from dynml.readers.fmri.atlas import (
     Atlas,
     Extraction,
@@ -27,6 +28,7 @@ from dynml.readers.fmri.atlas import (
     shortened,
     whole_image,
 )
+from dynml.readers.fmri.geometry import geometry_of_labels, geometry_of_maps
 from dynml.readers.fmri.motion import (
     LARGE_MOTION,
     Motion,
@@ -139,6 +141,14 @@ class NiftiReader(Reader):
     def lacks_mask(self) -> bool:
         """Whether the config names no mask."""
         return self.config.mask is None
+
+    def geometry(self, path: Path) -> Geometry:
+        """Say where the channels lie, by the atlas on its own grid."""
+        atlas = self.atlas
+        if isinstance(atlas, ProbabilisticAtlas):
+            return geometry_of_maps(atlas)
+        assert isinstance(atlas, LabelAtlas), atlas
+        return geometry_of_labels(atlas)
 
     def with_mask(self, mask: Path) -> NiftiReader:
         """Give a reader of the same atlas that uses the voxels of a mask."""

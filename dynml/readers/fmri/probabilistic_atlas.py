@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import warnings
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from dynml.readers.fmri.atlas import (
     Where,
     check_names,
     labels_from_file,
+    load_image,
     same_grid,
     shortened,
     whole_image,
@@ -68,6 +69,12 @@ class ProbabilisticAtlas:
         self.names_without_voxel: list[str] = []
         if empty:
             raise DataError(f"The atlas {path} has maps without any weight: {shortened(empty)}.")
+
+    def maps(self) -> tuple[Iterator[NDArray[np.float64]], Shape, NDArray[np.float64]]:
+        """Give the maps of the channels, (x, y, z) each, one after another, with their shape and affine."""
+        image = load_image(self.path, "The atlas")
+        maps = (_map(image, number, self.path) for number in self._chosen)
+        return maps, image.shape[:3], np.asarray(image.affine, dtype=np.float64)
 
     def check(self, shape: Shape, affine: NDArray[np.float64], where: Where) -> None:
         """Refuse a grid or a mask in which a map has no weight.

@@ -12,10 +12,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from dynml.geometry.geometry import Geometry
 from dynml.readers.formats import extension_of
 from dynml.readers.guard import guarded
 from dynml.readers.meg_eeg.epochs import describe_epochs, open_epochs, read_epochs
 from dynml.readers.meg_eeg.fif import first_part_of
+from dynml.readers.meg_eeg.geometry import geometry_of_sensors
 from dynml.readers.meg_eeg.library import mne_package, mne_reading
 from dynml.readers.meg_eeg.picks import PicksConfig, chosen_channels
 from dynml.readers.meg_eeg.raw import RawFile, describe_raw, opened_raw, read_raw
@@ -59,6 +61,16 @@ class MneReader(Reader):
             if isinstance(opened, RawFile):
                 return read_raw(opened)
             return read_epochs(opened, chosen_channels(opened, self.config, path))
+
+    @guarded
+    def geometry(self, path: Path) -> Geometry | None:
+        """Say where the sensors are, if the file does."""
+        mne = mne_package(path)
+        with mne_reading(path):
+            opened = self._opened(mne, path)
+            if isinstance(opened, RawFile):
+                return geometry_of_sensors(opened.raw, opened.channels.indices, path.name)
+            return geometry_of_sensors(opened, chosen_channels(opened, self.config, path).indices, path.name)
 
     def _opened(self, mne: Any, path: Path) -> Any:
         """Open a recording as `RawFile`, or epochs as mne's."""

@@ -1,0 +1,241 @@
+"""What dynml_compute_maps.py does: maps and networks of states, as tables, arrays, images and pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dynml.cli.comparison_options import add_comparison_options
+from dynml.cli.outputs.folders import output_folder
+from dynml.cli.parsing import Namespace, ScriptParser
+from dynml.errors import CheckpointError, DataError
+
+if TYPE_CHECKING:
+    from dynml.analysis.maps.found import Found
+    from dynml.dataset.dataset import MultiSubjectDataset
+    from dynml.geometry.geometry import Geometry
+    from dynml.models.experiment import Experiment
+    from dynml.store.reading import Store
+
+STANDARDIZED = "SD"
+"""Units of standardized signals: standard deviations of a channel."""
+KINDS = {"means": "mean", "power": "power", "networks": "network"}
+
+
+def parse_maps(description: str | None) -> Namespace:
+    """Parse the command line of dynml_compute_maps.py."""
+    parser = ScriptParser(description=description)
+    parser.add_argument("experiment_path", metavar="EXPERIMENT_PATH", help="EXPERIMENTS_PATH/EXPERIMENT_NAME")
+    parser.add_argument("hdf5_file", metavar="HDF5", help="store that the model was trained on, or one like it")
+    parser.add_argument("out_folder", metavar="OUT_FOLDER", help="folder for the results; must not exist or be empty")
+    parser.add_argument("--spectra", type=str, metavar="FOLDER", help="folder that dynml_compute_spectra.py made")
+    parser.add_argument(
+        "--bands", nargs="+", metavar="NAME=LOW-HIGH", help="bands of the spectra, Hz; default: one, all frequencies"
+    )
+    parser.add_argument(
+        "--what", nargs="+", choices=list(KINDS), default=list(KINDS), help="what to draw; default: all there is"
+    )
+    parser.add_argument(
+        "--edges",
+        type=str,
+        default="mixture",
+        metavar="mixture|PERCENTILE",
+        help="edges to keep: those of the outer of two Gaussians, or those above a percentile of all sizes",
+    )
+    parser.add_argument(
+        "--absolute", action="store_true", help="draw the values themselves, not differences from the average"
+    )
+    parser.add_argument("--surface", action="store_true", help="maps of atlases also on the surface of the cortex")
+    parser.add_argument("--seed", type=int, default=0, help="of the starts of the mixture")
+    parser.add_argument("--group", type=str, help="group of the store, if not the one of the training")
+    parser.add_argument("--atlas", type=str, help="atlas to draw on, where the store keeps none")
+    parser.add_argument("--atlas_labels", type=str, help="names of its labels (.tsv or .json)")
+    parser.add_argument(
+        "--space",
+        choices=["standard", "native"],
+        help="whether places are those of a standard brain (MNI); default: what the store says",
+    )
+    add_comparison_options(parser)
+    parser.add_argument("--use_latest_epoch", action="store_true", help="the latest epoch instead of the best one")
+    parser.add_argument("--device", type=str, default="auto", help="cpu, cuda, ...")
+    parser.add_argument("-f", "--force", action="store_true", help="overwrite the results in an existing folder")
+    return parser.parse_args()
+
+
+def run_maps(arguments: Namespace) -> None:
+    """Load the model, compute, write, draw."""
+    from dynml.analysis.maps.found import occupancies_of
+    from dynml.models.experiment import load_experiment
+    from dynml.store.reading import Store
+
+    experiment = load_experiment(arguments.experiment_path, latest=arguments.use_latest_epoch, device=arguments.device)
+    if experiment.family.inference is None:
+        raise CheckpointError(f"The family {experiment.family.name} has no states or modes to make maps of.")
+    dataset = experiment.open(
+        arguments.hdf5_file,
+        group=arguments.group,
+        other_preparation=arguments.other_preparation,
+        subsets_of=arguments.subsets_of,
+    )
+    store, findings = Store(arguments.hdf5_file), list[str]()
+    occupancies = occupancies_of(experiment, dataset)
+    with output_folder(Path(arguments.out_folder), force=arguments.force) as out:
+        found = [
+            one
+            for one in _found(arguments, experiment, dataset, store, occupancies, findings)
+            if one.kind in (KINDS[what] for what in arguments.what)
+        ]
+        geometries = {one.name: _geometry(arguments, store, dataset.group, one, findings) for one in found}
+        pictures = _written(arguments, out, experiment, found, geometries, findings, occupancies.tolist())
+        store.close()
+        for finding in findings:
+            print(f"Note: {finding}")
+        print(f"{len(found)} kinds of maps and networks, {pictures} pictures. Results: {out}")
+
+
+def _found(
+    arguments: Namespace,
+    experiment: Experiment,
+    dataset: MultiSubjectDataset,
+    store: Store,
+    occupancies: Any,
+    findings: list[str],
+) -> list[Found]:
+    """What there is to draw: of spectra, where they are given, and of the model's moments."""
+    import numpy as np
+
+    from dynml.analysis.maps.bands import chosen_bands
+    from dynml.analysis.maps.found import found_in_model, found_in_spectra
+    from dynml.analysis.maps.projection import back_projection
+    from dynml.analysis.maps.spectra_folder import read_spectra
+    from dynml.models.inferred import ModelWithArrays
+
+    component = experiment.family.components.removesuffix("s")
+    for place in np.flatnonzero(occupancies <= 0.0).tolist():
+        findings.append(f"{component.capitalize()} {place + 1} is never visited.")
+    group, subjects = dataset.group, list(dataset.subset("training").subjects) or list(store.subjects)
+    units = _units(store, group, subjects[0], of_stored_components=False)
+    arrays = experiment.model.arrays() if isinstance(experiment.model, ModelWithArrays) else {}
+    back = back_projection(dataset.channel_names, experiment.embedding, store, group, subjects)
+    if back.stopped_at is not None:
+        findings.append(
+            f"The model's channels are components of which {back.stopped_at!r} was taken, which has no way back: maps "
+            "are of components."
+        )
+    through_store = len(back.in_words) > (experiment.embedding is not None)
+    units_of_channels = _units(store, group, subjects[0], of_stored_components=through_store)
+    found = found_in_model(arrays, back, occupancies, units_of_channels)
+    if not any(one.kind == "mean" for one in found):
+        findings.append("The model learnt no means, so that there are no maps of them.")
+    if arguments.spectra is None:
+        return found
+    spectra = read_spectra(Path(arguments.spectra), len(occupancies))
+    names = store.attributes(subjects[0], group).channel_names
+    if len(names) != spectra.power.shape[1]:
+        raise DataError(
+            f"{spectra.path} has spectra of {spectra.power.shape[1]} channels, but the group {group} of {store.path} "
+            f"has {len(names)}; --group names the group that the spectra are of."
+        )
+    of_spectra = found_in_spectra(
+        spectra, chosen_bands(arguments.bands, spectra.frequencies), occupancies, names, units
+    )
+    # Spectra say by frequency what the model's covariances say of all together.
+    return [one for one in found if one.kind == "mean"] + of_spectra
+
+
+def _units(store: Store, group: str, subject: str, *, of_stored_components: bool) -> str:
+    """Units of the stored signals, or of the channels that components of the store were made of."""
+    described = store.attributes(subject, group)
+    steps = {str(note["step"]) for note in described.preparation}
+    standardization = (store.config.get(group) or {}).get("standardization", "per_run")
+    is_standardized = "standardize" in steps if of_stored_components else standardization != "none"
+    return STANDARDIZED if is_standardized else described.units
+
+
+def _geometry(arguments: Namespace, store: Store, group: str, found: Found, findings: list[str]) -> Geometry | None:
+    """Where the channels lie, by the atlas that is given or the store."""
+    import dataclasses
+
+    from dynml.store.geometry.stored import read_geometry
+
+    geometry = read_geometry(store, group) if arguments.atlas is None else _of_atlas(arguments, found.channel_names)
+    own = None if geometry is None else geometry.of_channels(found.channel_names)
+    if own is None:
+        reason = "the store does not say where its channels lie" if geometry is None else "they are no places"
+        finding = f"Values of {group} are drawn as bars and matrices, because {reason}; --atlas names an atlas."
+        if finding not in findings:
+            findings.append(finding)
+    elif arguments.space is not None:
+        own = dataclasses.replace(own, values={**own.values, "standard": arguments.space == "standard"})
+    return own
+
+
+def _of_atlas(arguments: Namespace, names: Sequence[str]) -> Geometry:
+    from dynml.readers.fmri.nifti import NiftiReader
+
+    path = Path(arguments.atlas)
+    if not path.is_file():
+        raise DataError(f"The atlas {path} does not exist.")
+    labels = None if arguments.atlas_labels is None else Path(arguments.atlas_labels)
+    geometry = NiftiReader(NiftiReader.Config(atlas=path, atlas_labels=labels)).geometry(path)
+    if len(geometry.channel_names) != len(names):
+        raise DataError(
+            f"The atlas {path} has {len(geometry.channel_names)} parcels, but there are values of {len(names)} "
+            "channels."
+        )
+    return geometry if labels is not None else geometry.named(names)
+
+
+def _written(
+    arguments: Namespace,
+    out: Path,
+    experiment: Experiment,
+    found: Sequence[Found],
+    geometries: dict[str, Geometry | None],
+    findings: list[str],
+    occupancies: list[float],
+) -> int:
+    from dynml.analysis.maps.networks import kept_edges
+    from dynml.analysis.tidy import KIND
+    from dynml.cli.outputs.maps import draw, write_arrays, write_images, write_tables
+    from dynml.files import write_json
+
+    component, relative = experiment.family.components.removesuffix("s"), not arguments.absolute
+    kept = {
+        one.name: [
+            kept_edges(own, arguments.edges, arguments.seed) for own in (one.relative if relative else one.values)
+        ]
+        for one in found
+        if one.is_network
+    }
+    write_arrays(out, found)
+    write_tables(out, found, kept, component)
+    images = write_images(out, found, geometries, component)
+    pictures = [
+        picture.as_dictionary()
+        for one in found
+        for picture in draw(
+            out,
+            one,
+            geometries[one.name],
+            kept.get(one.name),
+            component=component,
+            relative=relative,
+            surface=arguments.surface,
+        )
+    ]
+    summary = {
+        KIND: "maps",
+        "experiment": str(arguments.experiment_path),
+        "weights": experiment.weights,
+        "spectra": arguments.spectra,
+        "relative_to_average": relative,
+        "occupancies": occupancies,
+        "edges": {name: [edges.in_words for edges in own] for name, own in kept.items()},
+        "images": images,
+        "pictures": pictures,
+        "findings": findings,
+    }
+    write_json(out / "summary.json", summary)
+    return len(pictures)

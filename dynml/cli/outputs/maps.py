@@ -1,0 +1,193 @@
+"""Files of maps and networks: arrays, tidy tables, images for other programs, and one picture a state."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from dynml.analysis.maps.found import Found
+    from dynml.analysis.maps.networks import KeptEdges
+    from dynml.geometry.geometry import Geometry
+
+PICTURES, IMAGES = "pictures", "images"
+N_NAMED = 3
+FORMATS = (".png", ".svg")
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """One picture, as summary.json lists it."""
+
+    state: int
+    kind: str
+    band: str
+    path: str
+    alt: str
+
+    def as_dictionary(self) -> dict[str, Any]:
+        """Plain values."""
+        return {"state": self.state, "kind": self.kind, "band": self.band, "path": self.path, "alt": self.alt}
+
+
+def write_arrays(out: Path, found: Sequence[Found]) -> None:
+    """Write `<name>.npy` with the values, and `<name>_relative.npy` with the differences from the average."""
+    import numpy as np
+
+    from dynml.files import replacing
+
+    for one in found:
+        for name, values in ((one.name, one.values), (f"{one.name}_relative", one.relative)):
+            with replacing(out / f"{name}.npy") as temporary, temporary.open("wb") as stream:
+                np.save(stream, values)
+
+
+def write_tables(out: Path, found: Sequence[Found], kept: dict[str, list[KeptEdges]], component: str) -> None:
+    """Write `maps.tsv` and `networks.tsv`, one row a state and channel, or pair of channels."""
+    from dynml.analysis.tidy import Column, write_tidy
+
+    state = Column("state", f"Number of the {component}, from 1")
+    quantity = Column("quantity", "What the value is, with its units")
+    band = Column("band", 'Name of the band; "model": by the moments of the model, all frequencies together')
+    value = Column("value", "In the units that stand beside the quantity")
+    relative = Column("relative", "Minus the average over all, weighted by how often each is active")
+    maps = [one for one in found if not one.is_network]
+    if maps:
+        columns = [quantity, band, state, Column("channel", "Name of the channel"), value, relative]
+        write_tidy(out / "maps.tsv", columns, _rows_of_maps(maps))
+    networks = [one for one in found if one.is_network]
+    if networks:
+        pair = [Column("channel_1", "Name of a channel"), Column("channel_2", "Name of another")]
+        columns = [quantity, band, state, *pair, value, relative, Column("kept", "1: the edge is drawn; 0: it is not")]
+        about = {one.name: [edges.in_words for edges in kept[one.name]] for one in networks}
+        write_tidy(out / "networks.tsv", columns, _rows_of_networks(networks, kept), EdgesKept=about)
+
+
+def _rows_of_maps(maps: Sequence[Found]) -> Iterator[list[Any]]:
+    for one in maps:
+        quantity = f"{one.quantity} [{one.units}]" if one.units else one.quantity
+        for state, (values, relative) in enumerate(zip(one.values, one.relative), 1):
+            for name, value, difference in zip(one.channel_names, values.tolist(), relative.tolist()):
+                yield [quantity, one.band, state, name, value, difference]
+
+
+def _rows_of_networks(networks: Sequence[Found], kept: dict[str, list[KeptEdges]]) -> Iterator[list[Any]]:
+    import numpy as np
+
+    for one in networks:
+        names = one.channel_names
+        first, second = np.triu_indices(len(names), 1)
+        for state, (values, relative, edges) in enumerate(zip(one.values, one.relative, kept[one.name]), 1):
+            for row, column in zip(first.tolist(), second.tolist()):
+                value, difference = float(values[row, column]), float(relative[row, column])
+                is_kept = int(edges.matrix[row, column])
+                yield [one.quantity, one.band, state, names[row], names[column], value, difference, is_kept]
+
+
+def write_images(
+    out: Path, found: Sequence[Found], geometries: dict[str, Geometry | None], component: str
+) -> list[str]:
+    """Write the maps, and their differences from the average, as NIfTI or CIFTI where the channels are places in one.
+
+    Returns
+    -------
+    list of str
+        Paths within the folder.
+    """
+    import nibabel
+    import numpy as np
+
+    from dynml.analysis.maps.images import EXTENSIONS, image_of
+    from dynml.files import made_folder
+
+    written = []
+    for one in found:
+        geometry = geometries[one.name]
+        if one.is_network or geometry is None or geometry.kind not in EXTENSIONS:
+            continue
+        names = [f"{component} {number}" for number in range(1, len(one.values) + 1)]
+        for suffix, values in (("", one.values), ("_relative", one.relative)):
+            path = made_folder(out / IMAGES) / f"{one.name}{suffix}{EXTENSIONS[geometry.kind]}"
+            nibabel.save(image_of(geometry, np.nan_to_num(values), names), path)  # type: ignore[attr-defined]
+            written.append(str(path.relative_to(out)))
+    return written
+
+
+def draw(
+    out: Path,
+    found: Found,
+    geometry: Geometry | None,
+    kept: list[KeptEdges] | None,
+    *,
+    component: str,
+    relative: bool,
+    surface: bool = False,
+) -> Iterator[Drawn]:
+    """Draw one picture for each state that occurs, all on one scale."""
+    import numpy as np
+
+    from dynml.plotting.brain.maps import plot_map, plot_on_surface, symmetric_limits, way_to_draw
+    from dynml.plotting.brain.networks import is_on_brain, plot_network
+    from dynml.plotting.style import save_figure
+
+    values = found.relative if relative else found.values
+    limits = symmetric_limits(_off_diagonal(values) if found.is_network else values, signed=relative)
+    what = f"{found.quantity}{', difference from the average' if relative else ''}"
+    label = f"{found.quantity.partition(',')[0].capitalize()}{f' ({found.units})' if found.units else ''}"
+    for place, own in enumerate(values):
+        if not np.isfinite(own).any():
+            continue
+        title = f"{component.capitalize()} {place + 1}: {what}"
+        if found.is_network:
+            assert kept is not None
+            edges, where = kept[place].matrix, "on the glass brain" if is_on_brain(geometry) else "as a matrix"
+            figure = plot_network(own, edges, geometry, found.channel_names, limits=limits, label=label, title=title)
+            told = f"{kept[place].n_kept} edges are kept. {_strongest_edges(own, edges, found.channel_names)}"
+        else:
+            where = f"as {way}" if (way := way_to_draw(geometry)) in ("bars", "slices") else f"on the {way}"
+            figure = plot_map(own, geometry, found.channel_names, limits=limits, label=label, title=title)
+            told = _extremes(own, found.channel_names)
+        name = f"{component}-{place + 1}_{found.name}"
+        if surface and not found.is_network and geometry is not None and way_to_draw(geometry) == "glass brain":
+            figure_on_surface = plot_on_surface(own, geometry, limits=limits, label=label, title=title)
+            save_figure(figure_on_surface, out / PICTURES / f"{name}_surface.png")
+            alt = f"{title}, on the surface of the cortex. {told}"
+            yield Drawn(place + 1, f"{found.kind}_surface", found.band, f"{PICTURES}/{name}_surface.png", alt)
+        _save(figure, out / PICTURES / name)
+        yield Drawn(place + 1, found.kind, found.band, f"{PICTURES}/{name}.png", f"{title}, {where}. {told}".strip())
+
+
+def _save(figure: Any, stem: Path) -> None:
+    from dynml.plotting.style import save_figure
+
+    for ending in FORMATS:
+        save_figure(figure, stem.with_name(stem.name + ending))
+
+
+def _off_diagonal(networks: NDArray[np.float64]) -> NDArray[np.float64]:
+    import numpy as np
+
+    return np.asarray(networks[:, ~np.eye(networks.shape[1], dtype=bool)])
+
+
+def _extremes(values: NDArray[np.float64], names: Sequence[str]) -> str:
+    import numpy as np
+
+    order = [int(place) for place in np.argsort(values) if np.isfinite(values[place])]
+    highest = ", ".join(names[place] for place in order[::-1][:N_NAMED])
+    lowest = ", ".join(names[place] for place in order[:N_NAMED])
+    return f"Highest in {highest}; lowest in {lowest}."
+
+
+def _strongest_edges(network: NDArray[np.float64], kept: NDArray[np.bool_], names: Sequence[str]) -> str:
+    import numpy as np
+
+    first, second = np.nonzero(np.triu(kept, 1))
+    order = np.argsort(-np.abs(network[first, second]))[:N_NAMED]
+    pairs = [f"{names[first[place]]} with {names[second[place]]}" for place in order]
+    return f"The strongest: {'; '.join(pairs)}." if pairs else ""
