@@ -10,7 +10,7 @@ with one picture for each state and kind, and summary.json.
 
 import sys
 
-from dynml.cli.commands.compute_maps import parse_maps, run_maps
+from dynml.cli.commands.results.compute_maps import parse_maps, run_maps
 from dynml.cli.errors import user_errors_in_one_sentence
 
 

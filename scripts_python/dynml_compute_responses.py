@@ -9,7 +9,7 @@ participant), trials.tsv with <subject>_trials.npy, pictures and summary.json.
 
 import sys
 
-from dynml.cli.commands.responses import parse_responses, run_responses
+from dynml.cli.commands.results.compute_responses import parse_responses, run_responses
 from dynml.cli.errors import user_errors_in_one_sentence
 
 

@@ -10,7 +10,7 @@ and estimates.tsv, each with a JSON sidecar, pictures as .png and .svg, and summ
 
 import sys
 
-from dynml.cli.commands.compute_spectra import parse_spectra, run_spectra
+from dynml.cli.commands.results.compute_spectra import parse_spectra, run_spectra
 from dynml.cli.errors import user_errors_in_one_sentence
 
 

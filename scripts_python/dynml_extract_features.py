@@ -12,7 +12,7 @@ output hangs on, --attention how far back and forward each head looks; the last 
 
 import sys
 
-from dynml.cli.commands.extract_features import parse_extraction, run_extraction
+from dynml.cli.commands.results.extract_features import parse_extraction, run_extraction
 from dynml.cli.errors import user_errors_in_one_sentence
 
 

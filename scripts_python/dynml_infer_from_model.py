@@ -10,7 +10,7 @@ state_statistics.tsv and summary.json (free energies, AIC, BIC).
 
 import sys
 
-from dynml.cli.commands.infer import parse_inference, run_inference
+from dynml.cli.commands.results.infer import parse_inference, run_inference
 from dynml.cli.errors import user_errors_in_one_sentence
 
 

@@ -11,7 +11,7 @@ no network. Of a run that has not finished it shows what is there.
 
 import sys
 
-from dynml.cli.commands.report import parse_report, run_report
+from dynml.cli.commands.results.report import parse_report, run_report
 from dynml.cli.errors import user_errors_in_one_sentence
 
 

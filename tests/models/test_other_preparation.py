@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from dynml import MultiSubjectDataset, load_experiment
-from dynml.cli.commands.extract_features import parse_extraction, run_extraction
-from dynml.cli.commands.infer import parse_inference, run_inference
+from dynml.cli.commands.results.extract_features import parse_extraction, run_extraction
+from dynml.cli.commands.results.infer import parse_inference, run_inference
 from dynml.cli.commands.train import parse_training, run_training
 from dynml.conversion.creation import create_store
 from dynml.errors import DataError, DataWarning

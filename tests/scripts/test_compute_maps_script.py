@@ -103,7 +103,7 @@ def test_mistakes_are_told_in_one_sentence_and_leave_nothing(trained, tmp_path, 
     if "few_channels" in options:
         np.savez(tmp_path / "few_channels/spectra.npz", frequencies=np.arange(3.0), power=np.ones((1, 2, 5, 3)))
     spectra(tmp_path / "good")
-    from dynml.cli.commands.compute_maps import parse_maps, run_maps
+    from dynml.cli.commands.results.compute_maps import parse_maps, run_maps
     from dynml.errors import DynmlError
 
     arguments = [str(trained / "experiments/h"), str(trained / "haxby.hdf5"), str(tmp_path / "out"), *options]

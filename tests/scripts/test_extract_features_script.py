@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from dynml import MultiSubjectDataset, load_experiment
-from dynml.cli.commands.extract_features import parse_extraction, run_extraction
+from dynml.cli.commands.results.extract_features import parse_extraction, run_extraction
 from dynml.conversion.creation import create_store
 from dynml.errors import ConfigurationError, DataError, DataWarning, DynmlError
 from dynml.models.sequence.config import CsmConfig, SequenceBertConfig

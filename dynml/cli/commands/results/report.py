@@ -142,7 +142,7 @@ def _check_store(arguments: Namespace, experiment: ReportedExperiment) -> None:
 
 def _infer(arguments: Namespace, folder: Path) -> None:
     """Do what dynml_infer_from_model.py does; what it prints stands on the page."""
-    from dynml.cli.commands.infer import parse_inference, run_inference
+    from dynml.cli.commands.results.infer import parse_inference, run_inference
 
     options = ("other_preparation", "subsets_of", "device")
     words = [arguments.experiment_path, arguments.hdf5, str(folder)]

@@ -1,0 +1,1 @@
+"""Commands on a trained experiment: inference, features, spectra, maps, responses, the report."""
