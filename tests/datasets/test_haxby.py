@@ -86,8 +86,8 @@ def test_ready_folder_is_what_store_creation_reads(tmp_path, arrays):
     assert set(config.participants.values()) == {"sub-001"}
     group = config.groups["bold"]
     assert (group.standardization, group.detrend) == ("per_run", True)
-    assert (ready.config.parent / group.atlas).is_file()
-    names = (ready.config.parent / group.atlas_labels).read_text().splitlines()
+    assert (ready.config.parent / group.of_formats["atlas"]).is_file()
+    names = (ready.config.parent / group.of_formats["atlas_labels"]).read_text().splitlines()
     assert names[:3] == ["index\tname", "1\tFrontal Pole", "3\tSuperior Frontal Gyrus"]
     subsets = read_subsets({name: getattr(ready, name) for name in ("training", "validation", "testing")})
     assert {name: len(subjects) for name, subjects in subsets.items()} == {

@@ -138,7 +138,7 @@ def test_inference_writes_tables_that_agree_and_what_others_read(study, in_proce
     assert in_process("dynml_infer_from_model.py", folder / "model", store, out, *options) == 0
     said = capsys.readouterr().out
     for command in ("dynml_compute_spectra.py", "dynml_compute_responses.py", "dynml_report.py"):
-        assert f"Next: {command} {folder / 'model'}" in said
+        assert f"Next: {command} {folder / 'model'}" in said, said
     assert json.loads((out / "summary.json").read_text())["results"] == "inference"
     tables = {path.stem: pandas.read_csv(path, sep="\t", na_values="n/a") for path in out.glob("[!s]*.tsv")}
     tables["state_statistics"] = pandas.read_csv(out / "state_statistics.tsv", sep="\t", na_values="n/a")

@@ -66,7 +66,7 @@ def _part(batch: Batch, first: int, stop: int) -> Batch:
     if batch.starts is not None:
         begin, end = int(batch.starts[first]), int(batch.starts[stop])
         rows, starts = slice(begin, end), batch.starts[first : stop + 1] - begin
-    names = ("subject", "segment", "start_sample", "lengths", "trial", "classes", "keys")
+    names = ("subject", "segment", "start_sample", "lengths", "trial", "classes")
     columns = {name: getattr(batch, name)[first:stop] for name in names}
     return dataclasses.replace(
         batch,
@@ -74,6 +74,7 @@ def _part(batch: Batch, first: int, stop: int) -> Batch:
         mask=None if batch.mask is None else batch.mask[rows],
         starts=starts,
         spans=batch.spans[first:stop],
+        sampled=batch.sampled[first:stop],
         labels=None if batch.labels is None else {name: column[rows] for name, column in batch.labels.items()},
         **columns,
     )

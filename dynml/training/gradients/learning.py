@@ -83,7 +83,7 @@ class GradientLearner:
         self._parallel: DistributedDataParallel | None = None
         self._group_is_usable: torch.Tensor | bool = True
         self._halves = False
-        self._in_halves: Callable[[], Any] | None = None
+        self._in_halves: functools.partial[Any] | None = None
 
     @classmethod
     def for_model(cls, model: torch.nn.Module, config: Any, processes: Processes) -> GradientLearner | None:
@@ -126,7 +126,7 @@ class GradientLearner:
             Gives a batch for a process whose share is empty: it takes part in the exchange with weight 0.
         """
         if not self._processes.are_several:
-            self._in_halves = functools.partial(self._halved, batch, run_one_batch) if can_be_halved(batch) else None
+            self._in_halves = functools.partial(self._halved, batch, run_one_batch)
             return self._or_in_halves(lambda: run_one_batch(batch))
         if self._parallel is None:
             device = next(self._model.parameters()).device
@@ -165,13 +165,16 @@ class GradientLearner:
         parameters = [parameter for parameter in self._model.parameters() if parameter.requires_grad]
         return halved_result(batch, run_one_batch, parameters)
 
+    def _can_be_halved(self) -> bool:
+        return self._in_halves is not None and can_be_halved(self._in_halves.args[0])
+
     def _or_in_halves(self, run: Callable[[], Any]) -> Any:
         """Run a batch whole; in halves from the first time on that memory runs out over it."""
-        if not self._halves or self._in_halves is None:
+        if not (self._halves and self._can_be_halved()):
             try:
                 return run()
             except Exception as error:
-                if self._in_halves is None or not is_out_of_memory(error):
+                if not is_out_of_memory(error) or not self._can_be_halved():
                     raise
             # The error is gone here, and with it what its traceback held of the memory.
             self._begin_with_halves()
@@ -185,11 +188,12 @@ class GradientLearner:
             return
         except Exception as error:
             # Gradients of earlier batches of the group would have been changed by then.
-            if self._in_halves is None or self._halves or not is_first or not is_out_of_memory(error):
+            if self._halves or not is_first or not is_out_of_memory(error) or not self._can_be_halved():
                 raise
         result.loss = result.loss.detach()  # without the graph that memory ran out over
         self.optimizer.zero_grad(set_to_none=True)
         self._begin_with_halves()
+        assert self._in_halves is not None
         (self._in_halves().loss / size).backward()
 
     def _begin_with_halves(self) -> None:

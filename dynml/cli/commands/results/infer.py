@@ -83,14 +83,21 @@ def run_inference(arguments: Namespace) -> None:
     )
     names = SUBSETS if arguments.subset == "all" else (arguments.subset,)
     with output_folder(Path(arguments.out_folder), force=arguments.force) as out, _derivative(arguments) as bids:
-        print(
-            f"{_written(experiment, dataset, names, arguments, out, bids)} Results: {out}\n{_next_command(arguments)}"
-        )
+        print(f"{_written(experiment, dataset, names, arguments, out, bids)} Results: {out}")
+        for command in _next_commands(arguments, of_states=family.write_inference is None and family.decode is None):
+            print(f"Next: {shlex.join(command)}")
 
 
-def _next_command(arguments: Namespace) -> str:
-    words = [arguments.experiment_path, "report.html", "--hdf5", arguments.hdf5_file, "--results", arguments.out_folder]
-    return f"Next: {shlex.join(['dynml_report.py', *words])}"
+def _next_commands(arguments: Namespace, *, of_states: bool) -> list[list[str]]:
+    """What can be asked of the same model and store; the report comes last."""
+    given, out = [arguments.experiment_path, arguments.hdf5_file], arguments.out_folder
+    further = [
+        ["dynml_compute_spectra.py", *given, f"{out}_spectra"],
+        ["dynml_compute_responses.py", *given, f"{out}_responses", "--events", "COLUMN"],
+        ["dynml_compute_maps.py", *given, f"{out}_maps"],
+    ]
+    page = [arguments.experiment_path, "report.html", "--hdf5", arguments.hdf5_file, "--results", out]
+    return [*(further if of_states else []), ["dynml_report.py", *page]]
 
 
 def _derivative(arguments: Namespace) -> contextlib.AbstractContextManager[Path | None]:
