@@ -44,7 +44,7 @@ def parse_spectra(description: str | None) -> Namespace:
         nargs=2,
         type=float,
         metavar=("LOW", "HIGH"),
-        help="Hz; default 1 45 (below 5 Hz 0.01 0.5), and no further than half the sampling frequency",
+        help="Hz; default 1 45 (below 5 Hz 0.01 0.5), no further than 0.95 of half the sampling frequency",
     )
     parser.add_argument("--window_length", type=float, help="seconds; default 2, regression 0.5 (below 5 Hz 50 times)")
     parser.add_argument("--time_half_bandwidth", type=float, help="of the tapers; default 4 (below 5 Hz 2)")

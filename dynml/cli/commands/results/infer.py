@@ -83,14 +83,18 @@ def run_inference(arguments: Namespace) -> None:
     )
     names = SUBSETS if arguments.subset == "all" else (arguments.subset,)
     with output_folder(Path(arguments.out_folder), force=arguments.force) as out, _derivative(arguments) as bids:
-        print(
-            f"{_written(experiment, dataset, names, arguments, out, bids)} Results: {out}\n{_next_command(arguments)}"
-        )
+        told = _written(experiment, dataset, names, arguments, out, bids)
+        print(f"{told} Results: {out}\n{_next_commands(arguments, has_components=family.inference is not None)}")
 
 
-def _next_command(arguments: Namespace) -> str:
+def _next_commands(arguments: Namespace, *, has_components: bool) -> str:
+    """What to do with a model and its results; the report stands last, which takes in all of them."""
+    model = [arguments.experiment_path, arguments.hdf5_file]
+    commands = [["dynml_compute_responses.py", *model, "OUT_FOLDER", "--events", "COLUMN"]]
+    if has_components:
+        commands += [[f"dynml_compute_{what}.py", *model, "OUT_FOLDER"] for what in ("spectra", "maps")]
     words = [arguments.experiment_path, "report.html", "--hdf5", arguments.hdf5_file, "--results", arguments.out_folder]
-    return f"Next: {shlex.join(['dynml_report.py', *words])}"
+    return "\n".join(f"Next: {shlex.join(words)}" for words in [*commands, ["dynml_report.py", *words]])
 
 
 def _derivative(arguments: Namespace) -> contextlib.AbstractContextManager[Path | None]:
