@@ -52,7 +52,7 @@ def run_here(name, *arguments, status=0):
     return Done(out.getvalue(), err.getvalue())
 
 
-def create_store(folder, arrays, subsets, *, run=run_script, **settings):
+def create_store(folder, arrays, subsets, *, run_by=run_script, **settings):
     """Make a store of arrays (subject -> list of runs) by the script."""
     ready = folder / "ready"
     for subject, runs in arrays.items():
@@ -66,5 +66,5 @@ def create_store(folder, arrays, subsets, *, run=run_script, **settings):
         lists.append(folder / f"{name}.txt")
         lists[-1].write_text("".join(f"{subject}\n" for subject in subsets.get(name, [])))
     out = folder / "store.hdf5"
-    run("dynml_create_hdf5_dataset.py", ready, out, folder / "config.json", *lists)
+    run_by("dynml_create_hdf5_dataset.py", ready, out, folder / "config.json", *lists)
     return out

@@ -42,7 +42,7 @@ def study(tmp_path_factory):
             write_events(folder / "ready" / subject, onsets, labels)
     write_events(folder / "ready" / "sub-6", [], [])
     subsets = {"training": SUBJECTS[:5], "validation": SUBJECTS[5:6], "testing": SUBJECTS[6:]}
-    store = create_store(folder, arrays, subsets, run=run_here, events="events.tsv", missing="segment")
+    store = create_store(folder, arrays, subsets, run_by=run_here, events="events.tsv", missing="segment")
     settings = ("--model.n_states", 2, "--trainer.max_epochs", 15, "--initialization.n_init", 2)
     run_here("dynml_train_model.py", "hmm", folder, "model", store, "signals", *settings)
     return folder, store

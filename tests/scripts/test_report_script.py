@@ -16,8 +16,8 @@ def run(tmp_path_factory):
     folder = tmp_path_factory.mktemp("report")
     arrays = {f"sub-{number}": [switching_signals(400, number)] for number in range(3)}
     subsets = {"training": ["sub-0", "sub-1"], "validation": ["sub-2"]}
-    store = create_store(folder, arrays, subsets, run=run_here)
-    told = train(folder, store, "hmm", run=run_here).stdout
+    store = create_store(folder, arrays, subsets, run_by=run_here)
+    told = train(folder, store, "hmm", run_by=run_here).stdout
     return folder, store, folder / "hmm", told
 
 
@@ -72,7 +72,7 @@ def test_mistakes_are_one_sentence_and_leave_nothing(run, tmp_path, arguments, s
 
 def test_a_store_that_was_prepared_otherwise_is_refused_with_the_difference(run, tmp_path):
     other = create_store(
-        tmp_path, {"sub-9": [switching_signals(400, 9)]}, {"testing": ["sub-9"]}, run=run_here, detrend=True
+        tmp_path, {"sub-9": [switching_signals(400, 9)]}, {"testing": ["sub-9"]}, run_by=run_here, detrend=True
     )
     states = made_inference(tmp_path / "states", run[2], {"training": ["sub-0"]})
     for further in ((), ("--results", states)):
