@@ -77,8 +77,9 @@ def plot_power_spectra(
         axes.plot(frequencies, mean[state], color=colour, linewidth=2)
         axes.set_yscale("log")
         if len(shown):
-            # At least a decade, so that a flat spectrum looks flat.
-            axes.set_ylim(min(shown.min() / 1.6, shown.max() / 10), shown.max() * 1.6)
+            # At least a decade, so that a flat spectrum looks flat; names of bands stand below the curves.
+            room = 4.0 if bands else 1.6
+            axes.set_ylim(min(shown.min() / room, shown.max() / 10), shown.max() * 1.6)
         axes.tick_params(which="minor", labelleft=False)
         _shade(axes, bands)
         _say_where_empty(axes, mean[state])
