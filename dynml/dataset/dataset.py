@@ -277,10 +277,11 @@ class MultiSubjectDataset:
     @cached_property
     def preparation(self) -> dict[str, Any]:
         """How the stored signals were prepared, see `preparation_signature`."""
-        return preparation_signature(self._stored, self.group, self.subjects)
+        return preparation_signature(self.stored_source, self.group, self.subjects)
 
     @property
-    def _stored(self) -> SignalSource:
+    def stored_source(self) -> SignalSource:
+        """The source of the channels as they are stored, before an embedding that is made when rows are read."""
         return self.source.base if isinstance(self.source, EmbeddedSource) else self.source
 
     def participant(self, subject: str) -> str:
@@ -358,7 +359,7 @@ class MultiSubjectDataset:
             "config": self.config.in_force(),
             "embedding": None if self.embedding is None else self.embedding.describe(),
             "preparation": self.preparation,
-            "scale": scale_of_training(self._stored, self.group, self.training_set.subjects),
+            "scale": scale_of_training(self.stored_source, self.group, self.training_set.subjects),
             "subsets": {
                 name: subset.describe() | {"fingerprint": self.fingerprints[name]}
                 for name, subset in self._by_name.items()

@@ -54,7 +54,7 @@ def plot_power_spectra(
     static : array, (C, F), optional
         Of all samples together, drawn in every panel to compare with.
     bands : mapping, optional
-        Name to the lowest and highest frequency; every other one is shaded.
+        Name to the lowest and highest frequency; named at the bottom, every other one shaded.
     units : str
     state_names : sequence of K names, optional
     title : str, optional
@@ -77,8 +77,9 @@ def plot_power_spectra(
         axes.plot(frequencies, mean[state], color=colour, linewidth=2)
         axes.set_yscale("log")
         if len(shown):
-            # At least a decade, so that a flat spectrum looks flat.
-            axes.set_ylim(min(shown.min() / 1.6, shown.max() / 10), shown.max() * 1.6)
+            # At least a decade, so that a flat spectrum looks flat; names of bands stand below the curves.
+            room = 4.0 if bands else 1.6
+            axes.set_ylim(min(shown.min() / room, shown.max() / 10), shown.max() * 1.6)
         axes.tick_params(which="minor", labelleft=False)
         _shade(axes, bands)
         _say_where_empty(axes, mean[state])
@@ -229,8 +230,15 @@ def _label(panels: Sequence[Axes], quantity: str) -> None:
 
 
 def _shade(axes: Axes, bands: Bands | None) -> None:
-    for low, high in list((bands or {}).values())[::2]:
-        axes.axvspan(low, high, color=FAINT, alpha=0.35, linewidth=0, zorder=0)
+    across = axes.get_xaxis_transform()
+    for number, (name, (low, high)) in enumerate((bands or {}).items()):
+        if number % 2 == 0:
+            axes.axvspan(low, high, color=FAINT, alpha=0.35, linewidth=0, zorder=0)
+        # Upright, as bands may be narrower than their names.
+        axes.text(
+            (low + high) / 2, 0.02, name, transform=across, rotation=90, ha="center", va="bottom",
+            size=SMALL_TEXT_SIZE - 1, color=INK, alpha=0.7,
+        )  # fmt: skip
 
 
 def _say_where_empty(axes: Axes, values: NDArray[np.float64]) -> None:

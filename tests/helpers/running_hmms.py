@@ -21,9 +21,9 @@ def switching_signals(n_samples, seed, n_channels=5):
     return (generator.normal(size=(n_samples, n_channels)) * scale).astype(np.float32)
 
 
-def train(folder, hdf5_file, name="run", *further, status=0):
+def train(folder, hdf5_file, name="run", *further, status=0, run_by=run_script):
     sizes = ("--model.n_states", 2, "--trainer.max_epochs", 30)
-    return run_script(TRAIN, "hmm", folder, name, hdf5_file, "signals", *sizes, *further, status=status)
+    return run_by(TRAIN, "hmm", folder, name, hdf5_file, "signals", *sizes, *further, status=status)
 
 
 SLOW = (

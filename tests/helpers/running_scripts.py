@@ -1,14 +1,20 @@
 """Running the scripts as a user does, and small stores made by them."""
 
+import contextlib
+import io
 import json
 import os
+import runpy
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 
 SCRIPTS = Path(sys.executable).parent
+FOLDER = Path(__file__).parents[2] / "scripts_python"
 
 
 def run_script(name, *arguments, status=0, environment=None, timeout=1800, preexec_fn=None):
@@ -27,7 +33,26 @@ def run_script(name, *arguments, status=0, environment=None, timeout=1800, preex
     return done
 
 
-def create_store(folder, arrays, subsets, **settings):
+@dataclass
+class Done:
+    stdout: str
+    stderr: str
+
+
+def run_here(name, *arguments, status=0):
+    """Run a script in this process, which has torch at hand."""
+    out, err, found = io.StringIO(), io.StringIO(), 0
+    streams = contextlib.redirect_stdout(out), contextlib.redirect_stderr(err)
+    with mock.patch.object(sys, "argv", [name, *map(str, arguments)]), streams[0], streams[1]:
+        try:
+            runpy.run_path(str(FOLDER / name), run_name="__main__")
+        except SystemExit as end:
+            found = end.code or 0
+    assert found == status, f"status {found}\n{out.getvalue()}\n{err.getvalue()}"
+    return Done(out.getvalue(), err.getvalue())
+
+
+def create_store(folder, arrays, subsets, *, run_by=run_script, **settings):
     """Make a store of arrays (subject -> list of runs) by the script."""
     ready = folder / "ready"
     for subject, runs in arrays.items():
@@ -41,5 +66,5 @@ def create_store(folder, arrays, subsets, **settings):
         lists.append(folder / f"{name}.txt")
         lists[-1].write_text("".join(f"{subject}\n" for subject in subsets.get(name, [])))
     out = folder / "store.hdf5"
-    run_script("dynml_create_hdf5_dataset.py", ready, out, folder / "config.json", *lists)
+    run_by("dynml_create_hdf5_dataset.py", ready, out, folder / "config.json", *lists)
     return out

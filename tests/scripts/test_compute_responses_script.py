@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas
 import pytest
-from running_scripts import create_store, run_script
+from running_scripts import create_store, run_here
 
 FOLDER = Path(__file__).parents[2] / "scripts_python"
 RATE, N_ROWS = 100, 2000
@@ -42,9 +42,9 @@ def study(tmp_path_factory):
             write_events(folder / "ready" / subject, onsets, labels)
     write_events(folder / "ready" / "sub-6", [], [])
     subsets = {"training": SUBJECTS[:5], "validation": SUBJECTS[5:6], "testing": SUBJECTS[6:]}
-    store = create_store(folder, arrays, subsets, events="events.tsv", missing="segment")
+    store = create_store(folder, arrays, subsets, run_by=run_here, events="events.tsv", missing="segment")
     settings = ("--model.n_states", 2, "--trainer.max_epochs", 15, "--initialization.n_init", 2)
-    run_script("dynml_train_model.py", "hmm", folder, "model", store, "signals", *settings)
+    run_here("dynml_train_model.py", "hmm", folder, "model", store, "signals", *settings)
     return folder, store
 
 
@@ -109,6 +109,15 @@ def test_the_state_that_follows_an_event_is_found(study, compute, capsys):
         np.testing.assert_allclose(arrays["participant_means"][0, condition], mean, atol=1e-5)
     assert (folder / "out" / "responses.png").stat().st_size > 10_000
     assert (folder / "out" / "responses.svg").exists()
+
+
+def test_events_of_all_conditions_can_be_one(study, compute):
+    folder, _ = study
+    options = ("--pooled", "--conditions", "target", "other", "--n_surrogates", 99, "--subset", "validation")
+    assert compute("pooled", "--events", "trial_type", *options) == 0
+    table = pandas.read_csv(folder / "pooled" / "responses.tsv", sep="\t", na_values="n/a")
+    assert set(table.condition) == {"any event"}
+    assert table.n_trials.max() == 24
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,10 @@ import json
 import numpy as np
 import pytest
 from resonating_signals import true_spectrum
-from spectra_runs import SPECTRA, made_store, run_here, switching_arrays, trained
+from running_scripts import run_here
+from spectra_runs import SPECTRA, made_store, switching_arrays, trained
+
+from dynml import load_experiment
 
 
 @pytest.fixture(scope="module")
@@ -70,7 +73,7 @@ def test_tables_hold_what_the_arrays_do_and_say_how_to_read_it(results):
             assert state["mean_visit_s"] == pytest.approx(0.3, rel=0.2)
             assert state["resolution_Hz"] == pytest.approx(3.9, abs=0.1)
             assert 0.05 < state["coherence_floor"] < 0.3
-    assert "coherence floor" in done.out
+    assert "coherence floor" in done.stdout
     assert {path.name for path in folder.iterdir()} >= {
         f"{name}.{ending}"
         for name in ("power_spectra", "coherence_spectra", "coherence_networks")
@@ -87,7 +90,7 @@ def test_visits_under_a_quarter_of_a_second_choose_pairs(tmp_path):
     assert summary["longest_lag_s"] == 1
     assert {row["band"] for row in rows_of(tmp_path / "out" / "networks.tsv")} == {"ten", "thirty"}
     done = run_here(SPECTRA, experiment, store, tmp_path / "tapers", "--method", "multitaper")
-    assert "--method pairs keeps it out" in done.out
+    assert "--method pairs keeps it out" in done.stdout
 
 
 def test_signals_of_an_embedded_model_are_the_channels_and_the_model_has_spectra_of_its_own(work, tmp_path):
@@ -107,6 +110,22 @@ def test_signals_of_an_embedded_model_are_the_channels_and_the_model_has_spectra
     assert np.argmax(centres[0]) == np.argmax(centres[1])
 
 
+def test_modes_of_dynemo_are_regressed_on_and_the_model_is_named(tmp_path):
+    store = made_store(tmp_path / "a", switching_arrays(1, 3000))
+    experiments = tmp_path / "experiments"
+    experiments.mkdir()
+    sizes = ("--model.n_modes", 2, "--trainer.max_epochs", 1, "--sampler.window_length", 100)
+    run_here("dynml_train_model.py", "dynemo", experiments, "modes", store, "signals", *sizes)
+    run_here(SPECTRA, experiments / "modes", store, tmp_path / "out", "--bands", "ten=8-12")
+    summary = json.loads((tmp_path / "out" / "summary.json").read_text())
+    assert (summary["method"], summary["components"]) == ("regression", "modes")
+    assert summary["condition_number"] >= 1
+    assert summary["model_sha256"] == load_experiment(experiments / "modes").sha256
+    held = np.load(tmp_path / "out" / "spectra.npz")
+    assert held["power"].shape[:3] == (1, 2, 4)
+    assert (held["power"] >= 0).all()
+
+
 def test_bad_input_is_told_in_one_sentence(work, tmp_path):
     _, _, store, experiment = work
     for arguments, words in (
@@ -122,6 +141,6 @@ def test_bad_input_is_told_in_one_sentence(work, tmp_path):
         ((experiment, store, tmp_path / "o7", "--subset", "testing"), "hold no subject"),
     ):
         done = run_here(SPECTRA, *arguments, status=2)
-        assert words in done.err, done.err
-        assert done.err.count("\n") <= 2
+        assert words in done.stderr, done.stderr
+        assert done.stderr.count("\n") <= 2
         assert not (tmp_path / arguments[2].name / "summary.json").exists()

@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from dynml.errors import ConfigurationError, DataError
 
 ALL = "all"
+NEAR = 1e-9
 ACCEPTED = "NAME=LOW-HIGH in Hz, such as alpha=8-13"
 
 
@@ -33,8 +34,10 @@ class Band:
         return f"{self.name} ({self.low:g} to {self.high:g} Hz)"
 
 
-def chosen_bands(words: Sequence[str] | None, frequencies: NDArray[np.float64]) -> list[Band]:
-    """Read bands as a user writes them; without any, one band of all frequencies.
+def chosen_bands(
+    words: Sequence[str] | None, frequencies: NDArray[np.float64], known: Sequence[Band] = ()
+) -> list[Band]:
+    """Read bands as a user writes them; without any, those that are known, or one band of all frequencies.
 
     Raises
     ------
@@ -44,11 +47,11 @@ def chosen_bands(words: Sequence[str] | None, frequencies: NDArray[np.float64]) 
         For one that reaches beyond the frequencies of the spectra.
     """
     lowest, highest = float(frequencies[0]), float(frequencies[-1])
-    bands = [Band(ALL, lowest, highest)] if not words else [_band(word) for word in words]
+    bands = [_band(word) for word in words or ()] or list(known) or [Band(ALL, lowest, highest)]
     for place, band in enumerate(bands):
         if band.name in {other.name for other in bands[:place]}:
             raise ConfigurationError("--bands", band.name, "each name once")
-        if band.low < lowest or band.high > highest:
+        if band.low < lowest - NEAR * highest or band.high > highest * (1 + NEAR):
             raise DataError(
                 f"The band {band.in_words} reaches beyond the frequencies of the spectra, {lowest:g} to {highest:g} Hz."
             )

@@ -22,7 +22,9 @@ from dynml.store.reading import Store
 
 PROJECTIONS = ("pca", "time_delay_embedding_pca")
 EMBEDDING = "time_delay_embedding"
-NOT_LINEAR = "amplitude_envelope"
+STANDARDIZE = "standardize"
+NO_WAY_BACK = ("amplitude_envelope", "symmetric_orthogonalisation", "select_channels")
+"""Steps that components are lost in: not linear, another one in each run, or without some of them."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,6 +39,11 @@ class BackProjection:
     """Which steps were gone back through, the last one first."""
     stopped_at: str | None = None
     """A step that cannot be gone back through, if there is one."""
+
+    @property
+    def n_embeddings(self) -> int:
+        """Samples of a window; 1 without an embedding."""
+        return len(self.mixing)
 
     def means(self, means: ArrayLike) -> NDArray[np.float64]:
         """Means of the channels, (K, P) to (K, C), averaged over the samples of a window."""
@@ -54,6 +61,11 @@ class BackProjection:
         for weights in self.mixing:
             total += weights @ own @ weights.T
         return total / len(self.mixing)
+
+    def lagged_covariances(self, covariances: ArrayLike) -> NDArray[np.float64]:
+        """Covariances of windows, (K, P, P) to (K, n C, n C); row i C + c is channel c at sample i, earliest first."""
+        weights = self.mixing.reshape(-1, self.mixing.shape[2])
+        return np.asarray(weights @ np.asarray(covariances, dtype=np.float64) @ weights.T)
 
 
 def back_projection(
@@ -97,15 +109,24 @@ def _through_steps(
 ) -> BackProjection:
     for place in reversed(range(len(steps))):
         step = steps[place]
-        if step == NOT_LINEAR and {*PROJECTIONS, EMBEDDING} & set(steps[:place]):
+        if step in NO_WAY_BACK and {*PROJECTIONS, EMBEDDING} & set(steps[:place]):
             return dataclasses.replace(back, stopped_at=step)
         if step == EMBEDDING:
             back = _through_lags(back, int(notes[place]["n_embeddings"]))
         elif step in PROJECTIONS:
             fit = next(fit for name, fit in reversed(fits) if name == step)
             fits = fits[: max(number for number, (name, _) in enumerate(fits) if name == step)]
-            back = _through_fit(back, fit, step, scaled=bool(notes[place].get("whiten")))
+            scaled = bool(notes[place].get("whiten")) or _are_standardized(notes[place + 1 :])
+            back = _through_fit(back, fit, step, scaled=scaled)
     return back
+
+
+def _are_standardized(notes: Sequence[dict[str, Any]]) -> bool:
+    """Whether a step has divided components by about what whitening does.
+
+    The store's own standardization, whose divisors it keeps, notes no versions.
+    """
+    return any(note["step"] == STANDARDIZE and "versions" in note for note in notes)
 
 
 def _notes_of(store: Store, subject: str, group: str) -> Sequence[dict[str, Any]]:

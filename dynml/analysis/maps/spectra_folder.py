@@ -7,17 +7,21 @@ from __future__ import annotations
 
 import warnings
 import zipfile
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dynml.analysis.maps.bands import Band, band_integral, band_mean
 from dynml.errors import DataCorruptionError, DataError
+from dynml.files import read_json
 
 FILE = "spectra.npz"
+SUMMARY = "summary.json"
 NEEDED = ("frequencies", "power")
+OPTIONAL = ("coherence", "channel_names", "band_names", "bands")
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,6 +36,12 @@ class Spectra:
     coherence: NDArray[np.float64] | None
     """(K, C, C, F), if there is any."""
     n_subjects: int
+    channel_names: tuple[str, ...] | None = None
+    """C names, if the file has them."""
+    bands: tuple[Band, ...] = ()
+    """Those that the spectra were summed up over, if the file has them."""
+    about: dict[str, Any] = field(default_factory=dict)
+    """Content of the folder's summary.json: of which model, group and store the spectra are."""
 
     def power_of_band(self, band: Band) -> NDArray[np.float64]:
         """Variance within a band, (K, C)."""
@@ -62,11 +72,32 @@ def read_spectra(folder: Path, n_states: int) -> Spectra:
                 raise DataError(f"{path} has no {lacking[0]!r}; it holds {', '.join(file)}.")
             frequencies = np.asarray(file["frequencies"], dtype=np.float64)
             power = np.asarray(file["power"], dtype=np.float64)
-            coherence = np.asarray(file["coherence"]) if "coherence" in set(file) else None
+            optional = {name: np.asarray(file[name]) for name in OPTIONAL if name in file}
     except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:
         raise DataCorruptionError(f"{path} could not be read: {error}.") from error
+    coherence = optional.get("coherence")
     _check(path, frequencies, power, coherence, n_states)
-    return Spectra(path, frequencies, _mean(power), None if coherence is None else _mean(coherence), len(power))
+    names = tuple(map(str, optional.get("channel_names", ())))
+    if names and len(names) != power.shape[2]:
+        raise DataError(f"{path} names {len(names)} channels, but has power of {power.shape[2]}.")
+    summary = read_json(folder / SUMMARY) if (folder / SUMMARY).is_file() else {}
+    return Spectra(
+        path=path,
+        frequencies=frequencies,
+        power=_mean(power),
+        coherence=None if coherence is None else _mean(coherence),
+        n_subjects=len(power),
+        channel_names=names or None,
+        bands=_bands(optional),
+        about=summary if isinstance(summary, dict) else {},
+    )
+
+
+def _bands(optional: dict[str, NDArray[Any]]) -> tuple[Band, ...]:
+    names, limits = optional.get("band_names"), optional.get("bands")
+    if names is None or limits is None or limits.shape != (len(names), 2):
+        return ()
+    return tuple(Band(str(name), float(low), float(high)) for name, (low, high) in zip(names, limits))
 
 
 def _check(

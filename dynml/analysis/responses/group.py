@@ -106,7 +106,8 @@ def findings(
     sentences = []
     for condition, name in enumerate(settings.conditions):
         if group.n_participants[condition]:
-            sentences.append(_of_condition(condition, name, group, settings))
+            if not _is_told_by_a_model(condition, participants):
+                sentences.append(_of_condition(condition, name, group, settings))
             sentences += _of_participants(condition, name, settings.component, participants)
         for one in participants:
             if condition in one.untested:
@@ -139,6 +140,12 @@ def _of_condition(condition: int, name: str, group: GroupResponses, settings: Re
     value = group.mean[condition, time, state]
     kind = "changes by" if settings.baseline is not None else "is at"
     return f"{name}: {words}; {word} {state + 1} {kind} {value:.3g} at {seconds:.3g} s ({p_words})."
+
+
+def _is_told_by_a_model(condition: int, participants: Sequence[ParticipantResponses]) -> bool:
+    """Whether a haemodynamic model of a single participant says more than epochs, which hold neighbouring events."""
+    locking = participants[0].locking.get(condition) if len(participants) == 1 else None
+    return locking is not None and _is_modelled(locking)
 
 
 def _is_modelled(locking: ConditionLocking) -> bool:

@@ -23,6 +23,8 @@ UNSTATED_RATE = 1.0
 
 FAST_BANDS = (("delta", 1, 4), ("theta", 4, 8), ("alpha", 8, 13), ("beta", 13, 30), ("gamma", 30, 45))
 SLOW_BANDS = (("low", 0.01, 0.1), ("high", 0.1, 0.25))
+REACH = 0.95
+"""Part of half the sampling frequency that default frequencies reach: at the half itself densities are not doubled."""
 NARROWEST = 0.5
 """Part of a default band that must lie below half the sampling frequency."""
 
@@ -57,7 +59,7 @@ class SpectraConfig:
     """Seconds between the samples of a pair, at most; default 1, below 5 Hz 50."""
 
     frequency_range: tuple[float, float] | None = None
-    """Hz from .. to; default 1 to 45, below 5 Hz 0.01 to 0.5, and no further than half the sampling frequency."""
+    """Hz from .. to; default 1 to 45, below 5 Hz 0.01 to 0.5, no further than 0.95 of half the sampling frequency."""
 
     bands: tuple[Band, ...] | None = None
     """Default: delta, theta, alpha, beta, gamma; below 5 Hz low (0.01 to 0.1) and high (0.1 to 0.25)."""
@@ -111,7 +113,7 @@ class SpectraConfig:
         half = sampling_frequency / 2
         if self.frequency_range is None:
             lowest, highest = (0.01, 0.5) if slow else (1.0, 45.0)
-            return (min(lowest, half / 4), min(highest, half))
+            return (min(lowest, half / 4), min(highest, REACH * half))
         if self.frequency_range[1] > half * (1 + 1e-9):
             accepted = f"at most half the sampling frequency ({half:g} Hz)"
             raise ConfigurationError("frequency_range", list(self.frequency_range), accepted)

@@ -18,7 +18,6 @@ from dynml.analysis.spectra.alignment import Clock, aligned_spans, clock_of
 from dynml.analysis.spectra.estimation import WeightedSignals, weighted_signals
 from dynml.analysis.state_statistics import visit_lengths
 from dynml.dataset.dataset import MultiSubjectDataset
-from dynml.dataset.embedded_source import EmbeddedSource
 from dynml.dataset.signal_source import SignalSource
 from dynml.errors import DataError
 from dynml.models.experiment import Experiment
@@ -73,8 +72,7 @@ def signals_beside(dataset: MultiSubjectDataset, source: SignalSource | None, gr
     DataError
         When a subject has no such group there, or channels or rates differ between subjects.
     """
-    own = dataset.source.base if isinstance(dataset.source, EmbeddedSource) else dataset.source
-    source, group = source or own, group or dataset.group
+    source, group = source or dataset.stored_source, group or dataset.group
     first = source.attributes(dataset.subjects[0], group)
     for subject in dataset.subjects[1:]:
         other = source.attributes(subject, group)

@@ -97,6 +97,7 @@ class ResponseOutput:
                 KIND: "responses",
                 "experiment": experiment.name,
                 "weights": experiment.weights,
+                "model_sha256": experiment.sha256,
                 "other_preparation": experiment.other_preparation,
                 "events": self._column,
                 "of": self._of,

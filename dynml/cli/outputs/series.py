@@ -42,6 +42,8 @@ def subject_series(
     of: str,
     column: str,
     conditions: tuple[str, ...],
+    *,
+    pooled: bool = False,
 ) -> Iterator[tuple[str, str, SubjectSeries | None]]:
     """Give (subject, participant, series) of the subjects of some subsets; None for one without such events.
 
@@ -55,6 +57,8 @@ def subject_series(
     column : str
         Of the events' labels.
     conditions : tuple of str
+    pooled : bool
+        Take the events of all conditions for events of one.
 
     Raises
     ------
@@ -73,7 +77,7 @@ def subject_series(
         if events is None or column not in events.labels:
             yield subject, participant, None
             continue
-        onsets = Onsets.of(events, column, conditions)
+        onsets = Onsets.of(events, column, conditions, pooled=pooled)
         if not len(onsets):
             yield subject, participant, None
             continue

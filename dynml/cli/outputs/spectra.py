@@ -241,7 +241,7 @@ def _draw(
             group=gathered.power.mean,
             static=static,
             bands=band_edges,
-            units=f"{asked.squared_units}/Hz".replace("1/Hz", "1/Hz"),
+            units=f"{asked.squared_units}/Hz",
             state_names=names,
             title=title,
         )
@@ -255,7 +255,11 @@ def _draw(
             state_names=names,
             title=title,
         )
-        matrices = {name: weighted(gathered.coherence.mean, own) for name, (_, own) in bands.items()}
+        limits = {name: f"{name}\n({low:g} to {high:.3g} Hz)" for name, (low, high) in band_edges.items()}
+        matrices = {
+            limits.get(name, name.replace("_", " ")): weighted(gathered.coherence.mean, own)
+            for name, (_, own) in bands.items()
+        }
         figures["coherence_networks"] = plot_networks(
             matrices, asked.channel_names, floor=gathered.floor.mean, state_names=names, title=title
         )

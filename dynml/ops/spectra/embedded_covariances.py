@@ -11,28 +11,6 @@ from dynml.ops.spectra.cross_spectra import CrossSpectra, Real, one_sided, posit
 from dynml.ops.spectra.lagged_pairs import parzen_window, resolution_of_lags
 
 
-def unprojected(covariances_KPP: Real, weights_NP: Real) -> Real:
-    """Covariances of embedded channels of which components y = x W were seen, (K, n C, n C).
-
-    What the components leave out has no variance there. With weights that were divided by standard deviations
-    (whitening), the pseudo-inverse multiplies by them again.
-
-    Parameters
-    ----------
-    covariances_KPP : array, (K, P, P)
-    weights_NP : array, (n C, P)
-    """
-    inverse = np.linalg.pinv(weights_NP)
-    return np.asarray(np.einsum("pa,kpq,qb->kab", inverse, covariances_KPP, inverse, optimize=True))
-
-
-def channel_major_to_sample_major(covariances_KNN: Real, n_embeddings: int) -> Real:
-    """Reorder columns that are each channel's samples from the latest on to samples from the earliest on."""
-    n_columns = covariances_KNN.shape[-1]
-    order = np.arange(n_columns).reshape(-1, n_embeddings)[:, ::-1].T.ravel()
-    return covariances_KNN[:, order][:, :, order]
-
-
 def autocovariances(covariances_KNN: Real, n_embeddings: int) -> Real:
     """Mean of x_i(t) x_j(t + l) over the pairs of samples in an embedding that are l apart, (K, n, C, C).
 

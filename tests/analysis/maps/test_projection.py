@@ -112,3 +112,47 @@ def test_channels_stay_as_they_are_without_components(tmp_path):
     names = store.attributes("sub-a", "signals").channel_names
     back = back_projection(names, None, store, "signals", ["sub-a"])
     np.testing.assert_array_equal(back.mixing, np.eye(4)[None])
+
+
+def lagged(n_embeddings):
+    """Covariances of windows of both subjects' channels, the earliest sample first."""
+    windows = []
+    for seed in (1, 2):
+        own = smooth_noise(seed).astype(np.float64)
+        own -= own.mean(axis=0)
+        n_windows = len(own) - n_embeddings + 1
+        windows.append(np.concatenate([own[shift : shift + n_windows] for shift in range(n_embeddings)], axis=1))
+    return np.mean([np.cov(own.T, bias=True) for own in windows], axis=0)
+
+
+@pytest.mark.parametrize(
+    "steps",
+    [
+        [{"step": "time_delay_embedding_pca", "n_embeddings": 5, "explained_variance": 1.0}],
+        [{"step": "time_delay_embedding_pca", "n_embeddings": 5, "explained_variance": 1.0, "whiten": True}],
+        [{"step": "time_delay_embedding", "n_embeddings": 5}, {"step": "pca", "n_components": 20}],
+        [{"step": "pca", "n_components": 4}, {"step": "time_delay_embedding", "n_embeddings": 5}],
+        [
+            {"step": "time_delay_embedding_pca", "n_embeddings": 5, "explained_variance": 1.0},
+            {"step": "standardize"},
+        ],
+    ],
+    ids=["at once", "whitened", "in two steps", "components first", "standardized"],
+)
+def test_covariances_at_all_lags_come_back_through_the_steps_of_a_store(tmp_path, steps):
+    store = study(tmp_path, *steps).create()
+    names = store.attributes("sub-a", "signals").channel_names
+    back = back_projection(names, None, store, "signals", ["sub-a", "sub-b"])
+    _, covariance = stored(store)
+    found, truth = back.lagged_covariances(covariance[None])[0], lagged(5)
+    assert back.n_embeddings == 5
+    np.testing.assert_allclose(found, truth, atol=0.02 * np.abs(truth).max())
+
+
+def test_components_that_were_chosen_have_no_way_back(tmp_path):
+    steps = {"step": "pca", "n_components": 4}, {"step": "select_channels", "channels": ["component_0", "component_1"]}
+    store = study(tmp_path, *steps).create()
+    names = store.attributes("sub-a", "signals").channel_names
+    back = back_projection(names, None, store, "signals", ["sub-a", "sub-b"])
+    assert back.stopped_at == "select_channels"
+    assert back.channel_names == names

@@ -13,6 +13,7 @@ from dynml.errors import CheckpointError, DataError
 
 if TYPE_CHECKING:
     from dynml.analysis.maps.found import Found
+    from dynml.analysis.maps.spectra_folder import Spectra
     from dynml.dataset.dataset import MultiSubjectDataset
     from dynml.geometry.geometry import Geometry
     from dynml.models.experiment import Experiment
@@ -31,7 +32,7 @@ def parse_maps(description: str | None) -> Namespace:
     parser.add_argument("out_folder", metavar="OUT_FOLDER", help="folder for the results; must not exist or be empty")
     parser.add_argument("--spectra", type=str, metavar="FOLDER", help="folder that dynml_compute_spectra.py made")
     parser.add_argument(
-        "--bands", nargs="+", metavar="NAME=LOW-HIGH", help="bands of the spectra, Hz; default: one, all frequencies"
+        "--bands", nargs="+", metavar="NAME=LOW-HIGH", help="bands of the spectra, Hz; default: those of the folder"
     )
     parser.add_argument(
         "--what", nargs="+", choices=list(KINDS), default=list(KINDS), help="what to draw; default: all there is"
@@ -65,7 +66,7 @@ def parse_maps(description: str | None) -> Namespace:
 
 def run_maps(arguments: Namespace) -> None:
     """Load the model, compute, write, draw."""
-    from dynml.analysis.maps.found import occupancies_of
+    from dynml.analysis.maps.found import MODEL, occupancies_of
     from dynml.models.experiment import load_experiment
     from dynml.store.reading import Store
 
@@ -81,12 +82,16 @@ def run_maps(arguments: Namespace) -> None:
     store, findings = Store(arguments.hdf5_file), list[str]()
     occupancies = occupancies_of(experiment, dataset)
     with output_folder(Path(arguments.out_folder), force=arguments.force) as out:
+        spectra = _spectra(arguments, experiment, len(occupancies))
         found = [
             one
-            for one in _found(arguments, experiment, dataset, store, occupancies, findings)
+            for one in _found(arguments, experiment, dataset, store, spectra, occupancies, findings)
             if one.kind in (KINDS[what] for what in arguments.what)
         ]
-        geometries = {one.name: _geometry(arguments, store, dataset.group, one, findings) for one in found}
+        geometries = {
+            one.name: _geometry(arguments, store, dataset.group, None if one.band == MODEL else spectra, one, findings)
+            for one in found
+        }
         pictures = _written(arguments, out, experiment, found, geometries, findings, occupancies.tolist())
         store.close()
         for finding in findings:
@@ -99,6 +104,7 @@ def _found(
     experiment: Experiment,
     dataset: MultiSubjectDataset,
     store: Store,
+    spectra: Spectra | None,
     occupancies: Any,
     findings: list[str],
 ) -> list[Found]:
@@ -108,7 +114,6 @@ def _found(
     from dynml.analysis.maps.bands import chosen_bands
     from dynml.analysis.maps.found import found_in_model, found_in_spectra
     from dynml.analysis.maps.projection import back_projection
-    from dynml.analysis.maps.spectra_folder import read_spectra
     from dynml.models.inferred import ModelWithArrays
 
     component = experiment.family.components.removesuffix("s")
@@ -128,20 +133,40 @@ def _found(
     found = found_in_model(arrays, back, occupancies, units_of_channels)
     if not any(one.kind == "mean" for one in found):
         findings.append("The model learnt no means, so that there are no maps of them.")
-    if arguments.spectra is None:
+    if spectra is None:
         return found
-    spectra = read_spectra(Path(arguments.spectra), len(occupancies))
-    names = store.attributes(subjects[0], group).channel_names
+    names = spectra.channel_names or store.attributes(subjects[0], group).channel_names
     if len(names) != spectra.power.shape[1]:
         raise DataError(
             f"{spectra.path} has spectra of {spectra.power.shape[1]} channels, but the group {group} of {store.path} "
             f"has {len(names)}; --group names the group that the spectra are of."
         )
-    of_spectra = found_in_spectra(
-        spectra, chosen_bands(arguments.bands, spectra.frequencies), occupancies, names, units
-    )
+    bands = chosen_bands(arguments.bands, spectra.frequencies, spectra.bands)
+    of_spectra = found_in_spectra(spectra, bands, occupancies, names, _units_of_spectra(spectra) or units)
     # Spectra say by frequency what the model's covariances say of all together.
     return [one for one in found if one.kind == "mean"] + of_spectra
+
+
+def _spectra(arguments: Namespace, experiment: Experiment, n_states: int) -> Spectra | None:
+    """Read the folder that is given; refuse one of states that are not this model's."""
+    from dynml.analysis.maps.spectra_folder import read_spectra
+
+    if arguments.spectra is None:
+        return None
+    spectra = read_spectra(Path(arguments.spectra), n_states)
+    digest = spectra.about.get("model_sha256")
+    if None not in (digest, experiment.sha256) and digest != experiment.sha256:
+        raise DataError(
+            f"The spectra in {spectra.path.parent} are of another model ({spectra.about.get('experiment')}, "
+            f"{spectra.about.get('weights')}) than {experiment.name}; compute them anew."
+        )
+    return spectra
+
+
+def _units_of_spectra(spectra: Spectra) -> str | None:
+    """Units of the signals, by what the folder says of their power, such as (V)^2/Hz."""
+    words = str(spectra.about.get("units_of_power", ""))
+    return words.removeprefix("(").removesuffix(")^2/Hz") if words.endswith(")^2/Hz") else None
 
 
 def _units(store: Store, group: str, subject: str, *, of_stored_components: bool) -> str:
@@ -153,13 +178,21 @@ def _units(store: Store, group: str, subject: str, *, of_stored_components: bool
     return STANDARDIZED if is_standardized else described.units
 
 
-def _geometry(arguments: Namespace, store: Store, group: str, found: Found, findings: list[str]) -> Geometry | None:
+def _geometry(
+    arguments: Namespace, store: Store, group: str, spectra: Spectra | None, found: Found, findings: list[str]
+) -> Geometry | None:
     """Where the channels lie, by the atlas that is given or the store."""
     import dataclasses
 
     from dynml.store.geometry.stored import read_geometry
 
-    geometry = read_geometry(store, group) if arguments.atlas is None else _of_atlas(arguments, found.channel_names)
+    if arguments.atlas is not None:
+        geometry: Geometry | None = _of_atlas(arguments, found.channel_names)
+    elif spectra is not None and "group" in spectra.about:
+        group = str(spectra.about["group"])
+        geometry = _of_signals(store, spectra, group)
+    else:
+        geometry = read_geometry(store, group)
     own = None if geometry is None else geometry.of_channels(found.channel_names)
     if own is None:
         reason = "the store does not say where its channels lie" if geometry is None else "they are no places"
@@ -169,6 +202,18 @@ def _geometry(arguments: Namespace, store: Store, group: str, found: Found, find
     elif arguments.space is not None:
         own = dataclasses.replace(own, values={**own.values, "standard": arguments.space == "standard"})
     return own
+
+
+def _of_signals(store: Store, spectra: Spectra, group: str) -> Geometry | None:
+    """Where the channels of the spectra lie, which may be those of another group or of another store."""
+    from dynml.store.geometry.stored import read_geometry
+    from dynml.store.reading import Store
+
+    file = spectra.about.get("signals_file")
+    if file is None or not Path(str(file)).is_file():
+        return read_geometry(store, group)
+    with Store(str(file)) as other:
+        return read_geometry(other, group)
 
 
 def _of_atlas(arguments: Namespace, names: Sequence[str]) -> Geometry:
@@ -229,6 +274,7 @@ def _written(
         KIND: "maps",
         "experiment": str(arguments.experiment_path),
         "weights": experiment.weights,
+        "model_sha256": experiment.sha256,
         "spectra": arguments.spectra,
         "relative_to_average": relative,
         "occupancies": occupancies,

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from dynml.cli.outputs.responses import ResponseOutput
     from dynml.dataset.dataset import MultiSubjectDataset
 
+ANY_EVENT = "any event"
 WINDOW, SLOW_WINDOW = (-0.5, 1.5), (-5.0, 20.0)
 """Seconds around an event, of fast and of slow signals."""
 
@@ -31,6 +32,9 @@ def parse_responses(description: str | None) -> Namespace:
     parser.add_argument("out_folder", metavar="OUT_FOLDER", help="folder for the results; must not exist or be empty")
     parser.add_argument("--events", metavar="COLUMN", type=str, required=True, help="column of the events' labels")
     parser.add_argument("--conditions", nargs="+", type=str, help="labels to look at; default: all of the column")
+    parser.add_argument(
+        "--pooled", action="store_true", help="all conditions but rest as one, named any event, in place of each"
+    )
     parser.add_argument(
         "--window",
         nargs=2,
@@ -90,10 +94,12 @@ def run_responses(arguments: Namespace) -> None:
     names = SUBSETS if arguments.subset == "all" else (arguments.subset,)
     of = what_is_looked_at(experiment, arguments.of)
     component = experiment.family.components.removesuffix("s") if of == "alpha" else "feature"
-    settings = _settings(arguments, dataset, names, component)
+    labels = _labels(arguments, dataset)
+    settings = _settings(arguments, dataset, names, component, labels)
     with output_folder(Path(arguments.out_folder), force=arguments.force) as out:
         output = ResponseOutput(out, settings, str(arguments.events), of)
-        series = subject_series(experiment, dataset, names, of, str(arguments.events), settings.conditions)
+        column, pooled = str(arguments.events), bool(arguments.pooled)
+        series = subject_series(experiment, dataset, names, of, column, labels, pooled=pooled)
         found = _participants(series, dataset, names, settings, output)
         participants = [one for one in found if one.n_trials.any()]
         if not output.n_epochs:
@@ -103,8 +109,25 @@ def run_responses(arguments: Namespace) -> None:
         print(f"Participants: {len(participants)}, trials: {output.n_epochs}. Results: {out}")
 
 
+def _labels(arguments: Namespace, dataset: MultiSubjectDataset) -> tuple[str, ...]:
+    """Labels to look at."""
+    from dynml.analysis.responses.haemodynamic import REST
+
+    known = dataset.label_names(arguments.events)
+    labels = tuple(dict.fromkeys(arguments.conditions or known))
+    for name in labels:
+        if name not in known:
+            raise ConfigurationError("--conditions", name, f"labels of {arguments.events}{nearest_name(name, known)}")
+    active = tuple(name for name in labels if name.lower() not in REST)
+    return active if arguments.pooled and active else labels
+
+
 def _settings(
-    arguments: Namespace, dataset: MultiSubjectDataset, names: Sequence[str], component: str
+    arguments: Namespace,
+    dataset: MultiSubjectDataset,
+    names: Sequence[str],
+    component: str,
+    labels: tuple[str, ...],
 ) -> ResponseSettings:
     from dynml.analysis.responses.epochs import Window
     from dynml.analysis.responses.haemodynamic import SLOWEST_FAST
@@ -116,11 +139,6 @@ def _settings(
     if len(rates) > 1:
         words = ", ".join(f"{rate:g}" for rate in rates)
         raise DataError(f"The sampling frequencies differ between subjects ({words} Hz), so that times do not match.")
-    known = dataset.label_names(arguments.events)
-    conditions = tuple(arguments.conditions or known)
-    for name in conditions:
-        if name not in known:
-            raise ConfigurationError("--conditions", name, f"labels of {arguments.events}{nearest_name(name, known)}")
     slow = rates[0] < SLOWEST_FAST
     asked = arguments.haemodynamic
     response = ("glover" if slow else None) if asked == "auto" else None if asked == "none" else asked
@@ -133,7 +151,7 @@ def _settings(
         window.places_of(baseline)
     participants = {one for name in names for one in dataset.subset(name).participants}
     return ResponseSettings(
-        conditions=tuple(dict.fromkeys(conditions)),
+        conditions=(ANY_EVENT,) if arguments.pooled else labels,
         window=window,
         baseline=baseline,
         haemodynamic=response,

@@ -44,7 +44,7 @@ def parse_spectra(description: str | None) -> Namespace:
         nargs=2,
         type=float,
         metavar=("LOW", "HIGH"),
-        help="Hz; default 1 45 (below 5 Hz 0.01 0.5), and no further than half the sampling frequency",
+        help="Hz; default 1 45 (below 5 Hz 0.01 0.5), no further than 0.95 of half the sampling frequency",
     )
     parser.add_argument("--window_length", type=float, help="seconds; default 2, regression 0.5 (below 5 Hz 50 times)")
     parser.add_argument("--time_half_bandwidth", type=float, help="of the tapers; default 4 (below 5 Hz 2)")
@@ -170,13 +170,13 @@ def _from_model(
     if arguments.group is not None or arguments.signals_file is not None:
         raise ConfigurationError("--group", arguments.group, "absent with --method model, which takes no signals")
     settled = config.settled(dataset.sampling_frequency, "model")
-    spectra, way = model_spectra(experiment, dataset, settled)
+    spectra, channel_names = model_spectra(experiment, dataset, settled)
     asked = Asked(
         config=config,
         method="model",
         settled=settled,
         components=experiment.family.components,
-        channel_names=way.channel_names,
+        channel_names=channel_names,
         units="arbitrary",
     )
     with tempfile.TemporaryDirectory(dir=out, prefix=".spectra-") as temporary:
@@ -191,6 +191,8 @@ def _about(arguments: Namespace, experiment: Experiment, dataset: MultiSubjectDa
         "hdf5_file": str(arguments.hdf5_file),
         "signals_file": arguments.signals_file,
         "weights": experiment.weights,
+        "model_sha256": experiment.sha256,
+        "model_group": dataset.group,
         "split": dataset.split,
         "other_preparation": experiment.other_preparation,
     }

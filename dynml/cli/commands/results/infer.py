@@ -84,20 +84,17 @@ def run_inference(arguments: Namespace) -> None:
     names = SUBSETS if arguments.subset == "all" else (arguments.subset,)
     with output_folder(Path(arguments.out_folder), force=arguments.force) as out, _derivative(arguments) as bids:
         print(f"{_written(experiment, dataset, names, arguments, out, bids)} Results: {out}")
-        for command in _next_commands(arguments, of_states=family.write_inference is None and family.decode is None):
+        for command in _next_commands(arguments, has_components=family.inference is not None):
             print(f"Next: {shlex.join(command)}")
 
 
-def _next_commands(arguments: Namespace, *, of_states: bool) -> list[list[str]]:
-    """What can be asked of the same model and store; the report comes last."""
+def _next_commands(arguments: Namespace, *, has_components: bool) -> list[list[str]]:
+    """What to do with a model and its results; the report stands last, which takes in all of them."""
     given, out = [arguments.experiment_path, arguments.hdf5_file], arguments.out_folder
-    further = [
-        ["dynml_compute_spectra.py", *given, f"{out}_spectra"],
-        ["dynml_compute_responses.py", *given, f"{out}_responses", "--events", "COLUMN"],
-        ["dynml_compute_maps.py", *given, f"{out}_maps"],
-    ]
+    of_components = [[f"dynml_compute_{what}.py", *given, f"{out}_{what}"] for what in ("spectra", "maps")]
+    responses = ["dynml_compute_responses.py", *given, f"{out}_responses", "--events", "COLUMN"]
     page = [arguments.experiment_path, "report.html", "--hdf5", arguments.hdf5_file, "--results", out]
-    return [*(further if of_states else []), ["dynml_report.py", *page]]
+    return [*(of_components if has_components else []), responses, ["dynml_report.py", *page]]
 
 
 def _derivative(arguments: Namespace) -> contextlib.AbstractContextManager[Path | None]:
