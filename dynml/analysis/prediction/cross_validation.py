@@ -106,9 +106,9 @@ def _fold(features: FeatureSet, targets: Doubles, confounds: Doubles, train: Int
     x_train, x_test = without_confounds(x_train, x_test, c_train, c_test)
     y_train, y_test = targets[train], targets[test]
     if targets.shape[2] == 1:
-        flat = (y.reshape(len(y), -1) for y in (y_train, y_test))
-        plain = without_confounds(*flat, c_train, c_test)
-        y_train, y_test = (own.reshape(y.shape) for own, y in zip(plain, (y_train, y_test)))
+        one, other = (y.reshape(len(y), -1) for y in (y_train, y_test))
+        one, other = without_confounds(one, other, c_train, c_test)
+        y_train, y_test = one.reshape(y_train.shape), other.reshape(y_test.shape)
     return _Fold(x_train, x_test, y_train, y_test)
 
 

@@ -109,7 +109,7 @@ def _complete(gathered: Gathered, columns: Sequence[str]) -> list[str]:
         names = [name for name in names if name not in lacking]
     if len(names) < 3:
         raise DataError(
-            f"{len(names)} participants have results and {', '.join(dict.fromkeys(columns))}; at least three are needed."
+            f"{len(names)} participants have results and {', '.join(dict.fromkeys(columns))}; three are needed."
         )
     return names
 
