@@ -35,6 +35,7 @@ setup(
         "nilearn>=0.11",
         "dipy>=1.9",
         "scikit-learn>=1.4",
+        "formulaic>=1.1",
         "threadpoolctl>=3.1",
         "comet-ml>=3.49",
     ],

@@ -14,6 +14,7 @@ from dynml.report.experiment import ReportedExperiment
 from dynml.report.inferred import Inferred, read_inferred
 from dynml.report.parts.component_rows import component_rows, pictures_by_component
 from dynml.report.parts.data_facts import data_facts
+from dynml.report.parts.people import people_tables
 from dynml.report.parts.reproduction import fingerprints, training_command, versions
 from dynml.report.parts.sections import (
     curves_part,
@@ -40,6 +41,8 @@ TITLES = {
     "responses": "Responses to events",
     "features": "Features and attribution",
     "decoding": "Decoding",
+    "comparison": "Differences between people",
+    "prediction": "Predictions of people",
 }
 
 
@@ -208,7 +211,7 @@ def _other_parts(given: ReportInput, inferred: Inferred | None) -> list[dict[str
             continue
         pictures = pictures_by_component([one])
         shown = pictures.get(None, []) if inferred is not None else [p for own in pictures.values() for p in own]
-        tables = locking_part(one).tables
+        tables = [*locking_part(one).tables, *people_tables(one)]
         if shown or tables:
             title = TITLES.get(one.kind, one.kind.replace("_", " ").capitalize())
             parts.append({"id": one.kind, "title": title, "pictures": shown, "tables": tables})

@@ -1,0 +1,232 @@
+"""A table of results as one matrix: a row for each recording, a column for each measure of each state, band, ...
+
+Shapes: R rows (subjects, or sessions of them), M measures.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dynml.configuration import nearest_name
+from dynml.errors import DataError
+from dynml.tables import NOT_AVAILABLE, Table, read_table
+
+PEOPLE = ("participant", "participant_id", "subject", "subject_id")
+"""Columns that say whose a row is, the one that is preferred first."""
+RECORDINGS = ("subject", "session", "session_id", "ses", "run", "run_id")
+"""Columns that tell the rows of one person apart."""
+KEYS = (
+    *("state", "mode", "component", "feature", "band", "channel", "channel_1", "channel_2", "from", "to", "other"),
+    *("network", "region", "parcel", "condition", "label", "quantity", "kind", "frequency", "lag"),
+)
+"""Columns that say what a measure is of."""
+NO_MEASURES = ("most_visited", "kept", "censored", "subset", "n_samples", "duration")
+"""Columns of dynml's tables that hold labels or amounts of data."""
+MISSING = (NOT_AVAILABLE, "", "nan", "na")
+
+
+@dataclass(frozen=True)
+class Measure:
+    """One column of the matrix."""
+
+    quantity: str
+    """Column of the table that the values stand in."""
+    of: tuple[tuple[str, str], ...] = ()
+    """Column and value that it is of, such as ("state", "1")."""
+
+    @property
+    def name(self) -> str:
+        """`occupancy, state 1`."""
+        return ", ".join([self.quantity, *(f"{key} {value}" for key, value in self.of)])
+
+
+@dataclass(frozen=True)
+class Measures:
+    """All measures of all recordings."""
+
+    path: Path
+    people: list[str]
+    """(R,) whose each row is."""
+    recordings: list[dict[str, str]]
+    """(R,) column and value that tell the rows of one person apart."""
+    measures: list[Measure]
+    values: NDArray[np.float64]
+    """(R, M), NaN where there is none."""
+    ignored: tuple[str, ...] = ()
+    """Columns of text that are no measure."""
+
+    def rows(self, chosen: Sequence[int]) -> Measures:
+        """Give some rows only."""
+        return Measures(
+            self.path,
+            [self.people[row] for row in chosen],
+            [self.recordings[row] for row in chosen],
+            self.measures,
+            self.values[list(chosen)],
+            self.ignored,
+        )
+
+    def with_values(self, people: list[str], values: NDArray[np.float64]) -> Measures:
+        """Give the same measures of other rows, one a person."""
+        return Measures(self.path, people, [{} for _ in people], self.measures, values, self.ignored)
+
+
+def read_any_table(path: Path) -> Table:
+    """Read a table that is separated by tabs, or by commas if it is called .csv."""
+    return read_table(path, "," if path.suffix.lower() == ".csv" else "\t")
+
+
+def read_measures(
+    path: Path, chosen: Sequence[str] | None = None, keys: Sequence[str] | None = None, within: str | None = None
+) -> Measures:
+    """Read a table of results, long (one row a subject and state) or wide (one row a subject).
+
+    Parameters
+    ----------
+    path : Path
+    chosen : sequence of str, optional
+        Columns to take; default: all numbers.
+    keys : sequence of str, optional
+        Columns that say what a measure is of; default: those of dynml's tables, and of text where a subject has
+        several rows.
+    within : str, optional
+        A further column that tells the rows of one person apart.
+
+    Raises
+    ------
+    DataError
+        When there is no column of subjects or of numbers, a value is no number, or a subject has two rows of one
+        measure.
+    """
+    table = read_any_table(path)
+    who = next((name for name in PEOPLE if name in table.columns), None)
+    if who is None:
+        raise DataError(f"{path} has no column {' or '.join(PEOPLE)}: its columns are {', '.join(table.columns)}.")
+    if not len(table):
+        raise DataError(f"{path} has no rows.")
+    _check_names(table, [*(chosen or ()), *(keys or ())])
+    apart = [
+        name for name in (*RECORDINGS, within) if name in table.columns and name != who and name not in (keys or ())
+    ]
+    apart = [name for name in dict.fromkeys(apart) if name is not None and name not in (chosen or ())]
+    named = [name for name in table.columns if name not in (*PEOPLE, *apart)]
+    units = list(zip(*(table.columns[name] for name in (who, *apart))))
+    own_keys, ignored = _keys(table, named, units, keys, chosen)
+    quantities = [name for name in named if name not in (*own_keys, *ignored) and (chosen is None or name in chosen)]
+    if chosen is None:
+        quantities = [name for name in quantities if name not in NO_MEASURES]
+    if not quantities:
+        raise DataError(f"{path} has no column of numbers beside {', '.join([who, *apart, *own_keys])}.")
+    return _pivoted(table, units, ["", *apart], own_keys, quantities, tuple(ignored))
+
+
+def _check_names(table: Table, names: Sequence[str]) -> None:
+    for name in names:
+        if name not in table.columns:
+            known = list(table.columns)
+            raise DataError(f"{table.path} has no column {name!r}{nearest_name(name, known)}.")
+
+
+def _keys(
+    table: Table,
+    named: list[str],
+    units: list[tuple[str, ...]],
+    asked: Sequence[str] | None,
+    chosen: Sequence[str] | None,
+) -> tuple[list[str], list[str]]:
+    """Columns that say what a measure is of, and those of text that are neither."""
+    texts = [name for name in named if not all(map(_is_number, table.columns[name])) and name not in (chosen or ())]
+    if asked is not None:
+        return list(asked), [name for name in texts if name not in asked]
+    known = [name for name in named if name in KEYS and name not in (chosen or ())]
+    is_long = len(set(units)) < len(units)
+    varying = [
+        name for name in texts if is_long and name not in NO_MEASURES and _varies_within(table.columns[name], units)
+    ]
+    keys = [name for name in named if name in known or name in varying]
+    return keys, [name for name in texts if name not in keys]
+
+
+def _varies_within(values: list[str], units: list[tuple[str, ...]]) -> bool:
+    first: dict[tuple[str, ...], str] = {}
+    return any(first.setdefault(unit, value) != value for unit, value in zip(units, values))
+
+
+def _pivoted(
+    table: Table,
+    units: list[tuple[str, ...]],
+    apart: list[str],
+    keys: list[str],
+    quantities: list[str],
+    ignored: tuple[str, ...],
+) -> Measures:
+    rows = {unit: number for number, unit in enumerate(dict.fromkeys(units))}
+    cells = list(zip(*(table.columns[key] for key in keys))) if keys else [()] * len(units)
+    places = {cell: number for number, cell in enumerate(dict.fromkeys(cells))}
+    values = np.full((len(rows), len(quantities), len(places)), np.nan)
+    seen: set[tuple[int, int]] = set()
+    for line, (unit, cell) in enumerate(zip(units, cells)):
+        place = rows[unit], places[cell]
+        if place in seen:
+            of = ", ".join([" ".join(unit), *(f"{key} {value}" for key, value in zip(keys, cell))])
+            raise DataError(
+                f"{table.path} has two rows of {of}; there must be one, or --keys must name the columns that tell them "
+                "apart."
+            )
+        seen.add(place)
+        for number, name in enumerate(quantities):
+            values[place[0], number, place[1]] = _number(table, name, line)
+    measures = [Measure(name, tuple(zip(keys, map(str, cell)))) for name in quantities for cell in places]
+    recordings = [_entities(unit[0]) | dict(zip(apart[1:], unit[1:])) for unit in rows]
+    return Measures(
+        table.path, [unit[0] for unit in rows], recordings, measures, values.reshape(len(rows), -1), ignored
+    )
+
+
+def _entities(name: str) -> dict[str, str]:
+    """Session and run of a subject that is named as BIDS names files: sub-01_ses-2."""
+    found = re.findall(r"_(ses|run)-([A-Za-z0-9]+)", name)
+    return {"session" if key == "ses" else key: value for key, value in found}
+
+
+def _is_number(text: str) -> bool:
+    if text.lower() in MISSING:
+        return True
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _number(table: Table, name: str, line: int) -> float:
+    text = table.columns[name][line]
+    if text.lower() in MISSING:
+        return math.nan
+    try:
+        value = float(text)
+    except ValueError as error:
+        raise DataError(f"{table.path} has {text!r} in the column {name}, but measures must be numbers.") from error
+    return value if math.isfinite(value) else math.nan
+
+
+def without_constants(values: NDArray[np.float64], names: Sequence[str]) -> tuple[NDArray[np.bool_], list[str]]:
+    """Which measures vary, and the names of those that do not.
+
+    Parameters
+    ----------
+    values : array, (R, M)
+    names : sequence of M str
+    """
+    varies = np.zeros(values.shape[1], dtype=bool)
+    for column in range(values.shape[1]):
+        own = values[np.isfinite(values[:, column]), column]
+        varies[column] = len(own) > 1 and bool(np.ptp(own) > 1e-12 * max(1e-300, float(np.abs(own).max())))
+    return varies, [name for name, does in zip(names, varies) if not does]

@@ -1,0 +1,247 @@
+"""The table of participants, and which of its rows belongs to which row of measures."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from dynml.analysis.groups.measures import RECORDINGS, Measures, read_any_table
+from dynml.analysis.groups.words import listed_names
+from dynml.configuration import nearest_name
+from dynml.errors import DataError
+from dynml.tables import Table
+
+NAMES = ("participant_id", "participant", "subject", "subject_id")
+"""Columns that name participants, the one that BIDS has first."""
+
+
+@dataclass(frozen=True)
+class Participants:
+    """The table, with what names its rows."""
+
+    table: Table
+    who: str
+    apart: tuple[str, ...]
+    """Further columns that rows of one participant differ in, such as session."""
+
+    def column(self, name: str, key: str) -> list[str]:
+        """Values of a column.
+
+        Raises
+        ------
+        DataError
+            When there is none of this name.
+        """
+        if name not in self.table.columns:
+            known = list(self.table.columns)
+            raise DataError(
+                f"{key} names {name!r}, but {self.table.path} has no such column{nearest_name(name, known)}."
+            )
+        return self.table.columns[name]
+
+
+@dataclass(frozen=True)
+class Matched:
+    """Measures and rows of the table of participants, row by row."""
+
+    measures: Measures
+    participants: Participants
+    """With the rows of `measures`, in their order."""
+    people: list[str]
+    """Participant of each row."""
+    findings: list[str] = field(default_factory=list)
+
+
+def read_participants(path: Path) -> Participants:
+    """Read the table of participants.
+
+    Raises
+    ------
+    DataError
+        When no column names them, or one stands there twice.
+    """
+    table = read_any_table(path)
+    who = next((name for name in NAMES if name in table.columns), None)
+    if who is None:
+        raise DataError(f"{path} has no column {' or '.join(NAMES)}: its columns are {', '.join(table.columns)}.")
+    apart = tuple(name for name in RECORDINGS if name in table.columns and name != who)
+    names = list(zip(*(table.columns[name] for name in (who, *apart))))
+    twice = [name for name, n in Counter(names).items() if n > 1]
+    if twice:
+        raise DataError(f"{path} has {' '.join(twice[0])} {Counter(names)[twice[0]]} times, but needs one row of each.")
+    return Participants(table, who, apart if len(set(table.columns[who])) < len(table) else ())
+
+
+def matched(measures: Measures, participants: Participants) -> Matched:
+    """Find the participant of each row of measures, by its whole name or by its `sub-` entity.
+
+    Raises
+    ------
+    DataError
+        When none is found.
+    """
+    known = _known(participants)
+    kept, rows, people, unknown = [], [], [], list[str]()
+    for number, name in enumerate(measures.people):
+        row = _row_of(name, measures.recordings[number], known, participants)
+        if row is None:
+            unknown.append(name)
+            continue
+        kept.append(number)
+        rows.append(row)
+        people.append(participants.table.columns[participants.who][row])
+    if not kept:
+        raise DataError(
+            f"No subject of {measures.path} ({listed_names(list(dict.fromkeys(measures.people)))}) is in the column "
+            f"{participants.who} of {participants.table.path} ({listed_names(list(known))})."
+        )
+    findings = []
+    if unknown:
+        unknown = list(dict.fromkeys(unknown))
+        findings.append(
+            f"{len(unknown)} of the table's {len(set(measures.people))} subjects have no row in "
+            f"{participants.table.path.name} and were left out: {listed_names(unknown)}."
+        )
+    absent = sorted(set(participants.table.columns[participants.who]) - set(people))
+    if absent:
+        findings.append(f"{len(absent)} participants have no results and were left out: {listed_names(absent)}.")
+    chosen = Participants(participants.table.rows(rows), participants.who, participants.apart)
+    return Matched(measures.rows(kept), chosen, people, findings)
+
+
+def averaged(found: Matched) -> Matched:
+    """Give one row a participant: the mean of those that it has; a value that some rows lack is that of the others."""
+    places: dict[str, list[int]] = {}
+    for row, name in enumerate(found.people):
+        places.setdefault(name, []).append(row)
+    if len(places) == len(found.people):
+        return found
+    values = np.full((len(places), found.measures.values.shape[1]), np.nan)
+    for number, rows in enumerate(places.values()):
+        own = found.measures.values[rows]
+        seen = np.isfinite(own)
+        means = np.where(seen, own, 0).sum(axis=0) / np.maximum(seen.sum(axis=0), 1)
+        values[number] = np.where(seen.any(axis=0), means, np.nan)
+    several = sum(len(rows) > 1 for rows in places.values())
+    table = found.participants.table
+    columns = {name: [_agreed(column, rows) for rows in places.values()] for name, column in table.columns.items()}
+    participants = Participants(Table(table.path, columns), found.participants.who, found.participants.apart)
+    sentence = (
+        f"{several} participants have several rows (sessions or runs), {len(found.people)} in all; they were averaged, "
+        "so that each participant counts once."
+    )
+    return Matched(
+        found.measures.with_values(list(places), values), participants, list(places), [*found.findings, sentence]
+    )
+
+
+def paired(found: Matched, column: str) -> tuple[Matched, str]:
+    """Give one row a participant: the difference between the two values of a column.
+
+    Returns
+    -------
+    Matched
+        Participants that lack one of the two are left out.
+    str
+        What was subtracted from what: `session 2 - session 1`.
+
+    Raises
+    ------
+    DataError
+        When the column has not two values, or nobody has both.
+    """
+    labels = _labels_of_rows(found, column)
+    kinds = sorted(set(labels))
+    if len(kinds) != 2:
+        raise DataError(
+            f"--paired {column} needs a column of two values, but it has {len(kinds)}: {listed_names(kinds)}."
+        )
+    sides: dict[str, tuple[list[int], list[int]]] = {}
+    for row, (name, label) in enumerate(zip(found.people, labels)):
+        sides.setdefault(name, ([], []))[kinds.index(label)].append(row)
+    whole = {name: own for name, own in sides.items() if all(own)}
+    if not whole:
+        raise DataError(f"No participant has both {kinds[0]} and {kinds[1]} in the column {column}.")
+    twice = next((name for name, own in whole.items() if max(map(len, own)) > 1), None)
+    if twice is not None:
+        raise DataError(f"{twice} has several rows with the same {column}, but a pair needs one of each.")
+    values = found.measures.values
+    differences = np.stack([values[second[0]] - values[first[0]] for first, second in whole.values()])
+    words = f"{column} {kinds[1]} - {column} {kinds[0]}"
+    findings = [*found.findings, f"Measures are differences, {words}, of {len(whole)} participants."]
+    lacking = [name for name in sides if name not in whole]
+    if lacking:
+        findings.append(f"{len(lacking)} participants lack one of the pair and were left out: {listed_names(lacking)}.")
+    table = found.participants.table.rows([first[0] for first, _ in whole.values()])
+    participants = Participants(table, found.participants.who, found.participants.apart)
+    return Matched(found.measures.with_values(list(whole), differences), participants, list(whole), findings), words
+
+
+def with_columns_of_recordings(found: Matched) -> Matched:
+    """Let a design name what tells the rows of a participant apart (session, run), where the participants lack it."""
+    table = found.participants.table
+    names = [name for name in dict.fromkeys(key for own in found.measures.recordings for key in own)]
+    added = {
+        name: [own.get(name, "n/a") for own in found.measures.recordings] for name in names if name not in table.columns
+    }
+    participants = Participants(
+        Table(table.path, {**table.columns, **added}), found.participants.who, found.participants.apart
+    )
+    return Matched(found.measures, participants, found.people, found.findings)
+
+
+def _labels_of_rows(found: Matched, column: str) -> Sequence[str]:
+    if all(column in own for own in found.measures.recordings):
+        return [own[column] for own in found.measures.recordings]
+    return found.participants.column(column, "--paired")
+
+
+def _agreed(values: list[str], rows: list[int]) -> str:
+    """A value that all rows share; n/a where they differ, so that a design cannot use one session's for all."""
+    own = {values[row] for row in rows}
+    return own.pop() if len(own) == 1 else "n/a"
+
+
+def _known(participants: Participants) -> dict[str, list[int]]:
+    known: dict[str, list[int]] = {}
+    for row, name in enumerate(participants.table.columns[participants.who]):
+        known.setdefault(name, []).append(row)
+    return known
+
+
+def _row_of(
+    name: str, recording: dict[str, str], known: dict[str, list[int]], participants: Participants
+) -> int | None:
+    rows = next((known[each] for each in _spellings(name) if each in known), None)
+    if rows is None or len(rows) == 1:
+        return None if rows is None else rows[0]
+    for row in rows:
+        own = {column: participants.table.columns[column][row] for column in participants.apart}
+        if all(_is_same(recording, column, value) for column, value in own.items()):
+            return row
+    columns = ", ".join(participants.apart)
+    raise DataError(
+        f"{name} has {len(rows)} rows in {participants.table.path}, but the table of results does not say by {columns} "
+        "which one is meant."
+    )
+
+
+def _is_same(said: dict[str, str], column: str, value: str) -> bool:
+    short = column.removesuffix("_id")
+    short = "ses" if short == "session" else short
+    own = next((said[name] for name in (column, f"{short}_id", short, "session", "session_id") if name in said), None)
+    return own is not None and own.removeprefix(f"{short}-") == value.removeprefix(f"{short}-")
+
+
+def _spellings(name: str) -> list[str]:
+    """The name, and its participant where it is a name of BIDS (sub-01_ses-2), with and without `sub-`."""
+    found = re.match(r"(?:sub-)?([A-Za-z0-9]+)(?:_|$)", name)
+    names = [name, name.removeprefix("sub-"), f"sub-{name}"]
+    if found and name.startswith("sub-"):
+        names += [f"sub-{found[1]}", found[1]]
+    return names

@@ -1,0 +1,1 @@
+"""Files on participants: tables, pictures and summaries of comparisons and predictions."""

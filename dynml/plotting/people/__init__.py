@@ -1,0 +1,1 @@
+"""Figures on participants: effects with their intervals, predictions beside the truth."""
