@@ -1,5 +1,7 @@
 """Priors and constraints that are settings of the HMM: sticky and allowed transitions, a tied covariance."""
 
+import itertools
+
 import numpy as np
 import pytest
 import torch
@@ -47,7 +49,7 @@ def test_only_allowed_transitions_are_learnt_and_the_cycle_is_found(dataset, tmp
     assert all((largest[(state + 1) % 4] - largest[state]) % 4 == 1 for state in range(4))
     assert (np.diff(objective) < 1e-6).all()
     path = model.most_likely_path(torch.from_numpy(cyclic_series(500, 9)), torch.tensor([0, 500])).numpy()
-    assert all(CYCLE[before][after] for before, after in zip(path[:-1], path[1:], strict=True))
+    assert all(CYCLE[before][after] for before, after in itertools.pairwise(path))
 
 
 def test_a_sticky_prior_lengthens_visits_as_the_formula_says(dataset, tmp_path):
