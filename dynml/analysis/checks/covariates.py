@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from dynml.analysis.checks.stretches import SubjectStretches
 from dynml.analysis.checks.verdicts import Verdict, not_made
+from dynml.training.data.subject_differences import SITES
 
 Array = NDArray[np.float64]
 MOTION = ("framewise_displacement", "mean_framewise_displacement", "mean_fd", "fd", "fd_mean", "motion")
@@ -25,7 +26,7 @@ LARGE = 0.3
 def covariate_verdicts(
     occupancies_NK: Array, covariates: Mapping[str, Sequence[str]], kind: str, seed: int
 ) -> list[Verdict]:
-    """Correlate occupancies with every numeric covariate over participants.
+    """Correlate occupancies with every numeric covariate over participants, sites excepted.
 
     Parameters
     ----------
@@ -41,7 +42,7 @@ def covariate_verdicts(
     found = [
         _of_covariate(name, values, occupancies_NK, kind, seed)
         for name, values in numbers.items()
-        if np.isfinite(values).any()
+        if np.isfinite(values).any() and name.lower() not in SITES
     ]
     if not any(name.lower() in MOTION for name in numbers):
         why = (

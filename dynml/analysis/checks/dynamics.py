@@ -85,6 +85,13 @@ def p_of_a_further(gain: float, gains: Sequence[float]) -> float:
     return float(t.sf((gain - float(np.mean(gains))) / scale, len(gains) - 1))
 
 
+def _shared(verdicts: Mapping[str, Verdict]) -> str:
+    verdict = verdicts.get("occupancy_by_subject")
+    if verdict is None or verdict.holds is None:
+        return "; whether subjects share them is not known"
+    return ", and subjects share what it finds"
+
+
 def overall_verdict(verdicts: Mapping[str, Verdict], components: str) -> Verdict:
     """Put together what occupancies and surrogates say: dynamics, subjects, or neither."""
     known = [verdicts[f"surrogates_{kind}"] for kind in KINDS if f"surrogates_{kind}" in verdicts]
@@ -96,7 +103,7 @@ def overall_verdict(verdicts: Mapping[str, Verdict], components: str) -> Verdict
     elif not tested:
         meaning = "Not known: no surrogates were made."
     elif passed == len(tested):
-        meaning = f"Yes, as far as these checks tell: the {components} are shared by subjects and beat stationary data."
+        meaning = f"Yes, as far as these checks tell: the model gains more than of stationary data{_shared(verdicts)}."
     else:
         meaning = f"No sign of it: stationary data without {components} give the model as much."
     return Verdict(

@@ -21,6 +21,7 @@ from dynml.errors import CheckpointError
 from dynml.models.experiment import Experiment
 from dynml.models.inferred import inferred_subjects
 from dynml.models.registry import Family, load
+from dynml.training.environment import resolve_device
 
 MIXTURE = "gaussian_mixture"
 
@@ -58,11 +59,11 @@ def refitted(experiment: Experiment, subjects: Sequence[SubjectStretches], devic
         for group, kind in family.config_classes().items()
         if parameters.get(group) is not None
     }
-    configs["trainer"] = dataclasses.replace(configs["trainer"], device=device)
+    configs["trainer"] = dataclasses.replace(configs["trainer"], device=device, max_time=None)
     seed = configs["trainer"].seed
     with tempfile.TemporaryDirectory(prefix="dynml_check_") as folder, warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        dataset = dataset_of(subjects)
+        dataset = dataset_of(subjects, resolve_device(device))
         torch.manual_seed(seed)
         model = load(family.model)(configs["model"], dataset.n_channels)
         further = {"initialization": configs["initialization"]} if "initialization" in configs else {}
@@ -77,6 +78,8 @@ def refitted(experiment: Experiment, subjects: Sequence[SubjectStretches], devic
             **further,
         )
         summary = trainer.train_and_validate()
+        if trainer.interruption.exit_status:  # a signal ends the checks, not only this fit
+            raise SystemExit(trainer.interruption.exit_status)
     own, mixture = (summary.get("free_energy") or {}), (summary.get("baselines") or {}).get(MIXTURE) or {}
     known = own.get("training") is not None and mixture.get("training") is not None
     return Refitted(trainer.model.eval(), mixture["training"] - own["training"] if known else None)

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from dynml.dataset.dataset import MultiSubjectDataset
@@ -63,13 +64,14 @@ def _pieces(subset: MultiSubjectSubset, index: int) -> Iterator[Array]:
             yield rows[first:last]
 
 
-def dataset_of(subjects: Sequence[SubjectStretches]) -> MultiSubjectDataset:
+def dataset_of(subjects: Sequence[SubjectStretches], device: str | torch.device = "cpu") -> MultiSubjectDataset:
     """Make a dataset whose segments are the stretches; nothing is standardized again."""
     recordings = {one.subject: _recording(one) for one in subjects}
     return MultiSubjectDataset.from_arrays(
         recordings,
         standardization="none",
         participants={one.subject: one.participant for one in subjects},
+        device=device,
     )
 
 
