@@ -108,9 +108,9 @@ def summaries_of(family: Family, model: Any, subjects: Sequence[SubjectStretches
     """Summarize stretches, whoever made them; states are those that the model infers."""
     together = np.concatenate([own for one in subjects for own in one.stretches])
     covariance = np.cov(together.T, bias=True).reshape(together.shape[1], -1)
-    visits = list(_visits(alphas_of(family, model, subjects), subjects))
-    n_states = max(1 + max(state for state, _ in visits), _n_states(model))
-    lengths: list[list[int]] = [[] for _ in range(n_states)]
+    alphas = alphas_of(family, model, subjects)
+    visits = list(_visits(alphas, subjects))
+    lengths: list[list[int]] = [[] for _ in range(alphas[0].shape[1])]
     for state, length in visits:
         lengths[state].append(length)
     n_changes = len(visits) - sum(len(one.stretches) for one in subjects)
@@ -120,11 +120,6 @@ def summaries_of(family: Family, model: Any, subjects: Sequence[SubjectStretches
         lifetimes=np.array([math.log(float(np.mean(own))) if own else math.nan for own in lengths]),
         switching=np.array([n_changes / len(together)]),
     )
-
-
-def _n_states(model: Any) -> int:
-    config = getattr(model, "config", None)
-    return int(getattr(config, "n_states", 0) or getattr(config, "n_modes", 0))
 
 
 def _visits(alphas: Sequence[Array], subjects: Sequence[SubjectStretches]) -> Iterator[tuple[int, int]]:
