@@ -46,9 +46,10 @@ def plot_against_draws(
     axes = figure.subplots()
     for place, (kind, values) in enumerate(drawn.items()):
         spread = np.linspace(-0.12, 0.12, len(values)) if len(values) > 1 else np.zeros(len(values))
-        axes.scatter(place + spread, values, s=18, color=state_colours(1)[0], label=names[1] if not place else None)
-        label = names[0] if not place else None
-        axes.hlines(observed[kind], place - 0.3, place + 0.3, color=INK, linewidth=2, label=label)
+        # Labels that begin with an underscore are not in the legend: each kind of mark stands there once.
+        ours, theirs = names if not place else ("_", "_")
+        axes.scatter(place + spread, values, s=18, color=state_colours(1)[0], label=theirs)
+        axes.hlines(observed[kind], place - 0.3, place + 0.3, color=INK, linewidth=2, label=ours)
     axes.set_xticks(range(len(drawn)), [kind.replace("_", " ") for kind in drawn])
     axes.set(ylabel=y_label, xlim=(-0.6, len(drawn) - 0.4))
     plain_axes(axes)

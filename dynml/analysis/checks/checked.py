@@ -123,7 +123,7 @@ def _occupancy(experiment: Experiment, dataset: MultiSubjectDataset, settings: C
         for index, one in enumerate(inferred_subjects(experiment.family, experiment.model, subset)):
             occupancies.add_subject(subset, index, one.alpha)
             person = subset.participants[index]
-            weights = np.nansum(one.observed_alpha, axis=0, dtype=np.float64)
+            weights = np.asarray(np.nansum(one.observed_alpha, axis=0, dtype=np.float64))
             sums[person] = sums.get(person, np.zeros_like(weights)) + weights
             covariates.setdefault(person, {}).update(subset.covariates(index))
             found.occupancies[one.subject] = _shares(weights)
