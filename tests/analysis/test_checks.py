@@ -218,3 +218,5 @@ def test_data_of_the_model_pass_the_predictive_check_and_slow_data_do_not():
     verdicts = verdicts_of(predictive_verdicts(summaries_of(family, model, slow), draws, "states"))
     assert verdicts["predictive_spectra"].holds is False
     assert verdicts["predictive_spectra"].value > verdicts["predictive_spectra"].reference
+    few = verdicts_of(predictive_verdicts(summaries_of(family, model, slow), draws[:5], "states"))
+    assert few["predictive_spectra"].holds is None

@@ -161,11 +161,11 @@ def predictive_verdicts(observed: Summaries, drawn: Sequence[Summaries], compone
         distance = _distance(own, values)
         others = [_distance(values[place], np.delete(values, place, axis=0)) for place in range(len(values))]
         p = p_of_draws(distance, others)
-        fits = p > LEVEL
+        fits, can_tell = p > LEVEL, 1 / (1 + len(drawn)) <= LEVEL
         sentence = (
             f"In {words}, the recordings lie {math.sqrt(distance):.3g} from what the model draws, draws lie "
             f"{math.sqrt(float(np.mean(others))):.3g} from each other (p = {p:.2f}, {len(drawn)} draws): "
-            + (f"the model's {components} make such data." if fits else "the model does not make such data.")
+            + _meaning(fits, can_tell, components)
         )
         found.append(
             Verdict(
@@ -173,10 +173,16 @@ def predictive_verdicts(observed: Summaries, drawn: Sequence[Summaries], compone
                 value=math.sqrt(distance),
                 reference=math.sqrt(float(np.quantile(others, 1 - LEVEL))),
                 sentence=sentence,
-                holds=fits,
+                holds=fits if can_tell else None,
             )
         )
     return found
+
+
+def _meaning(fits: bool, can_tell: bool, components: str) -> str:
+    if not can_tell:
+        return f"too few draws to tell; {math.ceil(1 / LEVEL) - 1} are needed."
+    return f"the model's {components} make such data." if fits else "the model does not make such data."
 
 
 def _distance(own: Array, others: Array) -> float:
