@@ -26,6 +26,7 @@ from dynml.report.parts.sections import (
     starts_part,
 )
 from dynml.report.parts.time_courses import time_courses
+from dynml.report.parts.verdicts import verdict_tables
 from dynml.report.pictures import Picture, picture_of_figure
 from dynml.report.results import DECODING, INFERENCE, ResultsFolder, of_kind
 from dynml.report.starts_facts import starts_of
@@ -43,6 +44,7 @@ TITLES = {
     "decoding": "Decoding",
     "comparison": "Differences between people",
     "prediction": "Predictions of people",
+    "check": "Is it dynamics?",
 }
 
 
@@ -211,7 +213,7 @@ def _other_parts(given: ReportInput, inferred: Inferred | None) -> list[dict[str
             continue
         pictures = pictures_by_component([one])
         shown = pictures.get(None, []) if inferred is not None else [p for own in pictures.values() for p in own]
-        tables = [*locking_part(one).tables, *people_tables(one)]
+        tables = [*locking_part(one).tables, *people_tables(one), *verdict_tables(one)]
         if shown or tables:
             title = TITLES.get(one.kind, one.kind.replace("_", " ").capitalize())
             parts.append({"id": one.kind, "title": title, "pictures": shown, "tables": tables})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -26,6 +27,9 @@ class HMMConfig:
     covariance_type: Literal["full", "diagonal"] = "full"
     """Full covariances, or variances only."""
 
+    tied_covariance: bool = False
+    """All states share one covariance, so that they differ in their means alone; it needs learn_means."""
+
     covariances_epsilon: float = 0.0
     """Added to the diagonal of learnt covariances."""
 
@@ -39,12 +43,65 @@ class HMMConfig:
     transition_prior: float = 0.0
     """Pseudo-counts added to every entry of the expected transition counts (a Dirichlet prior)."""
 
+    sticky_prior: float = 0.0
+    """Further pseudo-counts of staying, added to the diagonal: visits become longer where the data leave it open."""
+
+    transition_prior_matrix: list[list[float]] | None = None
+    """Further pseudo-counts of each transition, K rows (from) of K numbers (to)."""
+
+    allowed_transitions: list[list[int]] | None = None
+    """Which transitions there are, K rows (from) of K numbers (to), 1 or 0: those with 0 have the probability 0."""
+
     def __post_init__(self) -> None:
         check_at_least("model.n_states", self.n_states, 1)
         check_choice("model.covariance_type", self.covariance_type, ("full", "diagonal"))
         check_at_least("model.covariances_epsilon", self.covariances_epsilon, 0.0)
         check_at_least("model.covariance_prior_samples", self.covariance_prior_samples, 0.0)
         check_at_least("model.transition_prior", self.transition_prior, 0.0)
+        check_at_least("model.sticky_prior", self.sticky_prior, 0.0)
+        check_square("model.transition_prior_matrix", self.transition_prior_matrix, self.n_states)
+        check_allowed(self.allowed_transitions, self.n_states)
+        self._refuse_without_effect()
+
+    def _refuse_without_effect(self) -> None:
+        if self.tied_covariance and not (self.learn_means and self.learn_covariances):
+            accepted = "false where model.learn_means or model.learn_covariances is false: states would not differ"
+            raise ConfigurationError("model.tied_covariance", True, accepted)
+        if self.learn_transitions:
+            return
+        for name in ("sticky_prior", "transition_prior_matrix"):
+            if getattr(self, name):
+                accepted = "absent where model.learn_transitions is false"
+                raise ConfigurationError(f"model.{name}", getattr(self, name), accepted)
+
+
+def check_square(key: str, rows: object, n_states: int) -> None:
+    """Refuse what is no matrix (K, K) of finite numbers from 0."""
+    if rows is None:
+        return
+    accepted = f"{n_states} rows of {n_states} numbers of at least 0, as many as model.n_states"
+    if not isinstance(rows, (list, tuple)) or len(rows) != n_states:
+        raise ConfigurationError(key, rows, accepted)
+    for row in rows:
+        if not isinstance(row, (list, tuple)) or len(row) != n_states or not all(map(_is_count, row)):
+            raise ConfigurationError(key, rows, accepted)
+
+
+def _is_count(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value < math.inf
+
+
+def check_allowed(rows: list[list[int]] | None, n_states: int) -> None:
+    """Refuse what is no matrix of 0 and 1, and one that no path of states can follow, or that has a state cut off."""
+    key = "model.allowed_transitions"
+    check_square(key, rows, n_states)
+    if rows is None:
+        return
+    if not all(value in (0, 1) for row in rows for value in row):
+        raise ConfigurationError(key, rows, f"{n_states} rows of {n_states} numbers, each 0 or 1")
+    for state, row in enumerate(rows):
+        if not any(row):
+            raise ConfigurationError(key, rows, f"a matrix with a 1 in every row; state {state + 1} leads nowhere")
 
 
 @dataclass(frozen=True, kw_only=True)

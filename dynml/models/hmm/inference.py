@@ -59,6 +59,7 @@ def _infer_subject(model: GaussianHMM, subset: MultiSubjectSubset, index: int) -
         learn_transitions=False,
         covariance_prior=weak,
         covariances_epsilon=model.config.covariances_epsilon,
+        tied_covariance=model.config.tied_covariance,
     )
     rows = np.concatenate([np.arange(start, stop) for start, stop in segments])
     n_rows = int(subset.n_rows_of[index])
@@ -99,4 +100,6 @@ def n_free_parameters_of(model: GaussianHMM) -> int:
         learn_covariances=config.learn_covariances,
         covariance_type=config.covariance_type,
         learn_transitions=config.learn_transitions,
+        tied_covariance=config.tied_covariance,
+        n_forbidden=sum(row.count(0) for row in config.allowed_transitions or ()),
     )

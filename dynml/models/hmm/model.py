@@ -19,6 +19,7 @@ import torch
 from dynml.configuration import check_at_least, check_instance
 from dynml.errors import DataError
 from dynml.models.hmm.config import HMMConfig
+from dynml.models.hmm.priors import allowed_transitions_of
 from dynml.ops.hmm.forward_backward import sample_states
 from dynml.ops.hmm.gaussian_hmm import GaussianHMMParameters, e_step, n_parameters, viterbi
 
@@ -50,7 +51,7 @@ class GaussianHMM(torch.nn.Module):
         self.register_buffer("means", torch.zeros(K, C, dtype=torch.float64))
         self.register_buffer("covariances", identity.expand(K, *identity.shape).clone())
         self.register_buffer("initial_probabilities", torch.full((K,), 1 / K, dtype=torch.float64))
-        self.register_buffer("transition_probabilities", sticky_transitions(K))
+        self.register_buffer("transition_probabilities", _first_transitions(config))
 
     @property
     def n_channels(self) -> int:
@@ -153,11 +154,21 @@ class GaussianHMM(torch.nn.Module):
         """Rows (layer, shape, parameters, trained) of the printed summary; a covariance counts its free entries."""
         K, C = self.config.n_states, self.n_channels
         counts = n_parameters(K, C, self.config.covariance_type)
+        counts["covariances"] //= K if self.config.tied_covariance else 1
         shape = f"{K}x{C}x{C}" if self.config.covariance_type == "full" else f"{K}x{C}"
+        shape = shape.replace(f"{K}x", "1x", 1) if self.config.tied_covariance else shape
         yield "means", f"{K}x{C}", counts["means"], counts["means"] * self.config.learn_means
         yield "covariances", shape, counts["covariances"], counts["covariances"] * self.config.learn_covariances
         hidden = counts["hidden_states"]
         yield "hidden states", f"{K}x{K}, {K}", hidden, hidden if self.config.learn_transitions else K
+
+
+def _first_transitions(config: HMMConfig) -> torch.Tensor:
+    transitions, allowed = sticky_transitions(config.n_states), allowed_transitions_of(config)
+    if allowed is None:
+        return transitions
+    kept = transitions * allowed
+    return kept / kept.sum(1, keepdim=True)
 
 
 def sticky_transitions(n_states: int, stay_probability: float = STAY_PROBABILITY) -> torch.Tensor:

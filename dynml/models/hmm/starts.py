@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,11 +15,11 @@ from dynml.batches.whole_segments import PackedSegments, part_of_subset
 from dynml.dataset.subset import MultiSubjectSubset
 from dynml.models.hmm.config import HMMInitializationConfig
 from dynml.models.hmm.model import GaussianHMM
-from dynml.ops.hmm.gaussian_hmm import GaussianHMMParameters, log_prior
+from dynml.ops.hmm.gaussian_hmm import GaussianHMMParameters
 from dynml.ops.hmm.state_agreement import divergence_of_states
 from dynml.ops.hmm.state_initialization import random_state_time_course, window_clustering
 from dynml.ops.hmm.state_revival import revive_from_data
-from dynml.training.data.em import MStepSettings, run_em
+from dynml.training.data.em import MStepSettings, expectation, log_prior_of, run_em, within_constraints
 
 START_STREAM, REVIVAL_STREAM = 12, 13
 
@@ -151,14 +152,11 @@ def make_start(
         prior=settings.covariance_prior,
         transitions=None if model.config.learn_transitions else model.transition_probabilities.cpu(),
     )
+    parameters = within_constraints(_in_allowed_order(parameters, own, settings), settings)
     improved = run_em([own], parameters, settings, n_iterations=config.n_epochs, tolerance=START_TOLERANCE)
     if config.method == "random_subset":
         improved = run_em([common], improved.parameters, settings, n_iterations=1)
-    prior = log_prior(
-        improved.parameters,
-        covariance_prior=settings.covariance_prior,
-        transition_prior=settings.transition_prior,
-    )
+    prior = log_prior_of(improved.parameters, settings)
     return Start(improved.parameters, improved.free_energy, improved.free_energy - prior / improved.n_samples)
 
 
@@ -187,7 +185,7 @@ def revive(
     """
     generator = np.random.default_rng(np.random.SeedSequence((seed, REVIVAL_STREAM, state, number)))
     part = _with_noise(part_for_starts(subset, config, seed), jitter, settings, mean_C, generator)
-    return revive_from_data(
+    revived = revive_from_data(
         part.signals,
         part.starts,
         parameters,
@@ -196,6 +194,35 @@ def revive(
         learn_means=settings.learn_means,
         learn_transitions=settings.learn_transitions,
         prior=settings.covariance_prior,
+    )
+    return within_constraints(revived, settings)
+
+
+def _in_allowed_order(
+    parameters: GaussianHMMParameters, part: PackedSegments, settings: MStepSettings
+) -> GaussianHMMParameters:
+    """Number the states so that as many transitions as can be are among those that are allowed.
+
+    Clusters come in any order, and EM cannot exchange two states whose transitions are constrained.
+    """
+    if settings.allowed_transitions is None or parameters.n_states < 3 or bool(settings.allowed_transitions.all()):
+        return parameters
+    from scipy.optimize import quadratic_assignment
+
+    free = dataclasses.replace(settings, allowed_transitions=None, tied_covariance=False)
+    free_parameters = run_em([part], parameters, free, n_iterations=3).parameters
+    counts = expectation([part], free_parameters).transitions_KK.fill_diagonal_(0.0).numpy()
+    allowed = settings.allowed_transitions.double().numpy()
+    options = {"maximize": True, "rng": np.random.default_rng(0)}
+    orders = [
+        quadratic_assignment(allowed, counts, method=method, options=options) for method in ("faq", "2opt", "2opt")
+    ]
+    order = torch.from_numpy(max(orders, key=lambda one: float(one.fun)).col_ind.copy())
+    return GaussianHMMParameters(
+        free_parameters.means_KC[order],
+        free_parameters.covariances_KCC[order],
+        free_parameters.initial_probabilities_K[order],
+        free_parameters.transition_probabilities_KK[order][:, order],
     )
 
 

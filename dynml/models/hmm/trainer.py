@@ -25,9 +25,10 @@ from dynml.configuration import check_instance, config_to_dictionary
 from dynml.errors import ConfigurationError, DataWarning, EmptyStateWarning
 from dynml.models.hmm.config import HMMInitializationConfig, HMMTrainerConfig
 from dynml.models.hmm.model import GaussianHMM
+from dynml.models.hmm.priors import allowed_transitions_of, transition_prior_of
 from dynml.models.hmm.report import collapsed_states, findings, occupancies_of, words_of_shared
 from dynml.models.hmm.starts import Start, enough_starts, make_start, part_for_starts, revive, scores_of_starts
-from dynml.ops.hmm.gaussian_hmm import CovariancePrior, GaussianHMMParameters, Statistics, e_step, log_prior
+from dynml.ops.hmm.gaussian_hmm import CovariancePrior, GaussianHMMParameters, Statistics, e_step
 from dynml.ops.moments.shared_directions import SharedDirections, shared_directions
 from dynml.training.batch_result import BatchResult
 from dynml.training.checkpoints.experiment_folder import pretrained_weights
@@ -38,8 +39,10 @@ from dynml.training.data.em import (
     MStepSettings,
     PooledMoments,
     expectation,
+    log_prior_of,
     maximization,
     summed,
+    within_constraints,
 )
 from dynml.training.data.pretrained_data import check_data_of_pretrained
 from dynml.training.data.run_moments import RanksOfRuns, moments_of_runs
@@ -127,6 +130,7 @@ class HMMTrainer(Trainer):
             self.initialization_step_done()
         if self.pretrained is not None:
             self.model.load_state_dict(self._pretrained_weights(self.pretrained))
+            self.model.set_parameters(within_constraints(self.model.get_parameters(), self._settings()))
             return
         while enough_starts(self.starts, self.initialization) is None:
             number = len(self.starts) + self.processes.rank
@@ -181,7 +185,8 @@ class HMMTrainer(Trainer):
         loss = self.monitors["training_loss"].mean
         self.statistics = self._running_of_all()
         self.running = self.running if self.config.algorithm == "incremental" else None
-        objective = loss - self._log_prior() / self.monitors["training_loss"].weight
+        log_prior = log_prior_of(self.model.get_parameters(), self._settings())
+        objective = loss - log_prior / self.monitors["training_loss"].weight
         self.monitors["training_objective"] = EpochMonitor()
         self.monitors["training_objective"].add(objective, 1.0)
         if self.config.algorithm == "incremental" or not self.history.rows:
@@ -322,7 +327,9 @@ class HMMTrainer(Trainer):
             learn_transitions=config.learn_transitions,
             covariances_epsilon=max(config.covariances_epsilon, self._ridge()),
             covariance_prior=self._covariance_prior(),
-            transition_prior=config.transition_prior,
+            transition_prior=transition_prior_of(config),
+            allowed_transitions=allowed_transitions_of(config),
+            tied_covariance=config.tied_covariance,
             shared_directions=self.shared,
         )
 
@@ -332,14 +339,6 @@ class HMMTrainer(Trainer):
             return None
         assert self.moments is not None
         return CovariancePrior(strength, self.moments.scatter(about_mean=self.model.config.learn_means))
-
-    def _log_prior(self) -> float:
-        settings = self._settings()
-        return log_prior(
-            self.model.get_parameters(),
-            covariance_prior=settings.covariance_prior,
-            transition_prior=settings.transition_prior,
-        )
 
     def _pretrained_weights(self, path: str) -> dict[str, torch.Tensor]:
         return pretrained_weights(path, self.model.state_dict(), "an HMM")

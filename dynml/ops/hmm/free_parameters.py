@@ -17,6 +17,8 @@ def n_free_parameters(
     covariance_type: Literal["full", "diagonal"] = "full",
     learn_transitions: bool = True,
     learn_initial: bool = True,
+    tied_covariance: bool = False,
+    n_forbidden: int = 0,
 ) -> int:
     """Count the parameters of a Gaussian HMM that can be chosen freely.
 
@@ -29,6 +31,10 @@ def n_free_parameters(
     n_states, n_channels : int
     learn_means, learn_covariances, learn_transitions, learn_initial : bool
         What is learnt; fixed parameters do not count.
+    tied_covariance : bool
+        All states share one covariance.
+    n_forbidden : int
+        Transitions that are not allowed.
     covariance_type : "full" or "diagonal"
 
     Returns
@@ -38,7 +44,7 @@ def n_free_parameters(
     per_covariance = n_channels * (n_channels + 1) // 2 if covariance_type == "full" else n_channels
     return (
         learn_means * n_states * n_channels
-        + learn_covariances * n_states * per_covariance
-        + learn_transitions * n_states * (n_states - 1)
+        + learn_covariances * (1 if tied_covariance else n_states) * per_covariance
+        + learn_transitions * (n_states * (n_states - 1) - n_forbidden)
         + learn_initial * (n_states - 1)
     )

@@ -10,6 +10,7 @@ both up to a constant. EM then never lowers log p(x) + log p(parameters).
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 
 import torch
@@ -65,6 +66,7 @@ def m_step(
     covariance_prior: CovariancePrior | None = None,
     transition_prior: float | Tensor | None = None,
     covariances_epsilon: float = 0.0,
+    tied_covariance: bool = False,
     smallest_occupancy: float = SMALLEST_OCCUPANCY,
 ) -> tuple[GaussianHMMParameters, EmptyStates]:
     """Parameters that maximise the expected log-likelihood plus log-prior.
@@ -84,6 +86,8 @@ def m_step(
         Pseudo-counts added to the expected numbers of transitions.
     covariances_epsilon : float
         Added to the diagonal of every learnt covariance, after the maximisation.
+    tied_covariance : bool
+        One covariance for all states, S = (sum of scatter_k + n0 P) / (all samples + n0).
     smallest_occupancy : float
         A state with fewer samples is empty: it keeps its mean, covariance and transitions.
 
@@ -101,9 +105,10 @@ def m_step(
         means = torch.where(is_empty.unsqueeze(1), means, statistics.first_moments_KC / weight)
     covariances = previous.covariances_KCC
     if learn_covariances:
-        updated = _covariances(statistics, previous, means, weight.squeeze(1), covariance_prior, covariances_epsilon)
+        shares = (previous, means, weight.squeeze(1), covariance_prior, covariances_epsilon)
+        updated = _covariances(statistics, *shares, tied=tied_covariance)
         keeps = is_empty.view(-1, *[1] * (updated.ndim - 1))
-        covariances = torch.where(keeps, covariances, updated)
+        covariances = updated if tied_covariance else torch.where(keeps, covariances, updated)
     transitions = previous.transition_probabilities_KK
     if learn_transitions:
         transitions = _transitions(statistics.transitions_KK, transitions, is_empty, transition_prior)
@@ -124,6 +129,8 @@ def _covariances(
     weight: Tensor,
     prior: CovariancePrior | None,
     epsilon: float,
+    *,
+    tied: bool,
 ) -> Tensor:
     first, second = statistics.first_moments_KC, statistics.second_moments_KCC
     occupancies = statistics.occupancies_K
@@ -137,6 +144,9 @@ def _covariances(
         scatter = second + means * (occupancies.unsqueeze(1) * means - 2 * first)
         ridge = torch.full((previous.n_channels,), epsilon, dtype=torch.float64)
         weight = weight.unsqueeze(1)
+    if tied:
+        scatter = scatter.sum(0, keepdim=True).expand_as(scatter)
+        weight = occupancies.sum().clamp(min=SMALLEST_OCCUPANCY).expand_as(weight)
     if prior is None:
         return scatter / weight + ridge
     pooled = prior.covariance(previous)
@@ -151,12 +161,38 @@ def _transitions(counts: Tensor, previous: Tensor, is_empty: Tensor, transition_
     return torch.where(keeps, previous, counts / torch.where(keeps, 1.0, totals))
 
 
+def constrained(
+    parameters: GaussianHMMParameters, *, allowed_KK: Tensor | None = None, tied_covariance: bool = False
+) -> GaussianHMMParameters:
+    """Parameters without transitions that are not allowed, and with one covariance if it is tied.
+
+    EM keeps a probability of 0, so that it is enough to constrain where it starts from and states that are revived.
+
+    Parameters
+    ----------
+    parameters : GaussianHMMParameters
+    allowed_KK : Tensor (K, K) of bool, optional
+        A state whose transitions all go takes those that are allowed alike.
+    tied_covariance : bool
+        The mean of the states' covariances becomes that of all.
+    """
+    transitions, covariances = parameters.transition_probabilities_KK, parameters.covariances_KCC
+    if allowed_KK is not None:
+        kept = transitions * allowed_KK
+        kept = torch.where(kept.sum(1, keepdim=True) > 0, kept, allowed_KK.double())
+        transitions = kept / kept.sum(1, keepdim=True)
+    if tied_covariance:
+        covariances = covariances.mean(0, keepdim=True).expand_as(covariances).contiguous()
+    return dataclasses.replace(parameters, transition_probabilities_KK=transitions, covariances_KCC=covariances)
+
+
 @one_thread()
 def log_prior(
     parameters: GaussianHMMParameters,
     *,
     covariance_prior: CovariancePrior | None = None,
     transition_prior: float | Tensor | None = None,
+    tied_covariance: bool = False,
 ) -> float:
     """Log-density of the parameters under the priors of `m_step`, up to a constant, in nats."""
     total = 0.0
@@ -169,6 +205,8 @@ def log_prior(
         else:
             log_determinants = parameters.covariances_KCC.log().sum(1)
             traces = (pooled / parameters.covariances_KCC).sum(1)
+        if tied_covariance:  # one covariance has one prior, however many states share it
+            log_determinants, traces = log_determinants[:1], traces[:1]
         total -= 0.5 * covariance_prior.pseudo_samples * float((log_determinants + traces).sum())
     if transition_prior is not None:
         pseudo_counts = torch.as_tensor(transition_prior, dtype=torch.float64)

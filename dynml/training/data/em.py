@@ -14,7 +14,16 @@ from typing import Protocol
 
 import torch
 
-from dynml.ops.hmm.gaussian_hmm import CovariancePrior, EmptyStates, Signals, e_step, m_step, revive_state
+from dynml.ops.hmm.gaussian_hmm import (
+    CovariancePrior,
+    EmptyStates,
+    Signals,
+    e_step,
+    log_prior,
+    m_step,
+    revive_state,
+)
+from dynml.ops.hmm.m_step import constrained
 from dynml.ops.hmm.statistics import GaussianHMMParameters, Statistics
 from dynml.ops.moments.pooled import CentredSums, centred_sums
 from dynml.ops.moments.shared_directions import SharedDirections
@@ -49,7 +58,11 @@ class MStepSettings:
     learn_transitions: bool = True
     covariances_epsilon: float = 0.0
     covariance_prior: CovariancePrior | None = None
-    transition_prior: float = 0.0
+    transition_prior: float | torch.Tensor = 0.0
+    """Pseudo-counts of every transition, or (K, K)."""
+    allowed_transitions: torch.Tensor | None = None
+    """(K, K) bool; None: all."""
+    tied_covariance: bool = False
     shared_directions: SharedDirections | None = None
     """Where all states share the covariance of all data; full covariances only."""
 
@@ -123,8 +136,26 @@ def maximization(
         covariance_prior=settings.covariance_prior,
         transition_prior=settings.transition_prior,
         covariances_epsilon=settings.covariances_epsilon,
+        tied_covariance=settings.tied_covariance,
     )
     return shared(parameters, settings), empty
+
+
+def within_constraints(parameters: GaussianHMMParameters, settings: MStepSettings) -> GaussianHMMParameters:
+    """Parameters that were not made by an M-step, with the constraints that the settings name."""
+    if settings.allowed_transitions is None and not settings.tied_covariance:
+        return parameters
+    return constrained(parameters, allowed_KK=settings.allowed_transitions, tied_covariance=settings.tied_covariance)
+
+
+def log_prior_of(parameters: GaussianHMMParameters, settings: MStepSettings) -> float:
+    """Log-density of the parameters under the priors of the settings, up to a constant, in nats."""
+    return log_prior(
+        parameters,
+        covariance_prior=settings.covariance_prior,
+        transition_prior=settings.transition_prior,
+        tied_covariance=settings.tied_covariance,
+    )
 
 
 def shared(parameters: GaussianHMMParameters, settings: MStepSettings) -> GaussianHMMParameters:
@@ -166,6 +197,7 @@ def run_em(
         parameters, empty = maximization(statistics, parameters, settings)
         for state in empty.states:
             parameters = revive_state(parameters, state, statistics.occupancies_K, learn_means=settings.learn_means)
+            parameters = within_constraints(parameters, settings)
         statistics = expectation(batches, parameters, processes)
         if not empty and curve[-1] - statistics.free_energy < tolerance:
             break
