@@ -138,7 +138,7 @@ class HMMTrainer(Trainer):
         self.model.set_parameters(min(self.starts, key=lambda start: start.objective).parameters)
 
     def _make_start(self, number: int) -> Start:
-        subset, settings = self.dataset.training_set, self._settings()
+        subset, settings = self.dataset.training_set, self.m_step_settings()
         return make_start(number, subset, self.model, self.initialization, settings, self.config.seed, **self._noise())
 
     def _noise(self) -> dict[str, Any]:
@@ -213,7 +213,7 @@ class HMMTrainer(Trainer):
         return "converged" if self.converged else super().stopping_reason()
 
     def _maximize(self, statistics: Statistics) -> None:
-        parameters, empty = maximization(statistics, self.model.get_parameters(), self._settings())
+        parameters, empty = maximization(statistics, self.model.get_parameters(), self.m_step_settings())
         self.revived_now = False
         for state in empty.states:
             times = self.revivals.get(state, 0)
@@ -226,7 +226,7 @@ class HMMTrainer(Trainer):
         self.model.set_parameters(parameters)
 
     def _revived(self, state: int, times: int, parameters: GaussianHMMParameters) -> GaussianHMMParameters:
-        subset, settings, noise = self.dataset.training_set, self._settings(), self._noise()
+        subset, settings, noise = self.dataset.training_set, self.m_step_settings(), self._noise()
         return self.processes.from_first(
             lambda: revive(state, times, parameters, subset, self.initialization, settings, self.config.seed, **noise)
         )
@@ -277,7 +277,7 @@ class HMMTrainer(Trainer):
         has_validation = bool(self.dataset.validation_set.n_subjects)
         on_training, held_out = self._scores_of_best(parameters, has_validation)
         report: dict[str, Any] = {"free_energy": {"training": on_training.free_energy, "validation": held_out}}
-        settings = self._settings()
+        settings = self.m_step_settings()
         part = part_for_starts(self.dataset.training_set, self.initialization, self.config.seed)
         report["baselines"] = {
             GAUSSIAN: gaussian_baseline(self._pass, has_validation, self.moments, settings, self.processes),
@@ -314,7 +314,8 @@ class HMMTrainer(Trainer):
         self.batch_loader.set_context(context)
         return self.batch_loader.iterate(self.batch_sampler, 0)
 
-    def _settings(self) -> MStepSettings:
+    def m_step_settings(self) -> MStepSettings:
+        """What an M-step learns, and its priors."""
         config = self.model.config
         return MStepSettings(
             learn_means=config.learn_means,
@@ -334,7 +335,7 @@ class HMMTrainer(Trainer):
         return CovariancePrior(strength, self.moments.scatter(about_mean=self.model.config.learn_means))
 
     def _log_prior(self) -> float:
-        settings = self._settings()
+        settings = self.m_step_settings()
         return log_prior(
             self.model.get_parameters(),
             covariance_prior=settings.covariance_prior,
