@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Try settings of a model on held-out people: how many states, and do they come back?
+"""Try settings of a model on held-out people: how many states there are, and whether they come back.
 
     dynml_select_model.py hmm experiments how_many store.hdf5 bold --grid model.n_states=2:12
     dynml_select_model.py hmm experiments how_many store.hdf5 bold --grid model.n_states=2:8

@@ -63,7 +63,7 @@ class DatasetConfig:
         check_at_least("dataset.folds", self.folds, 2, optional=True)
         check_at_least("dataset.n_training_subjects", self.n_training_subjects, 1, optional=True)
         check_choice("dataset.held_out", self.held_out, ("validation", "testing", "nothing"))
-        if (self.folds is None and self.held_out == "testing") or (self.folds is not None and self.held_out == "nothing"):
+        if self.held_out == ("testing" if self.folds is None else "nothing"):
             accepted = "validation or testing where dataset.folds is given, and validation or nothing where it is not"
             raise ConfigurationError("dataset.held_out", self.held_out, accepted)
         if self.folds is None and self.fold is not None:

@@ -92,7 +92,10 @@ def _draw_line(
 ) -> None:
     colour, marker = PALETTE[number % len(PALETTE)], MARKERS[number % len(MARKERS)]
     for axes, values in ((panels[0], [one.score for one in points]), (panels[1], [one.difference for one in points])):
-        errors = [[_finite(value - low) for value, low, _ in values], [_finite(high - value) for value, _, high in values]]
+        errors = [
+            [_finite(value - low) for value, low, _ in values],
+            [_finite(high - value) for value, _, high in values],
+        ]
         axes.errorbar(
             places, [value for value, _, _ in values], errors, color=colour, marker=marker, markersize=4,
             linewidth=1.4, capsize=2, elinewidth=0.9, label=name or "model",
@@ -115,14 +118,23 @@ def _draw_line(
 def _draw_agreement(
     axes: Axes, points: Sequence[Point], places: Sequence[float], name: str, colour: str, marker: str
 ) -> None:
-    kinds = (("between seeds", "-", [one.seeds for one in points]), ("between halves", "--", [one.halves for one in points]))
+    kinds = (
+        ("between seeds", "-", [one.seeds for one in points]),
+        ("between halves", "--", [one.halves for one in points]),
+    )
     for words, style, found in kinds:
         known = [(place, *one) for place, one in zip(places, found) if one is not None]
         if not known:
             continue
         at, similarity, low, high = zip(*known)
         axes.plot(
-            at, similarity, style, color=colour, marker=marker, markersize=4, label=f"{words}{f', {name}' if name else ''}"
+            at,
+            similarity,
+            style,
+            color=colour,
+            marker=marker,
+            markersize=4,
+            label=f"{words}{f', {name}' if name else ''}",
         )
         axes.vlines(at, low, high, color=colour, linewidth=4, alpha=0.35)
 

@@ -24,6 +24,7 @@ from dynml.report.parts.sections import (
     scores_part,
     starts_part,
 )
+from dynml.report.parts.selection import selection_part
 from dynml.report.parts.time_courses import time_courses
 from dynml.report.pictures import Picture, picture_of_figure
 from dynml.report.results import DECODING, INFERENCE, ResultsFolder, of_kind
@@ -38,6 +39,7 @@ TITLES = {
     "spectra": "Spectra",
     "maps": "Maps and networks",
     "responses": "Responses to events",
+    "selection": "How many states, and do they come back?",
     "features": "Features and attribution",
     "decoding": "Decoding",
 }
@@ -208,7 +210,7 @@ def _other_parts(given: ReportInput, inferred: Inferred | None) -> list[dict[str
             continue
         pictures = pictures_by_component([one])
         shown = pictures.get(None, []) if inferred is not None else [p for own in pictures.values() for p in own]
-        tables = locking_part(one).tables
+        tables = [*locking_part(one).tables, *selection_part(one).tables]
         if shown or tables:
             title = TITLES.get(one.kind, one.kind.replace("_", " ").capitalize())
             parts.append({"id": one.kind, "title": title, "pictures": shown, "tables": tables})

@@ -1,4 +1,4 @@
-"""What a ranking says, in plain sentences: are there states at all, how many, and do they come back?"""
+"""What a ranking says, in plain sentences: whether there are states at all, how many, and whether they come back."""
 
 from __future__ import annotations
 
@@ -24,7 +24,12 @@ class Verdict:
 
 
 def verdict(
-    ranking: Ranking, seeds: Agreement | None, halves: Agreement | None, *, unit: str, tried: Mapping[str, Sequence[Any]]
+    ranking: Ranking,
+    seeds: Agreement | None,
+    halves: Agreement | None,
+    *,
+    unit: str,
+    tried: Mapping[str, Sequence[Any]],
 ) -> Verdict:
     """Say what a ranking shows.
 

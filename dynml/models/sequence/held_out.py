@@ -12,7 +12,5 @@ def held_out_scores(trainer: SequenceTrainer, subset: MultiSubjectSubset) -> dic
     """Score a finished run: mean loss, by predictor (`model` and the baselines) and subject."""
     predictors = predictors_of(trainer.model.eval(), trainer.baselines_on_device())
     window_length, processes = trainer.longest_window, trainer.processes
-    scores = scores_of_subset(
-        trainer.model, predictors, trainer.dataset, subset.name, window_length, processes
-    )
+    scores = scores_of_subset(trainer.model, predictors, trainer.dataset, subset.name, window_length, processes)
     return {name: own.by_subject for name, own in scores.items()}

@@ -1,1 +1,1 @@
-"""Many runs at once: which settings do held-out people prefer?"""
+"""Many runs at once: which settings held-out people prefer."""

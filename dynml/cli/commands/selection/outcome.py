@@ -75,9 +75,7 @@ def outcome_of(results: list[Result], unit: str) -> Outcome:
     said = verdict(ranking, of_chosen.seeds, of_chosen.halves, unit=unit, tried=tried)
     missing = [settings_in_words(own[0][0].settings) for key, own in by_key.items() if key not in ranked]
     told = [*_failures(results), *_not_ranked(missing), *_warnings(results), *said.sentences]
-    return Outcome(
-        results=results, ranking=ranking, reproducibility=agreements, verdict=said, unit=unit, told=told
-    )
+    return Outcome(results=results, ranking=ranking, reproducibility=agreements, verdict=said, unit=unit, told=told)
 
 
 def key_of(settings: Any) -> Key:
@@ -163,9 +161,7 @@ def alphas_of(run: PlannedRun) -> list[Any]:
 
 
 def _failures(results: Sequence[Result]) -> list[str]:
-    return [
-        f"The run {run.in_words} failed: {row['failed'].rstrip('.')}." for run, row in results if "failed" in row
-    ]
+    return [f"The run {run.in_words} failed: {row['failed'].rstrip('.')}." for run, row in results if "failed" in row]
 
 
 def _not_ranked(missing: Sequence[str]) -> list[str]:

@@ -49,9 +49,7 @@ def carried_out(runs: Sequence[PlannedRun], n_jobs: int) -> Iterator[Result]:
                 yield runs[place], {"failed": "its process was killed, perhaps for memory; use a smaller --n_jobs"}
 
 
-def _by_one_pool(
-    runs: Sequence[PlannedRun], tries: dict[int, int], n_jobs: int, killed: list[int]
-) -> Iterator[Result]:
+def _by_one_pool(runs: Sequence[PlannedRun], tries: dict[int, int], n_jobs: int, killed: list[int]) -> Iterator[Result]:
     """Work until all is done or a process of the pool dies; what was under way then is `killed`."""
     pool = ProcessPoolExecutor(
         n_jobs,
