@@ -226,6 +226,7 @@ def test_what_is_held_out_for_testing_leaves_nothing_to_choose_by():
     assert tested == {"training": usual["training"], "validation": [], "testing": usual["validation"]}
     whole = draw_subsets(stored, participants, DatasetConfig(held_out="nothing")).subjects
     assert sorted(whole["training"]) == sorted(stored.subjects["training"] + stored.subjects["validation"])
-    assert not whole["validation"] and whole["testing"] == stored.subjects["testing"]
+    assert not whole["validation"]
+    assert whole["testing"] == stored.subjects["testing"]
     assert "held_out" not in DatasetConfig(**fold).in_force()
     assert DatasetConfig(**DatasetConfig(held_out="nothing").in_force()).redraws
