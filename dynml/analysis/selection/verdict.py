@@ -61,8 +61,9 @@ def _are_there_states(best: Ranked, unit: str) -> tuple[bool | None, str]:
     name = GAUSSIAN if GAUSSIAN in best.gain else max(best.gain, key=lambda one: -best.gain[one].mean)
     gain, baseline = best.gain[name], name.replace("_", " ")
     if not gain.low > 0:
+        nothing = "No states" if name == GAUSSIAN else "Nothing is learnt that new people share"
         return False, (
-            f"No states: on the {n_units} held-out {unit}s the best-ranked model ({_words(best)}) is not better than "
+            f"{nothing}: on the {n_units} held-out {unit}s the best-ranked model ({_words(best)}) is not better than "
             f"its baseline, {baseline} (gain {gain.mean:.4g}, 95 % interval {gain.low:.4g} to {gain.high:.4g})."
         )
     sentence = (

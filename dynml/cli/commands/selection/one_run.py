@@ -67,7 +67,7 @@ def _row(run: PlannedRun) -> dict[str, Any]:
         "seconds": sum(value for value in (summary.get("seconds") or {}).values() if value),
         **_criteria(run, trainer, summary),
     }
-    scores = _states(run, trainer)
+    scores = _inferred(run, trainer)
     if run.part == "fold":
         row["subjects"] = _scores(run, trainer, scores)
     return row
@@ -105,19 +105,19 @@ def _criteria(run: PlannedRun, trainer: Trainer, summary: dict[str, Any]) -> dic
     return {"n_parameters": found.n_parameters, "aic": found.aic, "bic": found.bic}
 
 
-def _states(run: PlannedRun, trainer: Trainer) -> dict[str, float]:
-    """Keep the states of those who are scored; free energy by subject, for families that infer."""
+def _inferred(run: PlannedRun, trainer: Trainer) -> dict[str, tuple[float, int]]:
+    """Keep the states of those who are scored; free energy and observed samples by subject, for families that infer."""
     import numpy as np
 
     from dynml.files import replacing
     from dynml.models.inferred import inferred_subjects
 
-    family, scores, alphas = run.request.family, dict[str, float](), {}
+    family, scores, alphas = run.request.family, dict[str, tuple[float, int]](), {}
     if family.inference is None:
         return scores
     for name in run.scored_subsets:
         for one in inferred_subjects(family, trainer.model.eval(), trainer.dataset.subset(name)):
-            scores[one.subject] = one.free_energy
+            scores[one.subject] = (one.free_energy, one.n_samples)
             alpha = one.observed_alpha
             alphas[one.subject] = alpha[~np.isnan(alpha[:, 0])].astype(np.float16)
     with replacing(run.folder / ALPHA) as temporary, temporary.open("wb") as stream:
@@ -125,7 +125,7 @@ def _states(run: PlannedRun, trainer: Trainer) -> dict[str, float]:
     return scores
 
 
-def _scores(run: PlannedRun, trainer: Trainer, of_model: dict[str, float]) -> dict[str, dict[str, Any]]:
+def _scores(run: PlannedRun, trainer: Trainer, of_model: dict[str, tuple[float, int]]) -> dict[str, dict[str, Any]]:
     """Score of the model and of its baselines, by held-out subject."""
     import math
 
@@ -133,19 +133,19 @@ def _scores(run: PlannedRun, trainer: Trainer, of_model: dict[str, float]) -> di
     family = run.request.family
     assert family.held_out_scores is not None, family.name
     found = load(family.held_out_scores)(trainer, subset)
-    own = of_model or found.pop(MODEL)
     lengths = {
         name: int(subset.segments.lengths[subset.segments.subject == index].sum())
         for index, name in enumerate(subset.subjects)
     }
+    own = of_model or {name: (value, lengths[name]) for name, value in found.pop(MODEL).items()}
     return {
         subject: {
             "participant": trainer.dataset.participant(subject),
             "score": value,
-            "n_samples": lengths[subject],
+            "n_samples": n_samples,
             "baselines": {
                 name: values[subject] for name, values in found.items() if math.isfinite(values.get(subject, math.nan))
             },
         }
-        for subject, value in own.items()
+        for subject, (value, n_samples) in own.items()
     }

@@ -11,7 +11,7 @@ from typing import Any
 
 from dynml.cli.commands.selection.grid import Setting, settings_of_grid
 from dynml.cli.commands.selection.planned_run import PlannedRun, planned_run
-from dynml.cli.commands.train import RunRequest, add_settings, parse_training
+from dynml.cli.commands.train import LOGGERS, RunRequest, add_settings, parse_training
 from dynml.cli.parsing import ScriptParser
 from dynml.configuration import check_at_least
 from dynml.errors import ConfigurationError
@@ -95,7 +95,8 @@ def default_n_jobs(request: SelectionRequest) -> int:
         return request.n_jobs
     if resolve_device(request.first.configs["trainer"].device).type != "cpu":
         return 1
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    n_cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, n_cpus // int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
 
 
 def _parser(description: str | None, *, alone: bool = False) -> ScriptParser:
@@ -157,5 +158,8 @@ def _check_places(request: RunRequest) -> None:
     config = request.configs["dataset"]
     if config.folds is not None or config.held_out != "validation":
         raise ConfigurationError("dataset.folds", config.folds, "absent; --folds N cuts the participants into N parts")
+    for group, config_class in LOGGERS.items():
+        if request.configs[group] != config_class():
+            raise ConfigurationError(group, "given", "absent: the runs of a selection are not reported elsewhere")
     if request.resume == "anew":
         raise ConfigurationError("--resume", "anew", "absent: a selection always goes on; use another NAME to begin")

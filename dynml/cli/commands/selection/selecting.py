@@ -14,7 +14,7 @@ from typing import Any
 
 from dynml.cli.commands.selection.one_run import finished_row
 from dynml.cli.commands.selection.outcome import Outcome, outcome_of
-from dynml.cli.commands.selection.planned_run import PlannedRun, planned_run
+from dynml.cli.commands.selection.planned_run import RUNS, PlannedRun, planned_run
 from dynml.cli.commands.selection.pool import Result, carried_out
 from dynml.cli.commands.selection.select_model import SelectionRequest, default_n_jobs
 from dynml.cli.commands.selection.written import chosen_runs, write_outcome
@@ -30,15 +30,18 @@ SECONDS_BETWEEN_LOOKS = 0.5
 def run_selection(request: SelectionRequest) -> None:
     """Carry out all runs that are not finished yet, and say what they come to."""
     rank, world_size = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
-    token = _token() if world_size > 1 else ""
     folds, unit, fingerprint = _taking_part(request)
     runs = request.runs(folds)
     if rank:
+        token = _token()
         results = _results(request, runs[rank::world_size])
         write_json(_done(request.root, token, rank), _failures(results))
         return
     with writing_to(made_folder(request.root)):
         _check_same_selection(request, folds, fingerprint)
+        made_folder(request.root / RUNS)
+        # The others wait for it: what they write must not be there before this folder was looked at.
+        token = _token() if world_size > 1 else ""
         results = _results(request, runs[0::world_size])
         results += _of_others(request.root, runs, world_size, token)
         outcome = outcome_of(results, unit)
@@ -72,6 +75,9 @@ def _taking_part(request: SelectionRequest) -> tuple[int, str, str]:
         )
     if len(units) < 2 * DEFAULT_FOLDS and not int(os.environ.get("RANK", "0")):
         print(f"Note: there are {len(units)} {unit}s; intervals over so few are wide.")
+    start = first.pretrained or getattr(first.configs.get("initialization"), "from_experiment", None)
+    if start is not None:
+        print(f"Note: runs start from {start}; people that it was trained on are not held out from it.")
     return folds, unit, dataset.fingerprint
 
 
