@@ -101,9 +101,9 @@ def _draw_line(
             linewidth=1.4, capsize=2, elinewidth=0.9, label=name or "model",
         )  # fmt: skip
     for style, baseline in zip(LINE_STYLES, points[0].baselines):
-        values = [point.baselines.get(baseline, math.nan) for point in points]
+        of_baseline = [point.baselines.get(baseline, math.nan) for point in points]
         words = baseline.replace("_", " ") + (f", {name}" if name else "")
-        panels[0].plot(places, values, color=colour, linestyle=style, linewidth=1.1, label=words)
+        panels[0].plot(places, of_baseline, color=colour, linestyle=style, linewidth=1.1, label=words)
     for place, point in zip(places, points):
         if point.is_not_worse:
             panels[1].plot(place, point.difference[0], marker, color=colour, markersize=8, fillstyle="none")

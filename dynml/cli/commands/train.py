@@ -57,7 +57,7 @@ def parse_training(description: str | None, arguments: Sequence[str] | None = No
         In place of those of this process.
     """
     given = sys.argv[1:] if arguments is None else list(arguments)
-    family = _family_on_command_line(given)
+    family = family_on_command_line(given)
     parser = ScriptParser(description=description)
     parser.add_argument("family", metavar="FAMILY", help=f"one of: {', '.join(family_names())}")
     parser.add_argument(
@@ -260,7 +260,8 @@ def _without_alias(argument: str) -> str:
     return f"{name}_experiment{equals}{value}" if name == "--initialization.from" else argument
 
 
-def _family_on_command_line(arguments: list[str]) -> Family | None:
+def family_on_command_line(arguments: Sequence[str]) -> Family | None:
+    """Find the family that a command line names, whose settings are among its options; None: there is none."""
     names = family_names()
     known = next((argument for argument in arguments if argument in names), None)
     first = next((argument for argument in arguments if not argument.startswith("-")), None)

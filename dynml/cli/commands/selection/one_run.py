@@ -112,7 +112,8 @@ def _inferred(run: PlannedRun, trainer: Trainer) -> dict[str, tuple[float, int]]
     from dynml.files import replacing
     from dynml.models.inferred import inferred_subjects
 
-    family, scores, alphas = run.request.family, dict[str, tuple[float, int]](), {}
+    family, scores = run.request.family, dict[str, tuple[float, int]]()
+    alphas: dict[str, Any] = {}
     if family.inference is None:
         return scores
     for name in run.scored_subsets:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from typing import TYPE_CHECKING, Any
@@ -40,7 +40,7 @@ class Outcome:
     told: list[str]
     """Runs that failed and settings that are not ranked for it, warnings, then the verdict."""
 
-    def words_of(self, settings: dict[str, Any]) -> str:
+    def words_of(self, settings: Mapping[str, Any]) -> str:
         """Settings as they are read."""
         return settings_in_words(settings)
 

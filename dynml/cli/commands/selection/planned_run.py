@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -65,7 +66,9 @@ def planned_run(
     folds : int
         Into how many the participants are cut.
     """
-    held_out = {"held_out": "nothing"} if part == "all" else {"held_out": "testing", "folds": folds, "fold": fold}
+    held_out: dict[str, Any] = (
+        {"held_out": "nothing"} if part == "all" else {"held_out": "testing", "folds": folds, "fold": fold}
+    )
     if part == "half":
         held_out["folds"] = 2
     configs = {
@@ -74,13 +77,13 @@ def planned_run(
         "trainer": dataclasses.replace(request.configs["trainer"], seed=seed, progress=False),
     }
     name = f"{_name(settings)}_seed-{seed}_{part if part == 'all' else f'{part}-{fold}'}"
-    places = {"experiments_path": str(root / RUNS), "experiment_name": name}
+    places: dict[str, Any] = {"experiments_path": str(root / RUNS), "experiment_name": name}
     return PlannedRun(
         settings, seed, part, fold, dataclasses.replace(request, **places, configs=configs, resume="auto")
     )
 
 
-def settings_in_words(settings: dict[str, Any]) -> str:
+def settings_in_words(settings: Mapping[str, Any]) -> str:
     """Keys without their groups, and values."""
     return ", ".join(f"{key.partition('.')[2]} {value}" for key, value in settings.items())
 

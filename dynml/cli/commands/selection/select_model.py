@@ -11,11 +11,11 @@ from typing import Any
 
 from dynml.cli.commands.selection.grid import Setting, settings_of_grid
 from dynml.cli.commands.selection.planned_run import PlannedRun, planned_run
-from dynml.cli.commands.train import LOGGERS, RunRequest, add_settings, parse_training
+from dynml.cli.commands.train import LOGGERS, RunRequest, add_settings, family_on_command_line, parse_training
 from dynml.cli.parsing import ScriptParser
 from dynml.configuration import check_at_least
 from dynml.errors import ConfigurationError
-from dynml.models.registry import family_names, get_family
+from dynml.models.registry import family_names
 
 OWN_OPTIONS = ("--grid", "--seeds", "--folds", "--n_jobs", "--split_halves")
 
@@ -60,9 +60,8 @@ class SelectionRequest:
 def parse_selection(description: str | None) -> SelectionRequest:
     """Parse the command line of dynml_select_model.py; every setting is checked before anything runs."""
     own, of_training = _apart(sys.argv[1:])
-    name = next((argument for argument in of_training if not argument.startswith("-")), None)
     is_help = bool({"-h", "--help", "--version"} & set(sys.argv[1:]))
-    family = None if name is None else get_family(name)
+    family = family_on_command_line(of_training)
     parser = _parser(description)
     groups = add_settings(parser, family)
     if family is None or is_help:

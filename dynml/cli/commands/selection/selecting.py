@@ -73,6 +73,10 @@ def _taking_part(request: SelectionRequest) -> tuple[int, str, str]:
         raise DataError(
             f"--folds is {folds}, but training and validation of {first.hdf5_file} hold {len(units)} {unit}s."
         )
+    for n in {one.configs["dataset"].n_training_subjects for _, one in request.requests} - {None}:
+        # Whoever is asked for must be there once a fold is held out.
+        kept = dataclasses.replace(plain, held_out="testing", folds=folds, fold=0, n_training_subjects=n)
+        MultiSubjectDataset(first.hdf5_file, "lazy", group=first.input_group, config=kept)
     if len(units) < 2 * DEFAULT_FOLDS and not int(os.environ.get("RANK", "0")):
         print(f"Note: there are {len(units)} {unit}s; intervals over so few are wide.")
     start = first.pretrained or getattr(first.configs.get("initialization"), "from_experiment", None)
