@@ -5,6 +5,7 @@ Shapes: T samples, K states, R runs.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -186,7 +187,7 @@ def average_runs(runs: Sequence[Series], n_states: int | None = None) -> list[Ar
     sum; where runs agree, hardly anything is divided. States that are never visited have no correlation and are left
     out. Best-ranked runs serve where runs agree, averages where they do not (Alonso and Vidaurre 2023).
     """
-    from scipy.cluster.hierarchy import fcluster, linkage
+    from scipy.cluster.hierarchy import ClusterWarning, fcluster, linkage
 
     n_rows = [len(one) for one in runs[0]]
     if any([len(one) for one in run] != n_rows for run in runs):
@@ -199,7 +200,10 @@ def average_runs(runs: Sequence[Series], n_states: int | None = None) -> list[Ar
     cluster = np.ones(columns.shape[1], dtype=int)
     if wanted > 1:
         distances = 1 - np.corrcoef(columns, rowvar=False)
-        cluster = fcluster(linkage(distances, "ward"), wanted, "maxclust")
+        with warnings.catch_warnings():
+            # Rows of distances are what is clustered here, on purpose.
+            warnings.simplefilter("ignore", ClusterWarning)
+            cluster = fcluster(linkage(distances, "ward"), wanted, "maxclust")
     means = np.stack([columns[:, cluster == number].mean(axis=1) for number in np.unique(cluster)], axis=1)
     totals = means.sum(axis=1, keepdims=True)
     averaged = np.where(totals > 0, means / np.where(totals > 0, totals, 1.0), 1.0 / means.shape[1])
