@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
-from dynml.configuration import check_at_least
+from dynml.configuration import check_at_least, check_choice
 from dynml.errors import ConfigurationError
 
 
@@ -29,6 +29,10 @@ class DatasetConfig:
 
     fold: int | None = None
     """Which part is held out for validation, from 0 to folds - 1."""
+
+    held_out: Literal["validation", "testing", "nothing"] = "validation"
+    """What held-out participants are for. testing: the fold is the only testing data and all others of training and
+    validation train, so that nothing is chosen by it; nothing: those of validation train, too."""
 
     n_training_subjects: int | None = None
     """Keep so many participants, drawn by `seed`, for training; with one seed, fewer are always among more."""
@@ -58,6 +62,10 @@ class DatasetConfig:
         check_at_least("dataset.seed", self.seed, 0)
         check_at_least("dataset.folds", self.folds, 2, optional=True)
         check_at_least("dataset.n_training_subjects", self.n_training_subjects, 1, optional=True)
+        check_choice("dataset.held_out", self.held_out, ("validation", "testing", "nothing"))
+        if self.held_out == ("testing" if self.folds is None else "nothing"):
+            accepted = "validation or testing where dataset.folds is given, and validation or nothing where it is not"
+            raise ConfigurationError("dataset.held_out", self.held_out, accepted)
         if self.folds is None and self.fold is not None:
             raise ConfigurationError("dataset.fold", self.fold, "absent unless dataset.folds is given")
         if self.folds is not None:
@@ -86,12 +94,15 @@ class DatasetConfig:
             raise ConfigurationError("dataset.whiten", True, accepted)
 
     def in_force(self) -> dict[str, Any]:
-        """Plain values from which the config can be made again, without settings of an embedding that are not in use.
+        """Plain values from which the config can be made again, without later settings that are not in use.
 
         So it reads the same as in runs that were begun before there were embeddings.
         """
         embedding = ("n_embeddings", "n_components", "whiten", "standardize_components", "cache_embedded")
-        return {name: value for name, value in dataclasses.asdict(self).items() if name not in embedding or value}
+        values = {name: value for name, value in dataclasses.asdict(self).items() if name not in embedding or value}
+        if self.held_out == "validation":
+            del values["held_out"]
+        return values
 
     @property
     def embeds(self) -> bool:
@@ -101,4 +112,5 @@ class DatasetConfig:
     @property
     def redraws(self) -> bool:
         """Whether anything but the store's own subsets is asked for."""
-        return any(value is not None for value in (self.subsets, self.folds, self.n_training_subjects))
+        drawn = any(value is not None for value in (self.subsets, self.folds, self.n_training_subjects))
+        return drawn or self.held_out != "validation"

@@ -72,6 +72,8 @@ def draw_subsets(stored: Subsets, participants: Mapping[str, str], config: Datas
     if config.folds is not None:
         assert config.fold is not None
         subsets = _with_fold_held_out(subsets, participants, config.folds, config.fold, config.seed)
+    if config.held_out != "validation":
+        subsets = _without_validation(subsets, config.held_out)
     if config.n_training_subjects is not None:
         subsets = _with_fewer_in_training(subsets, participants, config.n_training_subjects, config.seed)
     return subsets
@@ -151,6 +153,16 @@ def _with_fold_held_out(subsets: Subsets, participants: Mapping[str, str], folds
         "testing": subsets.subjects["testing"],
     }
     return Subsets(redrawn, "participants")
+
+
+def _without_validation(subsets: Subsets, held_out: str) -> Subsets:
+    """Let the validation subjects be the testing subjects, or train."""
+    subjects = subsets.subjects
+    if held_out == "testing":
+        redrawn = {"training": subjects["training"], "validation": [], "testing": subjects["validation"]}
+    else:
+        redrawn = {**subjects, "training": [*subjects["training"], *subjects["validation"]], "validation": []}
+    return Subsets(redrawn, subsets.split)
 
 
 def _with_runs_held_out(subsets: Subsets, participants: Mapping[str, str], folds: int, fold: int, seed: int) -> Subsets:

@@ -58,6 +58,11 @@ class Family:
     """Called as `n_free_parameters(model)`, for families whose log-likelihood is exact: AIC and BIC of the training
     data are made of it; null: there are none."""
 
+    held_out_scores: str | None = None
+    """Called as `held_out_scores(trainer, subset)` after a run, for families whose settings can be compared by held-out
+    subjects: gives {predictor: {subject: value}}, lower is better, of the baselines and, where the family has no
+    `inference`, of the model itself (as `model`)."""
+
     settle: str | None = None
     """Called as `settle(configs)` with the Config of every group, when a run begins: gives them back with settings that
     follow from each other filled in; null: there are none."""

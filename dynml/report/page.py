@@ -25,6 +25,7 @@ from dynml.report.parts.sections import (
     scores_part,
     starts_part,
 )
+from dynml.report.parts.selection import selection_part
 from dynml.report.parts.time_courses import time_courses
 from dynml.report.parts.verdicts import verdict_tables
 from dynml.report.pictures import Picture, picture_of_figure
@@ -40,6 +41,7 @@ TITLES = {
     "spectra": "Spectra",
     "maps": "Maps and networks",
     "responses": "Responses to events",
+    "selection": "How many states, and do they come back?",
     "features": "Features and attribution",
     "decoding": "Decoding",
     "comparison": "Differences between people",
@@ -213,7 +215,7 @@ def _other_parts(given: ReportInput, inferred: Inferred | None) -> list[dict[str
             continue
         pictures = pictures_by_component([one])
         shown = pictures.get(None, []) if inferred is not None else [p for own in pictures.values() for p in own]
-        tables = [*locking_part(one).tables, *people_tables(one), *verdict_tables(one)]
+        tables = [*locking_part(one).tables, *people_tables(one), *verdict_tables(one), *selection_part(one).tables]
         if shown or tables:
             title = TITLES.get(one.kind, one.kind.replace("_", " ").capitalize())
             parts.append({"id": one.kind, "title": title, "pictures": shown, "tables": tables})

@@ -119,6 +119,9 @@ def test_faults_of_a_file_of_subsets_are_named(tmp_path, content, message):
         ({"folds": 5, "fold": 5}, "dataset.fold"),
         ({"folds": 5, "fold": -1}, "dataset.fold"),
         ({"fold": 0}, "dataset.fold"),
+        ({"held_out": "testing"}, "dataset.held_out"),
+        ({"folds": 2, "fold": 0, "held_out": "nothing"}, "dataset.held_out"),
+        ({"held_out": "all"}, "dataset.held_out"),
         ({"n_training_subjects": 0}, "dataset.n_training_subjects"),
         ({"seed": -1}, "dataset.seed"),
     ],
@@ -213,3 +216,17 @@ def test_subjects_of_a_fit_may_stand_in_an_attribute(fitted_store):
         file["preparation/signals"].attrs["subjects"] = ["sub-4"]
     with pytest.raises(DataError, match="Subject sub-4 of the validation subset"):
         MultiSubjectDataset(fitted_store, group="signals")
+
+
+def test_what_is_held_out_for_testing_leaves_nothing_to_choose_by():
+    stored, participants = many(8)
+    fold = {"folds": 4, "fold": 1}
+    usual = draw_subsets(stored, participants, DatasetConfig(**fold)).subjects
+    tested = draw_subsets(stored, participants, DatasetConfig(**fold, held_out="testing")).subjects
+    assert tested == {"training": usual["training"], "validation": [], "testing": usual["validation"]}
+    whole = draw_subsets(stored, participants, DatasetConfig(held_out="nothing")).subjects
+    assert sorted(whole["training"]) == sorted(stored.subjects["training"] + stored.subjects["validation"])
+    assert not whole["validation"]
+    assert whole["testing"] == stored.subjects["testing"]
+    assert "held_out" not in DatasetConfig(**fold).in_force()
+    assert DatasetConfig(**DatasetConfig(held_out="nothing").in_force()).redraws

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from dynml.plotting.responses import plot_responses
+from dynml.plotting.findings.responses import plot_responses
 from dynml.plotting.style import save_figure
 
 TIMES = np.arange(-5, 15) / 10

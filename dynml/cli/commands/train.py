@@ -5,12 +5,13 @@ from __future__ import annotations
 import functools
 import shlex
 import sys
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from dynml.cli.outputs.run_figures import figures_of_run
 from dynml.cli.parsing import ScriptParser
+from dynml.cli.run_request import RunRequest
 from dynml.configuration import config_from, config_to_dictionary
 from dynml.dataset.config import DatasetConfig
 from dynml.errors import CheckpointError, DataError
@@ -32,23 +33,17 @@ SCORES = {
 """Title of the table that closes a run, by the name of its loss."""
 
 
-@dataclass(frozen=True)
-class RunRequest:
-    """All that is needed to build a run: family, places and one Config a group."""
+def parse_training(description: str | None, arguments: Sequence[str] | None = None) -> RunRequest:
+    """Parse the command line of dynml_train_model.py; settings of the family named on it are among the options.
 
-    family: Family
-    experiments_path: str
-    experiment_name: str
-    hdf5_file: str
-    input_group: str
-    configs: dict[str, Any]
-    resume: Literal["refuse", "auto", "force", "anew"] = "refuse"
-    pretrained: str | None = None
-
-
-def parse_training(description: str | None) -> RunRequest:
-    """Parse the command line of dynml_train_model.py; settings of the family named on it are among the options."""
-    family = _family_on_command_line(sys.argv[1:])
+    Parameters
+    ----------
+    description : str or None
+    arguments : sequence of str, optional
+        In place of those of this process.
+    """
+    given = sys.argv[1:] if arguments is None else list(arguments)
+    family = family_on_command_line(given)
     parser = ScriptParser(description=description)
     parser.add_argument("family", metavar="FAMILY", help=f"one of: {', '.join(family_names())}")
     parser.add_argument(
@@ -65,11 +60,8 @@ def parse_training(description: str | None) -> RunRequest:
         help="auto: go on if the experiment exists, so that the command can be repeated; anew: move what the folder "
         "holds to EXPERIMENT_NAME.before_DATE, and begin",
     )
-    groups = {"dataset": DatasetConfig} | (family.config_classes() if family else {}) | LOGGERS
-    for group, config_class in groups.items():
-        parser.add_argument(f"--{group}", type=config_class)
-        parser.set_defaults({f"{group}.{name}": value for name, value in _defaults(family, group).items()})
-    namespace = parser.parse_args([_without_alias(argument) for argument in sys.argv[1:]])
+    groups = add_settings(parser, family)
+    namespace = parser.parse_args([_without_alias(argument) for argument in given])
     assert family is not None, "a command line without a family does not parse"
     configs = {group: parser.build(namespace, group, config_class) for group, config_class in groups.items()}
     if family.settle is not None:
@@ -78,6 +70,15 @@ def parse_training(description: str | None) -> RunRequest:
     return RunRequest(
         family, **places, configs=configs, resume=namespace.resume or "refuse", pretrained=namespace.pretrained
     )
+
+
+def add_settings(parser: ScriptParser, family: Family | None) -> dict[str, type[Any]]:
+    """Add the settings of a family's run to a parser; gives the Config class of each group."""
+    groups = {"dataset": DatasetConfig} | (family.config_classes() if family else {}) | LOGGERS
+    for group, config_class in groups.items():
+        parser.add_argument(f"--{group}", type=config_class)
+        parser.set_defaults({f"{group}.{name}": value for name, value in _defaults(family, group).items()})
+    return groups
 
 
 def request_from_parameters(
@@ -134,10 +135,6 @@ def request_from_parameters(
 
 def build_trainer(request: RunRequest) -> Trainer:
     """Open the store, build model, sampler and loader, and hand them to the family's trainer."""
-    import torch
-
-    from dynml.batches.loader import BatchLoader
-    from dynml.batches.sampler import BatchSampler
     from dynml.dataset.dataset import MultiSubjectDataset
     from dynml.training.checkpoints.earlier_content import goes_on
     from dynml.training.checkpoints.experiment_folder import ExperimentFolder
@@ -146,7 +143,7 @@ def build_trainer(request: RunRequest) -> Trainer:
     from dynml.training.model_summary import model_summary
     from dynml.training.processes import join_processes
 
-    configs, family = request.configs, request.family
+    configs = request.configs
     processes = join_processes(configs["trainer"].device)
     folder = ExperimentFolder(request.experiments_path, request.experiment_name, may_make_root=True)
     processes.from_first(lambda: goes_on(folder, request.resume))
@@ -162,6 +159,36 @@ def build_trainer(request: RunRequest) -> Trainer:
         world_size=processes.world_size,
     )
     dataset.load_data()
+    trainer = trainer_on(
+        request,
+        dataset,
+        processes=processes,
+        loggers=loggers,
+        figures=functools.partial(figures_of_run, components=request.family.components),
+    )
+    if processes.is_first:
+        print(_dataset_summary(dataset))
+        print(model_summary(trainer.model))
+    return trainer
+
+
+def trainer_on(request: RunRequest, dataset: Any, **settings: Any) -> Trainer:
+    """Make the trainer of a run on a dataset that is loaded.
+
+    Parameters
+    ----------
+    request : RunRequest
+    dataset : MultiSubjectDataset
+        Opened by the request's settings.
+    **settings
+        Of the trainer, besides those of the request: processes, loggers, figures.
+    """
+    import torch
+
+    from dynml.batches.loader import BatchLoader
+    from dynml.batches.sampler import BatchSampler
+
+    configs, family = request.configs, request.family
     if not dataset.training_set.n_subjects:
         raise DataError(f"{request.hdf5_file} has no training subjects.")
     if family.settle_with_data is not None:
@@ -174,7 +201,7 @@ def build_trainer(request: RunRequest) -> Trainer:
     further = {"initialization": configs["initialization"]} if "initialization" in configs else {}
     if request.pretrained is not None:
         further["pretrained"] = request.pretrained
-    trainer = load(family.trainer)(
+    trainer: Trainer = load(family.trainer)(
         model,
         request.experiments_path,
         request.experiment_name,
@@ -183,14 +210,9 @@ def build_trainer(request: RunRequest) -> Trainer:
         configs["trainer"],
         parameters=_sections(request, configs),
         resume=request.resume,
-        processes=processes,
-        loggers=loggers,
-        figures=functools.partial(figures_of_run, components=family.components),
+        **settings,
         **further,
     )
-    if processes.is_first:
-        print(_dataset_summary(dataset))
-        print(model_summary(model))
     return trainer
 
 
@@ -224,7 +246,8 @@ def _without_alias(argument: str) -> str:
     return f"{name}_experiment{equals}{value}" if name == "--initialization.from" else argument
 
 
-def _family_on_command_line(arguments: list[str]) -> Family | None:
+def family_on_command_line(arguments: Sequence[str]) -> Family | None:
+    """Find the family that a command line names, whose settings are among its options; None: there is none."""
     names = family_names()
     known = next((argument for argument in arguments if argument in names), None)
     first = next((argument for argument in arguments if not argument.startswith("-")), None)

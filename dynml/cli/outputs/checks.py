@@ -71,7 +71,7 @@ def _rows_of_occupancies(found: Checked) -> Iterator[list[Any]]:
 
 
 def _draw(folder: Path, found: Checked, component: str) -> list[dict[str, str]]:
-    from dynml.plotting.checks import plot_against_draws, plot_agreement, plot_occupancies
+    from dynml.plotting.findings.checks import plot_against_draws, plot_agreement, plot_occupancies
 
     figures: dict[str, tuple[Any, str]] = {}
     if found.occupancies:

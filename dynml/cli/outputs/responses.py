@@ -213,7 +213,7 @@ class ResponseOutput:
             )
 
     def _draw(self, group: GroupResponses, n_participants: int) -> list[str]:
-        from dynml.plotting.responses import plot_responses
+        from dynml.plotting.findings.responses import plot_responses
         from dynml.plotting.style import save_figure
 
         settings, pictures = self._settings, []

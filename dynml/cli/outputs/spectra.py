@@ -19,7 +19,7 @@ from dynml.analysis.spectra.group import GatheredSpectra
 from dynml.analysis.tidy import KIND, Column, write_tidy
 from dynml.errors import DataError
 from dynml.files import replacing, write_json
-from dynml.plotting.spectra import plot_coherence_spectra, plot_networks, plot_power_spectra
+from dynml.plotting.findings.spectra import plot_coherence_spectra, plot_networks, plot_power_spectra
 from dynml.plotting.style import save_figure
 
 if TYPE_CHECKING:

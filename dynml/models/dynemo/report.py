@@ -10,12 +10,13 @@ import torch
 
 from dynml.batches.batch import Batch
 from dynml.batches.fixed_windows import FixedWindows
-from dynml.batches.whole_segments import SegmentPasses, part_of_subset
+from dynml.batches.whole_segments import PackedSegments, SegmentPasses, part_of_subset
 from dynml.dataset.dataset import MultiSubjectDataset
 from dynml.dataset.subset import MultiSubjectSubset
 from dynml.models.dynemo.model import Dynemo
 from dynml.models.dynemo.starts import fitted_states, prior_of_states
 from dynml.models.dynemo.windows import keys_of_draws, n_observed, ragged_mask
+from dynml.ops.hmm.gaussian_hmm import GaussianHMMParameters
 from dynml.training.data.baselines import (
     GAUSSIAN,
     HMM,
@@ -164,15 +165,7 @@ def baselines_of(
     Mixture and HMM are fitted to a part of the training data, which is ample for models of their size.
     """
     passes, has_validation = SegmentPasses(dataset), bool(dataset.validation_set.n_subjects)
-    part = part_of_subset(dataset.training_set, BASELINE_SAMPLES, seed)
-    generator = np.random.default_rng(np.random.SeedSequence((seed, BASELINE_STREAM)))
-    states = processes.from_first(
-        lambda: fitted_states(part, model.config.n_modes, model.config, moments, generator)[0]
-    )
-    settings = MStepSettings(
-        learn_means=model.config.learn_means,
-        covariance_prior=prior_of_states(moments, model.config),
-    )
+    part, states, settings = fitted_baseline_states(model, dataset, moments, processes, seed)
     gaussian = gaussian_baseline(passes, has_validation, moments, settings, processes)
     if max(int(dataset.training_set.ranks.max()), moments.rank) < model.n_channels:
         # What float32 sums leave in the missing dimensions would look like a density.
@@ -182,6 +175,22 @@ def baselines_of(
         MIXTURE: mixture_baseline(passes, has_validation, states, part, settings, processes),
         HMM: hmm_baseline(passes, has_validation, states, processes),
     }
+
+
+def fitted_baseline_states(
+    model: Dynemo, dataset: MultiSubjectDataset, moments: PooledMoments, processes: Processes, seed: int
+) -> tuple[PackedSegments, GaussianHMMParameters, MStepSettings]:
+    """Fit an HMM of as many states to a part of the training data; that part, the states, and how they were learnt."""
+    part = part_of_subset(dataset.training_set, BASELINE_SAMPLES, seed)
+    generator = np.random.default_rng(np.random.SeedSequence((seed, BASELINE_STREAM)))
+    states = processes.from_first(
+        lambda: fitted_states(part, model.config.n_modes, model.config, moments, generator)[0]
+    )
+    settings = MStepSettings(
+        learn_means=model.config.learn_means,
+        covariance_prior=prior_of_states(moments, model.config),
+    )
+    return part, states, settings
 
 
 def relative_activity(model: Dynemo, mean_alpha: list[float]) -> list[float]:

@@ -130,7 +130,7 @@ class HMMTrainer(Trainer):
             self.initialization_step_done()
         if self.pretrained is not None:
             self.model.load_state_dict(self._pretrained_weights(self.pretrained))
-            self.model.set_parameters(within_constraints(self.model.get_parameters(), self._settings()))
+            self.model.set_parameters(within_constraints(self.model.get_parameters(), self.m_step_settings()))
             return
         while enough_starts(self.starts, self.initialization) is None:
             number = len(self.starts) + self.processes.rank
@@ -142,7 +142,7 @@ class HMMTrainer(Trainer):
         self.model.set_parameters(min(self.starts, key=lambda start: start.objective).parameters)
 
     def _make_start(self, number: int) -> Start:
-        subset, settings = self.dataset.training_set, self._settings()
+        subset, settings = self.dataset.training_set, self.m_step_settings()
         return make_start(number, subset, self.model, self.initialization, settings, self.config.seed, **self._noise())
 
     def _noise(self) -> dict[str, Any]:
@@ -185,7 +185,7 @@ class HMMTrainer(Trainer):
         loss = self.monitors["training_loss"].mean
         self.statistics = self._running_of_all()
         self.running = self.running if self.config.algorithm == "incremental" else None
-        log_prior = log_prior_of(self.model.get_parameters(), self._settings())
+        log_prior = log_prior_of(self.model.get_parameters(), self.m_step_settings())
         objective = loss - log_prior / self.monitors["training_loss"].weight
         self.monitors["training_objective"] = EpochMonitor()
         self.monitors["training_objective"].add(objective, 1.0)
@@ -218,7 +218,7 @@ class HMMTrainer(Trainer):
         return "converged" if self.converged else super().stopping_reason()
 
     def _maximize(self, statistics: Statistics) -> None:
-        parameters, empty = maximization(statistics, self.model.get_parameters(), self._settings())
+        parameters, empty = maximization(statistics, self.model.get_parameters(), self.m_step_settings())
         self.revived_now = False
         for state in empty.states:
             times = self.revivals.get(state, 0)
@@ -231,7 +231,7 @@ class HMMTrainer(Trainer):
         self.model.set_parameters(parameters)
 
     def _revived(self, state: int, times: int, parameters: GaussianHMMParameters) -> GaussianHMMParameters:
-        subset, settings, noise = self.dataset.training_set, self._settings(), self._noise()
+        subset, settings, noise = self.dataset.training_set, self.m_step_settings(), self._noise()
         return self.processes.from_first(
             lambda: revive(state, times, parameters, subset, self.initialization, settings, self.config.seed, **noise)
         )
@@ -282,7 +282,7 @@ class HMMTrainer(Trainer):
         has_validation = bool(self.dataset.validation_set.n_subjects)
         on_training, held_out = self._scores_of_best(parameters, has_validation)
         report: dict[str, Any] = {"free_energy": {"training": on_training.free_energy, "validation": held_out}}
-        settings = self._settings()
+        settings = self.m_step_settings()
         part = part_for_starts(self.dataset.training_set, self.initialization, self.config.seed)
         report["baselines"] = {
             GAUSSIAN: gaussian_baseline(self._pass, has_validation, self.moments, settings, self.processes),
@@ -319,7 +319,8 @@ class HMMTrainer(Trainer):
         self.batch_loader.set_context(context)
         return self.batch_loader.iterate(self.batch_sampler, 0)
 
-    def _settings(self) -> MStepSettings:
+    def m_step_settings(self) -> MStepSettings:
+        """What an M-step learns, and its priors."""
         config = self.model.config
         return MStepSettings(
             learn_means=config.learn_means,

@@ -11,6 +11,7 @@ _SHARED: dict[str, Any] = {
     "trainer": "dynml.models.sequence.trainer:SequenceTrainer",
     "trainer_config": "dynml.models.sequence.trainer_config:SequenceTrainerConfig",
     "settle_with_data": "dynml.models.sequence.settling:settle_with_data",
+    "held_out_scores": "dynml.models.sequence.held_out:held_out_scores",
     "write_inference": "dynml.models.sequence.inference:write_inference",
     "sampler_defaults": _WINDOWS,
 }

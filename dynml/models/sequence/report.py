@@ -10,6 +10,7 @@ import numpy as np
 from dynml.dataset.dataset import MultiSubjectDataset
 from dynml.models.sequence.baselines.baseline import Baseline
 from dynml.models.sequence.baselines.named import BASELINE_NAMES
+from dynml.models.sequence.objectives.forecasting import Predictor
 from dynml.models.sequence.scoring import Scores, scores_of_subset
 from dynml.models.sequence.sequence_model import SequenceModel
 from dynml.training.processes import Processes
@@ -37,9 +38,7 @@ def report(
         one); n_subjects_improved; findings.
     """
     model.eval()
-    predictors = {MODEL: lambda task: model(task).predicted_BTC} | {
-        name: baseline.predict for name, baseline in baselines.items()
-    }
+    predictors = predictors_of(model, baselines)
     subsets = [name for name in REPORTED if dataset.subset(name).n_subjects]
     scores = {name: scores_of_subset(model, predictors, dataset, name, window_length, processes) for name in subsets}
     judged = scores[subsets[-1]]
@@ -55,6 +54,13 @@ def report(
     if judged[MODEL].by_horizon is not None:
         content["score_by_horizon"] = {name: values.by_horizon for name, values in judged.items()}
     return {**content, "findings": _findings(judged, subsets[-1], content["score"])}
+
+
+def predictors_of(model: SequenceModel, baselines: Mapping[str, Baseline]) -> dict[str, Predictor]:
+    """What predicts, by name: the model and its baselines."""
+    return {MODEL: lambda task: model(task).predicted_BTC} | {
+        name: baseline.predict for name, baseline in baselines.items()
+    }
 
 
 def _findings(judged: Mapping[str, Scores], subset: str, score: Mapping[str, float | None]) -> list[str]:

@@ -128,8 +128,11 @@ class SequenceTrainer(Trainer):
 
     def final_report(self) -> dict[str, Any]:
         """Scores of the best model beside its baselines, by network and by horizon, and findings."""
-        baselines = {name: baseline.to(self.device) for name, baseline in self.baselines.items()}
-        return report(self.model, baselines, self.dataset, self.longest_window, self.processes)
+        return report(self.model, self.baselines_on_device(), self.dataset, self.longest_window, self.processes)
+
+    def baselines_on_device(self) -> dict[str, Baseline]:
+        """Fitted baselines where the model computes."""
+        return {name: baseline.to(self.device) for name, baseline in self.baselines.items()}
 
     # ------------------------------------------------------------------ small helpers
 

@@ -97,17 +97,24 @@ def mixture_baseline(
         What is learnt, and the priors: as of the model.
     processes : Processes
     """
+    fitted = fitted_mixture(states, part, settings)
+    return {
+        "training": expectation(without_time(passes("training")), fitted, processes).free_energy,
+        "validation": expectation(without_time(passes("validation")), fitted, processes).free_energy
+        if has_validation
+        else None,
+    }
+
+
+def fitted_mixture(
+    states: GaussianHMMParameters, part: PackedSegments, settings: MStepSettings
+) -> GaussianHMMParameters:
+    """Fit a mixture to a part of the training data, from the states of a model."""
     # Samples are segments of their own here, and a segment's initial probabilities would leave out states for good.
     uniform = torch.full_like(states.initial_probabilities_K, 1 / states.n_states)
     start = dataclasses.replace(states, initial_probabilities_K=uniform)
     batches = list(without_time([part]))
-    fitted = run_em(batches, start, settings, n_iterations=MIXTURE_ITERATIONS, tolerance=MIXTURE_TOLERANCE)
-    return {
-        "training": expectation(without_time(passes("training")), fitted.parameters, processes).free_energy,
-        "validation": expectation(without_time(passes("validation")), fitted.parameters, processes).free_energy
-        if has_validation
-        else None,
-    }
+    return run_em(batches, start, settings, n_iterations=MIXTURE_ITERATIONS, tolerance=MIXTURE_TOLERANCE).parameters
 
 
 def hmm_baseline(passes: Passes, has_validation: bool, states: GaussianHMMParameters, processes: Processes) -> Scores:

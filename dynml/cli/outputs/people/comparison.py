@@ -102,7 +102,7 @@ def _rows(question: Question, results: Sequence[TermResult], keys: Sequence[str]
 
 
 def _draw(out: Path, question: Question, result: TermResult, n_terms: int) -> list[dict[str, str]]:
-    from dynml.plotting.people.effects import plot_effects
+    from dynml.plotting.findings.effects import plot_effects
     from dynml.plotting.style import save_figure
 
     by_p = sorted(range(len(result.tested)), key=lambda number: result.tested[number].p)

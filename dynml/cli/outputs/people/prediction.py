@@ -160,7 +160,7 @@ def _score_rows(results: Sequence[Result]) -> Iterator[list[Any]]:
 
 
 def _draw(out: Path, people: People, results: Sequence[Result]) -> list[dict[str, str]]:
-    from dynml.plotting.people.predictions import plot_predictions
+    from dynml.plotting.findings.predictions import plot_predictions
     from dynml.plotting.style import save_figure
 
     best = max((one for one in results if one.features not in (STATIC, CONFOUNDS)), key=lambda one: one.scores.main)

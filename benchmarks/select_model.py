@@ -1,0 +1,74 @@
+"""The time of a selection beside that of separate commands, and whether both come to the same scores.
+
+    python benchmarks/select_model.py            7 numbers of states x 2 types of covariance x 5 folds, 70 runs
+    python benchmarks/select_model.py --small    2 x 2 x 2, to see that it works
+
+Three of the runs are also trained by dynml_train_model.py, one command each; 70 of their mean is what separate commands
+would take.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+SCRIPTS = Path(sys.executable).parent
+N_SEPARATE = 3
+
+
+def main() -> None:
+    """Time both, and print one line of JSON."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--small", action="store_true")
+    parser.add_argument("--n_jobs", type=int)
+    arguments = parser.parse_args()
+    states, folds = ("2:3", 2) if arguments.small else ("2:8", 5)
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder)
+        store, experiments = root / "store.hdf5", root / "experiments"
+        experiments.mkdir()
+        sizes = ("--n_subjects", 5, "--n_samples", 355, "--n_channels", 20, "--n_states", 4, "--seed", 1)
+        run("dynml_simulate_data.py", "hmm", store, *sizes)
+        grid = ("--grid", f"model.n_states={states}", "model.covariance_type=full,diagonal")
+        jobs = () if arguments.n_jobs is None else ("--n_jobs", arguments.n_jobs)
+        few = ("--seeds", 1, "--folds", folds, "--split_halves", "false")
+        places = ("hmm", experiments, "selection", store, "signals")
+        seconds = run("dynml_select_model.py", *places, *grid, *few, *jobs)
+        with (experiments / "selection" / "selection.tsv").open(encoding="utf-8", newline="") as stream:
+            rows = [row for row in csv.DictReader(stream, delimiter="\t") if row["part"] == "fold"]
+        separate, differences = [], []
+        for row in rows[:: len(rows) // N_SEPARATE][:N_SEPARATE]:
+            own = [f"--{key}={row[key]}" for key in ("model.n_states", "model.covariance_type")]
+            held_out = (f"--dataset.folds={folds}", f"--dataset.fold={row['fold']}", "--dataset.held_out=testing")
+            separate.append(
+                run("dynml_train_model.py", "hmm", experiments, row["run"], store, "signals", *own, *held_out)
+            )
+            summary = json.loads((experiments / row["run"] / "summary.json").read_text(encoding="utf-8"))
+            differences.append(abs(summary["free_energy"]["training"] - float(row["training"])))
+        mean = sum(separate) / len(separate)
+        found = {
+            "runs": len(rows),
+            "selection_s": round(seconds, 1),
+            "separate_command_s": round(mean, 1),
+            "separate_commands_s": round(mean * len(rows), 1),
+            "ratio": round(seconds / (mean * len(rows)), 3),
+            "largest_difference_nats": max(differences),
+        }
+        print(json.dumps(found))
+
+
+def run(script: str, *arguments: object) -> float:
+    """Run a script; gives its wall time in seconds."""
+    begun = time.perf_counter()
+    subprocess.run([str(SCRIPTS / script), *map(str, arguments)], check=True, capture_output=True)
+    return time.perf_counter() - begun
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,118 @@
+"""What a ranking says, in plain sentences: whether there are states at all, how many, and whether they come back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from dynml.analysis.selection.agreement import Agreement
+from dynml.analysis.selection.ranking import GAUSSIAN, MIXTURE, Ranked, Ranking
+
+LEAST_UNITS = 5
+"""With fewer people the intervals say little."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verdict:
+    """Whether the data have states that new people share, and the sentences that say so."""
+
+    states: bool | None
+    """False: the best-ranked model is not better than one Gaussian (or its first baseline); None: not known."""
+
+    sentences: list[str]
+
+
+def verdict(
+    ranking: Ranking,
+    seeds: Agreement | None,
+    halves: Agreement | None,
+    *,
+    unit: str,
+    tried: Mapping[str, Sequence[Any]],
+) -> Verdict:
+    """Say what a ranking shows.
+
+    Parameters
+    ----------
+    ranking : Ranking
+    seeds, halves : Agreement or None
+        Of the chosen setting.
+    unit : str
+        participant, or run.
+    tried : mapping
+        Key to the values that were tried.
+    """
+    chosen, best = ranking.chosen, ranking.best_ranked
+    states, first = _are_there_states(best, unit)
+    sentences = [first, *_which(ranking, unit)]
+    if states is not False:
+        sentences += _at_the_border(chosen, tried) + _come_back(seeds, halves)
+    n_units = len(best.candidate.scores)
+    if n_units < LEAST_UNITS:
+        sentences.append(f"The intervals are over {n_units} {unit}s only, which is too few to tell settings apart.")
+    return Verdict(states=states, sentences=sentences)
+
+
+def _are_there_states(best: Ranked, unit: str) -> tuple[bool | None, str]:
+    n_units = len(best.candidate.scores)
+    if not best.gain:
+        return None, f"There is no baseline to compare with on the {n_units} held-out {unit}s."
+    name = GAUSSIAN if GAUSSIAN in best.gain else max(best.gain, key=lambda one: -best.gain[one].mean)
+    gain, baseline = best.gain[name], name.replace("_", " ")
+    if not gain.low > 0:
+        nothing = "No states" if name == GAUSSIAN else "Nothing is learnt that new people share"
+        return False, (
+            f"{nothing}: on the {n_units} held-out {unit}s the best-ranked model ({_words(best)}) is not better than "
+            f"its baseline, {baseline} (gain {gain.mean:.4g}, 95 % interval {gain.low:.4g} to {gain.high:.4g})."
+        )
+    sentence = (
+        f"On the {n_units} held-out {unit}s the best-ranked model ({_words(best)}) is better than its baseline, "
+        f"{baseline}, by {gain.mean:.4g} (95 % interval {gain.low:.4g} to {gain.high:.4g})"
+    )
+    mixture = best.gain.get(MIXTURE)
+    if name == GAUSSIAN and mixture is not None and not mixture.low > 0:
+        return True, (
+            f"{sentence}, but not better than a mixture of as many Gaussians without any order in time "
+            f"(gain {mixture.mean:.4g}, {mixture.low:.4g} to {mixture.high:.4g}): nothing is shown about dynamics."
+        )
+    return True, f"{sentence}."
+
+
+def _which(ranking: Ranking, unit: str) -> list[str]:
+    chosen, best, others = ranking.chosen, ranking.best_ranked, ranking.not_worse
+    if len(others) == 1:
+        return [f"All other settings are worse on held-out {unit}s: {_words(chosen)} is chosen."]
+    named = "; ".join(_words(one) for one in others)
+    return [
+        f"Not worse than the best-ranked model within the interval of the paired difference: {named}. Chosen: the one "
+        f"with the fewest parameters, {_words(chosen)}"
+        + ("." if chosen is best else f" (difference {chosen.difference.mean:.4g} from {_words(best)}).")
+    ]
+
+
+def _at_the_border(chosen: Ranked, tried: Mapping[str, Sequence[Any]]) -> list[str]:
+    found = []
+    for key, values in tried.items():
+        own = chosen.candidate.settings[key]
+        numbers = [one for one in values if isinstance(one, (int, float)) and not isinstance(one, bool)]
+        if len(numbers) > 2 and len(numbers) == len(values) and own in (min(numbers), max(numbers)):
+            found.append(f"The chosen {key} ({own}) lies at the border of what was tried; try a wider range.")
+    return found
+
+
+def _come_back(seeds: Agreement | None, halves: Agreement | None) -> list[str]:
+    found = []
+    for agreement, what in ((seeds, "other seeds"), (halves, "the other half of the people")):
+        if agreement is not None:
+            low, high = agreement.shifted_interval
+            verb = "come back" if agreement.is_above_chance else "do not come back"
+            found.append(
+                f"The states {verb} with {what}: similarity {agreement.similarity:.2f}, where shifted labels give "
+                f"{agreement.shifted:.2f} ({low:.2f} to {high:.2f})."
+            )
+    return found
+
+
+def _words(one: Ranked) -> str:
+    return ", ".join(f"{key.partition('.')[2]} {value}" for key, value in one.candidate.settings.items())

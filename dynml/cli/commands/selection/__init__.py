@@ -1,0 +1,1 @@
+"""Many runs at once: which settings held-out people prefer."""

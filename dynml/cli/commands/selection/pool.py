@@ -1,0 +1,120 @@
+"""A pool of processes that carries out the runs of a selection; one that dies takes none of the others with it."""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from typing import Any
+
+from dynml.cli.commands.selection.planned_run import PlannedRun, Result
+from dynml.deferred_signals import DeferredSignals
+from dynml.process_life import die_with_parent
+
+SECONDS_BETWEEN_LOOKS = 0.2
+MOST_TRIES = 2
+"""Of a run during which a process was killed: the memory may suffice once others are done."""
+OF_TORCHRUN = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
+CarryOut = Callable[[PlannedRun], dict[str, Any]]
+
+
+def carried_out(runs: Sequence[PlannedRun], n_jobs: int, carry_out: CarryOut) -> Iterator[Result]:
+    """Carry out runs, and give each with its row as it is finished.
+
+    Parameters
+    ----------
+    runs : sequence of PlannedRun
+    n_jobs : int
+        Processes; each computes on one thread. 1: this process does it.
+    carry_out : callable
+        Makes the row of a run; a function of a module, for other processes find it there.
+    """
+    if n_jobs <= 1 or len(runs) <= 1:
+        with _one_thread():
+            for run in runs:
+                yield run, carry_out(run)
+        return
+    tries = dict.fromkeys(range(len(runs)), 0)
+    while tries:
+        killed: list[int] = []
+        yield from _by_one_pool(runs, tries, min(n_jobs, len(tries)), killed, carry_out)
+        for place in killed:
+            tries[place] += 1
+            if tries[place] >= MOST_TRIES:
+                del tries[place]
+                yield runs[place], {"failed": "its process was killed, perhaps for memory; use a smaller --n_jobs"}
+
+
+def _by_one_pool(
+    runs: Sequence[PlannedRun], tries: dict[int, int], n_jobs: int, killed: list[int], carry_out: CarryOut
+) -> Iterator[Result]:
+    """Work until all is done or a process of the pool dies; what was under way then is `killed`."""
+    pool = ProcessPoolExecutor(
+        n_jobs,
+        mp_context=multiprocessing.get_context("spawn"),
+        initializer=_begin_as_worker,
+        initargs=(os.getpid(), threading.current_thread() is threading.main_thread()),
+    )
+    waiting, pending = list(tries), dict[Future[Any], int]()
+    with DeferredSignals() as signals:
+        try:
+            while (waiting or pending) and not killed:
+                while waiting and len(pending) < n_jobs:
+                    place = waiting.pop(0)
+                    pending[pool.submit(carry_out, runs[place])] = place
+                for future in wait(pending, SECONDS_BETWEEN_LOOKS, FIRST_COMPLETED).done:
+                    place = pending.pop(future)
+                    try:
+                        row = future.result()
+                    except BrokenProcessPool:
+                        killed += [place, *pending.values()]
+                        break
+                    del tries[place]
+                    yield runs[place], row
+                signals.raise_noted()
+        except BrokenProcessPool:  # of submit
+            killed += [place, *pending.values()]
+        except BaseException:
+            _end(pool)
+            raise
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def _begin_as_worker(parent: int, of_main_thread: bool) -> None:
+    die_with_parent(parent, of_main_thread)
+    with contextlib.suppress(ValueError):
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for name in OF_TORCHRUN:
+        os.environ.pop(name, None)
+    import torch
+    from threadpoolctl import threadpool_limits
+
+    torch.set_num_threads(1)
+    threadpool_limits(1)
+
+
+@contextlib.contextmanager
+def _one_thread() -> Iterator[None]:
+    """Compute as a worker of a pool does, so that the numbers are the same however many there are."""
+    import torch
+    from threadpoolctl import threadpool_limits
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        with threadpool_limits(1):
+            yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _end(pool: ProcessPoolExecutor) -> None:
+    """End processes that compute what nobody waits for; each saves a checkpoint first."""
+    for process in list((getattr(pool, "_processes", None) or {}).values()):
+        process.terminate()

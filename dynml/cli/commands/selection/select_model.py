@@ -1,0 +1,114 @@
+"""What dynml_select_model.py does: every setting, seed and fold in one pool, then a ranking, and the chosen model."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from dynml.cli.commands.selection.grid import Setting, settings_of_grid
+from dynml.cli.commands.selection.request import SelectionRequest
+from dynml.cli.commands.train import LOGGERS, add_settings, family_on_command_line, parse_training
+from dynml.cli.parsing import ScriptParser
+from dynml.cli.run_request import RunRequest
+from dynml.configuration import check_at_least
+from dynml.errors import ConfigurationError
+from dynml.models.registry import family_names
+
+OWN_OPTIONS = ("--grid", "--seeds", "--folds", "--n_jobs", "--split_halves")
+
+
+def parse_selection(description: str | None) -> SelectionRequest:
+    """Parse the command line of dynml_select_model.py; every setting is checked before anything runs."""
+    own, of_training = _apart(sys.argv[1:])
+    is_help = bool({"-h", "--help", "--version"} & set(sys.argv[1:]))
+    family = family_on_command_line(of_training)
+    parser = _parser(description)
+    groups = add_settings(parser, family)
+    if family is None or is_help:
+        parser.parse_args(sys.argv[1:])
+        raise AssertionError("a command line without a family does not parse")
+    if family.held_out_scores is None:
+        raise ConfigurationError("FAMILY", family.name, "a family whose runs are compared by scores of held-out people")
+    options = _parser(description, alone=True).parse_args([one for key, one in own if key != "--grid"])
+    check_at_least("--seeds", options.seeds, 1)
+    check_at_least("--folds", options.folds, 2, optional=True)
+    check_at_least("--n_jobs", options.n_jobs, 1, optional=True)
+    grid = settings_of_grid([one for key, one in own if key == "--grid"], groups)
+    requests = [_request(description, of_training, setting) for setting in grid]
+    _check_places(requests[0][1])
+    return SelectionRequest(
+        root=Path(requests[0][1].experiments_path) / requests[0][1].experiment_name,
+        requests=requests,
+        seeds=options.seeds,
+        folds=options.folds,
+        n_jobs=options.n_jobs,
+        split_halves=options.split_halves,
+    )
+
+
+def _parser(description: str | None, *, alone: bool = False) -> ScriptParser:
+    """Parser of all arguments but the settings of runs; alone: of the options that no training has."""
+    parser = ScriptParser(description=description)
+    if not alone:
+        parser.add_argument("family", metavar="FAMILY", help=f"one of: {', '.join(family_names())}")
+        parser.add_argument("experiments_path", metavar="EXPERIMENTS_PATH", help="folder of all experiments")
+        parser.add_argument("experiment_name", metavar="NAME", help="name of the selection's own folder")
+        parser.add_argument("hdf5_file", metavar="HDF5", help="store made by dynml_create_hdf5_dataset.py")
+        parser.add_argument("input_group", metavar="GROUP", help="group of the store to learn from")
+        parser.add_argument("--config", action="config", help="YAML file with any of the settings below")
+        parser.add_argument(
+            "--grid",
+            nargs="+",
+            metavar="KEY=VALUES",
+            help="settings to try, in all combinations: model.n_states=2:12, model.covariance_type=full,diagonal",
+        )
+    parser.add_argument("--seeds", type=int, default=5, help="runs of each setting and fold, with seeds 0, 1, ..")
+    parser.add_argument(
+        "--folds", type=int, help="parts of the participants, each held out once; default: 5, or one a participant"
+    )
+    parser.add_argument("--n_jobs", type=int, help="processes; default: as many as CPUs, one on a GPU")
+    parser.add_argument(
+        "--split_halves", type=bool, default=True, help="also train on each half of the participants and compare"
+    )
+    return parser
+
+
+def _apart(arguments: Sequence[str]) -> tuple[list[tuple[str, str]], list[str]]:
+    """Own options, as (option, argument), and what a training command would be given."""
+    own, others = list[tuple[str, str]](), list[str]()
+    option = None
+    for argument in arguments:
+        key, equals, value = argument.partition("=")
+        if key in OWN_OPTIONS:
+            option = None if equals else key
+            own += [(key, value if key == "--grid" else argument)] if equals or key != "--grid" else []
+        elif option is not None and not argument.startswith("-"):
+            own.append((option, argument))
+            option = option if option == "--grid" else None
+        else:
+            option = None
+            others.append(argument)
+    return own, others
+
+
+def _request(description: str | None, arguments: Sequence[str], setting: Setting) -> tuple[dict[str, Any], RunRequest]:
+    """Make the run of one setting, exactly as the training command would; settings with their typed values."""
+    request = parse_training(description, [*arguments, *(f"--{key}={value}" for key, value in setting.items())])
+    typed = {}
+    for key in setting:
+        group, _, name = key.partition(".")
+        typed[key] = getattr(request.configs[group], name)
+    return typed, request
+
+
+def _check_places(request: RunRequest) -> None:
+    config = request.configs["dataset"]
+    if config.folds is not None or config.held_out != "validation":
+        raise ConfigurationError("dataset.folds", config.folds, "absent; --folds N cuts the participants into N parts")
+    for group, config_class in LOGGERS.items():
+        if request.configs[group] != config_class():
+            raise ConfigurationError(group, "given", "absent: the runs of a selection are not reported elsewhere")
+    if request.resume == "anew":
+        raise ConfigurationError("--resume", "anew", "absent: a selection always goes on; use another NAME to begin")

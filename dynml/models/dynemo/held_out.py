@@ -1,0 +1,18 @@
+"""The baselines of a DyNeMo on subjects that it was not trained on."""
+
+from __future__ import annotations
+
+from dynml.dataset.subset import MultiSubjectSubset
+from dynml.models.dynemo.report import fitted_baseline_states
+from dynml.models.dynemo.trainer import DynemoTrainer
+from dynml.training.data.baselines_by_subject import baselines_by_subject
+
+
+def held_out_scores(trainer: DynemoTrainer, subset: MultiSubjectSubset) -> dict[str, dict[str, float]]:
+    """Score the baselines of a finished run: nats per observed sample, by baseline and subject."""
+    moments = trainer.moments
+    assert moments is not None
+    part, states, settings = fitted_baseline_states(
+        trainer.model, trainer.dataset, moments, trainer.processes, trainer.config.seed
+    )
+    return baselines_by_subject(subset, moments, states, part, settings)

@@ -1,0 +1,16 @@
+"""The baselines of an HMM on subjects that it was not trained on."""
+
+from __future__ import annotations
+
+from dynml.dataset.subset import MultiSubjectSubset
+from dynml.models.hmm.starts import part_for_starts
+from dynml.models.hmm.trainer import HMMTrainer
+from dynml.training.data.baselines_by_subject import baselines_by_subject
+
+
+def held_out_scores(trainer: HMMTrainer, subset: MultiSubjectSubset) -> dict[str, dict[str, float]]:
+    """Score the baselines of a finished run: nats per observed sample, by baseline and subject."""
+    assert trainer.moments is not None
+    part = part_for_starts(trainer.dataset.training_set, trainer.initialization, trainer.config.seed)
+    states = trainer.model.get_parameters()
+    return baselines_by_subject(subset, trainer.moments, states, part, trainer.m_step_settings())

@@ -1,0 +1,1 @@
+"""Figures of findings: spectra, responses, selection, checks, effects and predictions of people."""

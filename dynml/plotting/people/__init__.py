@@ -1,1 +1,0 @@
-"""Figures on participants: effects with their intervals, predictions beside the truth."""
