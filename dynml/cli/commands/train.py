@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from dynml.cli.outputs.run_figures import figures_of_run
 from dynml.cli.parsing import ScriptParser
+from dynml.cli.shipped import with_recipes
 from dynml.configuration import config_from, config_to_dictionary
 from dynml.dataset.config import DatasetConfig
 from dynml.errors import CheckpointError, DataError
@@ -57,7 +58,7 @@ def parse_training(description: str | None) -> RunRequest:
     parser.add_argument("experiment_name", metavar="EXPERIMENT_NAME", help="name of the experiment's own new folder")
     parser.add_argument("hdf5_file", metavar="HDF5", help="store made by dynml_create_hdf5_dataset.py")
     parser.add_argument("input_group", metavar="INPUT_GROUP", help="group of the store to learn from")
-    parser.add_argument("--config", action="config", help="YAML file with any of the settings below")
+    parser.add_argument("--config", action="config", help="YAML file of settings, or a recipe's name")
     parser.add_argument("--pretrained", metavar="EXPERIMENT_PATH", help="start from the best model of an experiment")
     parser.add_argument(
         "--resume",
@@ -69,7 +70,7 @@ def parse_training(description: str | None) -> RunRequest:
     for group, config_class in groups.items():
         parser.add_argument(f"--{group}", type=config_class)
         parser.set_defaults({f"{group}.{name}": value for name, value in _defaults(family, group).items()})
-    namespace = parser.parse_args([_without_alias(argument) for argument in sys.argv[1:]])
+    namespace = parser.parse_args(with_recipes([_without_alias(argument) for argument in sys.argv[1:]]))
     assert family is not None, "a command line without a family does not parse"
     configs = {group: parser.build(namespace, group, config_class) for group, config_class in groups.items()}
     if family.settle is not None:
