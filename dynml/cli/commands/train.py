@@ -50,14 +50,16 @@ class RunRequest:
 def parse_training(description: str | None) -> RunRequest:
     """Parse the command line of dynml_train_model.py; settings of the family named on it are among the options."""
     family = _family_on_command_line(sys.argv[1:])
-    parser = ScriptParser(description=description)
-    parser.add_argument("family", metavar="FAMILY", help=f"one of: {', '.join(family_names())}")
-    parser.add_argument(
-        "experiments_path", metavar="EXPERIMENTS_PATH", help="folder of all experiments; it is made if need be"
+    parser = ScriptParser(
+        description=description,
+        usual=family.usual_settings if family else (),
+        unused=family.unused_settings if family else (),
     )
-    parser.add_argument("experiment_name", metavar="EXPERIMENT_NAME", help="name of the experiment's own new folder")
-    parser.add_argument("hdf5_file", metavar="HDF5", help="store made by dynml_create_hdf5_dataset.py")
-    parser.add_argument("input_group", metavar="INPUT_GROUP", help="group of the store to learn from")
+    parser.add_argument("family", metavar="FAMILY", help=", ".join(family_names()))
+    parser.add_argument("experiments_path", metavar="EXPERIMENTS_PATH", help="folder of all experiments")
+    parser.add_argument("experiment_name", metavar="EXPERIMENT_NAME", help="its own new folder in there")
+    parser.add_argument("hdf5_file", metavar="HDF5", help="store to learn from")
+    parser.add_argument("input_group", metavar="INPUT_GROUP", help="group of the store")
     parser.add_argument("--config", action="config", help="YAML file of settings, or a recipe's name")
     parser.add_argument("--pretrained", metavar="EXPERIMENT_PATH", help="start from the best model of an experiment")
     parser.add_argument(

@@ -4,6 +4,17 @@ from __future__ import annotations
 
 from dynml.models.registry import Family
 
+_OF_WINDOWS = ("strategy", "window_length", "step", "gap", "trials", "onset_shift", "trial_length", "draws_per_epoch")
+_AUGMENTATION = (
+    "noise",
+    "sign_flip",
+    "channel_dropout",
+    "amplitude_jitter",
+    "time_jitter",
+    "time_masking",
+    "channel_masking",
+)
+
 FAMILY = Family(
     name="hmm",
     model_config="dynml.models.hmm.config:HMMConfig",
@@ -19,4 +30,21 @@ FAMILY = Family(
         "batch_size_training": 1_000_000,
     },
     loader_defaults={"collate": "packed"},
+    usual_settings=(
+        "dataset.n_embeddings",
+        "dataset.n_components",
+        "model.n_states",
+        "model.learn_means",
+        "model.covariance_type",
+        "model.covariance_prior_samples",
+        "initialization.n_init",
+        "trainer.max_epochs",
+        "trainer.patience",
+        "trainer.seed",
+        "trainer.device",
+    ),
+    unused_settings=(
+        *(f"sampler.{name}" for name in (*_OF_WINDOWS, "dataset_temperature")),
+        *(f"loader.{name}" for name in ("collate", "labels", *_AUGMENTATION)),
+    ),
 )
