@@ -13,8 +13,8 @@ from jsonargparse import DefaultHelpFormatter
 HELP_ALL = "--help-all"
 COLUMNS_OF_OPTIONS = 34
 LEFT_OUT_AT_FIRST = ("version", "print_config", "debug")
-PLACEHOLDERS = {int: "N", float: "X", str: "TEXT"}
-WORDS = {
+PLACEHOLDERS: dict[Any, str] = {int: "N", float: "X", str: "TEXT"}
+WORDS: dict[Any, str] = {
     int: "whole number",
     float: "number",
     str: "text",

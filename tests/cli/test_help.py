@@ -7,7 +7,7 @@ import pytest
 
 from dynml.cli.commands.train import parse_training
 from dynml.cli.help import type_in_words
-from dynml.models.hmm.trainer import AUGMENTATIONS
+from dynml.models.hmm.config import AUGMENTATIONS
 from dynml.models.registry import family_names, get_family
 
 LINES_OF_A_SCREEN = 80

@@ -2,18 +2,10 @@
 
 from __future__ import annotations
 
+from dynml.models.hmm.config import AUGMENTATIONS
 from dynml.models.registry import Family
 
 _OF_WINDOWS = ("strategy", "window_length", "step", "gap", "trials", "onset_shift", "trial_length", "draws_per_epoch")
-_AUGMENTATION = (
-    "noise",
-    "sign_flip",
-    "channel_dropout",
-    "amplitude_jitter",
-    "time_jitter",
-    "time_masking",
-    "channel_masking",
-)
 
 FAMILY = Family(
     name="hmm",
@@ -45,6 +37,6 @@ FAMILY = Family(
     ),
     unused_settings=(
         *(f"sampler.{name}" for name in (*_OF_WINDOWS, "dataset_temperature")),
-        *(f"loader.{name}" for name in ("collate", "labels", *_AUGMENTATION)),
+        *(f"loader.{name}" for name in ("collate", "labels", *AUGMENTATIONS)),
     ),
 )
