@@ -1,6 +1,7 @@
 # make demo   train an HMM on real fMRI, from the recordings to figures
 # make test   all checks and tests, as continuous integration runs them
-# Both make .venv first; only python3 (3.11 or newer) is needed.
+# Both make .venv first; only python3 (3.11 or newer) is needed. The demo installs what dynml runs with, the tests the
+# developers' tools as well.
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -11,8 +12,8 @@ DEMO_FOLDER ?= demo_output
 # What keeps oneDNN, torch, numba and OpenBLAS from instructions beyond AVX2
 AVX2_ONLY := ONEDNN_MAX_CPU_ISA=AVX2 ATEN_CPU_CAPABILITY=avx2 NUMBA_CPU_NAME=haswell NUMBA_CPU_FEATURES=+avx2,+fma OPENBLAS_CORETYPE=Haswell
 
-demo: .venv
-	MPLBACKEND=Agg $(BIN)/python -m dynml.cli.demo $(DEMO_FOLDER) configs/haxby_hmm.yaml
+demo: $(if $(wildcard .venv/installed),.venv/installed,.venv/runs)
+	MPLBACKEND=Agg $(BIN)/python -m dynml.cli.demo $(DEMO_FOLDER)
 
 test: lint unit processor docs
 
@@ -38,7 +39,13 @@ docs: .venv
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --requirement requirements-dev.txt
 	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
-	touch .venv/installed
+	touch .venv/runs .venv/installed
+
+.venv/runs: setup.py requirements.txt $(wildcard scripts_python/*.py)
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --requirement requirements.txt "setuptools>=77.0.3"
+	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
+	touch .venv/runs
 
 clean:
 	rm -rf .venv build *.egg-info docs/_build

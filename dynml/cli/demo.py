@@ -1,4 +1,4 @@
-"""`make demo`: an HMM on real fMRI, from NIfTI images to one page, by the very commands that the README shows.
+"""`dynml demo`: an HMM on real fMRI, from NIfTI images to one page, by the very commands that the README shows.
 
 The recordings (Haxby et al. 2001, one participant, 12 runs) lie inside the package; nothing is downloaded. Nothing is
 deleted either: the demo writes into a new or empty folder, or into that of an earlier demo, where it replaces the
@@ -16,9 +16,9 @@ from typing import Any
 
 from dynml.cli.errors import user_errors_in_one_sentence
 from dynml.cli.parsing import ScriptParser
+from dynml.cli.shipped import recipe_path, shipped_folder
 from dynml.errors import DynmlError
 
-SCRIPTS = Path(sys.executable).parent
 MARK = ".dynml_demo"
 """File by which a later demo knows its folder again."""
 
@@ -26,14 +26,24 @@ MARK = ".dynml_demo"
 def main() -> None:
     """Lay out the recordings, run the scripts, draw the figures, make the report, say where to look and how it went."""
     parser = ScriptParser(description=__doc__)
-    parser.add_argument("out_folder", metavar="OUT_FOLDER", help="folder for everything that the demo makes")
-    parser.add_argument("recipe", metavar="RECIPE", help="YAML file of the training's settings")
+    parser.add_argument(
+        "out_folder",
+        metavar="OUT_FOLDER",
+        nargs="?",
+        default="dynml_demo",
+        help="folder for everything that the demo makes",
+    )
+    parser.add_argument(
+        "recipe",
+        metavar="RECIPE",
+        nargs="?",
+        default="haxby_hmm",
+        help="name of a recipe, or YAML file, of the training's settings",
+    )
     arguments = parser.parse_args()
     with user_errors_in_one_sentence(arguments.debug):
         begin = time.monotonic()
-        out, recipe = Path(arguments.out_folder), Path(arguments.recipe)
-        if not recipe.is_file():
-            raise DynmlError(f"{recipe} does not exist: RECIPE must be a YAML file of the training's settings.")
+        out, recipe = Path(arguments.out_folder), recipe_path(arguments.recipe)
         make_demo_folder(out)
         experiment = run_scripts(out, recipe)
         figures = draw_figures(out, experiment)
@@ -159,7 +169,8 @@ def _blocks(store: Any, subject: str, n_samples: int) -> list[str]:
 def _run(script: str, *arguments: object) -> None:
     words = [str(argument) for argument in arguments]
     print(f"\n$ {script} {' '.join(words)}", flush=True)
-    done = subprocess.run([str(SCRIPTS / script), *words], check=False)
+    program = [sys.executable, str(shipped_folder("scripts_python") / script)]
+    done = subprocess.run([*program, *words], check=False)
     if done.returncode:
         sys.exit(done.returncode)
 

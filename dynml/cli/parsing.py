@@ -5,21 +5,21 @@ jsonargparse makes command line and YAML file from the same Config dataclasses, 
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 import os
 import re
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, NoReturn, Union, get_args, get_origin
 
-from jsonargparse import ArgumentParser, DefaultHelpFormatter, Namespace, set_parsing_settings
+from jsonargparse import ArgumentParser, Namespace, set_parsing_settings
 
 from dynml.cli.config_text import check_argument, config_text
 from dynml.cli.errors import EXIT_STATUS, report
+from dynml.cli.help import HELP_ALL, HelpFormatter, only_shown
 from dynml.configuration import config_from, nearest_name
 from dynml.errors import DynmlError
 from dynml.version import __version__
@@ -40,12 +40,24 @@ class ScriptParser(ArgumentParser):
     ----------
     description : str
         The script's docstring: its first line says what the script does.
+    usual : collection of str or None
+        Settings that `--help` shows, by their whole names; `--help-all` shows all. None: both show all.
+    unused : collection of str
+        Settings that no help shows, because they have no use here.
     """
 
-    def __init__(self, description: str | None = None, **settings: Any) -> None:
+    def __init__(
+        self,
+        description: str | None = None,
+        *,
+        usual: Collection[str] | None = None,
+        unused: Collection[str] = (),
+        **settings: Any,
+    ) -> None:
+        self._usual, self._unused = usual, unused
         super().__init__(
             description=description,
-            formatter_class=_HelpFormatter,
+            formatter_class=HelpFormatter,
             default_env=False,
             add_help=True,
             allow_abbrev=False,
@@ -56,14 +68,29 @@ class ScriptParser(ArgumentParser):
 
     def parse_args(self, args: Sequence[str] | None = None, namespace: Any = None, **settings: Any) -> Namespace:  # type: ignore[override]
         """Parse the command line; a mistake ends the process with one sentence and status 2."""
-        for argument in sys.argv[1:] if args is None else args:
+        given = list(sys.argv[1:] if args is None else args)
+        if HELP_ALL in given:
+            self._usual, given = None, ["--help"]
+        for argument in given:
             try:
                 check_argument(argument)
             except DynmlError as error:
                 self.error(str(error), error)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            return super().parse_args(self._read_lists(sys.argv[1:] if args is None else args), namespace, **settings)
+            return super().parse_args(self._read_lists(given), namespace, **settings)
+
+    def format_help(self, *positional: Any, **settings: Any) -> str:
+        """Help on the usual settings, or on all that are of use here."""
+        with only_shown(self._actions, usual=self._usual, unused=self._unused) as number:
+            if self._usual is None and not self._unused:
+                return super().format_help(*positional, **settings)
+            places = " ".join(str(action.metavar) for action in self._actions if not action.option_strings)
+            self.usage = f"%(prog)s {places}\n           [--config FILE_OR_RECIPE] [--SETTING VALUE ..]"
+            shown = super().format_help(*positional, **settings).rstrip()
+            self.usage = None
+            more = "" if self._usual is None else f"\n\n{number} settings in all: {HELP_ALL} shows them."
+            return f"{shown}{more}\n"
 
     def _read_lists(self, arguments: Sequence[str]) -> list[str]:
         """Give lists written as 10,50 the brackets of YAML, and refuse 1:30, which YAML would read as the number 90."""
@@ -130,10 +157,6 @@ class ScriptParser(ArgumentParser):
         if typed:
             return f"{typed[1]}: {_type_in_words(typed[2])}"
         return " ".join(message.split()).rstrip(".") + "."
-
-
-class _HelpFormatter(DefaultHelpFormatter, argparse.RawDescriptionHelpFormatter):
-    """Types and defaults beside each option, and the description as it was written."""
 
 
 def _plain(value: Any) -> Any:

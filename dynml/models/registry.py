@@ -87,6 +87,12 @@ class Family:
     loader_defaults: dict[str, Any] = field(default_factory=dict)
     """Settings of the loader that differ from its own defaults."""
 
+    usual_settings: tuple[str, ...] | None = None
+    """Settings that `--help` shows ("model.n_states"); null: all of them."""
+
+    unused_settings: tuple[str, ...] = ()
+    """Settings of sampler, loader and trainer that the family has no use for, or refuses: no help shows them."""
+
     @property
     def can_be_inferred_from(self) -> bool:
         """Whether there is anything that it says of new data."""

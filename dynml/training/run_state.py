@@ -20,6 +20,7 @@ from dynml.training.gradients.weight_averaging import WeightAverage
 from dynml.training.monitors import BestMonitor, EpochMonitor, History
 from dynml.training.processes import Processes
 from dynml.training.progress import Progress
+from dynml.training.progress_bar import ProgressBars
 
 
 class RunState:
@@ -50,6 +51,8 @@ class RunState:
     average: WeightAverage | None
     deferred_check: DeferredCheck | None
     progress: Progress
+    bars: ProgressBars = ProgressBars(TrainerConfig(), 0, shown=False)
+    """What shows how far the run is; hidden until it begins."""
     best: BestMonitor
     history: History
     monitors: dict[str, EpochMonitor]
@@ -57,6 +60,10 @@ class RunState:
 
     def initialize(self) -> None:
         """Prepare the model before the first epoch; each long step of it ends with `initialization_step_done`."""
+
+    def n_initialization_steps(self) -> int | None:
+        """Most steps that `initialize` takes, for its bar; None where it cannot be said."""
+        return None
 
     def start_of_epoch(self) -> None:
         """Set the learning rate (gradient families)."""

@@ -181,23 +181,23 @@ class Trainer(RecordedRun):
             self._has_begun, self.resume = True, "force" if self.resume == "force" else "auto"
             if self.progress.phase == "finished" and self.processes.from_first(self.folder.summary.exists):
                 return self._finished_before()
-            is_shown = self.config.progress and self.processes.is_first
-            bars = ProgressBars(self.config.max_epochs, self.progress.epoch, shown=is_shown)
+            self.bars = ProgressBars(self.config, self.progress.epoch, shown=self.processes.is_first)
             try:
-                self._run_epochs(bars)
+                self._run_epochs(self.bars)
             except RunEnded as ended:
                 return self._end_interrupted(str(ended))
             except NonFiniteLossError:
                 self._write_summary("non_finite_loss", {})
                 raise
             finally:
-                bars.close()
+                self.bars.close()
                 if self._profiler is not None:
                     self._profiler.close()
             return self._finish()
 
     def _run_epochs(self, bars: ProgressBars) -> None:
         if self.progress.phase == "initialization":
+            bars.begin_steps("Preparing", self.n_initialization_steps(), self.progress.position)
             with self.progress.timed("initialization"):
                 self.initialize()
             if self.average is not None:
@@ -275,8 +275,7 @@ class Trainer(RecordedRun):
         total = self.batch_sampler.n_batches(epoch)
         batches = self._timed_loading(self.batch_loader.iterate(self.batch_sampler, epoch, start))
         for batch in bars.batches(batches, total, start, context.capitalize()):
-            rank = self.processes.rank
-            torch.manual_seed(batch_seed(self.config.seed, epoch, self.progress.position, context, rank))
+            torch.manual_seed(batch_seed(self.config.seed, epoch, self.progress.position, context, self.processes.rank))
             yield batch
 
     def _timed_loading(self, batches: Iterator[Batch]) -> Iterator[Batch]:
@@ -386,6 +385,7 @@ class Trainer(RecordedRun):
     def initialization_step_done(self) -> None:
         """Commit one finished step of the initialization, and end there if the run is interrupted."""
         self.progress.position += 1
+        self.bars.step_done()
         self._save_or_end()
 
     def _monitor(self, context: str, result: BatchResult) -> None:

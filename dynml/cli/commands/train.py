@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from dynml.cli.outputs.run_figures import figures_of_run
 from dynml.cli.parsing import ScriptParser
 from dynml.cli.run_request import RunRequest
+from dynml.cli.shipped import with_recipes
 from dynml.configuration import config_from, config_to_dictionary
 from dynml.dataset.config import DatasetConfig
 from dynml.errors import CheckpointError, DataError
@@ -44,15 +45,17 @@ def parse_training(description: str | None, arguments: Sequence[str] | None = No
     """
     given = sys.argv[1:] if arguments is None else list(arguments)
     family = family_on_command_line(given)
-    parser = ScriptParser(description=description)
-    parser.add_argument("family", metavar="FAMILY", help=f"one of: {', '.join(family_names())}")
-    parser.add_argument(
-        "experiments_path", metavar="EXPERIMENTS_PATH", help="folder of all experiments; it is made if need be"
+    parser = ScriptParser(
+        description=description,
+        usual=family.usual_settings if family else (),
+        unused=family.unused_settings if family else (),
     )
-    parser.add_argument("experiment_name", metavar="EXPERIMENT_NAME", help="name of the experiment's own new folder")
-    parser.add_argument("hdf5_file", metavar="HDF5", help="store made by dynml_create_hdf5_dataset.py")
-    parser.add_argument("input_group", metavar="INPUT_GROUP", help="group of the store to learn from")
-    parser.add_argument("--config", action="config", help="YAML file with any of the settings below")
+    parser.add_argument("family", metavar="FAMILY", help=", ".join(family_names()))
+    parser.add_argument("experiments_path", metavar="EXPERIMENTS_PATH", help="folder of all experiments")
+    parser.add_argument("experiment_name", metavar="EXPERIMENT_NAME", help="its own new folder in there")
+    parser.add_argument("hdf5_file", metavar="HDF5", help="store to learn from")
+    parser.add_argument("input_group", metavar="INPUT_GROUP", help="group of the store")
+    parser.add_argument("--config", action="config", help="YAML file of settings, or a recipe's name")
     parser.add_argument("--pretrained", metavar="EXPERIMENT_PATH", help="start from the best model of an experiment")
     parser.add_argument(
         "--resume",
@@ -61,7 +64,7 @@ def parse_training(description: str | None, arguments: Sequence[str] | None = No
         "holds to EXPERIMENT_NAME.before_DATE, and begin",
     )
     groups = add_settings(parser, family)
-    namespace = parser.parse_args([_without_alias(argument) for argument in given])
+    namespace = parser.parse_args(with_recipes([_without_alias(argument) for argument in given]))
     assert family is not None, "a command line without a family does not parse"
     configs = {group: parser.build(namespace, group, config_class) for group, config_class in groups.items()}
     if family.settle is not None:

@@ -10,6 +10,17 @@ from dynml.configuration import check_at_least, check_choice, check_fraction
 from dynml.errors import ConfigurationError
 from dynml.training.config import RunConfig
 
+AUGMENTATIONS = (
+    "noise",
+    "sign_flip",
+    "channel_dropout",
+    "amplitude_jitter",
+    "time_jitter",
+    "time_masking",
+    "channel_masking",
+)
+"""Settings of the loader that change what EM is exact for, and that an HMM refuses."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class HMMConfig:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from dynml.models.hmm.config import AUGMENTATIONS
 from dynml.models.registry import Family
+
+_OF_WINDOWS = ("strategy", "window_length", "step", "gap", "trials", "onset_shift", "trial_length", "draws_per_epoch")
 
 FAMILY = Family(
     name="hmm",
@@ -20,4 +23,21 @@ FAMILY = Family(
         "batch_size_training": 1_000_000,
     },
     loader_defaults={"collate": "packed"},
+    usual_settings=(
+        "dataset.n_embeddings",
+        "dataset.n_components",
+        "model.n_states",
+        "model.learn_means",
+        "model.covariance_type",
+        "model.covariance_prior_samples",
+        "initialization.n_init",
+        "trainer.max_epochs",
+        "trainer.patience",
+        "trainer.seed",
+        "trainer.device",
+    ),
+    unused_settings=(
+        *(f"sampler.{name}" for name in (*_OF_WINDOWS, "dataset_temperature")),
+        *(f"loader.{name}" for name in ("collate", "labels", *AUGMENTATIONS)),
+    ),
 )

@@ -23,7 +23,7 @@ import torch
 from dynml.batches.batch import Batch
 from dynml.configuration import check_instance, config_to_dictionary
 from dynml.errors import ConfigurationError, DataWarning, EmptyStateWarning
-from dynml.models.hmm.config import HMMInitializationConfig, HMMTrainerConfig
+from dynml.models.hmm.config import AUGMENTATIONS, HMMInitializationConfig, HMMTrainerConfig
 from dynml.models.hmm.model import GaussianHMM
 from dynml.models.hmm.priors import allowed_transitions_of, transition_prior_of
 from dynml.models.hmm.report import collapsed_states, findings, occupancies_of, words_of_shared
@@ -51,16 +51,6 @@ from dynml.training.trainer import Trainer
 
 MOST_REVIVALS = 3
 """A state that empties more often than this is left empty: the data do not want it."""
-
-AUGMENTATIONS = (
-    "noise",
-    "sign_flip",
-    "channel_dropout",
-    "amplitude_jitter",
-    "time_jitter",
-    "time_masking",
-    "channel_masking",
-)
 
 ROUNDING = 1e-3
 """EM cannot raise its objective by more than what float32 likelihoods explain, in nats per sample."""
@@ -140,6 +130,10 @@ class HMMTrainer(Trainer):
         self.starts = self.starts[: enough_starts(self.starts, self.initialization)]
         self.start_scores = scores_of_starts(self.starts)
         self.model.set_parameters(min(self.starts, key=lambda start: start.objective).parameters)
+
+    def n_initialization_steps(self) -> int:
+        """One for the pooled moments, and one a start."""
+        return 1 + (0 if self.pretrained is not None else self.initialization.n_init)
 
     def _make_start(self, number: int) -> Start:
         subset, settings = self.dataset.training_set, self.m_step_settings()
@@ -317,7 +311,8 @@ class HMMTrainer(Trainer):
         """Go once through all batches of a subset, in the order of the first epoch."""
         self.batch_sampler.set_context(context)
         self.batch_loader.set_context(context)
-        return self.batch_loader.iterate(self.batch_sampler, 0)
+        batches = self.batch_loader.iterate(self.batch_sampler, 0)
+        return iter(self.bars.batches(batches, self.batch_sampler.n_batches(0), 0, f"Report: {context}"))
 
     def m_step_settings(self) -> MStepSettings:
         """What an M-step learns, and its priors."""

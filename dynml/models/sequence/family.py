@@ -7,6 +7,21 @@ from typing import Any
 from dynml.models.registry import Family
 
 _WINDOWS: dict[str, Any] = {"window_length": 50, "batch_size_training": 64}
+_USUAL = (
+    "model.embedding_dim",
+    "model.n_layers",
+    "model.n_heads",
+    "model.dropout",
+    "model.masking_rate",
+    "trainer.max_epochs",
+    "trainer.learning_rate",
+    "trainer.patience",
+    "trainer.seed",
+    "trainer.device",
+    "sampler.window_length",
+    "sampler.batch_size_training",
+    "loader.noise",
+)
 _SHARED: dict[str, Any] = {
     "trainer": "dynml.models.sequence.trainer:SequenceTrainer",
     "trainer_config": "dynml.models.sequence.trainer_config:SequenceTrainerConfig",
@@ -14,6 +29,8 @@ _SHARED: dict[str, Any] = {
     "held_out_scores": "dynml.models.sequence.held_out:held_out_scores",
     "write_inference": "dynml.models.sequence.inference:write_inference",
     "sampler_defaults": _WINDOWS,
+    "usual_settings": _USUAL,
+    "unused_settings": ("sampler.trials", "sampler.onset_shift", "sampler.trial_length", "loader.labels"),
 }
 
 CSM = Family(

@@ -18,6 +18,7 @@ from dynml.configuration import nearest_name
 from dynml.errors import DataCorruptionError, DataError
 from dynml.files import read_json
 from dynml.host_memory import check_claimed_size
+from dynml.readers.fmri.dipy_library import dipy_needed_for
 from dynml.readers.guard import faults_told, in_one_line
 from dynml.reading_files import check_plain_file
 from dynml.tables import read_table
@@ -297,7 +298,8 @@ def resampled(
     """Bring an image of labels onto another grid, nearest neighbour; untouched where the grids coincide."""
     if same_grid(data.shape, affine, shape, target_affine):
         return data
-    from dipy.align.imaffine import AffineMap
+    with dipy_needed_for("An atlas or a mask on another grid than the recordings'"):
+        from dipy.align.imaffine import AffineMap
 
     mapping = AffineMap(
         np.eye(4),

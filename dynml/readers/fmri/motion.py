@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from dynml.configuration import check_choice
 from dynml.errors import ConfigurationError, DataError
+from dynml.readers.fmri.dipy_library import dipy_needed_for
 
 HEAD_RADIUS = 50.0
 """mm; a rotation counts as the way that a point at this distance goes."""
@@ -217,8 +218,9 @@ def _registered(
     start: NDArray[np.float64],
     config: MotionCorrectionConfig,
 ) -> NDArray[np.float64]:
-    from dipy.align.imaffine import AffineRegistration, MutualInformationMetric
-    from dipy.align.transforms import RigidTransform3D
+    with dipy_needed_for("Motion correction"):
+        from dipy.align.imaffine import AffineRegistration, MutualInformationMetric
+        from dipy.align.transforms import RigidTransform3D
 
     n_levels = len(config.level_iterations)
     share = min(1.0, max(SHARE_OF_VOXELS, ENOUGH_VOXELS / volume.size))

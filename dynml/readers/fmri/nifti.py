@@ -28,6 +28,7 @@ from dynml.readers.fmri.atlas import (
     shortened,
     whole_image,
 )
+from dynml.readers.fmri.dipy_library import dipy_needed_for
 from dynml.readers.fmri.geometry import geometry_of_labels, geometry_of_maps
 from dynml.readers.fmri.motion import (
     LARGE_MOTION,
@@ -325,7 +326,8 @@ def _blocks(image: Any, path: Path) -> Iterator[tuple[int, NDArray[Any]]]:
 
 
 def _brain_mask(image: Any, blocks: Iterable[tuple[int, NDArray[Any]]]) -> NDArray[np.bool_]:
-    from dipy.segment.mask import median_otsu
+    with dipy_needed_for('The mask "auto"'):
+        from dipy.segment.mask import median_otsu
 
     # dipy's radius counts voxels: 3 of them suit 2 mm, and on coarse grids a wide median would eat the brain's rim.
     radius = int(np.clip(round(6.0 / float(np.mean(image.header.get_zooms()[:3]))), 1, 4))

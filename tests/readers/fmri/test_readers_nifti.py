@@ -1,4 +1,5 @@
 import json
+import sys
 
 import nibabel
 import numpy as np
@@ -173,6 +174,14 @@ def test_an_atlas_on_another_grid_is_brought_onto_the_images(tmp_path, bold):
     path = write_image(tmp_path / "fine.nii.gz", fine, affine)
     signals = NiftiReader(NiftiReader.Config(atlas=path)).read(bold)
     np.testing.assert_allclose(signals, means_by_numpy(bold_data(), atlas_data()), rtol=1e-6)
+
+
+def test_without_dipy_an_atlas_on_another_grid_says_what_to_install(tmp_path, bold, monkeypatch):
+    fine = np.repeat(np.repeat(np.repeat(atlas_data(), 3, 0), 3, 1), 3, 2)
+    atlas = write_image(tmp_path / "fine.nii.gz", fine, np.eye(4))
+    monkeypatch.setitem(sys.modules, "dipy.align.imaffine", None)
+    with pytest.raises(DataError, match=r'dipy, which is not installed; install it by: pip install "dynml\[fmri\]"'):
+        NiftiReader(NiftiReader.Config(atlas=atlas)).read(bold)
 
 
 def test_a_flipped_atlas_is_read_through_its_affine(tmp_path, bold):

@@ -14,4 +14,23 @@ FAMILY = Family(
     settle_with_data="dynml.models.sequence.decoding.settling:settle_with_data",
     decode="dynml.models.sequence.decoding.inference:decode",
     sampler_defaults={"batch_size_training": 32},
+    usual_settings=(
+        "model.backbone",
+        "model.target",
+        "model.classes",
+        "model.fine_tuning",
+        "trainer.max_epochs",
+        "trainer.learning_rate",
+        "trainer.patience",
+        "trainer.seed",
+        "trainer.device",
+        "sampler.trials",
+        "sampler.onset_shift",
+        "sampler.trial_length",
+        "sampler.batch_size_training",
+    ),
+    unused_settings=tuple(
+        f"model.{name}"
+        for name in ("class_names", "class_counts", "trial_length", "backbone_settings", "pretraining_overlap")
+    ),
 )

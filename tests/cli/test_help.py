@@ -1,0 +1,68 @@
+"""Help shows a screen of usual settings first, all that the family uses on demand, and types in words."""
+
+import dataclasses
+from typing import Any, Literal
+
+import pytest
+
+from dynml.cli.commands.train import parse_training
+from dynml.cli.help import type_in_words
+from dynml.models.hmm.config import AUGMENTATIONS
+from dynml.models.registry import family_names, get_family
+
+LINES_OF_A_SCREEN = 80
+
+
+def help_of(family, option, monkeypatch, capsys):
+    monkeypatch.setattr("sys.argv", ["dynml_train_model.py", family, option])
+    monkeypatch.setenv("COLUMNS", "80")
+    with pytest.raises(SystemExit) as end:
+        parse_training("Train a model.")
+    assert end.value.code == 0
+    return capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", family_names())
+def test_usual_settings_fill_a_screen_and_all_others_are_shown_on_demand(name, monkeypatch, capsys):
+    family = get_family(name)
+    first, everything = (help_of(name, option, monkeypatch, capsys) for option in ("--help", "--help-all"))
+    assert len(first.splitlines()) <= LINES_OF_A_SCREEN
+    assert "--help-all shows them" in first
+    of_all = {
+        f"{group}.{field.name}" for group, kind in family.config_classes().items() for field in dataclasses.fields(kind)
+    }
+    # masking_rate is the only usual setting that not all sequence models have
+    assert set(family.usual_settings) - of_all <= {"dataset.n_embeddings", "dataset.n_components", "model.masking_rate"}
+    assert set(family.unused_settings) <= of_all
+    for setting in of_all:
+        option = f"--{setting} " if setting != "trainer.deterministic" else f"--{setting}"
+        assert (option in first) == (setting in family.usual_settings), setting
+        assert (option in everything) == (setting not in family.unused_settings), setting
+
+
+def test_what_an_hmm_refuses_is_in_none_of_its_help(monkeypatch, capsys):
+    shown = help_of("hmm", "--help-all", monkeypatch, capsys)
+    assert [name for name in (*AUGMENTATIONS, "window_length", "trial_length") if f".{name} " in shown] == []
+    assert "Path to a configuration file" not in shown
+
+
+def test_what_no_help_shows_is_parsed_nevertheless(monkeypatch):
+    command = ["dynml_train_model.py", "hmm", "e", "n", "s.hdf5", "g", "--model.n_states", "3", "--loader.noise", "0.5"]
+    monkeypatch.setattr("sys.argv", [*command, "--dataset.seed", "7"])
+    configs = parse_training(None).configs
+    assert (configs["loader"].noise, configs["dataset"].seed) == (0.5, 7)
+
+
+@pytest.mark.parametrize(
+    ("hint", "words"),
+    [
+        (int | None, "whole number or null"),
+        (float | str, "number or text"),
+        (int | list[int] | None, "whole number or list of whole numbers or null"),
+        (Literal["full", "diagonal"], "full, diagonal"),
+        (tuple[str, ...], "list of texts"),
+        (dict[str, Any] | None, "mapping or null"),
+    ],
+)
+def test_types_are_said_in_words(hint, words):
+    assert type_in_words(hint) == words

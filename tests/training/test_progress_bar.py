@@ -1,0 +1,48 @@
+"""Progress: a line an epoch in a log file, and on a terminal a bar each for starts and epochs."""
+
+import sys
+
+import pytest
+
+from dynml.training.config import RunConfig
+from dynml.training.progress_bar import ProgressBars
+
+CONFIG = RunConfig(max_epochs=10)
+
+
+def go_through(bars):
+    bars.begin_steps("Preparing", 3, 1)
+    bars.step_done()
+    assert list(bars.batches("ab", 2, 0, "Training")) == ["a", "b"]
+    bars.epoch_done(2.5, None, None)
+    bars.epoch_done(2.25, 2.25, 5)
+    bars.close()
+
+
+def test_each_epoch_is_a_line_where_there_is_no_terminal(capsys):
+    go_through(ProgressBars(CONFIG, 3, shown=True))
+    lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("Epoch")]
+    assert lines == ["Epoch 4/10: loss 2.5, best none", "Epoch 5/10: loss 2.25, best 2.25 (epoch 5)"]
+
+
+def test_on_a_terminal_starts_and_epochs_have_bars_of_their_own(capsys, monkeypatch):
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
+    bars = ProgressBars(CONFIG, 3, shown=True)
+    bars.begin_steps("Preparing", 3, 1)
+    before = capsys.readouterr().err
+    assert "Preparing" in before
+    assert "1/3" in before
+    assert "Training" not in before
+    assert list(bars.batches("ab", 2, 0, "Training")) == ["a", "b"]
+    bars.epoch_done(2.5, None, None)
+    bars.close()
+    shown = capsys.readouterr().err
+    assert "4/10" in shown
+    assert "loss 2.5" in shown
+    assert "Epoch 4" not in shown
+
+
+@pytest.mark.parametrize(("config", "shown"), [(CONFIG, False), (RunConfig(progress=False), True)])
+def test_nothing_is_shown_unless_asked_for(config, shown, capsys):
+    go_through(ProgressBars(config, 3, shown=shown))
+    assert capsys.readouterr().err == ""
