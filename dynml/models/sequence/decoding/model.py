@@ -22,7 +22,8 @@ from dynml.models.sequence.windows import Windows
 
 def layout_of(config: DecodingConfig, n_channels: int) -> FeatureLayout:
     """What the linear answer of a settled config reads."""
-    assert config.trial_length is not None and config.answer_bands is not None
+    assert config.trial_length is not None
+    assert config.answer_bands is not None
     return FeatureLayout(n_channels, config.trial_length, tuple((low, high) for low, high in config.answer_bands))
 
 

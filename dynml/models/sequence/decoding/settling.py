@@ -112,7 +112,9 @@ def _tell_of_balance(names: list[str], counts: NDArray[np.int64]) -> None:
     told = []
     if rare:
         more = " .." if len(rare) > MOST_NAMED else ""
-        told.append(f"some classes have a single training trial, which tells nothing: {', '.join(rare[:MOST_NAMED])}{more}")
+        told.append(
+            f"some classes have a single training trial, which tells nothing: {', '.join(rare[:MOST_NAMED])}{more}"
+        )
     share = float(counts.max() / counts.sum())
     if share > LARGEST_SHARE:
         told.append(

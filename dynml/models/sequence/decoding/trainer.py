@@ -67,6 +67,9 @@ class DecodingTrainer(Trainer):
             raise ConfigurationError("sampler.trials", cut, f"what follows from model.target ({config.target})")
         assert config.class_names is not None
         classes = self.target.class_of_labels(config.class_names)
+        if self.config.compile and self.model.answer is not None:
+            # It reads trials one by one on the host, which compiling makes slower.
+            self.model.answer.forward = torch.compiler.disable(self.model.answer.forward)  # type: ignore[method-assign]
         self._answered: dict[str, AnsweredTrials] = {}
         self._chosen_epochs: int | None = None
         self._answer_report: dict[str, Any] | None = None

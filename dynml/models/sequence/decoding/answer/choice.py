@@ -144,22 +144,28 @@ def standard_error(differences: Floats, groups: NDArray[np.int64]) -> float:
     return float(np.sqrt(n_groups / (n_groups - 1) * np.square(sums).sum()) / len(differences))
 
 
-def stacked(choices: Sequence[Choice], problem: Problem) -> Floats | None:
-    """Weights, none negative, of the scores of several choices; None unless the sum is better than the best of them.
+def stacked(choices: Sequence[Choice], problem: Problem) -> Floats:
+    """Weights of the scores of several choices: 1 for the best alone, unless a sum of several is better.
 
-    Better is by more than one standard error of the paired difference.
+    Better is by more than one standard error of the paired difference. Only choices that are better by as much than
+    the classes' frequencies are added; no weight is negative, or above 1.
     """
     from scipy.optimize import minimize
 
     scores = np.stack([choice.scores for choice in choices])
+    best = int(np.argmin([choice.loss for choice in choices]))
+    alone = np.eye(len(choices))[best]
+    without = problem.losses(np.tile(problem.log_priors, (len(problem.truth), 1)))
+    gains = [without - problem.losses(problem.log_priors + own) for own in scores]
+    useful = [bool(gain.mean() > standard_error(gain, problem.groups)) for gain in gains]
+    if sum(useful) < 2:
+        return alone
 
-    def mean_loss(weights: Floats) -> float:
-        return float(problem.losses(problem.log_priors + np.tensordot(weights, scores, 1)).mean())
+    def losses(weights: Floats) -> Floats:
+        return problem.losses(problem.log_priors + np.tensordot(weights, scores, 1))
 
-    start = np.full(len(choices), 1 / len(choices))
-    weights = minimize(mean_loss, start, method="L-BFGS-B", bounds=[(0.0, 2.0)] * len(choices)).x
-    best = min(choices, key=lambda choice: choice.loss)
-    gains = problem.losses(problem.log_priors + best.scores) - problem.losses(
-        problem.log_priors + np.tensordot(weights, scores, 1)
-    )
-    return weights if gains.mean() > standard_error(gains, problem.groups) else None
+    bounds = [(0.0, float(is_useful)) for is_useful in useful]
+    start = np.array(useful) / sum(useful)
+    weights = minimize(lambda own: float(losses(own).mean()), start, method="L-BFGS-B", bounds=bounds).x
+    gain = losses(alone) - losses(weights)
+    return weights if gain.mean() > standard_error(gain, problem.groups) else alone

@@ -192,9 +192,7 @@ def connectivity(found: Spectra) -> Tensor:
     return values.clamp(-0.999, 0.999).arctanh().flatten()
 
 
-def _of_eigenvalues(
-    matrices: Tensor, function: Callable[[Tensor], Tensor], least: float | None = _TINY
-) -> Tensor:
+def _of_eigenvalues(matrices: Tensor, function: Callable[[Tensor], Tensor], least: float | None = _TINY) -> Tensor:
     values, vectors = torch.linalg.eigh(matrices)
     if least is not None:
         values = values.clamp(min=least)

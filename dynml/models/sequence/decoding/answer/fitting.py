@@ -89,10 +89,7 @@ def fit_answer(
     problem, by = _problem(trials, answer.bias_K.numpy(), by_runs=by_runs, balanced=balanced, drawn=drawn)
     features = _features(answer, trials)
     choices = _choices(features, problem, seed)
-    weights = stacked(choices, problem) if len(choices) > 1 else None
-    if weights is None:
-        best = min(choices, key=lambda choice: choice.loss)
-        weights = np.array([float(choice is best) for choice in choices])
+    weights = stacked(choices, problem)
     in_no_fold = _set_weights(answer, features, choices, weights, problem, drawn)
     logits = problem.log_priors + sum(weight * choice.scores for weight, choice in zip(weights, choices))
     fold = _fold_of(problem)

@@ -67,7 +67,6 @@ class LinearAnswer(nn.Module):
         identity = torch.eye(n_networks, dtype=torch.float64)
         self.register_buffer("whitening_SPP", identity.repeat(layout.n_spectra, 1, 1))
 
-    @torch.compiler.disable
     def forward(self, windows: Windows) -> Tensor:
         """Logits, (B, K) float32; gradients reach the signals by way of the course alone."""
         weights_FK, centre_F, bias_K = self.weights_FK.cpu(), self.centre_F.cpu(), self.bias_K.cpu()

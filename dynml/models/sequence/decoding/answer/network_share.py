@@ -1,4 +1,4 @@
-"""How long a decoder's network learns, and how much of it is added to the linear answer, by trials that it has not seen.
+"""How long a decoder's network learns, and how much of it is added to the linear answer, by trials it has not seen.
 
 The network is trained once for each fold of the training trials, on the batches of the run itself, with the trials of
 the fold left out of the loss. Curves of the left-out trials' cross-entropy are averaged over folds: the epoch with the
@@ -86,11 +86,13 @@ def network_share(run: InnerRun, model: Decoding, trials: Trials, answered: OutO
         for epoch, logits in enumerate(_one_fold(run, model, trials.take(held_out), fold, n_epochs)):
             added[epoch, held_out] = logits
     told = np.flatnonzero(np.isin(answered.fold, folds))
-    return decided(added[:, told], answered.logits[told], answered.problem.part(told, ()))
+    problem = answered.problem.part(told, ())
+    fold = answered.fold[told] if len(folds) > 1 else np.unique(problem.groups, return_inverse=True)[1] % 2
+    return decided(added[:, told], answered.logits[told], problem, fold)
 
 
-def decided(added: Floats, answered: Floats, problem: Problem) -> NetworkShare:
-    """The epoch with the least mean cross-entropy, and the smallest share within one standard error of the best.
+def decided(added: Floats, answered: Floats, problem: Problem, fold: NDArray[np.int64]) -> NetworkShare:
+    """Whether the network stays; if so, the epoch with the least mean cross-entropy, and the share.
 
     Parameters
     ----------
@@ -100,18 +102,21 @@ def decided(added: Floats, answered: Floats, problem: Problem) -> NetworkShare:
         Logits of the linear answer, that has not, either.
     problem : Problem
         Of these trials.
+    fold : (n,)
+        Parts of the trials by which the choice of epoch and share is tried.
     """
     if not len(answered):
         return NetworkShare(1, 0.0, {"share": 0.0, "epochs": 1, "n_trials": 0})
     losses = np.stack([problem.losses(answered + share * added) for share in SHARES])  # (shares, E, n)
     means = losses.mean(axis=2)
     best, epoch = np.unravel_index(int(means.argmin()), means.shape)
-    share = next(
-        number
-        for number in range(len(SHARES))
-        if _is_as_good(losses[number, epoch] - losses[best, epoch], problem.groups, is_best=number == best)
-    )
-    gain = losses[0, epoch] - losses[best, epoch]
+    gain = losses[0, 0] - _losses_of_choices(losses, fold)
+    error = standard_error(gain, problem.groups)
+    share = 0
+    if gain.mean() > error:
+        worse = losses[:, epoch] - losses[best, epoch]
+        within = [worse[number].mean() <= standard_error(worse[number], problem.groups) for number in range(1, best)]
+        share = next((number for number, is_as_good in enumerate(within, start=1) if is_as_good), int(best))
     return NetworkShare(
         int(epoch) + 1,
         SHARES[share],
@@ -119,17 +124,28 @@ def decided(added: Floats, answered: Floats, problem: Problem) -> NetworkShare:
             "share": SHARES[share],
             "epochs": int(epoch) + 1,
             "n_trials": len(answered),
-            "cross_entropy_of_linear_answer": float(means[0, epoch]),
-            "cross_entropy_with_network": float(means[best, epoch]),
-            "best_share": SHARES[best],
+            "cross_entropy_of_linear_answer": float(means[0, 0]),
+            "least_cross_entropy": float(means[best, epoch]),
             "gain": float(gain.mean()),
-            "standard_error_of_gain": None if best == 0 else _finite(standard_error(gain, problem.groups)),
+            "standard_error_of_gain": _finite(error),
         },
     )
 
 
-def _is_as_good(worse: Floats, groups: NDArray[np.int64], *, is_best: bool) -> bool:
-    return is_best or float(worse.mean()) <= standard_error(worse, groups)
+def _losses_of_choices(losses: Floats, fold: NDArray[np.int64]) -> Floats:
+    """Losses of each fold's trials at the epoch and share that the other folds choose, (n,), of (shares, E, n)."""
+    found = losses[0, 0].copy()
+    for number in np.unique(fold):
+        own = fold == number
+        if not own.all():
+            means = losses[:, :, ~own].mean(axis=2)
+            share, epoch = np.unravel_index(int(means.argmin()), means.shape)
+            found[own] = losses[share, epoch, own]
+    return found
+
+
+def _no_stand_in() -> Batch:
+    raise AssertionError("folds are trained on in one process")
 
 
 def _finite(value: float) -> float | None:
@@ -157,7 +173,7 @@ def _one_fold(run: InnerRun, model: Decoding, held_out: Trials, fold: int, n_epo
         for position, batch in enumerate(run.inner_batches(epoch)):
             torch.manual_seed(batch_seed(run.config.seed, epoch, position, f"fold {fold}"))
             learner.start_of_step(progress)
-            result = learner.result(batch, lambda one: run.result_of(inner, one, fold), lambda: batch)
+            result = learner.result(batch, lambda one: run.result_of(inner, one, fold), _no_stand_in)
             learner.learn(result, position, run.progress.steps_per_epoch)
             progress.step += 1
         run.look_at_interruption()
