@@ -1,11 +1,12 @@
 import numpy as np
 import pytest
 import torch
-from decoding_data import RATE, TRIAL, configs_of, dataset_of, small, trainer_of
+from decoding_data import RATE, TRIAL, configs_of, dataset_of, recording, small, trainer_of
 
 from dynml import MultiSubjectDataset
 from dynml.errors import DataWarning
 from dynml.models.experiment import load_experiment
+from dynml.models.sequence.decoding.answer.choice import Choice as OneChoice
 from dynml.models.sequence.decoding.answer.choice import (
     Problem,
     coefficients,
@@ -13,7 +14,6 @@ from dynml.models.sequence.decoding.answer.choice import (
     stacked,
     standard_error,
 )
-from dynml.models.sequence.decoding.answer.choice import Choice as OneChoice
 from dynml.models.sequence.decoding.answer.features import (
     FeatureLayout,
     bands_within,
@@ -26,9 +26,10 @@ from dynml.models.sequence.decoding.answer.features import (
     whitening,
 )
 from dynml.models.sequence.decoding.answer.network_share import decided
-from dynml.models.sequence.decoding.evaluation import predictions_of
+from dynml.models.sequence.decoding.evaluation import predictions_of, windows_of_trials
 from dynml.models.sequence.decoding.inference import decode
 from dynml.models.sequence.decoding.model import Decoding
+from dynml.models.sequence.windows import Windows
 from dynml.recording import Events, recording_of_runs
 
 pytestmark = pytest.mark.filterwarnings("ignore::dynml.errors.DataWarning")
@@ -41,6 +42,15 @@ def problem_of(truth, groups=None, folds=()):
     return Problem(
         truth, np.ones(len(truth)), np.log(np.bincount(truth) / len(truth)) + np.zeros(n_classes), own, folds
     )
+
+
+def padded(lengths, n_times):
+    generator = torch.Generator().manual_seed(0)
+    mask = torch.arange(n_times) < torch.tensor(lengths)[:, None]
+    signals = torch.randn(len(lengths), max(lengths), 4, generator=generator)
+    signals = torch.nn.functional.pad(signals, (0, 0, 0, n_times - max(lengths)))
+    seconds = torch.arange(n_times, dtype=torch.float64).expand(len(lengths), -1) / RATE
+    return Windows(signals * mask[:, :, None], mask, seconds, torch.zeros(len(lengths), dtype=torch.int64))
 
 
 def test_ridges_are_those_of_scikit_learn():
@@ -132,7 +142,8 @@ def test_features_against_what_they_are_by_hand():
     assert powers[1, 0] - powers[1, 2] > 5
     z = connectivity(found).reshape(3, 3)  # pairs 01, 02, 12 of correlations, real and imaginary parts of coherency
     np.testing.assert_allclose(z[0], np.arctanh(np.corrcoef(signals.numpy().T)[np.triu_indices(3, 1)]), atol=1e-9)
-    assert abs(z[2, 0]) > 2 and abs(z[1, 0]) < 0.2
+    assert abs(z[2, 0]) > 2
+    assert abs(z[1, 0]) < 0.2
     covariance = shrunk(found)
     values = tangent(covariance, whitening(covariance[None]))
     np.testing.assert_allclose(values, 0.0, atol=1e-8)
@@ -146,13 +157,10 @@ def test_bands_are_those_that_rates_and_trials_allow():
 
 
 def test_the_answer_of_a_trial_depends_on_no_other_and_not_on_padding():
-    from test_decoding_model import windows_of_lengths
-
     dataset = dataset_of(2, 1, 0)
     model = Decoding(configs_of(dataset, linear_answer="best", **small("csm"))["model"], 4).eval()
     torch.nn.init.normal_(model.answer.weights_FK)
-    windows = windows_of_lengths([TRIAL, 7, 2], TRIAL)
-    alone = windows_of_lengths([TRIAL, 7, 2], TRIAL + 5)
+    windows, alone = (padded([TRIAL, 7, 2], n_times) for n_times in (TRIAL, TRIAL + 5))
     assert torch.equal(model(windows), model(alone))
     assert torch.isfinite(model(windows)).all()
 
@@ -167,7 +175,7 @@ def finished(tmp_path_factory):
 
 
 def test_without_a_share_of_the_network_the_result_is_the_answer_to_the_bit(finished):
-    folder, dataset, trainer, summary = finished
+    _, _, trainer, summary = finished
     model, answered = trainer.model, summary["linear_answer"]
     assert answered["network"]["share"] == float(model.network_share)
     assert set(answered["kinds"]) == {"course", "power", "tangent_space", "connectivity"}
@@ -175,8 +183,6 @@ def test_without_a_share_of_the_network_the_result_is_the_answer_to_the_bit(fini
     model.network_share.fill_(0.0)
     torch.nn.init.normal_(model.head.weight)
     alone = predictions_of(model, trials).probabilities
-    from dynml.models.sequence.decoding.evaluation import windows_of_trials
-
     (windows,) = windows_of_trials(trials, torch.device("cpu"))
     np.testing.assert_array_equal(alone, model.answer(windows).double().softmax(dim=1).numpy())
 
@@ -229,11 +235,11 @@ def test_power_that_no_course_shows_is_decoded(tmp_path):
 
 
 def test_rare_classes_and_imbalance_are_said():
-    from decoding_data import recording
-
+    rare = recording(0, classes=("house", *("face",) * 7), n_runs=1)
+    dataset = MultiSubjectDataset.from_arrays([rare], [recording(1)])
     with pytest.warns(DataWarning) as caught:
-        rare = recording(0, classes=("house", *("face",) * 7), n_runs=1)
-        configs_of(MultiSubjectDataset.from_arrays([rare], [recording(1)]), linear_answer="best")
+        configs_of(dataset, linear_answer="best")
     told = " ".join(str(one.message) for one in caught)
-    assert "single training trial" in told and "house (1)" in told
+    assert "single training trial" in told
+    assert "house (1)" in told
     assert "88% of the training trials are of the class face" in told
