@@ -44,6 +44,7 @@ STOPPING = {
     "max_epochs": "at the largest number of epochs",
     "max_steps": "at the largest number of steps",
     "max_time": "at its time limit",
+    "inner_folds": "after as many epochs as served left-out training trials best",
     "patience": "because validation no longer improved",
 }
 NOT_KNOWN = "–"

@@ -55,9 +55,9 @@ def dataset_of(n_training=4, n_validation=2, n_testing=1, *, names="abcdefgh", f
 
 
 def configs_of(dataset, pretrained=None, *, sampler=None, **model):
-    """Settled configs of a decoder."""
+    """Settled configs of a decoder; of its network alone where nothing else is asked for."""
     given = {
-        "model": DecodingConfig(**{"target": "stimulus"} | model),
+        "model": DecodingConfig(**{"target": "stimulus", "linear_answer": "none"} | model),
         "sampler": sampler or BatchSamplerConfig(batch_size_training=16),
     }
     return settle_with_data(given, dataset, pretrained)

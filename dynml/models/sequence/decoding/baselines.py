@@ -91,7 +91,7 @@ def fit_baselines(
     counts = np.bincount(trials.truth)
     majority = FittedBaseline(MAJORITY, _no_features, None, constant=int(counts.argmax()))
     chosen = _drawn(trials, most_trials, seed)
-    groups, by = _groups(chosen, by_runs=by_runs)
+    groups, by = cross_validation_groups(chosen, by_runs=by_runs)
     problem = _Problem(chosen, groups, "balanced" if balanced else None, seed)
     fitted: dict[str, FittedBaseline | None] = {MAJORITY: majority, LINEAR: None, CONNECTIVITY: None}
     with warnings.catch_warnings():
@@ -255,7 +255,7 @@ def _drawn(trials: Trials, most: int, seed: int) -> Trials:
     return trials.take(np.sort(generator.choice(len(trials), most, replace=False)))
 
 
-def _groups(trials: Trials, *, by_runs: bool) -> tuple[NDArray[np.int64] | None, str]:
+def cross_validation_groups(trials: Trials, *, by_runs: bool) -> tuple[NDArray[np.int64] | None, str]:
     """What stays together in cross-validation, and its name; None: neighbouring trials do."""
     participants = trials.participants
     if not by_runs and len(set(participants)) > 1:

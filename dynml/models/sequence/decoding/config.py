@@ -83,6 +83,10 @@ class DecodingConfig:
     linear_rank: int = 1
     """linear: weighted means over time that the head sees of every channel."""
 
+    linear_answer: Literal["best", "none"] = "best"
+    """What the network's logits are added to. best: a linear answer from course, power, covariances or connectivity of
+    the trial, chosen and fitted on training trials. none: nothing; the network learns from the classes' frequencies."""
+
     embedder_from_pretrained: bool = True
     """Take over the pre-trained embedder; false: learn it anew, as is needed for another number of channels."""
 
@@ -136,6 +140,9 @@ class DecodingConfig:
     trial_length: int | None = None
     """Settled from the data: samples of the longest trial."""
 
+    answer_bands: list[list[float]] | None = None
+    """Settled from the data: frequency bands (Hz) of the linear answer; null without one."""
+
     backbone_settings: dict[str, Any] | None = None
     """Settled from the pre-trained model: all its settings."""
 
@@ -147,6 +154,7 @@ class DecodingConfig:
         check_choice("model.fine_tuning", self.fine_tuning, ("full", "frozen", "linear_probe"))
         check_choice("model.pooling", self.pooling, ("class_token", "mean"))
         check_choice("model.class_weights", self.class_weights, (None, "balanced"))
+        check_choice("model.linear_answer", self.linear_answer, ("best", "none"))
         check_fraction("model.layer_learning_rate_decay", self.layer_learning_rate_decay)
         check_share("model.label_smoothing", self.label_smoothing)
         check_share("model.head_dropout", self.head_dropout)
@@ -201,10 +209,15 @@ class DecodingTrainerConfig(SequenceTrainerConfig):
     (of training trials, if there are no others)."""
 
     baseline_trials: int = 4000
-    """The baselines are fitted to at most this many training trials."""
+    """The baselines and the linear answer are fitted to at most this many training trials."""
+
+    inner_folds: int = 5
+    """Parts of the training trials that the network is tried on, after training without them: they say how many epochs
+    it learns and how much of it is added to the linear answer. 0: monitor chooses the epoch, and all of it is."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        check_at_least("trainer.inner_folds", self.inner_folds, 0)
         check_choice("trainer.monitor", self.monitor, ("cross_entropy", "accuracy"))
         check_at_least("trainer.baseline_trials", self.baseline_trials, 2)
 

@@ -1,4 +1,6 @@
-"""The decoder: a backbone makes one vector of a trial, a head makes logits of the classes from it.
+"""The decoder: a linear answer, and a network whose share of the logits is added to it.
+
+The network is a backbone that makes one vector of a trial, and a head that makes logits of the classes from it.
 
 Shapes: B trials, K classes, F features.
 """
@@ -11,9 +13,18 @@ import torch
 from torch import Tensor, nn
 
 from dynml.errors import ConfigurationError
+from dynml.models.sequence.decoding.answer.features import FeatureLayout
+from dynml.models.sequence.decoding.answer.linear_answer import LinearAnswer
 from dynml.models.sequence.decoding.backbones import CLASS_TOKEN, depth_of, make_backbone, n_features_of
 from dynml.models.sequence.decoding.config import LINEAR, DecodingConfig
 from dynml.models.sequence.windows import Windows
+
+
+def layout_of(config: DecodingConfig, n_channels: int) -> FeatureLayout:
+    """What the linear answer of a settled config reads."""
+    assert config.trial_length is not None
+    assert config.answer_bands is not None
+    return FeatureLayout(n_channels, config.trial_length, tuple((low, high) for low, high in config.answer_bands))
 
 
 class Decoding(nn.Module):
@@ -31,6 +42,9 @@ class Decoding(nn.Module):
         When the classes are open.
     """
 
+    network_share: Tensor
+    """How much of the network is added to the linear answer, from 0 to 1; in training all of it is."""
+
     def __init__(self, config: DecodingConfig, n_channels: int) -> None:
         super().__init__()
         if None in (config.backbone, config.class_names, config.class_counts, config.trial_length):
@@ -44,14 +58,44 @@ class Decoding(nn.Module):
             self.hidden = nn.Sequential(nn.Linear(n_features, n_features), nn.Tanh())
         self.dropout = nn.Dropout(config.head_dropout)
         self.head = nn.Linear(n_features, config.n_classes)
-        # All classes are as likely as their trials are frequent before anything is learnt of the signals.
+        # Before anything is learnt the network adds nothing to the linear answer; where there is none, all classes are
+        # as likely as their trials are frequent.
         nn.init.zeros_(self.head.weight)
+        self.answer: LinearAnswer | None = None
         with torch.no_grad():
-            self.head.bias.copy_(self._log_priors())
+            if config.answer_bands is None:
+                self.head.bias.copy_(self._log_priors())
+            else:
+                nn.init.zeros_(self.head.bias)
+                self.answer = LinearAnswer(layout_of(config, n_channels), self._log_priors())
+                self.register_buffer("network_share", torch.ones(()))
         self._fix_parameters()
 
-    def forward(self, windows: Windows) -> Tensor:
-        """Logits of trials, (B, K)."""
+    def forward(self, windows: Windows, answered_BK: Tensor | None = None) -> Tensor:
+        """Logits of trials, (B, K).
+
+        Parameters
+        ----------
+        windows : Windows
+        answered_BK : Tensor, optional
+            What the linear answer is taken to be: in training that of models which have not seen these trials.
+        """
+        if self.answer is None:
+            return self.network(windows)
+        answered_BK = self.answer(windows) if answered_BK is None else answered_BK
+        if self.training:
+            return answered_BK + self.network(windows)
+        if not self.has_network:
+            return answered_BK
+        return answered_BK + self.network_share * self.network(windows)
+
+    @property
+    def has_network(self) -> bool:
+        """Whether the network has a share in the logits."""
+        return self.answer is None or bool(self.network_share > 0)
+
+    def network(self, windows: Windows) -> Tensor:
+        """What the network adds to the logits, (B, K), all of it."""
         logits: Tensor = self.head(self.dropout(self.hidden(self.features(windows))))
         return logits
 

@@ -7,9 +7,11 @@ import warnings
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from dynml.dataset.dataset import MultiSubjectDataset
 from dynml.errors import ConfigurationError, DataError, DataWarning
+from dynml.models.sequence.decoding.answer.features import bands_within
 from dynml.models.sequence.decoding.config import LINEAR, DecodingConfig
 from dynml.models.sequence.decoding.pretraining import with_pretrained_settings
 from dynml.models.sequence.decoding.targets import Target
@@ -17,6 +19,9 @@ from dynml.models.sequence.settling import check_windows, sampling_frequencies, 
 from dynml.store.layout import SUBSET_NAMES
 
 MOST_NAMED = 5
+FEW_TRIALS = 2
+LARGEST_SHARE = 0.8
+"""Of one class among training trials, up to which no word is lost about it."""
 
 
 def settle_with_data(configs: dict[str, Any], dataset: MultiSubjectDataset, pretrained: str | None) -> dict[str, Any]:
@@ -45,7 +50,8 @@ def settle_with_data(configs: dict[str, Any], dataset: MultiSubjectDataset, pret
     Warns
     -----
     DataWarning
-        When validation or testing has a class that training has not: its trials count as wrong.
+        When validation or testing has a class that training has not: its trials count as wrong. When a class has a
+        single training trial, or nearly all.
     """
     model, sampler = configs["model"], configs["sampler"]
     target = Target.of(dataset, model.target, model.classes)
@@ -63,6 +69,10 @@ def settle_with_data(configs: dict[str, Any], dataset: MultiSubjectDataset, pret
         model = with_pretrained_settings(model, pretrained, dataset)
     if model.backbone != LINEAR:
         model = _with_times(model, dataset)
+    if model.linear_answer != "none":
+        assert model.trial_length is not None
+        bands = bands_within(sampling_frequencies(dataset), model.trial_length)
+        model = dataclasses.replace(model, answer_bands=bands)
     return configs | {"model": model, "sampler": sampler}
 
 
@@ -86,6 +96,7 @@ def _with_classes(config: DecodingConfig, target: Target, sampler: Any) -> Decod
                 DataWarning,
                 stacklevel=4,
             )
+    _tell_of_balance(names, counts["training"][classes])
     longest = max(int(trials.spans.lengths.max(initial=1)) for trials in found.values())
     return dataclasses.replace(
         config,
@@ -93,6 +104,26 @@ def _with_classes(config: DecodingConfig, target: Target, sampler: Any) -> Decod
         class_counts=counts["training"][classes].tolist(),
         trial_length=longest,
     )
+
+
+def _tell_of_balance(names: list[str], counts: NDArray[np.int64]) -> None:
+    """Warn of classes that next to no training trial has, and of one that nearly all have."""
+    rare = [f"{name} ({count})" for name, count in zip(names, counts.tolist()) if count < FEW_TRIALS]
+    told = []
+    if rare:
+        more = " .." if len(rare) > MOST_NAMED else ""
+        told.append(
+            f"some classes have a single training trial, which tells nothing: {', '.join(rare[:MOST_NAMED])}{more}"
+        )
+    share = float(counts.max() / counts.sum())
+    if share > LARGEST_SHARE:
+        told.append(
+            f"{share:.0%} of the training trials are of the class {names[int(counts.argmax())]}: look at balanced "
+            "accuracy, and see model.class_weights"
+        )
+    if told:
+        sentence = "; ".join(told)
+        warnings.warn(f"{sentence[0].upper()}{sentence[1:]}.", DataWarning, stacklevel=5)
 
 
 def _refuse_values_without_classes(target: Target, participants: list[str], n_classes: int) -> None:

@@ -1,6 +1,7 @@
 """Trains decoders: cross-entropy of the classes of trials, on the shared trainer.
 
-initialize      the weights of a pre-trained model, if one is given
+initialize      the weights of a pre-trained model, if one is given; the linear answer, and folds of the training trials
+                that say how long the network learns and how much of it is added
 loss            mean over trials of weight(class) * cross-entropy; smoothed in training alone
 best model      by the cross-entropy (or the accuracy) of validation trials
 report          accuracies of the best model and of its baselines, which are fitted to the training trials
@@ -8,6 +9,7 @@ report          accuracies of the best model and of its baselines, which are fit
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, ClassVar
 
 import numpy as np
@@ -17,9 +19,12 @@ from torch.nn import functional
 
 from dynml.batches.batch import Batch
 from dynml.errors import ConfigurationError
+from dynml.models.sequence.decoding.answer.answered_trials import AnsweredTrials
+from dynml.models.sequence.decoding.answer.fitting import OutOfFold, fit_answer
+from dynml.models.sequence.decoding.answer.network_share import NetworkShare, network_share
 from dynml.models.sequence.decoding.baselines import BASELINE_NAMES, fit_baselines
 from dynml.models.sequence.decoding.config import DecodingTrainerConfig
-from dynml.models.sequence.decoding.evaluation import predictions_of
+from dynml.models.sequence.decoding.evaluation import predictions_of, windows_of_trials
 from dynml.models.sequence.decoding.model import Decoding
 from dynml.models.sequence.decoding.pretraining import load_pretrained
 from dynml.models.sequence.decoding.targets import NO_CLASS, Target, Trials
@@ -62,20 +67,49 @@ class DecodingTrainer(Trainer):
             raise ConfigurationError("sampler.trials", cut, f"what follows from model.target ({config.target})")
         assert config.class_names is not None
         classes = self.target.class_of_labels(config.class_names)
+        if self.config.compile and self.model.answer is not None:
+            # It reads trials one by one on the host, which compiling makes slower.
+            self.model.answer.forward = torch.compiler.disable(self.model.answer.forward)  # type: ignore[method-assign]
+        self._answered: dict[str, AnsweredTrials] = {}
+        self._chosen_epochs: int | None = None
+        self._answer_report: dict[str, Any] | None = None
         self._class_of_label = torch.from_numpy(classes).to(self.device)
         self._weights_K = self._class_weights()
 
     def initialize(self) -> None:
-        """Take over the weights of a pre-trained model."""
+        """Take over the weights of a pre-trained model, fit the linear answer, and try the network on folds."""
         if self.pretrained is not None:
             load_pretrained(self.model, self.pretrained)
+        if self.model.answer is None:
+            return
+        found = self.processes.from_first(self._fit_answer)
+        self._adopt(found)
+        if self.config.inner_folds and not self.processes.are_several:
+            trials, n_folds = self.trials("training"), self.config.inner_folds
+            self._decide(network_share(self, self.model, trials, found[0], n_folds))
 
     def run_one_batch(self, batch: Batch) -> BatchResult:
         """Cross-entropy and accuracy of the trials whose class the model knows, and that are not masked altogether."""
+        return self.result_of(self.model, batch, None)
+
+    def result_of(self, model: Any, batch: Batch, left_out: int | None) -> BatchResult:
+        """Cross-entropy and accuracy of a batch, without the trials of a fold.
+
+        Parameters
+        ----------
+        model : Decoding
+        batch : Batch
+        left_out : int or None
+            Number of the fold.
+        """
         class_B, windows = self._classes(batch), windows_of(batch)
         known_B = (class_B != NO_CLASS) & windows.known_BT.any(dim=1)
+        answered = self._answered.get(batch.context)
+        if left_out is not None:
+            assert answered is not None
+            known_B = known_B & (answered.fold_of(batch) != left_out)
         with self.autocast():
-            logits_BK = self.model(windows)
+            logits_BK = model(windows, None if answered is None else answered.logits_of(batch))
         loss_B = functional.cross_entropy(
             logits_BK.float(),
             class_B.clamp(min=0),
@@ -89,6 +123,75 @@ class DecodingTrainer(Trainer):
         n_correct = ((logits_BK.argmax(dim=1) == class_B) & known_B).sum()
         accuracy = n_correct / divisor
         return BatchResult(loss, n_known, {"accuracy": accuracy, "error_rate": 1.0 - accuracy})
+
+    def inner_batches(self, epoch: int) -> Iterator[Batch]:
+        """Training batches of an epoch, for the folds."""
+        self.batch_sampler.set_context("training")
+        self.batch_loader.set_context("training")
+        return self.batch_loader.iterate(self.batch_sampler, epoch, 0)
+
+    def look_at_interruption(self) -> None:
+        """End the run if it is to end; what the folds have done is done again then."""
+        self._save_or_end(is_due=False)
+
+    def monitored_value(self, row: dict[str, float]) -> float:
+        """Value that chooses the best model: where folds have chosen how long to train, that of their last epoch."""
+        if self._chosen_epochs is not None and self.progress.epoch + 1 < self._chosen_epochs:
+            return float("nan")
+        return super().monitored_value(row)
+
+    def stopping_reason(self) -> str | None:
+        """Why the run is over: also when it has trained for as long as the folds have chosen."""
+        if self._chosen_epochs is None:
+            return super().stopping_reason()
+        return "inner_folds" if self.progress.epoch >= self._chosen_epochs else None
+
+    def family_state(self) -> dict[str, Any]:
+        """What folds have found, beside the weights."""
+        state: dict[str, Any] = {"chosen_epochs": self._chosen_epochs, "linear_answer": self._answer_report}
+        return state | {"answered": {name: one.state() for name, one in self._answered.items()}}
+
+    def load_family_state(self, state: dict[str, Any]) -> None:
+        """Go on from `family_state`."""
+        self._chosen_epochs, self._answer_report = state.get("chosen_epochs"), state.get("linear_answer")
+        self._answered = {
+            name: AnsweredTrials.of_state(one, self.device) for name, one in state.get("answered", {}).items()
+        }
+
+    def _fit_answer(self) -> tuple[OutOfFold, dict[str, Any], Any]:
+        """What is known of training trials, the weights of the answer, and what it says of validation trials."""
+        answer = self.model.answer
+        assert answer is not None
+        answered = fit_answer(
+            answer.cpu(),
+            self.trials("training"),
+            by_runs=self.dataset.split == "runs",
+            balanced=self.model.config.class_weights == "balanced",
+            most_trials=self.config.baseline_trials,
+            seed=self.config.seed,
+        )
+        windows = windows_of_trials(self.trials("validation"), torch.device("cpu"))
+        said = [np.zeros((0, self.model.config.n_classes)), *(answer(one).double().numpy() for one in windows)]
+        return answered, answer.state_dict(), np.concatenate(said)
+
+    def _adopt(self, found: tuple[OutOfFold, dict[str, Any], Any]) -> None:
+        out_of_fold, weights, said = found
+        assert self.model.answer is not None
+        self.model.answer.load_state_dict(weights)
+        self.model.answer.to(self.device)
+        answered = {"training": (out_of_fold.logits, out_of_fold.fold)}
+        if len(said):
+            answered["validation"] = (said, np.full(len(said), -1))
+        self._answered = {
+            name: AnsweredTrials.of(self.trials(name), *known, self.device) for name, known in answered.items()
+        }
+        self._answer_report = out_of_fold.report
+
+    def _decide(self, found: NetworkShare) -> None:
+        self._chosen_epochs = found.epochs if found.share else 1
+        self.model.network_share.fill_(found.share)
+        assert self._answer_report is not None
+        self._answer_report["network"] = found.report
 
     def monitored_name(self) -> str:
         """Name of the value that chooses the best model."""
@@ -137,6 +240,7 @@ class DecodingTrainer(Trainer):
             "most_frequent_of_subset": commonest,
             "balanced_accuracy": {name: predictions[name].balanced_accuracy for name in SUBSETS},
             "balanced_accuracy_chance": {name: balanced_accuracy_chance(trials[name].truth) for name in SUBSETS},
+            "linear_answer": self._answer_report,
             "findings": findings(accuracy, baselines, commonest["validation"]),
         }
 

@@ -1,0 +1,199 @@
+"""What the linear answer reads of a trial: its course, power in bands, covariances in the tangent space, connectivity.
+
+Shapes: T samples, C channels, P networks (channels, or their principal components), S spectra (all frequencies, then
+each band), F features.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+COURSE, POWER, TANGENT, CONNECTIVITY = "course", "power", "tangent_space", "connectivity"
+KINDS = (COURSE, POWER, TANGENT, CONNECTIVITY)
+
+BINS = (1, 2, 4, 8, 16, 32, 64)
+BANDS = ((1.0, 4.0), (4.0, 8.0), (8.0, 13.0), (13.0, 30.0), (30.0, 45.0), (55.0, 90.0))
+"""Hz; mains frequencies are left out."""
+
+HIGHEST_SHARE = 0.45
+"""Bands end below this share of the sampling frequency."""
+
+MOST_NETWORKS = 64
+MOST_NETWORKS_BY_BAND = 32
+"""Covariances and connectivity of more channels are those of all frequencies together."""
+
+MOST_FEATURES = 20_000
+SHORTEST = 3
+"""Samples that a covariance takes."""
+
+LEAST_SHRINKAGE = 0.05
+"""Neighbouring samples are alike, so that formulas for independent ones shrink too little."""
+
+_TINY = 1e-12
+
+
+def bands_within(sampling_frequencies: Sequence[float], trial_length: int) -> list[list[float]]:
+    """Bands that all recordings have, and that a trial of so many samples resolves, in Hz."""
+    lowest, highest = min(sampling_frequencies), max(sampling_frequencies)
+    return [
+        [low, high]
+        for low, high in BANDS
+        if high <= HIGHEST_SHARE * lowest and (high - low) * trial_length / highest >= 2
+    ]
+
+
+@dataclass(frozen=True)
+class FeatureLayout:
+    """How many features there are of each kind.
+
+    Parameters
+    ----------
+    n_channels : int
+    trial_length : int
+        Samples of the longest trial.
+    bands : sequence of (low, high), Hz
+    """
+
+    n_channels: int
+    trial_length: int
+    bands: tuple[tuple[float, float], ...]
+
+    @property
+    def n_networks(self) -> int:
+        """P."""
+        return min(self.n_channels, MOST_NETWORKS)
+
+    @property
+    def n_spectra(self) -> int:
+        """S, of covariances."""
+        return 1 + (len(self.bands) if self.n_channels <= MOST_NETWORKS_BY_BAND else 0)
+
+    def variants(self, kind: str) -> list[int]:
+        """Numbers of features among which one is chosen: always the first ones of their kind."""
+        pairs = self.n_networks * (self.n_networks - 1) // 2
+        if kind == COURSE:
+            bins = sorted({1, *(n for n in (*BINS, self.trial_length) if n <= min(self.trial_length, BINS[-1]))})
+            return [n * self.n_channels for n in bins if n == 1 or n * self.n_channels <= MOST_FEATURES]
+        if kind == POWER:
+            return [(1 + len(self.bands)) * self.n_channels]
+        if kind == TANGENT:
+            size = pairs + self.n_networks
+            return sorted({size, self.n_spectra * size})
+        return sorted({pairs, (2 * self.n_spectra - 1) * pairs} - {0})
+
+    def size(self, kind: str) -> int:
+        """Features of a kind at most."""
+        return max(self.variants(kind), default=0)
+
+    @property
+    def n_features(self) -> int:
+        """F, of all kinds."""
+        return sum(self.size(kind) for kind in KINDS)
+
+    def slice_of(self, kind: str) -> slice:
+        """Where a kind lies among all features."""
+        first = sum(self.size(other) for other in KINDS[: KINDS.index(kind)])
+        return slice(first, first + self.size(kind))
+
+
+@dataclass(frozen=True)
+class Spectra:
+    """Second moments of a trial."""
+
+    power_SC: Tensor
+    covariances_SPP: Tensor
+    """Complex."""
+
+    n_values_S: Tensor
+    """Real numbers that each is a mean of."""
+
+
+def course(signals_TC: Tensor, known_T: Tensor, n_bins: int) -> Tensor:
+    """Means over equal parts of a trial, (n_bins C,); a part has one sample at least, and is 0 without a known one."""
+    n_times = len(signals_TC)
+    starts = torch.arange(n_bins) * n_times // n_bins
+    stops = torch.maximum(torch.arange(1, n_bins + 1) * n_times // n_bins, starts + 1)
+    known_TC = torch.where(known_T[:, None], signals_TC, 0.0)
+    running = torch.cat([torch.zeros_like(known_TC[:1]), known_TC.cumsum(dim=0)])
+    counts = torch.cat([torch.zeros(1, dtype=torch.int64), known_T.long().cumsum(dim=0)])
+    n_known = (counts[stops] - counts[starts]).clamp(min=1)
+    return ((running[stops] - running[starts]) / n_known[:, None]).flatten()
+
+
+def spectra(series_TC: Tensor, sampling_frequency: float, layout: FeatureLayout, axes_CP: Tensor) -> Spectra | None:
+    """Second moments of the known samples of a trial; None where these are too few, or all constant."""
+    n_times = len(series_TC)
+    centred_TC = series_TC - series_TC.mean(dim=0)
+    if n_times < SHORTEST or float(centred_TC.abs().max()) < _TINY:
+        return None
+    taper_T = torch.hann_window(n_times + 2, periodic=False, dtype=centred_TC.dtype)[1:-1]
+    waves_FC = torch.fft.rfft(centred_TC * taper_T[:, None], dim=0) / taper_T.norm()
+    frequencies = torch.fft.rfftfreq(n_times, 1 / sampling_frequency)
+    parts = [centred_TC / n_times**0.5]
+    n_values = [n_times]
+    for low, high in layout.bands:
+        inside = (frequencies >= low) & (frequencies < high)
+        n_values.append(2 * int(inside.sum()))
+        if not n_values[-1]:
+            return None
+        parts.append(waves_FC[inside] / inside.sum().sqrt())
+    power_SC = torch.stack([part.abs().square().sum(dim=0) for part in parts])
+    networks = [part @ axes_CP.to(part.dtype) for part in parts[: layout.n_spectra]]
+    covariances_SPP = torch.stack([(part.mH @ part).to(torch.complex128) for part in networks])
+    return Spectra(power_SC, covariances_SPP, torch.tensor(n_values[: layout.n_spectra], dtype=torch.float64))
+
+
+def log_power(found: Spectra) -> Tensor:
+    """Logarithms of power, (S C,); a channel without any has a very small one."""
+    return found.power_SC.clamp(min=_TINY).log().flatten()
+
+
+def shrunk(found: Spectra) -> Tensor:
+    """Covariances shrunk towards a multiple of the identity (oracle approximating shrinkage), (S, P, P)."""
+    real_SPP = found.covariances_SPP.real
+    n_networks = real_SPP.shape[-1]
+    scale_S = real_SPP.diagonal(dim1=-2, dim2=-1).mean(dim=-1).clamp(min=_TINY)
+    square_S = real_SPP.square().mean(dim=(-2, -1))
+    divisor_S = (found.n_values_S + 1) * (square_S - scale_S.square() / n_networks).clamp(min=_TINY * _TINY)
+    share_S = ((square_S + scale_S.square()) / divisor_S).clamp(min=LEAST_SHRINKAGE, max=1.0)[:, None, None]
+    identity = torch.eye(n_networks, dtype=real_SPP.dtype) * scale_S[:, None, None]
+    return (1 - share_S) * real_SPP + share_S * identity
+
+
+def logarithm(matrices: Tensor) -> Tensor:
+    """Logarithms of positive definite matrices (.., P, P)."""
+    return _of_eigenvalues(matrices, torch.log)
+
+
+def whitening(covariances_NSPP: Tensor) -> Tensor:
+    """Inverse square roots of the log-Euclidean means of covariances, (S, P, P)."""
+    return _of_eigenvalues(logarithm(covariances_NSPP).mean(dim=0), lambda values: torch.exp(-values / 2), least=None)
+
+
+def tangent(covariances_SPP: Tensor, whitening_SPP: Tensor) -> Tensor:
+    """Coordinates of covariances in the tangent space at their mean, (S P (P + 1) / 2,)."""
+    logs_SPP = logarithm(whitening_SPP @ covariances_SPP @ whitening_SPP)
+    rows, columns = torch.triu_indices(*logs_SPP.shape[-2:]).unbind()
+    factors = torch.where(rows == columns, 1.0, 2.0**0.5).double()
+    return (logs_SPP[:, rows, columns] * factors).flatten()
+
+
+def connectivity(found: Spectra) -> Tensor:
+    """Fisher's z of correlations, then of coherency in each band, real and imaginary parts: ((2 S - 1) pairs,)."""
+    covariances_SPP = found.covariances_SPP
+    norms_SP = covariances_SPP.diagonal(dim1=-2, dim2=-1).real.clamp(min=_TINY).sqrt()
+    rows, columns = torch.triu_indices(*covariances_SPP.shape[-2:], offset=1).unbind()
+    pairs = covariances_SPP[:, rows, columns] / (norms_SP[:, rows] * norms_SP[:, columns])
+    values = torch.cat([pairs.real[:1], pairs.real[1:], pairs.imag[1:]])
+    return values.clamp(-0.999, 0.999).arctanh().flatten()
+
+
+def _of_eigenvalues(matrices: Tensor, function: Callable[[Tensor], Tensor], least: float | None = _TINY) -> Tensor:
+    values, vectors = torch.linalg.eigh(matrices)
+    if least is not None:
+        values = values.clamp(min=least)
+    return (vectors * function(values)[..., None, :]) @ vectors.mH

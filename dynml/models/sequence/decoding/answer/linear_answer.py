@@ -1,0 +1,115 @@
+"""The linear answer of a decoder: logits that are linear in a trial's features, as buffers of the model.
+
+Shapes: B trials, T samples, C channels, K classes, F features, P networks, S spectra.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+import torch
+from torch import Tensor, nn
+
+from dynml.models.sequence.decoding.answer.features import (
+    CONNECTIVITY,
+    COURSE,
+    KINDS,
+    POWER,
+    TANGENT,
+    FeatureLayout,
+    connectivity,
+    course,
+    log_power,
+    shrunk,
+    spectra,
+    tangent,
+)
+from dynml.models.sequence.windows import Windows
+
+
+class LinearAnswer(nn.Module):
+    """Logits of trials: bias + (features - centre) @ weights, computed in float64 on the host.
+
+    Every trial is read by itself, so that its logits do not depend on those beside it. What a trial is too short for
+    adds nothing.
+
+    Parameters
+    ----------
+    layout : FeatureLayout
+    log_priors_K : Tensor
+        What is answered before the fit.
+
+    Attributes
+    ----------
+    weights_FK, centre_F, bias_K : Tensor, float64
+    n_course : Tensor, int64
+        Features of the course in use: resolution times channels.
+    axes_CP, whitening_SPP : Tensor, float64
+        What covariances are projected onto and whitened by.
+    """
+
+    weights_FK: Tensor
+    centre_F: Tensor
+    bias_K: Tensor
+    n_course: Tensor
+    axes_CP: Tensor
+    whitening_SPP: Tensor
+
+    def __init__(self, layout: FeatureLayout, log_priors_K: Tensor) -> None:
+        super().__init__()
+        self.layout = layout
+        n_networks = layout.n_networks
+        self.register_buffer("weights_FK", torch.zeros(layout.n_features, len(log_priors_K), dtype=torch.float64))
+        self.register_buffer("centre_F", torch.zeros(layout.n_features, dtype=torch.float64))
+        self.register_buffer("bias_K", log_priors_K.double())
+        self.register_buffer("n_course", torch.tensor(layout.n_channels))
+        self.register_buffer("axes_CP", torch.eye(layout.n_channels, n_networks, dtype=torch.float64))
+        identity = torch.eye(n_networks, dtype=torch.float64)
+        self.register_buffer("whitening_SPP", identity.repeat(layout.n_spectra, 1, 1))
+
+    def forward(self, windows: Windows) -> Tensor:
+        """Logits, (B, K) float32; gradients reach the signals by way of the course alone."""
+        weights_FK, centre_F, bias_K = self.weights_FK.cpu(), self.centre_F.cpu(), self.bias_K.cpu()
+        used = [kind for kind in KINDS if bool((weights_FK[self.layout.slice_of(kind)] != 0).any())]
+        rows = []
+        for trial in trials_of(windows):
+            logits_K = bias_K
+            for kind, features in self.features(*trial, used).items():
+                first = self.layout.slice_of(kind).start
+                chosen = slice(first, first + len(features))
+                logits_K = logits_K + (features - centre_F[chosen]) @ weights_FK[chosen]
+            rows.append(logits_K)
+        return torch.stack(rows).float().to(windows.device)
+
+    def features(
+        self, signals_TC: Tensor, known_T: Tensor, sampling_frequency: float, kinds: Collection[str]
+    ) -> dict[str, Tensor]:
+        """Features of a trial by kind, as far as it has them."""
+        found: dict[str, Tensor] = {}
+        if COURSE in kinds:
+            n_bins = int(self.n_course) // self.layout.n_channels
+            found[COURSE] = course(signals_TC, known_T, n_bins)
+        if set(kinds) <= {COURSE}:
+            return found
+        with torch.no_grad():
+            moments = spectra(signals_TC[known_T], sampling_frequency, self.layout, self.axes_CP.cpu())
+            if moments is None:
+                return found
+            if POWER in kinds:
+                found[POWER] = log_power(moments)
+            if TANGENT in kinds:
+                found[TANGENT] = tangent(shrunk(moments), self.whitening_SPP.cpu())
+            if CONNECTIVITY in kinds:
+                found[CONNECTIVITY] = connectivity(moments)
+        return found
+
+
+def trials_of(windows: Windows) -> list[tuple[Tensor, Tensor, float]]:
+    """Signals (T, C) float64, known samples (T,) and sampling frequency of each window, on the host."""
+    signals_BTC, known_BT = windows.signals_BTC.cpu().double(), windows.known_BT.cpu()
+    seconds_BT, lengths = windows.seconds_BT.cpu(), windows.lengths_B.tolist()
+    trials = []
+    for row, length in enumerate(lengths):
+        seconds = float(seconds_BT[row, 1] - seconds_BT[row, 0]) if seconds_BT.shape[1] > 1 else 1.0
+        trials.append((signals_BTC[row, :length], known_BT[row, :length], 1.0 / seconds))
+    return trials

@@ -1,0 +1,245 @@
+import numpy as np
+import pytest
+import torch
+from decoding_data import RATE, TRIAL, configs_of, dataset_of, recording, small, trainer_of
+
+from dynml import MultiSubjectDataset
+from dynml.errors import DataWarning
+from dynml.models.experiment import load_experiment
+from dynml.models.sequence.decoding.answer.choice import Choice as OneChoice
+from dynml.models.sequence.decoding.answer.choice import (
+    Problem,
+    coefficients,
+    held_out_scores,
+    stacked,
+    standard_error,
+)
+from dynml.models.sequence.decoding.answer.features import (
+    FeatureLayout,
+    bands_within,
+    connectivity,
+    course,
+    log_power,
+    shrunk,
+    spectra,
+    tangent,
+    whitening,
+)
+from dynml.models.sequence.decoding.answer.network_share import decided
+from dynml.models.sequence.decoding.evaluation import predictions_of, windows_of_trials
+from dynml.models.sequence.decoding.inference import decode
+from dynml.models.sequence.decoding.model import Decoding
+from dynml.models.sequence.windows import Windows
+from dynml.recording import Events, recording_of_runs
+
+pytestmark = pytest.mark.filterwarnings("ignore::dynml.errors.DataWarning")
+
+
+def problem_of(truth, groups=None, folds=()):
+    truth = np.asarray(truth)
+    n_classes = int(truth.max()) + 1
+    own = np.arange(len(truth)) if groups is None else np.asarray(groups)
+    return Problem(
+        truth, np.ones(len(truth)), np.log(np.bincount(truth) / len(truth)) + np.zeros(n_classes), own, folds
+    )
+
+
+def padded(lengths, n_times):
+    generator = torch.Generator().manual_seed(0)
+    mask = torch.arange(n_times) < torch.tensor(lengths)[:, None]
+    signals = torch.randn(len(lengths), max(lengths), 4, generator=generator)
+    signals = torch.nn.functional.pad(signals, (0, 0, 0, n_times - max(lengths)))
+    seconds = torch.arange(n_times, dtype=torch.float64).expand(len(lengths), -1) / RATE
+    return Windows(signals * mask[:, :, None], mask, seconds, torch.zeros(len(lengths), dtype=torch.int64))
+
+
+def test_ridges_are_those_of_scikit_learn():
+    from sklearn.linear_model import Ridge
+    from sklearn.preprocessing import StandardScaler
+
+    generator = np.random.default_rng(0)
+    truth = np.arange(24) % 3
+    for n_features in (7, 40):
+        inputs = generator.normal(3.0, 2.0, size=(24, n_features))
+        weights, centre = coefficients(inputs, problem_of(truth), [0.1, 1.0])
+        for number, penalty in enumerate((0.1, 1.0)):
+            scaled = StandardScaler().fit_transform(inputs)
+            ridge = Ridge(alpha=penalty * max(24, n_features)).fit(scaled, np.eye(3)[truth])
+            expected = ridge.predict(scaled) - 1 / 3
+            np.testing.assert_allclose((inputs - centre) @ weights[number], expected, atol=1e-10)
+
+
+def test_held_out_trials_have_no_part_in_what_is_said_of_them():
+    generator = np.random.default_rng(1)
+    truth, inputs = np.arange(20) % 2, generator.normal(size=(20, 60))
+    folds = [(np.arange(10, 20), np.arange(10)), (np.arange(10), np.arange(10, 20))]
+    before = held_out_scores(inputs, problem_of(truth, folds=folds), [0.1])[0]
+    turned = truth.copy()
+    turned[:10] = 1 - turned[:10]
+    after = held_out_scores(inputs, problem_of(turned, folds=folds), [0.1])[0]
+    np.testing.assert_array_equal(before[:10], after[:10])
+    assert not np.allclose(before[10:], after[10:])
+    in_sample = (inputs - inputs.mean(0)) @ coefficients(inputs, problem_of(truth), [1e-4])[0][0]
+    assert (in_sample.argmax(1) == truth).all()
+
+
+def test_the_standard_error_is_that_of_means_of_groups():
+    values = np.random.default_rng(2).normal(size=12)
+    assert standard_error(values, np.arange(12)) == pytest.approx(values.std(ddof=1) / np.sqrt(12))
+    means = values.reshape(4, 3).mean(axis=1)
+    assert standard_error(values, np.repeat(np.arange(4), 3)) == pytest.approx(means.std(ddof=1) / 2)
+    assert standard_error(values, np.zeros(12)) == np.inf
+
+
+def test_what_is_noise_is_not_added_to_the_best_and_what_helps_is():
+    generator = np.random.default_rng(3)
+    truth = np.arange(200) % 2
+    signal = (np.eye(2)[truth] - 0.5) * 1.5
+    first, second, noise = (generator.normal(size=(200, 2)) for _ in range(3))
+    problem = problem_of(truth)
+
+    def choice(scores):
+        return OneChoice("course", 1, 1.0, 1.0, scores, float(problem.losses(problem.log_priors + scores).mean()))
+
+    np.testing.assert_array_equal(stacked([choice(noise), choice(signal + first)], problem), [0.0, 1.0])
+    both = stacked([choice(signal + first), choice(signal + second)], problem)
+    assert (both > 0.3).all()
+
+
+@pytest.mark.parametrize(
+    ("seed", "effect", "kept"), [(0, 0.0, False), (1, 0.0, False), (2, 0.0, False), (0, 1.5, True)]
+)
+def test_a_network_stays_only_where_left_out_trials_bear_it_out(seed, effect, kept):
+    generator = np.random.default_rng(seed)
+    truth = np.arange(60) % 2
+    answered = np.zeros((60, 2))
+    added = generator.normal(size=(10, 60, 2)) + effect * (np.eye(2)[truth] - 0.5)
+    found = decided(added, answered, problem_of(truth), np.arange(60) // 12)
+    assert (found.share > 0) == kept
+    assert 1 <= found.epochs <= 10
+
+
+def test_the_curves_of_left_out_trials_say_when_to_stop():
+    truth = np.arange(60) % 2
+    good = 2.0 * (np.eye(2)[truth] - 0.5)
+    curves = np.stack([0.2 * good, good, -good])
+    found = decided(curves, np.zeros((60, 2)), problem_of(truth), np.arange(60) // 12)
+    assert (found.epochs, found.share) == (2, 1.0)
+
+
+def test_features_against_what_they_are_by_hand():
+    generator = torch.Generator().manual_seed(0)
+    layout = FeatureLayout(3, 200, ((8.0, 13.0),))
+    times = torch.arange(200, dtype=torch.float64) / 100
+    signals = 0.01 * torch.randn(200, 3, dtype=torch.float64, generator=generator)
+    signals[:, 0] += torch.cos(2 * torch.pi * 10 * times)
+    signals[:, 1] += torch.sin(2 * torch.pi * 10 * times)
+    known = torch.ones(200, dtype=torch.bool)
+    np.testing.assert_allclose(course(signals, known, 4), signals.reshape(4, 50, 3).mean(1).flatten(), atol=1e-12)
+    found = spectra(signals, 100.0, layout, torch.eye(3, dtype=torch.float64))
+    powers = log_power(found).reshape(2, 3)
+    np.testing.assert_allclose(powers[0], np.log(np.var(signals.numpy(), axis=0)), atol=1e-9)
+    assert powers[1, 0] - powers[1, 2] > 5
+    z = connectivity(found).reshape(3, 3)  # pairs 01, 02, 12 of correlations, real and imaginary parts of coherency
+    np.testing.assert_allclose(z[0], np.arctanh(np.corrcoef(signals.numpy().T)[np.triu_indices(3, 1)]), atol=1e-9)
+    assert abs(z[2, 0]) > 2
+    assert abs(z[1, 0]) < 0.2
+    covariance = shrunk(found)
+    values = tangent(covariance, whitening(covariance[None]))
+    np.testing.assert_allclose(values, 0.0, atol=1e-8)
+    assert spectra(signals[:2], 100.0, layout, torch.eye(3, dtype=torch.float64)) is None
+
+
+def test_bands_are_those_that_rates_and_trials_allow():
+    assert bands_within([0.4], 9) == []
+    assert [8.0, 13.0] in bands_within([100.0, 250.0], 250)
+    assert [55.0, 90.0] not in bands_within([100.0, 250.0], 250)
+
+
+def test_the_answer_of_a_trial_depends_on_no_other_and_not_on_padding():
+    dataset = dataset_of(2, 1, 0)
+    model = Decoding(configs_of(dataset, linear_answer="best", **small("csm"))["model"], 4).eval()
+    torch.nn.init.normal_(model.answer.weights_FK)
+    windows, alone = (padded([TRIAL, 7, 2], n_times) for n_times in (TRIAL, TRIAL + 5))
+    assert torch.equal(model(windows), model(alone))
+    assert torch.isfinite(model(windows)).all()
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("answer")
+    dataset = dataset_of(3, 1, 1, effect=0.7)
+    settings = {"max_epochs": 2, "inner_folds": 2}
+    trainer = trainer_of(dataset, folder, linear_answer="best", trainer=settings, **small("csm"))
+    return folder, dataset, trainer, trainer.train_and_validate()
+
+
+def test_without_a_share_of_the_network_the_result_is_the_answer_to_the_bit(finished):
+    _, _, trainer, summary = finished
+    model, answered = trainer.model, summary["linear_answer"]
+    assert answered["network"]["share"] == float(model.network_share)
+    assert set(answered["kinds"]) == {"course", "power", "tangent_space", "connectivity"}
+    trials = trainer.trials("testing")
+    model.network_share.fill_(0.0)
+    torch.nn.init.normal_(model.head.weight)
+    alone = predictions_of(model, trials).probabilities
+    (windows,) = windows_of_trials(trials, torch.device("cpu"))
+    np.testing.assert_array_equal(alone, model.answer(windows).double().softmax(dim=1).numpy())
+
+
+def test_what_is_saved_answers_the_same_to_the_bit(finished):
+    folder, dataset, trainer, _ = finished
+    experiment = load_experiment(folder / "run")
+    found = decode(experiment, dataset, ["testing"]).predictions["testing"]
+    again = decode(load_experiment(folder / "run"), dataset, ["testing"]).predictions["testing"]
+    np.testing.assert_array_equal(found.probabilities, again.probabilities)
+    for name, tensor in trainer.model.answer.state_dict().items():
+        assert torch.equal(tensor, experiment.model.answer.state_dict()[name]), name
+
+
+def test_a_resumed_run_has_the_same_answers_of_trials_that_were_left_out(finished, tmp_path):
+    _, dataset, trainer, _ = finished
+    state = trainer.family_state()
+    assert set(state["answered"]) == {"training", "validation"}
+    other = trainer_of(dataset, tmp_path, linear_answer="best", trainer={"inner_folds": 0}, **small("csm"))
+    other.load_family_state(state)
+    trainer.batch_sampler.set_context("training")
+    trainer.batch_loader.set_context("training")
+    batch = next(trainer.batch_loader.iterate(trainer.batch_sampler, 0))
+    expected = trainer._answered["training"].logits_of(batch)
+    assert torch.equal(other._answered["training"].logits_of(batch), expected)
+    assert len(set(trainer._answered["training"].fold_of(batch).tolist())) > 1
+
+
+def test_power_that_no_course_shows_is_decoded(tmp_path):
+    def item(seed):
+        generator = np.random.default_rng(seed)
+        labels = generator.permutation(np.arange(40) % 2)
+        runs = [generator.normal(size=(40 * 20, 2))]
+        for trial, label in enumerate(labels):
+            runs[0][20 * trial : 20 * (trial + 1), label] *= 3.0
+        events = Events(
+            onset=np.arange(40) * 20,
+            duration=np.full(40, 20),
+            labels={"stimulus": labels.astype(np.int64)},
+            names={"stimulus": ("a", "b")},
+        )
+        return recording_of_runs(runs, sampling_frequency=RATE, events=events)
+
+    dataset = MultiSubjectDataset.from_arrays({"a": item(0), "b": item(1)}, {"c": item(2)})
+    settings = {"max_epochs": 1, "inner_folds": 0}
+    trainer = trainer_of(dataset, tmp_path, backbone="linear", linear_answer="best", trainer=settings)
+    summary = trainer.train_and_validate()
+    assert summary["score"]["validation"] > 0.9
+    assert summary["baselines"]["linear"]["validation"] < 0.75
+
+
+def test_rare_classes_and_imbalance_are_said():
+    rare = recording(0, classes=("house", *("face",) * 7), n_runs=1)
+    dataset = MultiSubjectDataset.from_arrays([rare], [recording(1)])
+    with pytest.warns(DataWarning) as caught:
+        configs_of(dataset, linear_answer="best")
+    told = " ".join(str(one.message) for one in caught)
+    assert "single training trial" in told
+    assert "house (1)" in told
+    assert "88% of the training trials are of the class face" in told
