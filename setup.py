@@ -34,7 +34,7 @@ setup(
         "nibabel>=5.2",
         "nilearn>=0.11",
         "dipy>=1.9",
-        "scikit-learn>=1.4",
+        "scikit-learn>=1.6",
         "threadpoolctl>=3.1",
         "comet-ml>=3.49",
     ],
