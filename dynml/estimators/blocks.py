@@ -71,8 +71,9 @@ def is_of_mne(x: Any) -> bool:
 
 def items_of(X: Any, picks: str | Sequence[str] | None) -> tuple[list[Any], list[str] | None]:
     """Things in X with rows and columns, objects of MNE already read; and their names where X is a mapping."""
-    names = [str(name) for name in X] if isinstance(X, Mapping) else None
-    listed = list(X.values()) if isinstance(X, Mapping) else list(X) if is_list_of_items(X) else [X]
+    is_mapping = isinstance(X, Mapping) and not hasattr(X, "shape")  # a sparse array of SciPy may be a dict, too
+    names = [str(name) for name in X] if is_mapping else None
+    listed = list(X.values()) if is_mapping else list(X) if is_list_of_items(X) else [X]
     return [item_of_mne(x, picks) if is_of_mne(x) else x for x in listed], names
 
 

@@ -69,7 +69,7 @@ class DyNeMo(StatesEstimator):
         inference_n_units: int = 64,
         model_n_units: int = 64,
         n_kl_annealing_epochs: int = 40,
-        max_epochs: int = 100,
+        max_epochs: int = 160,
         learning_rate: float | str = 0.01,
         batch_size_training: int = 32,
         n_embeddings: int | None = None,

@@ -14,9 +14,10 @@ from dynml.errors import ConfigurationError
 from dynml.models.sequence.decoding.backbones import CLASS_TOKEN, depth_of, make_backbone, n_features_of
 from dynml.models.sequence.decoding.config import LINEAR, DecodingConfig
 from dynml.models.sequence.windows import Windows
+from dynml.training.model_summary import Summarized
 
 
-class Decoding(nn.Module):
+class Decoding(Summarized, nn.Module):
     """Classes of trials.
 
     Parameters
