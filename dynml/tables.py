@@ -81,6 +81,7 @@ class Described:
 
     def _repr_html_(self) -> str:
         cells = "".join(
-            f"<tr><th>{html.escape(name)}</th><td>{html.escape(value)}</td></tr>" for name, value in self.facts().items()
+            f"<tr><th>{html.escape(name)}</th><td>{html.escape(value)}</td></tr>"
+            for name, value in self.facts().items()
         )
         return f"<table><caption>{type(self).__name__}</caption>{cells}</table>"

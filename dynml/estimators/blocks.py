@@ -53,7 +53,7 @@ class Item:
 
 
 def is_list_of_items(X: Any) -> bool:
-    """Whether X is several recordings rather than one: a list, tuple or object array of things with rows and columns."""
+    """Whether X is several recordings: a list, tuple or object array of things with rows and columns."""
     if isinstance(X, np.ndarray):
         return bool(X.dtype == object and X.ndim == 1 and len(X) and _has_rows_and_columns(X[0]))
     return isinstance(X, (list, tuple)) and len(X) > 0 and _has_rows_and_columns(X[0])
@@ -88,7 +88,7 @@ def item_of_mne(x: Any, picks: str | Sequence[str] | None) -> Item:
     mne = sys.modules["mne"]
     if isinstance(x, mne.io.BaseRaw):
         file = RawFile(x, channels)
-        described = describe_raw(file, path)
+        described = describe_raw(file, path.with_suffix(".fif"))  # read by its extension elsewhere
         signals, stretches = read_raw(file), described.stretches
         blocks, joined = [signals], "end to end"
     else:

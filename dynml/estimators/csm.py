@@ -108,7 +108,7 @@ class CSM(TransformerMixin, TimeSeriesEstimator):  # type: ignore[misc]
         return self._fitted_to(X, groups, None)
 
     def transform(self, X: Any) -> Any:
-        """Give the hidden state of each sample, (T, d) or (n, T, d), in the form of X; NaN where nothing was observed."""
+        """Give the hidden state of each sample, (T, d) or (n, T, d), in the form of X; NaN where masked."""
         dataset, series, length = self._opened(X)
         model: Any = self.experiment_.model
         found = {

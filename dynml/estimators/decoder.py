@@ -29,7 +29,7 @@ from dynml.store.layout import SUBSET_NAMES
 
 
 class Decoder(ClassifierMixin, TimeSeriesEstimator):  # type: ignore[misc]
-    """Tells the classes of trials: a weighted mean over time of every channel, or a sequence model, below a linear head.
+    """Tells the classes of trials: a weighted mean over time of each channel, or a sequence model, below a linear head.
 
     The parameters from `sampling_frequency` on are those of `HMM`.
 
@@ -137,7 +137,7 @@ class Decoder(ClassifierMixin, TimeSeriesEstimator):  # type: ignore[misc]
             self._fitted_to(X, None, None)
             self.classes_ = np.array(self._class_names)
             return self
-        if isinstance(X, (list, Mapping)) and len(X) and np.ndim(X[0] if isinstance(X, list) else 0) >= 2:  # noqa: SIM102
+        if isinstance(X, (list, Mapping)) and len(X) and np.ndim(X[0] if isinstance(X, list) else 0) >= 2:
             X = np.stack(X)
         if y is None:
             raise ValueError("Decoder requires y to be passed, but the target y is None: one label for each trial.")
@@ -184,10 +184,14 @@ class Decoder(ClassifierMixin, TimeSeriesEstimator):  # type: ignore[misc]
         device = next(model.parameters()).device
         longest = self.experiment_.model.config.trial_length  # type: ignore[union-attr]
         if len(blocks[0]) > longest:  # type: ignore[operator]
-            raise DataError(f"The trials have {len(blocks[0])} samples, but those of the training had {longest} at most.")
+            raise DataError(
+                f"The trials have {len(blocks[0])} samples, but those of the training had {longest} at most."
+            )
         found = []
         for first in range(0, len(blocks), TRIALS_AT_ONCE):
-            signals_BTC = torch.from_numpy(np.stack(blocks[first : first + TRIALS_AT_ONCE]).astype(np.float32)).to(device)
+            signals_BTC = torch.from_numpy(np.stack(blocks[first : first + TRIALS_AT_ONCE]).astype(np.float32)).to(
+                device
+            )
             n_trials, n_times, _ = signals_BTC.shape
             mask_BT = torch.ones(n_trials, n_times, dtype=torch.bool, device=device)
             seconds_BT = (torch.arange(n_times, dtype=torch.float64, device=device) / rate).expand(n_trials, n_times)

@@ -15,8 +15,8 @@ from dynml.estimators.states import StatesEstimator
 class DyNeMo(StatesEstimator):
     """Dynamic network modes: Gaussian modes, mixed at every sample by coefficients that recurrent networks infer.
 
-    `transform` gives the coefficients, which sum to 1 at every sample, `predict` the strongest mode. The parameters from
-    `sampling_frequency` on are those of `HMM`.
+    `transform` gives the coefficients, which sum to 1 at every sample, `predict` the strongest mode. The parameters
+    from `sampling_frequency` on are those of `HMM`.
 
     Parameters
     ----------

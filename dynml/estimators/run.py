@@ -44,7 +44,9 @@ def configs_of(family: Family, parameters: Mapping[str, Any], settings: Mapping[
     values["sampler"] |= family.sampler_defaults
     values["loader"] |= family.loader_defaults
     for name, value in parameters.items():
-        group = next((group for group in ORDER if group in classes and name in classes[group].__dataclass_fields__), None)
+        group = next(
+            (group for group in ORDER if group in classes and name in classes[group].__dataclass_fields__), None
+        )
         if group is not None:
             values[group][name] = value
     for key, value in settings.items():

@@ -101,7 +101,12 @@ def _blocks_of_groups(groups: NDArray[Any] | None, n_blocks: int) -> dict[Any, l
 
 
 def _recording(
-    item: Item, blocks: list[NDArray[np.float64]], borders: NDArray[Any], labels: list[str] | None, rate: float, name: str
+    item: Item,
+    blocks: list[NDArray[np.float64]],
+    borders: NDArray[Any],
+    labels: list[str] | None,
+    rate: float,
+    name: str,
 ) -> Recording:
     stretches = np.stack([borders[:-1], borders[1:]], axis=1) if item.stretches is None else item.stretches
     if not len(stretches):

@@ -166,8 +166,8 @@ class HMM(StatesEstimator):
     device : str
         cpu, cuda, ..; auto: the GPU if there is one.
     folder : path, optional
-        Keep the run there as an experiment, for the scripts, too. A run that was interrupted goes on, and a finished one
-        is not repeated. Other data or parameters need another folder.
+        Keep the run there as an experiment, for the scripts, too. A run that was interrupted goes on, and a finished
+        one is not repeated. Other data or parameters need another folder.
     settings : dict, optional
         Further settings by their names on the command line, such as {"trainer.algorithm": "incremental"}.
     verbose : bool

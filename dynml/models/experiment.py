@@ -21,8 +21,8 @@ from dynml.fits import Layout
 from dynml.models.inferred import InferredSubject, inferred_subjects
 from dynml.models.registry import Family, family_of_run, load
 from dynml.models.seen_subjects import has_data_of_training, redrawn_members, seen_before, tell_of_redrawn
-from dynml.training.checkpoints.experiment_folder import ExperimentFolder
 from dynml.tables import Described
+from dynml.training.checkpoints.experiment_folder import ExperimentFolder
 from dynml.training.environment import resolve_device
 from dynml.training.model_summary import model_summary, parameter_table
 

@@ -55,7 +55,9 @@ class GaussianHMM(Summarized, torch.nn.Module):
 
     def extra_repr(self) -> str:
         """What torch shows between the brackets."""
-        return f"n_states={self.config.n_states}, n_channels={self.n_channels}, {self.config.covariance_type} covariances"
+        return (
+            f"n_states={self.config.n_states}, n_channels={self.n_channels}, {self.config.covariance_type} covariances"
+        )
 
     @property
     def n_channels(self) -> int:
