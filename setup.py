@@ -83,7 +83,7 @@ setup(
         "jinja2>=3.1",
         "nibabel>=5.2",
         "nilearn>=0.11",
-        "scikit-learn>=1.4",
+        "scikit-learn>=1.6",
         "formulaic>=1.1",
         "threadpoolctl>=3.1",
     ],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import html
 import io
 from dataclasses import dataclass
 from pathlib import Path
@@ -66,3 +67,21 @@ def read_table(path: Path, delimiter: str = "\t") -> Table:
         name: [line[position].strip() or NOT_AVAILABLE for _, line in lines[1:]] for position, name in enumerate(header)
     }
     return Table(path, columns)
+
+
+class Described:
+    """Shows an object, also in a notebook, by what it says of itself in `facts`."""
+
+    def facts(self) -> dict[str, str]:
+        """What is in it, in words, by name."""
+        raise NotImplementedError
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({'; '.join(f'{name} {value}' for name, value in self.facts().items())})"
+
+    def _repr_html_(self) -> str:
+        cells = "".join(
+            f"<tr><th>{html.escape(name)}</th><td>{html.escape(value)}</td></tr>"
+            for name, value in self.facts().items()
+        )
+        return f"<table><caption>{type(self).__name__}</caption>{cells}</table>"

@@ -26,18 +26,19 @@ from dynml.dataset.residency import Residency, named_device
 from dynml.dataset.rows import Residence
 from dynml.dataset.signal_source import SignalSource, common_channels, only_group
 from dynml.dataset.spans import SegmentTable
-from dynml.dataset.subset import MultiSubjectSubset
+from dynml.dataset.subset import MultiSubjectSubset, facts_of
 from dynml.dataset.subsets import refuse_fits_that_saw_held_out, subsets_in_force
 from dynml.dataset.trials import label_names_of
 from dynml.errors import ConfigurationError, DataError
 from dynml.fits import Layout
 from dynml.store.layout import SUBSET_NAMES
 from dynml.store.reading import Store
+from dynml.tables import Described
 
 __all__ = ["DatasetConfig", "MultiSubjectDataset", "MultiSubjectSubset", "SegmentTable"]
 
 
-class MultiSubjectDataset:
+class MultiSubjectDataset(Described):
     """Training, validation and testing subjects of one group of a store.
 
     Parameters
@@ -225,6 +226,10 @@ class MultiSubjectDataset:
     def testing_set(self) -> MultiSubjectSubset:
         """Subjects that nothing is chosen by."""
         return self._by_name["testing"]
+
+    def facts(self) -> dict[str, str]:
+        """Subjects and hours of each subset, channels, rates, and where they come from, in words."""
+        return facts_of(self._by_name.values(), self.channel_names, self.source.path, self.group)
 
     def subset(self, name: str) -> MultiSubjectSubset:
         """Give the subset `training`, `validation` or `testing`.

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import cached_property
+from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -243,6 +244,21 @@ class MultiSubjectSubset(SubsetRows):
         common = [names.index(label) for label in events.names[column]]
         codes = np.array([*common, NO_LABEL], dtype=np.int32)
         return codes[events.labels_of_samples(column, n_rows)]
+
+
+def facts_of(
+    subsets: Iterable[MultiSubjectSubset], channel_names: Sequence[str], path: Path | None, group: str
+) -> dict[str, str]:
+    """Say in words what a dataset holds: subjects and hours of each subset, channels, rates, origin."""
+    facts, found_rates = {}, set()
+    for subset in subsets:
+        rates = subset.sampling_frequencies
+        hours = float((subset.segments.lengths / rates[subset.segments.subject]).sum()) / 3600
+        facts[subset.name] = f"{subset.n_subjects} subjects, {subset.n_samples} samples ({hours:.3g} h)"
+        found_rates.update(f"{rate:g}" for rate in rates)
+    shown = ", ".join(channel_names[:3]) + (", .." if len(channel_names) > 3 else "")
+    facts["channels"] = f"{len(channel_names)} ({shown}) at {', '.join(sorted(found_rates))} Hz"
+    return {**facts, "from": "arrays" if path is None else f"{path}, group {group}"}
 
 
 def blocks_of_subjects(n_samples_of: NDArray[Any]) -> NDArray[np.int64]:

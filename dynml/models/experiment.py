@@ -21,8 +21,10 @@ from dynml.fits import Layout
 from dynml.models.inferred import InferredSubject, inferred_subjects
 from dynml.models.registry import Family, family_of_run, load
 from dynml.models.seen_subjects import has_data_of_training, redrawn_members, seen_before, tell_of_redrawn
+from dynml.tables import Described
 from dynml.training.checkpoints.experiment_folder import ExperimentFolder
 from dynml.training.environment import resolve_device
+from dynml.training.model_summary import model_summary, parameter_table
 
 SUBSETS = ("training", "validation", "testing")
 Data = str | Path | np.ndarray | Sequence[np.ndarray] | MultiSubjectDataset
@@ -30,7 +32,7 @@ OtherPreparation = Literal["refuse", "allow"]
 SubsetsOf = Literal["training", "store"]
 
 
-class Experiment:
+class Experiment(Described):
     """A trained model with its parameters.
 
     Attributes
@@ -65,6 +67,23 @@ class Experiment:
         self.model, self.parameters, self.family, self.embedding = model.eval(), parameters, family, embedding
         self.name, self.weights, self.sha256 = name, weights, sha256
         self.other_preparation: list[str] = []
+
+    def summary(self) -> str:
+        """Table of the model's parameters by layer, and their number in all."""
+        return model_summary(self.model)
+
+    def facts(self) -> dict[str, str]:
+        """Family, number of parameters, what it was trained on, and which weights these are, in words."""
+        rows, trained = parameter_table(self.model), self.parameters["dataset"]
+        subset = trained["subsets"]["training"]
+        rates = ", ".join(f"{rate:g}" for rate in trained.get("sampling_frequencies") or ())
+        return {
+            "family": self.family.name,
+            "parameters": str(sum(row.n_parameters for row in rows)),
+            "trained on": f"{subset['n_subjects']} subjects, {subset['n_samples']} samples",
+            "channels": f"{trained['n_channels']}" + (f" at {rates} Hz" if rates else ""),
+            "weights": f"{self.weights} of {self.name}",
+        }
 
     def infer(
         self,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 from typing import NamedTuple
 
 import torch
@@ -14,6 +15,18 @@ class ParameterRow(NamedTuple):
     shape: str
     n_parameters: int
     n_trained: int
+
+
+class Summarized:
+    """Gives a model words for what it is."""
+
+    def summary(self) -> str:
+        """Table of the parameters by layer, and their number in all."""
+        assert isinstance(self, torch.nn.Module)
+        return model_summary(self)
+
+    def _repr_html_(self) -> str:
+        return f"<pre>{html.escape(self.summary())}</pre>"
 
 
 def parameter_table(model: torch.nn.Module) -> list[ParameterRow]:

@@ -121,8 +121,8 @@ def test_every_block_says_whether_it_is_executed(page):
             assert not re.search(r"^\$? ?dynml_\w+\.py \S", block, flags=re.MULTILINE), f"{page.name}, line {line}"
 
 
-def test_the_readme_trains_on_an_array_in_fifteen_lines():
-    blocks = [text for mark, _, text in blocks_of(ROOT / "README.md") if mark == "python" and "from_arrays" in text]
+def test_the_readme_trains_on_an_array_in_six_lines():
+    blocks = [text for mark, _, text in blocks_of(ROOT / "README.md") if mark == "python" and "HMM(" in text]
     assert len(blocks) == 1
-    assert len([line for line in blocks[0].splitlines() if line.strip()]) <= 15
-    assert "load_experiment" in blocks[0]
+    assert len([line for line in blocks[0].splitlines() if line.strip()]) <= 6
+    assert "predict_proba" in blocks[0]

@@ -38,6 +38,7 @@ from dynml.ops.mixture.cholesky_parameters import (
     vectors_from_variances,
 )
 from dynml.ops.mixture.mixture_gaussian import mixture_log_likelihood
+from dynml.training.model_summary import Summarized
 
 DRAWS_SEED = 0
 """What the draws of validation and reports are keyed by, beside the window: the same for every model."""
@@ -61,7 +62,7 @@ class ParameterCount(NamedTuple):
     n_trained: int
 
 
-class Dynemo(torch.nn.Module):
+class Dynemo(Summarized, torch.nn.Module):
     """The model and what can be asked of it; training is the trainer's.
 
     Parameters

@@ -22,11 +22,12 @@ from dynml.models.hmm.config import HMMConfig
 from dynml.models.hmm.priors import allowed_transitions_of
 from dynml.ops.hmm.forward_backward import sample_states
 from dynml.ops.hmm.gaussian_hmm import GaussianHMMParameters, e_step, n_parameters, viterbi
+from dynml.training.model_summary import Summarized
 
 STAY_PROBABILITY = 0.9
 
 
-class GaussianHMM(torch.nn.Module):
+class GaussianHMM(Summarized, torch.nn.Module):
     """The model and what can be asked of it; training is the trainer's.
 
     Parameters
@@ -52,6 +53,12 @@ class GaussianHMM(torch.nn.Module):
         self.register_buffer("covariances", identity.expand(K, *identity.shape).clone())
         self.register_buffer("initial_probabilities", torch.full((K,), 1 / K, dtype=torch.float64))
         self.register_buffer("transition_probabilities", _first_transitions(config))
+
+    def extra_repr(self) -> str:
+        """What torch shows between the brackets."""
+        return (
+            f"n_states={self.config.n_states}, n_channels={self.n_channels}, {self.config.covariance_type} covariances"
+        )
 
     @property
     def n_channels(self) -> int:

@@ -19,6 +19,7 @@ from dynml.models.sequence.config import SequenceConfig
 from dynml.models.sequence.objectives.pairs import has_both_parts
 from dynml.models.sequence.objectives.tasks import Task, mean_loss
 from dynml.models.sequence.windows import Windows
+from dynml.training.model_summary import Summarized
 
 Pooling = Literal["class_token", "mean"]
 
@@ -38,7 +39,7 @@ class Outputs:
     """What the nonlinear path predicts alone, where there is a linear one beside it."""
 
 
-class SequenceModel(nn.Module):
+class SequenceModel(Summarized, nn.Module):
     """Embedder, un-embedder, the best linear baseline beside them, and the loss; a subclass adds the backbone.
 
     Parameters

@@ -18,6 +18,7 @@ from dynml.models.sequence.decoding.answer.linear_answer import LinearAnswer
 from dynml.models.sequence.decoding.backbones import CLASS_TOKEN, depth_of, make_backbone, n_features_of
 from dynml.models.sequence.decoding.config import LINEAR, DecodingConfig
 from dynml.models.sequence.windows import Windows
+from dynml.training.model_summary import Summarized
 
 
 def layout_of(config: DecodingConfig, n_channels: int) -> FeatureLayout:
@@ -27,7 +28,7 @@ def layout_of(config: DecodingConfig, n_channels: int) -> FeatureLayout:
     return FeatureLayout(n_channels, config.trial_length, tuple((low, high) for low, high in config.answer_bands))
 
 
-class Decoding(nn.Module):
+class Decoding(Summarized, nn.Module):
     """Classes of trials.
 
     Parameters

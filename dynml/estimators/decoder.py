@@ -1,0 +1,210 @@
+"""The decoder of trials as a classifier.
+
+Shapes: n trials, T samples, C channels, K classes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar, Literal, Self
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from sklearn.base import ClassifierMixin
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import check_consistent_length, column_or_1d
+
+from dynml.configuration import check_choice
+from dynml.dataset.dataset import MultiSubjectDataset
+from dynml.errors import DataError
+from dynml.estimators.base import TimeSeriesEstimator
+from dynml.estimators.series import LABELS
+from dynml.models.sequence.decoding.evaluation import TRIALS_AT_ONCE
+from dynml.models.sequence.decoding.inference import decode
+from dynml.models.sequence.windows import Windows, masked_windows
+from dynml.ops.masked_samples import observed_rows
+from dynml.store.layout import SUBSET_NAMES
+
+
+class Decoder(ClassifierMixin, TimeSeriesEstimator):  # type: ignore[misc]
+    """Tells the classes of trials: a weighted mean over time of each channel, or a sequence model, below a linear head.
+
+    The parameters from `sampling_frequency` on are those of `HMM`.
+
+    Parameters
+    ----------
+    backbone : {"linear", "csm", "sequence_bert", "network_bert", "autoencoder"}
+        What reads a trial. The sizes of sequence models go into `settings`, such as {"model.n_layers": 2}.
+    target : str, optional
+        Column of the events of a store, or covariate of its subjects, that is decoded.
+    class_weights : {"balanced"} or None
+        balanced: rare classes count more.
+    label_smoothing : float
+        Share of each training target that is spread evenly over the classes.
+    linear_rank : int
+        linear: weighted means over time that the head sees of every channel.
+    max_epochs : int
+        Passes over the training trials.
+    learning_rate : float
+    batch_size_training : int
+        Trials in a batch.
+    standardization : {"training", "none"}
+        Bring each channel to mean 0 and standard deviation 1 by the moments of all training trials, or not.
+
+    Attributes
+    ----------
+    classes_ : array, (K,)
+    experiment_, summary_, n_iter_, n_features_in_, feature_names_in_, sampling_frequency_
+        As of `HMM`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from dynml import Decoder
+    >>> trials = np.random.default_rng(0).normal(size=(60, 20, 4))
+    >>> labels = np.repeat(["face", "house"], 30)
+    >>> trials[30:, :, 0] += 2
+    >>> decoder = Decoder(max_epochs=20).fit(trials, labels)
+    >>> decoder.predict(trials[[0, -1]]).tolist()
+    ['face', 'house']
+    """
+
+    _family_name = "decoding"
+    _rows_are_trials: ClassVar[bool] = True
+    _samples_to_predict: ClassVar[int] = 1
+
+    def __init__(
+        self,
+        backbone: Literal["linear", "csm", "sequence_bert", "network_bert", "autoencoder"] = "linear",
+        *,
+        target: str | None = None,
+        class_weights: Literal["balanced"] | None = None,
+        label_smoothing: float = 0.0,
+        linear_rank: int = 1,
+        max_epochs: int = 50,
+        learning_rate: float | str = 0.001,
+        batch_size_training: int = 32,
+        sampling_frequency: float | None = None,
+        standardization: Literal["training", "none"] = "training",
+        missing: Literal["error", "segment", "mask"] = "error",
+        picks: str | Sequence[str] | None = None,
+        group: str | None = None,
+        random_state: Any = None,
+        device: str = "auto",
+        folder: str | Path | None = None,
+        settings: Mapping[str, Any] | None = None,
+        verbose: bool = False,
+    ) -> None:
+        self.backbone = backbone
+        self.target = target
+        self.class_weights = class_weights
+        self.label_smoothing = label_smoothing
+        self.linear_rank = linear_rank
+        self.max_epochs = max_epochs
+        self.learning_rate = learning_rate
+        self.batch_size_training = batch_size_training
+        self.sampling_frequency = sampling_frequency
+        self.standardization = standardization
+        self.missing = missing
+        self.picks = picks
+        self.group = group
+        self.random_state = random_state
+        self.device = device
+        self.folder = folder
+        self.settings = settings
+        self.verbose = verbose
+
+    def fit(self, X: Any, y: Any = None, *, groups: Any = None) -> Self:
+        """Learn from trials.
+
+        Parameters
+        ----------
+        X : array (n, T, C) or (n, C), table, Epochs, or path of a store
+            An array (n, C) or a table has trials of one sample. Of a store, the trials that `target` labels.
+        y : sequence of n labels
+            Not for a store.
+        groups : sequence of n, optional
+            Person of each trial: baselines are then chosen across persons.
+
+        Returns
+        -------
+        self
+        """
+        check_choice("standardization", self.standardization, ("training", "none"))
+        if isinstance(X, (str, Path, MultiSubjectDataset)):
+            self._fitted_to(X, None, None)
+            self.classes_ = np.array(self._class_names)
+            return self
+        if isinstance(X, (list, Mapping)) and len(X) and np.ndim(X[0] if isinstance(X, list) else 0) >= 2:
+            X = np.stack(X)
+        if y is None:
+            raise ValueError("Decoder requires y to be passed, but the target y is None: one label for each trial.")
+        labels = column_or_1d(y, warn=True)
+        check_classification_targets(labels)
+        check_consistent_length(X, labels)
+        self.classes_, codes = np.unique(labels, return_inverse=True)
+        names = self._names_of_classes()
+        return self._fitted_to(X, groups, [names[code] for code in codes])
+
+    def predict(self, X: Any) -> Any:
+        """Give the class of each trial, (n,); of a store: a dict of these by subject."""
+        probabilities = self.predict_proba(X)
+        if isinstance(probabilities, dict):
+            return {name: self.classes_[found.argmax(axis=1)] for name, found in probabilities.items()}
+        return self.classes_[probabilities.argmax(axis=1)]
+
+    def predict_proba(self, X: Any) -> Any:
+        """Give the probabilities of the classes, (n, K), in the order of `classes_`; of a store: a dict by subject."""
+        self._fitted_experiment()
+        if isinstance(X, (str, Path, MultiSubjectDataset)):
+            return self._probabilities_of_store(X)
+        series = self._series(X, None, None, reset=False)
+        item, _ = series.items[0]
+        names = self._names_of_classes()
+        order = [self._class_names.index(name) for name in names]
+        return self._probabilities(item.blocks, next(iter(series.recordings.values())).sampling_frequency)[:, order]
+
+    @property
+    def _class_names(self) -> list[str]:
+        model: Any = self.experiment_.model
+        names: list[str] = model.config.class_names
+        return names
+
+    def _names_of_classes(self) -> list[str]:
+        return [str(label) for label in self.classes_]
+
+    def _plain_parameters(self) -> dict[str, Any]:
+        return super()._plain_parameters() | {"target": self.target or LABELS}
+
+    @torch.no_grad()
+    def _probabilities(self, blocks: list[NDArray[np.float64]], rate: float) -> NDArray[np.float64]:
+        model = self.experiment_.model.eval()
+        device = next(model.parameters()).device
+        longest = self.experiment_.model.config.trial_length  # type: ignore[union-attr]
+        if len(blocks[0]) > longest:  # type: ignore[operator]
+            raise DataError(
+                f"The trials have {len(blocks[0])} samples, but those of the training had {longest} at most."
+            )
+        found = []
+        for first in range(0, len(blocks), TRIALS_AT_ONCE):
+            signals_BTC = torch.from_numpy(np.stack(blocks[first : first + TRIALS_AT_ONCE]).astype(np.float32)).to(
+                device
+            )
+            n_trials, n_times, _ = signals_BTC.shape
+            mask_BT = torch.ones(n_trials, n_times, dtype=torch.bool, device=device)
+            seconds_BT = (torch.arange(n_times, dtype=torch.float64, device=device) / rate).expand(n_trials, n_times)
+            windows = Windows(signals_BTC, mask_BT, seconds_BT, torch.zeros(n_trials, dtype=torch.int64, device=device))
+            windows = masked_windows(windows, observed_rows(signals_BTC))
+            found.append(model(windows).double().softmax(dim=1).cpu().numpy())
+        return np.concatenate(found)
+
+    def _probabilities_of_store(self, X: Any) -> dict[str, NDArray[np.float64]]:
+        dataset = self.experiment_.open(X, group=self.group)
+        found: dict[str, NDArray[np.float64]] = {}
+        for predictions in decode(self.experiment_, dataset, SUBSET_NAMES).predictions.values():
+            subjects = np.array(predictions.trials.subjects)
+            for name in dict.fromkeys(subjects.tolist()):
+                found[name] = predictions.probabilities[subjects == name]
+        return found

@@ -1,0 +1,254 @@
+"""Estimators of states and modes over time: the hidden Markov model and DyNeMo.
+
+Shapes: n trials, T samples, C channels, K states or J modes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar, Literal, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.base import DensityMixin, TransformerMixin
+
+from dynml.dataset.dataset import MultiSubjectDataset
+from dynml.estimators.base import TimeSeriesEstimator
+from dynml.models.inferred import InferredSubject, inferred_subjects
+from dynml.store.layout import SUBSET_NAMES
+
+UNOBSERVED = -1
+
+
+class StatesEstimator(TransformerMixin, DensityMixin, TimeSeriesEstimator):  # type: ignore[misc]
+    """What the hidden Markov model and DyNeMo share."""
+
+    _component: ClassVar[str]
+
+    def fit(self, X: Any, y: Any = None, *, groups: Any = None) -> Self:
+        """Learn from recordings.
+
+        Parameters
+        ----------
+        X : array (T, C) or (n, T, C), table, Raw, Epochs, list or dict of these, or path of a store
+            A list has one entry a recording, of any length. In an array (n, T, C) and in Epochs each trial is a segment
+            that begins anew. Of a store the training subset is learnt from, and the validation subset chooses the best
+            epoch.
+        y : None
+            Not used.
+        groups : sequence, optional
+            Person of each recording of a list, of each trial, or of each row of a single array, which is then cut where
+            the group changes.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        DynmlError
+            For data or parameters that cannot be used; also a ValueError.
+        """
+        self._fitted_to(X, groups, None)
+        for name, array in self.experiment_.model.arrays().items():  # type: ignore[operator]
+            setattr(self, f"{name}_", array)
+        return self
+
+    def transform(self, X: Any) -> Any:
+        """Give what is active when, in the form of X.
+
+        Returns
+        -------
+        array, (T, K) or (n, T, K)
+            Probabilities of states, or mixing coefficients of modes, which sum to 1; NaN where nothing was observed. Of
+            a list: an object array of these; of a dict or a store: a dict by name.
+        """
+        return self._of_rows(X, lambda one: one.observed_alpha)
+
+    def predict_proba(self, X: Any) -> Any:
+        """Give the same as `transform`."""
+        return self.transform(X)
+
+    def predict(self, X: Any) -> Any:
+        """Give the state (of the most likely path) or the strongest mode of each sample, from 0, in the form of X.
+
+        Returns
+        -------
+        array of int, (T,) or (n, T)
+            -1 where nothing was observed.
+        """
+        return self._of_rows(X, _components_over_time)
+
+    def fit_predict(self, X: Any, y: Any = None, *, groups: Any = None) -> Any:
+        """Fit, and predict the same data."""
+        return self.fit(X, y, groups=groups).predict(X)
+
+    def score(self, X: Any, y: Any = None) -> float:
+        """Minus the free energy of a sample, in nats: higher is better. For the HMM it is the mean log-likelihood.
+
+        Of a store the testing subset counts, or else the validation, or else the training subset.
+        """
+        dataset, _ = self._opened(X)
+        subsets = [name for name in reversed(SUBSET_NAMES) if dataset.subset(name).n_subjects]
+        found = list(inferred_subjects(self._family, self.experiment_.model, dataset.subset(subsets[0])))
+        return float(sum(one.log_likelihood for one in found) / sum(one.n_samples for one in found))
+
+    def get_feature_names_out(self, input_features: Any = None) -> NDArray[np.object_]:
+        """Names of the columns that `transform` gives."""
+        self._fitted_experiment()
+        n_components = len(self.covariances_)  # type: ignore[attr-defined]
+        return np.array([f"{self._component}_{number}" for number in range(n_components)], dtype=object)
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.transformer_tags.preserves_dtype = []  # float32, whatever comes in
+        return tags
+
+    def _opened(self, X: Any) -> tuple[MultiSubjectDataset, Any]:
+        experiment = self._fitted_experiment()
+        dataset, series = self._dataset(X, None, None, None, reset=False)
+        return experiment.open(dataset), series
+
+    def _of_rows(self, X: Any, wanted: Any) -> Any:
+        dataset, series = self._opened(X)
+        model, sets = self.experiment_.model, map(dataset.subset, SUBSET_NAMES)
+        found = {one.subject: wanted(one) for part in sets for one in inferred_subjects(self._family, model, part)}
+        return found if series is None else series.restored(found)
+
+
+def _components_over_time(one: InferredSubject) -> NDArray[np.int64]:
+    alpha = one.observed_alpha
+    is_observed = np.isfinite(alpha).all(axis=1)
+    path = np.nan_to_num(one.alpha, nan=-np.inf).argmax(axis=1) if one.states is None else one.states
+    return np.where(is_observed, path, UNOBSERVED)
+
+
+class HMM(StatesEstimator):
+    """Hidden Markov model with Gaussian states.
+
+    Parameters
+    ----------
+    n_states : int
+        Number of states K.
+    covariance_type : {"full", "diagonal"}
+    learn_means, learn_covariances, learn_transitions : bool
+        What is learnt. Means are usually left at 0 (False) for time-delay embedded data.
+    covariances_epsilon : float
+        Added to the diagonal of learnt covariances.
+    covariance_prior_samples : float
+        Strength of the prior around the covariance of all data, in pseudo-samples for each state.
+    transition_prior : float
+        Pseudo-counts added to every entry of the expected transition counts.
+    n_init : int
+        Most starts.
+    max_epochs : int
+        Most iterations of EM.
+    tolerance : float
+        Converged when an iteration lowers the training objective by less than this, in nats a sample.
+    n_embeddings : int, optional
+        Put so many neighbouring samples side by side, an odd number (time-delay embedding).
+    n_components : int, optional
+        Project the channels, embedded if `n_embeddings` is given, onto so many principal components.
+    sampling_frequency : float, optional
+        Hz, of arrays; objects of MNE and stores have their own.
+    standardization : {"per_run", "per_subject", "training", "none"}
+        Bring each channel to mean 0 and standard deviation 1: of each recording; of each person's recording; by the
+        moments of the training data, also of new data; or not at all. A store has its own.
+    missing : {"error", "segment", "mask"}
+        What to do with samples that are NaN: refuse them, cut them out, or keep and marginalise them.
+    picks : str or list of str, optional
+        Channels of objects of MNE: types or names; default: all channels of data that are not marked bad.
+    group : str, optional
+        Group of a store, where it has several.
+    random_state : int, RandomState or None
+        Seed of the run; None: always the same one.
+    device : str
+        cpu, cuda, ..; auto: the GPU if there is one.
+    folder : path, optional
+        Keep the run there as an experiment, for the scripts, too. A run that was interrupted goes on, and a finished
+        one is not repeated. Other data or parameters need another folder.
+    settings : dict, optional
+        Further settings by their names on the command line, such as {"trainer.algorithm": "incremental"}.
+    verbose : bool
+        Show progress bars.
+
+    Attributes
+    ----------
+    means_ : array, (K, C)
+    covariances_ : array, (K, C, C)
+    transition_probabilities_ : array, (K, K)
+    initial_probabilities_ : array, (K,)
+    experiment_ : dynml.models.experiment.Experiment
+    summary_ : dict
+        Free energies, baselines and findings.
+    n_iter_ : int
+    n_features_in_ : int
+    feature_names_in_ : array of str
+        Where the data have names of channels.
+    sampling_frequency_ : float
+
+    Examples
+    --------
+    >>> from dynml import HMM
+    >>> from dynml.simulation import simulate_hmm
+    >>> recordings = simulate_hmm(n_subjects=3, n_states=3, n_channels=5, n_samples=1000).time_series
+    >>> hmm = HMM(n_states=3, sampling_frequency=250).fit(recordings[:2])
+    >>> hmm.predict_proba(recordings[2]).shape
+    (1000, 3)
+    >>> bool(hmm.score(recordings[2:]) > HMM(n_states=1).fit(recordings[:2]).score(recordings[2:]))
+    True
+    """
+
+    _family_name, _component = "hmm", "state"
+
+    def __init__(
+        self,
+        n_states: int = 6,
+        *,
+        covariance_type: Literal["full", "diagonal"] = "full",
+        learn_means: bool = True,
+        learn_covariances: bool = True,
+        learn_transitions: bool = True,
+        covariances_epsilon: float = 0.0,
+        covariance_prior_samples: float = 0.01,
+        transition_prior: float = 0.0,
+        n_init: int = 3,
+        max_epochs: int = 200,
+        tolerance: float = 1e-6,
+        n_embeddings: int | None = None,
+        n_components: int | None = None,
+        sampling_frequency: float | None = None,
+        standardization: Literal["per_run", "per_subject", "training", "none"] = "per_run",
+        missing: Literal["error", "segment", "mask"] = "error",
+        picks: str | Sequence[str] | None = None,
+        group: str | None = None,
+        random_state: Any = None,
+        device: str = "auto",
+        folder: str | Path | None = None,
+        settings: Mapping[str, Any] | None = None,
+        verbose: bool = False,
+    ) -> None:
+        self.n_states = n_states
+        self.covariance_type = covariance_type
+        self.learn_means = learn_means
+        self.learn_covariances = learn_covariances
+        self.learn_transitions = learn_transitions
+        self.covariances_epsilon = covariances_epsilon
+        self.covariance_prior_samples = covariance_prior_samples
+        self.transition_prior = transition_prior
+        self.n_init = n_init
+        self.max_epochs = max_epochs
+        self.tolerance = tolerance
+        self.n_embeddings = n_embeddings
+        self.n_components = n_components
+        self.sampling_frequency = sampling_frequency
+        self.standardization = standardization
+        self.missing = missing
+        self.picks = picks
+        self.group = group
+        self.random_state = random_state
+        self.device = device
+        self.folder = folder
+        self.settings = settings
+        self.verbose = verbose

@@ -1,0 +1,81 @@
+"""Raw and Epochs of MNE, trials with labels, and the checks of scikit-learn."""
+
+import numpy as np
+import pytest
+from sklearn.utils.estimator_checks import parametrize_with_checks
+
+from dynml import CSM, HMM, Decoder
+from dynml.errors import DataError
+
+mne = pytest.importorskip("mne")
+GENERATOR = np.random.default_rng(3)
+QUICK = {
+    "n_init": 1,
+    "max_epochs": 2,
+    "settings": {"initialization.n_epochs": 1, "initialization.method": "random_subset"},
+}
+NEIGHBOURS = "what a sample is taken for depends on the samples before and after it"
+EXCEPTIONS = {
+    "check_methods_sample_order_invariance": NEIGHBOURS,
+    "check_methods_subset_invariance": NEIGHBOURS,
+}
+
+
+@parametrize_with_checks([HMM(2, **QUICK)], expected_failed_checks=lambda _: EXCEPTIONS)
+@pytest.mark.filterwarnings("ignore")
+def test_checks_of_scikit_learn(estimator, check):
+    check(estimator)
+
+
+def raw_of(n_samples=600, kind="eeg"):
+    info = mne.create_info(["Fz", "Cz", "Pz", "Oz"], 100.0, [kind] * 4)
+    signals = 1e-6 * GENERATOR.normal(size=(4, n_samples)) * np.repeat([[1, 3], [3, 1]], 2, axis=0)[:, [0]]
+    return mne.io.RawArray(signals, info, verbose="error")
+
+
+def test_a_raw_without_its_bad_channel_and_its_bad_stretch():
+    raw = raw_of()
+    raw.info["bads"] = ["Pz"]
+    raw.set_annotations(mne.Annotations([1.0], [0.5], ["BAD_movement"]))
+    hmm = HMM(n_states=2, **QUICK).fit(raw)
+    assert hmm.feature_names_in_.tolist() == ["Fz", "Cz", "Oz"]
+    assert hmm.sampling_frequency_ == 100
+    states, alpha = hmm.predict(raw), hmm.predict_proba(raw)
+    assert (states[100:150] == -1).all()
+    assert np.isnan(alpha[100:150]).all()
+    np.testing.assert_allclose(np.delete(alpha, np.s_[100:150], axis=0).sum(axis=1), 1, atol=1e-5)
+    with pytest.raises(DataError, match="lacks Fz"):
+        hmm.predict(raw.copy().drop_channels(["Fz"]))
+
+
+def test_several_raws_and_parcels_of_the_type_misc():
+    raws = [raw_of(300, "misc"), raw_of(400, "misc")]
+    hmm = HMM(n_states=2, **QUICK).fit(raws, groups=["a", "b"])
+    assert [states.shape for states in hmm.predict(raws)] == [(300,), (400,)]
+
+
+def test_epochs_are_trials():
+    trials = 1e-6 * GENERATOR.normal(size=(40, 4, 10))
+    labels = np.arange(40) % 2
+    trials[labels == 1, 2] += 2e-6
+    events = np.stack([np.arange(40), np.zeros(40), labels + 1], axis=1).astype(int)
+    epochs = mne.EpochsArray(trials, mne.create_info(4, 100.0, "eeg"), events, verbose="error")
+    assert HMM(n_states=2, **QUICK).fit(epochs).predict(epochs).shape == (40, 10)
+    decoder = Decoder(max_epochs=30, learning_rate=0.02).fit(epochs[:30], epochs.events[:30, 2])
+    assert decoder.classes_.tolist() == [1, 2]
+    assert decoder.score(epochs[30:], epochs.events[30:, 2]) == 1.0
+    arrays = trials.transpose(0, 2, 1)
+    probabilities = decoder.predict_proba(arrays[30:])
+    np.testing.assert_allclose(probabilities.sum(axis=1), 1)
+    np.testing.assert_allclose(probabilities[:1], decoder.predict_proba(arrays[30:31]), atol=1e-6)
+
+
+def test_the_causal_model_predicts_what_comes_next():
+    sines = np.sin(0.3 * np.arange(300))[:, None] + 0.1 * GENERATOR.normal(size=(300, 2))
+    csm = CSM(8, n_layers=1, window_length=20, max_epochs=1).fit(sines)
+    predicted = csm.predict(sines)
+    assert csm.transform(sines).shape == (300, 8)
+    assert np.isnan(predicted[::20]).all()
+    standard = (sines - sines.mean(axis=0)) / sines.std(axis=0)
+    errors = np.abs(predicted - standard)
+    assert csm.score(sines) == pytest.approx(-np.nanmean(errors), rel=1e-3)
