@@ -26,4 +26,6 @@ def trained(folder, store, name="hmm", *further):
 
 def made_store(folder, arrays, **settings):
     folder.mkdir(parents=True, exist_ok=True)
-    return create_store(folder, arrays, {"training": list(arrays)}, run_by=run_here, sampling_frequency=RATE, **settings)
+    return create_store(
+        folder, arrays, {"training": list(arrays)}, run_by=run_here, sampling_frequency=RATE, **settings
+    )
