@@ -131,8 +131,10 @@ def plot_coherence_spectra(
         _shade(axes, bands)
         _say_where_empty(axes, edges[state])
     _label(panels, "Coherence")
-    if floor is not None:
-        panels[0].legend(fontsize=SMALL_TEXT_SIZE, frameon=False, loc="upper right")
+    if floor is not None and np.isfinite(np.asarray(floor)).any():
+        # Of a panel that has a line: a state that is never there has no floor.
+        known = int(np.flatnonzero(np.isfinite(np.asarray(floor)))[0])
+        panels[known].legend(fontsize=SMALL_TEXT_SIZE, frameon=False, loc="upper right")
     return figure
 
 
