@@ -114,7 +114,7 @@ def test_modes_of_dynemo_are_regressed_on_and_the_model_is_named(tmp_path):
     store = made_store(tmp_path / "a", switching_arrays(1, 3000))
     experiments = tmp_path / "experiments"
     experiments.mkdir()
-    sizes = ("--model.n_modes", 2, "--trainer.max_epochs", 1, "--sampler.window_length", 100)
+    sizes = ("--model.n_modes", 2, "--trainer.max_epochs", 1, "--model.sequence_length", 100)
     run_here("dynml_train_model.py", "dynemo", experiments, "modes", store, "signals", *sizes)
     run_here(SPECTRA, experiments / "modes", store, tmp_path / "out", "--bands", "ten=8-12")
     summary = json.loads((tmp_path / "out" / "summary.json").read_text())
