@@ -6,10 +6,10 @@ import functools
 import shlex
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
+from dynml.cli.commands.run_request import RunRequest
 from dynml.cli.outputs.run_figures import figures_of_run
 from dynml.cli.parsing import ScriptParser
 from dynml.configuration import config_from, config_to_dictionary
@@ -31,20 +31,6 @@ SCORES = {
     "cross_entropy": "accuracy, higher is better",
 }
 """Title of the table that closes a run, by the name of its loss."""
-
-
-@dataclass(frozen=True)
-class RunRequest:
-    """All that is needed to build a run: family, places and one Config a group."""
-
-    family: Family
-    experiments_path: str
-    experiment_name: str
-    hdf5_file: str
-    input_group: str
-    configs: dict[str, Any]
-    resume: Literal["refuse", "auto", "force", "anew"] = "refuse"
-    pretrained: str | None = None
 
 
 def parse_training(description: str | None, arguments: Sequence[str] | None = None) -> RunRequest:

@@ -6,10 +6,11 @@ import functools
 import warnings
 from typing import TYPE_CHECKING, Any
 
+from dynml.cli.commands.run_request import RunRequest
 from dynml.cli.commands.selection.planned_run import ALPHA, ROW, PlannedRun
-from dynml.cli.commands.train import RunRequest, trainer_on
+from dynml.cli.commands.train import trainer_on
 from dynml.errors import DynmlError
-from dynml.files import read_json, write_json
+from dynml.files import write_json
 from dynml.models.registry import load
 
 if TYPE_CHECKING:
@@ -17,12 +18,6 @@ if TYPE_CHECKING:
     from dynml.training.trainer import Trainer
 
 MODEL = "model"
-
-
-def finished_row(run: PlannedRun) -> dict[str, Any] | None:
-    """The result of a run that was committed before; None if it has to be done."""
-    path = run.folder / ROW
-    return read_json(path) if path.is_file() else None
 
 
 def carry_out(run: PlannedRun) -> dict[str, Any]:

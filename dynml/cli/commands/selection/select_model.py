@@ -2,59 +2,21 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from dynml.cli.commands.run_request import RunRequest
 from dynml.cli.commands.selection.grid import Setting, settings_of_grid
-from dynml.cli.commands.selection.planned_run import PlannedRun, planned_run
-from dynml.cli.commands.train import LOGGERS, RunRequest, add_settings, family_on_command_line, parse_training
+from dynml.cli.commands.selection.selection_request import SelectionRequest
+from dynml.cli.commands.train import LOGGERS, add_settings, family_on_command_line, parse_training
 from dynml.cli.parsing import ScriptParser
 from dynml.configuration import check_at_least
 from dynml.errors import ConfigurationError
 from dynml.models.registry import family_names
 
 OWN_OPTIONS = ("--grid", "--seeds", "--folds", "--n_jobs", "--split_halves")
-
-
-@dataclass(frozen=True, kw_only=True)
-class SelectionRequest:
-    """What is to be tried, and how."""
-
-    root: Path
-    requests: list[tuple[dict[str, Any], RunRequest]]
-    """Settings of the grid with typed values, and the run that they stand for."""
-
-    seeds: int
-    folds: int | None
-    """None: five, or as many as there are participants."""
-
-    n_jobs: int | None
-    split_halves: bool
-
-    @property
-    def first(self) -> RunRequest:
-        """The run of the first setting."""
-        return self.requests[0][1]
-
-    def runs(self, folds: int) -> list[PlannedRun]:
-        """All runs; those of one fold stand together, since they share their data."""
-        runs = [
-            planned_run(request, self.root, settings, seed, "fold", fold, folds)
-            for fold in range(folds)
-            for settings, request in self.requests
-            for seed in range(self.seeds)
-        ]
-        if self.split_halves and self.first.family.inference is not None:
-            runs += [
-                planned_run(request, self.root, settings, 0, "half", half)
-                for half in (0, 1)
-                for settings, request in self.requests
-            ]
-        return runs
 
 
 def parse_selection(description: str | None) -> SelectionRequest:
@@ -84,18 +46,6 @@ def parse_selection(description: str | None) -> SelectionRequest:
         n_jobs=options.n_jobs,
         split_halves=options.split_halves,
     )
-
-
-def default_n_jobs(request: SelectionRequest) -> int:
-    """As many processes as there are CPUs for this one; one where the models compute on a GPU."""
-    from dynml.training.environment import resolve_device
-
-    if request.n_jobs is not None:
-        return request.n_jobs
-    if resolve_device(request.first.configs["trainer"].device).type != "cpu":
-        return 1
-    n_cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, n_cpus // int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
 
 
 def _parser(description: str | None, *, alone: bool = False) -> ScriptParser:

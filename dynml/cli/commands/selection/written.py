@@ -17,7 +17,7 @@ from dynml.files import write_json
 if TYPE_CHECKING:
     from dynml.analysis.selection.agreement import Agreement, RunAgreement
     from dynml.analysis.selection.ranking import Estimate, Ranked
-    from dynml.cli.commands.selection.select_model import SelectionRequest
+    from dynml.cli.commands.selection.selection_request import SelectionRequest
 
 TABLE, PEOPLE, FIGURE = "selection.tsv", "selection_participants.tsv", "selection"
 FREE_ENERGY, LOSS = "Held-out free energy (nats per sample)", "Held-out loss"
