@@ -10,7 +10,7 @@ from dynml.training.data.baselines_by_subject import baselines_by_subject
 
 
 def held_out_scores(trainer: Any, subset: MultiSubjectSubset) -> dict[str, dict[str, float]]:
-    """Score the baselines of a finished run: nats per observed sample, by baseline and subject; `trainer`: a DynemoTrainer."""
+    """Score the baselines of a finished run of a DynemoTrainer: nats per observed sample, by baseline and subject."""
     moments = trainer.moments
     assert moments is not None
     part, states, settings = fitted_baseline_states(
