@@ -21,9 +21,10 @@ def main() -> None:
     """Parse, try, say which."""
     with user_errors_in_one_sentence("--debug" in sys.argv):
         request = parse_selection(__doc__)
+        from dynml.cli.commands.selection.one_run import carry_out
         from dynml.cli.commands.selection.selecting import run_selection
 
-        run_selection(request)
+        run_selection(request, carry_out)
 
 
 if __name__ == "__main__":

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from dynml.cli.commands.run_request import RunRequest
 from dynml.cli.commands.train import LOGGERS, request_from_parameters
 from dynml.cli.parsing import ScriptParser
-from dynml.cli.run_request import RunRequest
 
 
 def parse_resume(description: str | None) -> RunRequest:

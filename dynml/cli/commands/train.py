@@ -9,9 +9,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dynml.cli.commands.run_request import RunRequest
 from dynml.cli.outputs.run_figures import figures_of_run
 from dynml.cli.parsing import ScriptParser
-from dynml.cli.run_request import RunRequest
 from dynml.cli.shipped import with_recipes
 from dynml.configuration import config_from, config_to_dictionary
 from dynml.dataset.config import DatasetConfig

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from dynml.dataset.subset import MultiSubjectSubset
 from dynml.models.dynemo.report import fitted_baseline_states
-from dynml.models.dynemo.trainer import DynemoTrainer
 from dynml.training.data.baselines_by_subject import baselines_by_subject
 
 
-def held_out_scores(trainer: DynemoTrainer, subset: MultiSubjectSubset) -> dict[str, dict[str, float]]:
-    """Score the baselines of a finished run: nats per observed sample, by baseline and subject."""
+def held_out_scores(trainer: Any, subset: MultiSubjectSubset) -> dict[str, dict[str, float]]:
+    """Score the baselines of a finished run of a DynemoTrainer: nats per observed sample, by baseline and subject."""
     moments = trainer.moments
     assert moments is not None
     part, states, settings = fitted_baseline_states(

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from dynml.dataset.subset import MultiSubjectSubset
 from dynml.models.hmm.starts import part_for_starts
-from dynml.models.hmm.trainer import HMMTrainer
 from dynml.training.data.baselines_by_subject import baselines_by_subject
 
 
-def held_out_scores(trainer: HMMTrainer, subset: MultiSubjectSubset) -> dict[str, dict[str, float]]:
-    """Score the baselines of a finished run: nats per observed sample, by baseline and subject."""
+def held_out_scores(trainer: Any, subset: MultiSubjectSubset) -> dict[str, dict[str, float]]:
+    """Score the baselines of a finished run of an HMMTrainer: nats per observed sample, by baseline and subject."""
     assert trainer.moments is not None
     part = part_for_starts(trainer.dataset.training_set, trainer.initialization, trainer.config.seed)
     states = trainer.model.get_parameters()

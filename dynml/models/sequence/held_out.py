@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from dynml.dataset.subset import MultiSubjectSubset
 from dynml.models.sequence.report import predictors_of
 from dynml.models.sequence.scoring import scores_of_subset
-from dynml.models.sequence.trainer import SequenceTrainer
 
 
-def held_out_scores(trainer: SequenceTrainer, subset: MultiSubjectSubset) -> dict[str, dict[str, float]]:
-    """Score a finished run: mean loss, by predictor (`model` and the baselines) and subject."""
+def held_out_scores(trainer: Any, subset: MultiSubjectSubset) -> dict[str, dict[str, float]]:
+    """Score a finished run of a SequenceTrainer: mean loss, by predictor (`model` and the baselines) and subject."""
     predictors = predictors_of(trainer.model.eval(), trainer.baselines_on_device())
     window_length, processes = trainer.longest_window, trainer.processes
     scores = scores_of_subset(trainer.model, predictors, trainer.dataset, subset.name, window_length, processes)

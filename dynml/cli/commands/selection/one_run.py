@@ -6,9 +6,9 @@ import functools
 import warnings
 from typing import TYPE_CHECKING, Any
 
+from dynml.cli.commands.run_request import RunRequest
 from dynml.cli.commands.selection.planned_run import ALPHA, ROW, PlannedRun
 from dynml.cli.commands.train import trainer_on
-from dynml.cli.run_request import RunRequest
 from dynml.errors import DynmlError
 from dynml.files import write_json
 from dynml.models.registry import load

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from dynml.analysis.selection.ranking import Candidate, Ranking, rank
 from dynml.analysis.selection.verdict import Verdict, verdict
-from dynml.cli.commands.selection.planned_run import ALPHA, PlannedRun, Result, settings_in_words
+from dynml.cli.commands.selection.planned_run import ALPHA, PlannedRun, settings_in_words
+from dynml.cli.commands.selection.pool import Result
 from dynml.errors import DynmlError
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from dynml.cli.run_request import RunRequest
+from dynml.cli.commands.run_request import RunRequest
 from dynml.files import read_json
 
 Part = Literal["fold", "half", "all"]
@@ -48,16 +48,6 @@ class PlannedRun:
     def scored_subsets(self) -> tuple[str, ...]:
         """Whose states are kept, for the comparison of runs."""
         return {"fold": ("testing",), "half": ("training", "testing"), "all": ("training",)}[self.part]
-
-
-Result = tuple[PlannedRun, dict[str, Any]]
-"""A run and its row."""
-
-
-def finished_row(run: PlannedRun) -> dict[str, Any] | None:
-    """The result of a run that was committed before; None if it has to be done."""
-    path = run.folder / ROW
-    return read_json(path) if path.is_file() else None
 
 
 def planned_run(
@@ -105,3 +95,9 @@ def _name(settings: dict[str, Any]) -> str:
     if name == written and len(name) <= LONGEST_NAME:
         return name
     return f"{name[:LONGEST_NAME]}-{hashlib.sha256(repr(settings).encode()).hexdigest()[:8]}"
+
+
+def finished_row(run: PlannedRun) -> dict[str, Any] | None:
+    """The result of a run that was committed before; None if it has to be done."""
+    path = run.folder / ROW
+    return read_json(path) if path.is_file() else None

@@ -12,7 +12,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wai
 from concurrent.futures.process import BrokenProcessPool
 from typing import Any
 
-from dynml.cli.commands.selection.planned_run import PlannedRun, Result
+from dynml.cli.commands.selection.planned_run import PlannedRun
 from dynml.deferred_signals import DeferredSignals
 from dynml.process_life import die_with_parent
 
@@ -20,19 +20,20 @@ SECONDS_BETWEEN_LOOKS = 0.2
 MOST_TRIES = 2
 """Of a run during which a process was killed: the memory may suffice once others are done."""
 OF_TORCHRUN = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
+Result = tuple[PlannedRun, dict[str, Any]]
 CarryOut = Callable[[PlannedRun], dict[str, Any]]
 
 
-def carried_out(runs: Sequence[PlannedRun], n_jobs: int, carry_out: CarryOut) -> Iterator[Result]:
+def carried_out(carry_out: CarryOut, runs: Sequence[PlannedRun], n_jobs: int) -> Iterator[Result]:
     """Carry out runs, and give each with its row as it is finished.
 
     Parameters
     ----------
+    carry_out : callable
+        Does one run and gives its row.
     runs : sequence of PlannedRun
     n_jobs : int
         Processes; each computes on one thread. 1: this process does it.
-    carry_out : callable
-        Makes the row of a run; a function of a module, for other processes find it there.
     """
     if n_jobs <= 1 or len(runs) <= 1:
         with _one_thread():
@@ -42,7 +43,7 @@ def carried_out(runs: Sequence[PlannedRun], n_jobs: int, carry_out: CarryOut) ->
     tries = dict.fromkeys(range(len(runs)), 0)
     while tries:
         killed: list[int] = []
-        yield from _by_one_pool(runs, tries, min(n_jobs, len(tries)), killed, carry_out)
+        yield from _by_one_pool(carry_out, runs, tries, min(n_jobs, len(tries)), killed)
         for place in killed:
             tries[place] += 1
             if tries[place] >= MOST_TRIES:
@@ -51,7 +52,7 @@ def carried_out(runs: Sequence[PlannedRun], n_jobs: int, carry_out: CarryOut) ->
 
 
 def _by_one_pool(
-    runs: Sequence[PlannedRun], tries: dict[int, int], n_jobs: int, killed: list[int], carry_out: CarryOut
+    carry_out: CarryOut, runs: Sequence[PlannedRun], tries: dict[int, int], n_jobs: int, killed: list[int]
 ) -> Iterator[Result]:
     """Work until all is done or a process of the pool dies; what was under way then is `killed`."""
     pool = ProcessPoolExecutor(

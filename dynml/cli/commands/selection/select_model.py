@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from dynml.cli.commands.run_request import RunRequest
 from dynml.cli.commands.selection.grid import Setting, settings_of_grid
-from dynml.cli.commands.selection.request import SelectionRequest
+from dynml.cli.commands.selection.selection_request import SelectionRequest
 from dynml.cli.commands.train import LOGGERS, add_settings, family_on_command_line, parse_training
 from dynml.cli.parsing import ScriptParser
-from dynml.cli.run_request import RunRequest
 from dynml.configuration import check_at_least
 from dynml.errors import ConfigurationError
 from dynml.models.registry import family_names

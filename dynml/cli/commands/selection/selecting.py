@@ -12,11 +12,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from dynml.cli.commands.selection.one_run import carry_out
 from dynml.cli.commands.selection.outcome import Outcome, outcome_of
-from dynml.cli.commands.selection.planned_run import RUNS, PlannedRun, Result, finished_row, planned_run
-from dynml.cli.commands.selection.pool import carried_out
-from dynml.cli.commands.selection.request import SelectionRequest, default_n_jobs
+from dynml.cli.commands.selection.planned_run import RUNS, PlannedRun, finished_row, planned_run
+from dynml.cli.commands.selection.pool import CarryOut, Result, carried_out
+from dynml.cli.commands.selection.selection_request import SelectionRequest, default_n_jobs
 from dynml.cli.commands.selection.written import chosen_runs, write_outcome
 from dynml.configuration import config_to_dictionary
 from dynml.errors import DataError, DynmlError
@@ -27,14 +26,14 @@ REQUEST, BEST, DEFAULT_FOLDS = "selection_request.json", "best", 5
 SECONDS_BETWEEN_LOOKS = 0.5
 
 
-def run_selection(request: SelectionRequest) -> None:
-    """Carry out all runs that are not finished yet, and say what they come to."""
+def run_selection(request: SelectionRequest, carry_out: CarryOut) -> None:
+    """Do all runs that are not finished yet by `carry_out`, and say what they come to."""
     rank, world_size = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
     folds, unit, fingerprint = _taking_part(request)
     runs = request.runs(folds)
     if rank:
         token = _token()
-        results = _results(request, runs[rank::world_size])
+        results = _results(request, carry_out, runs[rank::world_size])
         write_json(_done(request.root, token, rank), _failures(results))
         return
     with writing_to(made_folder(request.root)):
@@ -42,12 +41,12 @@ def run_selection(request: SelectionRequest) -> None:
         made_folder(request.root / RUNS)
         # The others wait for it: what they write must not be there before this folder was looked at.
         token = _token() if world_size > 1 else ""
-        results = _results(request, runs[0::world_size])
+        results = _results(request, carry_out, runs[0::world_size])
         results += _of_others(request.root, runs, world_size, token)
         outcome = outcome_of(results, unit)
         for sentence in outcome.told:
             print(f"Note: {sentence}")
-        best, refits = _chosen_model(request, outcome)
+        best, refits = _chosen_model(request, carry_out, outcome)
         write_outcome(request, outcome, best, refits)
 
 
@@ -121,7 +120,7 @@ def _check_same_selection(request: SelectionRequest, folds: int, fingerprint: st
     write_json(path, own)
 
 
-def _results(request: SelectionRequest, runs: Sequence[PlannedRun]) -> list[Result]:
+def _results(request: SelectionRequest, carry_out: CarryOut, runs: Sequence[PlannedRun]) -> list[Result]:
     """Rows of runs: those that were committed before, then the others as they are finished."""
     results: list[Result] = []
     waiting = []
@@ -133,7 +132,7 @@ def _results(request: SelectionRequest, runs: Sequence[PlannedRun]) -> list[Resu
             results.append((run, row))
     if results:
         print(f"{len(results)} of {len(runs)} runs were finished before.")
-    for run, row in carried_out(waiting, default_n_jobs(request), carry_out):
+    for run, row in carried_out(carry_out, waiting, default_n_jobs(request)):
         results.append((run, row))
         how = f"failed: {row['failed']}" if "failed" in row else _score_in_words(row)
         print(f"{len(results)} of {len(runs)}: {run.in_words}: {how}", flush=True)
@@ -180,13 +179,13 @@ def _of_others(root: Path, runs: Sequence[PlannedRun], world_size: int, token: s
     return results
 
 
-def _chosen_model(request: SelectionRequest, outcome: Outcome) -> tuple[Path, list[Result]]:
+def _chosen_model(request: SelectionRequest, carry_out: CarryOut, outcome: Outcome) -> tuple[Path, list[Result]]:
     """Train the chosen settings on all participants, once a seed; the run with the lowest objective is the model."""
     settings = dict(outcome.ranking.chosen.candidate.settings)
     of_settings = next(one for own, one in request.requests if own == settings)
     runs = [planned_run(of_settings, request.root, settings, seed, "all") for seed in range(request.seeds)]
     print(f"Training {outcome.words_of(settings)} on all {outcome.unit}s.", flush=True)
-    results = _results(dataclasses.replace(request, requests=[(settings, of_settings)]), runs)
+    results = _results(dataclasses.replace(request, requests=[(settings, of_settings)]), carry_out, runs)
     usable = [(run, row) for run, row in results if "failed" not in row]
     if not usable:
         raise DynmlError(f"No run of the chosen settings on all data could be finished: {results[0][1]['failed']}")

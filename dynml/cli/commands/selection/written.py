@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 from dynml.analysis.tidy import KIND, Column, write_tidy
 from dynml.cli.commands.selection.outcome import Outcome, alphas_of, key_of, score_of_row
-from dynml.cli.commands.selection.planned_run import ALPHA, PlannedRun, Result
+from dynml.cli.commands.selection.planned_run import ALPHA, PlannedRun
+from dynml.cli.commands.selection.pool import Result
 from dynml.files import write_json
 
 if TYPE_CHECKING:
     from dynml.analysis.selection.agreement import Agreement, RunAgreement
     from dynml.analysis.selection.ranking import Estimate, Ranked
-    from dynml.cli.commands.selection.request import SelectionRequest
+    from dynml.cli.commands.selection.selection_request import SelectionRequest
 
 TABLE, PEOPLE, FIGURE = "selection.tsv", "selection_participants.tsv", "selection"
 FREE_ENERGY, LOSS = "Held-out free energy (nats per sample)", "Held-out loss"

@@ -1,4 +1,4 @@
-"""What is asked for on a command line that trains."""
+"""What is asked for when a model is to be trained."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a selection is asked to try, and how."""
+"""What is asked for when settings are to be compared."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from dynml.cli.commands.run_request import RunRequest
 from dynml.cli.commands.selection.planned_run import PlannedRun, planned_run
-from dynml.cli.run_request import RunRequest
 
 
 @dataclass(frozen=True, kw_only=True)
