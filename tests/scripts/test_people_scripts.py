@@ -147,3 +147,27 @@ def test_predictions_that_cannot_be_made_are_refused(tables, monkeypatch, argume
     with pytest.raises(DynmlError, match=words):
         predict(monkeypatch, *arguments)
     assert not (tables / "out/predictions.tsv").exists()
+
+
+def test_a_folder_of_inference_gives_covariances_and_the_report_its_table(tables, monkeypatch):
+    from dynml.report.parts.people import people_tables
+    from dynml.report.results import ResultsFolder
+
+    generator, folder = np.random.default_rng(1), tables / "inferred"
+    folder.mkdir()
+    (folder / "state_statistics.tsv").write_text((tables / "table.tsv").read_text())
+    (folder / "summary.json").write_text(json.dumps({"subjects_seen_in_training": {"training": ["sub-01_ses-1"]}}))
+    for number in range(16):
+        for session in (1, 2):
+            roots = generator.normal(size=(2, 2, 20)) * np.array([1, 1 + 2 * (number >= 8)])[:, None]
+            name = f"sub-{number + 1:02d}_ses-{session}_covariances.npy"
+            np.save(folder / name, roots @ roots.transpose(0, 2, 1) / 20)
+    few = ["--n_permutations", "99", "--n_repeats", "1"]
+    arguments = ["dynml_predict_participants.py", "inferred", "participants.tsv", "group", "out", *few]
+    monkeypatch.setattr(sys, "argv", arguments)
+    run_prediction(parse_prediction("Predict."))
+    summary = json.loads((tables / "out/summary.json").read_text())
+    assert summary["scores"]["covariances"]["balanced_accuracy"] > 0.9
+    assert "trained on 1 of the subjects" in " ".join(summary["findings"])
+    shown = people_tables(ResultsFolder(tables / "out", "prediction", summary))[0].rows
+    assert ["covariances", "8"] in [row[:2] for row in shown]
