@@ -56,9 +56,8 @@ def most_memory(device: torch.device) -> int | None:
     return None if count is None else int(count(device))
 
 
-@functools.cache
 def has_float64(device: torch.device) -> bool:
-    """Whether a device computes in float64; tried once."""
+    """Whether a device computes in float64; tried, where the kind does not say so."""
     if device.type in ("cpu", "cuda"):
         return True
     try:
@@ -84,5 +83,5 @@ def float64_device(device: torch.device) -> torch.device:
 
 @functools.cache
 def _tell_of_the_host(device: torch.device) -> None:
-    text = f"{device} has no float64: factorizations, sums and forward-backward, which need it, run on the host."
+    text = f"{device} has no float64, which sums and factorizations need: computed on the host."
     warnings.warn(text, DataWarning, stacklevel=4)

@@ -11,10 +11,10 @@ from typing import Any
 import torch
 
 from dynml.errors import ConfigurationError
-from dynml.ops.devices import accelerator, is_here, n_accelerators, name_of
+from dynml.ops.devices import accelerator, float64_device, has_float64, is_here, n_accelerators, name_of
 from dynml.version import __version__
 
-ACCEPTED_DEVICES = "auto, cpu, or an accelerator that torch finds here: cuda, cuda:<number>, xpu, mps"
+ACCEPTED_DEVICES = "auto, cpu, or an accelerator that torch finds here: cuda, cuda:<number>, xpu"
 
 
 def resolve_device(name: str) -> torch.device:
@@ -29,7 +29,7 @@ def resolve_device(name: str) -> torch.device:
     """
     kind = accelerator()
     if name == "auto":
-        name = "cpu" if kind is None else kind.type
+        name = "cpu" if kind is None else float64_device(kind).type
     if kind is not None and name == kind.type and int(os.environ.get("WORLD_SIZE", "1")) > 1:
         name = f"{name}:{os.environ.get('LOCAL_RANK', '0')}"
     try:
@@ -41,6 +41,8 @@ def resolve_device(name: str) -> torch.device:
     if not is_here(device):
         there = "no accelerator" if kind is None else f"{n_accelerators()} of the kind {kind.type}"
         raise ConfigurationError("trainer.device", name, f"a device of this machine, which has {there}")
+    if not has_float64(device):
+        raise ConfigurationError("trainer.device", name, "a device with float64, which sums and factorizations need")
     return device
 
 

@@ -123,7 +123,7 @@ def _backends(device: str) -> str:
     kind = accelerator()
     if device == "cpu" or kind is None:
         return "gloo"
-    return f"cpu:gloo,{kind.type}:{dist.get_default_backend_for_device(kind)}"
+    return f"cpu:gloo,{kind.type}:{dist.Backend.default_device_backend_map.get(kind.type, 'gloo')}"
 
 
 def leave_processes() -> None:

@@ -14,7 +14,9 @@ from safetensors.torch import load_file
 
 from dynml import load_experiment
 from dynml.cli.commands.train import parse_training, run_training
+from dynml.errors import ConfigurationError
 from dynml.models.inferred import inferred_subjects
+from dynml.ops.hmm.gaussian_hmm import GaussianHMMParameters, e_step
 from dynml.simulation import simulate_hmm
 from dynml.simulation.store import write_simulation
 from dynml.training.environment import resolve_device
@@ -122,6 +124,30 @@ def subjects_of(folder, store, device):
     experiment = load_experiment(folder, device=device)
     subset = experiment.open(store).training_set
     return list(inferred_subjects(experiment.family, experiment.model, subset))
+
+
+@pytest.mark.parametrize("has_float64", [True, False])
+def test_a_pass_has_the_sums_of_the_cpu_and_is_waited_for_once(has_float64):
+    generator = torch.Generator().manual_seed(0)
+    signals = torch.randn(700, 3, generator=generator)
+    signals[[20, 21, 400]] = torch.nan
+    starts, covariances = torch.tensor([0, 5, 300, 700]), torch.stack([torch.eye(3), 4 * torch.eye(3)])
+    parameters = GaussianHMMParameters(torch.zeros(2, 3), covariances, [0.5, 0.5], [[0.9, 0.1], [0.2, 0.8]])
+    expected, logs, posteriors = e_step(signals, starts, parameters, posteriors=True)
+    with PretendedDevice(has_float64=has_float64) as device, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        there = signals.to("pretended:0")
+        found, found_logs, found_posteriors = e_step(there, starts, parameters, posteriors=True)
+        n_reads, found_posteriors = device.n_reads, found_posteriors.cpu()
+        if not has_float64:
+            assert resolve_device("auto").type == "cpu"
+            with pytest.raises(ConfigurationError, match="with float64"):
+                resolve_device("pretended")
+    assert n_reads == 1
+    torch.testing.assert_close(found_posteriors, posteriors, atol=1e-6, rtol=0)
+    torch.testing.assert_close(found_logs, logs, atol=0, rtol=1e-6)
+    for name, value in expected.to_dictionary().items():
+        torch.testing.assert_close(found.to_dictionary()[name], value, atol=1e-3, rtol=1e-5)
 
 
 def test_the_device_is_that_of_auto_while_it_is_there_and_gone_afterwards():

@@ -228,8 +228,9 @@ def _messages_at_borders(chain: _Chain, following: Tensor | None) -> tuple[Tenso
         last = (transitions + ratio).logsumexp(1)
         pairs = (filtered[-1].unsqueeze(1) + transitions + ratio).exp()
     earlier = (_products_to_last(operators[1:]) + last).logsumexp(2)
-    messages = filtered[:-1], _log_normalized(torch.cat([earlier, last.unsqueeze(0)]))
-    before, after = messages if chain.logs else (message.exp() for message in messages)
+    before, after = filtered[:-1], _log_normalized(torch.cat([earlier, last.unsqueeze(0)]))
+    if not chain.logs:
+        before, after = before.exp(), after.exp()
     return before, after, pairs, predicted
 
 
