@@ -1,4 +1,4 @@
-"""All families on a device that is not the CPU: its numbers, no tensor on the wrong side, what the host waits for."""
+"""An HMM on a device that is not the CPU: its numbers, no tensor on the wrong side, what the host waits for."""
 
 import contextlib
 import io
@@ -6,16 +6,13 @@ import sys
 import warnings
 from unittest import mock
 
-import numpy as np
 import pytest
 import torch
 from pretended_device import MixedDevicesError, NoFloat64Error, PretendedDevice
 from safetensors.torch import load_file
 
-from dynml import load_experiment
 from dynml.cli.commands.train import parse_training, run_training
 from dynml.errors import ConfigurationError
-from dynml.models.inferred import inferred_subjects
 from dynml.ops.hmm.gaussian_hmm import GaussianHMMParameters, e_step
 from dynml.simulation import simulate_hmm
 from dynml.simulation.store import write_simulation
@@ -24,29 +21,9 @@ from dynml.training.trainer import Trainer
 
 pytestmark = pytest.mark.skipif(torch.accelerator.is_available(), reason="a real accelerator would be hidden")
 
-SEQUENCE = [
-    "--model.embedding_dim",
-    "8",
-    "--model.n_layers",
-    "1",
-    "--model.n_heads",
-    "2",
-    "--sampler.window_length",
-    "40",
-]
-SETTINGS = {
-    "hmm": ["--model.n_states", "2", "--sampler.batch_size_training", "300", "--initialization.n_init", "1"],
-    "dynemo": ["--model.n_modes", "2", "--model.sequence_length", "20", "--initialization.method", "random"],
-    "csm": SEQUENCE,
-    "sequence_bert": SEQUENCE,
-    "network_bert": SEQUENCE,
-    "autoencoder": ["--model.embedding_dim", "4", "--sampler.window_length", "40"],
-}
-READS_OF_A_BATCH = {"hmm": 2}
-"""At most; families that learn by gradients have none between two looks at the loss."""
-
-TOLERANCE = {"hmm": 1e-5, "dynemo": 1e-5}
-"""Of a weight; 1e-6 elsewhere. Both have other kernels on a CPU than on a device."""
+SETTINGS = ["--model.n_states", "2", "--sampler.batch_size_training", "300", "--initialization.n_init", "1"]
+READS_OF_A_BATCH = 2
+"""At most: for the parameters, and for the sums."""
 
 
 @pytest.fixture(scope="module")
@@ -57,12 +34,12 @@ def store(tmp_path_factory):
     return folder / "small.hdf5"
 
 
-def trained(folder, store, family, *further, device="cpu", residency="memory", n_epochs=2):
+def trained(folder, store, *, device="cpu", residency="memory"):
     """Weights of the best epoch of a run as the script makes it."""
-    name = f"{family}_{device.split(':')[0]}_{residency}"
-    arguments = [family, str(folder), name, str(store), "signals", *SETTINGS[family], *further]
-    arguments += ["--trainer.max_epochs", str(n_epochs), "--trainer.progress", "false", "--trainer.device", device]
-    arguments += ["--loader.residency", residency, "--resume", "auto"]
+    name = f"hmm_{device.split(':')[0]}_{residency}"
+    arguments = ["hmm", str(folder), name, str(store), "signals", *SETTINGS]
+    arguments += ["--trainer.max_epochs", "2", "--trainer.progress", "false", "--trainer.device", device]
+    arguments += ["--loader.residency", residency]
     with (
         mock.patch.object(sys, "argv", ["train", *arguments]),
         contextlib.redirect_stdout(io.StringIO()),
@@ -70,7 +47,7 @@ def trained(folder, store, family, *further, device="cpu", residency="memory", n
     ):
         warnings.simplefilter("ignore")
         run_training(parse_training(__doc__))
-    return load_file(folder / name / "best_model" / "model.safetensors"), folder / name
+    return load_file(folder / name / "best_model" / "model.safetensors")
 
 
 @contextlib.contextmanager
@@ -87,43 +64,15 @@ def reads_of_batches(device):
         yield counts
 
 
-def assert_close(found, expected, tolerance):
+def test_an_hmm_trains_there_with_the_numbers_of_the_cpu_and_waits_for_little(tmp_path, store):
+    expected = trained(tmp_path, store)
+    with PretendedDevice() as device, reads_of_batches(device) as counts:
+        found = trained(tmp_path, store, device="pretended:0", residency="device")
     assert found.keys() == expected.keys()
     for name in expected:
-        torch.testing.assert_close(found[name], expected[name], rtol=tolerance, atol=tolerance)
-
-
-@pytest.mark.parametrize("family", SETTINGS)
-def test_every_family_trains_there_with_the_numbers_of_the_cpu_and_waits_for_little(tmp_path, store, family):
-    expected, _ = trained(tmp_path, store, family)
-    with PretendedDevice() as device, reads_of_batches(device) as counts:
-        found, _ = trained(tmp_path, store, family, device="pretended:0", residency="device")
-    assert_close(found, expected, TOLERANCE.get(family, 1e-6))
+        torch.testing.assert_close(found[name], expected[name], rtol=1e-5, atol=1e-5)
     assert len(counts) >= 2
-    assert max(counts) <= READS_OF_A_BATCH.get(family, 0), device.reads.most_common(10)
-
-
-@pytest.mark.parametrize(("family", "residency"), [("hmm", "lazy"), ("csm", "lazy"), ("hmm", "memory")])
-def test_numbers_do_not_depend_on_where_the_series_live(tmp_path, store, family, residency):
-    with PretendedDevice():
-        expected, _ = trained(tmp_path, store, family, device="pretended:0", residency="device")
-        found, _ = trained(tmp_path, store, family, device="pretended:0", residency=residency)
-    assert_close(found, expected, 1e-6)
-
-
-def test_an_hmm_infers_there_what_it_infers_on_the_cpu(tmp_path, store):
-    _, folder = trained(tmp_path, store, "hmm", n_epochs=1)
-    with PretendedDevice():
-        found = subjects_of(folder, store, "pretended:0")
-    for one, other in zip(found, subjects_of(folder, store, "cpu"), strict=True):
-        np.testing.assert_allclose(one.alpha, other.alpha, atol=1e-4)
-        np.testing.assert_array_equal(one.states, other.states)
-
-
-def subjects_of(folder, store, device):
-    experiment = load_experiment(folder, device=device)
-    subset = experiment.open(store).training_set
-    return list(inferred_subjects(experiment.family, experiment.model, subset))
+    assert max(counts) <= READS_OF_A_BATCH, device.reads.most_common(10)
 
 
 @pytest.mark.parametrize("has_float64", [True, False])
