@@ -57,7 +57,7 @@ class Batch:
     mask : Tensor or None
         padded: (B, T) bool, True for samples of the span.
     starts : Tensor or None
-        packed: (B + 1,) int64, row where each span starts, and n.
+        packed: (B + 1,) int64 on the CPU, row where each span starts, and n.
     spans : Spans
         What was read: a sequence of `Span`, on the host.
     subject, segment, start_sample, lengths : Tensor, (B,), int64
@@ -185,7 +185,7 @@ class Batch:
                 self.lengths, output_size=self.n_samples
             )
             assert self.starts is not None
-            return span, torch.arange(self.n_samples, device=self.device) - self.starts[span]
+            return span, torch.arange(self.n_samples, device=self.device) - self.starts.to(self.device)[span]
         n_times = self.signals.shape[1]
         span = torch.arange(self.n_spans, device=self.device).repeat_interleave(n_times)
         return span, torch.arange(n_times, device=self.device).repeat(self.n_spans)
@@ -197,12 +197,12 @@ class Batch:
         return torch.from_numpy(values).to(self.device, non_blocking=True)
 
     def to(self, device: torch.device) -> Batch:
-        """Give the same batch with all tensors on a device."""
+        """Give the same batch with its tensors on a device; `starts` stays on the host, which cuts rows by it."""
 
         def moved(tensor: Tensor | None) -> Tensor | None:
             return None if tensor is None else tensor.to(device, non_blocking=True)
 
-        names = ("mask", "starts", "subject", "segment", "start_sample", "lengths", "trial", "classes")
+        names = ("mask", "subject", "segment", "start_sample", "lengths", "trial", "classes")
         tensors = {name: moved(getattr(self, name)) for name in names}
         signals = self.signals if isinstance(self.signals, RowSlicer) else moved(self.signals)
         labels = None if self.labels is None else {name: moved(column) for name, column in self.labels.items()}

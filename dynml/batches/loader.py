@@ -297,7 +297,7 @@ def _worker_pool(reading: _Reading, orders: Iterator[Any], n_workers: int, devic
         num_workers=n_workers,
         collate_fn=_as_it_is,
         worker_init_fn=functools.partial(_begin_as_worker, os.getpid(), _is_main_thread()),
-        pin_memory=device.type == "cuda",
+        pin_memory=device.type not in ("cpu", "mps"),  # on mps both share one memory
         # A generator of its own: workers must not draw from the one that the model's dropout uses.
         generator=torch.Generator().manual_seed(0),
     )

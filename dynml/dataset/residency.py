@@ -42,11 +42,11 @@ def choose_residency(requested: str, n_bytes: int, device: torch.device) -> tupl
     if requested != "auto":
         return requested, "it was asked for"
     size = f"the series take {host_memory.gibibytes(n_bytes)}"
-    if device.type == "cuda":
-        import torch
+    if device.type != "cpu":
+        from dynml.ops.devices import free_memory
 
-        free, _ = torch.cuda.mem_get_info(device)
-        if n_bytes < _SHARE * free:
+        free = free_memory(device)
+        if free is not None and n_bytes < _SHARE * free:
             return "device", f"{size}, less than half of the {host_memory.gibibytes(free)} free on {device}"
     available = host_memory.available_host_memory()
     if available is None:
@@ -66,17 +66,17 @@ def check_room(n_bytes: int, device: torch.device) -> None:
     ConfigurationError
         With their size and what is free.
     """
-    if device.type == "cuda":
-        import torch
-
-        room: int | None = torch.cuda.mem_get_info(device)[0]
-    else:
+    if device.type == "cpu":
         room = host_memory.available_host_memory()
+    else:
+        from dynml.ops.devices import free_memory
+
+        room = free_memory(device)
     if room is not None and n_bytes > room:
         where = "of available memory" if device.type == "cpu" else f"free on {device}"
         taken, free = host_memory.gibibytes(n_bytes), host_memory.gibibytes(room)
         accepted = f"lazy or auto: the series take {taken}, and there are {free} {where}"
-        raise ConfigurationError("loader.residency", "device" if device.type == "cuda" else "memory", accepted)
+        raise ConfigurationError("loader.residency", "memory" if device.type == "cpu" else "device", accepted)
 
 
 def named_device(device: str | torch.device) -> torch.device:
@@ -92,4 +92,6 @@ def named_device(device: str | torch.device) -> torch.device:
     try:
         return torch.device(device)
     except (RuntimeError, TypeError) as error:
-        raise ConfigurationError("device", device, "cpu, cuda or cuda:<number>") from error
+        raise ConfigurationError(
+            "device", device, "cpu or the kind of an accelerator, as cuda or cuda:<number>"
+        ) from error

@@ -23,7 +23,7 @@ from dynml.ops.memory import smaller
 CHUNK_ROWS = 2048
 """Rows per matrix product on a CPU: the (rows, K C) intermediate stays in the cache."""
 
-CUDA_CHUNK_ROWS = 65536
+GPU_CHUNK_ROWS = 65536
 
 RESIDUAL_VARIANCE_FLOOR = 1e-12
 """Smallest fraction of a channel's variance that the other channels may leave unexplained."""
@@ -174,7 +174,7 @@ class Gaussians:
 
     def fill_log_likelihoods(self, signals_TC: Tensor, output_TK: Tensor) -> None:
         """`log_likelihoods` into given memory, chunk by chunk; the caller sees to `full_float32_precision`."""
-        chunk = CHUNK_ROWS if signals_TC.device.type == "cpu" else smaller(CUDA_CHUNK_ROWS)
+        chunk = CHUNK_ROWS if signals_TC.device.type == "cpu" else smaller(GPU_CHUNK_ROWS)
         for first in range(0, len(signals_TC), chunk):
             rows = signals_TC[first : first + chunk].to(output_TK.dtype)
             self._distances(rows, output_TK[first : first + chunk])

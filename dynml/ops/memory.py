@@ -34,7 +34,8 @@ _learnt: dict[str, int] = {}
 
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether an error says that memory, of the host or of a device, ran out."""
-    if isinstance(error, MemoryError):
+    torch = sys.modules.get("torch")
+    if isinstance(error, MemoryError) or (torch is not None and isinstance(error, torch.OutOfMemoryError)):
         return True
     if isinstance(error, OSError):
         return error.errno == errno.ENOMEM
@@ -93,5 +94,9 @@ def _with_divisor(divisor: int, function: Callable[[], Result]) -> Result:
 def release_device_memory() -> None:
     """Give back what torch keeps of a device's memory without using it."""
     torch = sys.modules.get("torch")
-    if torch is not None and torch.cuda.is_initialized():
-        torch.cuda.empty_cache()
+    if torch is None or not torch.accelerator.is_available():
+        return
+    module = torch.get_device_module()
+    # To begin with a GPU only to empty its cache would cost memory.
+    if getattr(module, "is_initialized", lambda: True)() and hasattr(module, "empty_cache"):
+        module.empty_cache()

@@ -29,7 +29,7 @@ class RunConfig:
     """The one seed of the run: starts, order of batches, augmentation and dropout all derive from it."""
 
     device: str = "auto"
-    """cpu, cuda, cuda:1 ...; auto: the GPU if there is one."""
+    """cpu, cuda, cuda:1, xpu ...; auto: the accelerator that torch finds, if there is one."""
 
     max_time: float | None = None
     """Stop, saved and resumable, after this many minutes (cluster limits)."""

@@ -20,7 +20,8 @@ def peak_memory(device: torch.device) -> dict[str, float]:
     -------
     dict
         `peak_memory_mebibytes` of this process (where the system tells it: not on Windows), and
-        `gpu_peak_memory_mebibytes` of torch's tensors when `device` is a GPU.
+        `gpu_peak_memory_mebibytes` of torch's tensors when `device` is a GPU of which torch
+        counts them.
     """
     peaks = {}
     try:
@@ -31,8 +32,10 @@ def peak_memory(device: torch.device) -> dict[str, float]:
         # Linux counts in KiB, macOS in bytes.
         unit = 1 if sys.platform == "darwin" else 1024
         peaks["peak_memory_mebibytes"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / MEBIBYTE
-    if device.type == "cuda":
-        import torch
+    if device.type != "cpu":
+        from dynml.ops.devices import most_memory
 
-        peaks["gpu_peak_memory_mebibytes"] = torch.cuda.max_memory_allocated(device) / MEBIBYTE
+        most = most_memory(device)
+        if most is not None:
+            peaks["gpu_peak_memory_mebibytes"] = most / MEBIBYTE
     return peaks

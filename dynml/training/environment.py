@@ -11,33 +11,38 @@ from typing import Any
 import torch
 
 from dynml.errors import ConfigurationError
+from dynml.ops.devices import accelerator, float64_device, has_float64, is_here, n_accelerators, name_of
 from dynml.version import __version__
+
+ACCEPTED_DEVICES = "auto, cpu, or an accelerator that torch finds here: cuda, cuda:<number>, xpu"
 
 
 def resolve_device(name: str) -> torch.device:
-    """Turn `auto`, `cpu`, `cuda` or `cuda:1` into a device that exists.
+    """Turn `auto`, `cpu`, or an accelerator's kind, with or without its number, into a device that exists.
 
-    Of several processes on a machine, each takes the GPU with its own number, unless one is named.
+    Of several processes on a machine, each takes the accelerator with its own number, unless one is named.
 
     Raises
     ------
     ConfigurationError
         When there is no such device here.
     """
+    kind = accelerator()
     if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    if name == "cuda" and int(os.environ.get("WORLD_SIZE", "1")) > 1:
-        name = f"cuda:{os.environ.get('LOCAL_RANK', '0')}"
+        name = "cpu" if kind is None else float64_device(kind).type
+    if kind is not None and name == kind.type and int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        name = f"{name}:{os.environ.get('LOCAL_RANK', '0')}"
     try:
         device = torch.device(name)
     except RuntimeError:
-        raise ConfigurationError("trainer.device", name, "auto, cpu, cuda or cuda:<number>") from None
-    if device.type not in ("cpu", "cuda"):
-        raise ConfigurationError("trainer.device", name, "auto, cpu, cuda or cuda:<number>")
-    if device.type == "cuda" and (not torch.cuda.is_available() or (device.index or 0) >= torch.cuda.device_count()):
-        raise ConfigurationError(
-            "trainer.device", name, f"a device of this machine, which has {torch.cuda.device_count()} GPUs"
-        )
+        raise ConfigurationError("trainer.device", name, ACCEPTED_DEVICES) from None
+    if device.type == "meta":
+        raise ConfigurationError("trainer.device", name, ACCEPTED_DEVICES)
+    if not is_here(device):
+        there = "no accelerator" if kind is None else f"{n_accelerators()} of the kind {kind.type}"
+        raise ConfigurationError("trainer.device", name, f"a device of this machine, which has {there}")
+    if not has_float64(device):
+        raise ConfigurationError("trainer.device", name, "a device with float64, which sums and factorizations need")
     return device
 
 
@@ -51,5 +56,5 @@ def describe_environment() -> dict[str, Any]:
         "system": f"{platform.system()} {platform.machine()}",
         "processors": os.cpu_count(),
         "threads": torch.get_num_threads(),
-        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+        "gpu": name_of(accelerator()),
     }

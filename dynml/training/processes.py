@@ -14,6 +14,7 @@ import torch
 import torch.distributed as dist
 
 from dynml.errors import DataError, DynmlError
+from dynml.ops.devices import accelerator
 
 Value = TypeVar("Value")
 
@@ -108,15 +109,21 @@ def join_processes(device: str = "auto") -> Processes:
     Parameters
     ----------
     device : str
-        trainer.device: NCCL is used where it may be a GPU.
+        trainer.device: where it may be an accelerator, what torch has for its kind is used (NCCL for cuda).
     """
     world_size = int(os.environ.get("WORLD_SIZE", "1"))
     if world_size == 1 or "RANK" not in os.environ:
         return Processes()
     if not dist.is_initialized():
-        on_gpu = device != "cpu" and torch.cuda.is_available()
-        dist.init_process_group("cpu:gloo,cuda:nccl" if on_gpu else "gloo")
+        dist.init_process_group(_backends(device))
     return Processes(dist.get_rank(), dist.get_world_size())
+
+
+def _backends(device: str) -> str:
+    kind = accelerator()
+    if device == "cpu" or kind is None:
+        return "gloo"
+    return f"cpu:gloo,{kind.type}:{dist.Backend.default_device_backend_map.get(kind.type, 'gloo')}"
 
 
 def leave_processes() -> None:

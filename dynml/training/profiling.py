@@ -5,9 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from dynml.files import made_folder, replacing
+from dynml.ops.devices import accelerator
 
 N_BATCHES = 20
 N_ROWS = 15
@@ -48,7 +47,7 @@ class Profiler:
         made_folder(self._folder)
         with replacing(self._folder / TRACE, durable=False) as temporary:
             profile.export_chrome_trace(str(temporary))
-        where = "cuda" if torch.cuda.is_available() else "cpu"
+        where = "device" if accelerator() is not None else "cpu"
         averages = profile.key_averages()
         table = averages.table(sort_by=f"self_{where}_time_total", row_limit=N_ROWS, max_name_column_width=40)
         with replacing(self._folder / TABLE, durable=False) as temporary:
@@ -59,7 +58,8 @@ class Profiler:
         from torch.profiler import ProfilerActivity, profile
 
         activities = [ProfilerActivity.CPU]
-        if torch.cuda.is_available():
-            activities.append(ProfilerActivity.CUDA)
+        kind = accelerator()
+        if kind is not None and hasattr(ProfilerActivity, kind.type.upper()):
+            activities.append(getattr(ProfilerActivity, kind.type.upper()))
         self._profile = profile(activities=activities)
         self._profile.__enter__()

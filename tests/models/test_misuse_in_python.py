@@ -159,7 +159,7 @@ def test_what_is_no_list_of_arrays_is_refused(arrays, sentence):
         ({"channel_names": ["a"] * 4}, "names a channel twice"),
         ({"participants": ["a", "b", "c"]}, "must be a mapping of array to participant"),
         ({"config": HMMConfig(n_states=2)}, "must be a DatasetConfig"),
-        ({"device": "gpu"}, "device is 'gpu', but must be cpu, cuda or cuda:<number>"),
+        ({"device": "gpu"}, "device is 'gpu', but must be cpu or the kind of an accelerator, as cuda or cuda:<number>"),
     ],
 )
 def test_settings_of_arrays_are_checked(settings, sentence):

@@ -41,9 +41,9 @@ class ForwardBackward:
     posteriors_TK: Tensor
     """gamma: (T, K), float64, probabilities of the states given the whole segment; rows sum to 1."""
     transitions_KK: Tensor
-    """(K, K), float64, CPU: sum over neighbouring rows of xi_t(i, j), the probability of i at t and j at t + 1."""
+    """(K, K), float64: sum over neighbouring rows of xi_t(i, j), the probability of i at t and j at t + 1."""
     log_likelihoods: Tensor
-    """(n_segments,), float64, CPU: log p of the rows of each segment, nats."""
+    """(n_segments,), float64: log p of the rows of each segment, nats. On a CPU, as all, or all on the device."""
 
 
 def as_borders(starts: Tensor | Array | list[int], n_rows: int) -> Array:
@@ -112,8 +112,10 @@ def forward_backward(
     if message_K is None and following_K is None and needs_logarithms(transitions):
         floored = transitions.clamp(min=kernels.SMALLEST_SCALED_PROBABILITY)
         result = run(floored)
-        if float(result.transitions_KK[transitions < floored].sum()) < _NEGLIGIBLE_PATHS:
-            result.transitions_KK *= transitions / floored
+        pairs = result.transitions_KK
+        is_unlikely = (transitions < floored).to(pairs.device)
+        if float(torch.where(is_unlikely, pairs, 0.0).sum()) < _NEGLIGIBLE_PATHS:
+            result.transitions_KK = pairs * (transitions / floored).to(pairs.device)
             return result
     return run(transitions)
 
@@ -167,9 +169,9 @@ def forward_only(
 
     Returns
     -------
-    log_likelihoods : Tensor, (n_segments,), float64, CPU
-        log p of the rows of each segment, nats.
-    message : Tensor, (K,), float64, CPU
+    log_likelihoods : Tensor, (n_segments,), float64
+        log p of the rows of each segment, nats; on the device where the scan ran, as the message.
+    message : Tensor, (K,), float64
         What these rows predict for the next row of their last segment, for `message_K`: probabilities, or logarithms
         where the recursions run on logarithms.
     """

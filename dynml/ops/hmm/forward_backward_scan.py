@@ -1,13 +1,14 @@
-"""Forward-backward as a two-level scan, for a GPU (any torch device).
+"""Forward-backward as a two-level scan, for a GPU (any torch device with float64).
 
 Shapes: T rows, N chunks of L rows, K states. The rows of all segments, end to end, are cut into equal chunks whatever
 the segments: a border is only a rank-one step (whatever the state before, the next is drawn from the initial
 distribution). Rows that fill up the first chunk stand before the first segment, where nothing can depend on them. Three
-loops of L steps and one of N small ones replace T steps:
+loops of L steps and two of log N replace T steps, and nothing waits for the host:
 
 1. for all chunks at once, the K x K operator that maps the filtered probabilities before a chunk to those after it,
    with a log-scale a row, so that operators of any length stay in range;
-2. one short pass over the operators, forward and backward, gives the messages at every chunk border;
+2. products of the operators from the first to each, and from each to the last, by doubling, give the messages at
+   every chunk border;
 3. for all chunks at once, the forward and the backward recursion, from the right messages.
 
 All float64. With `in_logarithms` the same in the log-sum-exp semiring, exact for transition matrices with zeros.
@@ -17,14 +18,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from dynml.ops.gaussian import full_float32_precision
-from dynml.ops.hmm.forward_backward_kernels import chunk_messages
 
 _LARGEST_CHUNK = 256
+
+_MOST_TERMS = 2**24
+"""Of sums that are held at once while products of operators are made."""
 
 
 def scan_forward_backward(
@@ -57,15 +59,15 @@ def scan_forward_backward(
 
     Returns
     -------
-    posteriors : Tensor, (T, K), float64, on the device
-    pairs : Tensor, (K, K), float64, CPU
+    posteriors : Tensor, (T, K), float64, on the device, as all results
+    pairs : Tensor, (K, K), float64
         Sum of xi over the transitions within segments, and of that to the following row.
-    log_likelihoods : Tensor, (n_segments,), float64, CPU
+    log_likelihoods : Tensor, (n_segments,), float64
     """
     n_rows, n_states = log_likelihoods_TK.shape
     if n_rows == 0:
-        nothing = torch.zeros(n_states, n_states, dtype=torch.float64)
-        return log_likelihoods_TK.double(), nothing, torch.zeros(len(borders) - 1, dtype=torch.float64)
+        posteriors = log_likelihoods_TK.double()
+        return posteriors, posteriors.new_zeros(n_states, n_states), posteriors.new_zeros(len(borders) - 1)
     with full_float32_precision(log_likelihoods_TK.device):
         chain = _Chain.build(
             log_likelihoods_TK, borders, initial_K, transitions_KK, message_K, rows_per_chunk, in_logarithms
@@ -74,7 +76,7 @@ def scan_forward_backward(
         alpha, log_sums = _forward(chain, before)
         beta = _backward(chain, after)
         posteriors = _in_row_order(_posteriors(chain, alpha, beta))[chain.n_padding :]
-        pairs = _pairs(chain, alpha, beta).cpu() + pairs_beyond
+        pairs = _pairs(chain, alpha, beta) + pairs_beyond
         logs = _segment_sums(chain, log_sums, borders)
     return posteriors.contiguous(), pairs, logs
 
@@ -92,12 +94,13 @@ def scan_forward(
 
     Returns
     -------
-    log_likelihoods : Tensor, (n_segments,), float64, CPU
-    message : Tensor, (K,), float64, CPU
+    log_likelihoods : Tensor, (n_segments,), float64, on the device, as all results
+    message : Tensor, (K,), float64
         What these rows predict for the next row of their last segment; logarithms with `in_logarithms`.
     """
     if len(log_likelihoods_TK) == 0:
-        return torch.zeros(len(borders) - 1, dtype=torch.float64), initial_K
+        device = log_likelihoods_TK.device
+        return torch.zeros(len(borders) - 1, dtype=torch.float64, device=device), initial_K.to(device)
     with full_float32_precision(log_likelihoods_TK.device):
         chain = _Chain.build(log_likelihoods_TK, borders, initial_K, transitions_KK, message_K, None, in_logarithms)
         before, _, _, predicted = _messages_at_borders(chain, None)
@@ -213,15 +216,53 @@ def _log_operators(chain: _Chain) -> Tensor:
 
 def _messages_at_borders(chain: _Chain, following: Tensor | None) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Weights before and after every chunk, (N, K) each; xi (K, K) of the step to the following row; log prediction."""
-    operators = _log_operators(chain).cpu().numpy()
-    transitions = chain.transitions_KK.cpu() if chain.logs else chain.transitions_KK.cpu().log()
-    log_following = (transitions[0] if following is None else following.double().cpu().log()).contiguous().numpy()
-    before, after, pairs, predicted = chunk_messages(
-        operators, transitions.contiguous().numpy(), log_following, following is not None
-    )
-    device = chain.emission_LNK.device
-    messages = [torch.from_numpy(logs if chain.logs else np.exp(logs)).to(device) for logs in (before, after)]
-    return messages[0], messages[1], torch.from_numpy(pairs), torch.from_numpy(predicted)
+    operators = _log_operators(chain)
+    transitions = chain.transitions_KK if chain.logs else chain.transitions_KK.log()
+    uniform, pairs = torch.zeros_like(operators[:1, 0]), torch.zeros_like(transitions)
+    filtered = _log_normalized(torch.cat([uniform, _products_from_first(operators).logsumexp(1)]))
+    predicted = (filtered[-1].unsqueeze(1) + transitions).logsumexp(0)
+    last = uniform[0]
+    if following is not None:
+        log_following = following.to(operators).log()
+        ratio = torch.where(log_following > -torch.inf, log_following - predicted, -torch.inf)
+        last = (transitions + ratio).logsumexp(1)
+        pairs = (filtered[-1].unsqueeze(1) + transitions + ratio).exp()
+    earlier = (_products_to_last(operators[1:]) + last).logsumexp(2)
+    before, after = filtered[:-1], _log_normalized(torch.cat([earlier, last.unsqueeze(0)]))
+    if not chain.logs:
+        before, after = before.exp(), after.exp()
+    return before, after, pairs, predicted
+
+
+def _products_from_first(operators: Tensor) -> Tensor:
+    """Log-products of operators (N, K, K) from the first up to each, but for a factor, in log N steps."""
+    products, width = operators, 1
+    while width < len(operators):
+        products = torch.cat([products[:width], _operator_products(products[:-width], products[width:])])
+        width *= 2
+    return products
+
+
+def _products_to_last(operators: Tensor) -> Tensor:
+    """Log-products of operators (N, K, K) from each up to the last, but for a factor, in log N steps."""
+    products, width = operators, 1
+    while width < len(operators):
+        products = torch.cat([_operator_products(products[:-width], products[width:]), products[-width:]])
+        width *= 2
+    return products
+
+
+def _operator_products(earlier: Tensor, later: Tensor) -> Tensor:
+    """Products, in logarithms, of pairs of operators (N, K, K), divided by their largest entries."""
+    n_at_once = max(1, _MOST_TERMS // earlier.shape[-1] ** 3)
+    pairs = zip(earlier.split(n_at_once), later.split(n_at_once), strict=True)
+    products = torch.cat([(left.unsqueeze(3) + right.unsqueeze(1)).logsumexp(2) for left, right in pairs])
+    # Or their logarithms would grow with the number of chunks and lose digits.
+    return products - products.amax((1, 2), keepdim=True)
+
+
+def _log_normalized(logs: Tensor) -> Tensor:
+    return logs - logs.logsumexp(-1, keepdim=True)
 
 
 def _forward(chain: _Chain, weights: Tensor) -> tuple[Tensor, Tensor]:
@@ -246,7 +287,7 @@ def _backward(chain: _Chain, weights: Tensor) -> Tensor:
 
 def _segment_sums(chain: _Chain, log_sums: Tensor, borders: Tensor) -> Tensor:
     rows = _in_row_order(log_sums)[chain.n_padding :].contiguous()
-    return torch.segment_reduce(rows, "sum", lengths=borders.diff().to(rows.device), initial=0.0).cpu()
+    return torch.segment_reduce(rows, "sum", lengths=borders.diff().to(rows.device), initial=0.0)
 
 
 def _posteriors(chain: _Chain, alpha: Tensor, beta: Tensor) -> Tensor:
@@ -258,13 +299,14 @@ def _pairs(chain: _Chain, alpha: Tensor, beta: Tensor) -> Tensor:
     ahead = chain.times(beta, chain.emission_LNK)
     # The row before a chunk's first one is the last row of the chunk before it.
     alpha_rows, ahead_rows = _in_row_order(alpha)[:-1], _in_row_order(ahead)[1:]
-    inside = ~_in_row_order(chain.is_start_LN)[1:]
-    alpha_rows, ahead_rows = alpha_rows[inside], ahead_rows[inside]
+    # Rows at a start are left out by a factor: to pick the others, the host would have to know how many they are.
+    inside = ~_in_row_order(chain.is_start_LN)[1:].unsqueeze(1)
     if not chain.logs:
         scale = ((alpha_rows @ chain.transitions_KK) * ahead_rows).sum(1, keepdim=True)
-        return (alpha_rows / scale).T @ ahead_rows * chain.transitions_KK
+        return torch.where(inside, alpha_rows / scale, 0.0).T @ ahead_rows * chain.transitions_KK
     pairs = torch.zeros_like(chain.transitions_KK)
-    for some_alpha, some_ahead in zip(alpha_rows.split(65536), ahead_rows.split(65536), strict=True):
+    parts = zip(alpha_rows.split(65536), ahead_rows.split(65536), inside.split(65536), strict=True)
+    for some_alpha, some_ahead, some_inside in parts:
         joint = some_alpha.unsqueeze(2) + chain.transitions_KK + some_ahead.unsqueeze(1)
-        pairs += joint.flatten(1).softmax(1).sum(0).view_as(pairs)
+        pairs += torch.where(some_inside, joint.flatten(1).softmax(1), 0.0).sum(0).view_as(pairs)
     return pairs

@@ -21,10 +21,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from dynml.ops.devices import float64_device
 from dynml.ops.gaussian import full_float32_precision
 from dynml.ops.hmm.forward_backward import as_borders, most_likely_path
 from dynml.ops.hmm.m_step import CovariancePrior, EmptyStates, log_prior, m_step, revive_state
-from dynml.ops.hmm.passes import CHUNK_ROWS, HMMPass, Signals
+from dynml.ops.hmm.passes import CHUNK_ROWS, HMMPass, PassSums, Signals
 from dynml.ops.hmm.statistics import CovarianceType, GaussianHMMParameters, Statistics
 from dynml.ops.masked_samples import observed_if_masked
 from dynml.ops.memory import in_smaller_pieces
@@ -95,8 +96,6 @@ def e_step(
     """
     borders = as_borders(starts, signals.shape[0])
     statistics = Statistics.zeros(parameters.n_states, parameters.n_channels, parameters.covariance_type)
-    moments = Moments.zeros(parameters.n_states, parameters.n_channels, parameters.covariance_type)
-    logs, n_masked = torch.zeros(len(borders) - 1, dtype=torch.float64), 0
     with full_float32_precision(_device(signals)), Workers(_n_threads(signals, n_threads)) as workers:
         passing = HMMPass(
             signals,
@@ -107,22 +106,21 @@ def e_step(
             posteriors=posteriors,
             groups=None if groups is None else np.asarray(groups),
         )
+        sums = PassSums.zeros(len(borders) - 1, parameters, passing.device)
         for part in passing.parts():
-            if part.log_likelihoods is not None:
-                logs[part.segments] += part.log_likelihoods
-            if part.transitions_KK is not None:
-                statistics.transitions_KK += part.transitions_KK
-            if part.initial_K is not None:
-                statistics.initial_K += part.initial_K
-            if part.moments is not None:
-                moments.add(part.moments)
-            n_masked += part.n_masked
-        moments = moments.about_zero(rounded_centres(parameters.means_KC, passing.dtype))
+            sums.add(part)
+        sums = sums.on_host()
+        moments = sums.moments.about_zero(rounded_centres(parameters.means_KC, passing.dtype))
+    statistics.transitions_KK, statistics.initial_K = sums.transitions_KK, sums.initial_K
     statistics.occupancies_K, statistics.first_moments_KC = moments.occupancies_K, moments.first_KC
     statistics.second_moments_KCC = moments.second_KCC
-    statistics.log_likelihood = float(logs.sum())
-    statistics.n_samples, statistics.n_segments = int(borders[-1]) - n_masked, int((np.diff(borders) > 0).sum())
-    return statistics, logs, passing.posteriors
+    statistics.log_likelihood = float(sums.log_likelihoods.sum())
+    statistics.n_samples = int(borders[-1]) - int(sums.n_masked)
+    statistics.n_segments = int((np.diff(borders) > 0).sum())
+    probabilities = passing.posteriors
+    if probabilities is not None and isinstance(signals, Tensor):
+        probabilities = probabilities.to(signals.device)
+    return statistics, sums.log_likelihoods, probabilities
 
 
 @in_smaller_pieces
@@ -136,12 +134,13 @@ def log_likelihood(
 ) -> Tensor:
     """Log p(x) of each segment, (n_segments,), float64, nats: the forward half of `e_step`; parameters as there."""
     borders = as_borders(starts, signals.shape[0])
-    logs = torch.zeros(len(borders) - 1, dtype=torch.float64)
     with full_float32_precision(_device(signals)), Workers(_n_threads(signals, n_threads)) as workers:
-        for part in HMMPass(signals, borders, parameters, workers, memory=memory).log_likelihoods():
+        passing = HMMPass(signals, borders, parameters, workers, memory=memory)
+        logs = torch.zeros(len(borders) - 1, dtype=torch.float64, device=passing.device)
+        for part in passing.log_likelihoods():
             assert part.log_likelihoods is not None
             logs[part.segments] += part.log_likelihoods
-    return logs
+    return logs.cpu()
 
 
 @in_smaller_pieces
@@ -207,17 +206,19 @@ def statistics_of_posteriors(
     borders = as_borders(starts, signals.shape[0])
     n_rows, chunk_rows = int(borders[-1]), CHUNK_ROWS["cpu"]
     statistics = Statistics.zeros(posteriors_TK.shape[1], signals.shape[1], covariance_type)
-    moments = Moments.zeros(posteriors_TK.shape[1], signals.shape[1], covariance_type)
     posteriors = posteriors_TK.double() if posteriors_TK.dtype != torch.float32 else posteriors_TK
     # The mean of the first rows is near enough to all means to save the digits that a large offset would cost.
     rows = signals[0 : min(chunk_rows, n_rows)]
+    device = rows.device if rows.device.type == "cpu" else float64_device(rows.device)
+    moments = Moments.zeros(posteriors_TK.shape[1], signals.shape[1], covariance_type, device)
+    rows = rows.to(device)
     observed = observed_if_masked(rows)
     centre = (rows if observed is None else rows[observed]).double().mean(0).nan_to_num()
     dtype = rows.dtype if rows.dtype == torch.float64 else torch.float32
     centres, n_masked = rounded_centres(centre.expand(posteriors.shape[1], -1).cpu(), dtype), 0
 
     def of_chunk(first: int) -> tuple[Moments, int]:
-        rows = signals[first : min(first + chunk_rows, n_rows)]
+        rows = signals[first : min(first + chunk_rows, n_rows)].to(device)
         observed, weights = observed_if_masked(rows), posteriors[first : first + len(rows)].to(rows.device)
         masked = 0 if observed is None else len(rows) - int(observed.sum())
         return chunk_moments(rows, weights, centres, covariance_type, observed), masked
@@ -226,7 +227,7 @@ def statistics_of_posteriors(
         for part, masked in workers.map(of_chunk, range(0, n_rows, chunk_rows)):
             moments.add(part)
             n_masked += masked
-        moments = moments.about_zero(centres)
+        moments = Moments(*(tensor.cpu() for tensor in vars(moments).values())).about_zero(centres)
     begins = torch.from_numpy(borders[:-1][np.diff(borders) > 0])
     statistics.initial_K = posteriors[begins.to(posteriors.device)].sum(0, dtype=torch.float64).cpu()
     statistics.transitions_KK = _counts_of_neighbours(posteriors, begins)

@@ -28,20 +28,21 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from dynml.ops.devices import float64_device
 from dynml.ops.gaussian import Gaussians
 from dynml.ops.hmm.forward_backward import ForwardBackward, forward_backward, forward_only
 from dynml.ops.hmm.statistics import GaussianHMMParameters
-from dynml.ops.masked_samples import observed_if_masked
+from dynml.ops.masked_samples import observed_if_masked, observed_without_waiting
 from dynml.ops.memory import smaller
 from dynml.ops.moments.weighted import Moments, chunk_moments
 from dynml.ops.workers import Workers
 
-CHUNK_ROWS = {"cpu": 2**13, "cuda": 2**18}
+CHUNK_ROWS = {"cpu": 2**13, "gpu": 2**18}
 
-MEMORY = {"cpu": 64 * 2**20, "cuda": 2**31}
+MEMORY = {"cpu": 64 * 2**20, "gpu": 2**31}
 """Default bytes for what is kept of long segments: log-likelihoods, probabilities, and the rows that a reader read."""
 
-_BYTES_PER_PROBABILITY = {"cpu": 4 + 8, "cuda": 4 + 6 * 8}
+_BYTES_PER_PROBABILITY = {"cpu": 4 + 8, "gpu": 4 + 6 * 8}
 
 
 class Signals(Protocol):
@@ -76,12 +77,12 @@ class Chunk:
     first: int
     rows: Tensor
     observed: Tensor | None = None
-    """(rows,), bool: False for masked rows; None where none is."""
+    """(rows,), bool: False for masked rows; None where none is known to be."""
 
     @property
-    def n_masked(self) -> int:
-        """Number of masked rows."""
-        return 0 if self.observed is None else len(self.rows) - int(self.observed.sum())
+    def n_masked(self) -> Tensor | int:
+        """Number of masked rows, on their device."""
+        return 0 if self.observed is None else len(self.rows) - self.observed.sum()
 
 
 @dataclass
@@ -93,7 +94,51 @@ class Part:
     transitions_KK: Tensor | None = None
     initial_K: Tensor | None = None
     moments: Moments | None = None
-    n_masked: int = 0
+    n_masked: Tensor | int = 0
+
+
+@dataclass
+class PassSums:
+    """Sums of all parts of a pass, float64, on the device that it computes on."""
+
+    log_likelihoods: Tensor
+    """(n_segments,)."""
+    transitions_KK: Tensor
+    initial_K: Tensor
+    moments: Moments
+    n_masked: Tensor
+
+    @classmethod
+    def zeros(cls, n_segments: int, parameters: GaussianHMMParameters, device: torch.device) -> PassSums:
+        """Sums of no part."""
+        n_states, n_channels = parameters.n_states, parameters.n_channels
+        moments = Moments.zeros(n_states, n_channels, parameters.covariance_type, device)
+        new = moments.occupancies_K.new_zeros
+        return cls(new(n_segments), new(n_states, n_states), new(n_states), moments, new(()))
+
+    def add(self, part: Part) -> None:
+        """Add a part; on a GPU nothing waits for it."""
+        if part.log_likelihoods is not None:
+            self.log_likelihoods[part.segments] += part.log_likelihoods
+        if part.transitions_KK is not None:
+            self.transitions_KK += part.transitions_KK
+        if part.initial_K is not None:
+            self.initial_K += part.initial_K
+        if part.moments is not None:
+            self.moments.add(part.moments)
+        self.n_masked += part.n_masked
+
+    def on_host(self) -> PassSums:
+        """The same on the CPU, brought there as one tensor."""
+        if self.initial_K.device.type == "cpu":
+            return self
+        tensors = (self.log_likelihoods, self.transitions_KK, self.initial_K, *vars(self.moments).values())
+        tensors = (*tensors, self.n_masked)
+        parts = torch.cat([tensor.reshape(-1) for tensor in tensors]).cpu().split([x.numel() for x in tensors])
+        logs, transitions, initial, *moments, n_masked = (
+            part.reshape(tensor.shape) for part, tensor in zip(parts, tensors, strict=True)
+        )
+        return PassSums(logs, transitions, initial, Moments(*moments), n_masked)
 
 
 def cut_into_pieces(borders: NDArray[Any], largest: int, groups: NDArray[Any] | None = None) -> list[Piece]:
@@ -138,8 +183,8 @@ class HMMPass:
         self._signals, self._borders, self._parameters, self._workers = signals, borders, parameters, workers
         sample = signals if isinstance(signals, Tensor) else signals[0 : min(1, int(borders[-1]))]
         self.dtype = sample.dtype if sample.dtype == torch.float64 else torch.float32
-        self._device = sample.device
-        kind = "cpu" if self._device.type == "cpu" else "cuda"
+        self.device = sample.device if sample.device.type == "cpu" else float64_device(sample.device)
+        kind = "cpu" if self.device.type == "cpu" else "gpu"
         # On a GPU small pieces would cost more than the last digits of float32 are worth.
         self._groups_of_segments = groups if kind == "cpu" else None
         self._chunk_rows = smaller(CHUNK_ROWS[kind])
@@ -149,13 +194,13 @@ class HMMPass:
         chunks_in_memory = smaller(MEMORY[kind] if memory is None else memory) // bytes_per_row // self._chunk_rows
         self._rows_in_memory = max(1, chunks_in_memory) * self._chunk_rows
         self._gaussians = Gaussians.prepare(
-            parameters.means_KC, parameters.covariances_KCC, dtype=self.dtype, device=self._device
+            parameters.means_KC, parameters.covariances_KCC, dtype=self.dtype, device=self.device
         )
         self._chain = parameters.initial_probabilities_K, parameters.transition_probabilities_KK
         self.posteriors: Tensor | None = None
         if posteriors:
             shape = int(borders[-1]), parameters.n_states
-            self.posteriors = torch.empty(shape, dtype=self.dtype, device=self._device)
+            self.posteriors = torch.empty(shape, dtype=self.dtype, device=self.device)
 
     def parts(self) -> Iterator[Part]:
         """Sums of forward-backward and moments, in a fixed order."""
@@ -252,7 +297,7 @@ class HMMPass:
         cuts = [border for border in self._borders[inner].tolist() if border < last]
         edges = [first, *cuts, last]
         firsts = [start for begin, end in itertools.pairwise(edges) for start in range(begin, end, self._chunk_rows)]
-        output = torch.empty(last - first, self._parameters.n_states, dtype=self.dtype, device=self._device)
+        output = torch.empty(last - first, self._parameters.n_states, dtype=self.dtype, device=self.device)
 
         def fill(borders: tuple[int, int]) -> Chunk:
             start, stop = borders
@@ -272,8 +317,8 @@ class HMMPass:
         result: ForwardBackward = forward_backward(
             likelihoods, borders, *self._chain, n_threads=1, message_K=message, following_K=following
         )
-        begins = torch.from_numpy(borders[:-1][np.diff(borders) > 0]).to(self._device)
-        initial = result.posteriors_TK[begins].sum(0).cpu()
+        begins = torch.from_numpy(borders[:-1][np.diff(borders) > 0]).to(self.device)
+        initial = result.posteriors_TK[begins].sum(0)
         if self.posteriors is not None:
             self.posteriors[piece.first : piece.last] = result.posteriors_TK
         return Part(piece.segments, result.log_likelihoods, result.transitions_KK, initial), result.posteriors_TK
@@ -288,29 +333,30 @@ class HMMPass:
         for moments, n_masked in self._workers.map(self._chunk_moments, items):
             yield Part(segments, moments=moments, n_masked=n_masked)
 
-    def _chunk_moments(self, item: tuple[Chunk, Tensor]) -> tuple[Moments, int]:
+    def _chunk_moments(self, item: tuple[Chunk, Tensor]) -> tuple[Moments, Tensor | int]:
         chunk, posteriors = item
         means, covariance_type = self._parameters.means_KC, self._parameters.covariance_type
         return chunk_moments(chunk.rows, posteriors, means, covariance_type, chunk.observed), chunk.n_masked
 
     def _chunk_likelihoods(self, first: int, last: int) -> tuple[Chunk, Tensor]:
         chunk = Chunk(first, self._read(first, last))
-        output = torch.empty(last - first, self._parameters.n_states, dtype=self.dtype, device=self._device)
+        output = torch.empty(last - first, self._parameters.n_states, dtype=self.dtype, device=self.device)
         self._gaussians.fill_log_likelihoods(chunk.rows, output)
         _free_masked_rows([chunk], output)
         return chunk, output
 
     def _read(self, first: int, last: int) -> Tensor:
-        return self._signals[first:last].to(self.dtype)
+        return self._signals[first:last].to(self.device, self.dtype)
 
 
 def _free_masked_rows(chunks: list[Chunk], likelihoods: Tensor) -> None:
     """Find the masked rows of neighbouring chunks, and put 0 in the place of their log-likelihoods."""
-    # One look at all rows, which on a GPU waits for them once; a NaN in a sum stays.
-    if not math.isnan(float(likelihoods[:, 0].sum())):
+    is_on_host = likelihoods.device.type == "cpu"
+    # One look at all rows, for which a GPU would have to be waited for; a NaN in a sum stays.
+    if is_on_host and not math.isnan(float(likelihoods[:, 0].sum())):
         return
     for chunk in chunks:
-        chunk.observed = observed_if_masked(chunk.rows)
+        chunk.observed = (observed_if_masked if is_on_host else observed_without_waiting)(chunk.rows)
         if chunk.observed is not None:
             start = chunk.first - chunks[0].first
             likelihoods[start : start + len(chunk.rows)].masked_fill_(~chunk.observed.unsqueeze(1), 0.0)

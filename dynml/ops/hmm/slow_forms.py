@@ -30,7 +30,7 @@ _MOST_ITERATIONS = 10
 _ENOUGH = 0.01
 """The subspace has converged when an iteration adds less than this share to the variance that it holds."""
 
-_CHUNK_ROWS = {"cpu": 2**10, "cuda": 2**15}
+_CHUNK_ROWS = {"cpu": 2**10, "gpu": 2**15}
 """On a CPU the products of a chunk with all forms stay in the cache."""
 
 _SMALLEST_EIGENVALUE = 1e-6
@@ -162,7 +162,7 @@ class ProductForms:
 
 
 def _chunks(rows: Tensor) -> Iterator[slice]:
-    size = _CHUNK_ROWS["cpu" if rows.device.type == "cpu" else "cuda"]
+    size = _CHUNK_ROWS["cpu" if rows.device.type == "cpu" else "gpu"]
     return (slice(first, first + size) for first in range(0, len(rows), size))
 
 

@@ -24,7 +24,7 @@ from dynml.ops.workers import over_threads
 COMPILED_MEMORY = 2**20
 """Default bytes of a thread's workspace on a CPU: about its second-level cache."""
 
-TORCH_MEMORY = {"cpu": 2**24, "cuda": 2**30}
+TORCH_MEMORY = {"cpu": 2**24, "gpu": 2**30}
 """Default bytes of a chunk's matrices in torch."""
 
 SMALLEST_RESIDUAL_VARIANCE = 4
@@ -173,7 +173,7 @@ def torch_terms(
     """
     n_samples, n_channels = residuals_NC.shape
     gradients = gradients or covariance_gradient
-    kind = "cpu" if residuals_NC.device.type == "cpu" else "cuda"
+    kind = "cpu" if residuals_NC.device.type == "cpu" else "gpu"
     bytes_of_sample = _MATRICES_AT_A_TIME * n_channels**2 * residuals_NC.element_size()
     rows = max(1, smaller(TORCH_MEMORY[kind] if memory is None else memory) // bytes_of_sample)
     terms = MixtureTerms(residuals_NC.new_empty(n_samples))

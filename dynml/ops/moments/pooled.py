@@ -13,11 +13,12 @@ from functools import reduce
 import torch
 from torch import Tensor
 
+from dynml.ops.devices import float64_device
 from dynml.ops.hmm.passes import Signals
 from dynml.ops.masked_samples import observed_if_masked
 from dynml.ops.workers import Workers
 
-CHUNK_ROWS = {"cpu": 2**13, "cuda": 2**18}
+CHUNK_ROWS = {"cpu": 2**13, "gpu": 2**18}
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,7 @@ class CentredSums:
     def of_rows(cls, rows: Tensor) -> CentredSums:
         """Sums over the observed rows of (n, C)."""
         observed = observed_if_masked(rows) if len(rows) else None
-        rows = (rows if observed is None else rows[observed]).double()
+        rows = (rows if observed is None else rows[observed]).to(_float64_device(rows.device)).double()
         if not len(rows):
             return cls.zeros(rows.shape[1])
         mean = rows.mean(0)
@@ -45,7 +46,11 @@ class CentredSums:
         # What rounding leaves in the mean is taken out of both, so that deviations sum to zero.
         rest = deviations.mean(0)
         scatter = deviations.T @ deviations - len(rows) * torch.outer(rest, rest)
-        return cls(len(rows), (mean + rest).cpu(), scatter.cpu())
+        if rows.device.type == "cpu":
+            return cls(len(rows), mean + rest, scatter)
+        # Together, so that the host waits once.
+        on_host = torch.cat([mean + rest, scatter.flatten()]).cpu()
+        return cls(len(rows), on_host[: len(mean)], on_host[len(mean) :].view_as(scatter))
 
     def merged(self, other: CentredSums) -> CentredSums:
         """Sums over the samples of both."""
@@ -60,6 +65,10 @@ class CentredSums:
         return CentredSums(n_samples, mean, self.scatter_CC + other.scatter_CC + between)
 
 
+def _float64_device(device: torch.device) -> torch.device:
+    return device if device.type == "cpu" else float64_device(device)
+
+
 def centred_sums(signals: Signals, n_threads: int | None = None) -> CentredSums:
     """Number, mean and scatter of the observed rows of signals (n, C), or of a reader of them.
 
@@ -72,7 +81,7 @@ def centred_sums(signals: Signals, n_threads: int | None = None) -> CentredSums:
     """
     n_rows, n_channels = signals.shape
     is_on_cpu = getattr(signals, "device", torch.device("cpu")).type == "cpu"
-    size = CHUNK_ROWS["cpu" if is_on_cpu else "cuda"]
+    size = CHUNK_ROWS["cpu" if is_on_cpu else "gpu"]
     with torch.no_grad(), Workers(n_threads if is_on_cpu else 1) as workers:
         parts = workers.map(
             lambda first: CentredSums.of_rows(signals[first : min(first + size, n_rows)]), range(0, n_rows, size)

@@ -32,7 +32,7 @@ _FEWEST_SAMPLES = 16
 
 @dataclass
 class Moments:
-    """Sums of weights, weighted deviations and their products or squares, all float64 on the CPU."""
+    """Sums of weights, weighted deviations and their products or squares, all float64, on the signals' device."""
 
     occupancies_K: Tensor
     first_KC: Tensor
@@ -40,10 +40,12 @@ class Moments:
     """(K, C, C), or (K, C) for diagonal covariances."""
 
     @classmethod
-    def zeros(cls, n_states: int, n_channels: int, covariance_type: CovarianceType) -> Moments:
+    def zeros(
+        cls, n_states: int, n_channels: int, covariance_type: CovarianceType, device: torch.device | str = "cpu"
+    ) -> Moments:
         """Moments of no data."""
         second_shape = (n_states, n_channels, n_channels) if covariance_type == "full" else (n_states, n_channels)
-        first = torch.zeros(n_states, n_channels, dtype=torch.float64)
+        first = torch.zeros(n_states, n_channels, dtype=torch.float64, device=device)
         return cls(first.new_zeros(n_states), first, first.new_zeros(second_shape))
 
     def add(self, other: Moments) -> None:
@@ -92,19 +94,25 @@ def chunk_moments(
     if observed_T is not None:
         weights_TK = weights_TK.masked_fill(~observed_T.unsqueeze(1), 0.0)
         signals_TC = signals_TC.masked_fill(~observed_T.unsqueeze(1), 0.0)
-    moments = Moments.zeros(weights_TK.shape[1], signals_TC.shape[1], covariance_type)
-    moments.occupancies_K[:] = weights_TK.sum(0, dtype=torch.float64).cpu()
     centres = centres_KC.to(signals_TC.device, signals_TC.dtype)
-    add = _add_sparse if signals_TC.device.type == "cpu" else _add_dense
-    add(moments, signals_TC, weights_TK, centres, range(len(centres)))
+    if signals_TC.device.type == "cpu":
+        return _sparse_moments(signals_TC, weights_TK, centres, covariance_type)
+    return _dense_moments(signals_TC, weights_TK, centres, covariance_type)
+
+
+def _sparse_moments(signals: Tensor, weights: Tensor, centres: Tensor, covariance_type: CovarianceType) -> Moments:
+    """Moments of the rows that a state has a share in; states that lie far from their centre go a second time."""
+    moments = Moments.zeros(weights.shape[1], signals.shape[1], covariance_type)
+    moments.occupancies_K[:] = weights.sum(0, dtype=torch.float64)
+    _add_sparse(moments, signals, weights, centres, range(len(centres)))
     far = _far_states(moments)
     if far:
         nearer = centres.clone()
         nearer[far] += (moments.first_KC[far] / moments.occupancies_K[far].unsqueeze(1)).to(centres)
-        own = Moments.zeros(len(centres), signals_TC.shape[1], covariance_type)
+        own = Moments.zeros(len(centres), signals.shape[1], covariance_type)
         own.occupancies_K[:] = moments.occupancies_K
-        add(own, signals_TC, weights_TK, nearer, far)
-        own = own.about_zero((nearer.double() - centres.double()).cpu())
+        _add_sparse(own, signals, weights, nearer, far)
+        own = own.about_zero(nearer.double() - centres.double())
         moments.first_KC[far], moments.second_KCC[far] = own.first_KC[far], own.second_KCC[far]
     return moments
 
@@ -131,12 +139,31 @@ def _add_sparse(moments: Moments, signals: Tensor, weights: Tensor, centres: Ten
         moments.second_KCC[state] = _products(rows[:n_taken], moments.second_KCC.ndim)
 
 
-def _add_dense(moments: Moments, signals: Tensor, weights: Tensor, centres: Tensor, states: Sequence[int]) -> None:
-    for state in states:
+def _dense_moments(signals: Tensor, weights: Tensor, centres: Tensor, covariance_type: CovarianceType) -> Moments:
+    """Moments of all rows on a GPU, which decides by itself which states need a nearer centre."""
+    occupancies = weights.sum(0, dtype=torch.float64)
+    nearer = _nearer_centres(signals, weights.to(signals.dtype), centres, occupancies)
+    n_dimensions = 3 if covariance_type == "full" else 2
+    first, second = [], []
+    for state in range(len(centres)):
         roots = weights[:, state].to(signals.dtype).sqrt()
-        rows = (signals - centres[state]) * roots.unsqueeze(1)
-        moments.first_KC[state] = (roots @ rows).double().cpu()
-        moments.second_KCC[state] = _products(rows, moments.second_KCC.ndim).cpu()
+        rows = (signals - nearer[state]) * roots.unsqueeze(1)
+        first.append((roots @ rows).double())
+        second.append(_products(rows, n_dimensions))
+    moments = Moments(occupancies, torch.stack(first), torch.stack(second))
+    return moments.about_zero(nearer.double() - centres.double())
+
+
+def _nearer_centres(signals: Tensor, weights: Tensor, centres: Tensor, occupancies: Tensor) -> Tensor:
+    """Centres, or for the states of `_far_states` the means of their rows; found from sums for all states at once."""
+    shift = centres.mean(0)
+    deviations = signals - shift
+    offsets, counts = (centres - shift).double(), occupancies.unsqueeze(1)
+    sums, squares = ((weights.T @ values).double() for values in (deviations, deviations.square()))
+    first = sums - counts * offsets
+    second = squares - 2 * offsets * sums + counts * offsets.square()
+    is_far = (first.square() > _LARGEST_SHARE_OF_MEAN * counts * second).any(1) & (occupancies > _FEWEST_SAMPLES)
+    return torch.where(is_far.unsqueeze(1), centres + (first / counts).to(centres.dtype), centres)
 
 
 def _products(rows: Tensor, n_dimensions: int) -> Tensor:

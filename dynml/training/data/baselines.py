@@ -54,7 +54,7 @@ def without_time(batches: Iterable[PackedBatch]) -> Iterator[SamplesAlone]:
     """Batches as `SamplesAlone`; masked samples in memory are left out, since nothing is known of them."""
     for batch in batches:
         assert batch.starts is not None, "EM needs packed batches"
-        groups = None if batch.groups is None else batch.starts.cpu()[batch.groups]
+        groups = None if batch.groups is None else batch.starts[batch.groups]
         signals = batch.signals
         observed = observed_if_masked(signals) if isinstance(signals, torch.Tensor) else None
         if isinstance(signals, torch.Tensor) and observed is not None:

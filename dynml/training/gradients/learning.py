@@ -38,7 +38,7 @@ RunOneBatch = Callable[[Batch], Any]
 """Batch to BatchResult, with the model inside."""
 
 CHECK_EVERY_ON_A_GPU = 50
-"""Batches between two looks at whether losses are finite, where looking means waiting."""
+"""Batches between two looks at whether losses are finite, on a device that the host would have to wait for."""
 
 
 @dataclass(frozen=True)
@@ -131,7 +131,7 @@ class GradientLearner:
         if self._parallel is None:
             device = next(self._model.parameters()).device
             step = _Step(self._model, run_one_batch)
-            self._parallel = DistributedDataParallel(step, device_ids=[device] if device.type == "cuda" else None)
+            self._parallel = DistributedDataParallel(step, device_ids=None if device.type == "cpu" else [device])
         if batch.n_spans:
             return self._parallel(batch)
         result = self._parallel(stand_in())
@@ -271,7 +271,7 @@ def check_interval(config: TrainerConfig, device: torch.device, processes: Proce
     """Batches between two looks at whether losses are finite; 1 where the host has to decide about each step."""
     if config.non_finite_check_every is not None:
         return config.non_finite_check_every
-    can_be_deferred = device.type == "cuda" and config.optimizer in FUSED and not processes.are_several
+    can_be_deferred = device.type != "cpu" and config.optimizer in FUSED and not processes.are_several
     return CHECK_EVERY_ON_A_GPU if can_be_deferred else 1
 
 

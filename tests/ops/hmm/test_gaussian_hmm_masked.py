@@ -19,7 +19,7 @@ from dynml.ops.hmm.gaussian_hmm import (
 )
 from dynml.ops.masked_samples import observed_if_masked
 from dynml.ops.metrics import riemannian_distance
-from dynml.ops.moments.weighted import Moments, _add_dense, chunk_moments
+from dynml.ops.moments.weighted import Moments, _dense_moments, chunk_moments
 
 FIELDS = ("occupancies_K", "first_moments_KC", "second_moments_KCC", "initial_K", "transitions_KK")
 STARTS = [0, 1, 7, 9, 14]
@@ -155,7 +155,7 @@ def test_the_way_of_the_gpu_agrees_with_that_of_the_cpu(small_chunks, monkeypatc
     expected, expected_logs, expected_posteriors = e_step(signals, starts, parameters, posteriors=True)
     monkeypatch.setattr(hmm_pass, "forward_backward", functools.partial(hmm_pass.forward_backward, method="scan"))
     monkeypatch.setattr(hmm_pass, "forward_only", functools.partial(hmm_pass.forward_only, method="scan"))
-    monkeypatch.setattr("dynml.ops.moments.weighted._add_sparse", _add_dense)
+    monkeypatch.setattr("dynml.ops.moments.weighted._sparse_moments", _dense_moments)
     statistics, logs, posteriors = e_step(signals, starts, parameters, posteriors=True, memory=memory)
     for field in FIELDS:
         torch.testing.assert_close(getattr(statistics, field), getattr(expected, field), atol=1e-9, rtol=1e-9)
@@ -195,7 +195,7 @@ def test_rows_are_told_apart_by_all_their_channels():
 @pytest.mark.parametrize("covariance_type", ["full", "diagonal"])
 def test_masked_rows_have_no_part_in_moments(monkeypatch, covariance_type, way):
     if way == "gpu":
-        monkeypatch.setattr("dynml.ops.moments.weighted._add_sparse", _add_dense)
+        monkeypatch.setattr("dynml.ops.moments.weighted._sparse_moments", _dense_moments)
     generator = torch.Generator().manual_seed(0)
     weights = torch.randn(500, 3, generator=generator, dtype=torch.float64).softmax(1)
     signals = torch.randn(500, 4, generator=generator, dtype=torch.float64)

@@ -207,7 +207,7 @@ def _pieces(
 def _ranges(batch: Batch, half_of_subject: NDArray[np.int64] | None) -> Iterator[tuple[int, int, int]]:
     """Half and rows [first, last) of each segment, or of each stretch of it that is nowhere masked."""
     assert batch.starts is not None
-    subjects, observed = batch.subject.tolist(), None
+    subjects, observed = batch.spans.subject.tolist(), None
     if batch.observed is not None:
         observed = batch.observed.cpu().numpy()
     for number, (start, stop) in enumerate(itertools.pairwise(batch.starts.tolist())):
