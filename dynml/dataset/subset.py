@@ -250,7 +250,8 @@ def facts_of(
     subsets: Iterable[MultiSubjectSubset], channel_names: Sequence[str], path: Path | None, group: str
 ) -> dict[str, str]:
     """Say in words what a dataset holds: subjects and hours of each subset, channels, rates, origin."""
-    facts, found_rates = {}, set()
+    facts: dict[str, str] = {}
+    found_rates: set[str] = set()
     for subset in subsets:
         rates = subset.sampling_frequencies
         hours = float((subset.segments.lengths / rates[subset.segments.subject]).sum()) / 3600

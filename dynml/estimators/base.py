@@ -128,7 +128,7 @@ class TimeSeriesEstimator(BaseEstimator):
     def _checked(self, x: Any, *, reset: bool, where: str) -> NDArray[np.float64]:
         """Check an array or a table as scikit-learn does; arrays (n, T, C) go through it as rows."""
         x = np.asarray(x) if isinstance(x, (list, tuple)) else x
-        shape = getattr(x, "shape", ())
+        shape: tuple[int, ...] = getattr(x, "shape", ())
         table = np.asarray(x).reshape(-1, shape[2]) if len(shape) == 3 else x
         n_needed = SAMPLES_NEEDED if reset else self._samples_to_predict
         found: NDArray[np.float64] = validate_data(
@@ -157,7 +157,7 @@ class TimeSeriesEstimator(BaseEstimator):
             )
 
     def _rate_of(self, item: Item, *, reset: bool) -> float:
-        stated = self.sampling_frequency
+        stated: Any = self.sampling_frequency
         if item.sampling_frequency is None:
             return float(stated or (1.0 if reset else getattr(self, "sampling_frequency_", 1.0)))
         if stated is not None and not np.isclose(stated, item.sampling_frequency):

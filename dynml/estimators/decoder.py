@@ -138,7 +138,7 @@ class Decoder(ClassifierMixin, TimeSeriesEstimator):  # type: ignore[misc]
             self.classes_ = np.array(self._class_names)
             return self
         if isinstance(X, (list, Mapping)) and len(X) and np.ndim(X[0] if isinstance(X, list) else 0) >= 2:
-            X = np.stack(X)
+            X = np.stack(list(X))
         if y is None:
             raise ValueError("Decoder requires y to be passed, but the target y is None: one label for each trial.")
         labels = column_or_1d(y, warn=True)

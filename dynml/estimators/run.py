@@ -39,7 +39,7 @@ def configs_of(family: Family, parameters: Mapping[str, Any], settings: Mapping[
     ConfigurationError
         For unknown names in `settings`, and for values that a Config refuses.
     """
-    classes = {**family.config_classes(), "dataset": DatasetConfig}
+    classes: dict[str, Any] = {**family.config_classes(), "dataset": DatasetConfig}
     values: dict[str, dict[str, Any]] = {group: {} for group in classes}
     values["sampler"] |= family.sampler_defaults
     values["loader"] |= family.loader_defaults
@@ -55,7 +55,7 @@ def configs_of(family: Family, parameters: Mapping[str, Any], settings: Mapping[
             accepted = f"a setting of a group, as trainer.max_epochs{nearest_name(group, classes)}"
             raise ConfigurationError(f"settings[{key!r}]", value, accepted)
         values[group][name] = value
-    configs = {group: config_from(kind, values[group], group) for group, kind in classes.items()}
+    configs: dict[str, Any] = {group: config_from(kind, values[group], group) for group, kind in classes.items()}
     return configs if family.settle is None else load(family.settle)(configs)
 
 
