@@ -186,7 +186,8 @@ def connectivity(found: Spectra) -> Tensor:
     """Fisher's z of correlations, then of coherency in each band, real and imaginary parts: ((2 S - 1) pairs,)."""
     covariances_SPP = found.covariances_SPP
     norms_SP = covariances_SPP.diagonal(dim1=-2, dim2=-1).real.clamp(min=_TINY).sqrt()
-    rows, columns = torch.triu_indices(covariances_SPP.shape[-2], covariances_SPP.shape[-1], offset=1).unbind()
+    size = covariances_SPP.shape[-1]
+    rows, columns = torch.triu_indices(size, size, offset=1).unbind()
     pairs = covariances_SPP[:, rows, columns] / (norms_SP[:, rows] * norms_SP[:, columns])
     values = torch.cat([pairs.real[:1], pairs.real[1:], pairs.imag[1:]])
     return values.clamp(-0.999, 0.999).arctanh().flatten()
