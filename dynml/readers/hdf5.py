@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from dynml.errors import DataCorruptionError, DataError
 from dynml.readers.named_arrays import ArrayEntry, NamedArraysReader, kind_of
-from dynml.store.file import check_own_path, own_dataset
+from dynml.store.own_storage import check_own_path, own_dataset
 
 
 class Hdf5Reader(NamedArraysReader):

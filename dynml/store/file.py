@@ -5,16 +5,12 @@ Of a file that is being written, a full disk is noticed and kept away from HDF5.
 When a write of HDF5 fails, HDF5 can neither go on nor close the file, and takes the process down when it ends (seen in
 HDF5 1.14 and 2.0). So HDF5 writes through this file here, which takes every write: from the first that the system
 refuses on, they stay in memory, the file can be closed, and whoever writes it asks for `fault`.
-
-HDF5 files can lead into other files, by links, external storage and virtual datasets. None of these is followed: a file
-that someone sends would otherwise read whatever it names on the disk of whoever opens it.
 """
 
 from __future__ import annotations
 
 import contextlib
 import json
-import math
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -24,11 +20,11 @@ import h5py
 
 from dynml.deferred_signals import DeferredSignals
 from dynml.errors import DataCorruptionError, DataError
-from dynml.host_memory import check_claimed_size
 from dynml.locks import warn_of_missing_locks
 from dynml.reading_files import is_file, is_there
 from dynml.recording import GroupDescription, Source
 from dynml.store import layout
+from dynml.store.own_storage import check_own_path, check_own_storage
 
 LIBRARY_VERSIONS = ("v110", "v110")
 """Of the file format: attributes of any size, small groups, checksummed headers; readable since HDF5 1.10 (2016)."""
@@ -36,8 +32,6 @@ SIGNATURE = b"\x89HDF\r\n\x1a\n"
 BYTES_OF_HEAD = 64 * 1024
 CHUNK_CACHE_BYTES = 2**20
 """What each open array keeps of its file: one chunk."""
-DEEPEST = 8
-"""Groups within groups that are looked through; hard links can make circles."""
 
 
 class FaultKeepingFile:
@@ -317,75 +311,3 @@ def json_of(path: Path, node: h5py.Group, name: str, where: str) -> Any:
 def text_of(value: Any) -> str:
     """Text of an attribute, however it is stored."""
     return value.decode() if isinstance(value, bytes) else str(value)
-
-
-def check_own_path(path: Path, file: Any, name: str) -> None:
-    """Refuse a name that a link leads from into another file.
-
-    Parameters
-    ----------
-    path : Path
-        For messages.
-    file : h5py.Group
-    name : str
-        Path within it; what is not there passes.
-
-    Raises
-    ------
-    DataError
-        Names the link and the other file.
-    """
-    parts = name.split("/")
-    for place in ("/".join(parts[:number]) for number in range(1, len(parts) + 1)):
-        link = file.get(place, getlink=True)
-        if isinstance(link, h5py.ExternalLink):
-            raise DataError(f"{path}: {place} is a link into {link.filename}; links out of a file are not followed.")
-        if not isinstance(link, h5py.HardLink):
-            return
-
-
-def own_dataset(path: Path, file: Any, name: str) -> Any:
-    """Open a dataset to read it whole, when its values stand in the file itself and memory holds them.
-
-    Raises
-    ------
-    DataError
-        When they would be read from another file, or are too many.
-    """
-    check_own_path(path, file, name)
-    dataset = file[name]
-    _check_own_values(path, dataset)
-    if dataset.shape is not None:
-        check_claimed_size(path, dataset.nbytes, f"the dataset {name}")
-        if dataset.chunks is not None:
-            n_bytes_of_chunk = math.prod(dataset.chunks) * dataset.dtype.itemsize
-            check_claimed_size(path, n_bytes_of_chunk, f"a chunk of the dataset {name}")
-    return dataset
-
-
-def check_own_storage(path: Path, group: Any, depth: int = 0) -> None:
-    """Refuse a group that holds, at any depth, what stands in another file.
-
-    Raises
-    ------
-    DataError
-        Names it and the other file.
-    """
-    for name in group:
-        check_own_path(path, group, name)
-        item = group.get(name) if isinstance(group.get(name, getlink=True), h5py.HardLink) else None
-        if isinstance(item, h5py.Dataset):
-            _check_own_values(path, item)
-        elif isinstance(item, h5py.Group) and depth < DEEPEST:
-            check_own_storage(path, item, depth + 1)
-
-
-def _check_own_values(path: Path, dataset: Any) -> None:
-    outside = [entry[0] for entry in dataset.external or []]
-    if dataset.is_virtual:
-        outside += [source.file_name for source in dataset.virtual_sources() if source.file_name != "."]
-    if outside:
-        raise DataError(
-            f"{path}: the values of {dataset.name} stand in another file, {outside[0]}, and external storage is not "
-            "followed; copy them into one file."
-        )

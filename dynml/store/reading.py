@@ -21,8 +21,6 @@ from dynml.recording import Events, GroupDescription, run_starts
 from dynml.store import layout
 from dynml.store.file import (
     check_is_store,
-    check_own_path,
-    check_own_storage,
     described_group,
     faults_named,
     json_of,
@@ -31,6 +29,7 @@ from dynml.store.file import (
 )
 from dynml.store.integrity import UNLIKE, FileIdentity, RowsDigest, identity_of, read_table, read_unchecked
 from dynml.store.masked_rows import masked_rows
+from dynml.store.own_storage import check_own_path, check_own_storage
 
 MOST_OPENED = 64
 """Signals that stay open."""

@@ -12,7 +12,7 @@ from dynml.readers.guard import starts_as_hdf5
 from dynml.readers.hdf5 import entry_of_dataset, opened
 from dynml.readers.matlab.version_5 import numbers_of, variables_of
 from dynml.readers.named_arrays import ArrayEntry, NamedArraysReader
-from dynml.store.file import check_own_path, own_dataset
+from dynml.store.own_storage import check_own_path, own_dataset
 
 
 class MatlabReader(NamedArraysReader):

@@ -8,8 +8,8 @@ from typing import Any
 from dynml.errors import DataCorruptionError
 from dynml.geometry.geometry import KINDS, Geometry
 from dynml.store import layout
-from dynml.store.file import check_own_storage, own_dataset
 from dynml.store.integrity import UNLIKE, is_unlike
+from dynml.store.own_storage import check_own_storage, own_dataset
 from dynml.store.reading import Store
 
 KIND, VALUES = "kind", "values"

@@ -1,0 +1,92 @@
+"""HDF5 files can lead into other files, by links, external storage and virtual datasets; none of these is followed.
+
+A file that someone sends would otherwise read whatever it names on the disk of whoever opens it.
+"""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+from dynml.errors import DataError
+from dynml.host_memory import check_claimed_size
+
+DEEPEST = 8
+"""Groups within groups that are looked through; hard links can make circles."""
+
+
+def check_own_path(path: Path, file: Any, name: str) -> None:
+    """Refuse a name that a link leads from into another file.
+
+    Parameters
+    ----------
+    path : Path
+        For messages.
+    file : h5py.Group
+    name : str
+        Path within it; what is not there passes.
+
+    Raises
+    ------
+    DataError
+        Names the link and the other file.
+    """
+    import h5py
+
+    parts = name.split("/")
+    for place in ("/".join(parts[:number]) for number in range(1, len(parts) + 1)):
+        link = file.get(place, getlink=True)
+        if isinstance(link, h5py.ExternalLink):
+            raise DataError(f"{path}: {place} is a link into {link.filename}; links out of a file are not followed.")
+        if not isinstance(link, h5py.HardLink):
+            return
+
+
+def own_dataset(path: Path, file: Any, name: str) -> Any:
+    """Open a dataset to read it whole, when its values stand in the file itself and memory holds them.
+
+    Raises
+    ------
+    DataError
+        When they would be read from another file, or are too many.
+    """
+    check_own_path(path, file, name)
+    dataset = file[name]
+    _check_own_values(path, dataset)
+    if dataset.shape is not None:
+        check_claimed_size(path, dataset.nbytes, f"the dataset {name}")
+        if dataset.chunks is not None:
+            n_bytes_of_chunk = math.prod(dataset.chunks) * dataset.dtype.itemsize
+            check_claimed_size(path, n_bytes_of_chunk, f"a chunk of the dataset {name}")
+    return dataset
+
+
+def check_own_storage(path: Path, group: Any, depth: int = 0) -> None:
+    """Refuse a group that holds, at any depth, what stands in another file.
+
+    Raises
+    ------
+    DataError
+        Names it and the other file.
+    """
+    import h5py
+
+    for name in group:
+        check_own_path(path, group, name)
+        item = group.get(name) if isinstance(group.get(name, getlink=True), h5py.HardLink) else None
+        if isinstance(item, h5py.Dataset):
+            _check_own_values(path, item)
+        elif isinstance(item, h5py.Group) and depth < DEEPEST:
+            check_own_storage(path, item, depth + 1)
+
+
+def _check_own_values(path: Path, dataset: Any) -> None:
+    outside = [entry[0] for entry in dataset.external or []]
+    if dataset.is_virtual:
+        outside += [source.file_name for source in dataset.virtual_sources() if source.file_name != "."]
+    if outside:
+        raise DataError(
+            f"{path}: the values of {dataset.name} stand in another file, {outside[0]}, and external storage is not "
+            "followed; copy them into one file."
+        )
