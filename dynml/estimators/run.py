@@ -79,11 +79,19 @@ def trained(
     experiment : Experiment
     summary : dict
         Content of summary.json.
+
+    Raises
+    ------
+    KeyboardInterrupt
+        When a signal ended the training; where a folder was given, the next fit goes on from its checkpoint.
     """
     place = Path(tempfile.mkdtemp(prefix="dynml_")) / "experiment" if folder is None else Path(folder)
     try:
         with torch.random.fork_rng(devices=[]):  # a caller's own random numbers stay as they were
-            summary = _trainer(family, dataset, configs, place).train_and_validate()
+            trainer = _trainer(family, dataset, configs, place)
+            summary = trainer.train_and_validate()
+        if trainer.interruption.exit_status:
+            raise KeyboardInterrupt
         return load_experiment(place, device=str(resolve_device(configs["trainer"].device))), summary
     finally:
         if folder is None:
