@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from dynml.cli.comparison_options import add_comparison_options
+from dynml.cli.model_options import add_group, add_model_options, add_places, dataset_given, experiment_given
 from dynml.cli.outputs.folders import check_output_folder, output_folder
 from dynml.cli.parsing import Namespace, ScriptParser
 from dynml.errors import ConfigurationError
@@ -16,8 +16,7 @@ MARKS = {True: "holds", False: "does not hold", None: "not made"}
 def parse_check(description: str | None) -> Namespace:
     """Parse the command line of dynml_check_model.py."""
     parser = ScriptParser(description=description)
-    parser.add_argument("experiment_path", metavar="EXPERIMENT_PATH", help="EXPERIMENTS_PATH/EXPERIMENT_NAME")
-    parser.add_argument("hdf5_file", metavar="HDF5", help="store; it needs the channels of the training data")
+    add_places(parser)
     parser.add_argument(
         "out_folder",
         metavar="OUT_FOLDER",
@@ -34,11 +33,8 @@ def parse_check(description: str | None) -> Namespace:
     )
     parser.add_argument("--n_draws", type=int, default=19, help="data sets that the model draws to be compared by")
     parser.add_argument("--seed", type=int, default=0, help="of surrogates, draws, halves and permutations")
-    parser.add_argument("--group", type=str, help="group of the store, if not the one of the training")
-    add_comparison_options(parser)
-    parser.add_argument("--use_latest_epoch", action="store_true", help="the latest epoch instead of the best one")
-    parser.add_argument("--device", type=str, default="auto", help="cpu, cuda, ...")
-    parser.add_argument("-f", "--force", action="store_true", help="overwrite the results in an existing folder")
+    add_group(parser)
+    add_model_options(parser)
     return parser.parse_args()
 
 
@@ -47,21 +43,15 @@ def run_check(arguments: Namespace) -> None:
     from dynml.analysis.checks.checked import CheckSettings, checked
     from dynml.analysis.checks.refitting import check_can_be_refitted
     from dynml.cli.outputs.checks import write_checks
-    from dynml.models.experiment import load_experiment
 
     for name in ("n_surrogates", "n_draws", "seed"):
         if arguments[name] < 0:
             raise ConfigurationError(f"--{name}", arguments[name], "a whole number from 0")
     folder = out_folder(arguments)
     check_output_folder(folder, force=arguments.force)
-    experiment = load_experiment(arguments.experiment_path, latest=arguments.use_latest_epoch, device=arguments.device)
+    experiment = experiment_given(arguments)
     check_can_be_refitted(experiment)
-    dataset = experiment.open(
-        arguments.hdf5_file,
-        group=arguments.group,
-        other_preparation=arguments.other_preparation,
-        subsets_of=arguments.subsets_of,
-    )
+    dataset = dataset_given(experiment, arguments, arguments.group)
     settings = CheckSettings(
         checks=tuple(arguments.checks),
         n_surrogates=arguments.n_surrogates,

@@ -6,7 +6,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dynml.cli.comparison_options import add_comparison_options
+from dynml.cli.model_options import (
+    add_group,
+    add_model_options,
+    add_out_folder,
+    add_places,
+    dataset_given,
+    experiment_given,
+)
 from dynml.cli.outputs.folders import output_folder
 from dynml.cli.parsing import Namespace, ScriptParser
 from dynml.errors import CheckpointError, DataError
@@ -27,9 +34,8 @@ KINDS = {"means": "mean", "power": "power", "networks": "network"}
 def parse_maps(description: str | None) -> Namespace:
     """Parse the command line of dynml_compute_maps.py."""
     parser = ScriptParser(description=description)
-    parser.add_argument("experiment_path", metavar="EXPERIMENT_PATH", help="EXPERIMENTS_PATH/EXPERIMENT_NAME")
-    parser.add_argument("hdf5_file", metavar="HDF5", help="store that the model was trained on, or one like it")
-    parser.add_argument("out_folder", metavar="OUT_FOLDER", help="folder for the results; must not exist or be empty")
+    add_places(parser, hdf5="store that the model was trained on, or one like it")
+    add_out_folder(parser)
     parser.add_argument("--spectra", type=str, metavar="FOLDER", help="folder that dynml_compute_spectra.py made")
     parser.add_argument(
         "--bands", nargs="+", metavar="NAME=LOW-HIGH", help="bands of the spectra, Hz; default: those of the folder"
@@ -49,7 +55,7 @@ def parse_maps(description: str | None) -> Namespace:
     )
     parser.add_argument("--surface", action="store_true", help="maps of atlases also on the surface of the cortex")
     parser.add_argument("--seed", type=int, default=0, help="of the starts of the mixture")
-    parser.add_argument("--group", type=str, help="group of the store, if not the one of the training")
+    add_group(parser)
     parser.add_argument("--atlas", type=str, help="atlas to draw on, where the store keeps none")
     parser.add_argument("--atlas_labels", type=str, help="names of its labels (.tsv or .json)")
     parser.add_argument(
@@ -57,28 +63,19 @@ def parse_maps(description: str | None) -> Namespace:
         choices=["standard", "native"],
         help="whether places are those of a standard brain (MNI); default: what the store says",
     )
-    add_comparison_options(parser)
-    parser.add_argument("--use_latest_epoch", action="store_true", help="the latest epoch instead of the best one")
-    parser.add_argument("--device", type=str, default="auto", help="cpu, cuda, ...")
-    parser.add_argument("-f", "--force", action="store_true", help="overwrite the results in an existing folder")
+    add_model_options(parser)
     return parser.parse_args()
 
 
 def run_maps(arguments: Namespace) -> None:
     """Load the model, compute, write, draw."""
     from dynml.analysis.maps.found import MODEL, occupancies_of
-    from dynml.models.experiment import load_experiment
     from dynml.store.reading import Store
 
-    experiment = load_experiment(arguments.experiment_path, latest=arguments.use_latest_epoch, device=arguments.device)
+    experiment = experiment_given(arguments)
     if experiment.family.inference is None:
         raise CheckpointError(f"The family {experiment.family.name} has no states or modes to make maps of.")
-    dataset = experiment.open(
-        arguments.hdf5_file,
-        group=arguments.group,
-        other_preparation=arguments.other_preparation,
-        subsets_of=arguments.subsets_of,
-    )
+    dataset = dataset_given(experiment, arguments, arguments.group)
     store, findings = Store(arguments.hdf5_file), list[str]()
     occupancies = occupancies_of(experiment, dataset)
     with output_folder(Path(arguments.out_folder), force=arguments.force) as out:

@@ -7,7 +7,16 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dynml.cli.comparison_options import add_comparison_options
+from dynml.cli.model_options import (
+    add_group,
+    add_model_options,
+    add_out_folder,
+    add_places,
+    add_subset,
+    dataset_given,
+    experiment_given,
+    subsets_given,
+)
 from dynml.cli.outputs.folders import check_output_folder, output_folder
 from dynml.cli.parsing import Namespace, ScriptParser
 from dynml.configuration import nearest_name
@@ -27,9 +36,8 @@ WINDOW, SLOW_WINDOW = (-0.5, 1.5), (-5.0, 20.0)
 def parse_responses(description: str | None) -> Namespace:
     """Parse the command line of dynml_compute_responses.py."""
     parser = ScriptParser(description=description)
-    parser.add_argument("experiment_path", metavar="EXPERIMENT_PATH", help="EXPERIMENTS_PATH/EXPERIMENT_NAME")
-    parser.add_argument("hdf5_file", metavar="HDF5", help="store; it needs the channels of the training data")
-    parser.add_argument("out_folder", metavar="OUT_FOLDER", help="folder for the results; must not exist or be empty")
+    add_places(parser)
+    add_out_folder(parser)
     parser.add_argument("--events", metavar="COLUMN", type=str, required=True, help="column of the events' labels")
     parser.add_argument("--conditions", nargs="+", type=str, help="labels to look at; default: all of the column")
     parser.add_argument(
@@ -63,14 +71,9 @@ def parse_responses(description: str | None) -> Namespace:
     )
     parser.add_argument("--n_surrogates", type=int, default=1000, help="shifts of each participant's series")
     parser.add_argument("--seed", type=int, default=0, help="of shifts and flips")
-    parser.add_argument(
-        "--subset", choices=["training", "validation", "testing", "all"], default="all", help="subjects to look at"
-    )
-    parser.add_argument("--group", type=str, help="group of the store, if not the one of the training")
-    add_comparison_options(parser)
-    parser.add_argument("--use_latest_epoch", action="store_true", help="the latest epoch instead of the best one")
-    parser.add_argument("--device", type=str, default="auto", help="cpu, cuda, ...")
-    parser.add_argument("-f", "--force", action="store_true", help="overwrite the results in an existing folder")
+    add_subset(parser)
+    add_group(parser)
+    add_model_options(parser)
     return parser.parse_args()
 
 
@@ -79,19 +82,13 @@ def run_responses(arguments: Namespace) -> None:
     from dynml.analysis.responses.group import group_responses
     from dynml.cli.outputs.responses import ResponseOutput
     from dynml.cli.outputs.series import subject_series, what_is_looked_at
-    from dynml.models.experiment import SUBSETS, load_experiment
 
     if arguments.n_surrogates < 99:
         raise ConfigurationError("--n_surrogates", arguments.n_surrogates, "a whole number from 99")
     check_output_folder(Path(arguments.out_folder), force=arguments.force)
-    experiment = load_experiment(arguments.experiment_path, latest=arguments.use_latest_epoch, device=arguments.device)
-    dataset = experiment.open(
-        arguments.hdf5_file,
-        group=arguments.group,
-        other_preparation=arguments.other_preparation,
-        subsets_of=arguments.subsets_of,
-    )
-    names = SUBSETS if arguments.subset == "all" else (arguments.subset,)
+    experiment = experiment_given(arguments)
+    dataset = dataset_given(experiment, arguments, arguments.group)
+    names = subsets_given(arguments)
     of = what_is_looked_at(experiment, arguments.of)
     component = experiment.family.components.removesuffix("s") if of == "alpha" else "feature"
     labels = _labels(arguments, dataset)

@@ -5,7 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dynml.cli.comparison_options import add_comparison_options
+from dynml.cli.model_options import (
+    add_model_options,
+    add_out_folder,
+    add_places,
+    add_subset,
+    dataset_given,
+    experiment_given,
+    subsets_given,
+)
 from dynml.cli.outputs.folders import output_folder
 from dynml.cli.parsing import Namespace, ScriptParser
 from dynml.errors import CheckpointError, ConfigurationError
@@ -24,18 +32,15 @@ def parse_spectra(description: str | None) -> Namespace:
     from dynml.analysis.spectra.settings import METHODS
 
     parser = ScriptParser(description=description)
-    parser.add_argument("experiment_path", metavar="EXPERIMENT_PATH", help="EXPERIMENTS_PATH/EXPERIMENT_NAME")
-    parser.add_argument("hdf5_file", metavar="HDF5", help="store that the model infers from")
-    parser.add_argument("out_folder", metavar="OUT_FOLDER", help="folder for the results; must not exist or be empty")
+    add_places(parser, hdf5="store that the model infers from")
+    add_out_folder(parser)
     parser.add_argument(
         "--group", type=str, help="group whose spectra are computed, if not the one that the model is given"
     )
     parser.add_argument("--signals_file", type=str, help="store that has this group, if it is another one")
     parser.add_argument("--model_group", type=str, help="group that the model infers from, if not that of the training")
     parser.add_argument("--method", choices=list(METHODS), default="auto", help="estimator")
-    parser.add_argument(
-        "--subset", choices=["training", "validation", "testing", "all"], default="all", help="subjects to take"
-    )
+    add_subset(parser)
     parser.add_argument(
         "--bands", nargs="+", type=str, help="NAME=LOW-HIGH in Hz; default delta, theta, alpha, beta, gamma"
     )
@@ -52,29 +57,20 @@ def parse_spectra(description: str | None) -> Namespace:
     parser.add_argument(
         "--n_components", type=int, default=0, help="spectral components that coherence is factorized into"
     )
-    add_comparison_options(parser)
-    parser.add_argument("--use_latest_epoch", action="store_true", help="the latest epoch instead of the best one")
-    parser.add_argument("--device", type=str, default="auto", help="cpu, cuda, ...")
-    parser.add_argument("-f", "--force", action="store_true", help="overwrite the results in an existing folder")
+    add_model_options(parser)
     return parser.parse_args()
 
 
 def run_spectra(arguments: Namespace) -> None:
     """Load the model, infer, estimate subject by subject, write."""
     from dynml.analysis.spectra.subjects import signals_beside
-    from dynml.models.experiment import load_experiment
     from dynml.store.reading import Store
 
     config = _config(arguments)
-    experiment = load_experiment(arguments.experiment_path, latest=arguments.use_latest_epoch, device=arguments.device)
+    experiment = experiment_given(arguments)
     if experiment.family.inference is None:
         raise CheckpointError(f"The family {experiment.family.name} gives no states or modes over time.")
-    dataset = experiment.open(
-        arguments.hdf5_file,
-        group=arguments.model_group,
-        other_preparation=arguments.other_preparation,
-        subsets_of=arguments.subsets_of,
-    )
+    dataset = dataset_given(experiment, arguments, arguments.model_group)
     source = None if arguments.signals_file is None else Store(arguments.signals_file)
     signals = signals_beside(dataset, source, arguments.group)
     config.settled(signals.sampling_frequency, "multitaper")  # what is wrong with it is told before hours of work
@@ -116,9 +112,8 @@ def _from_signals(
     from dynml.analysis.spectra.group import GatheredSpectra
     from dynml.analysis.spectra.subjects import inferred_beside
     from dynml.cli.outputs.spectra import write_spectra
-    from dynml.models.experiment import SUBSETS
 
-    names = SUBSETS if arguments.subset == "all" else (arguments.subset,)
+    names = subsets_given(arguments)
     with inferred_beside(experiment, dataset, signals, names, out) as subjects:
         rate = signals.sampling_frequency
         method = chosen_method(config, experiment.family.components, subjects.visits.values(), rate)

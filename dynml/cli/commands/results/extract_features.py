@@ -7,7 +7,15 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dynml.cli.comparison_options import add_comparison_options
+from dynml.cli.model_options import (
+    add_group,
+    add_model_options,
+    add_places,
+    add_subset,
+    dataset_given,
+    experiment_given,
+    subsets_given,
+)
 from dynml.cli.outputs.features import FeatureOutput, check_output_is_free, opened_output
 from dynml.cli.parsing import Namespace, ScriptParser
 from dynml.errors import DataError, DataWarning
@@ -27,14 +35,10 @@ METHODS_IN_WORDS = {"gradient_x_input": "Gradient x input", "integrated_gradient
 def parse_extraction(description: str | None, arguments: Sequence[str] | None = None) -> Namespace:
     """Parse the command line of dynml_extract_features.py."""
     parser = ScriptParser(description=description)
-    parser.add_argument("experiment_path", metavar="EXPERIMENT_PATH", help="EXPERIMENTS_PATH/EXPERIMENT_NAME")
-    parser.add_argument("hdf5_file", metavar="HDF5", help="store; it needs the channels of the training data")
+    add_places(parser)
     parser.add_argument("out", metavar="OUT", help="folder, or a file that ends in .hdf5 or .h5")
-    parser.add_argument("--group", type=str, help="group of the store, if not the one of the training")
-    parser.add_argument(
-        "--subset", choices=["training", "validation", "testing", "all"], default="all", help="subjects to go through"
-    )
-    add_comparison_options(parser)
+    add_group(parser)
+    add_subset(parser)
     parser.add_argument(
         "--window_length",
         metavar="N",
@@ -68,16 +72,13 @@ def parse_extraction(description: str | None, arguments: Sequence[str] | None = 
         help="also which networks and moments the output hangs on; without a value: integrated_gradients",
     )
     parser.add_argument("--attention", action="store_true", help="also the mean attention of each head by lag")
-    parser.add_argument("--use_latest_epoch", action="store_true", help="the latest epoch instead of the best one")
-    parser.add_argument("--device", type=str, default="auto", help="cpu, cuda, ...")
-    parser.add_argument("-f", "--force", action="store_true", help="overwrite what is in OUT")
+    add_model_options(parser, force="overwrite what is in OUT")
     return parser.parse_args(arguments)
 
 
 def run_extraction(arguments: Namespace) -> None:
     """Check what can be checked, cut the recordings, embed them, add what was asked for."""
     from dynml.analysis.tidy import KIND
-    from dynml.models.experiment import SUBSETS, load_experiment
     from dynml.models.seen_subjects import seen_before
     from dynml.models.sequence.features.attention_lags import model_of_attention
     from dynml.models.sequence.features.extraction import model_of_states, model_with_embeddings, settled_pooling
@@ -86,18 +87,13 @@ def run_extraction(arguments: Namespace) -> None:
     path = Path(arguments.out)
     asked = Cut(**{name: arguments[name] for name in ("window_length", "trials", "onset_shift", "trial_length")})
     check_output_is_free(path, force=arguments.force)
-    experiment = load_experiment(arguments.experiment_path, latest=arguments.use_latest_epoch, device=arguments.device)
+    experiment = experiment_given(arguments)
     model = model_with_embeddings(experiment)
     pooling = settled_pooling(model, arguments.pooling)
     model_of_states(model) if arguments.per_sample else None
     model_of_attention(model) if arguments.attention else None
-    dataset = experiment.open(
-        arguments.hdf5_file,
-        group=arguments.group,
-        other_preparation=arguments.other_preparation,
-        subsets_of=arguments.subsets_of,
-    )
-    names = SUBSETS if arguments.subset == "all" else (arguments.subset,)
+    dataset = dataset_given(experiment, arguments, arguments.group)
+    names = subsets_given(arguments)
     cut = settled_cut(experiment, dataset, asked, names)
     parts = _parts(experiment, dataset, names, cut)
     longest = max(int(part.spans.lengths.max()) for part in parts.values())

@@ -9,7 +9,16 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dynml.cli.comparison_options import add_comparison_options
+from dynml.cli.model_options import (
+    add_group,
+    add_model_options,
+    add_out_folder,
+    add_places,
+    add_subset,
+    dataset_given,
+    experiment_given,
+    subsets_given,
+)
 from dynml.cli.outputs.folders import output_folder
 from dynml.cli.parsing import Namespace, ScriptParser
 from dynml.errors import CheckpointError, ConfigurationError
@@ -23,17 +32,10 @@ if TYPE_CHECKING:
 def parse_inference(description: str | None, arguments: Sequence[str] | None = None) -> Namespace:
     """Parse the command line of dynml_infer_from_model.py."""
     parser = ScriptParser(description=description)
-    parser.add_argument("experiment_path", metavar="EXPERIMENT_PATH", help="EXPERIMENTS_PATH/EXPERIMENT_NAME")
-    parser.add_argument(
-        "hdf5_file", metavar="HDF5", help="store to infer from; it needs the channels of the training data"
-    )
-    parser.add_argument("out_folder", metavar="OUT_FOLDER", help="folder for the results; must not exist or be empty")
-    parser.add_argument(
-        "--subset", choices=["training", "validation", "testing", "all"], default="all", help="subjects to infer"
-    )
-    parser.add_argument("--group", type=str, help="group of the store, if not the one of the training")
-    add_comparison_options(parser)
-    parser.add_argument("--use_latest_epoch", action="store_true", help="the latest epoch instead of the best one")
+    add_places(parser)
+    add_out_folder(parser)
+    add_subset(parser)
+    add_group(parser)
     parser.add_argument("--dual_estimation", action="store_true", help="also each subject's own means and covariances")
     parser.add_argument(
         "--alpha_format",
@@ -56,16 +58,13 @@ def parse_inference(description: str | None, arguments: Sequence[str] | None = N
         help="also a table of when alpha is on: the largest one, above a percentile, or in the upper of two Gaussians",
     )
     parser.add_argument("--percentile", type=float, default=90.0, help="of each subject's alpha, for --binarise")
-    parser.add_argument("--device", type=str, default="auto", help="cpu, cuda, ...")
-    parser.add_argument("-f", "--force", action="store_true", help="overwrite the results in an existing folder")
+    add_model_options(parser)
     return parser.parse_args(arguments)
 
 
 def run_inference(arguments: Namespace) -> None:
     """Load the model, infer subject by subject, write as it goes, summarize."""
-    from dynml.models.experiment import SUBSETS, load_experiment
-
-    experiment = load_experiment(arguments.experiment_path, latest=arguments.use_latest_epoch, device=arguments.device)
+    experiment = experiment_given(arguments)
     family = experiment.family
     if not family.can_be_inferred_from:
         raise CheckpointError(f"The family {family.name} has no inference.")
@@ -75,13 +74,8 @@ def run_inference(arguments: Namespace) -> None:
             raise ConfigurationError(f"--{name}", arguments[name], f"absent for the family {family.name}")
     if set(arguments.alpha_format) != {"npy"} and family.inference is None:
         raise ConfigurationError("--alpha_format", arguments.alpha_format, f"absent for the family {family.name}")
-    dataset = experiment.open(
-        arguments.hdf5_file,
-        group=arguments.group,
-        other_preparation=arguments.other_preparation,
-        subsets_of=arguments.subsets_of,
-    )
-    names = SUBSETS if arguments.subset == "all" else (arguments.subset,)
+    dataset = dataset_given(experiment, arguments, arguments.group)
+    names = subsets_given(arguments)
     with output_folder(Path(arguments.out_folder), force=arguments.force) as out, _derivative(arguments) as bids:
         print(f"{_written(experiment, dataset, names, arguments, out, bids)} Results: {out}")
         for command in _next_commands(arguments, has_components=family.inference is not None):

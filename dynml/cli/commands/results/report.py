@@ -13,7 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dynml.cli.comparison_options import add_comparison_options
+from dynml.cli.model_options import add_comparison_options
 from dynml.cli.parsing import Namespace, ScriptParser
 from dynml.errors import DynmlError
 

@@ -1,0 +1,84 @@
+"""Arguments of the scripts that give data to a trained model, and the model and the data that they name."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from dynml.cli.parsing import Namespace, ScriptParser
+
+if TYPE_CHECKING:
+    from dynml.dataset.dataset import MultiSubjectDataset
+    from dynml.models.experiment import Experiment
+
+OF_CHANNELS = "store; it needs the channels of the training data"
+
+
+def add_places(parser: ScriptParser, *, hdf5: str = OF_CHANNELS) -> None:
+    """Add EXPERIMENT_PATH and HDF5."""
+    parser.add_argument("experiment_path", metavar="EXPERIMENT_PATH", help="EXPERIMENTS_PATH/EXPERIMENT_NAME")
+    parser.add_argument("hdf5_file", metavar="HDF5", help=hdf5)
+
+
+def add_out_folder(parser: ScriptParser) -> None:
+    """Add OUT_FOLDER."""
+    parser.add_argument("out_folder", metavar="OUT_FOLDER", help="folder for the results; must not exist or be empty")
+
+
+def add_group(parser: ScriptParser) -> None:
+    """Add `--group`."""
+    parser.add_argument("--group", type=str, help="group of the store, if not the one of the training")
+
+
+def add_subset(parser: ScriptParser) -> None:
+    """Add `--subset`; see `subsets_given`."""
+    choices = ["training", "validation", "testing", "all"]
+    parser.add_argument("--subset", choices=choices, default="all", help="subjects to take")
+
+
+def add_model_options(parser: ScriptParser, *, force: str = "overwrite the results in an existing folder") -> None:
+    """Add what `experiment_given` and `dataset_given` ask for, and `-f`."""
+    add_comparison_options(parser)
+    parser.add_argument("--use_latest_epoch", action="store_true", help="the latest epoch instead of the best one")
+    parser.add_argument("--device", type=str, default="auto", help="cpu, cuda, ...")
+    parser.add_argument("-f", "--force", action="store_true", help=force)
+
+
+def add_comparison_options(parser: ScriptParser) -> None:
+    """Add `--other_preparation` and `--subsets_of`."""
+    parser.add_argument(
+        "--other_preparation",
+        choices=["refuse", "allow"],
+        default="refuse",
+        help="data that were prepared otherwise than the training data: refuse them, or go on with a warning",
+    )
+    parser.add_argument(
+        "--subsets_of",
+        choices=["training", "store"],
+        default="training",
+        help="where the training drew its subsets anew: take those, or the store's own",
+    )
+
+
+def experiment_given(arguments: Namespace) -> Experiment:
+    """Load the model."""
+    from dynml.models.experiment import load_experiment
+
+    return load_experiment(arguments.experiment_path, latest=arguments.use_latest_epoch, device=arguments.device)
+
+
+def dataset_given(experiment: Experiment, arguments: Namespace, group: str | None) -> MultiSubjectDataset:
+    """Open the store as the model takes it; None: the group of the training."""
+    return experiment.open(
+        arguments.hdf5_file,
+        group=group,
+        other_preparation=arguments.other_preparation,
+        subsets_of=arguments.subsets_of,
+    )
+
+
+def subsets_given(arguments: Namespace) -> Sequence[str]:
+    """Names of the subsets that `--subset` means."""
+    from dynml.models.experiment import SUBSETS
+
+    return SUBSETS if arguments.subset == "all" else (arguments.subset,)
