@@ -46,6 +46,11 @@ class TimeSeriesEstimator(BaseEstimator):
     settings: Mapping[str, Any] | None
     verbose: bool
 
+    def _keep(self, given: Mapping[str, Any]) -> None:
+        """Keep the constructor's arguments as they are, each under its own name, as scikit-learn wants them."""
+        for name in self._get_param_names():
+            setattr(self, name, given[name])
+
     # ------------------------------------------------------------------ X to a dataset
 
     def _fitted_to(self, X: Any, groups: Any, labels: Any) -> Self:

@@ -83,25 +83,7 @@ class CSM(TransformerMixin, TimeSeriesEstimator):  # type: ignore[misc]
         settings: Mapping[str, Any] | None = None,
         verbose: bool = False,
     ) -> None:
-        self.embedding_dim = embedding_dim
-        self.n_layers = n_layers
-        self.n_heads = n_heads
-        self.dropout = dropout
-        self.loss = loss
-        self.window_length = window_length
-        self.max_epochs = max_epochs
-        self.learning_rate = learning_rate
-        self.batch_size_training = batch_size_training
-        self.sampling_frequency = sampling_frequency
-        self.standardization = standardization
-        self.missing = missing
-        self.picks = picks
-        self.group = group
-        self.random_state = random_state
-        self.device = device
-        self.folder = folder
-        self.settings = settings
-        self.verbose = verbose
+        self._keep(locals())
 
     def fit(self, X: Any, y: Any = None, *, groups: Any = None) -> Self:
         """Learn from recordings; see `HMM.fit`."""

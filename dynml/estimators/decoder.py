@@ -97,24 +97,7 @@ class Decoder(ClassifierMixin, TimeSeriesEstimator):  # type: ignore[misc]
         settings: Mapping[str, Any] | None = None,
         verbose: bool = False,
     ) -> None:
-        self.backbone = backbone
-        self.target = target
-        self.class_weights = class_weights
-        self.label_smoothing = label_smoothing
-        self.linear_rank = linear_rank
-        self.max_epochs = max_epochs
-        self.learning_rate = learning_rate
-        self.batch_size_training = batch_size_training
-        self.sampling_frequency = sampling_frequency
-        self.standardization = standardization
-        self.missing = missing
-        self.picks = picks
-        self.group = group
-        self.random_state = random_state
-        self.device = device
-        self.folder = folder
-        self.settings = settings
-        self.verbose = verbose
+        self._keep(locals())
 
     def fit(self, X: Any, y: Any = None, *, groups: Any = None) -> Self:
         """Learn from trials.

@@ -85,26 +85,4 @@ class DyNeMo(StatesEstimator):
         settings: Mapping[str, Any] | None = None,
         verbose: bool = False,
     ) -> None:
-        self.n_modes = n_modes
-        self.sequence_length = sequence_length
-        self.covariance_type = covariance_type
-        self.learn_means = learn_means
-        self.learn_covariances = learn_covariances
-        self.inference_n_units = inference_n_units
-        self.model_n_units = model_n_units
-        self.n_kl_annealing_epochs = n_kl_annealing_epochs
-        self.max_epochs = max_epochs
-        self.learning_rate = learning_rate
-        self.batch_size_training = batch_size_training
-        self.n_embeddings = n_embeddings
-        self.n_components = n_components
-        self.sampling_frequency = sampling_frequency
-        self.standardization = standardization
-        self.missing = missing
-        self.picks = picks
-        self.group = group
-        self.random_state = random_state
-        self.device = device
-        self.folder = folder
-        self.settings = settings
-        self.verbose = verbose
+        self._keep(locals())

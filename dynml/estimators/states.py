@@ -229,26 +229,4 @@ class HMM(StatesEstimator):
         settings: Mapping[str, Any] | None = None,
         verbose: bool = False,
     ) -> None:
-        self.n_states = n_states
-        self.covariance_type = covariance_type
-        self.learn_means = learn_means
-        self.learn_covariances = learn_covariances
-        self.learn_transitions = learn_transitions
-        self.covariances_epsilon = covariances_epsilon
-        self.covariance_prior_samples = covariance_prior_samples
-        self.transition_prior = transition_prior
-        self.n_init = n_init
-        self.max_epochs = max_epochs
-        self.tolerance = tolerance
-        self.n_embeddings = n_embeddings
-        self.n_components = n_components
-        self.sampling_frequency = sampling_frequency
-        self.standardization = standardization
-        self.missing = missing
-        self.picks = picks
-        self.group = group
-        self.random_state = random_state
-        self.device = device
-        self.folder = folder
-        self.settings = settings
-        self.verbose = verbose
+        self._keep(locals())
