@@ -25,8 +25,8 @@ from dynml import (
     MultiSubjectDataset,
     load_experiment,
 )
+from dynml.batches.fixed_windows import FixedWindows
 from dynml.models.dynemo.report import scores_of_subset
-from dynml.models.dynemo.windows import FixedWindows
 from dynml.training.processes import Processes
 
 

@@ -104,6 +104,15 @@ def close(found, expected, tolerance=2e-5):
     torch.testing.assert_close(found, expected, rtol=0, atol=tolerance)
 
 
+def check_same_rows(found, expected):
+    """Whole segments, parts of them, and no rows at all, of a subset as it is read and as it was prepared."""
+    table = found.segments
+    for subject, start, stop in zip(table.subject, table.start, table.stop):
+        for first, last in ((start, stop), (start + 3, stop - 7)):
+            close(found.read(subject, first, last), expected.read(subject, first, last))
+        assert found.read(subject, start + 3, start + 3).shape == (0, N_COMPONENTS)
+
+
 def batches_of(dataset, collate, context, n_workers=0, **sampler_settings):
     sampler = BatchSampler(dataset, seed=3, **sampler_settings)
     loader = BatchLoader(dataset, collate=collate, seed=3, n_workers=n_workers)
