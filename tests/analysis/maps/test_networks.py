@@ -53,6 +53,25 @@ def test_a_state_that_is_never_visited_changes_no_other():
     assert np.isnan(relative[1]).all()
 
 
+def test_what_one_state_has_not_is_averaged_over_the_others():
+    values = np.array([[1.0, 4.0], [np.nan, 2.0], [3.0, 0.0]])
+    relative = relative_to_average(values, [0.5, 0.25, 0.25])
+    np.testing.assert_allclose(relative[[0, 2]], [[1 - 5 / 3, 1.5], [3 - 5 / 3, -2.5]])
+    np.testing.assert_allclose(relative[1], [np.nan, -0.5])
+
+
+def test_edges_without_a_value_are_not_kept_and_change_no_other():
+    edges = np.random.default_rng(0).normal(0, 0.05, 45)
+    edges[:3] = 0.9
+    without = edges.copy()
+    without[20:30] = np.nan
+    for choice in ("mixture", "90"):
+        kept = kept_edges(network_of(without), choice).matrix[np.triu_indices(10, 1)]
+        assert kept[:3].all()
+        assert not kept[20:30].any()
+        assert kept_edges(np.full((10, 10), np.nan), choice).n_kept == 0
+
+
 def test_edges_above_a_percentile_have_either_sign():
     network = network_of(np.array([0.1, -0.9, 0.2, 0.3, -0.1, 0.8]))
     kept = kept_edges(network, "60")
