@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from dynml.analysis.signal_units import STANDARDIZED
 from dynml.analysis.spectra.choice import pooled_visits, short_states
 from dynml.analysis.spectra.estimation import WeightedSignals
 from dynml.analysis.spectra.group import GatheredSpectra
@@ -42,7 +43,7 @@ class Asked:
     @property
     def squared_units(self) -> str:
         """Units of power."""
-        return "1" if self.units in ("arbitrary", "", "1") else f"({self.units})^2"
+        return "1" if self.units in ("arbitrary", "", "1", STANDARDIZED) else f"({self.units})^2"
 
     def note_subject(self, subject: str, data: WeightedSignals) -> None:
         """Note a subject without a stretch of a window's length, and modes that go together."""

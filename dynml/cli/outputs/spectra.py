@@ -127,6 +127,7 @@ def _notes(gathered: GatheredSpectra, asked: Asked) -> dict[str, Any]:
         "sampling_frequency_Hz": settled.sampling_frequency,
         "frequency_range_Hz": list(settled.frequency_range),
         "bands_Hz": {band.name: [band.lowest, band.highest] for band in settled.bands},
+        "units_of_signals": asked.units,
         "units_of_power": f"{asked.squared_units}/Hz",
         "condition_number": float(np.max(gathered.conditions)),
         **_lengths(asked),
