@@ -12,6 +12,7 @@ from dynml.analysis.spectra.estimation import WeightedSignals
 from dynml.analysis.spectra.group import GatheredSpectra
 from dynml.analysis.spectra.settings import UNSTATED_RATE, Method, Settled, SpectraConfig
 from dynml.analysis.spectra.subjects import Visits
+from dynml.ops.spectra.cross_spectra import MOST_REMOVED
 from dynml.ops.spectra.regression import correlated_modes
 
 ILL_CONDITIONED = 30.0
@@ -121,12 +122,28 @@ class Asked:
                 f"Modes {first + 1} and {second + 1} come and go together (correlation up to {correlation:.2f}); their "
                 "spectra cannot be separated."
             )
+        found += self._of_missing_coherence(gathered)
         removed = np.nanmax(np.append(gathered.stacked("negative_share").ravel(), 0.0))
         if removed > MUCH_REMOVED:
             found.append(
                 f"Up to {100 * removed:.0f} % of a cross spectrum was negative and removed: there is little data for "
                 f"{len(self.channel_names)} channels at this resolution; coherence of weak edges is uncertain."
             )
+        return found
+
+    def _of_missing_coherence(self, gathered: GatheredSpectra) -> list[str]:
+        found, power = [], gathered.stacked("power")
+        there = np.isfinite(power).all(axis=2)
+        for state in range(there.shape[1]):
+            missing = there[:, state] & (gathered.stacked("negative_share_KF")[:, state] > MOST_REMOVED)
+            if missing.any():
+                places = gathered.frequencies[missing.any(axis=0)]
+                share = 100 * missing.sum() / there[:, state].sum()
+                found.append(
+                    f"{self.component} {state + 1} has no coherence at {share:.2g} % "
+                    f"of the frequencies of its subjects, within {places[0]:.3g} to {places[-1]:.3g} Hz: more than "
+                    f"{100 * MOST_REMOVED:g} % of the cross spectrum is negative there, so that too little is left."
+                )
         return found
 
     def _of_floors(self, gathered: GatheredSpectra) -> list[str]:

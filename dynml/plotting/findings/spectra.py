@@ -134,7 +134,7 @@ def plot_coherence_spectra(
     if floor is not None and np.isfinite(np.asarray(floor)).any():
         # Of a panel that has a line: a state that is never there has no floor.
         known = int(np.flatnonzero(np.isfinite(np.asarray(floor)))[0])
-        panels[known].legend(fontsize=SMALL_TEXT_SIZE, frameon=False, loc="upper right")
+        panels[known].legend(fontsize=SMALL_TEXT_SIZE, frameon=False, loc="best")
     return figure
 
 

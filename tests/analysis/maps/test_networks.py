@@ -1,8 +1,9 @@
 import numpy as np
 import pytest
 
-from dynml.analysis.maps.bands import Band, band_integral, band_mean, chosen_bands
+from dynml.analysis.maps.bands import chosen_bands
 from dynml.analysis.maps.networks import kept_by_mixture, kept_edges, relative_to_average
+from dynml.analysis.spectra.settings import Band
 from dynml.errors import ConfigurationError, DataError
 
 
@@ -11,19 +12,6 @@ def network_of(edges):
     network = np.zeros((n_channels, n_channels))
     network[np.triu_indices(n_channels, 1)] = edges
     return network + network.T
-
-
-def test_neighbouring_bands_add_up_to_the_variance():
-    # A line's integral is known; the limits of the bands lie between frequencies.
-    frequencies = np.arange(0.0, 10.5, 0.5)
-    spectra = np.stack([2.0 * frequencies + 1.0, np.full(21, 3.0)])
-    low, high = Band("low", 0.0, 3.3), Band("high", 3.3, 10.0)
-    whole = band_integral(frequencies, spectra, Band("all", 0.0, 10.0))
-    np.testing.assert_allclose(whole, [110.0, 30.0])
-    np.testing.assert_allclose(band_integral(frequencies, spectra, low)[0], 3.3**2 + 3.3)
-    parts = band_integral(frequencies, spectra, low) + band_integral(frequencies, spectra, high)
-    np.testing.assert_allclose(parts, whole)
-    np.testing.assert_allclose(band_mean(frequencies, spectra, low)[1], 3.0)
 
 
 def test_bands_are_read_as_a_user_writes_them():
