@@ -228,7 +228,7 @@ def _written(
 ) -> int:
     from dynml.analysis.maps.networks import kept_edges
     from dynml.analysis.tidy import KIND
-    from dynml.cli.outputs.maps import draw, write_arrays, write_images, write_tables
+    from dynml.cli.outputs.maps import draw, not_drawn, write_arrays, write_images, write_tables
     from dynml.files import write_json
 
     component, relative = experiment.family.components.removesuffix("s"), not arguments.absolute
@@ -241,6 +241,8 @@ def _written(
     }
     write_arrays(out, found)
     write_tables(out, found, kept, component)
+    for one in found:
+        findings.extend(not_drawn(one, geometries[one.name], kept.get(one.name), component))
     images = write_images(out, found, geometries, component)
     pictures = [
         picture.as_dictionary()
