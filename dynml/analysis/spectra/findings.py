@@ -13,6 +13,7 @@ from dynml.analysis.spectra.group import GatheredSpectra
 from dynml.analysis.spectra.settings import UNSTATED_RATE, Method, Settled, SpectraConfig
 from dynml.analysis.spectra.subjects import Visits
 from dynml.ops.spectra.cross_spectra import MOST_REMOVED
+from dynml.ops.spectra.lagged_pairs import FEWEST_PAIRS
 from dynml.ops.spectra.regression import correlated_modes
 
 ILL_CONDITIONED = 30.0
@@ -58,6 +59,16 @@ class Asked:
     def note_visits(self, visits: Visits) -> None:
         """Note how long a subject's visits are."""
         self.visits.append(visits)
+
+    @property
+    def why_nothing(self) -> str:
+        """What every subject lacks where none has a spectrum."""
+        if self.method == "pairs":
+            return f"no subject has {FEWEST_PAIRS:g} pairs of samples that are both in a state"
+        return (
+            f"no subject has a stretch of {self.settled.window} samples without a gap in which a state is there; take "
+            "a shorter --window_length"
+        )
 
     @property
     def _shortest(self) -> int:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from dynml.errors import DataError
 from dynml.geometry.geometry import Geometry
-from dynml.plotting.style import INK, SMALL_TEXT_SIZE, TEXT_SIZE, new_figure
+from dynml.plotting.style import INK, TEXT_SIZE, add_colour_bar, new_figure
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -69,9 +69,7 @@ def draw_sensors(
         n_sensors = int((types == kind).sum())
         count = f"{n_sensors}" if n_sensors == len(chosen) else f"{n_sensors} at {len(chosen)} places"
         axes.set_title(f"{IN_WORDS.get(kind, kind)} ({count})", size=TEXT_SIZE, color=INK)
-    bar = figure.colorbar(image, ax=list(panels), shrink=0.8, aspect=25)
-    bar.set_label(label, size=TEXT_SIZE, color=INK)
-    bar.ax.tick_params(labelsize=SMALL_TEXT_SIZE + 1, colors=INK)
+    add_colour_bar(figure, image, panels, label)
     figure.suptitle(
         textwrap.fill(title, int(LETTERS_PER_INCH * width)), size=TEXT_SIZE + 1, color=INK, x=0.01, ha="left"
     )
