@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import ArrayLike
 
-from dynml.plotting.style import INK, SMALL_TEXT_SIZE, TEXT_SIZE, new_figure
+from dynml.plotting.style import INK, SMALL_TEXT_SIZE, TEXT_SIZE, add_colour_bar, new_figure
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -59,9 +59,7 @@ def plot_confusion(counts: ArrayLike, class_names: Sequence[str], *, title: str 
     axes.set_ylabel("True", size=TEXT_SIZE, color=INK)
     axes.tick_params(labelsize=SMALL_TEXT_SIZE + 1, colors=INK, length=0)
     axes.spines[:].set_visible(False)
-    bar = figure.colorbar(image, ax=axes, shrink=0.8, aspect=25)
-    bar.set_label("Share of the true class", size=TEXT_SIZE, color=INK)
-    bar.ax.tick_params(labelsize=SMALL_TEXT_SIZE + 1, colors=INK)
+    add_colour_bar(figure, image, [axes], "Share of the true class")
     if title:
         figure.suptitle(title, size=TEXT_SIZE + 1, color=INK)
     return figure

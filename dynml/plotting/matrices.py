@@ -14,12 +14,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from dynml.plotting.style import FAINT, INK, SMALL_TEXT_SIZE, TEXT_SIZE, names_of_states, new_figure
+from dynml.plotting.style import FAINT, INK, SMALL_TEXT_SIZE, TEXT_SIZE, add_colour_bar, names_of_states, new_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure, FigureBase
-    from matplotlib.image import AxesImage
 
 MOST_NAMED_CHANNELS = 40
 """With more channels than this their names would be too small to read; numbers stand instead."""
@@ -129,13 +128,7 @@ def _draw_panels(
         is_lowest = position + n_columns >= n_states
         _name_channels(axes, named, left=position % n_columns == 0, bottom=is_lowest)
     assert image is not None
-    _add_bar(part, image, list(places.ravel()), panels.label)
-
-
-def _add_bar(part: FigureBase, image: AxesImage, axes: list[Axes], label: str) -> None:
-    bar = part.colorbar(image, ax=axes, shrink=0.8, aspect=30)
-    bar.set_label(label, size=TEXT_SIZE, color=INK)
-    bar.ax.tick_params(labelsize=SMALL_TEXT_SIZE + 1, colors=INK)
+    add_colour_bar(part, image, list(places.ravel()), panels.label)
 
 
 def _plot_variances(
@@ -162,7 +155,7 @@ def _plot_variances(
     axes.set_xticks(range(1, n_states + 1), names, rotation=90)
     axes.set_xlabel("")
     axes.set_xlim(0.5, n_states + 0.5)
-    _add_bar(figure, image, [axes], f"Variance ({units}²)")
+    add_colour_bar(figure, image, [axes], f"Variance ({units}²)")
     words = f"Variances of channels in each {_component(names)} (covariances are diagonal)"
     figure.suptitle(textwrap.fill(title or words, 44), size=TEXT_SIZE + 1, color=INK)
     return figure
@@ -203,9 +196,7 @@ def plot_transition_probabilities(
     axes.set_ylabel("From", size=TEXT_SIZE, color=INK)
     axes.tick_params(labelsize=SMALL_TEXT_SIZE + 1, colors=INK, length=0)
     axes.spines[:].set_visible(False)
-    bar = figure.colorbar(image, ax=axes, shrink=0.8, aspect=25)
-    bar.set_label("Transition probability", size=TEXT_SIZE, color=INK)
-    bar.ax.tick_params(labelsize=SMALL_TEXT_SIZE + 1, colors=INK)
+    add_colour_bar(figure, image, [axes], "Transition probability")
     figure.suptitle(title or "Probabilities of transitions", size=TEXT_SIZE + 1, color=INK)
     return figure
 

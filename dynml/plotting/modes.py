@@ -12,7 +12,17 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from dynml.plotting.states import MOST_COLUMNS, finite_segments, stack_probabilities
-from dynml.plotting.style import FAINT, INK, PALETTE, SMALL_TEXT_SIZE, TEXT_SIZE, new_figure, plain_axes, state_colours
+from dynml.plotting.style import (
+    FAINT,
+    INK,
+    PALETTE,
+    SMALL_TEXT_SIZE,
+    TEXT_SIZE,
+    new_figure,
+    plain_axes,
+    put_title,
+    state_colours,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -259,8 +269,7 @@ def _label_time(axes: Axes, sampling_frequency: float | None) -> None:
 
 
 def _set_title(figure: Figure, title: str | None) -> None:
-    if title:
-        figure.suptitle(title, size=TEXT_SIZE + 1, color=INK, x=0.01, ha="left")
+    put_title(figure, title)
 
 
 def _add_legend(figure: Figure, handles: list[Any]) -> None:

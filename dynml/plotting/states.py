@@ -17,10 +17,10 @@ from dynml.plotting.style import (
     INK,
     PALETTE,
     SMALL_TEXT_SIZE,
-    TEXT_SIZE,
     names_of_states,
     new_figure,
     plain_axes,
+    put_title,
     state_colours,
 )
 
@@ -99,7 +99,7 @@ def plot_state_probabilities(
     axes.set_ylim(0, 1)
     axes.set_xlabel("Time (s)")
     axes.set_ylabel("State probability")
-    figure.suptitle(title or "Probabilities of states over time", size=TEXT_SIZE + 1, color=INK, x=0.01, ha="left")
+    put_title(figure, title or "Probabilities of states over time")
     plain_axes(axes)
     handles = [Patch(color=colour, label=name) for colour, name in zip(colours, names_of_states(n_states, state_names))]
     handles += names_of_events
@@ -149,8 +149,7 @@ def plot_state_summary(
         plain_axes(axes)
     for axes in panels[2:]:
         axes.set_xlabel("State")
-    if title:
-        figure.suptitle(title, size=TEXT_SIZE + 1, color=INK, x=0.01, ha="left")
+    put_title(figure, title)
     return figure
 
 

@@ -17,7 +17,8 @@ from dynml.files import made_folder, replacing
 if TYPE_CHECKING:
     import numpy as np
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
+    from matplotlib.cm import ScalarMappable
+    from matplotlib.figure import Figure, FigureBase
     from numpy.typing import NDArray
 
 # Okabe and Ito's colours (black as grey), then four of Paul Tol's "muted" set that differ from them.
@@ -104,6 +105,21 @@ def plain_axes(axes: Axes) -> None:
     for text in (axes.xaxis.label, axes.yaxis.label):
         text.set_fontsize(TEXT_SIZE)
         text.set_color(INK)
+
+
+def put_title(figure: Figure, title: str | None) -> None:
+    """Put a title at the top left, if there is one."""
+    if title:
+        figure.suptitle(title, size=TEXT_SIZE + 1, color=INK, x=0.01, ha="left")
+
+
+def add_colour_bar(
+    figure: FigureBase, image: ScalarMappable, axes: Sequence[Axes], label: str, *, shrink: float = 0.8
+) -> None:
+    """Put a bar beside axes that says what the colours are."""
+    bar = figure.colorbar(image, ax=list(axes), shrink=shrink, aspect=25)
+    bar.set_label(label, size=TEXT_SIZE, color=INK)
+    bar.ax.tick_params(labelsize=SMALL_TEXT_SIZE + 1, colors=INK)
 
 
 def save_figure(figure: Figure, path: str | Path) -> Path:

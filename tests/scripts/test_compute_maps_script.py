@@ -85,6 +85,28 @@ def test_maps_of_spectra_land_in_tables_images_and_pictures(trained):
     assert "on the glass brain" in summary["pictures"][0]["alt"]
 
 
+@pytest.mark.parametrize("on_brain", [True, False])
+def test_networks_without_an_edge_are_told_and_not_drawn_as_empty_brains(tmp_path, on_brain):
+    from dynml.analysis.maps.found import Found
+    from dynml.analysis.maps.networks import kept_edges
+    from dynml.cli.outputs.maps import draw, not_drawn
+    from dynml.geometry.geometry import Geometry
+
+    names, values = ("a", "b", "c", "d"), np.full((3, 4, 4), 0.1)
+    values[0, 1, 2] = values[0, 2, 1] = 0.9
+    values[2] = np.nan
+    found = Found("network", "low", "coherence", "", values, values, names)
+    positions = {"positions": np.array([[-40.0, 0, 0], [40, 0, 0], [0, 40, 0], [0, -40, 0]])}
+    brain = Geometry(kind="parcels", channel_names=names, arrays=positions, values={"standard": True})
+    geometry, kept = (brain if on_brain else None), [kept_edges(own, "90") for own in values]
+    assert [edges.n_kept for edges in kept] == [1, 0, 0]
+    pictures = draw(tmp_path, found, geometry, kept, component="state", relative=False)
+    assert [picture.state for picture in pictures] == ([1] if on_brain else [1, 2])
+    told = list(not_drawn(found, geometry, kept, "state"))
+    assert told[0] == "There is no coherence of state 3."
+    assert [("of state 2" in sentence, "--edges 95" in sentence) for sentence in told[1:]] == [(True, True)] * on_brain
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [

@@ -16,7 +16,7 @@ from dynml import load_experiment
 def work(tmp_path_factory):
     folder = tmp_path_factory.mktemp("spectra")
     arrays = switching_arrays(2)
-    store = made_store(folder / "a", arrays)
+    store = made_store(folder / "a", arrays, units="V")
     return folder, arrays, store, trained(folder, store)
 
 
@@ -58,6 +58,7 @@ def test_tables_hold_what_the_arrays_do_and_say_how_to_read_it(results):
     held, summary = np.load(folder / "spectra.npz"), json.loads((folder / "summary.json").read_text())
     assert summary["results"] == "spectra"
     assert summary["method"] == "multitaper"
+    assert (summary["units_of_signals"], summary["units_of_power"]) == ("SD", "1/Hz")
     power = rows_of(folder / "band_power.tsv")
     assert len(power) == 2 * 2 * 5 * 4
     assert list(power[0]) == ["subject", "state", "band", "channel", "power"]

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from dynml.analysis.maps.bands import Band
 from dynml.analysis.maps.networks import correlations_of, relative_to_average
 from dynml.analysis.maps.projection import BackProjection
 from dynml.analysis.maps.spectra_folder import Spectra
+from dynml.analysis.spectra.settings import Band
 from dynml.dataset.dataset import MultiSubjectDataset
 from dynml.models.experiment import SUBSETS, Experiment
 from dynml.models.inferred import inferred_subjects

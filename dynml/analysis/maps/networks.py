@@ -22,11 +22,13 @@ ROUNDING = 1e-12
 def average_over_states(values: ArrayLike, occupancies: ArrayLike) -> NDArray[np.float64]:
     """Average over states weighted by how often each is active, (K, ..) to (..).
 
-    States that are NaN throughout, as they were never visited, do not count.
+    A value counts in no state where it is NaN, as of states that were never visited; NaN where no state has one.
     """
     own, weights = np.asarray(values, dtype=np.float64), np.asarray(occupancies, dtype=np.float64)
-    known = np.isfinite(own).reshape(len(own), -1).all(axis=1) & (weights > 0)
-    return np.tensordot(weights[known], own[known], axes=1) / weights[known].sum()
+    known = np.isfinite(own)
+    shares = np.where(known, weights.reshape(-1, *(1,) * (own.ndim - 1)), 0.0)
+    total, found = (np.where(known, own, 0.0) * shares).sum(axis=0), shares.sum(axis=0)
+    return np.asarray(np.divide(total, found, out=np.full(found.shape, np.nan), where=found > 0))
 
 
 def relative_to_average(values: ArrayLike, occupancies: ArrayLike) -> NDArray[np.float64]:
@@ -51,7 +53,7 @@ def kept_by_percentile(network: ArrayLike, percentile: float) -> KeptEdges:
     Parameters
     ----------
     network : array, (C, C)
-        Symmetric; edges may have both signs.
+        Symmetric; edges may have both signs. Those that are NaN are not kept.
     percentile : float
         From 0 to 100.
 
@@ -62,8 +64,10 @@ def kept_by_percentile(network: ArrayLike, percentile: float) -> KeptEdges:
     """
     if not 0 <= percentile <= 100:
         raise ConfigurationError("--edges", percentile, f'"{MIXTURE}" or a percentile from 0 to 100')
-    sizes = np.abs(_edges(network))
-    chosen = sizes > np.percentile(sizes, percentile) if len(sizes) else sizes > 0
+    edges, known = _edges(network)
+    sizes = np.abs(edges)
+    chosen = known.copy()
+    chosen[known] = sizes > np.percentile(sizes, percentile) if len(sizes) else False
     return _kept(network, chosen, f"edges whose size is above percentile {percentile:g} of all")
 
 
@@ -73,7 +77,8 @@ def kept_by_mixture(network: ArrayLike, seed: int = 0) -> KeptEdges:
     Parameters
     ----------
     network : array, (C, C)
-        Symmetric. Edges around 0 (differences from an average) may stand out on both sides.
+        Symmetric. Edges around 0 (differences from an average) may stand out on both sides; those that are NaN are not
+        kept.
     seed : int
         Of the starts of the fit.
 
@@ -89,20 +94,21 @@ def kept_by_mixture(network: ArrayLike, seed: int = 0) -> KeptEdges:
     """
     from sklearn.mixture import GaussianMixture
 
-    edges = _edges(network)
+    edges, known = _edges(network)
+    chosen = np.zeros(len(known), dtype=bool)
     scale = float(edges.std()) if len(edges) else 0.0
     if len(edges) < FEWEST_EDGES or scale <= ROUNDING * np.abs(edges).max():
-        return _kept(network, np.zeros(len(edges), dtype=bool), "none: too few edges, or all alike")
+        return _kept(network, chosen, "none: too few edges, or all alike")
     column = (edges / scale)[:, None]
     one = GaussianMixture(1, random_state=seed).fit(column)
     two = max(_mixtures_of_two(column, seed), key=lambda mixture: float(mixture.score(column)))
     bic = one.bic(column), two.bic(column)
     told = f"BIC of one Gaussian {bic[0]:.1f}, of two {bic[1]:.1f}"
     if bic[0] <= bic[1]:
-        return _kept(network, np.zeros(len(edges), dtype=bool), f"none: {told}")
+        return _kept(network, chosen, f"none: {told}")
     sizes = np.sqrt(two.means_[:, 0] ** 2 + two.covariances_[:, 0, 0])
     outer = int(np.argmax(sizes))
-    chosen = (two.predict(column) == outer) & (np.abs(column[:, 0]) > sizes[1 - outer])
+    chosen[known] = (two.predict(column) == outer) & (np.abs(column[:, 0]) > sizes[1 - outer])
     return _kept(network, chosen, f"edges of the outer of two Gaussians: {told}")
 
 
@@ -144,9 +150,12 @@ def correlations_of(covariances: ArrayLike) -> NDArray[np.float64]:
     return own / (deviations[..., :, None] * deviations[..., None, :])
 
 
-def _edges(network: ArrayLike) -> NDArray[np.float64]:
+def _edges(network: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """Values of the edges that have one, and which of all E edges those are: a channel without power has none."""
     own = np.asarray(network, dtype=np.float64)
-    return np.asarray(own[np.triu_indices(len(own), 1)])
+    edges = own[np.triu_indices(len(own), 1)]
+    known = np.isfinite(edges)
+    return edges[known], known
 
 
 def _kept(network: ArrayLike, chosen: NDArray[np.bool_], in_words: str) -> KeptEdges:

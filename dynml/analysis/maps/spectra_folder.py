@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dynml.analysis.maps.bands import Band, band_integral, band_mean
+from dynml.analysis.spectra.bands import mean_weights, power_weights, weighted
+from dynml.analysis.spectra.settings import Band
 from dynml.errors import DataCorruptionError, DataError
 from dynml.files import read_json
 
@@ -45,11 +46,11 @@ class Spectra:
 
     def power_of_band(self, band: Band) -> NDArray[np.float64]:
         """Variance within a band, (K, C)."""
-        return band_integral(self.frequencies, self.power, band)
+        return weighted(self.power, power_weights(self.frequencies, band))
 
     def coherence_of_band(self, band: Band) -> NDArray[np.float64] | None:
-        """Mean coherence within a band, (K, C, C)."""
-        return None if self.coherence is None else band_mean(self.frequencies, self.coherence, band)
+        """Mean coherence within a band, (K, C, C), over the frequencies that have one."""
+        return None if self.coherence is None else weighted(self.coherence, mean_weights(self.frequencies, band))
 
 
 def read_spectra(folder: Path, n_states: int) -> Spectra:

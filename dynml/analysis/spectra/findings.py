@@ -6,11 +6,14 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from dynml.analysis.signal_units import STANDARDIZED
 from dynml.analysis.spectra.choice import pooled_visits, short_states
 from dynml.analysis.spectra.estimation import WeightedSignals
 from dynml.analysis.spectra.group import GatheredSpectra
 from dynml.analysis.spectra.settings import UNSTATED_RATE, Method, Settled, SpectraConfig
 from dynml.analysis.spectra.subjects import Visits
+from dynml.ops.spectra.cross_spectra import MOST_REMOVED
+from dynml.ops.spectra.lagged_pairs import FEWEST_PAIRS
 from dynml.ops.spectra.regression import correlated_modes
 
 ILL_CONDITIONED = 30.0
@@ -42,7 +45,7 @@ class Asked:
     @property
     def squared_units(self) -> str:
         """Units of power."""
-        return "1" if self.units in ("arbitrary", "", "1") else f"({self.units})^2"
+        return "1" if self.units in ("arbitrary", "", "1", STANDARDIZED) else f"({self.units})^2"
 
     def note_subject(self, subject: str, data: WeightedSignals) -> None:
         """Note a subject without a stretch of a window's length, and modes that go together."""
@@ -56,6 +59,16 @@ class Asked:
     def note_visits(self, visits: Visits) -> None:
         """Note how long a subject's visits are."""
         self.visits.append(visits)
+
+    @property
+    def why_nothing(self) -> str:
+        """What every subject lacks where none has a spectrum."""
+        if self.method == "pairs":
+            return f"no subject has {FEWEST_PAIRS:g} pairs of samples that are both in a state"
+        return (
+            f"no subject has a stretch of {self.settled.window} samples without a gap in which a state is there; take "
+            "a shorter --window_length"
+        )
 
     @property
     def _shortest(self) -> int:
@@ -120,12 +133,28 @@ class Asked:
                 f"Modes {first + 1} and {second + 1} come and go together (correlation up to {correlation:.2f}); their "
                 "spectra cannot be separated."
             )
+        found += self._of_missing_coherence(gathered)
         removed = np.nanmax(np.append(gathered.stacked("negative_share").ravel(), 0.0))
         if removed > MUCH_REMOVED:
             found.append(
                 f"Up to {100 * removed:.0f} % of a cross spectrum was negative and removed: there is little data for "
                 f"{len(self.channel_names)} channels at this resolution; coherence of weak edges is uncertain."
             )
+        return found
+
+    def _of_missing_coherence(self, gathered: GatheredSpectra) -> list[str]:
+        found, power = [], gathered.stacked("power")
+        there = np.isfinite(power).all(axis=2)
+        for state in range(there.shape[1]):
+            missing = there[:, state] & (gathered.stacked("negative_share_KF")[:, state] > MOST_REMOVED)
+            if missing.any():
+                places = gathered.frequencies[missing.any(axis=0)]
+                share = 100 * missing.sum() / there[:, state].sum()
+                found.append(
+                    f"{self.component} {state + 1} has no coherence at {share:.2g} % "
+                    f"of the frequencies of its subjects, within {places[0]:.3g} to {places[-1]:.3g} Hz: more than "
+                    f"{100 * MOST_REMOVED:g} % of the cross spectrum is negative there, so that too little is left."
+                )
         return found
 
     def _of_floors(self, gathered: GatheredSpectra) -> list[str]:

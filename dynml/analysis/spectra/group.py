@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dynml.ops.spectra.cross_spectra import CrossSpectra, coherence, coherence_floor, power
+from dynml.ops.spectra.cross_spectra import CrossSpectra, coherence_floor, power
 
 Real = NDArray[np.float64]
 COHERENCE = "coherence.npy"
@@ -63,7 +63,7 @@ class GatheredSpectra:
     def add(self, subject: str, own: CrossSpectra, static: CrossSpectra | None, mean_visit_K: Real) -> None:
         """Add one subject's spectra, and those of all of its samples together."""
         number = len(self.subjects)
-        coherences, autos = coherence(own.values), power(own.values)
+        coherences, autos = own.coherence, power(own.values)
         if self._file is None:
             shape = (self.n_subjects, *coherences.shape)
             path = self.folder / COHERENCE
@@ -77,7 +77,7 @@ class GatheredSpectra:
         self.coherence.add(coherences, weight)
         self.floor.add(floor, weight)
         self.conditions.append(own.condition)
-        nothing = np.full(len(floor), np.nan)
+        nothing = np.full(autos.shape[:1] + autos.shape[2:], np.nan)
         row = {
             "power": autos,
             "samples": own.weight,
@@ -85,12 +85,13 @@ class GatheredSpectra:
             "coherence_floor": floor,
             "resolution": np.where(np.isfinite(own.n_independent) | np.isnan(own.weight), own.resolution, np.nan),
             "mean_visit": mean_visit_K,
-            "negative_share": nothing if own.negative_share is None else own.negative_share,
+            "negative_share": nothing[:, 0] if own.negative_share is None else own.negative_share,
+            "negative_share_KF": nothing if own.negative_share_KF is None else own.negative_share_KF,
         }
         if static is not None:
             row["static_power"] = power(static.values)[0]
             self.static_power.add(power(static.values), static.weight)
-            self.static_coherence.add(coherence(static.values), static.weight)
+            self.static_coherence.add(static.coherence, static.weight)
         self.rows.append(row)
 
     def stacked(self, name: str) -> Real:

@@ -39,6 +39,11 @@ class Band:
     highest: float
     """Hz."""
 
+    @property
+    def in_words(self) -> str:
+        """Name and limits."""
+        return f"{self.name} ({self.lowest:g} to {self.highest:g} Hz)"
+
 
 @dataclass(frozen=True, kw_only=True)
 class SpectraConfig:
@@ -169,7 +174,7 @@ def read_bands(texts: Sequence[str]) -> tuple[Band, ...]:
     """
     bands: list[Band] = []
     for text in texts:
-        found = re.fullmatch(r"([^=\s]+)=(\d+\.?\d*|\.\d+)-(\d+\.?\d*|\.\d+)", text.strip())
+        found = re.fullmatch(r"([^=\s/]+)=(\d+\.?\d*|\.\d+)-(\d+\.?\d*|\.\d+)", text.strip())
         if found is None or not float(found[2]) < float(found[3]):
             raise ConfigurationError("bands", text, "NAME=LOW-HIGH with frequencies in Hz, as alpha=8-13")
         if found[1] in [band.name for band in bands]:

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from dynml.analysis.signal_units import signal_units
 from dynml.analysis.spectra.alignment import Clock, aligned_spans, clock_of
 from dynml.analysis.spectra.estimation import WeightedSignals, weighted_signals
 from dynml.analysis.state_statistics import visit_lengths
@@ -51,6 +52,7 @@ class Signals:
     group: str
     channel_names: tuple[str, ...]
     units: str
+    """SD where they are standardized."""
     sampling_frequency: float
     """Hz, of all subjects."""
 
@@ -91,7 +93,7 @@ def signals_beside(dataset: MultiSubjectDataset, source: SignalSource | None, gr
         source=source,
         group=group,
         channel_names=first.channel_names,
-        units=first.units,
+        units=signal_units(first),
         sampling_frequency=first.sampling_frequency,
     )
 

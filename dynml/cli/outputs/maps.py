@@ -128,7 +128,10 @@ def draw(
     relative: bool,
     surface: bool = False,
 ) -> Iterator[Drawn]:
-    """Draw one picture for each state that occurs, all on one scale."""
+    """Draw one picture for each state that occurs, all on one scale.
+
+    A brain without an edge shows nothing: networks of which none is kept are drawn as matrices only.
+    """
     import numpy as np
 
     from dynml.plotting.brain.maps import plot_map, plot_on_surface, symmetric_limits, way_to_draw
@@ -140,7 +143,7 @@ def draw(
     what = f"{found.quantity}{', difference from the average' if relative else ''}"
     label = f"{found.quantity.partition(',')[0].capitalize()}{f' ({found.units})' if found.units else ''}"
     for place, own in enumerate(values):
-        if not np.isfinite(own).any():
+        if not np.isfinite(own).any() or (kept is not None and is_empty(kept[place], geometry)):
             continue
         title = f"{component.capitalize()} {place + 1}: {what}"
         if found.is_network:
@@ -160,6 +163,37 @@ def draw(
             yield Drawn(place + 1, f"{found.kind}_surface", found.band, f"{PICTURES}/{name}_surface.png", alt)
         _save(figure, out / PICTURES / name)
         yield Drawn(place + 1, found.kind, found.band, f"{PICTURES}/{name}.png", f"{title}, {where}. {told}".strip())
+
+
+def is_empty(edges: KeptEdges, geometry: Geometry | None) -> bool:
+    """Whether a picture of a network would be a brain without an edge."""
+    from dynml.plotting.brain.networks import is_on_brain
+
+    return not edges.n_kept and is_on_brain(geometry)
+
+
+def not_drawn(
+    found: Found, geometry: Geometry | None, kept: Sequence[KeptEdges] | None, component: str
+) -> Iterator[str]:
+    """Say which states have no picture, and why."""
+    import numpy as np
+
+    is_known = np.isfinite(found.values).reshape(len(found.values), -1).any(axis=1)
+    unknown = [place + 1 for place in np.flatnonzero(~is_known).tolist()]
+    if unknown:
+        yield f"There is no {found.quantity} of {_listed(component, unknown)}."
+    if kept is None:
+        return
+    empty = [place + 1 for place, edges in enumerate(kept) if is_known[place] and is_empty(edges, geometry)]
+    if empty:
+        yield (
+            f"No edge stands out in the {found.quantity} of {_listed(component, empty)}, so that there is no picture; "
+            "--edges 95 draws the strongest in any case."
+        )
+
+
+def _listed(component: str, numbers: Sequence[int]) -> str:
+    return f"{component}{'s' if len(numbers) > 1 else ''} {', '.join(map(str, numbers))}"
 
 
 def _save(figure: Any, stem: Path) -> None:

@@ -31,10 +31,7 @@ ESTIMATES = ("samples", "mean_visit", "resolution", "independent_estimates", "co
 def write_spectra(gathered: GatheredSpectra, asked: Asked, about: dict[str, Any], out: Path) -> list[str]:
     """Write all files of a folder of spectra and give the lines to print."""
     if np.isnan(gathered.power.mean).all():
-        raise DataError(
-            f"There is no spectrum: no subject has a stretch of {asked.settled.window} samples without a gap in which "
-            "a state is there; take a shorter --window_length."
-        )
+        raise DataError(f"There is no spectrum: {asked.why_nothing}.")
     components = _components(gathered, asked)
     bands = _band_weights(gathered, asked, components)
     _write_arrays(gathered, asked, components, out / "spectra.npz")
@@ -127,6 +124,7 @@ def _notes(gathered: GatheredSpectra, asked: Asked) -> dict[str, Any]:
         "sampling_frequency_Hz": settled.sampling_frequency,
         "frequency_range_Hz": list(settled.frequency_range),
         "bands_Hz": {band.name: [band.lowest, band.highest] for band in settled.bands},
+        "units_of_signals": asked.units,
         "units_of_power": f"{asked.squared_units}/Hz",
         "condition_number": float(np.max(gathered.conditions)),
         **_lengths(asked),

@@ -14,6 +14,8 @@ from scipy.special import gammaln
 Complex = NDArray[np.complex128]
 Real = NDArray[np.float64]
 Stretches = NDArray[np.int64]
+MOST_REMOVED = 0.2
+"""Of a matrix of which a larger share was negative, too few eigenvalues are left for a coherence: it would go to 1."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,6 +45,17 @@ class CrossSpectra:
 
     negative_share: Real | None = None
     """Share of the eigenvalues' sum that was negative and was removed, (K,); None where nothing had to be."""
+
+    negative_share_KF: Real | None = None
+    """The same at each frequency, (K, F)."""
+
+    @property
+    def coherence(self) -> Real:
+        """Magnitude of coherence, (K, C, C, F); NaN at frequencies at which more than a fifth was negative."""
+        found = coherence(self.values)
+        if self.negative_share_KF is not None:
+            found[np.broadcast_to((self.negative_share_KF > MOST_REMOVED)[:, None, None], found.shape)] = np.nan
+        return found
 
 
 def in_band(frequencies: Real, lowest: float, highest: float) -> slice:
@@ -91,7 +104,7 @@ def coherence_floor(n_independent: Real) -> Real:
     return np.where(np.isnan(n_independent), np.nan, np.minimum(floor, 1.0))
 
 
-def positive_semidefinite(values: Complex, autos: Real | None = None) -> tuple[Complex, Real]:
+def positive_semidefinite(values: Complex, autos: Real | None = None) -> tuple[Complex, Real, Real]:
     """Project cross spectra to positive semi-definite ones, and keep or set their auto spectra.
 
     Parameters
@@ -106,15 +119,19 @@ def positive_semidefinite(values: Complex, autos: Real | None = None) -> tuple[C
     array, (K, F, C, C)
         Eigenvalues below 0 are set to 0; rows and columns are then scaled, so that removing them does not add power.
     array, (K,)
-        Share of the absolute sum of the eigenvalues that was below 0.
+        Share of the absolute sum of the eigenvalues, over all frequencies, that was below 0.
+    array, (K, F)
+        The same at each frequency.
     """
     if autos is None:
         autos = np.maximum(np.diagonal(values, axis1=-2, axis2=-1).real, 0.0)
     result = np.full(values.shape, np.nan, dtype=np.complex128)
-    share = np.full(len(values), np.nan)
+    share, share_KF = np.full(len(values), np.nan), np.full(values.shape[:2], np.nan)
     for state in np.flatnonzero(np.isfinite(values).all(axis=(1, 2, 3))):
         eigenvalues, vectors = np.linalg.eigh(values[state])
-        share[state] = -np.minimum(eigenvalues, 0).sum() / max(np.abs(eigenvalues).sum(), 1e-300)
+        negative, sizes = -np.minimum(eigenvalues, 0).sum(axis=1), np.abs(eigenvalues).sum(axis=1)
+        share[state] = negative.sum() / max(sizes.sum(), 1e-300)
+        share_KF[state] = negative / np.maximum(sizes, 1e-300)
         roots = vectors * np.sqrt(np.maximum(eigenvalues, 0))[:, None, :]
         projected = roots @ np.conj(np.swapaxes(roots, 1, 2))
         found = np.diagonal(projected, axis1=1, axis2=2).real
@@ -122,4 +139,4 @@ def positive_semidefinite(values: Complex, autos: Real | None = None) -> tuple[C
         result[state] = projected * scale[:, :, None] * scale[:, None, :]
         channels = np.arange(values.shape[-1])
         result[state][:, channels, channels] = autos[state]
-    return result, share
+    return result, share, share_KF

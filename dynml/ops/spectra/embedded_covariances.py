@@ -43,7 +43,7 @@ def spectra_of_autocovariances(
     half = np.einsum("fl,klij->kfij", phases, autocovariances_KnCC)
     scale = one_sided(frequencies, sampling_frequency) / sampling_frequency
     values = (half + np.conj(np.swapaxes(half, 2, 3))) * scale[:, None, None]
-    values, negative_share = positive_semidefinite(values)
+    values, negative_share, negative_share_KF = positive_semidefinite(values)
     return CrossSpectra(
         frequencies=frequencies,
         values=values,
@@ -51,4 +51,5 @@ def spectra_of_autocovariances(
         n_independent=np.full(n_states, np.nan),
         resolution=np.full(n_states, resolution_of_lags(n_lags, sampling_frequency)),
         negative_share=negative_share,
+        negative_share_KF=negative_share_KF,
     )

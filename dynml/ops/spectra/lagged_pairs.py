@@ -100,7 +100,7 @@ def pair_spectra(
         two_sided = np.r_[1.0, np.full(lags, 2.0)]
         n_independent[state] = 1 / (two_sided * np.square(window) * shares).sum()
         resolution[state] = resolution_of_lags(lags, sampling_frequency)
-    values, negative_share = positive_semidefinite(values)
+    values, negative_share, negative_share_KF = positive_semidefinite(values)
     return CrossSpectra(
         frequencies=frequencies,
         values=values,
@@ -109,6 +109,7 @@ def pair_spectra(
         resolution=resolution,
         condition=condition,
         negative_share=negative_share,
+        negative_share_KF=negative_share_KF,
     )
 
 

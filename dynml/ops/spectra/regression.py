@@ -60,7 +60,7 @@ def regression_spectra(
     present = np.flatnonzero(weight >= FEWEST_SAMPLES)
     n_independent = np.full(n_modes, np.nan)
     condition = 1.0
-    negative_share = np.full(n_modes, np.nan)
+    negative_share, negative_share_KF = np.full(n_modes, np.nan), np.full(values.shape[:2], np.nan)
     if len(present):
         chosen = means_MJ[:, present]
         normal = chosen.T @ chosen
@@ -70,7 +70,7 @@ def regression_spectra(
         inverse = np.linalg.pinv(normal, hermitian=True)
         crossed = np.einsum("jk,kfab->jfab", inverse, sums)
         autos = _non_negative(normal, np.diagonal(sums, axis1=2, axis2=3).real)
-        values[present], negative_share[present] = positive_semidefinite(crossed, autos)
+        values[present], negative_share[present], negative_share_KF[present] = positive_semidefinite(crossed, autos)
         n_independent[present] = _n_independent(inverse, starts_M, tapers_HW)
     return CrossSpectra(
         frequencies=frequencies,
@@ -80,6 +80,7 @@ def regression_spectra(
         resolution=np.full(n_modes, resolution_of_tapers(tapers_HW, sampling_frequency)),
         condition=condition,
         negative_share=negative_share,
+        negative_share_KF=negative_share_KF,
     )
 
 

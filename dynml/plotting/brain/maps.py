@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 from dynml.analysis.maps.images import image_of
 from dynml.geometry.geometry import Geometry
 from dynml.plotting.brain.sensors import draw_sensors
-from dynml.plotting.style import INK, SMALL_TEXT_SIZE, TEXT_SIZE, new_figure, plain_axes
+from dynml.plotting.style import INK, SMALL_TEXT_SIZE, TEXT_SIZE, new_figure, plain_axes, put_title
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -217,6 +217,6 @@ def _bars(
     rest = len(values) - len(order)
     if rest:
         axes.set_ylabel(f"Channels ({rest} smaller ones left out)")
-    figure.suptitle(title, size=TEXT_SIZE + 1, color=INK, x=0.01, ha="left")
+    put_title(figure, title)
     plain_axes(axes)
     return figure

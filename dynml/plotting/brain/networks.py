@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from dynml.geometry.geometry import Geometry
 from dynml.plotting.brain.maps import TITLE_HEIGHT, colours_of, put_words, quiet_nilearn
-from dynml.plotting.style import INK, SMALL_TEXT_SIZE, TEXT_SIZE, new_figure
+from dynml.plotting.style import INK, SMALL_TEXT_SIZE, add_colour_bar, new_figure, put_title
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -106,8 +106,6 @@ def _matrix(
         axes.set_yticks(range(n_channels), names)
     axes.tick_params(labelsize=SMALL_TEXT_SIZE, colors=INK, length=2)
     axes.set_xlabel("Above the diagonal: all; below: those kept", size=SMALL_TEXT_SIZE + 1, color=INK)
-    bar = figure.colorbar(image, ax=axes, shrink=0.8, aspect=25)
-    bar.set_label(label, size=TEXT_SIZE, color=INK)
-    bar.ax.tick_params(labelsize=SMALL_TEXT_SIZE + 1, colors=INK)
-    figure.suptitle(title, size=TEXT_SIZE + 1, color=INK, x=0.01, ha="left")
+    add_colour_bar(figure, image, [axes], label)
+    put_title(figure, title)
     return figure

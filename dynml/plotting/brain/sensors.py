@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from dynml.errors import DataError
 from dynml.geometry.geometry import Geometry
-from dynml.plotting.style import INK, SMALL_TEXT_SIZE, TEXT_SIZE, new_figure
+from dynml.plotting.style import INK, TEXT_SIZE, add_colour_bar, new_figure
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -28,7 +28,9 @@ IN_WORDS = {"mag": "magnetometers", "grad": "gradiometers", "eeg": "EEG"}
 def draw_sensors(
     values: NDArray[np.float64], geometry: Geometry, *, limits: tuple[float, float], label: str, title: str
 ) -> Figure:
-    """Draw a topography of each type of channel; planar gradiometers as the length of each pair.
+    """Draw a topography of each type of channel; of gradiometers at one place, the mean of their values.
+
+    MNE would draw the length of each pair, which has no sign: what is below the average would look as if above.
 
     Parameters
     ----------
@@ -46,28 +48,28 @@ def draw_sensors(
     mne = _mne()
     info = info_of(mne, geometry)
     types = np.array(info.get_channel_types())
-    kinds = [kind for kind in dict.fromkeys(types.tolist()) if (types == kind).sum() >= FEWEST_SENSORS]
+    found = {kind: _at_places(values, info, np.flatnonzero(types == kind)) for kind in dict.fromkeys(types.tolist())}
+    kinds = {kind: own for kind, own in found.items() if len(own[1]) >= FEWEST_SENSORS}
     if not kinds:
         raise DataError(f"A topography needs {FEWEST_SENSORS} sensors of one type at least.")
     width = 1.6 + 2.6 * len(kinds)
     figure = new_figure(width, 3.1)
     panels = figure.subplots(1, len(kinds), squeeze=False)[0]
     image: Any = None
-    for axes, kind in zip(panels, kinds):
-        chosen = np.flatnonzero(types == kind)
+    for axes, (kind, (shown, chosen)) in zip(panels, kinds.items()):
         image, _ = mne.viz.plot_topomap(
-            values[chosen],
-            mne.pick_info(info, chosen),
+            shown,
+            _drawable(mne, info, chosen),
             axes=axes,
             show=False,
             cmap="RdBu_r" if limits[0] < 0 else "viridis",
             vlim=limits,
             contours=0,
         )
-        axes.set_title(f"{IN_WORDS.get(kind, kind)} ({len(chosen)})", size=TEXT_SIZE, color=INK)
-    bar = figure.colorbar(image, ax=list(panels), shrink=0.8, aspect=25)
-    bar.set_label(label, size=TEXT_SIZE, color=INK)
-    bar.ax.tick_params(labelsize=SMALL_TEXT_SIZE + 1, colors=INK)
+        n_sensors = int((types == kind).sum())
+        count = f"{n_sensors}" if n_sensors == len(chosen) else f"{n_sensors} at {len(chosen)} places"
+        axes.set_title(f"{IN_WORDS.get(kind, kind)} ({count})", size=TEXT_SIZE, color=INK)
+    add_colour_bar(figure, image, panels, label)
     figure.suptitle(
         textwrap.fill(title, int(LETTERS_PER_INCH * width)), size=TEXT_SIZE + 1, color=INK, x=0.01, ha="left"
     )
@@ -82,6 +84,27 @@ def info_of(mne: Any, geometry: Geometry) -> Any:
             channel["loc"] = np.array(loc)
             channel.update(dict(zip(CODES, codes)))
     return info
+
+
+def _at_places(
+    values: NDArray[np.float64], info: Any, chosen: NDArray[np.int64]
+) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """Means of the sensors at each place, and the first sensor of each."""
+    places = np.array([info["chs"][channel]["loc"][:3] for channel in chosen.tolist()])
+    _, firsts, owners = np.unique(np.round(places, 4), axis=0, return_index=True, return_inverse=True)
+    owners = owners.ravel()
+    return np.bincount(owners, values[chosen]) / np.bincount(owners), chosen[firsts]
+
+
+def _drawable(mne: Any, info: Any, chosen: NDArray[np.int64]) -> Any:
+    """Description of some sensors, gradiometers as magnetometers, so that MNE draws the values as they are."""
+    constants = importlib.import_module("mne.io.constants").FIFF
+    own = mne.pick_info(info, chosen)
+    for channel in own["chs"]:
+        if channel["unit"] == constants.FIFF_UNIT_T_M:
+            with own._unlock():
+                channel.update(unit=constants.FIFF_UNIT_T, coil_type=constants.FIFFV_COIL_VV_MAG_T3)
+    return own
 
 
 def _mne() -> Any:

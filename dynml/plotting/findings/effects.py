@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import ArrayLike
 
-from dynml.plotting.style import FAINT, INK, PALETTE, SMALL_TEXT_SIZE, TEXT_SIZE, new_figure, plain_axes
+from dynml.plotting.style import FAINT, INK, PALETTE, SMALL_TEXT_SIZE, TEXT_SIZE, new_figure, plain_axes, put_title
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -67,6 +67,5 @@ def plot_effects(
         Line2D([], [], color="#777777", marker="o", markersize=5, markerfacecolor="white", label="p > 0.05"),
     ]
     figure.legend(handles=handles, loc="outside lower center", ncols=2, fontsize=SMALL_TEXT_SIZE + 1, frameon=False)
-    if title:
-        figure.suptitle(title, size=TEXT_SIZE + 1, color=INK, x=0.01, ha="left")
+    put_title(figure, title)
     return figure

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import ArrayLike
 
-from dynml.plotting.style import FAINT, INK, PALETTE, SMALL_TEXT_SIZE, TEXT_SIZE, new_figure, plain_axes
+from dynml.plotting.style import FAINT, INK, PALETTE, SMALL_TEXT_SIZE, TEXT_SIZE, new_figure, plain_axes, put_title
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -61,8 +61,7 @@ def plot_predictions(
     axes.set_xlabel(f"{score_name}; grey: chance", size=TEXT_SIZE, color=INK)
     plain_axes(axes)
     axes.tick_params(labelsize=SMALL_TEXT_SIZE + 1)
-    if title:
-        figure.suptitle(title, size=TEXT_SIZE + 1, color=INK, x=0.01, ha="left")
+    put_title(figure, title)
     return figure
 
 

@@ -19,6 +19,7 @@ from dynml.plotting.style import (
     names_of_states,
     new_figure,
     plain_axes,
+    put_title,
     state_colours,
 )
 from dynml.stretches import stretches_of
@@ -101,8 +102,7 @@ def plot_responses(
         Patch(color="#555555", label=f"p ≤ {level:g} (bars)"),
     ]
     figure.legend(handles=handles, loc="outside right upper", fontsize=SMALL_TEXT_SIZE + 1, frameon=False)
-    if title:
-        figure.suptitle(title, size=TEXT_SIZE + 1, color=INK, x=0.01, ha="left")
+    put_title(figure, title)
     return figure
 
 

@@ -16,9 +16,11 @@ from dynml.plotting.style import (
     INK,
     SMALL_TEXT_SIZE,
     TEXT_SIZE,
+    add_colour_bar,
     names_of_states,
     new_figure,
     plain_axes,
+    put_title,
     state_colours,
 )
 
@@ -134,7 +136,7 @@ def plot_coherence_spectra(
     if floor is not None and np.isfinite(np.asarray(floor)).any():
         # Of a panel that has a line: a state that is never there has no floor.
         known = int(np.flatnonzero(np.isfinite(np.asarray(floor)))[0])
-        panels[known].legend(fontsize=SMALL_TEXT_SIZE, frameon=False, loc="upper right")
+        panels[known].legend(fontsize=SMALL_TEXT_SIZE, frameon=False, loc="best")
     return figure
 
 
@@ -198,9 +200,7 @@ def plot_networks(
         label = name if np.isnan(height) else f"{name}\n(floor {height:.2f})"
         panels[state, 0].set_ylabel(label, size=TEXT_SIZE, color=INK)
     assert image is not None
-    bar = figure.colorbar(image, ax=panels, shrink=min(1.0, 2.5 / n_states), aspect=25)
-    bar.set_label("Coherence", size=TEXT_SIZE, color=INK)
-    bar.ax.tick_params(labelsize=SMALL_TEXT_SIZE + 1, colors=INK)
+    add_colour_bar(figure, image, panels.ravel(), "Coherence", shrink=min(1.0, 2.5 / n_states))
     if title:
         figure.suptitle(title, size=TEXT_SIZE, color=INK)
     return figure
@@ -218,8 +218,7 @@ def _panels(n_states: int, state_names: Sequence[str] | None, title: str | None)
         plain_axes(axes)
     for axes in grid[max(0, n_states - n_columns) : n_states]:
         axes.tick_params(labelbottom=True)
-    if title:
-        figure.suptitle(title, size=TEXT_SIZE, color=INK, x=0.01, ha="left")
+    put_title(figure, title)
     return figure, list(grid[:n_states])
 
 

@@ -1,8 +1,9 @@
 import numpy as np
 import pytest
 
-from dynml.analysis.maps.bands import Band, band_integral, band_mean, chosen_bands
+from dynml.analysis.maps.bands import chosen_bands
 from dynml.analysis.maps.networks import kept_by_mixture, kept_edges, relative_to_average
+from dynml.analysis.spectra.settings import Band
 from dynml.errors import ConfigurationError, DataError
 
 
@@ -11,19 +12,6 @@ def network_of(edges):
     network = np.zeros((n_channels, n_channels))
     network[np.triu_indices(n_channels, 1)] = edges
     return network + network.T
-
-
-def test_neighbouring_bands_add_up_to_the_variance():
-    # A line's integral is known; the limits of the bands lie between frequencies.
-    frequencies = np.arange(0.0, 10.5, 0.5)
-    spectra = np.stack([2.0 * frequencies + 1.0, np.full(21, 3.0)])
-    low, high = Band("low", 0.0, 3.3), Band("high", 3.3, 10.0)
-    whole = band_integral(frequencies, spectra, Band("all", 0.0, 10.0))
-    np.testing.assert_allclose(whole, [110.0, 30.0])
-    np.testing.assert_allclose(band_integral(frequencies, spectra, low)[0], 3.3**2 + 3.3)
-    parts = band_integral(frequencies, spectra, low) + band_integral(frequencies, spectra, high)
-    np.testing.assert_allclose(parts, whole)
-    np.testing.assert_allclose(band_mean(frequencies, spectra, low)[1], 3.0)
 
 
 def test_bands_are_read_as_a_user_writes_them():
@@ -51,6 +39,25 @@ def test_a_state_that_is_never_visited_changes_no_other():
     relative = relative_to_average(values, [0.75, 0.0, 0.25])
     np.testing.assert_allclose(relative[[0, 2]], [[-0.5, 1.0], [1.5, -3.0]])
     assert np.isnan(relative[1]).all()
+
+
+def test_what_one_state_has_not_is_averaged_over_the_others():
+    values = np.array([[1.0, 4.0], [np.nan, 2.0], [3.0, 0.0]])
+    relative = relative_to_average(values, [0.5, 0.25, 0.25])
+    np.testing.assert_allclose(relative[[0, 2]], [[1 - 5 / 3, 1.5], [3 - 5 / 3, -2.5]])
+    np.testing.assert_allclose(relative[1], [np.nan, -0.5])
+
+
+def test_edges_without_a_value_are_not_kept_and_change_no_other():
+    edges = np.random.default_rng(0).normal(0, 0.05, 45)
+    edges[:3] = 0.9
+    without = edges.copy()
+    without[20:30] = np.nan
+    for choice in ("mixture", "90"):
+        kept = kept_edges(network_of(without), choice).matrix[np.triu_indices(10, 1)]
+        assert kept[:3].all()
+        assert not kept[20:30].any()
+        assert kept_edges(np.full((10, 10), np.nan), choice).n_kept == 0
 
 
 def test_edges_above_a_percentile_have_either_sign():

@@ -5,7 +5,7 @@ import pytest
 from resonating_signals import RATE, resonating, switching, true_spectrum
 from scipy.signal import csd
 
-from dynml.ops.spectra.cross_spectra import coherence, coherence_floor, power
+from dynml.ops.spectra.cross_spectra import CrossSpectra, coherence, coherence_floor, positive_semidefinite, power
 from dynml.ops.spectra.lagged_pairs import pair_spectra, parzen_window, resolution_of_lags
 
 FREQUENCIES = np.arange(2, 91) / 2
@@ -160,3 +160,24 @@ def test_states_that_share_their_times_are_told_by_the_condition():
     assert even.condition > 1e6
     assert apart.condition == pytest.approx(1, abs=1e-6)
     assert np.isfinite(even.values).all()
+
+
+def test_coherence_is_not_told_where_too_much_of_a_cross_spectrum_is_negative():
+    sound = np.full((3, 3), 0.5) + 0.5 * np.eye(3)
+    # Three channels whose power is lost in that of another state: one eigenvalue of four is above 0.
+    direction = np.array([1.0, 1.0, 0.5])
+    lost = np.outer(direction, direction) - 0.9 * np.eye(3)
+    values, share, shares = positive_semidefinite(np.stack([sound, lost]).astype(complex)[None])
+    assert shares[0] == pytest.approx([0, 1.8 / (1.8 + 1.35)])
+    assert share[0] == pytest.approx(1.8 / (1.8 + 1.35 + 3))
+    nothing = np.array([np.nan])
+    found = CrossSpectra(
+        frequencies=np.array([10.0, 30.0]),
+        values=values,
+        weight=nothing,
+        n_independent=nothing,
+        resolution=nothing,
+        negative_share_KF=shares,
+    )
+    assert coherence(values)[0, 0, 1] == pytest.approx([0.5, 1.0])
+    np.testing.assert_allclose(found.coherence[0, 0, 1], [0.5, np.nan])

@@ -60,6 +60,32 @@ def test_sensors_are_drawn_on_the_head(tmp_path):
     assert pyplot.get_fignums() == []
 
 
+def gradiometers(n_places=12):
+    """Pairs of planar gradiometers around the head, two at each place."""
+    mne = pytest.importorskip("mne")
+    from mne.io.constants import FIFF
+
+    from dynml.readers.meg_eeg.geometry import geometry_of_sensors
+
+    info = mne.create_info([f"MEG {place:03}{side}" for place in range(n_places) for side in "23"], 100.0, "grad")
+    for number, channel in enumerate(info["chs"]):
+        angle, radius = 2 * np.pi * (number // 2) / n_places, (0.07, 0.04)[number // 2 % 2]
+        with info._unlock():
+            channel["loc"] = np.r_[radius * np.cos(angle), radius * np.sin(angle), 0.06, np.eye(3).ravel()]
+            channel["coil_type"] = FIFF.FIFFV_COIL_VV_PLANAR_T1
+    raw = mne.io.RawArray(np.zeros((2 * n_places, 10)), info, verbose="ERROR")
+    return geometry_of_sensors(raw, range(2 * n_places), "x.fif")
+
+
+def test_gradiometers_below_the_average_look_below_it():
+    geometry = gradiometers()
+    values = np.tile([-1.0, -2.0], 12)
+    figure = plot_map(values, geometry, geometry.channel_names, limits=(-3, 3), label="Power", title="State 1")
+    shown = np.asarray(next(image for axes in figure.axes for image in axes.get_images()).get_array())
+    np.testing.assert_allclose(shown[np.isfinite(shown)], -1.5, atol=1e-6)
+    assert "gradiometers (24 at 12 places)" in [axes.get_title() for axes in figure.axes]
+
+
 def test_sensors_without_places_have_no_geometry():
     assert sensors(with_positions=False) is None
 

@@ -26,8 +26,6 @@ if TYPE_CHECKING:
     from dynml.models.experiment import Experiment
     from dynml.store.reading import Store
 
-STANDARDIZED = "SD"
-"""Units of standardized signals: standard deviations of a channel."""
 KINDS = {"means": "mean", "power": "power", "networks": "network"}
 
 
@@ -111,13 +109,14 @@ def _found(
     from dynml.analysis.maps.bands import chosen_bands
     from dynml.analysis.maps.found import found_in_model, found_in_spectra
     from dynml.analysis.maps.projection import back_projection
+    from dynml.analysis.signal_units import signal_units
     from dynml.models.inferred import ModelWithArrays
 
     component = experiment.family.components.removesuffix("s")
     for place in np.flatnonzero(occupancies <= 0.0).tolist():
         findings.append(f"{component.capitalize()} {place + 1} is never visited.")
     group, subjects = dataset.group, list(dataset.subset("training").subjects) or list(store.subjects)
-    units = _units(store, group, subjects[0], of_stored_components=False)
+    described = store.attributes(subjects[0], group)
     arrays = experiment.model.arrays() if isinstance(experiment.model, ModelWithArrays) else {}
     back = back_projection(dataset.channel_names, experiment.embedding, store, group, subjects)
     if back.stopped_at is not None:
@@ -126,20 +125,21 @@ def _found(
             "are of components."
         )
     through_store = len(back.in_words) > (experiment.embedding is not None)
-    units_of_channels = _units(store, group, subjects[0], of_stored_components=through_store)
+    units_of_channels = signal_units(described, before_components=through_store)
     found = found_in_model(arrays, back, occupancies, units_of_channels)
     if not any(one.kind == "mean" for one in found):
         findings.append("The model learnt no means, so that there are no maps of them.")
     if spectra is None:
         return found
-    names = spectra.channel_names or store.attributes(subjects[0], group).channel_names
+    names = spectra.channel_names or described.channel_names
     if len(names) != spectra.power.shape[1]:
         raise DataError(
             f"{spectra.path} has spectra of {spectra.power.shape[1]} channels, but the group {group} of {store.path} "
             f"has {len(names)}; --group names the group that the spectra are of."
         )
     bands = chosen_bands(arguments.bands, spectra.frequencies, spectra.bands)
-    of_spectra = found_in_spectra(spectra, bands, occupancies, names, _units_of_spectra(spectra) or units)
+    units = str(spectra.about.get("units_of_signals") or signal_units(described))
+    of_spectra = found_in_spectra(spectra, bands, occupancies, names, units)
     # Spectra say by frequency what the model's covariances say of all together.
     return [one for one in found if one.kind == "mean"] + of_spectra
 
@@ -158,21 +158,6 @@ def _spectra(arguments: Namespace, experiment: Experiment, n_states: int) -> Spe
             f"{spectra.about.get('weights')}) than {experiment.name}; compute them anew."
         )
     return spectra
-
-
-def _units_of_spectra(spectra: Spectra) -> str | None:
-    """Units of the signals, by what the folder says of their power, such as (V)^2/Hz."""
-    words = str(spectra.about.get("units_of_power", ""))
-    return words.removeprefix("(").removesuffix(")^2/Hz") if words.endswith(")^2/Hz") else None
-
-
-def _units(store: Store, group: str, subject: str, *, of_stored_components: bool) -> str:
-    """Units of the stored signals, or of the channels that components of the store were made of."""
-    described = store.attributes(subject, group)
-    steps = {str(note["step"]) for note in described.preparation}
-    standardization = (store.config.get(group) or {}).get("standardization", "per_run")
-    is_standardized = "standardize" in steps if of_stored_components else standardization != "none"
-    return STANDARDIZED if is_standardized else described.units
 
 
 def _geometry(
@@ -240,7 +225,7 @@ def _written(
 ) -> int:
     from dynml.analysis.maps.networks import kept_edges
     from dynml.analysis.tidy import KIND
-    from dynml.cli.outputs.maps import draw, write_arrays, write_images, write_tables
+    from dynml.cli.outputs.maps import draw, not_drawn, write_arrays, write_images, write_tables
     from dynml.files import write_json
 
     component, relative = experiment.family.components.removesuffix("s"), not arguments.absolute
@@ -253,6 +238,8 @@ def _written(
     }
     write_arrays(out, found)
     write_tables(out, found, kept, component)
+    for one in found:
+        findings.extend(not_drawn(one, geometries[one.name], kept.get(one.name), component))
     images = write_images(out, found, geometries, component)
     pictures = [
         picture.as_dictionary()
