@@ -201,6 +201,9 @@ def test_equal_distances_are_noticed_also_as_a_pattern():
     generator = np.random.default_rng(0)
     assert not is_periodic(np.cumsum(generator.integers(8, 20, 30)).astype(float))
     assert not is_periodic(np.array([4.0, 20.0, 90.0]))
+    # The many trials of a run of MEG, which event by event would take an hour.
+    assert not is_periodic(np.cumsum(generator.integers(200, 400, 800)).astype(float))
+    assert is_periodic(np.arange(800) * 250.0 + generator.uniform(-0.4, 0.4, 800))
 
 
 def test_labels_are_exchanged_within_runs_where_events_come_at_equal_distances():
@@ -275,6 +278,10 @@ def test_labels_that_fill_a_run_are_compared_with_rest():
     object.__setattr__(one.onsets, "duration", np.diff(np.append(onsets, 120)))
     assert set(HaemodynamicModel([one], ("face", "rest")).effects()) == {0}
     assert set(HaemodynamicModel([one], ("face", "house")).effects()) == {0, 1}
+    # Rest that this run does not have is not what it is compared with.
+    with_rest_elsewhere = HaemodynamicModel([one], ("face", "house", "rest")).effects()
+    for condition, found in HaemodynamicModel([one], ("face", "house")).effects().items():
+        np.testing.assert_allclose(with_rest_elsewhere[condition].effect, found.effect)
 
 
 def test_the_group_compares_with_each_participants_own_mean():
