@@ -23,6 +23,8 @@ from dynml.analysis.responses.series import Onsets, SubjectSeries
 from dynml.analysis.responses.sign_flips import sign_flip_p
 
 N_STATES, N_ROWS, RATE, CONDITIONS = 6, 200, 0.5, ("a", "b", "c", "d")
+N_NULLS = 200
+"""Of the results that are kept."""
 STAY, GAIN, GROUP = 0.8, 4.0, 10
 """Probability that a state goes on; how much the response favours one, in logits; participants of a group."""
 
@@ -110,8 +112,9 @@ def main(n_nulls):
         "seconds": time.monotonic() - begun,
     }
     print(json.dumps(results, indent=2))
-    (Path(__file__).parent / "results" / "responses.json").write_text(json.dumps(results, indent=2) + "\n")
+    if n_nulls == N_NULLS:
+        (Path(__file__).parent / "results" / "responses.json").write_text(json.dumps(results, indent=2) + "\n")
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]) if len(sys.argv) > 1 else 200)
+    main(int(sys.argv[1]) if len(sys.argv) > 1 else N_NULLS)

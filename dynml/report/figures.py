@@ -59,6 +59,8 @@ def plot_curves(
     axes.set_xlabel("Epoch")
     axes.set_ylabel(label)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    if max(map(len, curves.values()), default=0) == 1:
+        axes.set_xlim(0, 2)  # matplotlib's own range around a single epoch has no whole number beside it
     plain_axes(axes)
     figure.legend(loc="outside lower center", fontsize=SMALL_TEXT_SIZE + 1, frameon=False, ncols=1 if lines else 2)
     return figure

@@ -5,7 +5,6 @@ Shapes: T samples, K states or modes.
 
 from __future__ import annotations
 
-import csv
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -16,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dynml.errors import DataError
-from dynml.reading_files import read_text
 from dynml.report.results import ResultsFolder
+from dynml.report.tables import cell_number, table_rows
 from dynml.store.layout import SUBSET_NAMES
 
 TABLE = "state_statistics.tsv"
@@ -93,26 +92,20 @@ def _loaded(path: Path) -> NDArray[Any]:
 
 
 def _read_statistics(path: Path) -> tuple[list[str], dict[str, NDArray[np.float64]]]:
-    if not path.is_file():
+    rows = table_rows(path, ("subject", "state"))
+    if not rows:
         return [], {}
-    rows = list(csv.DictReader(read_text(path).splitlines(), delimiter="\t"))
-    if not rows or not {"subject", "state"} <= rows[0].keys():
-        raise DataError(f"{path} must have the columns subject and state, and one row or more.")
     subjects = list(dict.fromkeys(row["subject"] for row in rows))
-    n_states = max(int(row["state"]) for row in rows)
+    states = [cell_number(row["state"]) for row in rows]
+    if not all(state.is_integer() and state > 0 for state in states):
+        raise DataError(f"{path} must have whole numbers from 1 in its column state.")
     place = {subject: number for number, subject in enumerate(subjects)}
-    columns = {name: np.full((len(subjects), n_states), math.nan) for name in STATISTICS if name in rows[0]}
-    for row in rows:
+    shape = len(subjects), int(max(states))
+    columns = {name: np.full(shape, math.nan) for name in STATISTICS if name in rows[0]}
+    for row, state in zip(rows, states):
         for name, values in columns.items():
-            values[place[row["subject"]], int(row["state"]) - 1] = _number(row[name])
+            values[place[row["subject"]], int(state) - 1] = cell_number(row[name])
     return subjects, columns
-
-
-def _number(cell: str) -> float:
-    try:
-        return float(cell)
-    except ValueError:
-        return math.nan
 
 
 def chosen_subjects(inferred: Inferred, most: int) -> list[str]:

@@ -201,6 +201,9 @@ def test_equal_distances_are_noticed_also_as_a_pattern():
     generator = np.random.default_rng(0)
     assert not is_periodic(np.cumsum(generator.integers(8, 20, 30)).astype(float))
     assert not is_periodic(np.array([4.0, 20.0, 90.0]))
+    # The many trials of a run of MEG, which event by event would take an hour.
+    assert not is_periodic(np.cumsum(generator.integers(200, 400, 800)).astype(float))
+    assert is_periodic(np.arange(800) * 250.0 + generator.uniform(-0.4, 0.4, 800))
 
 
 def test_labels_are_exchanged_within_runs_where_events_come_at_equal_distances():
@@ -275,6 +278,10 @@ def test_labels_that_fill_a_run_are_compared_with_rest():
     object.__setattr__(one.onsets, "duration", np.diff(np.append(onsets, 120)))
     assert set(HaemodynamicModel([one], ("face", "rest")).effects()) == {0}
     assert set(HaemodynamicModel([one], ("face", "house")).effects()) == {0, 1}
+    # Rest that this run does not have is not what it is compared with.
+    with_rest_elsewhere = HaemodynamicModel([one], ("face", "house", "rest")).effects()
+    for condition, found in HaemodynamicModel([one], ("face", "house")).effects().items():
+        np.testing.assert_allclose(with_rest_elsewhere[condition].effect, found.effect)
 
 
 def test_the_group_compares_with_each_participants_own_mean():
@@ -311,3 +318,26 @@ def test_effects_of_several_participants_are_tested_by_flips(slow_locked):
     assert group.effects[0, 1] == pytest.approx(0.5, abs=0.15)
     assert group.p_of_effects[0, 1] == 2 / 128
     assert participants[0].locking[0].p_of_times is None
+
+
+def test_the_sentence_names_where_the_response_is_farthest_from_all_samples():
+    settings = ResponseSettings(conditions=("a",), window=Window(0, 6, 1.0), n_surrogates=99)
+    participants = []
+    for number in range(8):
+        generator = np.random.default_rng(number)
+        values, onsets = chain(400, 3, generator, stay=0.7), np.sort(generator.choice(np.arange(0, 390, 12), 20, False))
+        for count, onset in enumerate(onsets):
+            values[onset : onset + 5] = [1, 0, 0]
+            values[onset + 5] = [1, 0, 0] if count % 3 else [0, 1, 0]
+        participants.append(participant_responses([series_of(values, onsets, name=f"s{number}")], settings))
+    usual = np.mean([one.reference[0] for one in participants])
+    said = findings(group_responses(participants, settings), participants, settings)[0]
+    assert f"state 1 is at 1 at 0 s, against {usual:.3g} over all samples" in said
+
+
+def test_states_that_never_change_are_said_to_be_locked_to_nothing():
+    one = series_of(np.tile([1.0, 0.0], (120, 1)), [10, 31, 47, 75, 93], rate=0.5, duration=3)
+    settings = ResponseSettings(conditions=("a",), window=Window(0, 6, 0.5), haemodynamic="glover", n_surrogates=99)
+    participants = [participant_responses([one], settings)]
+    said = findings(group_responses(participants, settings), participants, settings)
+    assert said == ["a: no state varies, so that none can be locked to it."]

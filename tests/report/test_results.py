@@ -7,7 +7,9 @@ from report_making import made_experiment, made_inference
 
 from dynml.errors import CheckpointError, DataError
 from dynml.report.experiment import read_reported_experiment
-from dynml.report.results import find_results
+from dynml.report.inferred import read_inferred
+from dynml.report.parts.sections import locking_part
+from dynml.report.results import ResultsFolder, find_results
 
 
 @pytest.fixture
@@ -77,3 +79,29 @@ def test_an_experiment_with_neither_model_nor_logs_has_nothing_to_report(tmp_pat
         read_reported_experiment(tmp_path / "absent")
     with pytest.raises(CheckpointError, match="is no experiment: give the experiments in it"):
         read_reported_experiment(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("table", "sentence"),
+    [
+        ("subject\tshare\nsub-1\t0.5\n", "lacks state"),
+        ("subject\tstate\tmean_lifetime\nsub-1\tfirst\t0.5\n", "whole numbers from 1 in its column state"),
+        ("subject\tstate\tmean_lifetime\nsub-1\n", "has 1 values, but there are 3 columns"),
+    ],
+)
+def test_a_damaged_table_is_told_in_a_sentence(tmp_path, experiment, table, sentence):
+    folder = made_inference(tmp_path / "states", experiment.path)
+    (folder / "state_statistics.tsv").write_text(table)
+    with pytest.raises(DataError, match=sentence):
+        read_inferred(find_results(folder, experiment)[0])
+
+
+def test_locking_of_modes_is_told_of_modes_and_must_be_whole(tmp_path, experiment):
+    (tmp_path / "locking.tsv").write_text("participant\tcondition\tstate\teffect\tp\np1\tface\t2\t0.5\tn/a\n")
+    results = ResultsFolder(tmp_path, "responses", {"components": "modes"})
+    table = locking_part(results).tables[0]
+    assert table.caption.startswith("Are the modes locked")
+    assert (table.heads, table.rows) == (["event", "mode", "effect", "p"], [["face", "2", "0.5", "–"]])
+    (tmp_path / "locking.tsv").write_text("participant\tcondition\tstate\teffect\np1\tface\t2\t0.5\n")
+    with pytest.raises(DataError, match=r"lacks p\."):
+        locking_part(results)

@@ -107,7 +107,8 @@ def findings(
     for condition, name in enumerate(settings.conditions):
         if group.n_participants[condition]:
             if not _is_told_by_a_model(condition, participants):
-                sentences.append(_of_condition(condition, name, group, settings))
+                reference = _mean(np.stack([_reference(one, condition) for one in participants])[None])[0]
+                sentences.append(_of_condition(condition, name, group, settings, reference))
             sentences += _of_participants(condition, name, settings.component, participants)
         for one in participants:
             if condition in one.untested:
@@ -123,12 +124,20 @@ def findings(
     return sentences
 
 
-def _of_condition(condition: int, name: str, group: GroupResponses, settings: ResponseSettings) -> str:
+def _reference(participant: ParticipantResponses, condition: int) -> Doubles:
+    """What a participant's response is compared with, (K,); NaN of one without trials."""
+    seen = np.isfinite(participant.mean[condition]).any()
+    return participant.reference if seen else np.full_like(participant.reference, np.nan)
+
+
+def _of_condition(
+    condition: int, name: str, group: GroupResponses, settings: ResponseSettings, reference: Doubles
+) -> str:
     p = group.p[condition]
     if not np.isfinite(p).any():
         return f"{name}: no test over times."
     filled = np.where(np.isfinite(p), p, np.inf)
-    deviation = np.abs(group.mean[condition] - np.nanmean(group.mean[condition], axis=0))
+    deviation = np.abs(group.mean[condition] - reference)
     time, state = np.unravel_index(np.lexsort((-np.nan_to_num(deviation).ravel(), filled.ravel()))[0], p.shape)
     seconds = settings.window.times[time]
     p_words = f"p = {p[time, state]:.3g}, {group.method}, corrected over times and {settings.component}s"
@@ -137,9 +146,12 @@ def _of_condition(condition: int, name: str, group: GroupResponses, settings: Re
     responding = [str(number + 1) for number in np.flatnonzero((filled <= LEVEL).any(axis=0))]
     word, numbers = settings.component, ", ".join(responding)
     words = f"{word} {numbers} responds" if len(responding) == 1 else f"{word}s {numbers} respond"
-    value = group.mean[condition, time, state]
-    kind = "changes by" if settings.baseline is not None else "is at"
-    return f"{name}: {words}; {word} {state + 1} {kind} {value:.3g} at {seconds:.3g} s ({p_words})."
+    value, usual = group.mean[condition, time, state], reference[state]
+    if settings.baseline is not None:
+        change = f"changes by {value:.3g} at {seconds:.3g} s"
+    else:
+        change = f"is at {value:.3g} at {seconds:.3g} s, against {usual:.3g} over all samples"
+    return f"{name}: {words}; {word} {state + 1} {change} ({p_words})."
 
 
 def _is_told_by_a_model(condition: int, participants: Sequence[ParticipantResponses]) -> bool:
@@ -154,6 +166,8 @@ def _is_modelled(locking: ConditionLocking) -> bool:
 
 
 def _of_model(name: str, word: str, locking: ConditionLocking) -> str:
+    if not np.isfinite(locking.p).any():
+        return f"{name}: no {word} varies, so that none can be locked to it."
     state = int(np.nanargmin(np.nan_to_num(locking.p, nan=2.0)))
     is_locked = locking.p[state] <= LEVEL
     said = "is locked to it" if is_locked else "comes nearest to being locked to it, but is not"

@@ -160,7 +160,8 @@ def _rest(series: SubjectSeries, own: NDArray[np.bool_], n_rows: int, conditions
     """The condition that is left out of a run's design: None where events leave room; FILLED where none is rest."""
     if series.onsets.duration[own].sum() < FULL * n_rows:
         return None
-    return next((number for number, name in enumerate(conditions) if name.lower() in REST), FILLED)
+    occurring = np.unique(series.onsets.condition[own]).tolist()
+    return next((number for number in occurring if conditions[number].lower() in REST), FILLED)
 
 
 def _design(

@@ -75,13 +75,16 @@ def is_periodic(onsets: NDArray[np.float64]) -> bool:
     if len(onsets) < LEAST_EVENTS + 1:
         return False
     distances = onsets[None, :] - onsets[:, None]
-    for lag in np.unique(np.round(distances[distances > 0.5])):
-        beyond = onsets + lag <= onsets[-1] + 1.0  # others would meet events after the last one
-        n_compared = int(beyond.sum())
-        if n_compared < max(LEAST_EVENTS, len(onsets) / 2):
-            continue
-        nearest = np.abs(distances - lag).min(axis=1)[beyond]
-        if (nearest <= 1.0).mean() >= PERIODIC_SHARE and lag > 2.0:
+    ordered = np.sort(distances, axis=None)
+    lags = np.unique(np.round(ordered[ordered > 2.5]))
+    n_beyond = np.searchsorted(onsets, onsets[-1] + 1.0 - lags, side="right")  # others would meet events after the last
+    n_meeting = np.searchsorted(ordered, lags + 1.0, side="right") - np.searchsorted(ordered, lags - 1.0)
+    enough = n_beyond >= max(LEAST_EVENTS, len(onsets) / 2)
+    # Pairs are counted first: of the many lags of a long run, few are left to look at event by event.
+    candidates = enough & (n_meeting >= PERIODIC_SHARE * n_beyond)
+    for lag, n_compared in zip(lags[candidates], n_beyond[candidates]):
+        nearest = np.abs(distances[:n_compared] - lag).min(axis=1)
+        if (nearest <= 1.0).mean() >= PERIODIC_SHARE:
             return True
     return False
 

@@ -17,11 +17,13 @@ from numpy.typing import ArrayLike, NDArray
 from dynml.analysis.state_statistics.visits import pieces_of, visits_of
 from dynml.analysis.tidy import Column, write_sidecar
 from dynml.files import replacing
+from dynml.tables import NOT_AVAILABLE
 
-NOT_AVAILABLE = "n/a"
+SUBJECT = Column("subject", "Subject of the store")
+STATE = Column("state", "State or mode, from 1: column state - 1 of alpha")
 DESCRIBED = (
-    Column("subject", "Subject of the store"),
-    Column("state", "State or mode, from 1: column state - 1 of alpha"),
+    SUBJECT,
+    STATE,
     Column("fractional_occupancy", "Share of the samples in which the state is the most probable one", "1"),
     Column("mean_lifetime", "Mean duration of a visit, those included that a segment's border cuts", "s"),
     Column("mean_interval", "Mean time from the end of a visit to the next one in the same segment", "s"),

@@ -8,18 +8,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dynml.analysis.state_statistics import (
-    StateStatistics,
-    state_statistics,
-    write_state_statistics,
-)
+from dynml.analysis.state_statistics import StateStatistics, state_statistics, write_state_statistics
 from dynml.analysis.state_statistics.soft import (
+    OnOff,
     above_percentile,
     largest_is_on,
     on_off_levels,
     reweighted,
     soft_statistics,
 )
+from dynml.analysis.state_statistics.statistics import STATE, SUBJECT
 from dynml.analysis.state_statistics.summaries import in_windows, occupancy_entropy, soft_occupancy, soft_visits
 from dynml.analysis.state_statistics.transitions import transition_counts, transition_probabilities
 from dynml.analysis.state_statistics.visits import all_visits
@@ -33,8 +31,6 @@ if TYPE_CHECKING:
 
 WINDOW_SECONDS, WINDOW_SAMPLES = 10.0, 50
 """A window of summaries has both at least, unless its length is asked for."""
-SUBJECT = Column("subject", "Subject of the store")
-STATE = Column("state", "State or mode, from 1: column state - 1 of alpha")
 
 
 class StatisticsTables:
@@ -150,10 +146,8 @@ class StatisticsTables:
 
     def _add_soft(self, result: InferredSubject, fano: NDArray[np.float64]) -> None:
         rows = np.asarray(np.isfinite(result.alpha).all(axis=1))
-        soft, occupancy = (
-            soft_statistics(result.alpha, result.segments, result.sampling_frequency),
-            soft_occupancy(result.alpha, rows),
-        )
+        soft = soft_statistics(result.alpha, result.segments, result.sampling_frequency)
+        occupancy = soft_occupancy(result.alpha, rows)
         n_states = len(occupancy)
         visits, lifetime, weighted = (np.full(n_states, np.nan) for _ in range(3))
         if result.transitions is not None:
@@ -172,27 +166,25 @@ class StatisticsTables:
                 self._correlations.append([result.subject, state + 1, other + 1, value])
 
     def _on_off(self) -> Iterator[list[Any]]:
-        levels = (
-            on_off_levels([alpha for alpha, _, _ in self._alphas.values()]) if self._binarise == "mixture" else None
-        )
+        levels = None
+        if self._binarise == "mixture":
+            levels = on_off_levels([alpha for alpha, _, _ in self._alphas.values()])
         for subject, (alpha, segments, rate) in self._alphas.items():
-            if levels is not None:
-                on = levels.is_on(alpha)
-            elif self._binarise == "percentile":
-                on = above_percentile(alpha, self._percentile)
-            else:
-                on = largest_is_on(alpha)
-            n_samples = int(np.diff(segments, axis=1).sum())
+            on, n_samples = self._is_on(alpha, levels), int(np.diff(segments, axis=1).sum())
             for state in range(on.shape[1]):
-                stretches = common_stretches(stretches_of(on[:, state]), segments)
-                lengths = np.diff(stretches, axis=1)
-                lifetime = float(lengths.mean()) / rate if len(lengths) else float("nan")
                 threshold, gain = (None, None) if levels is None else (levels.threshold[state], levels.bic_gain[state])
-                if levels is not None and np.isnan(levels.threshold[state]):
-                    yield [subject, state + 1, None, None, None, threshold, gain]
-                    continue
-                share = float(lengths.sum()) / n_samples
-                yield [subject, state + 1, share, len(lengths), lifetime, threshold, gain]
+                numbers: list[Any] = [None, None, None]
+                if threshold is None or not np.isnan(threshold):
+                    stretches = common_stretches(stretches_of(on[:, state]), segments)
+                    lengths = np.diff(stretches, axis=1)
+                    lifetime = float(lengths.mean()) / rate if len(lengths) else float("nan")
+                    numbers = [float(lengths.sum()) / n_samples, len(lengths), lifetime]
+                yield [subject, state + 1, *numbers, threshold, gain]
+
+    def _is_on(self, alpha: NDArray[Any], levels: OnOff | None) -> NDArray[np.bool_]:
+        if levels is not None:
+            return levels.is_on(alpha)
+        return above_percentile(alpha, self._percentile) if self._binarise == "percentile" else largest_is_on(alpha)
 
 
 def _seconds(result: InferredSubject) -> float:

@@ -2,41 +2,39 @@
 
 from __future__ import annotations
 
-import csv
-import math
-from typing import Any
-
-from dynml.reading_files import read_text
 from dynml.report.parts.sections import MOST_ROWS, Table
 from dynml.report.results import ResultsFolder
+from dynml.report.tables import cell_number, cell_order, cell_text, table_rows
 from dynml.report.words import number
 
 COMPARISON, PREDICTION = "comparison", "prediction"
-LEVEL = 0.05
+EFFECTS = ("term", "measure", "n", "effect_kind", "effect", "effect_low", "effect_high", "p", "p_corrected")
+SCORES = ("features", "n_features", "low", "high", "p", "p_of_gain")
 
 
 def people_tables(results: ResultsFolder) -> list[Table]:
-    """Effects on measures with the smallest p, or scores of sets of features; [] of other kinds of results."""
+    """Effects on measures with the smallest p, or scores of sets of features; [] of other kinds of results.
+
+    Raises
+    ------
+    DataError
+        When a table is damaged.
+    """
     if results.kind == COMPARISON:
-        return _of_comparison(_rows(results, "comparison.tsv"))
-    return _of_prediction(_rows(results, "scores.tsv")) if results.kind == PREDICTION else []
+        return _of_comparison(table_rows(results.path / "comparison.tsv", EFFECTS))
+    return _of_prediction(table_rows(results.path / "scores.tsv", SCORES)) if results.kind == PREDICTION else []
 
 
-def _rows(results: ResultsFolder, name: str) -> list[dict[str, Any]]:
-    path = results.path / name
-    return list(csv.DictReader(read_text(path).splitlines(), delimiter="\t")) if path.is_file() else []
-
-
-def _of_comparison(rows: list[dict[str, Any]]) -> list[Table]:
-    ordered = sorted(rows, key=lambda row: (_value(row.get("p_corrected"), math.inf), _value(row.get("p"), math.inf)))
+def _of_comparison(rows: list[dict[str, str]]) -> list[Table]:
+    ordered = sorted(rows, key=lambda row: (cell_order(row["p_corrected"]), cell_order(row["p"])))
     shown = [
         [
             row["term"],
             row["measure"],
             row["n"],
             row["effect_kind"],
-            _interval(row, "effect"),
-            _short(row["p_corrected"]),
+            _with_interval(row["effect"], row["effect_low"], row["effect_high"]),
+            cell_text(row["p_corrected"]),
         ]
         for row in ordered[:MOST_ROWS]
     ]
@@ -47,7 +45,7 @@ def _of_comparison(rows: list[dict[str, Any]]) -> list[Table]:
     return [Table(caption, heads, shown, note)] if shown else []
 
 
-def _of_prediction(rows: list[dict[str, Any]]) -> list[Table]:
+def _of_prediction(rows: list[dict[str, str]]) -> list[Table]:
     if not rows:
         return []
     name = "r" if "r" in rows[0] else "balanced_accuracy"
@@ -55,9 +53,9 @@ def _of_prediction(rows: list[dict[str, Any]]) -> list[Table]:
         [
             row["features"],
             row["n_features"],
-            f"{number(_value(row[name]), 2)} [{number(_value(row['low']), 2)}, {number(_value(row['high']), 2)}]",
-            _short(row["p"]),
-            _short(row["p_of_gain"]),
+            _with_interval(row[name], row["low"], row["high"]),
+            cell_text(row["p"]),
+            cell_text(row["p_of_gain"]),
         ]
         for row in rows
     ]
@@ -65,18 +63,7 @@ def _of_prediction(rows: list[dict[str, Any]]) -> list[Table]:
     return [Table("Predictions of people who were not learnt from", heads, shown)]
 
 
-def _interval(row: dict[str, Any], name: str) -> str:
-    size, low, high = (number(_value(row[key]), 2) for key in (name, f"{name}_low", f"{name}_high"))
-    return f"{size} [{low}, {high}]"
-
-
-def _value(cell: str | None, otherwise: float = math.nan) -> float:
-    try:
-        return float(str(cell))
-    except ValueError:
-        return otherwise
-
-
-def _short(cell: str) -> str:
-    value = _value(cell)
-    return f"{value:.3g}" if math.isfinite(value) else number(None)
+def _with_interval(*cells: str) -> str:
+    """A value with the ends of its interval."""
+    value, low, high = (number(cell_number(cell), 2) for cell in cells)
+    return f"{value} [{low}, {high}]"

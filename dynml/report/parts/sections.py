@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -10,7 +9,6 @@ from typing import Any
 import numpy as np
 
 from dynml.plotting.style import PALETTE
-from dynml.reading_files import read_text
 from dynml.report.comparison import SUBSETS, comparison, held_out, scores_of_model
 from dynml.report.experiment import ReportedExperiment
 from dynml.report.figures import plot_bars, plot_curves, plot_errors_by_lag, plot_scores, plot_starts
@@ -18,6 +16,7 @@ from dynml.report.inferred import Inferred
 from dynml.report.pictures import Picture, picture_of_figure
 from dynml.report.results import ResultsFolder
 from dynml.report.starts_facts import Starts
+from dynml.report.tables import cell_order, cell_text, table_rows
 from dynml.report.words import baseline, loss, number, percent
 from dynml.store.layout import SUBSET_NAMES
 
@@ -200,40 +199,21 @@ def _table_of_people(people: Mapping[str, Any]) -> list[Table]:
 
 def locking_part(results: ResultsFolder) -> Part:
     """Which states follow which events, by the table of tests of dynml_compute_responses.py."""
-    path = results.path / "locking.tsv"
-    if not path.is_file():
+    rows = table_rows(results.path / "locking.tsv", ("participant", "condition", "state", "effect", "p"))
+    together = [row for row in rows if row["participant"] == "all"] or rows
+    if not together:
         return Part()
-    rows = list(csv.DictReader(read_text(path).splitlines(), delimiter="\t"))
-    together = [row for row in rows if row.get("participant") == "all"] or rows
-    people = {row.get("participant") for row in together}
+    single = len({row["participant"] for row in together}) == 1
+    names = ["condition", "state"] if single else ["participant", "condition", "state"]
     shown = [
-        [
-            *([row["participant"]] if len(people) > 1 else []),
-            row["condition"],
-            row["state"],
-            _short(row["effect"]),
-            _short(row["p"]),
-        ]
-        for row in sorted(together, key=lambda row: _value(row.get("p")))
-        if {"condition", "state", "effect", "p"} <= row.keys()
+        [*(row[name] for name in names), cell_text(row["effect"]), cell_text(row["p"])]
+        for row in sorted(together, key=lambda row: cell_order(row["p"]))
     ]
-    heads = [*(["participant"] if len(people) > 1 else []), "event", "state", "effect", "p"]
-    caption = "Are the states locked to the events? The smallest p first; corrected over states"
-    return Part([_cut(Table(caption, heads, shown))] if shown else [])
-
-
-def _value(cell: str | None) -> float:
-    try:
-        return float(str(cell))
-    except ValueError:
-        return float("inf")
-
-
-def _short(cell: str) -> str:
-    try:
-        return f"{float(cell):.3g}"
-    except ValueError:
-        return cell
+    what = str(results.summary.get("components") or "states")
+    titles = {"condition": "event", "state": what.removesuffix("s")}
+    heads = [*(titles.get(name, name) for name in names), "effect", "p"]
+    caption = f"Are the {what} locked to the events? The smallest p first; corrected over {what}"
+    return Part([_cut(Table(caption, heads, shown))])
 
 
 def further_tables(results: Sequence[ResultsFolder]) -> list[tuple[str, str, list[str]]]:
