@@ -5,7 +5,6 @@ import pytest
 import torch
 
 from dynml import GaussianHMM, HMMConfig
-from dynml.analysis.checks.checked import CHECKS
 from dynml.analysis.checks.covariates import covariate_verdicts, global_signal_verdict
 from dynml.analysis.checks.dynamics import overall_verdict, surrogate, surrogate_verdict
 from dynml.analysis.checks.halves import agreement, halves, halves_verdict
@@ -19,7 +18,6 @@ from dynml.analysis.checks.surrogates import (
     spectral_radius,
     with_matching_ends,
 )
-from dynml.cli.commands.results.check_model import CHECKS as offered
 from dynml.models.registry import get_family
 from dynml.ops.hmm.statistics import GaussianHMMParameters
 from dynml.training.data.subject_differences import Occupancies
@@ -204,8 +202,10 @@ def test_halves_of_the_same_states_agree_and_states_that_are_subjects_do_not():
     assert not halves_verdict(agreement(first, noise, 0), "states").holds
 
 
-def test_the_command_offers_all_checks():
-    assert offered == CHECKS
+def test_subjects_that_are_compared_may_have_no_sample_that_both_models_see():
+    generator = np.random.default_rng(9)
+    first = [np.eye(2)[np.repeat(generator.integers(0, 2, 40), 10)], np.full((30, 2), np.nan)]
+    assert agreement(first, first, 0).similarity == pytest.approx(1.0)
 
 
 def test_all_recordings_of_a_participant_go_to_one_half():

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from dynml.analysis.checks.verdicts import CHECKS
 from dynml.cli.comparison_options import add_comparison_options
 from dynml.cli.outputs.folders import check_output_folder, output_folder
 from dynml.cli.parsing import Namespace, ScriptParser
 from dynml.errors import ConfigurationError
 
-CHECKS = ("occupancy", "covariates", "surrogates", "predictive", "split_half")
 MARKS = {True: "holds", False: "does not hold", None: "not made"}
 
 
