@@ -44,6 +44,8 @@ class ScriptParser(ArgumentParser):
         Settings that `--help` shows, by their whole names; `--help-all` shows all. None: both show all.
     unused : collection of str
         Settings that no help shows, because they have no use here.
+    beside : str
+        What the usage names beside places and settings: `--grid KEY=VALUES ..`.
     """
 
     def __init__(
@@ -52,9 +54,10 @@ class ScriptParser(ArgumentParser):
         *,
         usual: Collection[str] | None = None,
         unused: Collection[str] = (),
+        beside: str = "",
         **settings: Any,
     ) -> None:
-        self._usual, self._unused = usual, unused
+        self._usual, self._unused, self._beside = usual, unused, beside
         super().__init__(
             description=description,
             formatter_class=HelpFormatter,
@@ -86,7 +89,8 @@ class ScriptParser(ArgumentParser):
             if self._usual is None and not self._unused:
                 return super().format_help(*positional, **settings)
             places = " ".join(str(action.metavar) for action in self._actions if not action.option_strings)
-            self.usage = f"%(prog)s {places}\n           [--config FILE_OR_RECIPE] [--SETTING VALUE ..]"
+            options = " ".join(filter(None, [self._beside, "[--config FILE_OR_RECIPE] [--SETTING VALUE ..]"]))
+            self.usage = f"%(prog)s {places}\n           {options}"
             shown = super().format_help(*positional, **settings).rstrip()
             self.usage = None
             more = "" if self._usual is None else f"\n\n{number} settings in all: {HELP_ALL} shows them."
@@ -149,6 +153,12 @@ class ScriptParser(ArgumentParser):
             option = unrecognized[1].split("=")[0]
             near = nearest_name(option, known) if option.startswith("--") else ""
             return f"{option} is not an argument of this script{near if 'mean' in near else ''}."
+        required = re.match(r"the following arguments are required: (.+)", message)
+        if required:
+            places = {action.dest: str(action.metavar) for action in self._actions if not action.option_strings}
+            options = {action.dest: action.option_strings[0] for action in self._actions if action.option_strings}
+            names = [(places | options).get(name, name) for name in required[1].rstrip(".").split(", ")]
+            return f"{', '.join(names)} {'is' if len(names) == 1 else 'are'} missing."
         group = re.match(r"Group '(.+?)' does not accept option '(.+?)'", message)
         if group:
             name = f"{group[1]}.{group[2].split('.')[-1]}"

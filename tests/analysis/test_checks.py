@@ -5,7 +5,6 @@ import pytest
 import torch
 
 from dynml import GaussianHMM, HMMConfig
-from dynml.analysis.checks.checked import CHECKS
 from dynml.analysis.checks.covariates import covariate_verdicts, global_signal_verdict
 from dynml.analysis.checks.dynamics import overall_verdict, surrogate, surrogate_verdict
 from dynml.analysis.checks.halves import agreement, halves, halves_verdict
@@ -19,7 +18,6 @@ from dynml.analysis.checks.surrogates import (
     spectral_radius,
     with_matching_ends,
 )
-from dynml.cli.commands.results.check_model import CHECKS as offered
 from dynml.models.registry import get_family
 from dynml.ops.hmm.statistics import GaussianHMMParameters
 from dynml.training.data.subject_differences import Occupancies
@@ -136,6 +134,14 @@ def test_a_gain_counts_only_above_all_surrogates():
     assert not surrogate_verdict("var", 0.13, [0.1, 0.12, 0.09, 0.11, 0.1], "states").holds
 
 
+def test_one_surrogate_gives_no_verdict():
+    alone = surrogate_verdict("var", 0.5, [0.1], "states")
+    assert alone.holds is None
+    assert "2 are needed" in alone.sentence
+    assert overall_verdict({alone.name: alone}, "states").holds is None
+    assert surrogate_verdict("var", 0.5, [0.1, 0.1], "states").holds
+
+
 def test_covariates_that_go_with_occupancy_are_found():
     generator = np.random.default_rng(7)
     motion = generator.random(20)
@@ -154,7 +160,20 @@ def test_covariates_that_go_with_occupancy_are_found():
     assert verdicts["covariate_constant"].holds is None
     assert verdicts["covariate_rare"].holds is None
     assert "covariate_sex" not in verdicts
-    assert verdicts_of(covariate_verdicts(occupancies, {}, "states", 0))["motion"].holds is None
+    without = verdicts_of(covariate_verdicts(occupancies, {"motion": ["n/a"] * 20}, "states", 0))["motion"]
+    assert without.holds is None
+    assert "motion_correction has measured is not looked at" in without.sentence
+
+
+def test_of_several_covariates_of_motion_none_is_lost():
+    generator = np.random.default_rng(7)
+    motion = generator.random(20)
+    occupancies = np.stack([0.3 + 0.4 * motion, 0.7 - 0.4 * motion], axis=1)
+    for names in (("mean_framewise_displacement_mm", "mean_fd"), ("mean_fd", "mean_framewise_displacement_mm")):
+        columns = dict(zip(names, ([str(value) for value in motion], [str(value) for value in generator.random(20)])))
+        verdicts = verdicts_of(covariate_verdicts(occupancies, columns, "states", 0))
+        assert verdicts["motion"].holds is False, names
+        assert verdicts[f"covariate_{names[1]}"].holds, names
 
 
 def test_a_state_of_the_global_signal_is_told_and_one_without_visits_is_no_obstacle():
@@ -183,8 +202,10 @@ def test_halves_of_the_same_states_agree_and_states_that_are_subjects_do_not():
     assert not halves_verdict(agreement(first, noise, 0), "states").holds
 
 
-def test_the_command_offers_all_checks():
-    assert offered == CHECKS
+def test_subjects_that_are_compared_may_have_no_sample_that_both_models_see():
+    generator = np.random.default_rng(9)
+    first = [np.eye(2)[np.repeat(generator.integers(0, 2, 40), 10)], np.full((30, 2), np.nan)]
+    assert agreement(first, first, 0).similarity == pytest.approx(1.0)
 
 
 def test_all_recordings_of_a_participant_go_to_one_half():

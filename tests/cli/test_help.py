@@ -5,6 +5,7 @@ from typing import Any, Literal
 
 import pytest
 
+from dynml.cli.commands.selection.select_model import parse_selection
 from dynml.cli.commands.train import parse_training
 from dynml.cli.help import type_in_words
 from dynml.models.hmm.config import AUGMENTATIONS
@@ -44,6 +45,34 @@ def test_what_an_hmm_refuses_is_in_none_of_its_help(monkeypatch, capsys):
     shown = help_of("hmm", "--help-all", monkeypatch, capsys)
     assert [name for name in (*AUGMENTATIONS, "window_length", "trial_length") if f".{name} " in shown] == []
     assert "Path to a configuration file" not in shown
+
+
+@pytest.mark.parametrize("family", [None, "hmm", "csm"])
+def test_a_selection_shows_its_own_options_and_the_usual_settings_as_training_does(family, monkeypatch, capsys):
+    texts = []
+    for option in ("--help", "--help-all"):
+        monkeypatch.setattr("sys.argv", ["dynml_select_model.py", *([family] if family else []), option])
+        monkeypatch.setenv("COLUMNS", "80")
+        with pytest.raises(SystemExit) as end:
+            parse_selection("Try settings.")
+        assert end.value.code == 0
+        texts.append(capsys.readouterr().out)
+    first, everything = texts
+    usage = " ".join(first.partition("\n\n")[0].split())
+    assert usage.endswith("HDF5 GROUP --grid KEY=VALUES .. [--config FILE_OR_RECIPE] [--SETTING VALUE ..]")
+    assert len(first.splitlines()) <= 1.2 * LINES_OF_A_SCREEN
+    usual = get_family(family).usual_settings if family else ()
+    assert [one for one in ("--grid", "--seeds", "--split_halves") if f"  {one} " not in first] == []
+    assert [one for one in usual if (f"  --{one} " in first) != (f"  --{one} " in everything)] == []
+    assert [one for one in ("--trainer.seed", "--dataset.held_out", "--comet.mode") if one in everything] == []
+    assert ("--dataset.cache_embedded" in first, "--dataset.cache_embedded" in everything) == (False, True)
+
+
+def test_what_is_missing_is_named_as_help_names_it(monkeypatch, capsys):
+    monkeypatch.setattr("sys.argv", ["dynml_train_model.py", "hmm", "experiments", "name", "store.hdf5"])
+    with pytest.raises(SystemExit):
+        parse_training(None)
+    assert "Error: INPUT_GROUP, --model.n_states are missing." in capsys.readouterr().err
 
 
 def test_what_no_help_shows_is_parsed_nevertheless(monkeypatch):

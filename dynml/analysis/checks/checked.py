@@ -28,7 +28,7 @@ from dynml.analysis.checks.predictive import (
 )
 from dynml.analysis.checks.refitting import Refitted, alphas_of, refitted
 from dynml.analysis.checks.stretches import SubjectStretches, stretches_of_subset
-from dynml.analysis.checks.verdicts import Verdict, not_made
+from dynml.analysis.checks.verdicts import CHECKS, Verdict, not_made
 from dynml.dataset.dataset import MultiSubjectDataset
 from dynml.errors import DataError
 from dynml.models.experiment import Experiment
@@ -36,7 +36,6 @@ from dynml.models.inferred import inferred_subjects
 from dynml.store.layout import SUBSET_NAMES
 from dynml.training.data.subject_differences import Occupancies
 
-CHECKS = ("occupancy", "covariates", "surrogates", "predictive", "split_half")
 Told = Callable[[str], None]
 
 

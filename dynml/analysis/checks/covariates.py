@@ -16,7 +16,10 @@ from dynml.analysis.checks.verdicts import Verdict, not_made
 from dynml.training.data.subject_differences import SITES
 
 Array = NDArray[np.float64]
-MOTION = ("framewise_displacement", "mean_framewise_displacement", "mean_fd", "fd", "fd_mean", "motion")
+MOTION = (
+    *("mean_framewise_displacement", "mean_framewise_displacement_mm", "framewise_displacement"),
+    *("mean_fd", "fd", "fd_mean", "motion"),
+)
 """Names of covariates, in small letters, that say how much a participant moved."""
 LEVEL, FEWEST, N_PERMUTATIONS = 0.05, 5, 999
 LARGE = 0.3
@@ -39,23 +42,22 @@ def covariate_verdicts(
         Of the permutations.
     """
     numbers = {name: np.array([_number(value) for value in values]) for name, values in covariates.items()}
-    found = [
-        _of_covariate(name, values, occupancies_NK, kind, seed)
-        for name, values in numbers.items()
-        if np.isfinite(values).any() and name.lower() not in SITES
-    ]
-    if not any(name.lower() in MOTION for name in numbers):
+    known = [name for name, values in numbers.items() if np.isfinite(values).any() and name.lower() not in SITES]
+    motion = next((name for name in known if name.lower() in MOTION), None)
+    titles = {name: "motion" if name == motion else f"covariate_{name}" for name in known}
+    found = [_of_covariate(name, titles[name], numbers[name], occupancies_NK, kind, seed) for name in known]
+    if motion is None:
         why = (
-            "The store has no covariate of motion (such as mean_framewise_displacement), so that nothing tells whether "
-            f"the {kind} go with it; give one in the table of participants."
+            f"The store has no covariate of motion with numbers (such as {MOTION[0]}), so that nothing tells whether "
+            f"the {kind} go with it; give one in the table of participants. What a preparation's motion_correction "
+            "has measured is not looked at."
         )
         found.append(not_made("motion", why))
     return found
 
 
-def _of_covariate(name: str, values: Array, occupancies: Array, kind: str, seed: int) -> Verdict:
+def _of_covariate(name: str, title: str, values: Array, occupancies: Array, kind: str, seed: int) -> Verdict:
     known = np.isfinite(values) & np.isfinite(occupancies).all(axis=1)
-    title = "motion" if name.lower() in MOTION else f"covariate_{name}"
     x, y = values[known], occupancies[known]
     if len(x) < FEWEST:
         return not_made(title, f"Only {len(x)} participants have a number as {name}; {FEWEST} are needed.")

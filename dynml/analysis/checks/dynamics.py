@@ -10,7 +10,7 @@ import numpy as np
 from dynml.analysis.checks.occupancy import are_subjects
 from dynml.analysis.checks.stretches import SubjectStretches
 from dynml.analysis.checks.surrogates import fitted_var, phase_randomized, with_matching_ends
-from dynml.analysis.checks.verdicts import Verdict, p_of_draws
+from dynml.analysis.checks.verdicts import Verdict, not_made, p_of_draws
 
 KINDS = {"phases": "phase-randomized data", "var": "a stationary autoregression (VAR) of each subject"}
 LEVEL = 0.01
@@ -55,6 +55,8 @@ def surrogate_verdict(kind: str, gain: float, gains: Sequence[float], components
         Of the model refitted to each surrogate.
     components : {"states", "modes"}
     """
+    if len(gains) < 2:
+        return not_made(f"surrogates_{kind}", "One surrogate does not tell how much they vary; 2 are needed at least.")
     mean, p = float(np.mean(gains)), p_of_draws(gain, list(gains))
     further = p_of_a_further(gain, gains)
     exceeds = gain > max(gains) and further <= LEVEL
@@ -71,14 +73,12 @@ def surrogate_verdict(kind: str, gain: float, gains: Sequence[float], components
 
 
 def p_of_a_further(gain: float, gains: Sequence[float]) -> float:
-    """Probability that one more draw of a normal distribution, known by the others, comes to as much.
+    """Probability that one more draw of a normal distribution, known by the others (two or more), comes to as much.
 
     A few surrogates allow no small p by counting, but their spread says how far above them the recordings lie.
     """
     from scipy.stats import t
 
-    if len(gains) < 2:
-        return 1.0 if not gains or gain <= gains[0] else 0.0
     spread = float(np.std(gains, ddof=1))
     smallest = 1e-3 * max(abs(gain), float(np.max(np.abs(gains))), 1e-9)
     scale = max(spread, smallest) * math.sqrt(1 + 1 / len(gains))
@@ -101,7 +101,7 @@ def overall_verdict(verdicts: Mapping[str, Verdict], components: str) -> Verdict
     if of_subjects:
         meaning = f"No: the {components} tell subjects apart. Align the subjects, or take fewer {components}."
     elif not tested:
-        meaning = "Not known: no surrogates were made."
+        meaning = "Not known: there are not surrogates enough."
     elif passed == len(tested):
         meaning = f"Yes, as far as these checks tell: the model gains more than of stationary data{_shared(verdicts)}."
     else:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from dynml.analysis.checks.stretches import SubjectStretches
 from dynml.analysis.checks.verdicts import Verdict, p_of_draws
-from dynml.ops.matching import match_by_similarity
+from dynml.analysis.selection.agreement import shifted_in_time, similarity
 
 Array = NDArray[np.float64]
 N_SHIFTS = 99
@@ -57,26 +57,13 @@ def agreement(first: Sequence[Array], second: Sequence[Array], seed: int) -> Agr
     ]
     ours = [one[rows] for one, rows in zip(first, known, strict=True)]
     others = [other[rows] for other, rows in zip(second, known, strict=True)]
-    together = np.concatenate(ours)
-    overlap = _overlaps(together, np.concatenate(others))
-    order = match_by_similarity(overlap)
-    matched = overlap[np.arange(len(order)), order]
-    larger = np.maximum(together.mean(axis=0), np.concatenate(others).mean(axis=0)[order])
+    whole, order = similarity(ours, others)
+    together, matched = np.concatenate(ours), np.concatenate(others)[:, order]
+    larger = np.maximum(together.mean(axis=0), matched.mean(axis=0))
     with np.errstate(invalid="ignore", divide="ignore"):
-        of_states = np.where(larger > 0, matched / larger, np.nan)
-    shifted = []
-    for _ in range(N_SHIFTS):
-        moved = [
-            np.roll(own, int(generator.integers(len(own) // 10, len(own) - len(own) // 10)), axis=0) for own in others
-        ]
-        chance = _overlaps(together, np.concatenate(moved))
-        shifted.append(float(chance[np.arange(len(chance)), match_by_similarity(chance)].sum()))
-    return Agreement(float(matched.sum()), of_states.tolist(), shifted)
-
-
-def _overlaps(first_TK: Array, second_TK: Array) -> Array:
-    columns = [np.minimum(first_TK, second_TK[:, [state]]).mean(axis=0) for state in range(second_TK.shape[1])]
-    return np.stack(columns, axis=1)
+        of_states = np.where(larger > 0, np.minimum(together, matched).mean(axis=0) / larger, np.nan)
+    by_chance = [similarity(ours, shifted_in_time(others, generator))[0] for _ in range(N_SHIFTS)]
+    return Agreement(whole, of_states.tolist(), by_chance)
 
 
 def halves_verdict(found: Agreement, kind: str) -> Verdict:

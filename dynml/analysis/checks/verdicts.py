@@ -6,6 +6,9 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
+CHECKS = ("occupancy", "covariates", "surrogates", "predictive", "split_half")
+"""Checks that there are; here, where nothing heavy is imported, since `--help` names them."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Verdict:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from dynml.analysis.prediction.features import FeatureSet, vectors_of_fold
 from dynml.analysis.prediction.folds import folds_of, without_confounds
-from dynml.errors import ConfigurationError
+from dynml.errors import ConfigurationError, DataError
 
 Doubles = NDArray[np.float64]
 Integers = NDArray[np.int64]
@@ -73,7 +73,7 @@ def cross_validated(
     Raises
     ------
     DataError
-        When there are fewer groups than folds.
+        When there are fewer groups than folds, or all training people of a fold are of one group.
     """
     shape = (settings.n_repeats, *targets.shape)
     truth, predicted, baseline = (np.full(shape, np.nan) for _ in range(3))
@@ -83,6 +83,11 @@ def cross_validated(
         for number, (train, test) in enumerate(folds_of(groups, settings.n_folds, generator)):
             own = _fold(features, targets, confounds, train, test)
             n_inner = min(settings.n_inner_folds, len(np.unique(groups[train])))
+            if n_inner < 2:
+                raise DataError(
+                    f"With {settings.n_folds} folds the {len(train)} training people of one belong together, so that "
+                    "no penalty can be chosen by others; take more folds."
+                )
             inner = list(folds_of(groups[train], n_inner, generator))
             predicted[repeat, test] = _predicted(own, inner, targets.shape[2])
             truth[repeat, test] = own.y_test

@@ -121,7 +121,8 @@ def agreement_of_runs(pairs: Sequence[tuple[Series, Series]], *, seed: int = 0, 
     found = [similarity(first, second)[0] for first, second in pairs]
     some = [(_beginnings(first), _beginnings(second)) for first, second in pairs[:MOST_PAIRS_SHIFTED]]
     shifted = [
-        np.mean([similarity(first, _shifted(second, generator))[0] for first, second in some]) for _ in range(n_shifts)
+        np.mean([similarity(first, shifted_in_time(second, generator))[0] for first, second in some])
+        for _ in range(n_shifts)
     ]
     low, high = np.percentile(shifted, [LOW, HIGH])
     return Agreement(float(np.mean(found)), float(np.mean(shifted)), (float(low), float(high)), len(pairs))
@@ -131,7 +132,8 @@ def _beginnings(series: Series) -> list[Array]:
     return [one[:MOST_SAMPLES_SHIFTED] for one in series]
 
 
-def _shifted(series: Series, generator: np.random.Generator) -> list[Array]:
+def shifted_in_time(series: Series, generator: np.random.Generator) -> list[Array]:
+    """Shift each subject's time courses circularly by a random lag of a quarter to three quarters of their length."""
     return [np.roll(one, int(generator.integers(len(one) // 4, max(len(one) - len(one) // 4, 1))), 0) for one in series]
 
 

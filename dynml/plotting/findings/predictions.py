@@ -58,7 +58,8 @@ def plot_predictions(
         axes.plot(value, place, "o", markersize=5, color=PALETTE[0])
     axes.set_yticks(range(len(names)), list(names))
     axes.set_ylim(len(names) - 0.4, -0.6)
-    axes.set_xlabel(f"{score_name}; grey: chance", size=TEXT_SIZE, color=INK)
+    of_none = f"{chance:.2g}, chance" if chance else "0"  # with few people, r of no knowledge lies below 0
+    axes.set_xlabel(f"{score_name}; grey: {of_none}", size=TEXT_SIZE, color=INK)
     plain_axes(axes)
     axes.tick_params(labelsize=SMALL_TEXT_SIZE + 1)
     put_title(figure, title)

@@ -141,3 +141,13 @@ def test_families_stay_together_through_any_column():
         assert not set(families[train]) & set(families[test])
     with pytest.raises(DataError, match="5 folds need 5 groups"):
         list(folds_of(np.repeat([0, 1, 2], 4), 5, np.random.default_rng(0)))
+
+
+def test_training_people_of_one_group_are_refused_in_a_sentence():
+    features = FeatureSet("table", np.random.default_rng(0).normal(size=(8, 2)))
+    targets = np.arange(8.0).reshape(8, 1, 1)
+    groups = np.array([0, 0, 0, 0, 0, 1, 2, 3])
+    with pytest.raises(DataError, match="take more folds"):
+        cross_validated(features, targets, np.zeros((8, 0)), groups, PredictionSettings(n_folds=2, n_repeats=1))
+    found = cross_validated(features, targets, np.zeros((8, 0)), groups, PredictionSettings(n_folds=3, n_repeats=1))
+    assert np.isfinite(found.predicted).all()

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from dynml.analysis.checks.verdicts import CHECKS
 from dynml.cli.model_options import add_group, add_model_options, add_places, dataset_given, experiment_given
 from dynml.cli.outputs.folders import check_output_folder, output_folder
 from dynml.cli.parsing import Namespace, ScriptParser
 from dynml.errors import ConfigurationError
 
-CHECKS = ("occupancy", "covariates", "surrogates", "predictive", "split_half")
 MARKS = {True: "holds", False: "does not hold", None: "not made"}
 
 

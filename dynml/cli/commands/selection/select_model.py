@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,6 +12,7 @@ from dynml.cli.commands.run_request import RunRequest
 from dynml.cli.commands.selection.grid import Setting, settings_of_grid
 from dynml.cli.commands.selection.selection_request import SelectionRequest
 from dynml.cli.commands.train import LOGGERS, add_settings, family_on_command_line, parse_training
+from dynml.cli.help import HELP_ALL
 from dynml.cli.parsing import ScriptParser
 from dynml.configuration import check_at_least
 from dynml.errors import ConfigurationError
@@ -18,20 +20,35 @@ from dynml.models.registry import family_names
 
 OWN_OPTIONS = ("--grid", "--seeds", "--folds", "--n_jobs", "--split_halves")
 
+OWN_SETTINGS = (
+    *("trainer.seed", "dataset.folds", "dataset.fold", "dataset.held_out"),
+    *(f"{group}.{one.name}" for group, kind in LOGGERS.items() for one in dataclasses.fields(kind)),
+)
+"""Settings of runs that a selection chooses by itself, or refuses."""
+
 
 def parse_selection(description: str | None) -> SelectionRequest:
     """Parse the command line of dynml_select_model.py; every setting is checked before anything runs."""
     own, of_training = _apart(sys.argv[1:])
-    is_help = bool({"-h", "--help", "--version"} & set(sys.argv[1:]))
+    is_help = bool({"-h", "--help", HELP_ALL, "--version"} & set(sys.argv[1:]))
     family = family_on_command_line(of_training)
-    parser = _parser(description)
+    parser = ScriptParser(
+        description=description,
+        usual=family.usual_settings if family else (),
+        unused=(*OWN_SETTINGS, *(family.unused_settings if family else ())),
+        beside="--grid KEY=VALUES ..",
+    )
+    _add_places(parser)
+    _add_own_options(parser)
     groups = add_settings(parser, family)
     if family is None or is_help:
         parser.parse_args(sys.argv[1:])
         raise AssertionError("a command line without a family does not parse")
     if family.held_out_scores is None:
         raise ConfigurationError("FAMILY", family.name, "a family whose runs are compared by scores of held-out people")
-    options = _parser(description, alone=True).parse_args([one for key, one in own if key != "--grid"])
+    alone = ScriptParser(description=description)
+    _add_own_options(alone)
+    options = alone.parse_args([one for key, one in own if key != "--grid"])
     check_at_least("--seeds", options.seeds, 1)
     check_at_least("--folds", options.folds, 2, optional=True)
     check_at_least("--n_jobs", options.n_jobs, 1, optional=True)
@@ -48,22 +65,24 @@ def parse_selection(description: str | None) -> SelectionRequest:
     )
 
 
-def _parser(description: str | None, *, alone: bool = False) -> ScriptParser:
-    """Parser of all arguments but the settings of runs; alone: of the options that no training has."""
-    parser = ScriptParser(description=description)
-    if not alone:
-        parser.add_argument("family", metavar="FAMILY", help=f"one of: {', '.join(family_names())}")
-        parser.add_argument("experiments_path", metavar="EXPERIMENTS_PATH", help="folder of all experiments")
-        parser.add_argument("experiment_name", metavar="NAME", help="name of the selection's own folder")
-        parser.add_argument("hdf5_file", metavar="HDF5", help="store made by dynml_create_hdf5_dataset.py")
-        parser.add_argument("input_group", metavar="GROUP", help="group of the store to learn from")
-        parser.add_argument("--config", action="config", help="YAML file with any of the settings below")
-        parser.add_argument(
-            "--grid",
-            nargs="+",
-            metavar="KEY=VALUES",
-            help="settings to try, in all combinations: model.n_states=2:12, model.covariance_type=full,diagonal",
-        )
+def _add_places(parser: ScriptParser) -> None:
+    parser.add_argument("family", metavar="FAMILY", help=f"one of: {', '.join(family_names())}")
+    parser.add_argument("experiments_path", metavar="EXPERIMENTS_PATH", help="folder of all experiments")
+    parser.add_argument("experiment_name", metavar="NAME", help="name of the selection's own folder")
+    parser.add_argument("hdf5_file", metavar="HDF5", help="store made by dynml_create_hdf5_dataset.py")
+    parser.add_argument("input_group", metavar="GROUP", help="group of the store to learn from")
+    parser.add_argument("--config", action="config", help="YAML file of settings, or a recipe's name")
+    parser.add_argument(
+        "--grid",
+        nargs="+",
+        required=True,
+        metavar="KEY=VALUES",
+        help="settings to try, in all combinations: model.n_states=2:12, model.covariance_type=full,diagonal",
+    )
+
+
+def _add_own_options(parser: ScriptParser) -> None:
+    """Add the options that no training has."""
     parser.add_argument("--seeds", type=int, default=5, help="runs of each setting and fold, with seeds 0, 1, ..")
     parser.add_argument(
         "--folds", type=int, help="parts of the participants, each held out once; default: 5, or one a participant"
@@ -72,7 +91,6 @@ def _parser(description: str | None, *, alone: bool = False) -> ScriptParser:
     parser.add_argument(
         "--split_halves", type=bool, default=True, help="also train on each half of the participants and compare"
     )
-    return parser
 
 
 def _apart(arguments: Sequence[str]) -> tuple[list[tuple[str, str]], list[str]]:
