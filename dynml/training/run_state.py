@@ -89,6 +89,10 @@ class RunState:
         """Why the run is over after this epoch, or None."""
         if self.config.patience is not None and self.best.n_epochs_without_improvement >= self.config.patience:
             return "patience"
+        return self.limit_reached()
+
+    def limit_reached(self) -> str | None:
+        """Which of the limits of epochs and steps the run has reached, or None."""
         if self.config.max_epochs is not None and self.progress.epoch >= self.config.max_epochs:
             return "max_epochs"
         if self.config.max_steps is not None and self.progress.step >= self.config.max_steps:

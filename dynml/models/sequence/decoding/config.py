@@ -211,9 +211,10 @@ class DecodingTrainerConfig(SequenceTrainerConfig):
     baseline_trials: int = 4000
     """The baselines and the linear answer are fitted to at most this many training trials."""
 
-    inner_folds: int = 5
-    """Parts of the training trials that the network is tried on, after training without them: they say how many epochs
-    it learns and how much of it is added to the linear answer. 0: monitor chooses the epoch, and all of it is."""
+    inner_folds: int = 2
+    """How many of the (at most) five folds of the training trials the network is tried on, after training without
+    them: they say how many epochs it learns and how much of it is added to the linear answer. Each costs a training. 0:
+    monitor chooses the epoch, and all of it is."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

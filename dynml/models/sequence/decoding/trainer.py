@@ -9,6 +9,7 @@ report          accuracies of the best model and of its baselines, which are fit
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from typing import Any, ClassVar
 
@@ -18,10 +19,10 @@ from torch import Tensor
 from torch.nn import functional
 
 from dynml.batches.batch import Batch
-from dynml.errors import ConfigurationError
+from dynml.errors import ConfigurationError, DataWarning
 from dynml.models.sequence.decoding.answer.answered_trials import AnsweredTrials
 from dynml.models.sequence.decoding.answer.fitting import OutOfFold, fit_answer
-from dynml.models.sequence.decoding.answer.network_share import NetworkShare, network_share
+from dynml.models.sequence.decoding.answer.network_share import NetworkShare, epochs_at_most, network_share
 from dynml.models.sequence.decoding.baselines import BASELINE_NAMES, fit_baselines
 from dynml.models.sequence.decoding.config import DecodingTrainerConfig
 from dynml.models.sequence.decoding.evaluation import predictions_of, windows_of_trials
@@ -72,6 +73,7 @@ class DecodingTrainer(Trainer):
             self.model.answer.forward = torch.compiler.disable(self.model.answer.forward)  # type: ignore[method-assign]
         self._answered: dict[str, AnsweredTrials] = {}
         self._chosen_epochs: int | None = None
+        self._chosen_among: int | None = None
         self._answer_report: dict[str, Any] | None = None
         self._class_of_label = torch.from_numpy(classes).to(self.device)
         self._weights_K = self._class_weights()
@@ -84,9 +86,13 @@ class DecodingTrainer(Trainer):
             return
         found = self.processes.from_first(self._fit_answer)
         self._adopt(found)
-        if self.config.inner_folds and not self.processes.are_several:
-            trials, n_folds = self.trials("training"), self.config.inner_folds
-            self._decide(network_share(self, self.model, trials, found[0], n_folds))
+        if not self.config.inner_folds:
+            return
+        if self.processes.are_several:
+            self._tell_of_several_processes()
+            return
+        trials, n_folds = self.trials("training"), self.config.inner_folds
+        self._decide(network_share(self, self.model, trials, found[0], n_folds))
 
     def run_one_batch(self, batch: Batch) -> BatchResult:
         """Cross-entropy and accuracy of the trials whose class the model knows, and that are not masked altogether."""
@@ -136,7 +142,7 @@ class DecodingTrainer(Trainer):
 
     def monitored_value(self, row: dict[str, float]) -> float:
         """Value that chooses the best model: where folds have chosen how long to train, that of their last epoch."""
-        if self._chosen_epochs is not None and self.progress.epoch + 1 < self._chosen_epochs:
+        if self._chosen_epochs is not None and self.progress.epoch + 1 < min(self._chosen_epochs, epochs_at_most(self)):
             return float("nan")
         return super().monitored_value(row)
 
@@ -144,11 +150,15 @@ class DecodingTrainer(Trainer):
         """Why the run is over: also when it has trained for as long as the folds have chosen."""
         if self._chosen_epochs is None:
             return super().stopping_reason()
-        return "inner_folds" if self.progress.epoch >= self._chosen_epochs else None
+        return "inner_folds" if self.progress.epoch >= self._chosen_epochs else self.limit_reached()
 
     def family_state(self) -> dict[str, Any]:
         """What folds have found, beside the weights."""
-        state: dict[str, Any] = {"chosen_epochs": self._chosen_epochs, "linear_answer": self._answer_report}
+        state: dict[str, Any] = {
+            "chosen_epochs": self._chosen_epochs,
+            "chosen_among": self._chosen_among,
+            "linear_answer": self._answer_report,
+        }
         return state | {"answered": {name: one.state() for name, one in self._answered.items()}}
 
     def load_family_state(self, state: dict[str, Any]) -> None:
@@ -157,6 +167,24 @@ class DecodingTrainer(Trainer):
         self._answered = {
             name: AnsweredTrials.of_state(one, self.device) for name, one in state.get("answered", {}).items()
         }
+        self._chosen_among = state.get("chosen_among")
+        if self._chosen_epochs is not None and epochs_at_most(self) > (self._chosen_among or self._chosen_epochs):
+            warnings.warn(
+                f"More epochs are not used: folds of the training trials have chosen {self._chosen_epochs} "
+                "(trainer.inner_folds). A run of another name tries more.",
+                DataWarning,
+                stacklevel=2,
+            )
+
+    def _tell_of_several_processes(self) -> None:
+        if self.processes.is_first:
+            warnings.warn(
+                f"On several processes no folds are trained on, so that trainer.inner_folds "
+                f"({self.config.inner_folds}) is not used: all of the network is added to the linear answer, whether "
+                "it helps or not.",
+                DataWarning,
+                stacklevel=2,
+            )
 
     def _fit_answer(self) -> tuple[OutOfFold, dict[str, Any], Any]:
         """What is known of training trials, the weights of the answer, and what it says of validation trials."""
@@ -188,7 +216,7 @@ class DecodingTrainer(Trainer):
         self._answer_report = out_of_fold.report
 
     def _decide(self, found: NetworkShare) -> None:
-        self._chosen_epochs = found.epochs if found.share else 1
+        self._chosen_epochs, self._chosen_among = found.epochs if found.share else 1, epochs_at_most(self)
         self.model.network_share.fill_(found.share)
         assert self._answer_report is not None
         self._answer_report["network"] = found.report
@@ -241,7 +269,7 @@ class DecodingTrainer(Trainer):
             "balanced_accuracy": {name: predictions[name].balanced_accuracy for name in SUBSETS},
             "balanced_accuracy_chance": {name: balanced_accuracy_chance(trials[name].truth) for name in SUBSETS},
             "linear_answer": self._answer_report,
-            "findings": findings(accuracy, baselines, commonest["validation"]),
+            "findings": findings(accuracy, baselines, commonest["validation"]) + share_findings(self._answer_report),
         }
 
     def _classes(self, batch: Batch) -> Tensor:
@@ -265,6 +293,29 @@ class DecodingTrainer(Trainer):
 def share_of_most_frequent(trials: Trials) -> float | None:
     """Accuracy of always answering the class that these trials have most often; None without trials."""
     return float(np.bincount(trials.truth).max() / len(trials)) if len(trials) else None
+
+
+def share_findings(answer_report: dict[str, Any] | None) -> list[str]:
+    """Say where nothing of the network stays, and where all of it does although no trials have borne it out."""
+    if answer_report is None:
+        return []
+    found = answer_report.get("network")
+    if found is None:
+        return [
+            "All of the network is added to the linear answer, and no left-out trials were asked whether it helps "
+            "(trainer.inner_folds, which several processes do not use)."
+        ]
+    if found["share"]:
+        return []
+    why = "left-out training trials were all of one participant or run, which cannot tell whether it helps"
+    if not found["n_trials"]:
+        why = "there were no left-out training trials"
+    elif found["gain"] <= 0 and found["standard_error_of_gain"] is not None:
+        why = "it does not lower the cross-entropy of left-out training trials"
+    elif found["standard_error_of_gain"] is not None:
+        gain, error = found["gain"], found["standard_error_of_gain"]
+        why = f"it lowers the cross-entropy of left-out training trials by {gain:.2g}, with standard error {error:.2g}"
+    return [f"Nothing of the network is added to the linear answer: {why}."]
 
 
 def findings(

@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from dynml.errors import DataError, DataWarning
+from dynml.models.sequence.decoding.answer.features import COURSE
 from dynml.models.sequence.decoding.evaluation import windows_of_trials
 from dynml.models.sequence.decoding.model import Decoding
 from dynml.models.sequence.decoding.targets import NO_CLASS, Trials
@@ -148,13 +149,16 @@ def attribution_maps(model: SequenceModel | Decoding, parts: Sequence[Trials], m
     Raises
     ------
     DataError
-        When nothing is predicted of any window: all have one sample.
+        When nothing is predicted of any window: all have one sample. When a decoder answers by kinds of features alone
+        that have no gradient.
 
     Warns
     -----
     DataWarning
-        When integrated gradients are incomplete.
+        When integrated gradients are incomplete. When a part of a decoder's answer is not attributed.
     """
+    if isinstance(model, Decoding):
+        _tell_of_what_has_no_gradient(model)
     names = tuple(model.config.class_names or ()) if isinstance(model, Decoding) else ("all windows",)
     longest = max((int(part.spans.lengths.max(initial=0)) for part in parts), default=0)
     tally = _Tally(len(names), longest, model.n_channels)
@@ -256,6 +260,22 @@ def _keys(part: Trials, some: slice, device: torch.device) -> Tensor:
     """Keys of windows, so that what is hidden is a function of the window."""
     columns = (part.spans.subject, part.spans.segment, part.spans.start, part.spans.stop)
     return span_keys(_MASKS_SEED, 0, *(torch.from_numpy(column[some]) for column in columns)).to(device)
+
+
+def _tell_of_what_has_no_gradient(model: Decoding) -> None:
+    """Power, covariances and connectivity of the linear answer are read without gradients."""
+    kinds = [] if model.answer is None else model.answer.kinds
+    without = [kind.replace("_", " ") for kind in kinds if kind != COURSE]
+    if not model.has_network and COURSE not in kinds:
+        says = f"by {' and '.join(without)} of the trial alone" if without else "the same to every trial"
+        raise DataError(f"This decoder answers {says} (its network has no share): there is nothing to attribute.")
+    if without:
+        warnings.warn(
+            f"Attributions leave out what the linear answer reads in {' and '.join(without)}: they are those of the "
+            "course and the network.",
+            DataWarning,
+            stacklevel=3,
+        )
 
 
 def _gradient(value: Value, signals_BTC: Tensor) -> Tensor:

@@ -1,11 +1,15 @@
+import warnings
+
 import numpy as np
 import pytest
 import torch
 from decoding_data import RATE, TRIAL, configs_of, dataset_of, recording, small, trainer_of
 
 from dynml import MultiSubjectDataset
-from dynml.errors import DataWarning
+from dynml.batches.sampler_config import BatchSamplerConfig
+from dynml.errors import DataError, DataWarning
 from dynml.models.experiment import load_experiment
+from dynml.models.sequence.decoding.answer import network_share as network_share_module
 from dynml.models.sequence.decoding.answer.choice import Choice as OneChoice
 from dynml.models.sequence.decoding.answer.choice import (
     Problem,
@@ -25,10 +29,13 @@ from dynml.models.sequence.decoding.answer.features import (
     tangent,
     whitening,
 )
-from dynml.models.sequence.decoding.answer.network_share import decided
+from dynml.models.sequence.decoding.answer.network_share import decided, folds_to_try
 from dynml.models.sequence.decoding.evaluation import predictions_of, windows_of_trials
 from dynml.models.sequence.decoding.inference import decode
 from dynml.models.sequence.decoding.model import Decoding
+from dynml.models.sequence.decoding.targets import Target
+from dynml.models.sequence.decoding.trainer import share_findings
+from dynml.models.sequence.features.attribution import attribution_maps
 from dynml.models.sequence.windows import Windows
 from dynml.recording import Events, recording_of_runs
 
@@ -243,3 +250,116 @@ def test_rare_classes_and_imbalance_are_said():
     assert "single training trial" in told
     assert "house (1)" in told
     assert "88% of the training trials are of the class face" in told
+
+
+def test_of_many_trials_enough_groups_for_a_standard_error_are_left_out():
+    fold = np.arange(2000) % 5
+    assert folds_to_try(fold, fold, 5) == [0, 1, 2, 3]
+    assert folds_to_try(fold, np.arange(2000), 5) == [0]
+    assert folds_to_try(fold[:900], np.arange(900), 5) == [0, 1, 2, 3, 4]
+    assert folds_to_try(fold, fold, 2) == [0, 1]
+
+
+def test_epochs_in_which_a_network_broke_are_not_chosen():
+    truth = np.arange(60) % 2
+    good = 2.0 * (np.eye(2)[truth] - 0.5)
+    curves = np.stack([np.full_like(good, np.nan), good, np.full_like(good, np.nan)])
+    found = decided(curves, np.zeros((60, 2)), problem_of(truth), np.arange(60) // 12)
+    assert (found.epochs, found.share) == (2, 1.0)
+    assert decided(curves[:1], np.zeros((60, 2)), problem_of(truth), np.arange(60) // 12).share == 0.0
+
+
+def test_folds_end_when_patience_is_over_and_know_nothing_of_each_other(tmp_path, monkeypatch):
+    asked = {}
+    original = network_share_module._one_fold
+
+    def one_fold(run, model, held_out, fold, n_epochs):
+        asked[fold] = 0
+        for logits in original(run, model, held_out, fold, n_epochs):
+            assert torch.is_grad_enabled()
+            asked[fold] += 1
+            yield np.zeros_like(logits) if asked[fold] > 1 else logits
+
+    monkeypatch.setattr(network_share_module, "_one_fold", one_fold)
+    settings = {"max_epochs": 30, "inner_folds": 2, "patience": 2}
+    trainer = trainer_of(dataset_of(3, 1, 1), tmp_path, linear_answer="best", trainer=settings, **small("csm"))
+    trainer.initialize()
+    assert len(asked) == 2
+    assert max(asked.values()) <= 5
+
+
+def test_limits_end_a_run_before_the_folds_epochs(tmp_path):
+    trainer = trainer_of(dataset_of(3, 1, 1), tmp_path, linear_answer="best", trainer={"max_epochs": 2}, **small("csm"))
+    trainer._chosen_epochs = 5
+    trainer.progress.epoch = 1
+    assert trainer.stopping_reason() is None
+    assert np.isfinite(trainer.monitored_value({"validation_loss": 1.0}))
+    trainer.progress.epoch = 2
+    assert trainer.stopping_reason() == "max_epochs"
+
+
+def test_more_epochs_than_folds_had_are_said_to_have_no_effect(tmp_path):
+    dataset, settings = dataset_of(3, 1, 1), {"max_epochs": 2, "inner_folds": 2}
+    trainer = trainer_of(dataset, tmp_path / "a", linear_answer="best", trainer=settings, **small("csm"))
+    trainer.initialize()
+    state = trainer.family_state()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        trainer.load_family_state(state)
+    more = trainer_of(dataset, tmp_path / "b", linear_answer="best", trainer={"max_epochs": 9}, **small("csm"))
+    with pytest.warns(DataWarning, match="More epochs are not used"):
+        more.load_family_state(state)
+
+
+def test_what_became_of_the_network_is_a_finding():
+    network = {"share": 0.0, "n_trials": 60, "gain": 0.01, "standard_error_of_gain": 0.02}
+    assert "by 0.01, with standard error 0.02" in share_findings({"network": network})[0]
+    assert "of one participant" in share_findings({"network": network | {"standard_error_of_gain": None}})[0]
+    assert "does not lower" in share_findings({"network": network | {"gain": -0.01}})[0]
+    assert share_findings({"network": network | {"share": 0.5}}) == []
+    assert "All of the network" in share_findings({})[0]
+    assert share_findings(None) == []
+
+
+def test_several_processes_say_that_folds_are_not_used(tmp_path, monkeypatch):
+    trainer = trainer_of(dataset_of(3, 1, 1), tmp_path, linear_answer="best", **small("csm"))
+    monkeypatch.setattr(type(trainer.processes), "are_several", property(lambda self: True))
+    monkeypatch.setattr(type(trainer.processes), "from_first", lambda self, work: work())
+    with pytest.warns(DataWarning, match="inner_folds"):
+        trainer.initialize()
+    assert trainer._chosen_epochs is None
+
+
+@pytest.mark.parametrize("method", ["gradient_x_input", "integrated_gradients"])
+def test_what_has_no_gradient_is_not_attributed_in_silence(method):
+    dataset = dataset_of(2, 1, 1)
+    model = Decoding(configs_of(dataset, linear_answer="best", **small("csm"))["model"], 4).eval()
+    trials = [
+        Target.of(dataset, "stimulus").trials("testing", BatchSamplerConfig(trials="stimulus"), ["face", "house"])
+    ]
+    torch.nn.init.normal_(model.answer.weights_FK[model.answer.layout.slice_of("power")])
+    torch.nn.init.normal_(model.head.weight)
+    with pytest.warns(DataWarning, match="leave out what the linear answer reads in power"):
+        attribution_maps(model, trials, method)
+    model.network_share.fill_(0.0)
+    with pytest.raises(DataError, match="by power of the trial alone"):
+        attribution_maps(model, trials, method)
+
+
+def test_trials_of_a_fold_have_no_part_in_what_is_learnt_without_them(tmp_path):
+    dataset = dataset_of(5, 1, 1)
+    trainer = trainer_of(dataset, tmp_path, linear_answer="best", trainer={"inner_folds": 0}, **small("csm"))
+    trainer.initialize()
+    participants = np.array(trainer.trials("training").participants)
+    fold = trainer._answered["training"].fold_N.numpy()
+    assert all(len(set(fold[participants == name])) == 1 for name in participants)
+    trainer.model.eval()
+    for batch in trainer.inner_batches(0):
+        of_batch = trainer._answered["training"].fold_of(batch)
+        for left_out in of_batch.unique().tolist():
+            left = of_batch == left_out
+            before = trainer.result_of(trainer.model, batch, left_out)
+            batch.signals[left] += 100.0
+            after = trainer.result_of(trainer.model, batch, left_out)
+            assert float(before.n) == float((~left).sum())
+            assert before.loss.item() == pytest.approx(after.loss.item(), rel=1e-6)

@@ -70,7 +70,7 @@ class LinearAnswer(nn.Module):
     def forward(self, windows: Windows) -> Tensor:
         """Logits, (B, K) float32; gradients reach the signals by way of the course alone."""
         weights_FK, centre_F, bias_K = self.weights_FK.cpu(), self.centre_F.cpu(), self.bias_K.cpu()
-        used = [kind for kind in KINDS if bool((weights_FK[self.layout.slice_of(kind)] != 0).any())]
+        used = self.kinds
         rows = []
         for trial in trials_of(windows):
             logits_K = bias_K
@@ -80,6 +80,11 @@ class LinearAnswer(nn.Module):
                 logits_K = logits_K + (features - centre_F[chosen]) @ weights_FK[chosen]
             rows.append(logits_K)
         return torch.stack(rows).float().to(windows.device)
+
+    @property
+    def kinds(self) -> list[str]:
+        """Kinds of features that have a part in the logits."""
+        return [kind for kind in KINDS if bool((self.weights_FK[self.layout.slice_of(kind)] != 0).any())]
 
     def features(
         self, signals_TC: Tensor, known_T: Tensor, sampling_frequency: float, kinds: Collection[str]

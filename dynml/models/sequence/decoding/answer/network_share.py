@@ -1,8 +1,9 @@
 """How long a decoder's network learns, and how much of it is added to the linear answer, by trials it has not seen.
 
 The network is trained once for each fold of the training trials, on the batches of the run itself, with the trials of
-the fold left out of the loss. Curves of the left-out trials' cross-entropy are averaged over folds: the epoch with the
-least is how long the run trains, on all trials. The smallest share that is within one standard error of the best is
+the fold left out of the loss. Curves of the left-out trials' cross-entropy are averaged over folds, which go on side by
+side until the mean has not fallen for `patience` epochs: the epoch with the least is how long the run trains, on all
+trials. The smallest share that is within one standard error of the best is
 what stays of the network, so that 0 is given up for a difference alone that trials bear out.
 
 Shapes: E epochs, n trials, K classes.
@@ -28,11 +29,13 @@ from dynml.models.sequence.decoding.model import Decoding
 from dynml.models.sequence.decoding.targets import Trials
 from dynml.training.batch_result import BatchResult
 from dynml.training.gradients.learning import GradientLearner
+from dynml.training.monitors import BestMonitor
 from dynml.training.progress import Progress, batch_seed
 
 SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)
 FEW_TRIALS = 1_000
-"""With more trials than this, those of one fold are enough to tell."""
+ENOUGH_GROUPS = 4
+"""With more trials than `FEW_TRIALS`, folds that have so many participants (or runs) together are enough to tell."""
 
 
 @dataclass(frozen=True)
@@ -78,17 +81,47 @@ def network_share(run: InnerRun, model: Decoding, trials: Trials, answered: OutO
     n_folds : int
         Most folds to train on.
     """
-    n_epochs = _n_epochs(run)
-    folds = sorted(set(answered.fold[answered.fold >= 0].tolist()))[: n_folds if len(trials) <= FEW_TRIALS else 1]
-    added = np.zeros((n_epochs, *answered.logits.shape))
-    for fold in folds:
-        held_out = np.flatnonzero(answered.fold == fold)
-        for epoch, logits in enumerate(_one_fold(run, model, trials.take(held_out), fold, n_epochs)):
-            added[epoch, held_out] = logits
+    n_epochs = epochs_at_most(run)
+    folds = folds_to_try(answered.fold, answered.problem.groups, n_folds)
     told = np.flatnonzero(np.isin(answered.fold, folds))
     problem = answered.problem.part(told, ())
+    own = [np.flatnonzero(answered.fold[told] == fold) for fold in folds]
+    tried = [
+        _one_fold(run, model, trials.take(told[rows]), fold, n_epochs) for fold, rows in zip(folds, own, strict=True)
+    ]
+    by_epoch: list[Floats] = []
+    monitor = BestMonitor(run.config.patience_delta)
+    for epoch in range(n_epochs if folds else 0):
+        added = np.zeros((len(told), answered.logits.shape[1]))
+        for rows, logits in zip(own, tried, strict=True):
+            added[rows] = next(logits)
+        by_epoch.append(added)
+        monitor.update(_least_loss(added, answered.logits[told], problem), epoch + 1)
+        if run.config.patience is not None and monitor.n_epochs_without_improvement >= run.config.patience:
+            break
     fold = answered.fold[told] if len(folds) > 1 else np.unique(problem.groups, return_inverse=True)[1] % 2
-    return decided(added[:, told], answered.logits[told], problem, fold)
+    return decided(np.stack(by_epoch or [answered.logits[told]]), answered.logits[told], problem, fold)
+
+
+def folds_to_try(fold: NDArray[np.int64], groups: NDArray[np.int64], n_folds: int) -> list[int]:
+    """Numbers of the folds to train on: of many trials the first alone, if it has enough groups for a standard error.
+
+    Parameters
+    ----------
+    fold : (n,)
+        Of each trial, -1 for none.
+    groups : (n,)
+        Participant or run of each trial.
+    n_folds : int
+        Most folds.
+    """
+    folds: list[int] = []
+    for number in sorted(set(fold[fold >= 0].tolist()))[:n_folds]:
+        folds.append(number)
+        n_groups = len(np.unique(groups[np.isin(fold, folds)]))
+        if len(fold) > FEW_TRIALS and n_groups >= ENOUGH_GROUPS:
+            break
+    return folds
 
 
 def decided(added: Floats, answered: Floats, problem: Problem, fold: NDArray[np.int64]) -> NetworkShare:
@@ -107,7 +140,9 @@ def decided(added: Floats, answered: Floats, problem: Problem, fold: NDArray[np.
     """
     if not len(answered):
         return NetworkShare(1, 0.0, {"share": 0.0, "epochs": 1, "n_trials": 0})
-    losses = np.stack([problem.losses(answered + share * added) for share in SHARES])  # (shares, E, n)
+    is_finite = np.isfinite(added).all(axis=(1, 2))
+    losses = np.stack([problem.losses(answered + share * np.nan_to_num(added)) for share in SHARES])  # (shares, E, n)
+    losses[1:, ~is_finite] = np.inf
     means = losses.mean(axis=2)
     best, epoch = np.unravel_index(int(means.argmin()), means.shape)
     gain = losses[0, 0] - _losses_of_choices(losses, fold)
@@ -132,6 +167,11 @@ def decided(added: Floats, answered: Floats, problem: Problem, fold: NDArray[np.
     )
 
 
+def _least_loss(added: Floats, answered: Floats, problem: Problem) -> float:
+    """Least mean cross-entropy, over the shares above 0, with the network of one epoch."""
+    return min(float(problem.losses(answered + share * added).mean()) for share in SHARES[1:])
+
+
 def _losses_of_choices(losses: Floats, fold: NDArray[np.int64]) -> Floats:
     """Losses of each fold's trials at the epoch and share that the other folds choose, (n,), of (shares, E, n)."""
     found = losses[0, 0].copy()
@@ -152,7 +192,8 @@ def _finite(value: float) -> float | None:
     return value if math.isfinite(value) else None
 
 
-def _n_epochs(run: InnerRun) -> int:
+def epochs_at_most(run: InnerRun) -> int:
+    """Epochs that the limits of a run allow."""
     limits = [run.config.max_epochs]
     if run.config.max_steps is not None:
         limits.append(math.ceil(run.config.max_steps / max(run.progress.steps_per_epoch, 1)))
@@ -174,9 +215,14 @@ def _one_fold(run: InnerRun, model: Decoding, held_out: Trials, fold: int, n_epo
             torch.manual_seed(batch_seed(run.config.seed, epoch, position, f"fold {fold}"))
             learner.start_of_step(progress)
             result = learner.result(batch, lambda one: run.result_of(inner, one, fold), _no_stand_in)
-            learner.learn(result, position, run.progress.steps_per_epoch)
+            is_finite = bool(torch.isfinite(result.loss))
+            if is_finite and bool(result.n):
+                learner.learn(result, position, run.progress.steps_per_epoch)
+            else:
+                learner.leave_out(position, run.progress.steps_per_epoch, faulty=not is_finite)
             progress.step += 1
         run.look_at_interruption()
         inner.eval()
         with torch.no_grad():
-            yield np.concatenate([inner.network(one).double().cpu().numpy() for one in windows])
+            logits = np.concatenate([inner.network(one).double().cpu().numpy() for one in windows])
+        yield logits  # not within no_grad, which would reach the other folds
