@@ -1,5 +1,5 @@
 # make demo   train an HMM on real fMRI, from the recordings to figures
-# make test   all checks and tests, as continuous integration runs them
+# make test   all checks and tests
 # Both make .venv first; only python3 (3.11 or newer) is needed. The demo installs what dynml runs with, the tests the
 # developers' tools as well.
 

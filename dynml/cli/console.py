@@ -13,30 +13,9 @@ from pathlib import Path
 
 from dynml.cli import demo
 from dynml.cli.errors import EXIT_STATUS, report
-from dynml.cli.shipped import shipped_folder
+from dynml.cli.shipped import SHORT_NAMES, shipped_folder
 from dynml.configuration import nearest_name
 from dynml.version import __version__
-
-SHORT_NAMES = {
-    "create": "create_hdf5_dataset",
-    "simulate": "simulate_data",
-    "print": "hdf5_print_architecture",
-    "verify": "hdf5_verify",
-    "extract": "hdf5_extract_data",
-    "train": "train_model",
-    "resume": "resume_training_from_checkpoint",
-    "infer": "infer_from_model",
-    "features": "extract_features",
-    "spectra": "compute_spectra",
-    "responses": "compute_responses",
-    "maps": "compute_maps",
-    "check": "check_model",
-    "select": "select_model",
-    "export": "export_model",
-    "cost": "estimate_cost",
-    "logs": "visualize_logs",
-}
-"""Sub-command to the script's name without `dynml_` and `.py`; all others are called by that name."""
 
 ABOUT = """usage: dynml COMMAND [ARGUMENTS ..]
 

@@ -10,9 +10,9 @@ import sys
 import threading
 import warnings
 from collections.abc import Iterator
-from pathlib import Path
 from typing import TextIO
 
+from dynml.cli.shipped import script_called
 from dynml.deferred_signals import raise_end
 from dynml.errors import DynmlError
 from dynml.ops.memory import bytes_asked_for, is_out_of_memory
@@ -118,7 +118,7 @@ def memory_in_words(error: BaseException) -> str:
     where = "on the GPU" if "CUDA" in str(error) or "CUBLAS" in str(error) else "of this machine (or of its limit)"
     size = bytes_asked_for(error)
     asked = "" if size is None else f" when {size / 2**30:.3g} GiB more were asked for"
-    kind = Path(sys.argv[0]).stem.removeprefix("dynml")[1:].partition("_")[0]
+    kind = script_called(sys.argv[0]).partition("_")[0]
     return f"The memory {where} ran out{asked}; use {SMALLER.get(kind, 'a machine with more of it')}."
 
 

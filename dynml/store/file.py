@@ -21,7 +21,7 @@ import h5py
 from dynml.deferred_signals import DeferredSignals
 from dynml.errors import DataCorruptionError, DataError
 from dynml.locks import warn_of_missing_locks
-from dynml.reading_files import is_file, is_there
+from dynml.reading_files import check_plain_file
 from dynml.recording import GroupDescription, Source
 from dynml.store import layout
 from dynml.store.own_storage import check_own_path, check_own_storage
@@ -149,14 +149,11 @@ def opened_store(path: Path) -> h5py.File:
     Raises
     ------
     DataError
-        When the file is missing, a folder, locked, not to be read, or no HDF5 file.
+        When the file is missing, a folder, a pipe or a device, locked, not to be read, or no HDF5 file.
     DataCorruptionError
         When it is truncated or otherwise damaged.
     """
-    if not is_there(path):
-        raise DataError(f"{path} does not exist.")
-    if not is_file(path):
-        raise DataError(f"{path} is a folder, but must be an HDF5 file.")
+    check_plain_file(path)
     try:
         return open_to_read(path, rdcc_nbytes=CHUNK_CACHE_BYTES)
     except OSError as error:
@@ -189,7 +186,7 @@ def faults_named(path: Path, what: str) -> Iterator[None]:
     except DataError:
         raise
     except (OSError, KeyError, RuntimeError, ValueError, TypeError) as error:
-        # HDF5 1.14 speaks of Fletcher32, 2.0 of a filter; the checksum is the only filter that a store has.
+        # HDF5 1.14 speaks of Fletcher32, 2.0 of a filter; the checksum is read first, also where gzip stands behind it.
         words = ("fletcher32", "filter returned failure", "metadata checksum")
         checksum = any(word in str(error).lower() for word in words)
         reason = "the stored bytes do not match their checksum" if checksum else str(error).strip("\"'")

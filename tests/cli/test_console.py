@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from dynml.cli.console import SHORT_NAMES, commands, main, overview
-from dynml.cli.shipped import recipe_path, with_recipes
+from dynml.cli.console import commands, main, overview
+from dynml.cli.errors import memory_in_words
+from dynml.cli.shipped import SHORT_NAMES, recipe_path, with_recipes
 from dynml.errors import DataError
 
 ROOT = Path(__file__).parents[2]
@@ -75,6 +76,27 @@ def test_a_recipe_is_found_by_name_and_a_file_by_its_path(tmp_path, monkeypatch)
     own = tmp_path / "haxby_hmm"
     own.write_text("model: {n_states: 2}\n")
     assert recipe_path("haxby_hmm") == Path("haxby_hmm")
+
+
+def test_a_folder_does_not_hide_the_recipe_of_its_name(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "haxby_hmm").mkdir()
+    assert recipe_path("haxby_hmm").samefile(ROOT / "configs" / "haxby_hmm.yaml")
+
+
+@pytest.mark.parametrize(
+    ("program", "smaller"),
+    [
+        ("dynml train", "sampler.batch_size_training"),
+        ("dynml apply-preparation", "fewer --n_jobs"),
+        ("dynml features", "a smaller --window_length"),
+        ("dynml extract", "a machine with more of it"),
+        ("/usr/bin/dynml_extract_features.py", "a smaller --window_length"),
+    ],
+)
+def test_memory_that_runs_out_is_told_alike_by_scripts_and_commands(program, smaller, monkeypatch):
+    monkeypatch.setattr("sys.argv", [program])
+    assert smaller in memory_in_words(MemoryError())
 
 
 @pytest.mark.parametrize("given", ["haxby_hm", "configs/haxby_hm.yaml"])

@@ -93,3 +93,9 @@ def test_the_source_distribution_has_what_its_manifest_names():
     assert [name for name in files if not (ROOT / name).is_file()] == []
     assert [name for name in folders if not (ROOT / name).is_dir()] == []
     assert {"tests", "docs", "configs", "scripts_python"} <= set(folders)
+
+
+def test_the_assumed_address_of_the_repository_stands_in_one_place():
+    files = ["CITATION.cff", "Dockerfile", "README.md", "pyproject.toml", "packaging/conda/recipe.yaml"]
+    address = re.search(r'^REPOSITORY = "(.+)"$', (ROOT / "setup.py").read_text(encoding="utf-8"), re.MULTILINE)[1]
+    assert [name for name in files if address in (ROOT / name).read_text(encoding="utf-8")] == []

@@ -117,6 +117,9 @@ def test_what_is_no_store_is_refused(tmp_path):
         Store(tmp_path / "nothing.h5")
     with pytest.raises(DataError, match="is a folder"):
         Store(tmp_path)
+    os.mkfifo(tmp_path / "pipe.h5")
+    with pytest.raises(DataError, match=r"pipe\.h5 is a named pipe, but must be a file"):
+        Store(tmp_path / "pipe.h5")
     (tmp_path / "text.h5").write_text("some text\n" * 100)
     with pytest.raises(DataError, match=r"text\.h5 is no HDF5 file \(1000 bytes\)"):
         Store(tmp_path / "text.h5")
