@@ -144,7 +144,7 @@ class Asked:
 
     def _of_missing_coherence(self, gathered: GatheredSpectra) -> list[str]:
         found, power = [], gathered.stacked("power")
-        there = np.isfinite(power).all(axis=2)
+        there = np.asarray(np.isfinite(power).all(axis=2))
         for state in range(there.shape[1]):
             missing = there[:, state] & (gathered.stacked("negative_share_KF")[:, state] > MOST_REMOVED)
             if missing.any():

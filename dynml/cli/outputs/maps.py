@@ -178,7 +178,7 @@ def not_drawn(
     """Say which states have no picture, and why."""
     import numpy as np
 
-    is_known = np.isfinite(found.values).reshape(len(found.values), -1).any(axis=1)
+    is_known = np.asarray(np.isfinite(found.values).reshape(len(found.values), -1).any(axis=1))
     unknown = [place + 1 for place in np.flatnonzero(~is_known).tolist()]
     if unknown:
         yield f"There is no {found.quantity} of {_listed(component, unknown)}."

@@ -200,7 +200,7 @@ def plot_networks(
         label = name if np.isnan(height) else f"{name}\n(floor {height:.2f})"
         panels[state, 0].set_ylabel(label, size=TEXT_SIZE, color=INK)
     assert image is not None
-    add_colour_bar(figure, image, panels.ravel(), "Coherence", shrink=min(1.0, 2.5 / n_states))
+    add_colour_bar(figure, image, list(panels.ravel()), "Coherence", shrink=min(1.0, 2.5 / n_states))
     if title:
         figure.suptitle(title, size=TEXT_SIZE, color=INK)
     return figure
