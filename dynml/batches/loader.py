@@ -24,7 +24,7 @@ from dynml.dataset.rows import mask_of
 from dynml.dataset.slicer import RowSlicer
 from dynml.dataset.spans import Span, Spans
 from dynml.errors import ConfigurationError, DataWarning, DynmlError
-from dynml.ops.augmentation import Augmentation, augmented_rows, jittered_starts
+from dynml.ops.augmentation.rows import augmented_rows, jittered_starts
 from dynml.process_life import die_with_parent
 
 __all__ = ["Batch", "BatchLoader", "BatchLoaderConfig"]
@@ -79,16 +79,6 @@ class BatchLoader:
         self.dataset, self.seed, self.context = dataset, seed, "training"
         self.config = config if config is not None else config_from(BatchLoaderConfig, settings, "loader")
         self._check(model, input_group_name)
-        self._augmentation = Augmentation(
-            noise=self.config.noise,
-            sign_flip=self.config.sign_flip,
-            channel_dropout=self.config.channel_dropout,
-            amplitude_jitter=self.config.amplitude_jitter,
-            time_jitter=self.config.time_jitter,
-            time_masking=self.config.time_masking,
-            channel_masking=self.config.channel_masking,
-        )
-        self._changes_values = self._augmentation.changes_values
 
     @property
     def n_channels(self) -> int:
@@ -114,7 +104,7 @@ class BatchLoader:
     def on_device(self, batch: Batch) -> Batch:
         """Move a batch to the compute device and, in training, augment it there."""
         batch = batch.to(self.dataset.device)
-        if batch.context == "training" and self._changes_values:
+        if batch.context == "training" and self.config.changes_values:
             batch.signals = self._augmented(batch)
         return batch
 
@@ -177,13 +167,13 @@ class BatchLoader:
 
     def _moved(self, sampled: Spans, epoch: int, subset: MultiSubjectSubset) -> Spans:
         """Spans after time jitter."""
-        if subset.name != "training" or not self._augmentation.time_jitter:
+        if subset.name != "training" or not self.config.time_jitter:
             return sampled
         index = np.searchsorted(subset.segments.subject, sampled.subject) + sampled.segment
         borders = torch.from_numpy(np.stack([subset.segments.start[index], subset.segments.stop[index]], axis=1))
         start, stop = torch.from_numpy(sampled.columns[2:4]).unbind(0)
         keys = keys_of(sampled, self.seed, epoch)
-        return sampled.starting_at(jittered_starts(keys, start, stop, borders, self._augmentation.time_jitter).numpy())
+        return sampled.starting_at(jittered_starts(keys, start, stop, borders, self.config.time_jitter).numpy())
 
     def _load(self, sampled: Spans, epoch: int, subset: MultiSubjectSubset) -> Batch:
         spans = self._moved(sampled, epoch, subset)
@@ -235,9 +225,7 @@ class BatchLoader:
         return self._changed_rows(batch, rows, torch.zeros_like(position), position)
 
     def _changed_rows(self, batch: Batch, rows: Tensor, span: Tensor, position: Tensor) -> Tensor:
-        return augmented_rows(
-            rows, span, position, batch.keys, batch.lengths, self._augmentation, has_masked=batch.has_masked
-        )
+        return augmented_rows(rows, span, position, batch.keys, batch.lengths, self.config, has_masked=batch.has_masked)
 
     def _check(self, model: Any, input_group_name: str | None) -> None:
         if input_group_name is not None and input_group_name != self.dataset.group:

@@ -7,11 +7,12 @@ from typing import Literal
 
 from dynml.configuration import check_at_least, check_choice
 from dynml.errors import ConfigurationError
+from dynml.ops.augmentation.amounts import Augmentation
 
 
 @dataclass(frozen=True, kw_only=True)
-class BatchLoaderConfig:
-    """How spans become tensors. Augmentation (from `noise` on) is for training only, and off by default."""
+class BatchLoaderConfig(Augmentation):
+    """How spans become tensors. Augmentation is for training only, and off by default."""
 
     collate: Literal["padded", "packed"] = "padded"
     """padded: signals (B, T, C) and a mask (B, T). packed: spans end to end, signals (n, C), and where each starts."""
@@ -24,27 +25,6 @@ class BatchLoaderConfig:
 
     labels: tuple[str, ...] = ()
     """Columns of the events whose label is given for every sample."""
-
-    noise: float = 0.0
-    """Standard deviation of Gaussian noise, in units of the signals."""
-
-    sign_flip: float = 0.0
-    """Probability that a window is multiplied by -1, all channels together."""
-
-    channel_dropout: float = 0.0
-    """Probability, for each channel of a window, that it is 0 throughout."""
-
-    amplitude_jitter: float = 0.0
-    """A window is multiplied by a number drawn evenly from 1 - amplitude_jitter to 1 + amplitude_jitter."""
-
-    time_jitter: int = 0
-    """A window is moved by up to so many samples within its segment. Windows may then share samples."""
-
-    time_masking: int = 0
-    """In each window one stretch of 0 to so many samples is 0."""
-
-    channel_masking: int = 0
-    """In each window 0 to so many channels are 0 throughout."""
 
     def __post_init__(self) -> None:
         check_choice("loader.collate", self.collate, ("padded", "packed"))

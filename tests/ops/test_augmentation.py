@@ -5,7 +5,8 @@ import pytest
 import torch
 from scipy import stats
 
-from dynml.ops.augmentation import Augmentation, augmented_rows, jittered_starts
+from dynml.ops.augmentation.amounts import Augmentation
+from dynml.ops.augmentation.rows import augmented_rows, jittered_starts
 from dynml.ops.keyed_noise import span_keys
 
 N_SPANS, N_TIMES, N_CHANNELS = 400, 30, 12

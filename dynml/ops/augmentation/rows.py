@@ -7,54 +7,16 @@ is augmented in the same way in whatever batch it comes, packed, padded or read 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import torch
 from torch import Tensor
 
+from dynml.ops.augmentation.amounts import Augmentation
 from dynml.ops.keyed_noise import derived_keys, keyed_integers, keyed_normal, keyed_uniform
 from dynml.ops.masked_samples import observed_rows
 
 _NOISE, _SIGN, _DROPOUT, _AMPLITUDE, _SHIFT, _TIME_MASK, _CHANNEL_MASK = range(1, 8)
 _VALUES_PER_BLOCK = {"cpu": 2**16}
 _VALUES_PER_BLOCK_ELSEWHERE = 2**24
-
-
-@dataclass(frozen=True)
-class Augmentation:
-    """How much of what; everything is off by default.
-
-    Parameters
-    ----------
-    noise : float
-        Standard deviation of Gaussian noise, in units of the signals.
-    sign_flip : float
-        Probability that a span is multiplied by -1 (all channels: covariances stay).
-    channel_dropout : float
-        Probability, for each channel of a span, that it is 0 throughout.
-    amplitude_jitter : float
-        A span is multiplied by a number drawn evenly from 1 - a to 1 + a.
-    time_jitter : int
-        A span is moved by up to so many samples, evenly, within its segment (`jittered_starts`).
-    time_masking : int
-        In each span one stretch of 0 to so many samples, drawn evenly, is 0.
-    channel_masking : int
-        In each span 0 to so many channels, drawn evenly, are 0 throughout.
-    """
-
-    noise: float = 0.0
-    sign_flip: float = 0.0
-    channel_dropout: float = 0.0
-    amplitude_jitter: float = 0.0
-    time_jitter: int = 0
-    time_masking: int = 0
-    channel_masking: int = 0
-
-    @property
-    def changes_values(self) -> bool:
-        """Whether `augmented_rows` does anything."""
-        amounts = (self.noise, self.sign_flip, self.channel_dropout, self.amplitude_jitter)
-        return any(amounts) or self.time_masking > 0 or self.channel_masking > 0
 
 
 def augmented_rows(
