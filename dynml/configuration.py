@@ -15,13 +15,20 @@ from dynml.errors import ConfigurationError
 
 ConfigType = TypeVar("ConfigType")
 N_SHOWN = 20
+N_LISTED = 40
+"""So many names are listed in a message; of more, the first and the last."""
 
 
 def nearest_name(name: str, known: Iterable[str]) -> str:
-    """Say which known name a misspelt one may mean: " (did you mean 'x'?)", or the list of what there is."""
+    """Say which known name a misspelt one may mean: " (did you mean 'x'?)", or what there is, in short."""
     names = sorted(known)
-    close = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
-    return f" (did you mean {close[0]!r}?)" if close else f" (there are: {', '.join(names)})"
+    alike = [other for other in names if other.lower() == name.lower()]
+    close = difflib.get_close_matches(name, alike or names, n=1, cutoff=0.6)
+    if close:
+        return f" (did you mean {close[0]!r}?)"
+    if len(names) > N_LISTED:
+        return f" (there are {len(names)}, from {names[0]} to {names[-1]})"
+    return f" (there are: {', '.join(names)})"
 
 
 def config_from(config_class: type[ConfigType], values: Mapping[str, Any], prefix: str) -> ConfigType:

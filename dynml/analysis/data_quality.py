@@ -7,7 +7,6 @@ from the median of all subjects, and also so far that it matters in practice. Sh
 from __future__ import annotations
 
 import math
-import tempfile
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -21,9 +20,6 @@ MAINS = (50.0, 60.0)
 N_DEVIATIONS = 5.0
 FEWEST_SUBJECTS = 5
 """Of fewer subjects, nobody is called far from the others."""
-SHRINKAGE = 0.01
-"""Share of the mean variance that is added to each covariance: directions without variance do not decide."""
-BYTES_IN_MEMORY = 2**28
 CHANNEL_FACTOR = 3.0
 N_NAMED = 3
 FILTERED = 1e-6
@@ -235,104 +231,6 @@ def spectral_slope(spectrum: Spectrum) -> float:
     return float(np.polyfit(np.log10(spectrum.frequencies[used]), levels, 1)[0])
 
 
-def shape_of_covariance(covariance: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Scale a covariance to determinant 1, with `SHRINKAGE` of its mean variance added: its shape, (C, C)."""
-    n_channels = len(covariance)
-    level = float(np.trace(covariance)) / n_channels or 1.0
-    regular = covariance / level + SHRINKAGE * np.eye(n_channels)
-    return regular * math.exp(-float(np.linalg.slogdet(regular)[1]) / n_channels)
-
-
-def riemannian_distance(first: NDArray[np.float64], second: NDArray[np.float64]) -> float:
-    """Affine-invariant distance of two positive definite matrices: sqrt(sum of log(l)^2), l their joint eigenvalues.
-
-    Pennec, Fillard, Ayache 2006 (Int. J. Comput. Vis. 66:41), eq. 4.
-    """
-    from scipy.linalg import eigvalsh
-
-    return float(np.sqrt(np.sum(np.log(np.maximum(eigvalsh(first, second), np.finfo(float).tiny)) ** 2)))
-
-
-class CovarianceShelf:
-    """Covariances of any number of subjects, in memory while they are few and in a temporary file beyond.
-
-    Parameters
-    ----------
-    n_channels : int
-    """
-
-    def __init__(self, n_channels: int) -> None:
-        self._n_channels = n_channels
-        self._n_bytes = 8 * n_channels**2
-        self._file = tempfile.SpooledTemporaryFile(max_size=BYTES_IN_MEMORY)  # noqa: SIM115
-        self._n_stored = 0
-
-    def __len__(self) -> int:
-        return self._n_stored
-
-    def __getitem__(self, index: int) -> NDArray[np.float64]:
-        if not 0 <= index < self._n_stored:
-            raise IndexError(index)
-        self._file.seek(index * self._n_bytes)
-        return np.frombuffer(self._file.read(self._n_bytes)).reshape(self._n_channels, self._n_channels)
-
-    def append(self, matrix: NDArray[np.float64]) -> None:
-        """Put one more behind the others."""
-        assert matrix.shape == (self._n_channels, self._n_channels), matrix.shape
-        self._file.seek(self._n_stored * self._n_bytes)
-        self._file.write(np.ascontiguousarray(matrix, dtype=np.float64).tobytes())
-        self._n_stored += 1
-
-    def close(self) -> None:
-        """Forget them all."""
-        self._file.close()
-
-
-def robust_centre(
-    matrices: Sequence[NDArray[np.float64]] | CovarianceShelf, n_iterations: int = 20
-) -> NDArray[np.float64]:
-    """Geometric median of positive definite matrices in their logarithms: fewer than half of them cannot move it far.
-
-    Log-Euclidean metric: Arsigny et al. 2006 (Magn. Reson. Med. 56:411); iteration: Weiszfeld 1937.
-
-    Parameters
-    ----------
-    matrices : sequence of array (C, C)
-        At least one.
-    n_iterations : int
-
-    Returns
-    -------
-    array, (C, C), positive definite
-    """
-    logarithms = CovarianceShelf(len(matrices[0]))
-    for index in range(len(matrices)):
-        logarithms.append(_by_eigenvalues(matrices[index], np.log))
-    centre = np.zeros_like(logarithms[0])
-    for index in range(len(logarithms)):
-        centre += logarithms[index] / len(logarithms)
-    size = float(np.linalg.norm(centre)) + 1.0
-    for _ in range(n_iterations):
-        total, weights = np.zeros_like(centre), 0.0
-        for index in range(len(logarithms)):
-            one = logarithms[index]
-            weight = 1.0 / max(float(np.linalg.norm(one - centre)), 1e-9 * size)
-            total += weight * one
-            weights += weight
-        moved = float(np.linalg.norm(total / weights - centre))
-        centre = total / weights
-        if moved < 1e-6 * size:
-            break
-    logarithms.close()
-    return _by_eigenvalues(centre, np.exp)
-
-
-def distances_from_centre(matrices: Sequence[NDArray[np.float64]] | CovarianceShelf) -> NDArray[np.float64]:
-    """Riemannian distance of each matrix from the robust centre of all, (N,)."""
-    centre = robust_centre(matrices)
-    return np.array([riemannian_distance(matrices[index], centre) for index in range(len(matrices))])
-
-
 def find_flags(summaries: Sequence[SubjectSummary]) -> list[list[Flag]]:
     """Say of each subject in what it is far from the others; an empty list where in nothing.
 
@@ -409,10 +307,3 @@ def _flag_ranks(summaries: Sequence[SubjectSummary], flags: list[list[Flag]]) ->
     for own, found in zip(summaries, flags):
         if own.rank != rank:
             found.append(Flag(measure="rank", words=f"its signals have rank {own.rank}, those of most have {rank}"))
-
-
-def _by_eigenvalues(
-    matrix: NDArray[np.float64], function: Callable[[NDArray[np.float64]], NDArray[np.float64]]
-) -> NDArray[np.float64]:
-    values, vectors = np.linalg.eigh(matrix)
-    return (vectors * function(values)) @ vectors.T

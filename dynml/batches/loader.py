@@ -79,6 +79,7 @@ class BatchLoader:
         self.dataset, self.seed, self.context = dataset, seed, "training"
         self.config = config if config is not None else config_from(BatchLoaderConfig, settings, "loader")
         self._check(model, input_group_name)
+        self._changes_values = self.config.changes_values
 
     @property
     def n_channels(self) -> int:
@@ -104,7 +105,7 @@ class BatchLoader:
     def on_device(self, batch: Batch) -> Batch:
         """Move a batch to the compute device and, in training, augment it there."""
         batch = batch.to(self.dataset.device)
-        if batch.context == "training" and self.config.changes_values:
+        if batch.context == "training" and self._changes_values:
             batch.signals = self._augmented(batch)
         return batch
 

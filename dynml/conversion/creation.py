@@ -22,7 +22,7 @@ from dynml.conversion.subject_workers import SubjectWorkers
 from dynml.conversion.subset_drawing import Draw
 from dynml.errors import DataError
 from dynml.fits import Layout
-from dynml.locks import writes_alone
+from dynml.locks.writing import writes_alone
 from dynml.preparation import chain, checks
 from dynml.preparation.fitted.stored_fits import fits_of
 from dynml.preparation.standardization import moments, moments_of_segments, standardized

@@ -20,7 +20,7 @@ from dynml.conversion.sources.table import SourceTable, is_table, read_source_ta
 from dynml.conversion.subject_workers import SubjectWorkers
 from dynml.errors import DataError, DynmlError
 from dynml.fits import Layout
-from dynml.locks import writes_alone
+from dynml.locks.writing import writes_alone
 from dynml.preparation import chain
 from dynml.preparation.fitted.stored_fits import fits_of, with_stored_fits
 from dynml.preparation.step import PreparationStep

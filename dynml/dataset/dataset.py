@@ -188,10 +188,8 @@ class MultiSubjectDataset(Described):
         self._check_ranks()
         self.residence.choose(residency)
         if self.config.cache_embedded and not self.residence.is_resident:
-            raise DataError(
-                "dataset.cache_embedded needs the series in memory, but their residency is lazy: "
-                f"{self.residency_reason}."
-            )
+            needed = "dataset.cache_embedded needs the series in memory, but their residency is lazy"
+            raise DataError(f"{needed}: {self.residency_reason}.")
         self._label_names: dict[str, tuple[str, ...]] = {}
 
     def with_embedding(self, embedding: Embedding) -> MultiSubjectDataset:
@@ -259,9 +257,8 @@ class MultiSubjectDataset(Described):
         """
         rates = self._sampling_frequencies()
         if len(rates) > 1:
-            raise DataError(
-                f"The sampling frequencies differ between subjects: {', '.join(f'{r:g}' for r in rates)} Hz."
-            )
+            listed = ", ".join(f"{rate:g}" for rate in rates)
+            raise DataError(f"The sampling frequencies differ between subjects: {listed} Hz.")
         return rates[0]
 
     @property
@@ -388,10 +385,10 @@ class MultiSubjectDataset(Described):
     def _check_ranks(self) -> None:
         n_blocks = len(set(self.training_set.block.tolist()))
         if self.world_size > 1 and self.world_size > n_blocks:
-            raise DataError(
-                f"{self.world_size} processes were started to share {self.training_set.n_subjects} training subjects: "
-                f"start at most {n_blocks}."
+            shared = (
+                f"{self.world_size} processes were started to share {self.training_set.n_subjects} training subjects"
             )
+            raise DataError(f"{shared}: start at most {n_blocks}.")
 
     def _sampling_frequencies(self) -> list[float]:
         return sorted({self.source.attributes(name, self.group).sampling_frequency for name in self.subjects})
@@ -399,8 +396,6 @@ class MultiSubjectDataset(Described):
 
 def check_dataset(key: str, dataset: object) -> None:
     """Refuse what is no dataset (a path, arrays, a model) where one is asked for."""
-    accepted = (
-        "a MultiSubjectDataset: MultiSubjectDataset(path) for a store, MultiSubjectDataset.from_arrays for arrays"
-    )
     if not callable(getattr(dataset, "subset", None)):
-        check_instance(key, dataset, MultiSubjectDataset, accepted)
+        made_by = "MultiSubjectDataset(path) for a store, MultiSubjectDataset.from_arrays for arrays"
+        check_instance(key, dataset, MultiSubjectDataset, f"a MultiSubjectDataset: {made_by}")

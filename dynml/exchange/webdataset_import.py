@@ -22,7 +22,7 @@ from dynml.errors import ConfigurationError, DataError
 from dynml.exchange.webdataset import RunName, TarRun, parse_run_name, read_tar, tar_files
 from dynml.exchange.webdataset_labels import events_of_runs, read_target_names
 from dynml.files import sha256_of_file
-from dynml.locks import writes_alone
+from dynml.locks.writing import writes_alone
 from dynml.preparation import checks
 from dynml.preparation.bad_stretches import TELL, without_bad_stretches
 from dynml.preparation.standardization import standardized

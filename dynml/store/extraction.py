@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from dynml.errors import DataError
 from dynml.files import replacing, sweep_partial
-from dynml.locks import writes_alone
+from dynml.locks.writing import writes_alone
 from dynml.reading_files import is_folder, is_there
 from dynml.store.reading import Store
 

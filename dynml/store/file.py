@@ -20,7 +20,7 @@ import h5py
 
 from dynml.deferred_signals import DeferredSignals
 from dynml.errors import DataCorruptionError, DataError
-from dynml.locks import warn_of_missing_locks
+from dynml.locks.missing import warn_of_missing_locks
 from dynml.reading_files import check_plain_file
 from dynml.recording import GroupDescription, Source
 from dynml.store import layout

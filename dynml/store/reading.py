@@ -27,15 +27,21 @@ from dynml.store.file import (
     opened_store,
     text_of,
 )
-from dynml.store.integrity import UNLIKE, FileIdentity, RowsDigest, identity_of, read_table, read_unchecked
+from dynml.store.integrity import (
+    UNLIKE,
+    FileIdentity,
+    RowsDigest,
+    has_row_of_zeros,
+    identity_of,
+    read_table,
+    read_unchecked,
+)
 from dynml.store.masked_rows import masked_rows
 from dynml.store.own_storage import check_own_path, check_own_storage
 
 MOST_OPENED = 64
 """Signals that stay open."""
 BYTES_PER_READING = 2**26
-N_NAMED = 12
-"""So many names are listed in a message; of more, the first and the last."""
 
 
 class Store:
@@ -267,7 +273,7 @@ class Store:
             first = start if start >= 0 else start + self.attributes(subject, group).n_samples
             self._take(digest, subject, group, up_to=first)
             digest.take(rows, first)
-        elif self._checks_digests and (subject, group) not in self._sound and _has_row_of_zeros(rows):
+        elif self._checks_digests and (subject, group) not in self._sound and has_row_of_zeros(rows):
             # A lost chunk reads as zeros. Only the digest knows whether they were written, and it needs all rows.
             self.verify_signals(subject, group)
         return rows
@@ -358,7 +364,7 @@ class Store:
     def _subject(self, subject: str) -> h5py.Group:
         subjects = self.file[layout.SUBJECTS]
         if not layout.is_valid_name(subject) or subject not in subjects:
-            raise DataError(f"{self.path} has no subject {subject!r}{_nearest(subject, self.subjects)}.")
+            raise DataError(f"{self.path} has no subject {subject!r}{nearest_name(subject, self.subjects)}.")
         check_own_path(self.path, subjects, subject)
         return subjects[subject]
 
@@ -370,7 +376,7 @@ class Store:
         with faults_named(self.path, f"subject {subject}"):
             node = self._subject(subject)
             if not layout.is_valid_name(group) or group not in node:
-                raise DataError(f"{self.path}: subject {subject} has no group {group!r}{_nearest(group, list(node))}.")
+                raise DataError(f"{self.path}: subject {subject} has no group {group!r}{nearest_name(group, node)}.")
             if (subject, group) not in self._own_storage:
                 check_own_path(self.path, node, group)
                 check_own_storage(self.path, node[group])
@@ -396,18 +402,3 @@ class Store:
             raise DataCorruptionError(f"{self.path}: {where} lacks {name}.")
         with faults_named(self.path, f"{name} of {where}"):
             return self.read_table(node[name])
-
-
-def _has_row_of_zeros(rows: NDArray[np.float32]) -> bool:
-    # One column tells most rows apart, at next to no cost.
-    candidates = rows[rows[:, 0] == 0.0]
-    return bool(len(candidates)) and not candidates.any(axis=1).all()
-
-
-def _nearest(name: str, known: list[str]) -> str:
-    """Nearest name, without pouring thousands of names over the user."""
-    alike = [other for other in known if other.lower() == name.lower()]
-    near = nearest_name(name, alike or known)
-    if "did you mean" in near or len(known) <= N_NAMED:
-        return near
-    return f" (there are {len(known)}, from {known[0]} to {known[-1]})"

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from dynml.errors import DataCorruptionError, DataError
 from dynml.files import replacing, strict_json, sweep_partial
 from dynml.geometry.geometry import Geometry
-from dynml.locks import writing_to
+from dynml.locks.writing import writing_to
 from dynml.reading_files import is_folder, is_there
 from dynml.recording import Events, Recording
 from dynml.store import layout

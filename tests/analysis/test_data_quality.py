@@ -5,24 +5,20 @@ import json
 
 import numpy as np
 import pytest
-from scipy import linalg, signal, stats
+from scipy import signal, stats
 
 from dynml.analysis import data_measures
-from dynml.analysis.data_measures import Spectrum, measure_subject
-from dynml.analysis.data_quality import (
+from dynml.analysis.covariance_distances import (
     CovarianceShelf,
-    SubjectSummary,
     distances_from_centre,
-    find_flags,
-    mains_lines,
-    riemannian_distance,
     robust_centre,
     shape_of_covariance,
-    spectral_slope,
-    summarize,
 )
+from dynml.analysis.data_measures import Spectrum, measure_subject
+from dynml.analysis.data_quality import SubjectSummary, find_flags, mains_lines, spectral_slope, summarize
 from dynml.conversion.creation import create_store
 from dynml.errors import DataError, DataWarning
+from dynml.ops.metrics import riemannian_distance
 from dynml.store.reading import Store
 
 RATE = 250.0
@@ -156,18 +152,6 @@ def random_covariance(generator, n_channels=4):
     return factor @ factor.T / (3 * n_channels)
 
 
-def test_riemannian_distance_is_that_of_the_whitened_matrix_logarithm():
-    generator = np.random.default_rng(1)
-    first, second, mixing = (*(random_covariance(generator) for _ in range(2)), generator.normal(size=(4, 4)))
-    root = linalg.inv(linalg.sqrtm(second))
-    by_hand = np.linalg.norm(linalg.logm(root @ first @ root))
-    assert riemannian_distance(first, second) == pytest.approx(by_hand, rel=1e-9)
-    joint = linalg.eigvalsh(first, second)
-    assert riemannian_distance(first, second) == pytest.approx(np.sqrt(np.sum(np.log(joint) ** 2)), rel=1e-12)
-    assert riemannian_distance(mixing @ first @ mixing.T, mixing @ second @ mixing.T) == pytest.approx(by_hand)
-    assert riemannian_distance(first, first) == pytest.approx(0, abs=1e-7)
-
-
 def test_the_robust_centre_is_the_geometric_median_of_logarithms():
     matrices = [np.exp(value) * np.eye(1) for value in (0.0, 1.0, 1.5, 2.0, 90.0)]
     assert np.log(robust_centre(matrices, n_iterations=500)[0, 0]) == pytest.approx(1.5, abs=1e-3)
@@ -190,7 +174,7 @@ def test_the_shape_of_a_covariance_knows_no_scale_and_has_an_inverse():
 
 
 def test_the_shelf_gives_back_what_was_put_on_it_in_memory_and_on_disk(monkeypatch):
-    monkeypatch.setattr("dynml.analysis.data_quality.BYTES_IN_MEMORY", 500)
+    monkeypatch.setattr("dynml.analysis.covariance_distances.BYTES_IN_MEMORY", 500)
     matrices = [random_covariance(np.random.default_rng(seed)) for seed in range(9)]
     shelf = CovarianceShelf(4)
     for matrix in matrices:

@@ -14,7 +14,7 @@ from file_sets import content_of, write_text
 
 from dynml.errors import CheckpointError, DynmlError
 from dynml.files import replacing, strict_json, sweep_partial, write_json
-from dynml.locks import exclusive_lock
+from dynml.locks.writing import exclusive_lock
 from dynml.training.checkpoints.committed import commit_directory, fault_of_committed, newest_committed
 
 
@@ -119,7 +119,7 @@ def test_two_processes_cannot_hold_one_lock(tmp_path):
     attempt = f"""
 from pathlib import Path
 from dynml.errors import CheckpointError
-from dynml.locks import exclusive_lock
+from dynml.locks.writing import exclusive_lock
 try:
     with exclusive_lock(Path({str(tmp_path / ".lock")!r})):
         print("held")

@@ -15,16 +15,16 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from dynml import locks
 from dynml.errors import CheckpointError, DataError, DataWarning
-from dynml.locks import exclusive_lock, writes_alone, writing_to
+from dynml.locks import missing, owner_file, writing
+from dynml.locks.writing import exclusive_lock, writes_alone, writing_to
 from dynml.process_life import is_alive, machine, started_at
 
 NO_LOCKS = [errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL]
 HOLDER = """
     import errno, fcntl, os, sys, warnings
     from pathlib import Path
-    from dynml.locks import exclusive_lock
+    from dynml.locks.writing import exclusive_lock
     warnings.simplefilter("ignore")
     def refusing(*_):
         raise OSError({number}, os.strerror({number}))
@@ -41,7 +41,7 @@ def refuse_locks(monkeypatch, number):
         raise OSError(number, os.strerror(number))
 
     monkeypatch.setattr(fcntl, "flock", refusing)
-    monkeypatch.setattr(locks, "_warned_of", set())
+    monkeypatch.setattr(missing, "_warned_of", set())
 
 
 @pytest.fixture(params=[0, *NO_LOCKS], ids=["flock", *(errno.errorcode[number] for number in NO_LOCKS)])
@@ -100,7 +100,7 @@ def write_owner(path, seconds_ago=0.0, **record):
 def test_a_dead_owner_is_known_by_its_process_or_by_its_silence(tmp_path, monkeypatch):
     refuse_locks(monkeypatch, errno.ENOLCK)
     path, owner = tmp_path / ".lock", tmp_path / ".lock.owner"
-    long_ago = locks.SECONDS_WITHOUT_TOUCH + 60
+    long_ago = owner_file.SECONDS_WITHOUT_TOUCH + 60
     for living in (
         {"started": started_at(os.getpid())},
         {"started": started_at(os.getpid()), "seconds_ago": long_ago},
@@ -134,7 +134,7 @@ def test_an_owner_file_that_is_still_empty_is_respected_for_a_while(tmp_path, mo
 @pytest.mark.filterwarnings("ignore::dynml.errors.DataWarning")
 def test_an_owner_shows_that_it_lives(tmp_path, monkeypatch):
     refuse_locks(monkeypatch, errno.ENOSYS)
-    monkeypatch.setattr(locks, "SECONDS_BETWEEN_TOUCHES", 0.01)
+    monkeypatch.setattr(owner_file, "SECONDS_BETWEEN_TOUCHES", 0.01)
     with exclusive_lock(tmp_path / ".lock"):
         os.utime(tmp_path / ".lock.owner", (0, 0))
         deadline = time.monotonic() + 60
@@ -145,7 +145,7 @@ def test_an_owner_shows_that_it_lives(tmp_path, monkeypatch):
 
 @pytest.mark.filterwarnings("ignore::dynml.errors.DataWarning")
 def test_writers_of_one_file_never_meet_and_leave_no_lock(tmp_path, monkeypatch, file_system):
-    monkeypatch.setattr(locks, "SECONDS_BETWEEN_TRIES", 0.0005)
+    monkeypatch.setattr(writing, "SECONDS_BETWEEN_TRIES", 0.0005)
     target = tmp_path / "count.txt"
     target.write_text("0")
 
@@ -170,7 +170,7 @@ def test_writers_of_one_file_never_meet_and_leave_no_lock(tmp_path, monkeypatch,
 
 
 def test_a_second_writer_is_refused_or_says_that_it_waits(tmp_path, monkeypatch):
-    monkeypatch.setattr(locks, "SECONDS_BETWEEN_TRIES", 0.001)
+    monkeypatch.setattr(writing, "SECONDS_BETWEEN_TRIES", 0.001)
     target, told, tried = tmp_path / "store.hdf5", [], threading.Event()
     threads = ThreadPoolExecutor(1)
 

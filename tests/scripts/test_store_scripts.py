@@ -12,7 +12,7 @@ import h5py
 import numpy as np
 import pytest
 
-from dynml.locks import writing_to
+from dynml.locks.writing import writing_to
 from dynml.store.reading import Store
 from dynml.store.verification import faults_of_store
 

@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 from store_making import noise, two_subjects
 
-from dynml import locks
 from dynml.conversion import extension as store_extension
 from dynml.conversion.extension import add_subjects
 from dynml.errors import DataError, DataWarning
+from dynml.locks import missing, writing
 from dynml.readers.hdf5 import Hdf5Reader
 from dynml.store.reading import Store
 from dynml.store.verification import faults_of_store
@@ -33,7 +33,7 @@ def no_locks(request, monkeypatch):
             super().__init__(name, mode, *further, locking=locking, **settings)
 
     monkeypatch.setattr(h5py, "File", File)
-    monkeypatch.setattr(locks, "_warned_of", set())
+    monkeypatch.setattr(missing, "_warned_of", set())
 
 
 def test_a_store_is_read_where_there_are_no_locks_and_this_is_told_once(tmp_path, no_locks):
@@ -70,7 +70,7 @@ def three_to_come(tmp_path):
 @pytest.fixture
 def meeting_additions(monkeypatch):
     """Two additions wait for each other before they extend the store."""
-    monkeypatch.setattr(locks, "SECONDS_BETWEEN_TRIES", 0.01)
+    monkeypatch.setattr(writing, "SECONDS_BETWEEN_TRIES", 0.01)
     both, extended_store = threading.Barrier(2), store_extension.extended_store
 
     def meeting(*arguments):
@@ -128,6 +128,6 @@ def test_a_store_that_is_being_extended_is_not_replaced(tmp_path):
         ):
             study.create(overwrite=True)
 
-    with ThreadPoolExecutor(1) as threads, locks.writing_to(study.target):
+    with ThreadPoolExecutor(1) as threads, writing.writing_to(study.target):
         threads.submit(replace).result()
     assert study.target.read_bytes() == before

@@ -89,7 +89,7 @@ def run_simulation(arguments: Namespace) -> None:
     """Simulate, write the store and say what is in it."""
     from pathlib import Path
 
-    from dynml.locks import writing_to
+    from dynml.locks.writing import writing_to
     from dynml.simulation.store import write_simulation
     from dynml.store.writing import check_target
 

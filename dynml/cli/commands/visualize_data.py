@@ -17,7 +17,7 @@ from dynml.configuration import check_choice, check_positive, nearest_name
 from dynml.errors import DataError, DynmlError
 
 if TYPE_CHECKING:
-    from dynml.analysis.data_quality import CovarianceShelf
+    from dynml.analysis.covariance_distances import CovarianceShelf
     from dynml.plotting.data_pages import SubjectEntry
     from dynml.store.reading import Store
 
@@ -126,8 +126,9 @@ def _measured_subjects(
 ) -> list[SubjectEntry]:
     from tqdm import tqdm
 
+    from dynml.analysis.covariance_distances import CovarianceShelf, shape_of_covariance
     from dynml.analysis.data_measures import measure_subject
-    from dynml.analysis.data_quality import CovarianceShelf, shape_of_covariance, summarize
+    from dynml.analysis.data_quality import summarize
     from dynml.cli.outputs.figures import write_figure
     from dynml.plotting.data_figures import plot_subject
     from dynml.plotting.data_pages import SubjectEntry
@@ -163,7 +164,8 @@ def _compared(
     entries: Sequence[SubjectEntry], shelves: Mapping[tuple[str, ...], CovarianceShelf]
 ) -> list[SubjectEntry]:
     """The same entries with distances, among subjects with the channels that most have, and flags."""
-    from dynml.analysis.data_quality import distances_from_centre, find_flags, usual_channels
+    from dynml.analysis.covariance_distances import distances_from_centre
+    from dynml.analysis.data_quality import find_flags, usual_channels
 
     usual = usual_channels([entry.summary for entry in entries])
     distances = iter(distances_from_centre(shelves[usual]).tolist())

@@ -86,7 +86,7 @@ def opened_output(path: Path, *, force: bool) -> Iterator[FeatureOutput]:
             yield _Folder(path)
         return
     from dynml.files import made_folder, replacing
-    from dynml.locks import writing_to
+    from dynml.locks.writing import writing_to
     from dynml.store.file import new_hdf5_file
 
     made_folder(path.parent)

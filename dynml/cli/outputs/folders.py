@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from dynml.errors import DynmlError
-from dynml.locks import LOCK_OF_FOLDER, writing_to
+from dynml.locks.writing import LOCK_OF_FOLDER, writing_to
 
 OF_EXPERIMENTS = ("parameters_latest.json", "best_model", "checkpoint")
 

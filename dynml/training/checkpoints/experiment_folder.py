@@ -27,7 +27,7 @@ from safetensors.torch import load_file, save_file
 
 from dynml.errors import CheckpointError, ConfigurationError, DataWarning
 from dynml.files import read_json, strict_json, write_json
-from dynml.locks import exclusive_lock
+from dynml.locks.writing import exclusive_lock
 from dynml.reading_files import is_folder, is_there
 from dynml.training.checkpoints.committed import MANIFEST, commit_directory, newest_committed
 

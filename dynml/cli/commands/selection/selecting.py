@@ -20,7 +20,7 @@ from dynml.cli.commands.selection.written import chosen_runs, write_outcome
 from dynml.configuration import config_to_dictionary
 from dynml.errors import DataError, DynmlError
 from dynml.files import made_folder, read_json, strict_json, write_json
-from dynml.locks import LOCK_OF_FOLDER, writing_to
+from dynml.locks.writing import LOCK_OF_FOLDER, writing_to
 
 REQUEST, BEST, DEFAULT_FOLDS = "selection_request.json", "best", 5
 SECONDS_BETWEEN_LOOKS = 0.5
