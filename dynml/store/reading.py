@@ -19,14 +19,7 @@ from dynml.configuration import nearest_name
 from dynml.errors import DataCorruptionError, DataError
 from dynml.recording import Events, GroupDescription, run_starts
 from dynml.store import layout
-from dynml.store.file import (
-    check_is_store,
-    described_group,
-    faults_named,
-    json_of,
-    opened_store,
-    text_of,
-)
+from dynml.store.file import check_is_store, described_group, faults_named, json_of, opened_store, text_of
 from dynml.store.integrity import (
     UNLIKE,
     FileIdentity,
