@@ -1,4 +1,4 @@
-"""Two thousand subjects: everything stays in proportion to their number."""
+"""Eight hundred subjects: everything stays in proportion to their number."""
 
 import h5py
 import numpy as np
@@ -11,14 +11,14 @@ from dynml.dataset.dataset import DatasetConfig, MultiSubjectDataset
 from dynml.store import layout
 from dynml.store.integrity import sha256_of_signals
 
-N_SUBJECTS, N_SAMPLES, N_CHANNELS = 2000, 25, 3
+N_SUBJECTS, N_SAMPLES, N_CHANNELS = 800, 25, 3
 
 
 @pytest.fixture(scope="module")
 def large_store(tmp_path_factory):
     path = tmp_path_factory.mktemp("large") / "store.hdf5"
     names = [f"sub-{i:04d}" for i in range(N_SUBJECTS)]
-    subsets = {"training": names[:1600], "validation": names[1600:1800], "testing": names[1800:]}
+    subsets = {"training": names[:640], "validation": names[640:720], "testing": names[720:]}
     base = np.random.default_rng(0).normal(size=(N_SAMPLES, N_CHANNELS)).astype(np.float32)
     small = {
         layout.SEGMENTS: np.array([[0, N_SAMPLES]]),
@@ -57,9 +57,9 @@ def test_an_epoch_over_all_subjects(large_store):
     dataset.load_data()
     sampler = BatchSampler(dataset, window_length=10, batch_size_training=64, nb_subjects_per_batch=8, cycles=2)
     loader = BatchLoader(dataset)
-    seen = torch.zeros(1600, dtype=torch.int64)
+    seen = torch.zeros(640, dtype=torch.int64)
     for batch in loader.iterate(sampler, 0):
-        seen += torch.bincount(batch.subject, minlength=1600)
+        seen += torch.bincount(batch.subject, minlength=640)
         # Each subject's rows stand around its own number.
         assert (batch.signals.mean(dim=(1, 2)) - batch.subject).abs().max() < 1.5
     # 25 samples hold two windows of 10 at the phases 0 to 5, and one at the phases 6 to 9.
@@ -67,12 +67,12 @@ def test_an_epoch_over_all_subjects(large_store):
     assert seen.sum() == sampler.report(0).n_spans
 
 
-def test_folds_of_a_thousand_participants(large_store):
+def test_folds_of_hundreds_of_participants(large_store):
     held_out = []
     for fold in range(3):
         config = DatasetConfig(folds=3, fold=fold)
         dataset = MultiSubjectDataset(large_store, "lazy", config=config)
         held_out += dataset.validation_set.subjects
         assert not set(dataset.training_set.participants) & set(dataset.validation_set.participants)
-        assert dataset.testing_set.n_subjects == 200
-    assert sorted(held_out) == [f"sub-{i:04d}" for i in range(1800)]
+        assert dataset.testing_set.n_subjects == 80
+    assert sorted(held_out) == [f"sub-{i:04d}" for i in range(720)]
