@@ -6,6 +6,8 @@ code itself are assertions and never come through here.
 
 from __future__ import annotations
 
+MOST_CHARACTERS = 240
+
 
 class DynmlError(Exception):
     """Root of all errors that a user can mend; its text is one sentence that says what to do."""
@@ -62,3 +64,9 @@ class EmptyStateWarning(UserWarning):
 
 class DataWarning(UserWarning):
     """A peculiarity of the data that the user should know and the run can live with."""
+
+
+def in_one_line(message: BaseException | str | None) -> str:
+    """Start of a message of another package on one line, without its full stop; its type where it has no words."""
+    text = " ".join(str(message).split()) or type(message).__name__
+    return (text if len(text) <= MOST_CHARACTERS else text[:MOST_CHARACTERS] + "..").rstrip(".")

@@ -12,7 +12,7 @@ import sys
 from importlib.metadata import EntryPoint
 from typing import Any
 
-from dynml.errors import DataError
+from dynml.errors import DataError, in_one_line
 
 
 def names_of_group(group: str, package: str | None = None) -> list[str]:
@@ -49,11 +49,10 @@ def loaded_entry(group: str, name: str) -> Any:
     try:
         return points[0].load()
     except Exception as error:  # whatever another package raises as it is imported
-        told = " ".join(str(error).split()).rstrip(".") or "no message"
         raise DataError(
             f"The package {package_of(points[0])} cannot be used: its entry point "
             f"{name!r} of {group}, {points[0].value}, could not be imported: "
-            f"{told} ({type(error).__name__})."
+            f"{in_one_line(error)} ({type(error).__name__})."
         ) from error
 
 

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
-from dynml.errors import DataCorruptionError, DataError, DataWarning, DynmlError
+from dynml.errors import DataCorruptionError, DataError, DataWarning, DynmlError, in_one_line
 from dynml.host_memory import check_claimed_size
 from dynml.readers.formats import extension_of
 from dynml.readers.reader import FileDescription
@@ -28,7 +28,6 @@ COUNTING, DESCRIBE = (".fif", ".fif.gz"), "describe"
 """mne believes the counts in headers of these. Only the description runs elsewhere: it reads the whole header, in a
 limited time, and signals of gigabytes need not go from one process to another."""
 HDF5_SIGNATURE, BYTES_BEFORE_SIGNATURE = b"\x89HDF\r\n\x1a\n", 512
-N_CHARACTERS = 200
 Result = TypeVar("Result")
 Method = Callable[[Any, Path], Result]
 
@@ -110,12 +109,6 @@ def faults_told(path: Path, what: str = "") -> Iterator[None]:
             raise DataCorruptionError(
                 f"{name} could not be read, as if damaged or truncated: {in_one_line(error)} ({type(error).__name__})."
             ) from error
-
-
-def in_one_line(told: BaseException | Warning | str | None) -> str:
-    """First characters of a message on one line, without its full stop."""
-    text = " ".join(str(told).split()) or type(told).__name__
-    return (text if len(text) <= N_CHARACTERS else text[:N_CHARACTERS] + "..").rstrip(".")
 
 
 @contextmanager

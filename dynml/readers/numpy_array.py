@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dynml.errors import DataCorruptionError, DataError
-from dynml.readers.guard import guarded, in_one_line
+from dynml.errors import DataCorruptionError, DataError, in_one_line
+from dynml.readers.guard import guarded
 from dynml.readers.named_arrays import ArrayConfig, as_signals
 from dynml.readers.reader import FileDescription, Reader
 

@@ -241,6 +241,18 @@ def test_a_malicious_pickle_is_refused_and_never_executed(make_trainer, tmp_path
     assert not victim.exists()
 
 
+def test_a_checkpoint_that_fails_without_words_is_refused_in_a_sentence(make_trainer, monkeypatch):
+    trainer = make_trainer(max_epochs=1)
+    trainer.train_and_validate()
+
+    def failing(*_, **__):
+        raise EOFError
+
+    monkeypatch.setattr(torch, "load", failing)
+    with pytest.raises(CheckpointError, match=r"state.pt holds more than .* not loaded: EOFError\.$"):
+        trainer.folder.load_checkpoint()
+
+
 def test_accumulated_gradients_equal_one_large_batch(make_trainer):
     settings = {"max_epochs": 1, "optimizer": "sgd", "learning_rate": 0.1, "weight_decay": 0.0}
     arrays = random_walks((120, 120, 120))

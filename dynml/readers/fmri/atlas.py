@@ -15,11 +15,11 @@ from numpy.typing import NDArray
 
 from dynml.compressed import check_compressed, is_compressed, opened_to_its_end
 from dynml.configuration import nearest_name
-from dynml.errors import DataCorruptionError, DataError
+from dynml.errors import DataCorruptionError, DataError, in_one_line
 from dynml.files import read_json
 from dynml.host_memory import check_claimed_size
 from dynml.readers.fmri.dipy_library import dipy_needed_for
-from dynml.readers.guard import faults_told, in_one_line
+from dynml.readers.guard import faults_told
 from dynml.reading_files import check_plain_file
 from dynml.tables import read_table
 

@@ -14,12 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dynml.configuration import check_instance
-from dynml.errors import DataCorruptionError, DataError
+from dynml.errors import DataCorruptionError, DataError, in_one_line
 from dynml.geometry.geometry import Geometry
 from dynml.readers.fmri.atlas import check_has_all_voxels, check_names, load_image, shortened
 from dynml.readers.fmri.geometry import geometry_of_grayordinates, geometry_of_parcels
 from dynml.readers.fmri.nifti import PLAUSIBLE_SECONDS
-from dynml.readers.guard import faults_told, guarded, in_one_line
+from dynml.readers.guard import faults_told, guarded
 from dynml.readers.reader import FileDescription, Reader, ReaderConfig
 
 BYTES_PER_BLOCK = 256 * 1024**2

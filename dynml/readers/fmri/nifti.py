@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dynml.configuration import check_instance, check_positive, config_from
-from dynml.errors import DataCorruptionError, DataError
+from dynml.errors import DataCorruptionError, DataError, in_one_line
 from dynml.geometry.geometry import Geometry
 from dynml.readers.fmri.atlas import (
     Atlas,
@@ -39,7 +39,7 @@ from dynml.readers.fmri.motion import (
     motion_note,
 )
 from dynml.readers.fmri.probabilistic_atlas import ProbabilisticAtlas
-from dynml.readers.guard import guarded, in_one_line
+from dynml.readers.guard import guarded
 from dynml.readers.reader import FileDescription, Reader, ReaderConfig
 
 AUTOMATIC_MASK = "auto"

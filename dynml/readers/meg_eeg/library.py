@@ -10,13 +10,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from dynml.errors import DataCorruptionError, DataError
+from dynml.errors import DataCorruptionError, DataError, in_one_line
 
 LOUDNESS = "WARNING"
 """Level of mne's own messages: warnings, which become remarks."""
 TOLD_OTHERWISE = ("naming conventions", "'boundary' events", "Number of records from the header")
 """Parts of mne's warnings about what is no fault here, or is refused or handled by these readers."""
-N_CHARACTERS = 240
 
 
 def mne_package(path: Path) -> Any:
@@ -57,21 +56,15 @@ def mne_reading(path: Path) -> Iterator[list[str]]:
         except DataError:
             raise
         except (PermissionError, FileNotFoundError) as error:
-            reason = error.strerror or _sentence(error)
+            reason = error.strerror or in_one_line(error)
             raise DataError(f"{error.filename or path} could not be read: {reason}.") from error
         except (ImportError, MemoryError):
             raise
         except Exception as error:  # mne raises what it happens to meet in the bytes
             raise DataCorruptionError(
-                f"{path} could not be read by mne, as if damaged or truncated: {_sentence(error)}."
+                f"{path} could not be read by mne, as if damaged or truncated: {in_one_line(error)}."
             ) from error
         finally:
             logger.disabled = was_disabled
-    texts = [_sentence(one.message) for one in caught if issubclass(one.category, RuntimeWarning)]
+    texts = [in_one_line(one.message) for one in caught if issubclass(one.category, RuntimeWarning)]
     remarks.extend(text for text in dict.fromkeys(texts) if not any(part in text for part in TOLD_OTHERWISE))
-
-
-def _sentence(told: Exception | Warning | str) -> str:
-    """First lines of a message on one line, without its full stop."""
-    text = " ".join(str(told).split()) or type(told).__name__
-    return (text if len(text) <= N_CHARACTERS else text[:N_CHARACTERS] + "..").rstrip(".")

@@ -25,7 +25,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from dynml.errors import CheckpointError, ConfigurationError, DataWarning
+from dynml.errors import CheckpointError, ConfigurationError, DataWarning, in_one_line
 from dynml.files import read_json, strict_json, write_json
 from dynml.locks.writing import exclusive_lock
 from dynml.reading_files import is_folder, is_there
@@ -166,9 +166,8 @@ class ExperimentFolder:
         except OSError as error:
             raise CheckpointError(f"{path / STATE} could not be read: {error.strerror or error}.") from error
         except Exception as error:
-            reason = str(error).splitlines()[0]
             raise CheckpointError(
-                f"{path / STATE} holds more than tensors and plain values and was not loaded: {reason}"
+                f"{path / STATE} holds more than tensors and plain values and was not loaded: {in_one_line(error)}."
             ) from error
         return Checkpoint(read_weights(path / WEIGHTS), state, read_json(path / PARAMETERS))
 

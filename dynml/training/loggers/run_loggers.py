@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from dynml.errors import DataWarning
+from dynml.errors import DataWarning, in_one_line
 from dynml.files import read_json
 from dynml.training.checkpoints.committed import MANIFEST, newest_committed
 
@@ -150,10 +150,5 @@ class GuardedLoggers:
                 report(logger)
             except Exception as error:
                 self._loggers.remove(logger)
-                reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-                warnings.warn(
-                    f"{logger.name} failed and is not used any more in this run: {reason} The training and its local "
-                    "logs go on.",
-                    DataWarning,
-                    stacklevel=3,
-                )
+                failed = f"{logger.name} failed and is not used any more in this run: {in_one_line(error)}."
+                warnings.warn(f"{failed} The training and its local logs go on.", DataWarning, stacklevel=3)
