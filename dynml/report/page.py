@@ -225,7 +225,9 @@ def _other_parts(given: ReportInput, inferred: Inferred | None) -> list[dict[str
 def _next_step(experiment: ReportedExperiment, inferred: Inferred | None, given: ReportInput) -> str | None:
     """What to do to see more, where nothing was inferred."""
     known = inferred is not None or of_kind(given.results, DECODING) is not None
-    if known or experiment.kind not in ("components", "decoding") or experiment.fault_of_model is not None:
+    if known or experiment.kind not in ("components", "decoding"):
         return None
     what = f"{experiment.component}s over time" if experiment.kind == "components" else "what it says of each trial"
+    if experiment.fault_of_model is not None:
+        return f"No {what} here, since there is no best model to infer from."
     return f"No {what} here: give the store by --hdf5, or the folder of dynml_infer_from_model.py by --results."
