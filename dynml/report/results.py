@@ -12,7 +12,7 @@ from dynml.errors import DataError
 from dynml.files import read_json
 from dynml.report.experiment import ReportedExperiment
 
-INFERENCE, DECODING = "inference", "decoding"
+INFERENCE, DECODING, PREDICTIONS = "inference", "decoding", "predictions"
 SUMMARY, METRICS = "summary.json", "metrics.json"
 MODEL_SHA256 = "model_sha256"
 

@@ -96,7 +96,7 @@ class StatisticsTables:
     def findings(self, component: str) -> list[str]:
         """Say which states or modes are the largest one at no sample of any subject."""
         shares = [one.fractional_occupancy for one in self.statistics.values()]
-        never = np.flatnonzero(np.nansum(shares, axis=0) == 0) + 1 if shares else []
+        never = [int(k) + 1 for k in np.flatnonzero(np.nansum(shares, axis=0) == 0)] if shares else []
         names = ", ".join(map(str, never))
         if not names:
             return []
