@@ -17,6 +17,14 @@ Kind = Literal["labels", "maps", "parcels", "grayordinates", "sensors"]
 KINDS: tuple[Kind, ...] = ("labels", "maps", "parcels", "grayordinates", "sensors")
 POSITIONS = "positions"
 SPACE, STANDARD = "space", "standard"
+NEEDED: dict[str, tuple[str, ...]] = {
+    "labels": ("image", "affine", "values"),
+    "maps": ("voxels", "channels", "weights", "shape", "affine"),
+    "parcels": ("axis", "rows"),
+    "grayordinates": ("axis", "rows"),
+    "sensors": ("loc", "codes"),
+}
+"""Arrays without which nothing can be drawn, by kind; see `Geometry`."""
 OF_CHANNELS: dict[str, tuple[str, ...]] = {
     "labels": ("values",),
     "sensors": ("loc", "codes"),

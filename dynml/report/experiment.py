@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import datetime
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from dynml.analysis.log_reading import Logs, check_is_experiment, read_logs
-from dynml.errors import CheckpointError, DynmlError
+from dynml.errors import CheckpointError, DataWarning, DynmlError
 from dynml.files import read_json
 from dynml.models.registry import Family, family_of_run
-from dynml.training.checkpoints.committed import MANIFEST, fault_of_committed
+from dynml.training.checkpoints.committed import MANIFEST, fault_of_committed, newest_committed
 from dynml.training.checkpoints.experiment_folder import PARAMETERS, WEIGHTS
 
 Kind = Literal["components", "decoding", "sequence", "other"]
@@ -88,20 +89,30 @@ def read_reported_experiment(path: str | Path) -> ReportedExperiment:
     ------
     CheckpointError
         When the folder is no experiment, or holds neither a best model nor logs.
+
+    Warns
+    -----
+    DataWarning
+        When the best model is damaged, and the one before it is taken, as inference does.
     """
     folder = Path(path)
     check_is_experiment(folder)
     summary, logs = _json_if_there(folder / "summary.json"), _logs_if_there(folder)
-    best = folder / "best_model"
-    fault = fault_of_committed(best) if best.is_dir() else "it has no best model yet"
+    best = folder.resolve() / "best_model"  # as inference names it, so that a warning is one warning
+    usable, remarks = newest_committed(best)
+    fault = None
+    if usable is None:
+        fault = fault_of_committed(best) if best.is_dir() else "it has no best model yet"
     if fault is not None and not logs:
         raise CheckpointError(f"There is nothing to report of {folder}: {fault.rstrip('.')}, and it has no logs.")
-    parameters = _json_if_there(best / PARAMETERS if fault is None else folder / LATEST)
+    parameters = _json_if_there(folder / LATEST if usable is None else usable / PARAMETERS)
     parameters = parameters or _json_if_there(folder / LATEST)
     if not parameters:
         raise CheckpointError(f"{folder} does not say how it was made: it has no {LATEST}.")
     n_epochs = max((len(values) for values in logs.values()), default=0)
-    manifest = _json_if_there(best / MANIFEST) if fault is None else {}
+    manifest = {} if usable is None else _json_if_there(usable / MANIFEST)
+    for remark in remarks if usable is not None else ():
+        warnings.warn(f"{remark} Using {usable}.", DataWarning, stacklevel=2)
     return ReportedExperiment(
         path=folder.resolve(),
         parameters=parameters,

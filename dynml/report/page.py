@@ -19,6 +19,7 @@ from dynml.report.parts.reproduction import fingerprints, training_command, vers
 from dynml.report.parts.sections import (
     curves_part,
     decoding_part,
+    errors_part,
     further_tables,
     locking_part,
     prediction_part,
@@ -29,7 +30,7 @@ from dynml.report.parts.selection import selection_part
 from dynml.report.parts.time_courses import time_courses
 from dynml.report.parts.verdicts import verdict_tables
 from dynml.report.pictures import Picture, picture_of_figure
-from dynml.report.results import DECODING, INFERENCE, ResultsFolder, of_kind
+from dynml.report.results import DECODING, INFERENCE, PREDICTIONS, ResultsFolder, of_kind
 from dynml.report.starts_facts import starts_of
 from dynml.report.verdict import asked, found, trusted
 from dynml.report.words import FAMILIES, STOPPING, counted, duration
@@ -182,7 +183,9 @@ def _training_in_words(experiment: ReportedExperiment) -> str:
 def _of_components(given: ReportInput, inferred: Inferred | None) -> dict[str, Any]:
     """Rows, time courses and scores by subject, where something was inferred."""
     if inferred is None or not inferred.n_components:
-        return {"rows": [], "time_courses": None, "n_without_time_course": 0, "scores": None, "transitions": None}
+        predicted = of_kind(given.results, PREDICTIONS)
+        scores = None if predicted is None else errors_part(given.experiment, predicted.summary)
+        return {"rows": [], "time_courses": None, "n_without_time_course": 0, "scores": scores, "transitions": None}
     experiment = given.experiment
     colours = state_colours(inferred.n_components)
     rows = component_rows(experiment, inferred, colours, given.results)
@@ -211,7 +214,7 @@ def _other_parts(given: ReportInput, inferred: Inferred | None) -> list[dict[str
     """Pictures and tables of all components together, a part for each kind of results."""
     parts = []
     for one in given.results:
-        if one.kind in (INFERENCE, DECODING):
+        if one.kind in (INFERENCE, DECODING, PREDICTIONS):
             continue
         pictures = pictures_by_component([one])
         shown = pictures.get(None, []) if inferred is not None else [p for own in pictures.values() for p in own]
@@ -225,7 +228,9 @@ def _other_parts(given: ReportInput, inferred: Inferred | None) -> list[dict[str
 def _next_step(experiment: ReportedExperiment, inferred: Inferred | None, given: ReportInput) -> str | None:
     """What to do to see more, where nothing was inferred."""
     known = inferred is not None or of_kind(given.results, DECODING) is not None
-    if known or experiment.kind not in ("components", "decoding") or experiment.fault_of_model is not None:
+    if known or experiment.kind not in ("components", "decoding"):
         return None
     what = f"{experiment.component}s over time" if experiment.kind == "components" else "what it says of each trial"
+    if experiment.fault_of_model is not None:
+        return f"No {what} here, since there is no best model to infer from."
     return f"No {what} here: give the store by --hdf5, or the folder of dynml_infer_from_model.py by --results."

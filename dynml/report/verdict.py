@@ -102,7 +102,7 @@ def _found(experiment: ReportedExperiment, compared: Comparison) -> str:
     if best is None or gain is None or rival is None:
         return f"{begin}; there is no baseline to compare it with"
     beside = f"its best baseline ({baseline(best)}: {of_rival})"
-    if not compared.is_won:
+    if not compared.is_won or score == of_rival:
         verb = "as good as" if score == of_rival else "no better than"
         return f"{begin}, {verb} {beside}{_lesson(experiment)}"
     if compared.higher_is_better:

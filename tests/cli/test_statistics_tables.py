@@ -41,3 +41,12 @@ def test_states_without_a_visit_and_segments_of_one_sample_are_not_available(tmp
     assert all(path.with_suffix(".json").exists() for path in written)
     on = read["on_off"].query("state == 3")
     assert on.n_visits.fillna(0).eq(0).all()
+
+
+def test_a_state_that_no_subject_visits_is_told(tmp_path):
+    tables = StatisticsTables(tmp_path)
+    assert tables.findings("state") == []
+    tables.add(subject([[0.9, 0.1, 0.0], [0.8, 0.2, 0.0]], [[0, 2]]))
+    assert tables.findings("state") == ["States 2, 3 are never the most probable one in these data."]
+    tables.add(subject([[0.1, 0.9, 0.0]], [[0, 1]], name="b"))
+    assert tables.findings("mode") == ["Mode 3 is never the most probable one in these data."]

@@ -179,3 +179,49 @@ def test_many_recordings_stay_within_the_size_of_a_page(tmp_path):
     assert len(courses["subjects"]) == 100
     assert courses["subjects"][0]["name"] == "last"
     assert "31 more recordings have no place here" in page
+
+
+def test_a_sequence_model_shows_its_errors_by_lag_channel_and_recording(tmp_path):
+    summary = {
+        **HMM_SUMMARY,
+        "family": "csm",
+        "loss": "l1",
+        "free_energy": None,
+        "score": {"training": 0.4, "validation": 0.45},
+        "score_by_network": dict(zip(parameters_of()["dataset"]["channel_names"], (0.4, 0.5, 0.45))),
+        "score_by_horizon": {"model": [0.4, 0.5], "zero": [0.6, 0.6]},
+    }
+    run = made_experiment(tmp_path / "run", summary, parameters_of("csm", model={}))
+    experiment = read_reported_experiment(run)
+    errors = {"results": "predictions", "experiment": str(run), "loss": "l1", "subsets": SUBSETS}
+    errors["score"] = {"testing": 0.52, "subjects": {"sub-3": 0.45, "sub-4": 0.52}}
+    (tmp_path / "windows").mkdir()
+    (tmp_path / "windows" / "summary.json").write_text(json.dumps(errors))
+    page = Seen(report_page(ReportInput(experiment=experiment, results=find_results(tmp_path / "windows", experiment))))
+    assert "Errors in validation recordings: of forecasts so many samples ahead, and of each channel" in page.text
+    assert "Mean absolute error of each recording (lower is better), the worst first" in page.text
+    words = [one["alt"] for one in page.of("img")]
+    assert "Error by channel: 0.400 in Frontal Pole to 0.500 in Cuneal Cortex" in words
+    assert "Mean absolute error of each recording: validation median 0.450; testing median 0.520" in words
+
+
+def test_the_accuracy_of_each_participant_stands_beside_that_of_the_best_baseline():
+    from dynml.report.parts.sections import decoding_part
+
+    def of(first, second):
+        shares = {"sub-1": {"accuracy": first, "n_trials": 4}, "sub-2": {"accuracy": second, "n_trials": 4}}
+        return {"accuracy": (first + second) / 2, "per_participant": shares}
+
+    metrics = {
+        "subset": "testing",
+        "n_trials": 8,
+        "confusion_matrix": {"class_names": ["face", "house"], "counts": [[4, 0], [1, 3]]},
+        "baselines": {"linear": of(0.75, 0.5), "majority": of(0.5, 0.5), "functional_connectivity": {"accuracy": None}},
+        **of(1.0, 0.75),
+    }
+    table = decoding_part(metrics).tables[-1]
+    assert table.heads == ["participant", "trials", "this decoder", "linear classifier"]
+    assert table.rows == [["sub-1", "4", "100.0 %", "75.0 %"], ["sub-2", "4", "75.0 %", "50.0 %"]]
+    for one in metrics["baselines"].values():
+        one.pop("per_participant", None)
+    assert decoding_part(metrics).tables[-1].heads == ["participant", "trials", "this decoder"]

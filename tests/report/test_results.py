@@ -1,15 +1,17 @@
 """Results are found by their kind, and those of another experiment are refused by name."""
 
 import json
+from hashlib import sha256
 
 import pytest
 from report_making import made_experiment, made_inference
 
-from dynml.errors import CheckpointError, DataError
+from dynml.errors import CheckpointError, DataError, DataWarning
 from dynml.report.experiment import read_reported_experiment
 from dynml.report.inferred import read_inferred
 from dynml.report.parts.sections import locking_part
 from dynml.report.results import ResultsFolder, find_results
+from dynml.training.checkpoints.committed import commit_directory
 
 
 @pytest.fixture
@@ -105,3 +107,22 @@ def test_locking_of_modes_is_told_of_modes_and_must_be_whole(tmp_path, experimen
     (tmp_path / "locking.tsv").write_text("participant\tcondition\tstate\teffect\np1\tface\t2\t0.5\n")
     with pytest.raises(DataError, match=r"lacks p\."):
         locking_part(results)
+
+
+def test_a_folder_of_results_that_is_a_file_is_refused_as_one(tmp_path, experiment):
+    (tmp_path / "file").touch()
+    with pytest.raises(DataError, match="file is no folder"):
+        find_results(tmp_path / "file", experiment)
+
+
+def test_the_model_before_a_damaged_best_one_is_told_and_known_for_the_one_of_its_results(tmp_path):
+    path = made_experiment(tmp_path / "run")
+    commit_directory(path / "best_model", lambda folder: (folder / "model.safetensors").write_bytes(b"later weights"))
+    before = sha256(b"weights").hexdigest()
+    assert read_reported_experiment(path).model_sha256 != before
+    (path / "best_model" / "model.safetensors").write_bytes(b"damaged")
+    with pytest.warns(DataWarning, match=r"best_model cannot be used: .* Using .*best_model.previous"):
+        experiment = read_reported_experiment(path)
+    assert (experiment.model_sha256, experiment.fault_of_model) == (before, None)
+    write_summary(tmp_path / "maps", results="maps", weights="best_model", model_sha256=before)
+    assert find_results(tmp_path / "maps", experiment)

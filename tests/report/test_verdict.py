@@ -60,6 +60,14 @@ def test_a_sequence_model_is_told_by_the_share_of_the_baseline(tmp_path):
     assert "how well can a sample be predicted from those before it?" in asked(experiment)
 
 
+def test_a_score_that_is_the_baselines_in_all_decimals_is_as_good(tmp_path):
+    changes = {"free_energy": None, "score": {"validation": 0.45 - 1e-9}, "loss": "l1"}
+    parameters = parameters_of("csm", model={})
+    experiment = experiment_of(tmp_path, **changes, baselines={"zero": {"validation": 0.45}}, parameters=parameters)
+    assert "as good as its best baseline (" in found(experiment)
+    assert "so that it has learnt nothing beyond that" in found(experiment)
+
+
 @pytest.mark.parametrize(("accuracy", "verdict"), [(0.8, "more than"), (0.5, "no more than")])
 def test_a_decoder_is_told_with_its_interval(tmp_path, accuracy, verdict):
     from dynml.report.results import ResultsFolder

@@ -1,6 +1,7 @@
 """dynml_report.py on a run of its own: infers what is missing, refuses what it must not touch."""
 
 import re
+import shutil
 
 import numpy as np
 import pytest
@@ -79,3 +80,19 @@ def test_a_store_that_was_prepared_otherwise_is_refused_with_the_difference(run,
         error = run_here(REPORT, run[2], tmp_path / "page.html", "--hdf5", other, *further, status=2).stderr
         assert "detrend" in error
         assert not (tmp_path / "page.html").exists()
+
+
+def test_without_a_best_model_the_page_says_so_and_inference_names_what_there_is(run, tmp_path):
+    _, store, experiment, _ = run
+    shutil.copytree(experiment, tmp_path / "hmm")
+    for one in (tmp_path / "hmm").glob("best_model*"):
+        shutil.rmtree(one)
+    run_here(REPORT, tmp_path / "hmm", tmp_path / "report.html", "--hdf5", store)
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "This run has no best model that can be used" in page
+    assert "No states over time here, since there is no best model to infer from." in page
+    error = run_here(INFER, tmp_path / "hmm", store, tmp_path / "states", status=2).stderr
+    assert error.endswith(
+        "has no best_model to load; its latest epoch is there: --use_latest_epoch (in Python: latest=True).\n"
+    )
+    assert not (tmp_path / "states").exists()

@@ -3,6 +3,7 @@
 import json
 
 import cifti_making
+import h5py
 import nibabel
 import numpy as np
 import pytest
@@ -199,3 +200,21 @@ def test_some_channels_in_another_order():
     assert other.arrays["values"].tolist() == [6, 4]
     assert other.positions[0].tolist() == [6.0, 7.0, 8.0]
     assert geometry.of_channels(["c", "x"]) is None
+
+
+@pytest.mark.filterwarnings("ignore:.*in no list")
+def test_a_store_without_centres_is_drawn_without_them_and_one_without_its_atlas_is_told(tmp_path):
+    path = nifti_study(tmp_path, labels())
+    with h5py.File(path, "a") as file:
+        del file["geometry/bold/positions"]
+    with Store(path) as store:
+        geometry = read_geometry(store, "bold")
+        assert geometry.positions.shape == (2, 3)
+        assert not geometry.has_positions
+    with h5py.File(path, "a") as file:
+        del file["geometry/bold/image"]
+    with (
+        Store(path) as store,
+        pytest.raises(DataCorruptionError, match="bold cannot be read: it has no image, which labels are drawn by"),
+    ):
+        read_geometry(store, "bold")

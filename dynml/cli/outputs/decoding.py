@@ -121,12 +121,13 @@ def _metrics(
 
 def _compared(baseline: FittedBaseline, trials: Trials, correct: Any) -> dict[str, Any]:
     """Accuracy of a baseline, and how much better the decoder is on the same trials."""
-    from dynml.analysis.classification import bootstrap_interval
+    from dynml.analysis.classification import bootstrap_interval, share_per_group
 
     accuracy = baseline.accuracy(trials)
     if accuracy is None:
         return {"accuracy": None, "difference": None, "difference_interval": None, "interval_over": None}
-    gain = correct.astype(float) - (baseline.predict(trials) == trials.truth)
+    of_baseline = baseline.predict(trials) == trials.truth
+    gain = correct.astype(float) - of_baseline
     runs = [f"{subject}\n{run}" for subject, run in zip(trials.subjects, trials.run)]
     over, groups = ("participants", trials.participants) if len(set(trials.participants)) > 1 else ("runs", runs)
     interval = bootstrap_interval(gain, groups)
@@ -135,6 +136,7 @@ def _compared(baseline: FittedBaseline, trials: Trials, correct: Any) -> dict[st
         "difference": float(gain.mean()),
         "difference_interval": None if interval is None else list(interval),
         "interval_over": None if interval is None else over,
+        "per_participant": share_per_group(of_baseline, trials.participants),
     }
 
 

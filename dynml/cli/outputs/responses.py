@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 CONDITIONS_IN_A_PICTURE = 6
 CONDITION = Column("condition", "Label of the events")
-STATE = Column("state", "Number of the state, mode or feature, from 1: column state - 1 of the arrays")
+STATE = Column("state", "Number of the state, mode, feature or channel, from 1: column state - 1 of the arrays")
 P_TEXT = "p-value; n/a where nothing could be tested"
 ACAUSAL = (
     "Values are inferred from all of a recording, so that a response may begin before its event by about as long as a "
@@ -34,7 +34,7 @@ class ResponseOutput:
     settings : ResponseSettings
     column : str
         Of the events' labels.
-    of : {"alpha", "features"}
+    of : {"alpha", "features", "predictions"}
     """
 
     def __init__(self, folder: Path, settings: ResponseSettings, column: str, of: str) -> None:
@@ -101,7 +101,7 @@ class ResponseOutput:
                 "other_preparation": experiment.other_preparation,
                 "events": self._column,
                 "of": self._of,
-                "components": experiment.family.components if self._of == "alpha" else "features",
+                "components": f"{settings.component}s",
                 "conditions": list(settings.conditions),
                 "window": [float(settings.window.times[0]), settings.window.stop / settings.window.sampling_frequency],
                 "baseline": None if settings.baseline is None else settings.baseline.times[[0, -1]].tolist(),
@@ -243,7 +243,12 @@ def _counted(n_participants: int) -> str:
     return f"{n_participants} participant{'s' if n_participants != 1 else ''}"
 
 
-_LABELS = {"state": "Probability", "mode": "Mixing coefficient", "feature": "Hidden state"}
+_LABELS = {
+    "state": "Probability",
+    "mode": "Mixing coefficient",
+    "feature": "Hidden state",
+    "channel": "Prediction error",
+}
 _TOLD = {
     "events": "",
     "cut": "{n} of {of} trials reach over a run's border or into a gap; what was observed of them counts.",

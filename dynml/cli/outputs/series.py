@@ -1,4 +1,4 @@
-"""Values over time of every subject with its events, as responses are made of: alpha, or hidden states."""
+"""Values over time of every subject with its events, as responses are made of: alpha, hidden states, or errors."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ if TYPE_CHECKING:
 
 
 def what_is_looked_at(experiment: Experiment, asked: str) -> str:
-    """Settle what the values are: alpha, where the family gives one, or features.
+    """Settle what the values are: alpha, where the family gives one, or features; predictions where they are asked for.
 
     Raises
     ------
-    CheckpointError
+    CheckpointError, ConfigurationError
         When the family has not what was asked for.
     """
     has_alpha = experiment.family.inference is not None
@@ -31,7 +31,11 @@ def what_is_looked_at(experiment: Experiment, asked: str) -> str:
     if of == "features":
         from dynml.models.sequence.features.extraction import model_of_states, model_with_embeddings
 
-        model_of_states(model_with_embeddings(experiment))
+        model_of_states(model_with_embeddings(experiment), "--of", of)
+    if of == "predictions":
+        from dynml.models.sequence.features.prediction_errors import model_of_predictions
+
+        model_of_predictions(experiment)
     return of
 
 
@@ -53,7 +57,7 @@ def subject_series(
     dataset : MultiSubjectDataset
     names : sequence of str
         Subsets.
-    of : {"alpha", "features"}
+    of : {"alpha", "features", "predictions"}
     column : str
         Of the events' labels.
     conditions : tuple of str
@@ -70,7 +74,7 @@ def subject_series(
     from dynml.analysis.responses.series import Onsets, SubjectSeries, valid_rows
     from dynml.models.stored_runs import stored_runs
 
-    values_of = _alpha(experiment, dataset, names) if of == "alpha" else _features(experiment, dataset, names)
+    values_of = {"alpha": _alpha, "features": _features, "predictions": _errors}[of](experiment, dataset, names)
     for subset, index, values, segments, observed in values_of:
         subject, participant = subset.subjects[index], subset.participants[index]
         events = dataset.source.events(subject, dataset.group)
@@ -113,16 +117,40 @@ def _alpha(experiment: Experiment, dataset: MultiSubjectDataset, names: Sequence
 
 
 def _features(experiment: Experiment, dataset: MultiSubjectDataset, names: Sequence[str]) -> Iterator[Values]:
-    import numpy as np
-
     from dynml.models.sequence.features.extraction import model_of_states, model_with_embeddings, states_of_subject
     from dynml.models.sequence.inference import window_length_of
 
     model = model_of_states(model_with_embeddings(experiment))
     length = window_length_of(experiment.parameters, dataset, names)
+    for subset, index, segments in _subjects(dataset, names):
+        yield subset, index, states_of_subject(model, subset, index, length), segments, subset.observed(index)
+
+
+def _errors(experiment: Experiment, dataset: MultiSubjectDataset, names: Sequence[str]) -> Iterator[Values]:
+    import numpy as np
+
+    from dynml.models.sequence.features.prediction_errors import errors_of_subject, model_of_predictions
+    from dynml.models.sequence.inference import window_length_of
+
+    model, length = model_of_predictions(experiment), window_length_of(experiment.parameters, dataset, names)
+    for subset, index, segments in _subjects(dataset, names):
+        errors = errors_of_subject(model, subset, index, length)
+        is_known = np.asarray(np.isfinite(errors).all(axis=1))
+        # Nothing was there to predict a segment's first sample from: it lies outside, and was not masked.
+        segments[:, 0] = [
+            start + (is_known[start:stop].argmax() if is_known[start:stop].any() else 0) for start, stop in segments
+        ]
+        yield subset, index, errors, segments, is_known
+
+
+def _subjects(
+    dataset: MultiSubjectDataset, names: Sequence[str]
+) -> Iterator[tuple[MultiSubjectSubset, int, NDArray[Any]]]:
+    """Subset, index and segments (n, 2) of each subject."""
+    import numpy as np
+
     for name in names:
         subset = dataset.subset(name)
         for index in range(subset.n_subjects):
-            values = states_of_subject(model, subset, index, length)
             own = subset.segments.take(subset.segments.subject == index)
-            yield subset, index, values, np.stack([own.start, own.stop], axis=1), subset.observed(index)
+            yield subset, index, np.stack([own.start, own.stop], axis=1)

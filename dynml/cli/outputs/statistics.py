@@ -93,6 +93,16 @@ class StatisticsTables:
         if self._binarise:
             self._alphas[result.subject] = result.alpha, result.segments, result.sampling_frequency
 
+    def findings(self, component: str) -> list[str]:
+        """Say which states or modes are the largest one at no sample of any subject."""
+        shares = [one.fractional_occupancy for one in self.statistics.values()]
+        never = [int(k) + 1 for k in np.flatnonzero(np.nansum(shares, axis=0) == 0)] if shares else []
+        names = ", ".join(map(str, never))
+        if not names:
+            return []
+        what = f"{component.capitalize()} {names} is" if len(never) == 1 else f"{component.capitalize()}s {names} are"
+        return [f"{what} never the most probable one in these data."]
+
     def write(self) -> list[Path]:
         """Write all tables, and give their paths; those that have no rows are left out."""
         written = [self._folder / "state_statistics.tsv"]

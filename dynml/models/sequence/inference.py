@@ -81,7 +81,17 @@ def write_inference(
         score[name] = float(total / count) if count else None
     each = {subject: float(total / count) if count else None for subject, (total, count) in sums.items()}
     _write_table(out_folder / "windows.tsv", rows)
-    content = {"loss": model.config.loss, "window_length": length, "split": dataset.split}
+    content = {
+        "results": "predictions",
+        "experiment": experiment.name,
+        "weights": experiment.weights,
+        "model_sha256": experiment.sha256,
+        "other_preparation": experiment.other_preparation,
+        "loss": model.config.loss,
+        "window_length": length,
+        "split": dataset.split,
+        "subsets": {name: list(dataset.subset(name).subjects) for name in subset_names},
+    }
     write_json(out_folder / "summary.json", {"score": {**score, "subjects": each}, **content})
     return f"{len(sums)} subjects, {len(rows)} windows of {length} samples embedded ({dataset.split})."
 

@@ -102,29 +102,50 @@ def starts_part(starts: Starts | None, component: str) -> Part:
 def scores_part(experiment: ReportedExperiment, inferred: Inferred) -> Part:
     """Free energy of each subject by subset, and the highest ones by name."""
     energies = (inferred.summary.get("free_energy") or {}).get("subjects") or {}
+    return _scores(experiment, energies, inferred.summary.get("subsets") or {}, "free energy", "nats per sample")
+
+
+def errors_part(experiment: ReportedExperiment, summary: Mapping[str, Any]) -> Part:
+    """Error of a sequence model in each recording by subset, by the summary of its inference."""
+    name, unit = loss(summary.get("loss"))
+    errors = (summary.get("score") or {}).get("subjects") or {}
+    return _scores(experiment, errors, summary.get("subsets") or {}, name, unit)
+
+
+def _scores(
+    experiment: ReportedExperiment,
+    scores: Mapping[str, Any],
+    subsets: Mapping[str, Sequence[str]],
+    name: str,
+    unit: str,
+) -> Part:
+    """Picture and table of a score of each recording that is better where it is lower."""
     by_subset: dict[str, dict[str, float]] = {}
-    for subject, subset in inferred.subset_of().items():
-        if energies.get(subject) is not None:
-            by_subset.setdefault(subset, {})[subject] = float(energies[subject])
+    for subset, subjects in subsets.items():
+        for subject in subjects:
+            if scores.get(subject) is not None:
+                by_subset.setdefault(subset, {})[subject] = float(scores[subject])
     if not by_subset:
         return Part()
+    label = f"{name} ({unit})" if unit else name
     ordered: dict[str, dict[str, float]] = {name: by_subset[name] for name in SUBSET_NAMES if name in by_subset}
     compared = held_out(experiment)
     best = None if compared is None else compared.best_baseline
     lines = {}
     if compared is not None and best is not None:
         lines = {f"{baseline(best)} (validation, all together)": compared.baselines[best]}
-    figure = plot_scores(ordered, "free energy (nats per sample)", lines)
-    medians = [f"{name} median {number(float(np.median(list(own.values()))))}" for name, own in ordered.items()]
+    figure = plot_scores(ordered, label, lines)
+    medians = [f"{subset} median {number(float(np.median(list(own.values()))))}" for subset, own in ordered.items()]
     rows = [
         [subject, subset, number(value)]
         for subset, own in reversed(ordered.items())
         for subject, value in sorted(own.items(), key=lambda one: -one[1])
     ]
-    caption = "Free energy of each recording (nats per sample; lower is better), the worst first"
+    title = f"{name[0].upper()}{name[1:]} of each recording"
+    caption = f"{title} ({f'{unit}; ' if unit else ''}lower is better), the worst first"
     return Part(
-        [_cut(Table(caption, ["recording", "subset", "free energy"], rows))],
-        [picture_of_figure(figure, f"Free energy of each recording: {'; '.join(medians)}")],
+        [_cut(Table(caption, ["recording", "subset", name], rows))],
+        [picture_of_figure(figure, f"{title}: {'; '.join(medians)}")],
     )
 
 
@@ -154,7 +175,10 @@ def prediction_part(experiment: ReportedExperiment) -> Part:
         figure = plot_bars(by_network, label, colour=PALETTE[0])
         alt = f"Error by channel: {number(by_network[best])} in {best} to {number(by_network[worst])} in {worst}"
         pictures.append(picture_of_figure(figure, alt))
-    return Part(pictures=pictures)
+    parts = ["forecasts so many samples ahead"] * bool(by_lag) + ["each channel, the worst first"] * bool(by_network)
+    subset = "training" if held_out(experiment) is None else "validation"
+    words = f"Errors in {subset} recordings: of {', and of '.join(parts)}."
+    return Part(pictures=pictures, sentences=[words] if parts else [])
 
 
 def decoding_part(metrics: Mapping[str, Any]) -> Part:
@@ -178,7 +202,7 @@ def decoding_part(metrics: Mapping[str, Any]) -> Part:
         own = list(values[str(metrics["subset"])].values())
         alt = f"Accuracy by participant: {percent(min(own))} to {percent(max(own))} in {len(own)} participants"
         pictures.append(picture_of_figure(figure, alt))
-    return Part([*_table_of_differences(metrics), *_table_of_people(people)], pictures)
+    return Part([*_table_of_differences(metrics), *_table_of_people(metrics)], pictures)
 
 
 def _table_of_differences(metrics: Mapping[str, Any]) -> list[Table]:
@@ -192,9 +216,19 @@ def _table_of_differences(metrics: Mapping[str, Any]) -> list[Table]:
     return [Table(f"The decoder beside its baselines, {metrics['subset']} trials", heads, rows, marked=0)]
 
 
-def _table_of_people(people: Mapping[str, Any]) -> list[Table]:
+def _table_of_people(metrics: Mapping[str, Any]) -> list[Table]:
+    """Accuracy of each participant, beside that of the best baseline."""
+    people: Mapping[str, Any] = metrics.get("per_participant") or {}
+    beside = {name: one for name, one in (metrics.get("baselines") or {}).items() if one.get("per_participant")}
+    # A column for each would be wider than a phone.
+    best = max(beside, key=lambda name: float(beside[name]["accuracy"])) if beside else None
     rows = [[name, str(one["n_trials"]), percent(one["accuracy"])] for name, one in people.items()]
-    return [_cut(Table("Accuracy by participant", ["participant", "trials", "accuracy"], rows))] if rows else []
+    heads = ["participant", "trials", "this decoder"]
+    if best is not None:
+        heads.append(baseline(best))
+        for row in rows:
+            row.append(percent(beside[best]["per_participant"].get(row[0], {}).get("accuracy")))
+    return [_cut(Table("Accuracy by participant", heads, rows))] if rows else []
 
 
 def locking_part(results: ResultsFolder) -> Part:
@@ -212,6 +246,7 @@ def locking_part(results: ResultsFolder) -> Part:
     what = str(results.summary.get("components") or "states")
     titles = {"condition": "event", "state": what.removesuffix("s")}
     heads = [*(titles.get(name, name) for name in names), "effect", "p"]
+    what = "prediction errors" if results.summary.get("of") == "predictions" else what
     caption = f"Are the {what} locked to the events? The smallest p first; corrected over {what}"
     return Part([_cut(Table(caption, heads, shown))])
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import numpy as np
+
 from dynml.errors import DataCorruptionError
-from dynml.geometry.geometry import KINDS, Geometry
+from dynml.geometry.geometry import KINDS, NEEDED, POSITIONS, Geometry
 from dynml.store import layout
 from dynml.store.integrity import UNLIKE, is_unlike
 from dynml.store.own_storage import check_own_storage, own_dataset
@@ -36,7 +38,12 @@ def read_geometry(store: Store, group: str) -> Geometry | None:
         arrays = {
             name: store.read_table(own_dataset(store.path, node, name)) for name in node if name != layout.CHANNEL_NAMES
         }
+        # Without them maps can be drawn, and networks as matrices.
+        arrays.setdefault(POSITIONS, np.full((len(names), 3), np.nan))
         values = json.loads(_text(node.attrs[VALUES]))
+        lacking = [name for name in NEEDED[kind] if name not in arrays]
+        if lacking:
+            raise ValueError(f"it has no {lacking[0]}, which {kind} are drawn by")
         return Geometry(kind=kind, channel_names=names, arrays=arrays, values=values)
     except (OSError, KeyError, ValueError, TypeError, RuntimeError, AssertionError) as error:
         raise DataCorruptionError(f"{store.path}: {path} cannot be read: {error}.") from error

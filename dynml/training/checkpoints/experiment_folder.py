@@ -234,8 +234,19 @@ class ExperimentFolder:
         target = self.checkpoint if latest else self.best_model
         path, remarks = newest_committed(target)
         if path is None:
-            raise CheckpointError(remarks[0] if remarks else f"{self.path} has no {target.name} to load.")
+            raise CheckpointError(
+                f"{remarks[0].rstrip('.') if remarks else self._absent(target)}{self._instead(latest)}."
+            )
         return path, remarks
+
+    def _absent(self, target: Path) -> str:
+        return f"{self.path} has no {target.name} to load"
+
+    def _instead(self, latest: bool) -> str:
+        """Name what can be loaded where the best model cannot."""
+        if latest or newest_committed(self.checkpoint)[0] is None:
+            return ""
+        return "; its latest epoch is there: --use_latest_epoch (in Python: latest=True)"
 
     def _write_input_transform(self, folder: Path) -> None:
         if self.input_transform:

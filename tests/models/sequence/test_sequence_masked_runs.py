@@ -33,6 +33,8 @@ from dynml.models.sequence.observed_samples import observed_counts
 from dynml.models.sequence.settling import settled_model
 from dynml.models.sequence.trainer import SequenceTrainer
 from dynml.models.sequence.windows import masked_windows
+from dynml.report.experiment import read_reported_experiment
+from dynml.report.results import find_results
 
 KINDS = [
     ("csm", {}),
@@ -137,7 +139,11 @@ def test_inference_leaves_windows_out_of_which_nothing_was_observed(tmp_path):
     windows = pieces_of_subset(experiment, trainer.dataset, "validation", Cut(window_length=20))
     assert windows.spans.start.tolist() == starts
     np.testing.assert_allclose(embeddings_of(experiment.model, windows, "mean"), vectors, atol=1e-5)
-    assert json.loads((out / "summary.json").read_text())["score"]["validation"] > 0
+    summary = json.loads((out / "summary.json").read_text())
+    assert summary["score"]["validation"] > 0
+    assert summary["subsets"] == {"validation": ["validation-0"]}
+    # The report that inference names as the next command knows its folder.
+    assert find_results(out, read_reported_experiment(tmp_path / "run"))[0].kind == "predictions"
 
 
 def test_observed_counts_by_hand():

@@ -181,8 +181,13 @@ def _geometry(
         finding = f"Values of {group} are drawn as bars and matrices, because {reason}; --atlas names an atlas."
         if finding not in findings:
             findings.append(finding)
-    elif arguments.space is not None:
+        return None
+    if arguments.space is not None:
         own = dataclasses.replace(own, values={**own.values, "standard": arguments.space == "standard"})
+    if found.is_network and own.kind != "sensors" and not own.has_positions:
+        finding = f"Networks of {group} are drawn as matrices, because the centres of its channels are not known."
+        if finding not in findings:
+            findings.append(finding)
     return own
 
 

@@ -65,9 +65,11 @@ def parse_responses(description: str | None) -> Namespace:
     )
     parser.add_argument(
         "--of",
-        choices=["auto", "alpha", "features"],
+        choices=["auto", "alpha", "features", "predictions"],
         default="auto",
-        help="what to look at: probabilities of states and coefficients of modes, or hidden states of sequence models",
+        help="what to look at: alpha, the probabilities of states and coefficients of modes; features, the hidden "
+        "states of sequence models and decoders; predictions, how far a sequence model's predictions are off; auto: "
+        "alpha or features",
     )
     parser.add_argument("--n_surrogates", type=int, default=1000, help="shifts of each participant's series")
     parser.add_argument("--seed", type=int, default=0, help="of shifts and flips")
@@ -90,7 +92,9 @@ def run_responses(arguments: Namespace) -> None:
     dataset = dataset_given(experiment, arguments, arguments.group)
     names = subsets_given(arguments)
     of = what_is_looked_at(experiment, arguments.of)
-    component = experiment.family.components.removesuffix("s") if of == "alpha" else "feature"
+    component = {"features": "feature", "predictions": "channel"}.get(
+        of, experiment.family.components.removesuffix("s")
+    )
     labels = _labels(arguments, dataset)
     settings = _settings(arguments, dataset, names, component, labels)
     with output_folder(Path(arguments.out_folder), force=arguments.force) as out:

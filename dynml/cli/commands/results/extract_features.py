@@ -16,7 +16,7 @@ from dynml.cli.model_options import (
     experiment_given,
     subsets_given,
 )
-from dynml.cli.outputs.features import FeatureOutput, check_output_is_free, opened_output
+from dynml.cli.outputs.features import HDF5_ENDINGS, FeatureOutput, check_output_is_free, opened_output
 from dynml.cli.parsing import Namespace, ScriptParser
 from dynml.errors import DataError, DataWarning
 
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from dynml.models.sequence.features.pieces import Cut
 
 METHODS = ("gradient_x_input", "integrated_gradients")
-METHODS_IN_WORDS = {"gradient_x_input": "Gradient x input", "integrated_gradients": "Integrated gradients"}
 
 
 def parse_extraction(description: str | None, arguments: Sequence[str] | None = None) -> Namespace:
@@ -111,17 +110,30 @@ def run_extraction(arguments: Namespace) -> None:
         "cut": {name: value for name, value in asdict(cut).items() if value is not None},
         "split": dataset.split,
     }
+    pictures: list[dict[str, str]] = []
     with opened_output(path, force=arguments.force) as output:
         if arguments.attribution:
-            summary["attribution"] = _write_attribution(model, dataset, parts, arguments.attribution, cut, output)
+            summary["attribution"] = _write_attribution(
+                model,
+                dataset,
+                parts,
+                arguments.attribution,
+                cut,
+                output,
+                hdf5=Path(arguments.hdf5_file),
+                pictures=pictures,
+            )
         if arguments.attention:
             summary["attention"] = _write_attention(model, parts, cut, output)
+            pictures.append({"path": "attention_lags.png", "alt": "Mean attention of each head by lag"})
         n_dimensions = _write_embeddings(model, parts, pooling, cut, output)
         n_each = {name: len(part) for name, part in parts.items()}
         summary |= {"n_embeddings": n_each, "n_dimensions": n_dimensions}
         if arguments.per_sample:
             _write_states(model, parts, longest, output)
             summary["states_window_length"] = longest
+        if pictures and path.suffix.lower() not in HDF5_ENDINGS:
+            summary["pictures"] = pictures
         output.summary(summary)
     n_subjects = sum(len(set(part.subjects)) for part in parts.values())
     print(
@@ -200,12 +212,21 @@ def _write_states(model: Any, parts: dict[str, Trials], length: int, output: Fea
 
 
 def _write_attribution(
-    model: Any, dataset: MultiSubjectDataset, parts: dict[str, Trials], method: Any, cut: Cut, output: FeatureOutput
+    model: Any,
+    dataset: MultiSubjectDataset,
+    parts: dict[str, Trials],
+    method: Any,
+    cut: Cut,
+    output: FeatureOutput,
+    *,
+    hdf5: Path,
+    pictures: list[dict[str, str]],
 ) -> dict[str, Any]:
-    """Write maps, networks and pictures; give what is said of them."""
+    """Write maps, networks and pictures, and add those to the list; give what is said of them."""
+    from dynml.cli.outputs.attribution import described, draw_attribution, draw_on_brain
     from dynml.models.sequence.features.attribution import attribution_maps
-    from dynml.plotting.attribution import plot_attribution_maps, plot_network_importance
-    from dynml.plotting.style import save_figure
+    from dynml.store.geometry.stored import read_geometry
+    from dynml.store.reading import Store
 
     found = attribution_maps(model, list(parts.values()), method)
     networks = list(dataset.channel_names)
@@ -213,24 +234,13 @@ def _write_attribution(
     tables = {"networks": {"network": networks} | {f"mean_size_{name}": values for name, values in sizes.items()}}
     output.group("attribution", {"maps": found.maps, "times": found.times}, tables)
     step, unit = _time_step(parts)
-    since = "predicted sample" if found.since_predicted else f"{_kind(cut)}'s first sample"
-    counts = [f"{count} {_kind(cut)}{'s' if count != 1 else ''}" for count in found.n_windows]
-    groups = [f"{name} ({count})" for name, count in zip(found.group_names, counts)] if found.of_classes else counts
-    title = f"{METHODS_IN_WORDS[method]}:\n{found.meaning}"
-    figure = plot_attribution_maps(
-        found.maps,
-        found.times * step,
-        network_names=networks,
-        group_names=groups,
-        time_label=f"Time since the {since} ({unit})",
-        unit=found.unit,
-        title=title,
-    )
-    save_figure(figure, output.figure("attribution_maps"))
-    bars = plot_network_importance(
-        found.importance, networks, group_names=found.group_names, unit=found.unit, title=title
-    )
-    save_figure(bars, output.figure("attribution_networks"))
+    since, kind = "predicted sample" if found.since_predicted else f"{_kind(cut)}'s first sample", _kind(cut)
+    time_label = f"Time since the {since} ({unit})"
+    draw_attribution(found, networks, output, method=method, kind=kind, times=found.times * step, time_label=time_label)
+    with Store(hdf5) as store:
+        geometry = read_geometry(store, dataset.group)
+    on_brain = draw_on_brain(found, networks, output, kind=kind, geometry=geometry)
+    pictures.extend(described(on_brain, found, networks))
     return {
         "method": method,
         "of": found.meaning,

@@ -190,7 +190,8 @@ def _write_inference(
         summary["training_information_criteria"] = criteria
     if any(value is not None for value in at_mean.values()):
         summary["free_energy_at_mean"] = at_mean
-    summary |= {**occupancies.summary(), "findings": occupancies.findings()}
+    component = experiment.family.components.removesuffix("s")
+    summary |= {**occupancies.summary(), "findings": [*occupancies.findings(), *tables.findings(component)]}
     write_json(out / "summary.json", {"free_energy": {**energies, "subjects": subjects}, **summary})
     for finding in summary["findings"]:
         print(f"Note: {finding}")

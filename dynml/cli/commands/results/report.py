@@ -54,9 +54,9 @@ def run_report(arguments: Namespace) -> None:
     from dynml.report.experiment import read_reported_experiment
     from dynml.report.page import ReportInput, report_page
 
-    experiment = read_reported_experiment(arguments.experiment_path)
     with contextlib.ExitStack() as stack:
         told = stack.enter_context(_warnings_noted())
+        experiment = read_reported_experiment(arguments.experiment_path)
         results = _results(arguments, experiment, stack)
         page = report_page(
             ReportInput(
@@ -115,13 +115,13 @@ def _warnings_noted() -> Iterator[list[str]]:
 
 def _results(arguments: Namespace, experiment: ReportedExperiment, stack: contextlib.ExitStack) -> list[ResultsFolder]:
     """Those that are given, and what a store allows to infer beside them."""
-    from dynml.report.results import DECODING, INFERENCE, find_results, of_kind
+    from dynml.report.results import DECODING, INFERENCE, PREDICTIONS, find_results, of_kind
 
     results = [] if arguments.results is None else find_results(arguments.results, experiment)
     if arguments.hdf5 is None:
         return results
-    wanted = {"components": INFERENCE, "decoding": DECODING}.get(experiment.kind)
-    if wanted is None or of_kind(results, wanted) is not None:
+    wanted = {"components": INFERENCE, "decoding": DECODING, "sequence": PREDICTIONS}.get(experiment.kind)
+    if wanted is None or of_kind(results, wanted) is not None or experiment.fault_of_model is not None:
         _check_store(arguments, experiment)
         return results
     folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="dynml_report_"))) / "inferred"

@@ -5,6 +5,7 @@ Shapes: n windows or trials, B of a batch, T samples, d numbers of an embedding.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -105,8 +106,16 @@ def embeddings_of(model: SequenceModel | Decoding, pieces: Trials, pooling: Embe
     return torch.cat(found).numpy() if found else np.zeros((0, 0), dtype=np.float32)
 
 
-def model_of_states(model: SequenceModel | Decoding) -> SequenceModel:
+def model_of_states(
+    model: SequenceModel | Decoding, key: str = "--per_sample", asked: str | bool = True
+) -> SequenceModel:
     """The part of a model that has a hidden state for every sample.
+
+    Parameters
+    ----------
+    model : SequenceModel or Decoding
+    key, asked
+        Option that asks for it and its value, for the message.
 
     Raises
     ------
@@ -117,7 +126,7 @@ def model_of_states(model: SequenceModel | Decoding) -> SequenceModel:
         return model
     if model.config.backbone in (LINEAR, "autoencoder"):
         accepted = f"absent: a decoder with the backbone {model.config.backbone} has one vector a trial alone"
-        raise ConfigurationError("--per_sample", True, accepted)
+        raise ConfigurationError(key, asked, accepted)
     backbone: SequenceModel = model.backbone
     return backbone
 
@@ -142,6 +151,29 @@ def states_of_subject(model: SequenceModel, subset: MultiSubjectSubset, index: i
         Rows align with the stored samples; NaN outside segments and where samples are masked.
     """
     states = np.full((int(subset.n_rows_of[index]), model.embedding_dim), np.nan, dtype=np.float32)
+    for windows, places, start in windows_of_subject(model, subset, index, length):
+        states_BTd = model.states(windows).float().cpu().numpy()
+        for of_window, (first, _, begin, end) in zip(states_BTd, places):
+            states[start + begin : start + end] = of_window[begin - first : end - first]
+    observed = subset.observed(index)
+    if observed is not None:
+        states[~observed] = np.nan
+    return states
+
+
+def windows_of_subject(
+    model: SequenceModel, subset: MultiSubjectSubset, index: int, length: int
+) -> Iterator[tuple[Windows, list[tuple[int, int, int, int]], int]]:
+    """Give a subject's segments as windows that overlap, some at once.
+
+    Yields
+    ------
+    windows : Windows
+    places : list of (first, last, begin, end)
+        See `overlapping_windows`: where each window lies in its segment, and what is taken from it.
+    start : int
+        Stored row of the segment's first sample.
+    """
     seconds_T = torch.arange(length, dtype=torch.float64) / float(subset.sampling_frequencies[index])
     segments, device = subset.segments.take(subset.segments.subject == index), device_of(model)
     for start, stop in zip(segments.start.tolist(), segments.stop.tolist()):
@@ -161,12 +193,7 @@ def states_of_subject(model: SequenceModel, subset: MultiSubjectSubset, index: i
             )
             if is_known is not None:
                 windows = masked_windows(windows, torch.stack([is_known[first:last] for first, last, _, _ in some]))
-            states_BTd = model.states(windows).float().cpu().numpy()
-            for of_window, (first, _, begin, end) in zip(states_BTd, some):
-                states[start + begin : start + end] = of_window[begin - first : end - first]
-        if is_known is not None:
-            states[start:stop][~is_known.cpu().numpy()] = np.nan
-    return states
+            yield windows, some, start
 
 
 def device_of(model: torch.nn.Module) -> torch.device:

@@ -73,6 +73,9 @@ def test_baselines_are_compared_on_the_same_trials(run, tmp_path):
         assert scores["difference"] == pytest.approx(gain)
         assert scores["difference_interval"][0] <= gain <= scores["difference_interval"][1]
         assert scores["interval_over"] == "participants"
+        for participant, share in scores["per_participant"].items():
+            of_person = [row[name] == row["truth"] for row in rows if row["participant"] == participant]
+            assert share == {"accuracy": pytest.approx(np.mean(of_person)), "n_trials": len(of_person)}
 
 
 def test_all_subsets_at_once_lead_with_the_newest(run, tmp_path):
