@@ -80,6 +80,7 @@ def test_a_change_between_sessions_is_tested_by_sign_flips_and_within_people(tab
     [
         (["grup", "out"], "did you mean 'group'"),
         (["group + same", "out"], "'x' for all"),
+        (["age + I(2 * age)", "out"], "rank-deficient"),
         (["group", "out", "--sessions", "separate"], "give --within participant_id"),
         (["group", "out", "--within", "town"], "--within names 'town'"),
         (["group", "out", "--whole", "same"], "Nothing can be exchanged"),
@@ -143,6 +144,7 @@ def test_classes_are_predicted_in_people_left_out(tables, monkeypatch):
         (["same", "out"], "the same for all"),
         (["group", "out", "--groups", "site"], "2 \\(16 participants\\)"),
         (["group", "out", "--n_folds", "1"], "--n_folds is 1"),
+        (["group", "out", "--measures", "constant"], "No feature \\(constant\\) varies"),
     ],
 )
 def test_predictions_that_cannot_be_made_are_refused(tables, monkeypatch, arguments, words):
