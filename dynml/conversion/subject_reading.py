@@ -33,6 +33,7 @@ def read_recording(sources: GroupSources, config: TimeseriesGroupConfig, where: 
     runs, stretches, parts = [], [], []
     notes: list[dict[str, Any]] = []
     censored: dict[str, int] = {}
+    moved: dict[str, float] = {}
     cut: dict[str, int] = {}
     for file in sources.files:
         with stated_encoding(config.encoding), remarks.of_encodings():
@@ -50,7 +51,9 @@ def read_recording(sources: GroupSources, config: TimeseriesGroupConfig, where: 
         if cleaning is not None:
             run = _cleaned(run, cleaning, sources, config, place, bad)
             censored[file.run_name] = int((~cleaning.confounds.kept | bad).sum())
-            notes = [cleaning.note(censored)]
+            if cleaning.confounds.mean_displacement is not None:
+                moved[file.run_name] = cleaning.confounds.mean_displacement
+            notes = [cleaning.note(censored, moved)]
             stretches.append(_good_stretches(run, config, place, remarks, censored[file.run_name]))
         elif config.missing == "error":
             checks.check_finite(run, sources.channel_names, place, file.description.stretches)

@@ -18,7 +18,7 @@ from dynml.dataset.dataset import MultiSubjectDataset
 from dynml.errors import ConfigurationError
 from dynml.models.experiment import Experiment, load_experiment
 from dynml.models.registry import Family, load
-from dynml.training.environment import resolve_device
+from dynml.training.environment import resolve_device, seed_generators
 
 ORDER = ("model", "initialization", "trainer", "dataset", "sampler", "loader")
 
@@ -102,7 +102,7 @@ def _trainer(family: Family, dataset: MultiSubjectDataset, configs: dict[str, An
     if family.settle_with_data is not None:
         configs = load(family.settle_with_data)(configs, dataset, None)
     seed = configs["trainer"].seed
-    torch.manual_seed(seed)
+    seed_generators(seed, resolve_device(configs["trainer"].device))
     model = load(family.model)(configs["model"], dataset.n_channels)
     sections = {group: config_to_dictionary(config) for group, config in configs.items() if group != "dataset"}
     further = {"initialization": configs["initialization"]} if "initialization" in configs else {}

@@ -28,7 +28,7 @@ from dynml.report.parts.sections import (
 )
 from dynml.report.parts.selection import selection_part
 from dynml.report.parts.time_courses import time_courses
-from dynml.report.parts.verdicts import verdict_tables
+from dynml.report.parts.verdicts import dynamics_in_short, verdict_tables
 from dynml.report.pictures import Picture, picture_of_figure
 from dynml.report.results import DECODING, INFERENCE, PREDICTIONS, ResultsFolder, of_kind
 from dynml.report.starts_facts import starts_of
@@ -103,6 +103,7 @@ def _context(given: ReportInput) -> dict[str, Any]:
             ("Asked", asked(experiment)),
             ("Found", found(experiment, given.results)),
             ("How far to trust it", trusted(experiment, findings, [] if inferred is None else inferred.never_visited)),
+            *dynamics_in_short(given.results),
         ],
         "made": datetime.datetime.now().astimezone().strftime("%Y-%m-%d %H:%M"),
         "version": __version__,

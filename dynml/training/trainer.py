@@ -28,14 +28,13 @@ from dynml.batches.loader import BatchLoader
 from dynml.batches.sampler import BatchSampler
 from dynml.configuration import check_choice, config_from, config_to_dictionary
 from dynml.errors import NonFiniteLossError
-from dynml.ops.mixed_precision import mixed_precision
 from dynml.training.batch_result import BatchResult
 from dynml.training.checkpoints.earlier_content import Resume, goes_on
 from dynml.training.checkpoints.experiment_folder import ExperimentFolder
 from dynml.training.checkpoints.run_record import Figures, RunRecord
 from dynml.training.checkpoints.saved_state import check_has_checkpoint, restore_or_start
 from dynml.training.config import RunConfig
-from dynml.training.environment import resolve_device
+from dynml.training.environment import resolve_device, seed_generators
 from dynml.training.gradients.deferred_check import DeferredCheck, RunningStatistics
 from dynml.training.gradients.finite_losses import (
     look_at_losses,
@@ -275,7 +274,8 @@ class Trainer(RecordedRun):
         total = self.batch_sampler.n_batches(epoch)
         batches = self._timed_loading(self.batch_loader.iterate(self.batch_sampler, epoch, start))
         for batch in bars.batches(batches, total, start, context.capitalize()):
-            torch.manual_seed(batch_seed(self.config.seed, epoch, self.progress.position, context, self.processes.rank))
+            seed = batch_seed(self.config.seed, epoch, self.progress.position, context, self.processes.rank)
+            seed_generators(seed, self.device)
             yield batch
 
     def _timed_loading(self, batches: Iterator[Batch]) -> Iterator[Batch]:
@@ -396,5 +396,9 @@ class Trainer(RecordedRun):
 
     def autocast(self) -> contextlib.AbstractContextManager[None]:
         """Automatic mixed precision in a block, if `precision` is bf16."""
-        is_mixed = getattr(self.config, "precision", "float32") == "bf16"
-        return mixed_precision(self.device) if is_mixed else contextlib.nullcontext()
+        if getattr(self.config, "precision", "float32") != "bf16":
+            return contextlib.nullcontext()
+        # Imports torch's compiler, which takes seconds that most runs have no use for.
+        from dynml.ops.mixed_precision import mixed_precision
+
+        return mixed_precision(self.device)

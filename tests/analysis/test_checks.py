@@ -1,13 +1,17 @@
 """Checks of a model: surrogates that keep what they must, and verdicts on planted and absent dynamics."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
+from segments_making import recording_of
 
-from dynml import GaussianHMM, HMMConfig
+from dynml import GaussianHMM, HMMConfig, MultiSubjectDataset
 from dynml.analysis.checks.covariates import covariate_verdicts, global_signal_verdict
 from dynml.analysis.checks.dynamics import overall_verdict, surrogate, surrogate_verdict
 from dynml.analysis.checks.halves import agreement, halves, halves_verdict
+from dynml.analysis.checks.motion import MEASURED, with_measured_motion
 from dynml.analysis.checks.occupancy import occupancy_verdicts
 from dynml.analysis.checks.predictive import drawn_like, predictive_verdicts, summaries_of
 from dynml.analysis.checks.stretches import SubjectStretches, dataset_of, stretches_of_subset
@@ -162,7 +166,26 @@ def test_covariates_that_go_with_occupancy_are_found():
     assert "covariate_sex" not in verdicts
     without = verdicts_of(covariate_verdicts(occupancies, {"motion": ["n/a"] * 20}, "states", 0))["motion"]
     assert without.holds is None
-    assert "motion_correction has measured is not looked at" in without.sentence
+    assert "has measured none" in without.sentence
+
+
+def test_motion_that_the_preparation_measured_stands_in_for_a_covariate():
+    figures = {"sub-1": (0.1, 0.3), "sub-2": (0.4,), "sub-3": ()}
+    notes = {
+        name: ({"step": "motion_correction", "runs": {str(run): {MEASURED: one} for run, one in enumerate(own)}},)
+        for name, own in figures.items()
+    }
+    signals = np.random.default_rng(0).normal(size=(3, 30, 2)).astype("f4")
+    recordings = {
+        name: dataclasses.replace(recording_of(own, [[0, 30]]), preparation=({"step": "clean"}, *notes[name]))
+        for name, own in zip(figures, signals)
+    }
+    dataset = MultiSubjectDataset.from_arrays(recordings, standardization="none")
+    names = ["sub-3", "sub-1", "sub-2"]
+    found = with_measured_motion({"age": ["1", "2", "3"], "fd": ["n/a"] * 3}, dataset, names)[MEASURED]
+    assert found[0] == "n/a"
+    assert [float(one) for one in found[1:]] == pytest.approx([0.2, 0.4])
+    assert MEASURED not in with_measured_motion({"fd": ["1", "2", "3"]}, dataset, names)
 
 
 def test_of_several_covariates_of_motion_none_is_lost():

@@ -4,11 +4,13 @@ import csv
 import json
 import sys
 
+import h5py
 import numpy as np
 import pytest
 
 from dynml.cli.commands.groups.compare_groups import parse_comparison, run_comparison
 from dynml.cli.commands.groups.predict_participants import parse_prediction, run_prediction
+from dynml.cli.outputs.features import opened_output
 from dynml.errors import DynmlError
 
 
@@ -78,6 +80,7 @@ def test_a_change_between_sessions_is_tested_by_sign_flips_and_within_people(tab
     [
         (["grup", "out"], "did you mean 'group'"),
         (["group + same", "out"], "'x' for all"),
+        (["age + I(2 * age)", "out"], "rank-deficient"),
         (["group", "out", "--sessions", "separate"], "give --within participant_id"),
         (["group", "out", "--within", "town"], "--within names 'town'"),
         (["group", "out", "--whole", "same"], "Nothing can be exchanged"),
@@ -141,6 +144,7 @@ def test_classes_are_predicted_in_people_left_out(tables, monkeypatch):
         (["same", "out"], "the same for all"),
         (["group", "out", "--groups", "site"], "2 \\(16 participants\\)"),
         (["group", "out", "--n_folds", "1"], "--n_folds is 1"),
+        (["group", "out", "--measures", "constant"], "No feature \\(constant\\) varies"),
     ],
 )
 def test_predictions_that_cannot_be_made_are_refused(tables, monkeypatch, arguments, words):
@@ -171,3 +175,42 @@ def test_a_folder_of_inference_gives_covariances_and_the_report_its_table(tables
     assert "trained on 1 of the subjects" in " ".join(summary["findings"])
     shown = people_tables(ResultsFolder(tables / "out", "prediction", summary))[0].rows
     assert ["covariances", "8"] in [row[:2] for row in shown]
+
+
+@pytest.mark.parametrize("form", ["folder", "file"])
+def test_embeddings_of_a_sequence_model_predict_who_has_them(tables, monkeypatch, form):
+    generator = np.random.default_rng(3)
+    names = [f"sub-{number:02d}" for number in range(1, 17)]
+    vectors = {name: generator.normal(size=(6, 4)).astype("f4") for name in names}
+    for number, name in enumerate(names):
+        vectors[name][:, 2] += 5 * (number >= 8)
+        vectors[name][0] = np.nan  # a window that the model says nothing of
+    summary = {"results": "features", "subjects_seen_in_training": {"training": names[:3]}}
+    if form == "folder":
+        (tables / "features").mkdir()
+        for name in names:
+            np.save(tables / f"features/{name}_embeddings.npy", vectors[name])
+        (tables / "features/summary.json").write_text(json.dumps(summary))
+        path = "features"
+    else:
+        path = "features.hdf5"
+        with opened_output(tables / path, force=False) as output:
+            columns = {"subject": [name for name in names for _ in range(6)]}
+            output.embeddings("window", np.concatenate(list(vectors.values())), columns, ())
+            output.summary(summary)
+    few = ["--n_permutations", "99", "--n_repeats", "1"]
+    monkeypatch.setattr(sys, "argv", ["dynml_predict_participants.py", path, "participants.tsv", "group", "out", *few])
+    run_prediction(parse_prediction("Predict."))
+    written = json.loads((tables / "out/summary.json").read_text())
+    assert written["scores"]["embeddings"]["balanced_accuracy"] > 0.9
+    assert any("trained on 3 of the subjects" in finding for finding in written["findings"])
+
+
+def test_a_store_is_no_file_of_embeddings(tables, monkeypatch):
+    with h5py.File(tables / "store.hdf5", "w") as file:
+        file["subject"] = 1
+    monkeypatch.setattr(
+        sys, "argv", ["dynml_predict_participants.py", "store.hdf5", "participants.tsv", "group", "out"]
+    )
+    with pytest.raises(DynmlError, match="holds no embeddings"):
+        run_prediction(parse_prediction("Predict."))

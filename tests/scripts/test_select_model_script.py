@@ -3,6 +3,7 @@
 import csv
 import json
 import runpy
+import subprocess
 import sys
 from pathlib import Path
 
@@ -139,3 +140,45 @@ def test_one_participant_is_refused(tmp_path, capsys):
     error = capsys.readouterr().err
     assert "hold 1 participant" in error
     assert "Traceback" not in error
+
+
+POOL = """
+import json, os, signal, sys
+from pathlib import Path
+from types import SimpleNamespace
+
+from dynml.cli.commands.selection.pool import carried_out
+from dynml.models.registry import get_family
+
+
+def carry_out(run):
+    if run.name == "killed" or (run.name == "killed once" and not run.mark.exists()):
+        run.mark.touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    import torch
+
+    has = {name: name in sys.modules for name in ("dynml.models.hmm.trainer", "torch._dynamo")}
+    return {"process": os.getpid(), "threads": torch.get_num_threads(), **has}
+
+
+if __name__ == "__main__":
+    request, mark = SimpleNamespace(family=get_family("hmm")), Path(sys.argv[1])
+    names = ["first", "killed once", "second", "killed", "third"]
+    runs = [SimpleNamespace(name=name, mark=mark / name, request=request) for name in names]
+    found = {run.name: row for run, row in carried_out(carry_out, runs, 2)}
+    print(json.dumps({"parent": os.getpid(), **found}))
+"""
+
+
+def test_a_worker_that_is_killed_takes_no_other_run_with_it(tmp_path):
+    (tmp_path / "pool.py").write_text(POOL)
+    done = subprocess.run([sys.executable, tmp_path / "pool.py", tmp_path], capture_output=True, text=True, check=True)
+    found = json.loads(done.stdout)
+    parent = found.pop("parent")
+    assert "was killed" in found.pop("killed")["failed"]
+    assert set(found) == {"first", "second", "third", "killed once"}
+    for row in found.values():
+        assert row["process"] != parent
+        assert row["threads"] == 1
+        assert row["dynml.models.hmm.trainer"], "imports are made once, before there are workers"
+        assert not row["torch._dynamo"], "an HMM has no use for torch's compiler, which takes seconds to import"

@@ -14,6 +14,7 @@ from dynml import BatchSampler, load_experiment
 from dynml.errors import CheckpointError, ConfigurationError, DataWarning, NonFiniteLossError, ResumeRefusedError
 from dynml.training.checkpoints.committed import UNDER_WAY, commit_directory
 from dynml.training.costs import COST_ENDINGS
+from dynml.training.environment import seed_generators
 
 
 def metrics_of(trainer):
@@ -335,3 +336,14 @@ def test_a_hook_that_chooses_by_something_else_is_not_said_to_have_looked_at_the
     trainer = make_trainer(validation=False, max_epochs=2)
     trainer.monitored_value = lambda row: row["training_loss"] + 1.0
     assert "findings" not in trainer.train_and_validate()
+
+
+def test_a_seed_draws_the_same_numbers_as_torch_manual_seed():
+    drawn = []
+    for seeded in (torch.manual_seed, lambda seed: seed_generators(seed, torch.device("cpu"))):
+        seeded(7)
+        drawn.append(torch.rand(5))
+        seeded(8)
+        drawn.append(torch.randn(5))
+    assert torch.equal(drawn[0], drawn[2])
+    assert torch.equal(drawn[1], drawn[3])

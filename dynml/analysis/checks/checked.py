@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from dynml.analysis.checks.covariates import covariate_verdicts, global_signal_verdict
 from dynml.analysis.checks.dynamics import KINDS, overall_verdict, surrogate, surrogate_verdict, trimmed
 from dynml.analysis.checks.halves import FEWEST_PARTICIPANTS, Agreement, agreement, halves, halves_verdict
+from dynml.analysis.checks.motion import with_measured_motion
 from dynml.analysis.checks.occupancy import occupancy_verdicts
 from dynml.analysis.checks.predictive import (
     Summaries,
@@ -131,6 +132,7 @@ def _occupancy(experiment: Experiment, dataset: MultiSubjectDataset, settings: C
     if "covariates" in settings.checks:
         names = sorted({name for own in covariates.values() for name in own} - {"dataset"})
         columns = {name: [covariates[person].get(name, "") for person in sums] for name in names}
+        columns = with_measured_motion(columns, dataset, list(sums))
         shares = np.array([_shares(weights) for weights in sums.values()])
         found.add(*covariate_verdicts(shares, columns, components, settings.seed))
 

@@ -5,22 +5,17 @@ Shapes: N participants, T samples, K states.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
+from dynml.analysis.checks.motion import MOTION, covariate_of_motion, number_of
 from dynml.analysis.checks.stretches import SubjectStretches
 from dynml.analysis.checks.verdicts import Verdict, not_made
 from dynml.training.data.subject_differences import SITES
 
 Array = NDArray[np.float64]
-MOTION = (
-    *("mean_framewise_displacement", "mean_framewise_displacement_mm", "framewise_displacement"),
-    *("mean_fd", "fd", "fd_mean", "motion"),
-)
-"""Names of covariates, in small letters, that say how much a participant moved."""
 LEVEL, FEWEST, N_PERMUTATIONS = 0.05, 5, 999
 LARGE = 0.3
 """Correlation of a state's probability with the global signal that is worth a remark, however certain."""
@@ -41,16 +36,15 @@ def covariate_verdicts(
     seed : int
         Of the permutations.
     """
-    numbers = {name: np.array([_number(value) for value in values]) for name, values in covariates.items()}
+    numbers = {name: np.array([number_of(value) for value in values]) for name, values in covariates.items()}
     known = [name for name, values in numbers.items() if np.isfinite(values).any() and name.lower() not in SITES]
-    motion = next((name for name in known if name.lower() in MOTION), None)
+    motion = covariate_of_motion(known)
     titles = {name: "motion" if name == motion else f"covariate_{name}" for name in known}
     found = [_of_covariate(name, titles[name], numbers[name], occupancies_NK, kind, seed) for name in known]
     if motion is None:
         why = (
-            f"The store has no covariate of motion with numbers (such as {MOTION[0]}), so that nothing tells whether "
-            f"the {kind} go with it; give one in the table of participants. What a preparation's motion_correction "
-            "has measured is not looked at."
+            f"The store has no covariate of motion with numbers (such as {MOTION[0]}), and its preparation has "
+            f"measured none: nothing tells whether the {kind} go with it; give one in the table of participants."
         )
         found.append(not_made("motion", why))
     return found
@@ -132,10 +126,3 @@ def global_signal_verdict(
         )
     )
     return Verdict(name="global_signal", value=largest, reference=LARGE, sentence=sentence, holds=not goes_with)
-
-
-def _number(text: str) -> float:
-    try:
-        return float(text)
-    except ValueError:
-        return math.nan

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from dynml.analysis.checks.stretches import SubjectStretches, dataset_of
@@ -21,7 +20,7 @@ from dynml.errors import CheckpointError
 from dynml.models.experiment import Experiment
 from dynml.models.inferred import inferred_subjects
 from dynml.models.registry import Family, load
-from dynml.training.environment import resolve_device
+from dynml.training.environment import resolve_device, seed_generators
 
 MIXTURE = "gaussian_mixture"
 
@@ -64,7 +63,7 @@ def refitted(experiment: Experiment, subjects: Sequence[SubjectStretches], devic
     with tempfile.TemporaryDirectory(prefix="dynml_check_") as folder, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         dataset = dataset_of(subjects, resolve_device(device))
-        torch.manual_seed(seed)
+        seed_generators(seed, resolve_device(device))
         model = load(family.model)(configs["model"], dataset.n_channels)
         further = {"initialization": configs["initialization"]} if "initialization" in configs else {}
         trainer = load(family.trainer)(

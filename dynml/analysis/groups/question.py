@@ -132,7 +132,7 @@ def _question(found: Matched, asked: Asked, difference: str | None) -> Question:
 
 def _of_constants(names: list[str], values: NDArray[np.float64]) -> str:
     return (
-        f"{len(names)} of {values.shape[1]} measures were left out, since they are the same in all rows that have one: "
+        f"{len(names)} of {values.shape[1]} measures were left out, since no two rows differ in them: "
         f"{listed_names(names)}."
     )
 

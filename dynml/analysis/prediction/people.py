@@ -139,9 +139,18 @@ def _columns_of(values: list[str]) -> Doubles:
 
 
 def predicted_by_all(gathered: Gathered, people: People, settings: PredictionSettings) -> list[Result]:
-    """Predict by each set of features, and by the confounds alone."""
+    """Predict by each set of features, and by the confounds alone.
+
+    Raises
+    ------
+    DataError
+        When no feature varies.
+    """
     targets = _targets(people, settings)
     sets = gathered.feature_sets(people.names)
+    if not sets:
+        named = ", ".join(gathered.sets)
+        raise DataError(f"No feature ({named}) varies between the {len(people.names)} participants that are left.")
     whole = {one.name: cross_validated(one, targets, people.confounds, people.groups, settings) for one in sets}
     n_features = {one.name: int(np.prod(one.values.shape[1:])) for one in sets}
     if people.confound_names:

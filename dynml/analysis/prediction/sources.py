@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from dynml.analysis.groups.measures import Measures, read_measures, without_constants
 from dynml.analysis.groups.participants import Matched, Participants, averaged, matched
 from dynml.analysis.groups.words import counted, listed_names
+from dynml.analysis.prediction.embeddings import mean_embeddings
 from dynml.analysis.prediction.features import FeatureSet, positive_definite, together
 from dynml.analysis.prediction.fisher import fisher_scores
 from dynml.errors import CheckpointError, DataError
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 Doubles = NDArray[np.float64]
 TABLES = {"state_statistics.tsv": None, "transitions.tsv": ("probability",)}
 """Of a folder of inference, with the columns that are features."""
-DUAL, STATIC, FISHER, ALL = "covariances", "static", "fisher", "all"
+DUAL, STATIC, FISHER, EMBEDDINGS, ALL = "covariances", "static", "fisher", "embeddings", "all"
 
 
 @dataclass
@@ -103,13 +104,33 @@ def gather_folder(gathered: Gathered, folder: Path, participants: Participants) 
 
     known = [name for name in TABLES if (folder / name).is_file()]
     if not known:
-        raise DataError(f"{folder} has no {' or '.join(TABLES)}; TABLE must be a table or a folder of inference.")
+        raise DataError(
+            f"{folder} has no {' or '.join(TABLES)}, nor embeddings; TABLE must be a table, a folder of inference or "
+            "extracted features."
+        )
     for name in known:
         gather_table(gathered, folder / name, participants, TABLES[name])
     names = {path.name.removesuffix("_covariances.npy"): path for path in sorted(folder.glob("*_covariances.npy"))}
     if names:
         gather_arrays(gathered, DUAL, {name: np.load(path) for name, path in names.items()}, participants)
     summary = read_json(folder / "summary.json") if (folder / "summary.json").is_file() else {}
+    _tell_of_training(gathered, summary)
+
+
+def gather_embeddings(gathered: Gathered, path: Path, participants: Participants) -> None:
+    """Take what dynml_extract_features.py has written, the mean over each subject's windows or trials.
+
+    Raises
+    ------
+    DataError
+        When it cannot be read, or numbers of dimensions differ.
+    """
+    embeddings, summary = mean_embeddings(path)
+    gather_arrays(gathered, EMBEDDINGS, embeddings, participants)
+    _tell_of_training(gathered, summary)
+
+
+def _tell_of_training(gathered: Gathered, summary: Mapping[str, Any]) -> None:
     seen = [name for own in (summary.get("subjects_seen_in_training") or {}).values() if own for name in _names(own)]
     if seen:
         gathered.findings.append(

@@ -81,13 +81,13 @@ class Ranking:
 
 def estimate(values: Sequence[float]) -> Estimate:
     """Mean with its 95 % interval by Student's t; of a single value it is not known (NaN)."""
-    from scipy.stats import t
+    from scipy.special import stdtrit
 
     array = np.asarray(values, dtype=np.float64)
     mean = float(array.mean())
     if len(array) < 2:
         return Estimate(mean=mean, low=math.nan, high=math.nan)
-    half = float(t.ppf((1 + CONFIDENCE) / 2, len(array) - 1) * array.std(ddof=1) / math.sqrt(len(array)))
+    half = float(stdtrit(len(array) - 1, (1 + CONFIDENCE) / 2) * array.std(ddof=1) / math.sqrt(len(array)))
     return Estimate(mean=mean, low=mean - half, high=mean + half)
 
 

@@ -47,7 +47,7 @@ def verdict(
     states, first = _are_there_states(best, unit)
     sentences = [first, *_which(ranking, unit)]
     if states is not False:
-        sentences += _at_the_border(chosen, tried) + _come_back(seeds, halves)
+        sentences += _at_the_border(chosen, tried) + _come_back(seeds, halves, unit)
     n_units = len(best.candidate.scores)
     if n_units < LEAST_UNITS:
         sentences.append(f"The intervals are over {n_units} {unit}s only, which is too few to tell settings apart.")
@@ -101,9 +101,9 @@ def _at_the_border(chosen: Ranked, tried: Mapping[str, Sequence[Any]]) -> list[s
     return found
 
 
-def _come_back(seeds: Agreement | None, halves: Agreement | None) -> list[str]:
+def _come_back(seeds: Agreement | None, halves: Agreement | None, unit: str) -> list[str]:
     found = []
-    for agreement, what in ((seeds, "other seeds"), (halves, "the other half of the people")):
+    for agreement, what in ((seeds, "other seeds"), (halves, f"the other half of the {unit}s")):
         if agreement is not None:
             low, high = agreement.shifted_interval
             verb = "come back" if agreement.is_above_chance else "do not come back"

@@ -186,10 +186,9 @@ def trainer_on(request: RunRequest, dataset: Any, **settings: Any) -> Trainer:
     **settings
         Of the trainer, besides those of the request: processes, loggers, figures.
     """
-    import torch
-
     from dynml.batches.loader import BatchLoader
     from dynml.batches.sampler import BatchSampler
+    from dynml.training.environment import resolve_device, seed_generators
 
     configs, family = request.configs, request.family
     if not dataset.training_set.n_subjects:
@@ -197,7 +196,7 @@ def trainer_on(request: RunRequest, dataset: Any, **settings: Any) -> Trainer:
     if family.settle_with_data is not None:
         configs = load(family.settle_with_data)(configs, dataset, request.pretrained)
     seed = configs["trainer"].seed
-    torch.manual_seed(seed)
+    seed_generators(seed, resolve_device(configs["trainer"].device))
     model = load(family.model)(configs["model"], dataset.n_channels)
     sampler = BatchSampler(dataset, configs["sampler"], seed=seed)
     loader = BatchLoader(dataset, model, config=configs["loader"], seed=seed)

@@ -232,7 +232,8 @@ def logarithmic_forward(ll, borders, predicted, initial, transitions, alpha, seg
     expected = predicted.copy()
     for segment in range(len(borders) - 1):
         if segment > 0:
-            expected[:] = initial
+            for j in range(n_states):
+                expected[j] = initial[j]
         for t in range(borders[segment], borders[segment + 1]):
             if t > borders[segment]:
                 for j in range(n_states):
@@ -259,7 +260,8 @@ def logarithmic_backward(alpha, borders, following, continues, transitions, pair
             continue
         begin = last - 1
         if segment == len(borders) - 2 and continues:
-            gamma[:] = following
+            for j in range(n_states):
+                gamma[j] = following[j]
         else:
             begin = last - 2
             for j in range(n_states):

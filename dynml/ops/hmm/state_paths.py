@@ -39,7 +39,8 @@ def _viterbi(ll, borders, initial, transitions, back, path, scores):  # type: ig
                         previous = i
                 updated[j] = best + ll[t, j]
                 back[t, j] = previous
-            score[:] = updated
+            for j in range(n_states):
+                score[j] = updated[j]
         state = 0
         for j in range(1, n_states):
             if score[j] > score[state]:

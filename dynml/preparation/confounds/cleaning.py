@@ -151,8 +151,16 @@ class Cleaning:
             reason = " ".join(str(error).split()).rstrip(".")
             raise DataError(f"{where}: {len(kept)} volumes could not be cleaned: {reason}.") from error
 
-    def note(self, scrubbed: dict[str, int]) -> dict[str, Any]:
-        """Say what was done, as plain values; `scrubbed` counts the censored volumes of each run."""
+    def note(self, scrubbed: dict[str, int], moved: Mapping[str, float]) -> dict[str, Any]:
+        """Say what was done, as plain values.
+
+        Parameters
+        ----------
+        scrubbed : dict
+            Censored volumes of each run.
+        moved : mapping
+            Mean framewise displacement of each run whose table has it, mm.
+        """
         return {
             "step": "clean",
             "confounds": list(self.confounds.names),
@@ -160,6 +168,11 @@ class Cleaning:
             "low_pass": self.low_pass,
             "detrend": self.detrend,
             "censored_volumes": scrubbed,
+            **(
+                {"runs": {run: {"mean_framewise_displacement_mm": round(moved[run], 4)} for run in moved}}
+                if moved
+                else {}
+            ),
             "versions": {"nilearn": importlib.metadata.version("nilearn")},
         }
 

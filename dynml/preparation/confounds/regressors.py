@@ -26,6 +26,7 @@ from dynml.reading_files import is_file
 from dynml.stretches import stretches_of
 from dynml.tables import NOT_AVAILABLE, Table, read_table
 
+DISPLACEMENT = "framewise_displacement"
 MOTION = ("trans_x", "trans_y", "trans_z", "rot_x", "rot_y", "rot_z")
 SIGNALS = {"motion": MOTION, "wm_csf": ("csf", "white_matter"), "global_signal": ("global_signal",)}
 NON_STEADY_STATE = re.compile(r"non_steady_state_outlier_?\d*")
@@ -44,6 +45,8 @@ class RunConfounds:
     """False where a volume is censored, (T,)."""
     file: str = ""
     """Name of the table, for the provenance."""
+    mean_displacement: float | None = None
+    """Mean framewise displacement that the table holds, mm."""
 
 
 def read_confounds(path: Path, strategy: Sequence[str], parameters: Mapping[str, Any], n_volumes: int) -> RunConfounds:
@@ -86,7 +89,16 @@ def read_confounds(path: Path, strategy: Sequence[str], parameters: Mapping[str,
         kept &= _numbers(table, name) == 0
     chosen = tuple(name for name in names if name not in spikes)
     values = np.stack([_regressor(table, name) for name in chosen], axis=1) if chosen else np.empty((n_volumes, 0))
-    return RunConfounds(names=chosen, values=values, kept=kept, file=path.name)
+    return RunConfounds(
+        names=chosen, values=values, kept=kept, file=path.name, mean_displacement=_mean_displacement(table)
+    )
+
+
+def _mean_displacement(table: Table) -> float | None:
+    if DISPLACEMENT not in table.columns:
+        return None
+    values = _numbers(table, DISPLACEMENT)
+    return float(np.nanmean(values)) if np.isfinite(values).any() else None
 
 
 def _columns(table: Table, item: str, settings: Mapping[str, Any]) -> list[str]:
@@ -142,8 +154,8 @@ def _masks_of_components(table: Table) -> dict[str, str]:
 
 def _moves_little(table: Table, settings: Mapping[str, Any]) -> NDArray[np.bool_]:
     """Volumes below both thresholds that have enough such neighbours, (T,)."""
-    _present(table, ["framewise_displacement", "std_dvars"], "scrub")
-    moved = _numbers(table, "framewise_displacement") > settings["fd_threshold"]
+    _present(table, [DISPLACEMENT, "std_dvars"], "scrub")
+    moved = _numbers(table, DISPLACEMENT) > settings["fd_threshold"]
     moved |= _numbers(table, "std_dvars") > settings["std_dvars_threshold"]
     kept = ~moved
     for start, stop in stretches_of(kept):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from dynml.errors import DataError
@@ -11,6 +12,7 @@ from dynml.report.results import ResultsFolder
 from dynml.report.words import number
 
 CHECK, LIST = "check", "verdicts.json"
+DYNAMICS, QUESTION = "dynamics", "Is it dynamics?"
 MARKS = {True: "holds", False: "does not hold"}
 NOTE = "Each check can only speak against a model: one that holds is no proof."
 
@@ -25,12 +27,30 @@ def verdict_tables(results: ResultsFolder) -> list[Table]:
     """
     if results.kind != CHECK:
         return []
+    content = _verdicts(results)
+    rows = [_row(name, one) for name, one in content.items()]
+    return [Table("Verdicts", ["check", "verdict", "value", "against", "in words"], rows, NOTE)] if rows else []
+
+
+def dynamics_in_short(results: Sequence[ResultsFolder]) -> list[tuple[str, str]]:
+    """Question and answer of the verdict on dynamics, for the beginning of the page; [] without one.
+
+    Raises
+    ------
+    DataError
+        See `verdict_tables`.
+    """
+    checks = [_verdicts(one).get(DYNAMICS) for one in results if one.kind == CHECK]
+    said = [str(one.get("sentence") or "") for one in checks if one is not None]
+    return [(QUESTION, sentence.removeprefix(f"{QUESTION} ")) for sentence in said if sentence]
+
+
+def _verdicts(results: ResultsFolder) -> dict[str, dict[str, Any]]:
     path = results.path / LIST
     content = read_json(path) if path.is_file() else None
     if not isinstance(content, dict) or not all(isinstance(one, dict) for one in content.values()):
         raise DataError(f"{path} must hold the verdicts of dynml_check_model.py, one object each.")
-    rows = [_row(name, one) for name, one in content.items()]
-    return [Table("Verdicts", ["check", "verdict", "value", "against", "in words"], rows, NOTE)] if rows else []
+    return content
 
 
 def _row(name: str, verdict: dict[str, Any]) -> list[str]:

@@ -150,6 +150,10 @@ def test_censored_volumes_are_gaps_between_segments_and_are_told(run):
     assert step["step"] == "clean"
     assert step["confounds"] == ["csf", "white_matter"]
     assert step["censored_volumes"] == {IMAGE.removesuffix(".nii.gz"): 9}
+    moved = (5 * 1.2 + 115 * 0.1) / 120  # of all volumes but the first, which has none before it
+    assert step["runs"] == {
+        IMAGE.removesuffix(".nii.gz"): {"mean_framewise_displacement_mm": pytest.approx(moved, abs=1e-4)}
+    }
 
 
 def test_censored_volumes_are_masked_where_the_config_asks_for_it(run):

@@ -17,7 +17,11 @@ if TYPE_CHECKING:
 def parse_prediction(description: str | None) -> Namespace:
     """Parse the command line of dynml_predict_participants.py."""
     parser = ScriptParser(description=description)
-    parser.add_argument("table", metavar="TABLE", help="results (.tsv, .csv), or a folder of dynml_infer_from_model.py")
+    parser.add_argument(
+        "table",
+        metavar="TABLE",
+        help="results (.tsv, .csv), a folder of dynml_infer_from_model.py, or output of dynml_extract_features.py",
+    )
     parser.add_argument("participants", metavar="PARTICIPANTS", help="table with participant_id and what is known")
     parser.add_argument(
         "target", metavar="TARGET", type=str, help="column of PARTICIPANTS: numbers, or names of classes"
@@ -71,11 +75,13 @@ def run_prediction(arguments: Namespace) -> None:
 
 
 def _gathered(arguments: Namespace, participants: Participants) -> Gathered:
+    from dynml.analysis.prediction.embeddings import has_embeddings
     from dynml.analysis.prediction.sources import (
         FISHER,
         STATIC,
         Gathered,
         gather_arrays,
+        gather_embeddings,
         gather_folder,
         gather_table,
         scores_of_model,
@@ -83,7 +89,9 @@ def _gathered(arguments: Namespace, participants: Participants) -> Gathered:
     )
 
     gathered, table = Gathered(), Path(arguments.table)
-    if table.is_dir():
+    if has_embeddings(table):
+        gather_embeddings(gathered, table, participants)
+    elif table.is_dir():
         gather_folder(gathered, table, participants)
     else:
         gather_table(gathered, table, participants, arguments.measures)

@@ -6,6 +6,7 @@ import contextlib
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
@@ -14,11 +15,10 @@ from typing import Any
 
 from dynml.cli.commands.selection.planned_run import PlannedRun
 from dynml.deferred_signals import DeferredSignals
+from dynml.models.registry import Family, load
 from dynml.process_life import die_with_parent
 
 SECONDS_BETWEEN_LOOKS = 0.2
-MOST_TRIES = 2
-"""Of a run during which a process was killed: the memory may suffice once others are done."""
 OF_TORCHRUN = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
 Result = tuple[PlannedRun, dict[str, Any]]
 CarryOut = Callable[[PlannedRun], dict[str, Any]]
@@ -40,34 +40,36 @@ def carried_out(carry_out: CarryOut, runs: Sequence[PlannedRun], n_jobs: int) ->
             for run in runs:
                 yield run, carry_out(run)
         return
-    tries = dict.fromkeys(range(len(runs)), 0)
-    while tries:
+    _import_family(runs[0].request.family)
+    waiting, under_way = list(range(len(runs))), list[int]()
+    while waiting:
         killed: list[int] = []
-        yield from _by_one_pool(carry_out, runs, tries, min(n_jobs, len(tries)), killed)
-        for place in killed:
-            tries[place] += 1
-            if tries[place] >= MOST_TRIES:
-                del tries[place]
-                yield runs[place], {"failed": "its process was killed, perhaps for memory; use a smaller --n_jobs"}
+        yield from _by_one_pool(carry_out, runs, waiting, n_jobs, killed)
+        under_way += killed
+    for place in under_way:  # one of them may have ended the process: each has one for itself now, and all the memory
+        killed = []
+        yield from _by_one_pool(carry_out, runs, [place], 1, killed)
+        if killed:
+            yield runs[place], {"failed": "its process was killed, perhaps for memory; use a smaller --n_jobs"}
 
 
 def _by_one_pool(
-    carry_out: CarryOut, runs: Sequence[PlannedRun], tries: dict[int, int], n_jobs: int, killed: list[int]
+    carry_out: CarryOut, runs: Sequence[PlannedRun], waiting: list[int], n_jobs: int, killed: list[int]
 ) -> Iterator[Result]:
-    """Work until all is done or a process of the pool dies; what was under way then is `killed`."""
+    """Take what is `waiting` until all is done or a process of the pool dies; what was under way then is `killed`."""
     pool = ProcessPoolExecutor(
-        n_jobs,
-        mp_context=multiprocessing.get_context("spawn"),
+        min(n_jobs, len(waiting)),
+        mp_context=multiprocessing.get_context(_how_to_start()),
         initializer=_begin_as_worker,
         initargs=(os.getpid(), threading.current_thread() is threading.main_thread()),
     )
-    waiting, pending = list(tries), dict[Future[Any], int]()
+    pending = dict[Future[Any], int]()
     with DeferredSignals() as signals:
         try:
             while (waiting or pending) and not killed:
                 while waiting and len(pending) < n_jobs:
-                    place = waiting.pop(0)
-                    pending[pool.submit(carry_out, runs[place])] = place
+                    pending[pool.submit(carry_out, runs[waiting[0]])] = waiting[0]
+                    del waiting[0]
                 for future in wait(pending, SECONDS_BETWEEN_LOOKS, FIRST_COMPLETED).done:
                     place = pending.pop(future)
                     try:
@@ -75,11 +77,10 @@ def _by_one_pool(
                     except BrokenProcessPool:
                         killed += [place, *pending.values()]
                         break
-                    del tries[place]
                     yield runs[place], row
                 signals.raise_noted()
-        except BrokenProcessPool:  # of submit
-            killed += [place, *pending.values()]
+        except BrokenProcessPool:  # of submit, whose run is still waiting
+            killed += pending.values()
         except BaseException:
             _end(pool)
             raise
@@ -87,10 +88,28 @@ def _by_one_pool(
             pool.shutdown(cancel_futures=True)
 
 
+def _import_family(family: Family) -> None:
+    """Import what runs need before there are workers, that they all have it by a fork."""
+    parts = (family.model, family.trainer, family.inference, family.held_out_scores, family.n_free_parameters)
+    for part in parts:
+        if part is not None:
+            load(part)
+
+
+def _how_to_start() -> str:
+    """By a fork where that is safe: a worker then has all that this process has imported, which takes seconds anew."""
+    import torch
+
+    is_forking = sys.platform.startswith("linux") and not torch.cuda.is_initialized()
+    return "fork" if is_forking and threading.active_count() == 1 else "spawn"
+
+
 def _begin_as_worker(parent: int, of_main_thread: bool) -> None:
     die_with_parent(parent, of_main_thread)
     with contextlib.suppress(ValueError):
         signal.signal(signal.SIGINT, signal.SIG_IGN)
+        for name in ("SIGTERM", "SIGHUP"):  # what a fork has of its parent's handlers would wait for ever
+            signal.signal(getattr(signal, name), signal.SIG_DFL)
     for name in OF_TORCHRUN:
         os.environ.pop(name, None)
     import torch

@@ -32,12 +32,17 @@ class SelectionRequest:
         return self.requests[0][1]
 
     def runs(self, folds: int) -> list[PlannedRun]:
-        """All runs; those of one fold stand together, since they share their data."""
+        """All runs; those of one fold stand together, since they share their data.
+
+        Neighbours differ in the grid's first key: numbers of states have compiled loops of their own, which processes
+        that begin with the same number would compile at the same time.
+        """
+        requests = sorted(self.requests, key=lambda one: [repr(value) for value in list(one[0].values())[1:]])
         runs = [
             planned_run(request, self.root, settings, seed, "fold", fold, folds)
             for fold in range(folds)
-            for settings, request in self.requests
             for seed in range(self.seeds)
+            for settings, request in requests
         ]
         if self.split_halves and self.first.family.inference is not None:
             runs += [
