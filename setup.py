@@ -32,6 +32,7 @@ class BuildWithShippedFolders(build_py):
 EXTRAS = {
     "comet": ["comet-ml>=3.49"],
     "fmri": ["dipy>=1.9"],
+    "hub": ["huggingface_hub>=0.24"],
     "mne": ["mne>=1.6"],
     "tensorboard": ["tensorboard>=2.16"],
 }

@@ -2,6 +2,7 @@
 """Make a store (HDF5) of new subjects, prepared exactly as those of another store were.
 
 dynml_apply_preparation.py store.hdf5 new_subjects/ new.hdf5
+dynml_apply_preparation.py exported_model new_subjects/ new.hdf5
 
 The config, with its steps of preparation, is that of the other store, and so are the fits across its training subjects
 (principal components, the template of signs): nothing is fitted anew. READY_FOLDER is a folder of subjects or a table,
@@ -26,6 +27,7 @@ def main() -> None:
             Path(arguments.hdf5),
             Path(arguments.ready_folder),
             Path(arguments.out_hdf5),
+            files=arguments.files,
             config_folder=None if arguments.config_folder is None else Path(arguments.config_folder),
             participants=arguments.participants,
             subjects_list=None if arguments.subjects is None else Path(arguments.subjects),

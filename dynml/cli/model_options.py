@@ -11,12 +11,13 @@ if TYPE_CHECKING:
     from dynml.dataset.dataset import MultiSubjectDataset
     from dynml.models.experiment import Experiment
 
+EXPERIMENT_HELP = "EXPERIMENTS_PATH/EXPERIMENT_NAME, or the folder of an exported model"
 OF_CHANNELS = "store; it needs the channels of the training data"
 
 
 def add_places(parser: ScriptParser, *, hdf5: str = OF_CHANNELS) -> None:
     """Add EXPERIMENT_PATH and HDF5."""
-    parser.add_argument("experiment_path", metavar="EXPERIMENT_PATH", help="EXPERIMENTS_PATH/EXPERIMENT_NAME")
+    parser.add_argument("experiment_path", metavar="EXPERIMENT_PATH", help=EXPERIMENT_HELP)
     parser.add_argument("hdf5_file", metavar="HDF5", help=hdf5)
 
 

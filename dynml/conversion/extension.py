@@ -17,20 +17,21 @@ from dynml.conversion.sources.found import SubjectSources, check_steps, find_sou
 from dynml.conversion.sources.geometry import geometries_of
 from dynml.conversion.sources.shared_files import check_same_files, shared_files
 from dynml.conversion.sources.table import SourceTable, is_table, read_source_table
+from dynml.conversion.stored_preparation import StoredPreparation, read_preparation
 from dynml.conversion.subject_workers import SubjectWorkers
-from dynml.errors import DataError, DynmlError
+from dynml.errors import ConfigurationError, DataError, DynmlError
 from dynml.fits import Layout
 from dynml.locks.writing import writes_alone
 from dynml.preparation import chain
-from dynml.preparation.fitted.stored_fits import fits_of, with_stored_fits
+from dynml.preparation.fitted.stored_fits import fits_of
 from dynml.preparation.step import PreparationStep
-from dynml.reading_files import is_there
+from dynml.reading_files import is_folder, is_there
 from dynml.remarks import Remarks
 from dynml.store.layout import PARTICIPANTS, PREPARATION_FITS, SUBSET_NAMES, TOP_LEVEL_KEYS, SharedFiles
 from dynml.store.participants import check_split
 from dynml.store.participants_table import SubjectIdentity
 from dynml.store.reading import Store
-from dynml.store.subsets import Subsets, check_fit_saw_no_held_out, subjects_seen_by_fits
+from dynml.store.subsets import Subsets, check_fit_saw_no_held_out
 from dynml.store.writing import check_target, extended_store, new_store
 
 SAME_RATE = 1e-6
@@ -78,15 +79,16 @@ def add_subjects(
     """
     workers, remarks = SubjectWorkers(n_jobs), Remarks()
     with remarks.of_encodings(), Store(target) as store:
+        stored = StoredPreparation.of_store(store)
         config, table = read_inputs(source, config_file)
-        _check_same_config(store, config, table)
+        _check_same_config(stored, config, table)
         subsets = chosen_subsets(source, config, table, lists or {}, None)
         _check_new(store, subsets)
         all_sources = find_sources(folder_of(source, table), config, subsets, remarks, table, store.subjects)
-        _shared_files(store, source, config, all_sources, table)
+        _shared_files(stored, source, config, all_sources, table)
         _check_participants(store, subsets, all_sources)
-        all_sources = _in_order_of_store(store, config, all_sources)
-        chains = _chains_of(store, config, all_sources)
+        all_sources = _in_order_of_store(stored, config, all_sources)
+        chains = _chains_of(stored, config, all_sources)
         content = _with_participants(store.config, config.content)
     with workers, extended_store(target, subsets, content) as writer:
         write_subjects(writer, all_sources, config, chains, workers, remarks, progress=progress)
@@ -98,10 +100,11 @@ def add_subjects(
 
 @writes_alone()
 def apply_preparation(
-    store_path: Path,
+    prepared: Path,
     source: Path,
     target: Path,
     *,
+    files: Sequence[str] | None = None,
     config_folder: Path | None = None,
     participants: str | None = None,
     subjects_list: Path | None = None,
@@ -114,14 +117,16 @@ def apply_preparation(
 
     Parameters
     ----------
-    store_path : Path
-        The other store; it is only read.
+    prepared : Path
+        The other store, or the folder of an exported model; it is only read.
     source : Path
         Folder or table of the new subjects.
     target : Path
         The store to make.
+    files : sequence of str, optional
+        Patterns of the new subjects' files, instead of those of the config.
     config_folder : Path, optional
-        Where relative paths of the config (an atlas, say) start; the other store's folder by default.
+        Where relative paths of the config (an atlas, say) start; by default the folder that `prepared` lies in.
     participants : str, optional
         A `.tsv` file that describes the new subjects; by default each is a participant.
     subjects_list : Path, optional
@@ -142,19 +147,20 @@ def apply_preparation(
         For any fault of the files, or when the new signals are not like those of the other store; named.
     """
     check_target(target, overwrite)
-    if is_there(target) and os.path.samefile(store_path, target):
+    if is_there(target) and os.path.samefile(prepared, target):
         raise DataError(f"{target} is the store whose preparation is to be applied; give another OUT_HDF5.")
     workers, remarks = SubjectWorkers(n_jobs), Remarks()
-    with remarks.of_encodings(), Store(store_path) as store:
-        folder = store_path.parent if config_folder is None else config_folder
-        config = _config_for_others(store, folder, participants, of_table=is_table(source))
+    with remarks.of_encodings():
+        stored = read_preparation(prepared)
+        folder = prepared.parent if config_folder is None else config_folder
+        config = _config_for_others(stored, folder, participants, files, of_table=is_table(source))
         table = read_source_table(source, list(config.groups)) if is_table(source) else None
         subsets = _subsets_of_others(source, config, table, subjects_list, subset)
         all_sources = find_sources(folder_of(source, table), config, subsets, remarks, table)
-        shared = _shared_files(store, source, config, all_sources, table)
-        _check_not_seen(store, config, subsets, all_sources)
-        all_sources = _in_order_of_store(store, config, all_sources)
-        chains = _chains_of(store, config, all_sources)
+        shared = _shared_files(stored, source, config, all_sources, table)
+        _check_not_seen(stored, config, subsets, all_sources)
+        all_sources = _in_order_of_store(stored, config, all_sources)
+        chains = _chains_of(stored, config, all_sources)
     with workers, new_store(target, config.content, subsets, overwrite=overwrite) as writer:
         writer.note_shared_files(shared)
         write_subjects(writer, all_sources, config, chains, workers, remarks, progress=progress)
@@ -165,7 +171,9 @@ def apply_preparation(
     return summary(target, subsets)
 
 
-def _stored_config(store: Store, content: dict[str, Any], folder: Path, *, needs_files: bool) -> StoreConfig:
+def _stored_config(
+    store: StoredPreparation, content: dict[str, Any], folder: Path, *, needs_files: bool
+) -> StoreConfig:
     """Check the config of a store as that of another would be."""
     try:
         return store_config_from(content, folder, f"the config in {store.path}", needs_files=needs_files)
@@ -180,7 +188,7 @@ def _of_table(content: dict[str, Any]) -> bool:
     return not any("files" in group or "bids" in group for group in groups)
 
 
-def _check_same_config(store: Store, config: StoreConfig, table: SourceTable | None) -> None:
+def _check_same_config(store: StoredPreparation, config: StoreConfig, table: SourceTable | None) -> None:
     stored = _stored_config(store, store.config, config.folder, needs_files=not _of_table(store.config))
     for name in sorted({*stored.groups, *config.groups}):
         if name not in stored.groups or name not in config.groups:
@@ -205,7 +213,11 @@ def _check_same_config(store: Store, config: StoreConfig, table: SourceTable | N
 
 
 def _shared_files(
-    store: Store, source: Path, config: StoreConfig, sources: Sequence[SubjectSources], table: SourceTable | None
+    store: StoredPreparation,
+    source: Path,
+    config: StoreConfig,
+    sources: Sequence[SubjectSources],
+    table: SourceTable | None,
 ) -> SharedFiles:
     """What the new subjects are read by, which must be what the store's were."""
     subjects = [one.identity.subject for one in sources]
@@ -231,14 +243,16 @@ def _check_participants(store: Store, subsets: Mapping[str, list[str]], sources:
     check_split(together, known, store.split)
 
 
-def _in_order_of_store(store: Store, config: StoreConfig, sources: Sequence[SubjectSources]) -> list[SubjectSources]:
+def _in_order_of_store(
+    store: StoredPreparation, config: StoreConfig, sources: Sequence[SubjectSources]
+) -> list[SubjectSources]:
     """Bring channels into the store's order where the config matches them by their names."""
     chains = {
-        group: with_stored_fits(store, group, steps_of(group, group_config))
+        group: store.bound(group, steps_of(group, group_config))
         for group, group_config in config.groups.items()
         if group_config.match_channels
     }
-    names = {group: store.attributes(store.subjects[0], group).channel_names for group in chains}
+    names = {group: store.layouts[group].channel_names for group in chains}
     ordered = []
     for one in sources:
         where = f"Subject {one.identity.subject}, group"
@@ -250,15 +264,14 @@ def _in_order_of_store(store: Store, config: StoreConfig, sources: Sequence[Subj
     return ordered
 
 
-def _chains_of(store: Store, config: StoreConfig, sources: Sequence[SubjectSources]) -> Chains:
+def _chains_of(store: StoredPreparation, config: StoreConfig, sources: Sequence[SubjectSources]) -> Chains:
     """Chains with the store's fits, checked against the new subjects and against what the store holds."""
     chains: Chains = {}
-    first = store.subjects[0]
     for group, group_config in config.groups.items():
-        steps = with_stored_fits(store, group, steps_of(group, group_config))
+        steps = store.bound(group, steps_of(group, group_config))
         of_subjects = {one.identity.subject: one.groups[group] for one in sources}
         check_steps(group, of_subjects, steps)
-        stored = store.attributes(first, group)
+        stored = store.layouts[group]
         for subject, one in of_subjects.items():
             where = f"Subject {subject}, group {group}"
             found = Layout(sampling_frequency=one.sampling_frequency, channel_names=one.channel_names)
@@ -269,7 +282,12 @@ def _chains_of(store: Store, config: StoreConfig, sources: Sequence[SubjectSourc
 
 
 def _check_like_stored(
-    store: Store, found: Layout, channel_names: tuple[str, ...], rate: float, where: str, config: StoreConfig
+    store: StoredPreparation,
+    found: Layout,
+    channel_names: tuple[str, ...],
+    rate: float,
+    where: str,
+    config: StoreConfig,
 ) -> None:
     if len(found.channel_names) != len(channel_names):
         raise DataError(
@@ -292,13 +310,30 @@ def _with_participants(stored: dict[str, Any], added: dict[str, Any]) -> dict[st
     return {**stored, PARTICIPANTS: {**old, **new} if isinstance(old, dict) and isinstance(new, dict) else new}
 
 
-def _config_for_others(store: Store, folder: Path, participants: str | None, *, of_table: bool) -> StoreConfig:
+def _config_for_others(
+    store: StoredPreparation, folder: Path, participants: str | None, files: Sequence[str] | None, *, of_table: bool
+) -> StoreConfig:
     content = {key: value for key, value in store.config.items() if key != PARTICIPANTS}
     if of_table:
         content = {key: value if key in TOP_LEVEL_KEYS else _without_files(value) for key, value in content.items()}
+    if files is not None:
+        content = _with_files(content, list(files), of_table=of_table)
+    nameless = [key for key in content if key not in TOP_LEVEL_KEYS and not {"files", "bids"} & {*content[key]}]
+    if nameless and not of_table and is_folder(store.path):
+        raise DataError(
+            f"{store.path} does not say which files of a subject to read: give their patterns by --files, or a table."
+        )
     if participants is not None:
         content[PARTICIPANTS] = str(Path(participants).resolve())
     return _stored_config(store, content, folder, needs_files=not of_table)
+
+
+def _with_files(content: dict[str, Any], files: list[str], *, of_table: bool) -> dict[str, Any]:
+    groups = [key for key in content if key not in TOP_LEVEL_KEYS]
+    if of_table or len(groups) != 1:
+        why = "a table names the files" if of_table else f"there are several groups ({', '.join(groups)})"
+        raise ConfigurationError("files", files, f"left out where {why}")
+    return {**content, groups[0]: {**_without_files(content[groups[0]]), "files": files}}
 
 
 def _without_files(group: Any) -> Any:
@@ -325,12 +360,10 @@ def _subsets_of_others(
 
 
 def _check_not_seen(
-    store: Store, config: StoreConfig, subsets: dict[str, list[str]], sources: Sequence[SubjectSources]
+    store: StoredPreparation, config: StoreConfig, subsets: dict[str, list[str]], sources: Sequence[SubjectSources]
 ) -> None:
     """Refuse to hold out someone whom a fit of the store has seen."""
-    participants = {name: store.participant(name) for name in store.subjects}
-    participants |= {one.identity.subject: one.identity.participant for one in sources}
+    participants = store.participants | {one.identity.subject: one.identity.participant for one in sources}
     for group in config.groups:
         where = f"{PREPARATION_FITS}/{group} of {store.path}"
-        seen = subjects_seen_by_fits(store, group)
-        check_fit_saw_no_held_out(Subsets(subsets, config.split), participants, seen, where)
+        check_fit_saw_no_held_out(Subsets(subsets, config.split), participants, store.seen_by_fits(group), where)

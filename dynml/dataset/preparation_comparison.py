@@ -16,6 +16,7 @@ from dynml.dataset.embedded_source import EmbeddedSource
 from dynml.dataset.preparation_signature import EITHER_METHOD, RATE_OF_ARRAYS, UNKNOWN_UNITS, scales
 from dynml.errors import DataError, DataWarning
 from dynml.preparation.chain import step_class
+from dynml.preparation.fitted.fitted_step import FittedStep
 from dynml.readers.formats import readers
 
 OTHER_PREPARATION = ("refuse", "allow")
@@ -196,11 +197,15 @@ def _in_words(step: Mapping[str, Any]) -> str:
 
 
 def _completed(step: Mapping[str, Any]) -> dict[str, Any]:
-    """A step with the defaults of parameters that were not there yet when it was noted."""
+    """A step with the defaults of parameters that were not there yet when it was noted.
+
+    What only says how a fit came about is left out: fits are compared by themselves.
+    """
     kind = step_class(str(step["step"]))
+    of_fit = kind.settings_of_fit if kind is not None and issubclass(kind, FittedStep) else ()
     fields = [] if kind is None else dataclasses.fields(kind)  # type: ignore[arg-type]
     defaults = {one.name: one.default for one in fields if one.default not in (dataclasses.MISSING, None)}
-    return defaults | dict(step)
+    return {key: value for key, value in (defaults | dict(step)).items() if key not in of_fit}
 
 
 def _of_settings(before: Mapping[str, Any], now: Mapping[str, Any], left_out: Sequence[str]) -> Iterator[str]:

@@ -123,7 +123,7 @@ def _settings_of_step(note: Mapping[str, Any]) -> dict[str, Any]:
     of_notes = _FIELDS_OF_NOTES | {key: fields for one in readers() for key, fields in one.settings_of_notes.items()}
     kind = None if name in of_notes else step_class(name)
     if kind is not None:
-        of_fit = FittedStep.settings_of_fit if issubclass(kind, FittedStep) else ()
+        of_fit = kind.settings_of_fit if issubclass(kind, FittedStep) else ()
         kept = tuple(one.name for one in dataclasses.fields(kind) if one.name not in of_fit)  # type: ignore[arg-type]
     else:
         kept = of_notes.get(name, ())

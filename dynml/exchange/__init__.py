@@ -1,4 +1,4 @@
-"""What others wrote or will read: tars and weights in the layouts of learning-from-brains.
+"""What others wrote or will read: tars and weights of learning-from-brains, HMMs of osl-dynamics, models to give away.
 
-In: their files. Out: a store or an experiment.
+In: their files. Out: a store, an experiment, or an exported model.
 """

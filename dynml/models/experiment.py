@@ -76,11 +76,12 @@ class Experiment(Described):
         """Family, number of parameters, what it was trained on, and which weights these are, in words."""
         rows, trained = parameter_table(self.model), self.parameters["dataset"]
         subset = trained["subsets"]["training"]
+        n_samples = subset.get("n_samples", "an unknown number of")
         rates = ", ".join(f"{rate:g}" for rate in trained.get("sampling_frequencies") or ())
         return {
             "family": self.family.name,
             "parameters": str(sum(row.n_parameters for row in rows)),
-            "trained on": f"{subset['n_subjects']} subjects, {subset['n_samples']} samples",
+            "trained on": f"{subset['n_subjects']} subjects, {n_samples} samples",
             "channels": f"{trained['n_channels']}" + (f" at {rates} Hz" if rates else ""),
             "weights": f"{self.weights} of {self.name}",
         }

@@ -6,25 +6,34 @@ import dataclasses
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from dynml.cli.parsing import Namespace, ScriptParser
-from dynml.errors import DataWarning
+from dynml.errors import ConfigurationError, DataWarning
 from dynml.models.registry import get_family
 from dynml.reading_files import read_text
+
+if TYPE_CHECKING:
+    from dynml.training.checkpoints.experiment_folder import ExperimentFolder
+
+OF_OSL = "hmm"
+"""Family whose weights come from osl-dynamics."""
 
 
 def parse_weights(description: str | None, arguments: Sequence[str] | None = None) -> Namespace:
     """Arguments of dynml_import_weights.py."""
     parser = ScriptParser(description=description)
-    parser.add_argument("weights_bin", metavar="WEIGHTS_BIN", help="Published weights, pytorch_model.bin.")
+    parser.add_argument(
+        "weights", metavar="WEIGHTS", help="Published weights, pytorch_model.bin; of hmm: the folder of arrays (.npy)."
+    )
     parser.add_argument("experiments_path", metavar="EXPERIMENTS_PATH", help="Folder that holds experiments.")
     parser.add_argument("experiment_name", metavar="EXPERIMENT_NAME", help="Name of the experiment to make.")
     parser.add_argument(
         "--family",
         type=str,
         required=True,
-        help="What the weights are of: csm, sequence_bert, network_bert or autoencoder.",
+        help="What the weights are of: csm, sequence_bert, network_bert or autoencoder (learning-from-brains), or hmm "
+        "(osl-dynamics).",
     )
     parser.add_argument(
         "--n_heads",
@@ -32,14 +41,37 @@ def parse_weights(description: str | None, arguments: Sequence[str] | None = Non
         default=None,
         help="Attention heads, which shapes do not tell; by default one for each 64 numbers of the embedding.",
     )
-    parser.add_argument("--time_precision", type=float, default=0.2, help="Seconds of one row of the time embedding.")
-    parser.add_argument("--activation", type=str, default="gelu_tanh", help="Activation of the feed-forward layers.")
+    parser.add_argument(
+        "--time_precision",
+        type=float | None,
+        default=None,
+        help="Seconds of one row of the time embedding; by default 0.2.",
+    )
+    parser.add_argument(
+        "--activation",
+        type=str | None,
+        default=None,
+        help="Activation of the feed-forward layers; by default gelu_tanh.",
+    )
+    parser.add_argument(
+        "--n_embeddings",
+        type=int | None,
+        default=None,
+        help="Of hmm: samples side by side that the principal components are of; by default 15.",
+    )
+    parser.add_argument(
+        "--sampling_frequency",
+        type=float | None,
+        default=None,
+        help="Of hmm: Hz of the recordings; by default 250.",
+    )
     parser.add_argument(
         "--channel_names",
         metavar="FILE",
         type=str,
         default=None,
-        help="Text file with the networks' names, one a line; by default network_0 and so on.",
+        help="Text file with the names of networks or channels, one a line; by default network_0 (of hmm: channel_0) "
+        "and so on.",
     )
     parser.add_argument(
         "--seen_participants",
@@ -54,27 +86,57 @@ def parse_weights(description: str | None, arguments: Sequence[str] | None = Non
 
 def run_weights_import(arguments: Namespace) -> None:
     """Import and say what was made."""
-    from dynml.exchange.published_weights import import_published_weights
-    from dynml.training.checkpoints.experiment_folder import ExperimentFolder
+    if arguments.family == OF_OSL:
+        _import_osl(arguments)
+    else:
+        _import_learning_from_brains(arguments)
 
-    folder = ExperimentFolder(arguments.experiments_path, arguments.experiment_name)
+
+def _import_osl(arguments: Namespace) -> None:
+    from dynml.exchange.osl_dynamics import SAMPLING_FREQUENCY, import_osl_hmm
+
+    _refuse(arguments, ("n_heads", "time_precision", "activation"))
+    rate = arguments.sampling_frequency
+    if rate is None:
+        text = (
+            f"The files do not say the sampling frequency: {SAMPLING_FREQUENCY:g} Hz, unless --sampling_frequency does."
+        )
+        warnings.warn(text, DataWarning, stacklevel=2)
+    folder, out = _experiment(arguments), Path(arguments.experiments_path) / arguments.experiment_name
     seen = _lines(arguments.seen_participants)
+    further = {} if arguments.n_embeddings is None else {"n_embeddings": arguments.n_embeddings}
+    osl = import_osl_hmm(
+        Path(arguments.weights),
+        out,
+        sampling_frequency=SAMPLING_FREQUENCY if rate is None else rate,
+        channel_names=_lines(arguments.channel_names),
+        seen=seen or (),
+        **further,
+    )
+    _tell_unseen(seen)
+    n_states, n_components = osl.parameters.means_KC.shape
+    print(f"{folder.path}: hmm of {n_states} states in {n_components} components.")
+    print(f"Next: dynml_apply_preparation.py {out} NEW_FOLDER new.hdf5 --files PATTERN")
+    print(f"Next: dynml_infer_from_model.py {out} new.hdf5 OUT_FOLDER")
+
+
+def _import_learning_from_brains(arguments: Namespace) -> None:
+    from dynml.exchange.published_weights import import_published_weights
+
+    _refuse(arguments, ("n_embeddings", "sampling_frequency"))
+    folder = _experiment(arguments)
+    seen = _lines(arguments.seen_participants)
+    given = {name: arguments[name] for name in ("time_precision", "activation") if arguments[name] is not None}
     converted = import_published_weights(
-        Path(arguments.weights_bin),
+        Path(arguments.weights),
         folder,
         arguments.family,
         channel_names=_lines(arguments.channel_names),
         seen=seen or (),
         n_heads=arguments.n_heads,
-        time_precision=arguments.time_precision,
-        activation=arguments.activation,
+        **given,
     )
-    if seen is None:
-        text = (
-            "The file does not say who the weights were trained on, so overlap with a testing subset cannot be found; "
-            "--seen_participants says it."
-        )
-        warnings.warn(text, DataWarning, stacklevel=2)
+    _tell_unseen(seen)
     if converted.caution is not None:
         warnings.warn(f"{converted.caution}.", DataWarning, stacklevel=2)
     if converted.without_place:
@@ -83,6 +145,27 @@ def run_weights_import(arguments: Namespace) -> None:
     n_numbers = sum(tensor.numel() for tensor in converted.weights.values())
     print(f"{folder.path}: {converted.family} of {converted.n_channels} networks, {n_numbers} numbers.")
     print(f"Its settings, for training on from it: {_as_arguments(converted.family, converted.settings)}")
+
+
+def _experiment(arguments: Namespace) -> ExperimentFolder:
+    from dynml.training.checkpoints.experiment_folder import ExperimentFolder
+
+    return ExperimentFolder(arguments.experiments_path, arguments.experiment_name)
+
+
+def _refuse(arguments: Namespace, names: Sequence[str]) -> None:
+    for name in names:
+        if arguments[name] is not None:
+            raise ConfigurationError(f"--{name}", arguments[name], f"left out for the family {arguments.family}")
+
+
+def _tell_unseen(seen: Sequence[str] | None) -> None:
+    if seen is None:
+        text = (
+            "The file does not say who the weights were trained on, so overlap with a testing subset cannot be found; "
+            "--seen_participants says it."
+        )
+        warnings.warn(text, DataWarning, stacklevel=2)
 
 
 def _lines(path: str | None) -> list[str] | None:

@@ -127,9 +127,17 @@ def draw_of(arguments: Namespace) -> dict[str, Any] | None:
 def parse_application(description: str | None) -> Namespace:
     """Arguments of dynml_apply_preparation.py."""
     parser = ScriptParser(description=description)
-    parser.add_argument("hdf5", metavar="HDF5", help=STORE_HELP)
+    parser.add_argument("hdf5", metavar="HDF5", help=f"{STORE_HELP[:-1]}, or the folder of an exported model.")
     parser.add_argument("ready_folder", metavar="READY_FOLDER", help=SOURCE_HELP)
     parser.add_argument("out_hdf5", metavar="OUT_HDF5", help="Store to make; its name ends in .hdf5 or .h5.")
+    parser.add_argument(
+        "--files",
+        metavar="PATTERN",
+        type=str,
+        nargs="+",
+        default=None,
+        help="Patterns of the new subjects' files, such as run-*.npy, instead of those of the config.",
+    )
     parser.add_argument(
         "--subjects",
         metavar="LIST",

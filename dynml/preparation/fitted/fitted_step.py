@@ -24,6 +24,7 @@ class FittedStep(PreparationStep):
     """A step that is applied after `fit` was set by `dataclasses.replace`."""
 
     settings_of_fit: ClassVar[tuple[str, ...]] = ("fit",)
+    """Fields that say how the fit came about, rather than how it is applied."""
 
     fit: Fit | None = field(default=None, repr=False, compare=False)
     """None before the training subjects were seen; no parameter of a config."""

@@ -41,6 +41,7 @@ class SignAlignment(FittedStep):
 
     name: ClassVar[str] = "sign_alignment"
     libraries: ClassVar[tuple[str, ...]] = ("numpy", "scipy")
+    settings_of_fit: ClassVar[tuple[str, ...]] = ("fit", "template")
 
     n_embeddings: int
     """Lags below this number are compared; 1 for correlations at the same time only."""
@@ -106,7 +107,7 @@ class SignAlignment(FittedStep):
         names = [name for name, sign in zip(recording.channel_names, signs) if sign < 0]
         before = agreement.of_signs(np.ones(len(signs)))
         found = {"flipped": names, "correlation_before": before, "correlation_after": after}
-        return self.noted(flipped, template_subject=self.learnt.values["template_subject"], **found)
+        return self.noted(flipped, template_subject=self.learnt.values.get("template_subject"), **found)
 
 
 def lagged_correlations(recording: Recording, n_lags: int) -> NDArray[np.float64]:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
+from dynml.errors import DataError
+from dynml.fits import Fit
 from dynml.preparation.fitted.fitted_step import FittedStep
 from dynml.preparation.step import PreparationStep
-from dynml.store.fits import StoredFit, read_fit
-from dynml.store.reading import Store
+from dynml.store.fits import StoredFit
 
 
 def fits_of(steps: Sequence[PreparationStep]) -> dict[str, StoredFit]:
@@ -20,19 +21,27 @@ def fits_of(steps: Sequence[PreparationStep]) -> dict[str, StoredFit]:
     }
 
 
-def with_stored_fits(store: Store, group: str, steps: Sequence[PreparationStep]) -> list[PreparationStep]:
-    """Give a chain the fits of a store that was made by the same chain.
+def with_fits(steps: Sequence[PreparationStep], fits: Mapping[str, Fit], where: str) -> list[PreparationStep]:
+    """Give a chain the fits of another one that has the same steps.
+
+    Parameters
+    ----------
+    steps : sequence of PreparationStep
+    fits : mapping
+        Name, as a store has it, to what was learnt.
+    where : str
+        Whose they are, for the message.
 
     Raises
     ------
     DataError
-        When the store has no such fit.
-    DataCorruptionError
-        When a fit cannot be read.
+        When there is no fit of a step.
     """
     bound = list(steps)
     for position, step in enumerate(steps):
         if isinstance(step, FittedStep):
             name = f"{position:02d}_{step.name}"
-            bound[position] = dataclasses.replace(step, fit=read_fit(store, group, name))
+            if name not in fits:
+                raise DataError(f"{where} holds no fit {name}.")
+            bound[position] = dataclasses.replace(step, fit=fits[name])
     return bound

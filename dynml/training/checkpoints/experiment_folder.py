@@ -29,10 +29,14 @@ from dynml.errors import CheckpointError, ConfigurationError, DataWarning, in_on
 from dynml.files import read_json, strict_json, write_json
 from dynml.locks.writing import exclusive_lock
 from dynml.reading_files import is_folder, is_there
-from dynml.training.checkpoints.committed import MANIFEST, commit_directory, newest_committed
+from dynml.training.checkpoints.committed import MANIFEST, commit_directory, fault_of_committed, newest_committed
 
 WEIGHTS, STATE, PARAMETERS = "model.safetensors", "state.pt", "parameters.json"
 INPUT_TRANSFORM = "input_transform.safetensors"
+EXPORTED = "config.json"
+"""What a model that was exported has in place of parameters.json; it lies in the folder itself, beside the weights."""
+
+_OF_EXPERIMENTS = ("parameters_latest.json", "best_model", "checkpoint")
 
 
 @dataclass(frozen=True)
@@ -96,11 +100,17 @@ class ExperimentFolder:
             raise CheckpointError(f"{path} is no existing experiment folder.")
         path = Path(path).resolve()
         folder = cls(path.parent, path.name)
-        if not any(is_there(path / name) for name in ("parameters_latest.json", "best_model", "checkpoint")):
+        if not folder.is_exported and not any(is_there(path / name) for name in _OF_EXPERIMENTS):
             raise CheckpointError(
                 f"{path} is no experiment: it has no parameters_latest.json, best_model or checkpoint folder."
             )
         return folder
+
+    @property
+    def is_exported(self) -> bool:
+        """Whether it holds a model that was exported, and no experiment."""
+        own = all(is_there(self.path / name) for name in (EXPORTED, MANIFEST, WEIGHTS))
+        return own and not any(is_there(self.path / name) for name in _OF_EXPERIMENTS)
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
@@ -206,7 +216,7 @@ class ExperimentFolder:
         path, remarks = self._newest_model(latest)
         for remark in remarks:
             warnings.warn(f"{remark} Using {path}.", DataWarning, stacklevel=2)
-        return read_weights(path / WEIGHTS), read_json(path / PARAMETERS)
+        return read_weights(path / WEIGHTS), read_json(path / (EXPORTED if self.is_exported else PARAMETERS))
 
     def load_input_transform(self, *, latest: bool = False) -> dict[str, torch.Tensor]:
         """Read what was fitted to the training data to transform the model's input; empty where nothing was.
@@ -231,6 +241,11 @@ class ExperimentFolder:
         return str(read_json(path / MANIFEST)["files"][WEIGHTS]["sha256"])
 
     def _newest_model(self, latest: bool) -> tuple[Path, list[str]]:
+        if self.is_exported:
+            fault = "an exported model has no latest epoch" if latest else fault_of_committed(self.path)
+            if fault is not None:
+                raise CheckpointError(f"{self.path} cannot be used: {fault}.")
+            return self.path, []
         target = self.checkpoint if latest else self.best_model
         path, remarks = newest_committed(target)
         if path is None:

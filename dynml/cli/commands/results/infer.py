@@ -142,6 +142,7 @@ def _write_inference(
     from dynml.files import write_json
     from dynml.models.experiment import SUBSETS
     from dynml.models.inferred import inferred_subjects
+    from dynml.models.reference import findings_of, percentile_among
     from dynml.models.seen_subjects import is_training_data, seen_before
     from dynml.training.data.subject_differences import Occupancies
 
@@ -192,6 +193,11 @@ def _write_inference(
         summary["free_energy_at_mean"] = at_mean
     component = experiment.family.components.removesuffix("s")
     summary |= {**occupancies.summary(), "findings": [*occupancies.findings(), *tables.findings(component)]}
+    reference = (experiment.parameters.get("reference") or {}).get("free_energy")
+    if reference is not None:
+        percentiles = {name: percentile_among(reference, energy) for name, energy in subjects.items()}
+        summary["free_energy_percentiles"] = percentiles
+        summary["findings"] = [*summary["findings"], *findings_of(reference, percentiles)]
     write_json(out / "summary.json", {"free_energy": {**energies, "subjects": subjects}, **summary})
     for finding in summary["findings"]:
         print(f"Note: {finding}")

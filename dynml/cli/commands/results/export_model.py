@@ -1,0 +1,66 @@
+"""What dynml_export_model.py does: from a trained model, or one on the Hugging Face hub, to a folder to give away."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+
+from dynml.cli.parsing import Namespace, ScriptParser
+
+
+def parse_export(description: str | None, arguments: Sequence[str] | None = None) -> Namespace:
+    """Parse the command line of dynml_export_model.py."""
+    parser = ScriptParser(description=description)
+    parser.add_argument(
+        "experiment_path",
+        metavar="EXPERIMENT_PATH",
+        help="EXPERIMENTS_PATH/EXPERIMENT_NAME; or hf://USER/NAME, to fetch an exported model from the hub",
+    )
+    parser.add_argument("out_folder", metavar="OUT_FOLDER", help="folder to make; must not exist")
+    parser.add_argument(
+        "--hdf5", metavar="HDF5", type=str, help="store of the training, if it is elsewhere than the training read it"
+    )
+    parser.add_argument(
+        "--without_preparation",
+        action="store_true",
+        help="leave out what recordings go through, and do without the store",
+    )
+    parser.add_argument("--license", metavar="NAME", type=str, default="", help="such as cc-by-4.0, for the model card")
+    parser.add_argument("--data", metavar="TEXT", type=str, default="", help="what it was trained on, for the card")
+    parser.add_argument("--title", metavar="TEXT", type=str, help="of the card; default: the experiment's name")
+    parser.add_argument("--push", metavar="USER/NAME", type=str, help="also upload it to the Hugging Face hub")
+    parser.add_argument("--public", action="store_true", help="with --push: for everybody to see")
+    return parser.parse_args(arguments)
+
+
+def run_export(arguments: Namespace) -> None:
+    """Export, or fetch, and say how the folder is used."""
+    from dynml.exchange.exported.hub import ADDRESS, pull, push
+
+    out = Path(arguments.out_folder)
+    if arguments.experiment_path.startswith(ADDRESS):
+        pull(arguments.experiment_path, out)
+        print(f"{arguments.experiment_path} was fetched. Results: {out}")
+    else:
+        print(f"{_exported(arguments, out)} Results: {out}")
+    if arguments.push is not None:
+        print(f"Pushed: {push(out, arguments.push, public=arguments.public)}")
+    if (out / "preparation.json").is_file():
+        print(f"Next: {shlex.join(['dynml_apply_preparation.py', str(out), 'NEW_FOLDER', 'new.hdf5'])}")
+    print(f"Next: {shlex.join(['dynml_infer_from_model.py', str(out), 'new.hdf5', 'OUT_FOLDER'])}")
+
+
+def _exported(arguments: Namespace, out: Path) -> str:
+    from dynml.exchange.exported.exporting import About, export_experiment
+
+    exported = export_experiment(
+        Path(arguments.experiment_path),
+        out,
+        store=None if arguments.hdf5 is None else Path(arguments.hdf5),
+        with_preparation=not arguments.without_preparation,
+        about=About(title=arguments.title, data=arguments.data, licence=arguments.license),
+    )
+    n_numbers = sum(tensor.numel() for tensor in exported.weights.values())
+    prepared = "with" if exported.preparation is not None else "without"
+    return f"{exported.parameters['family']}, {n_numbers} numbers, {prepared} the preparation of recordings."
