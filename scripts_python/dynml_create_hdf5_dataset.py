@@ -5,6 +5,7 @@ dynml_create_hdf5_dataset.py ready/ store.hdf5 config.json training.txt validati
 dynml_create_hdf5_dataset.py ready/ store.hdf5 config.json --draw_subsets validation=0.1 testing=0.1 --seed 1
 dynml_create_hdf5_dataset.py files.csv store.hdf5 config.json
 dynml_create_hdf5_dataset.py more/ store.hdf5 config.json more.txt - - --add
+dynml_create_hdf5_dataset.py ready/ store.hdf5 config.json training.txt - - --part 3/8
 
 READY_FOLDER holds one folder a subject, all with the same inner structure. Or it is a table with one row a run and the
 columns subject and file (relative to the table), and, if need be, session, run, group, subset, events, participant;
@@ -37,20 +38,24 @@ def main() -> None:
         if arguments.add:
             from dynml.conversion.extension import add_subjects
 
-            for option, given in {"--draw_subsets": settings is not None, "--force": arguments.force}.items():
+            refused = {"--draw_subsets": settings is not None, "--part": arguments.part, "--force": arguments.force}
+            for option, given in refused.items():
                 if given:
                     raise DataError(f"{option} cannot be given with --add.")
             print(add_subjects(source, target, config, lists, n_jobs=arguments.n_jobs, progress=True))
             return
         from dynml.conversion.creation import create_store
+        from dynml.conversion.parts import Part
         from dynml.conversion.subset_drawing import Draw
 
+        part = None if arguments.part is None else Part.from_text(arguments.part)
         summary = create_store(
             source,
-            target,
+            target if part is None else part.path(target),
             config,
             lists,
             draw=None if settings is None else Draw(**settings),
+            part=part,
             n_jobs=arguments.n_jobs,
             overwrite=arguments.force,
             progress=True,

@@ -12,11 +12,13 @@ from tqdm import tqdm
 from dynml.conversion.config import StoreConfig, TimeseriesGroupConfig
 from dynml.conversion.fitting import fitted_chain
 from dynml.conversion.inputs import chosen_subsets, folder_of, read_inputs
+from dynml.conversion.parts import Part, is_made, needed_subjects
 from dynml.conversion.sources.agreement import GroupSources
-from dynml.conversion.sources.found import SubjectSources, check_steps, find_sources, steps_of
+from dynml.conversion.sources.found import SubjectSources, check_steps, find_sources, identify, steps_of
 from dynml.conversion.sources.geometry import geometries_of
 from dynml.conversion.sources.runs import remark_same_contents
 from dynml.conversion.sources.shared_files import shared_files
+from dynml.conversion.sources.table import SourceTable
 from dynml.conversion.subject_reading import read_recording
 from dynml.conversion.subject_workers import SubjectWorkers
 from dynml.conversion.subset_drawing import Draw
@@ -24,12 +26,14 @@ from dynml.errors import DataError
 from dynml.fits import Layout
 from dynml.locks.writing import writes_alone
 from dynml.preparation import chain, checks
+from dynml.preparation.fitted.fitted_step import FittedStep
 from dynml.preparation.fitted.stored_fits import fits_of
 from dynml.preparation.standardization import moments, moments_of_segments, standardized
 from dynml.preparation.step import PreparationStep
 from dynml.recording import Recording
 from dynml.remarks import Remarks
 from dynml.store.gaps import joined_over_gaps
+from dynml.store.participants import check_split
 from dynml.store.participants_table import SubjectIdentity
 from dynml.store.writing import StoreWriter, check_target, new_store
 
@@ -44,6 +48,7 @@ def create_store(
     lists: Mapping[str, Path] | None = None,
     *,
     draw: Draw | None = None,
+    part: Part | None = None,
     n_jobs: int = 1,
     overwrite: bool = False,
     progress: bool = False,
@@ -62,6 +67,8 @@ def create_store(
         Subset name to a text file of subjects.
     draw : Draw, optional
         Draw the subsets instead.
+    part : Part, optional
+        Make a store of a share of the subjects only; one that is there already is kept. `Part.path` names it.
     n_jobs : int
         Processes that read and prepare subjects; the store is the same bit for bit, whatever their number.
     overwrite : bool
@@ -79,27 +86,56 @@ def create_store(
     DynmlError
         For any fault of the config, lists, files or signals, named; the target is then as it was.
     """
-    check_target(target, overwrite)
+    if part is None:
+        check_target(target, overwrite)
     workers = SubjectWorkers(n_jobs)
     remarks = Remarks()
     with remarks.of_encodings():
         config, table = read_inputs(source, config_file)
         subsets = chosen_subsets(source, config, table, lists or {}, draw)
-        all_sources = find_sources(folder_of(source, table), config, subsets, remarks, table)
-        subjects = [one.identity.subject for one in all_sources]
-        shared = shared_files(folder_of(source, table), config, subjects, table)
+        share = subsets if part is None else part.share(subsets)
+        if part is not None and not overwrite and is_made(target, part.note(subsets), config.content):
+            return f"{target} is there already, of the same subjects and config, and is kept."
+        all_sources = _sources(folder_of(source, table), config, subsets, share, remarks, table)
+        own_sources = _of_subjects(all_sources, share)
+        shared = shared_files(folder_of(source, table), config, [one.identity.subject for one in own_sources], table)
     with workers:
         chains = fitted_chains(all_sources, config, subsets["training"], workers, progress=progress)
-        with new_store(target, config.content, subsets, overwrite=overwrite) as writer:
+        with new_store(target, config.content, share, overwrite=overwrite) as writer:
             writer.note_shared_files(shared)
             if draw is not None:
                 writer.note_draw(draw.as_dictionary())
-            write_subjects(writer, all_sources, config, chains, workers, remarks, progress=progress)
+            scales = write_subjects(writer, own_sources, config, chains, workers, remarks, progress=progress)
             for group, steps in chains.items():
                 writer.add_fits(group, fits_of(steps))
             writer.add_geometries(geometries_of(all_sources, config.groups, remarks))
+            if part is not None:
+                writer.note_part({**part.note(subsets), "scales": scales})
     remarks.tell()
-    return summary(target, subsets)
+    return summary(target, share)
+
+
+def _sources(
+    folder: Path,
+    config: StoreConfig,
+    subsets: dict[str, list[str]],
+    share: dict[str, list[str]],
+    remarks: Remarks,
+    table: SourceTable | None,
+) -> list[SubjectSources]:
+    """Sources of the subjects of a share, and of those that it needs to be like the whole."""
+    if share is subsets:
+        return find_sources(folder, config, subsets, remarks, table)
+    listed = [subject for subjects in subsets.values() for subject in subjects]
+    check_split(subsets, identify(folder, config, listed, Remarks(), table), config.split)
+    steps = [step for group, group_config in config.groups.items() for step in steps_of(group, group_config)]
+    needed = needed_subjects(subsets, share, fits=any(isinstance(step, FittedStep) for step in steps))
+    return find_sources(folder, config, needed, remarks, table, known=listed)
+
+
+def _of_subjects(sources: Sequence[SubjectSources], share: Mapping[str, Sequence[str]]) -> list[SubjectSources]:
+    own = {subject for subjects in share.values() for subject in subjects}
+    return [one for one in sources if one.identity.subject in own]
 
 
 def summary(target: Path, subsets: Mapping[str, Sequence[str]]) -> str:
@@ -143,8 +179,13 @@ def write_subjects(
     remarks: Remarks,
     *,
     progress: bool = False,
-) -> None:
+) -> dict[str, dict[str, float]]:
     """Read, prepare and write subject after subject.
+
+    Returns
+    -------
+    dict
+        For each group, the runs of the smallest and the largest typical standard deviation, before standardization.
 
     Raises
     ------
@@ -164,7 +205,8 @@ def write_subjects(
         for group, (recording, rank) in result.groups.items():
             if config.groups[group].standardization == "none":
                 scales[group][subject] = _typical_sd(recording)
-            _check_units(units[group], recording, subject, group)
+            _gather_units(units[group], recording, subject)
+            check_units(units[group], group)
             if config.groups[group].missing == "mask":
                 # Only now: no statistic and no step may see a masked row.
                 recording = joined_over_gaps(recording, f"Subject {subject}, group {group}", remarks)
@@ -173,6 +215,7 @@ def write_subjects(
             writer.add_group(subject, group, recording, rank)
     _remark_scales(scales, remarks)
     remark_same_contents(contents, remarks)
+    return units
 
 
 @dataclasses.dataclass(frozen=True)
@@ -296,20 +339,24 @@ def _typical_sd(recording: Recording) -> float:
     return float(np.median(std))
 
 
-def _check_units(units: dict[str, float], recording: Recording, subject: str, group: str) -> None:
-    """Refuse runs whose sizes differ so much that they must be in different units; `units` gathers them.
-
-    Raises
-    ------
-    DataError
-        Names two runs and their typical standard deviations.
-    """
+def _gather_units(units: dict[str, float], recording: Recording, subject: str) -> None:
+    """Take the typical standard deviation of each run into `units`."""
     assert recording.std is not None
     deviations = recording.std
     if (deviations == 1.0).all():
         _, deviations = moments(recording, "per_run")
     names = recording.run_names if len(deviations) == len(recording.run_names) else ["all runs"]
     units |= {f"subject {subject}, {name}": float(np.median(row)) for name, row in zip(names, deviations)}
+
+
+def check_units(units: dict[str, float], group: str) -> None:
+    """Refuse runs whose sizes differ so much that they must be in different units; keeps the extremes of `units`.
+
+    Raises
+    ------
+    DataError
+        Names two runs and their typical standard deviations.
+    """
     smallest, largest = (choose(units, key=units.__getitem__) for choose in (min, max))
     if units[largest] > checks.SAME_UNITS * units[smallest] > 0:
         raise DataError(

@@ -7,6 +7,8 @@
                                   and the group's attributes
 /preparation/<group>              what was fitted across training subjects
 /geometry/<group>                 where its channels lie, if that is known: atlas, axes or sensors
+
+In a joined store /subjects/<subject> is a link to the same path of another file, one of PARTS.
 """
 
 from __future__ import annotations
@@ -39,6 +41,12 @@ SharedFiles = dict[str, dict[str, dict[str, str]]]
 
 EXTENDED = "extended"
 """When which subjects were added to a store that there was, JSON; not there where none were."""
+
+PARTS = "parts"
+"""Files that the subjects lie in, JSON, see `joined.parts`; not there where they lie in the file itself."""
+
+PART = "part"
+"""Which part of which subjects a store was made to hold, JSON; not there where it holds all."""
 
 # Attribute of the subsets.
 DRAWN = "drawn"

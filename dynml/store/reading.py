@@ -6,10 +6,10 @@ import functools
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import h5py
 import numpy as np
@@ -29,19 +29,32 @@ from dynml.store.integrity import (
     read_table,
     read_unchecked,
 )
+from dynml.store.joined.parts import Parts, parts_of
 from dynml.store.masked_rows import masked_rows
 from dynml.store.own_storage import check_own_path, check_own_storage
 
 MOST_OPENED = 64
 """Signals that stay open."""
 BYTES_PER_READING = 2**26
+Method = TypeVar("Method", bound=Callable[..., Any])
+
+
+def _where_it_lies(method: Method) -> Method:
+    """Let what is asked of a subject be answered by the file that it lies in, which may be a part of a joined store."""
+
+    @functools.wraps(method)
+    def of_file(self: Store, subject: str, *values: Any, **settings: Any) -> Any:
+        return method(self.file_of(subject), subject, *values, **settings)
+
+    return cast(Method, of_file)
 
 
 class Store:
     """A store of many subjects' signals, opened read-only.
 
     The handle is opened when first needed and again in every other process, so that a store can be pickled and used
-    on both sides of a fork.
+    on both sides of a fork. The subjects of a joined store lie in other files, its parts, each of which is opened as a
+    store of its own when a subject in it is asked for.
 
     Parameters
     ----------
@@ -53,9 +66,10 @@ class Store:
     Raises
     ------
     DataError
-        When the file is missing, a folder, locked, no HDF5 file, not one of ours, or of a newer format.
+        When the file is missing, a folder, locked, no HDF5 file, not one of ours, or of a newer format; or one of its
+        parts is not there.
     DataCorruptionError
-        When it is truncated or lacks what every store has.
+        When it is truncated or lacks what every store has, or a part is another file than was joined.
     """
 
     def __init__(self, path: str | Path, *, check_digests: bool = True) -> None:
@@ -72,9 +86,14 @@ class Store:
         self._digests: dict[tuple[str, str], RowsDigest] = {}
         self._sound: set[tuple[str, str]] = set()
         self._own_storage: set[tuple[str, str]] = set()
+        self.parts: Parts | None = None
+        """The files that a joined store leads to; None where all subjects lie in the file itself."""
         with faults_named(self.path, "the top of the file"):
             try:
                 check_is_store(self.path, self.file)
+                self.parts = parts_of(self.path, self.file.attrs)
+                if self.parts is not None:
+                    self.parts.check_there()
             except DataError:
                 self.close()
                 raise
@@ -96,6 +115,8 @@ class Store:
         if self._handle is not None and self._process == os.getpid():
             self._handle.close()
         self._handle, self._opened = None, {}
+        if self.parts is not None:
+            self.parts.close()
 
     @property
     def file(self) -> h5py.File:
@@ -115,6 +136,7 @@ class Store:
             before, self._identity = self._identity, identity
             if before is not None:
                 self._compare_with(before)
+                return self.file  # which was closed
         return self._handle
 
     def root_attributes(self) -> dict[str, str]:
@@ -162,6 +184,37 @@ class Store:
         with faults_named(self.path, f"the list of {name} subjects"):
             return [text_of(subject) for subject in self.read_table(self.file[layout.subset_path(name)])]
 
+    def file_of(self, subject: str) -> Store:
+        """The store of one file that a subject lies in: this one, or one of its parts.
+
+        Raises
+        ------
+        DataError
+            When the part is not there any more.
+        DataCorruptionError
+            When it is another file than was joined.
+        """
+        if self.parts is None:
+            return self
+        with faults_named(self.path, f"subject {subject}"):
+            file = self.parts.file_of(self.file[layout.SUBJECTS], subject)
+        return self if file is None else self.parts.opened(file, self._opened_part)
+
+    def _opened_part(self, path: Path) -> Store:
+        return Store(path, check_digests=self._checks_digests)
+
+    @_where_it_lies
+    def node(self, subject: str, group: str) -> h5py.Group:
+        """A subject's group as it stands in the file that it lies in.
+
+        Raises
+        ------
+        DataError
+            For an unknown subject or group, with the nearest name.
+        """
+        return self._group(subject, group)
+
+    @_where_it_lies
     def groups(self, subject: str) -> list[str]:
         """Names of a subject's groups, sorted.
 
@@ -173,14 +226,17 @@ class Store:
         with faults_named(self.path, f"subject {subject}"):
             return sorted(self._subject(subject))
 
+    @_where_it_lies
     def participant(self, subject: str) -> str:
         """Person that a subject's signals come from."""
         return text_of(self._subject_attributes(subject).get(layout.PARTICIPANT, subject))
 
+    @_where_it_lies
     def covariates(self, subject: str) -> dict[str, str]:
         """Give the data set and further columns of the participants' table, by name."""
         return {name: value for name, value in self._subject_attributes(subject).items() if name != layout.PARTICIPANT}
 
+    @_where_it_lies
     def attributes(self, subject: str, group: str) -> GroupDescription:
         """Everything about a subject's group that is known without reading its signals.
 
@@ -197,18 +253,22 @@ class Store:
                 self._descriptions[subject, group] = described_group(self.path, node, where)
         return self._descriptions[subject, group]
 
+    @_where_it_lies
     def segments(self, subject: str, group: str) -> NDArray[np.int64]:
         """Good stretches [start, stop), (n_segments, 2)."""
         return self._array(subject, group, layout.SEGMENTS)
 
+    @_where_it_lies
     def segment_runs(self, subject: str, group: str) -> NDArray[np.int64]:
         """Index of each segment's run, (n_segments,)."""
         return self._array(subject, group, layout.SEGMENT_RUNS)
 
+    @_where_it_lies
     def run_names(self, subject: str, group: str) -> list[str]:
         """Names of the runs, in the order in which they are stored."""
         return [text_of(name) for name in self._array(subject, group, layout.RUN_NAMES)]
 
+    @_where_it_lies
     def run_starts(self, subject: str, group: str) -> NDArray[np.int64]:
         """Row where each run starts, (n_runs,)."""
         return run_starts(
@@ -219,18 +279,22 @@ class Store:
             source_step=self.attributes(subject, group).source_step,
         )
 
+    @_where_it_lies
     def source_samples(self, subject: str, group: str) -> NDArray[np.int64]:
         """For each segment, the sample of the original run where it starts, and that run, (n_segments, 2)."""
         return self._array(subject, group, layout.SOURCE_SAMPLES)
 
+    @_where_it_lies
     def mean(self, subject: str, group: str) -> NDArray[np.float64]:
         """Read what standardization subtracted, (n_runs or 1, C)."""
         return self._array(subject, group, layout.MEAN)
 
+    @_where_it_lies
     def std(self, subject: str, group: str) -> NDArray[np.float64]:
         """Read what standardization divided by, (n_runs or 1, C)."""
         return self._array(subject, group, layout.STD)
 
+    @_where_it_lies
     def events(self, subject: str, group: str) -> Events | None:
         """Events of a subject's group, or None where none were given."""
         node = self._group(subject, group)
@@ -247,6 +311,7 @@ class Store:
                 exact_onset=self.read_table(events[layout.EXACT_ONSET]) if layout.EXACT_ONSET in events else None,
             )
 
+    @_where_it_lies
     def read(self, subject: str, group: str, start: int = 0, stop: int | None = None) -> NDArray[np.float32]:
         """Read stored rows [start, stop).
 
@@ -271,6 +336,7 @@ class Store:
             self.verify_signals(subject, group)
         return rows
 
+    @_where_it_lies
     @contextmanager
     def verifying(self, subject: str, group: str) -> Iterator[None]:
         """Compare the rows that are read in the block, in ascending order, with their SHA-256 when it ends well.
@@ -295,6 +361,7 @@ class Store:
             del self._digests[subject, group]
             digest.close()
 
+    @_where_it_lies
     def verify_signals(self, subject: str, group: str) -> None:
         """Read all rows of a subject's group and compare them with their SHA-256.
 
@@ -306,6 +373,7 @@ class Store:
         with self.verifying(subject, group):
             pass
 
+    @_where_it_lies
     def masked_rows(self, subject: str, group: str) -> NDArray[np.bool_]:
         """Say of every row whether it is masked, (T,): within a segment, and NaN in all channels."""
         described = self.attributes(subject, group)

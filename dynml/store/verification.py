@@ -15,6 +15,7 @@ from dynml.store import layout
 from dynml.store.fits import faults_of_fits
 from dynml.store.geometry.stored import faults_of_geometry
 from dynml.store.integrity import UNLIKE, is_unlike, sha256_of_signals
+from dynml.store.joined.checks import faults_of_parts
 from dynml.store.reading import Store
 
 ROWS_PER_BLOCK = 65536
@@ -40,7 +41,7 @@ def faults_of_store(path: str | Path) -> list[str]:
     """
     # Contradictions are told as such, beside digests that differ.
     with Store(path, check_digests=False) as store:
-        faults = _faults_of_subsets(store)
+        faults = [*_faults_of_subsets(store), *faults_of_parts(store)]
         for subject in store.subjects:
             faults += _faults_of_subject(store, subject)
         faults += faults_of_fits(store)
@@ -75,7 +76,7 @@ def _faults_of_group(store: Store, subject: str, group: str) -> list[str]:
         *_faults_of_segments(store, subject, group, description),
         *_faults_of_moments(store, subject, group, description),
         *_faults_of_events(store, subject, group, description),
-        *_faults_of_tables(store.file[layout.subject_path(subject, group)]),
+        *_faults_of_tables(store.node(subject, group)),
         *_faults_of_signals(store, subject, group, description),
     ]
 

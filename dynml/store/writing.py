@@ -25,6 +25,7 @@ from dynml.store.fits import PARAMETERS, STEP, VALUES, StoredFit
 from dynml.store.geometry.stored import KIND
 from dynml.store.geometry.stored import VALUES as VALUES_OF_GEOMETRY
 from dynml.store.integrity import sha256_of_signals, sha256_of_table
+from dynml.store.joined.parts import PartFile, described_parts
 from dynml.store.masked_rows import count_masked
 from dynml.store.participants_table import SubjectIdentity
 from dynml.store.reading import Store
@@ -41,6 +42,7 @@ class StoreWriter:
     def __init__(self, file: h5py.File, disk: FaultKeepingFile) -> None:
         self._file = file
         self._disk = disk
+        self._parts: list[PartFile] = []
 
     @property
     def file(self) -> h5py.File:
@@ -138,6 +140,25 @@ class StoreWriter:
     def note_draw(self, draw: Mapping[str, Any]) -> None:
         """Say how the subsets were drawn."""
         self._file[layout.SUBSETS].attrs[layout.DRAWN] = _json(draw)
+
+    def note_part(self, note: Mapping[str, Any]) -> None:
+        """Say which part of which subjects the store holds."""
+        self._file.attrs[layout.PART] = _json(note)
+
+    def link_subjects(self, part: PartFile, subjects: Sequence[str]) -> None:
+        """Let links lead to subjects of a part, which is noted."""
+        for subject in subjects:
+            self._file[layout.subject_path(subject)] = h5py.ExternalLink(part.file, f"/{layout.subject_path(subject)}")
+        self._parts.append(part)
+        self._file.attrs[layout.PARTS] = _json(described_parts(self._parts))
+        self._disk.check()
+
+    def copy_beside(self, store: Store, names: Sequence[str]) -> None:
+        """Copy what stands in another store, by its path, subjects among it."""
+        for name in names:
+            if name in store.file:
+                store.file.copy(name, self._file.require_group(name.rpartition("/")[0] or "/"))
+        self._disk.check()
 
 
 @contextlib.contextmanager

@@ -49,7 +49,27 @@ def parse_creation(description: str | None) -> Namespace:
     parser.add_argument(
         "--stratify", metavar="COLUMN", type=str, default=None, help="Covariate to be as frequent in each drawn subset."
     )
+    parser.add_argument(
+        "--part",
+        metavar="NUMBER/OF",
+        type=str,
+        default=None,
+        help="Make one of several parts, such as 3/8, as OUT.part-3-of-8.hdf5; dynml_join_hdf5_datasets.py joins them. "
+        "A part that is there already is kept.",
+    )
     parser.add_argument("--n_jobs", type=int, default=1, help=JOBS_HELP)
+    return parser.parse_args()
+
+
+def parse_joining(description: str | None) -> Namespace:
+    """Arguments of dynml_join_hdf5_datasets.py."""
+    parser = ScriptParser(description=description)
+    parser.add_argument("out_hdf5", metavar="OUT_HDF5", help="Store to make; its name ends in .hdf5 or .h5.")
+    parser.add_argument(
+        "parts", metavar="PART", nargs="*", help="Stores to join, in this order; by default all parts of OUT_HDF5."
+    )
+    parser.add_argument("--copy", action="store_true", help="Copy the subjects instead of linking to them.")
+    parser.add_argument("-f", "--force", action="store_true", help="Replace OUT_HDF5, once the new one is complete.")
     return parser.parse_args()
 
 

@@ -1,0 +1,212 @@
+"""One store of several: links to the subjects of each, or copies of them; what is fitted and told of all, once."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from dynml.conversion.creation import check_units, summary
+from dynml.conversion.parts import part_note, parts_beside
+from dynml.errors import DataError
+from dynml.locks import writes_alone
+from dynml.store import layout
+from dynml.store.fits import read_fits
+from dynml.store.joined.checks import digest_of_subjects
+from dynml.store.joined.parts import PartFile, is_below
+from dynml.store.participants import check_split
+from dynml.store.participants_table import SubjectIdentity
+from dynml.store.reading import Store
+from dynml.store.writing import StoreWriter, check_target, new_store
+
+SAME_RATE = 1e-6
+SAME_FIT = 1e-4
+"""Relative to the largest value: machines of other processors round otherwise."""
+
+
+@writes_alone()
+def join_stores(target: Path, parts: Sequence[Path] = (), *, copies: bool = False, overwrite: bool = False) -> str:
+    """Make one store of several that were made by the same config.
+
+    Parameters
+    ----------
+    target : Path
+        The store to make.
+    parts : sequence of Path
+        Stores, in the order in which their subjects are to stand; by default the parts of the target that lie beside
+        it, all of them, in the order of their numbers.
+    copies : bool
+        Copy the subjects, so that the parts are not needed any more. By default links lead to them, and they stay.
+    overwrite : bool
+        Replace an existing store, once the new one is complete.
+
+    Returns
+    -------
+    str
+        One line that says what was made.
+
+    Raises
+    ------
+    DynmlError
+        When parts are missing, damaged, alike in a subject, or unlike in config, channels, rates or fits; named.
+    """
+    check_target(target, overwrite)
+    paths = list(parts) or parts_beside(target)
+    with ExitStack() as opened:
+        stores = [opened.enter_context(Store(path)) for path in paths]
+        _check_alike(stores)
+        first = stores[0]
+        subsets = {name: [one for store in stores for one in store.subset(name)] for name in layout.SUBSET_NAMES}
+        files = [_file_of(store, target, needs_link=not copies) for store in stores]
+        with new_store(target, _config_of_all(stores), subsets, overwrite=overwrite) as writer:
+            for store, file in zip(stores, files, strict=True):
+                _take_subjects(writer, store, file, copies=copies)
+            writer.copy_beside(first, [layout.PREPARATION_FITS, layout.GEOMETRY])
+            writer.note_shared_files(_shared_by_all(stores))
+            drawn = first.file[layout.SUBSETS].attrs.get(layout.DRAWN)
+            if drawn is not None:
+                writer.note_draw(json.loads(drawn))
+    made = "copied from" if copies else "linked to"
+    return f"{summary(target, subsets)[:-1]}, {made} {len(stores)} files."
+
+
+def _take_subjects(writer: StoreWriter, store: Store, file: PartFile, *, copies: bool) -> None:
+    if copies:
+        writer.copy_beside(store, [layout.subject_path(subject) for subject in store.subjects])
+    else:
+        writer.link_subjects(file, store.subjects)
+
+
+def _file_of(store: Store, target: Path, *, needs_link: bool) -> PartFile:
+    """Describe a part as the joined store is to know it again.
+
+    Raises
+    ------
+    DataError
+        When no link may lead to it.
+    """
+    real, folder = os.path.realpath(store.path), os.path.realpath(target.parent)
+    file = Path(os.path.relpath(real, folder)).as_posix()
+    if real == os.path.realpath(target):
+        raise DataError(f"{store.path} is both a part and the store to make; give another OUT_HDF5.")
+    if needs_link and not is_below(file):
+        raise DataError(
+            f"{store.path} lies outside of {folder}: links lead only to files in the joined store's folder or below; "
+            "move it there, or give --copy."
+        )
+    if store.parts is not None:
+        raise DataError(f"{store.path} is joined itself; join its parts instead.")
+    return PartFile(
+        file=file,
+        n_bytes=store.path.stat().st_size,
+        created=store.root_attributes().get(layout.CREATED, ""),
+        n_subjects=len(store.subjects),
+        digest=digest_of_subjects(store),
+    )
+
+
+def _check_alike(stores: Sequence[Store]) -> None:
+    """Refuse stores that are not of one make, or not disjoint."""
+    _check_one_division(stores)
+    first = stores[0]
+    for store in stores[1:]:
+        for key in sorted({*first.config, *store.config} - {layout.PARTICIPANTS}):
+            if store.config.get(key) != first.config.get(key):
+                raise DataError(f"{key} of the config is not the same in {store.path} as in {first.path}.")
+        _check_same_layout(first, store)
+        _check_same_fits(first, store)
+    home: dict[str, Path] = {}
+    identified: dict[str, SubjectIdentity] = {}
+    for store in stores:
+        for subject in store.subjects:
+            if home.setdefault(subject, store.path) != store.path:
+                raise DataError(f"Subject {subject} is in both {home[subject]} and {store.path}.")
+            identified[subject] = SubjectIdentity(subject=subject, participant=store.participant(subject))
+    subsets = {name: [one for store in stores for one in store.subset(name)] for name in layout.SUBSET_NAMES}
+    check_split(subsets, identified, first.split)
+    for group, units in _scales_of_all(stores).items():
+        check_units(units, group)
+
+
+def _check_one_division(stores: Sequence[Store]) -> None:
+    """Refuse parts of several divisions of subjects."""
+    first, *others = [part_note(store) for store in stores]
+    for store, note in zip(stores[1:], others):
+        if first is not None and note is not None and note["subjects"] != first["subjects"]:
+            raise DataError(
+                f"{store.path} is a part of other lists of subjects than {stores[0].path}; make the parts anew by "
+                "the same lists."
+            )
+
+
+def _check_same_layout(first: Store, store: Store) -> None:
+    one, other = first.subjects[0], store.subjects[0]
+    if first.groups(one) != store.groups(other):
+        raise DataError(f"The groups of {store.path} are not those of {first.path}.")
+    for group in first.groups(one):
+        known, found = first.attributes(one, group), store.attributes(other, group)
+        if known.channel_names != found.channel_names:
+            raise DataError(
+                f"Group {group}: the channels of {store.path} ({found.n_channels}) are not those of {first.path} "
+                f"({known.n_channels})."
+            )
+        rates = known.sampling_frequency, found.sampling_frequency
+        mixed = first.config.get(layout.ALLOW_MIXED_SAMPLING_FREQUENCY, False)
+        if not mixed and abs(rates[0] - rates[1]) > SAME_RATE * rates[0]:
+            raise DataError(
+                f"Group {group}: the sampling frequency is {rates[1]:g} Hz in {store.path}, but {rates[0]:g} Hz in "
+                f"{first.path}."
+            )
+
+
+def _check_same_fits(first: Store, store: Store) -> None:
+    for group in first.groups(first.subjects[0]):
+        known, found = read_fits(first, group), read_fits(store, group)
+        same = known.keys() == found.keys()
+        for name in known if same else ():
+            one, other = known[name], found[name]
+            same &= one.subjects == other.subjects and one.arrays.keys() == other.arrays.keys()
+            same = same and all(_are_alike(one.arrays[key], other.arrays[key]) for key in one.arrays)
+        if not same:
+            raise DataError(
+                f"Group {group}: what was fitted across subjects is not the same in {store.path} as in {first.path}; "
+                "make both by the same lists, or one by the other's fits (dynml_apply_preparation.py)."
+            )
+
+
+def _are_alike(one: np.ndarray[Any, Any], other: np.ndarray[Any, Any]) -> bool:
+    scale = np.abs(one).max(initial=0.0) if one.dtype.kind == "f" else 0.0
+    return one.shape == other.shape and bool(np.allclose(one, other, rtol=0.0, atol=SAME_FIT * scale))
+
+
+def _config_of_all(stores: Sequence[Store]) -> dict[str, Any]:
+    """The first one's config, with the participants of all where they stand in it."""
+    config = dict(stores[0].config)
+    mappings = [store.config.get(layout.PARTICIPANTS) for store in stores]
+    if all(isinstance(mapping, dict) for mapping in mappings):
+        config[layout.PARTICIPANTS] = {subject: whose for mapping in mappings for subject, whose in mapping.items()}
+    return config
+
+
+def _shared_by_all(stores: Sequence[Store]) -> layout.SharedFiles:
+    first, *others = [store.shared_files for store in stores]
+    return {
+        group: kept
+        for group, keys in first.items()
+        if (kept := {key: file for key, file in keys.items() if all(o.get(group, {}).get(key) == file for o in others)})
+    }
+
+
+def _scales_of_all(stores: Sequence[Store]) -> dict[str, dict[str, float]]:
+    """Smallest and largest standard deviation of each part, by group, where the parts say them."""
+    scales: dict[str, dict[str, float]] = {}
+    for store in stores:
+        note: Mapping[str, Any] = json.loads(store.root_attributes().get(layout.PART, "{}"))
+        for group, units in note.get("scales", {}).items():
+            scales.setdefault(group, {}).update(units)
+    return scales
