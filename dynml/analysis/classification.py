@@ -145,7 +145,8 @@ def classification_metrics(
         n_trials, n_participants, accuracy, accuracy_wilson_interval [low, high], accuracy_bootstrap_interval (over
         participants; None with one), balanced_accuracy, balanced_accuracy_chance, most_frequent_classes (of these
         trials; several where they tie) and most_frequent_share, f1_macro (of classes that occur or were predicted),
-        confusion_matrix {class_names, counts: rows = truth}, per_participant.
+        confusion_matrix {class_names, counts: rows = truth}, confusion_intervals (Wilson's of each count's share of its
+        row; None in rows without trials), per_participant.
     """
     from sklearn.metrics import confusion_matrix, f1_score
 
@@ -168,7 +169,14 @@ def classification_metrics(
         "most_frequent_classes": [class_names[number] for number in commonest],
         "most_frequent_share": share,
         "f1_macro": float(f1_score(truth, predicted, average="macro", zero_division=0)),
-        "confusion_matrix": {"class_names": list(class_names), "counts": confusion.tolist()},
+        "confusion_matrix": {
+            "class_names": list(class_names),
+            "counts": confusion.tolist(),
+        },
+        "confusion_intervals": [
+            [list(wilson_interval(count, sum(row))) if sum(row) else None for count in row]
+            for row in confusion.tolist()
+        ],
         "per_participant": per_participant,
     }
 

@@ -186,7 +186,8 @@ class Decoder(ClassifierMixin, TimeSeriesEstimator):  # type: ignore[misc]
     def _probabilities_of_store(self, X: Any) -> dict[str, NDArray[np.float64]]:
         dataset = self.experiment_.open(X, group=self.group)
         found: dict[str, NDArray[np.float64]] = {}
-        for predictions in decode(self.experiment_, dataset, SUBSET_NAMES).predictions.values():
+        decoded: Any = decode(self.experiment_, dataset, SUBSET_NAMES)
+        for predictions in decoded.predictions.values():
             subjects = np.array(predictions.trials.subjects)
             for name in dict.fromkeys(subjects.tolist()):
                 found[name] = predictions.probabilities[subjects == name]

@@ -226,6 +226,14 @@ def balanced_accuracy(truth: ArrayLike, predicted: ArrayLike) -> float | None:
     return float(recall_score(truth, predicted, labels=occurring, average="macro")) if len(occurring) else None
 
 
+def r_squared(truth: ArrayLike, predicted: ArrayLike) -> float | None:
+    """1 - sum of squared errors / sum of squared deviations from the mean of `truth`; None where that is constant."""
+    known, said = np.asarray(truth, dtype=np.float64), np.asarray(predicted, dtype=np.float64)
+    if len(known) < 2 or np.ptp(known) == 0:
+        return None
+    return float(1.0 - np.square(known - said).sum() / np.square(known - known.mean()).sum())
+
+
 def balanced_accuracy_chance(truth: ArrayLike) -> float | None:
     """Balanced accuracy of answers that do not look at a trial: 1 / classes that occur; None without trials."""
     n_occurring = len(np.unique(np.asarray(truth)))

@@ -11,6 +11,9 @@ from dynml.report.experiment import ReportedExperiment
 
 SUBSETS = ("training", "validation")
 
+HIGHER_IS_BETTER = ("cross_entropy", "squared_error")
+"""Losses of decoders, whose scores are accuracy and R^2."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
@@ -56,7 +59,7 @@ def comparison(experiment: ReportedExperiment, subset: str) -> Comparison | None
         subset=subset,
         own=own,
         baselines={name: value for name, value in found.items() if value is not None},
-        higher_is_better=summary.get("loss") == "cross_entropy",
+        higher_is_better=summary.get("loss") in HIGHER_IS_BETTER,
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime
 import importlib.resources
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,9 +14,11 @@ from dynml.report.experiment import ReportedExperiment
 from dynml.report.inferred import Inferred, read_inferred
 from dynml.report.parts.component_rows import component_rows, pictures_by_component
 from dynml.report.parts.data_facts import data_facts
+from dynml.report.parts.decoded_numbers import numbers_part
 from dynml.report.parts.people import people_tables
 from dynml.report.parts.reproduction import fingerprints, training_command, versions
 from dynml.report.parts.sections import (
+    Part,
     curves_part,
     decoding_part,
     errors_part,
@@ -89,6 +91,10 @@ def report_page(given: ReportInput) -> str:
     )
 
 
+def _decoding(metrics: Mapping[str, Any]) -> Part:
+    return numbers_part(metrics) if "r_squared" in metrics else decoding_part(metrics)
+
+
 def _context(given: ReportInput) -> dict[str, Any]:
     experiment = given.experiment
     inference = of_kind(given.results, INFERENCE)
@@ -114,7 +120,7 @@ def _context(given: ReportInput) -> dict[str, Any]:
         "curves": curves_part(experiment, experiment.summary.get("best_epoch")),
         "starts": starts_part(starts, experiment.component),
         "prediction": prediction_part(experiment),
-        "decoding": None if decoded is None else decoding_part(decoded.summary),
+        "decoding": None if decoded is None else _decoding(decoded.summary),
         "findings": findings,
         "warnings": list(given.warnings),
         "commands": [*filter(None, [training_command(experiment)]), *given.commands],

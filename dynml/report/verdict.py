@@ -7,6 +7,7 @@ from typing import Any
 
 from dynml.report.comparison import Comparison, held_out, scores_of_model
 from dynml.report.experiment import ReportedExperiment
+from dynml.report.parts.decoded_numbers import found_in_numbers
 from dynml.report.results import DECODING, INFERENCE, ResultsFolder, of_kind
 from dynml.report.starts_facts import starts_of, words_on_starts
 from dynml.report.words import baseline, counted, difference, duration, listed, loss, number, percent, told_apart
@@ -128,6 +129,8 @@ def _on_testing(results: Sequence[ResultsFolder]) -> str:
 
 
 def _found_by_decoder(metrics: dict[str, Any]) -> str:
+    if "r_squared" in metrics:
+        return found_in_numbers(metrics)
     low, high = metrics["accuracy_wilson_interval"]
     rivals = {name: values["accuracy"] for name, values in (metrics.get("baselines") or {}).items()}
     rivals["most_frequent_of_subset"] = metrics.get("most_frequent_share")

@@ -21,6 +21,7 @@ LOSSES = {
     "l2": ("mean squared error", ""),
     "huber": ("Huber's loss", ""),
     "cross_entropy": ("accuracy", ""),
+    "squared_error": ("R²", ""),
 }
 BASELINES = {
     "gaussian": "one Gaussian",
@@ -34,6 +35,7 @@ BASELINES = {
     "ridge_both_sides": "ridge regression on both sides",
     "ridge_from_other_networks": "ridge regression on the other channels",
     "pca": "principal components",
+    "mean": "always the mean of the training trials",
     "majority": "always the most frequent class",
     "most_frequent_of_subset": "always these trials' most frequent class",
     "linear": "linear classifier",

@@ -96,3 +96,5 @@ def test_all_scores_at_once():
         "counts": [[1, 1, 0], [0, 1, 0], [0, 1, 0]],
     }
     assert found["per_participant"]["b"] == {"accuracy": 0.5, "n_trials": 2}
+    assert found["confusion_intervals"][0][0] == list(wilson_interval(1, 2))
+    assert found["confusion_intervals"][1][1] == list(wilson_interval(1, 1))

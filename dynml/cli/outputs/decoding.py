@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,16 +11,13 @@ if TYPE_CHECKING:
     from dynml.models.experiment import Experiment
     from dynml.models.sequence.decoding.baselines import FittedBaseline
     from dynml.models.sequence.decoding.evaluation import Predictions
-    from dynml.models.sequence.decoding.inference import Decoded
     from dynml.models.sequence.decoding.targets import Trials
-
-FROM_MOST_TO_LEAST_NEW = ("testing", "validation", "training")
-TRIAL_COLUMNS = ("participant", "subject", "run", "trial", "truth")
 
 
 def write_decoding(experiment: Experiment, dataset: MultiSubjectDataset, subsets: Sequence[str], out: Path) -> str:
-    """Decode every trial of some subsets once, and write predictions.tsv, metrics.json and confusion_matrix.png.
+    """Decode every trial of some subsets once, and write predictions.tsv, metrics.json and pictures.
 
+    Of classes confusion_matrix.png and confusion_matrix.tsv, whose shares have intervals; of numbers predictions.png.
     Where the dataset has the training data of the experiment, its baselines are fitted again and scored on the same
     trials: baseline_predictions.tsv, and differences with their intervals in metrics.json. The scores at the top of
     metrics.json are those of the newest subset among those asked for; `subsets` holds all of them.
@@ -46,13 +41,17 @@ def write_decoding(experiment: Experiment, dataset: MultiSubjectDataset, subsets
     DataError
         When there is no trial in these subsets.
     """
+    from dynml.cli.outputs.decoders.numbers import write_decoded_numbers
+    from dynml.cli.outputs.decoders.trials import FROM_MOST_TO_LEAST_NEW
     from dynml.files import write_json
     from dynml.models.registry import load
     from dynml.plotting.confusion import plot_confusion
     from dynml.plotting.style import save_figure
 
     assert experiment.family.decode is not None, experiment.family.name
-    decoded: Decoded = load(experiment.family.decode)(experiment, dataset, subsets)
+    decoded: Any = load(experiment.family.decode)(experiment, dataset, subsets)
+    if decoded.of_numbers:
+        return write_decoded_numbers(experiment, dataset, decoded, out)
     found, baselines = decoded.predictions, decoded.baselines
     metrics = {name: _metrics(experiment, dataset, name, found[name], baselines) for name in found}
     first = next(name for name in FROM_MOST_TO_LEAST_NEW if name in found)
@@ -62,6 +61,7 @@ def write_decoding(experiment: Experiment, dataset: MultiSubjectDataset, subsets
         title = f"{name.capitalize()}: {own['accuracy']:.3f} of {own['n_trials']} trials correct"
         figure = plot_confusion(matrix["counts"], matrix["class_names"], title=title)
         save_figure(figure, out / f"confusion_matrix{ending}.png")
+        _write_confusion(out / f"confusion_matrix{ending}.tsv", own, name)
     write_json(out / "metrics.json", {**metrics[first], "subsets": metrics})
     return f"{sum(len(one.trials) for one in found.values())} trials decoded; {_in_words(metrics[first])}."
 
@@ -87,7 +87,8 @@ def _metrics(
     import numpy as np
 
     from dynml.analysis.classification import classification_metrics, most_frequent_of_counts, share_per_group
-    from dynml.models.seen_subjects import seen_before
+    from dynml.analysis.label_permutations import chance_of_classes
+    from dynml.cli.outputs.decoders.trials import about_decoding, runs_of
 
     config: Any = experiment.model.config
     trials, predicted = predictions.trials, predictions.predicted
@@ -97,21 +98,13 @@ def _metrics(
     metrics = classification_metrics(trials.truth, predicted, trials.names[:occurring], trials.participants)
     runs = [f"{subject}, {run}" for subject, run in zip(trials.subjects, trials.run)]
     commonest = [config.class_names[number] for number in most_frequent_of_counts(config.class_counts)]
+    metrics |= about_decoding(experiment, dataset, name)
     metrics |= {
-        "subset": name,
-        "experiment": experiment.name,
-        "weights": experiment.weights,
-        "model_sha256": experiment.sha256,
-        "other_preparation": experiment.other_preparation,
-        "split": dataset.split,
-        "target": config.target,
+        "permutation": chance_of_classes(trials.truth, predicted, trials.participants, runs_of(trials)),
         "majority": float(majority.mean()),
         "majority_class": commonest[0],
         "majority_tied_classes": commonest,
         "per_run": share_per_group(correct, runs),
-        "subjects": list(trials.subset.subjects),
-        "subjects_seen_in_training": seen_before(experiment.parameters["dataset"], dataset, name),
-        "pretraining_overlap": config.pretraining_overlap,
         "baselines": {key: _compared(one, trials, correct) for key, one in baselines.items() if one is not None},
     }
     if experiment.parameters["sampler"]["trials"] is None:
@@ -121,23 +114,16 @@ def _metrics(
 
 def _compared(baseline: FittedBaseline, trials: Trials, correct: Any) -> dict[str, Any]:
     """Accuracy of a baseline, and how much better the decoder is on the same trials."""
-    from dynml.analysis.classification import bootstrap_interval, share_per_group
+    from dynml.analysis.classification import share_per_group
+    from dynml.cli.outputs.decoders.trials import interval_of_gain
 
     accuracy = baseline.accuracy(trials)
     if accuracy is None:
         return {"accuracy": None, "difference": None, "difference_interval": None, "interval_over": None}
     of_baseline = baseline.predict(trials) == trials.truth
+    of_people = share_per_group(of_baseline, trials.participants)
     gain = correct.astype(float) - of_baseline
-    runs = [f"{subject}\n{run}" for subject, run in zip(trials.subjects, trials.run)]
-    over, groups = ("participants", trials.participants) if len(set(trials.participants)) > 1 else ("runs", runs)
-    interval = bootstrap_interval(gain, groups)
-    return {
-        "accuracy": accuracy,
-        "difference": float(gain.mean()),
-        "difference_interval": None if interval is None else list(interval),
-        "interval_over": None if interval is None else over,
-        "per_participant": share_per_group(of_baseline, trials.participants),
-    }
+    return {"accuracy": accuracy, **interval_of_gain(gain, trials), "per_participant": of_people}
 
 
 def _by_subject(predictions: Predictions) -> dict[str, Any]:
@@ -159,16 +145,40 @@ def _by_subject(predictions: Predictions) -> dict[str, Any]:
     }
 
 
+def _write_confusion(path: Path, metrics: Mapping[str, Any], subset: str) -> None:
+    """Each cell of the confusion matrix with its share of the true class."""
+    from dynml.analysis.tidy import Column, write_tidy
+
+    columns = [
+        Column("truth", "true class"),
+        Column("predicted", "predicted class"),
+        Column("n_trials", "trials"),
+        Column("share", "share of the trials of the true class", "1"),
+        Column("low", "lower end of Wilson's 95 % interval of the share, trials taken for independent", "1"),
+        Column("high", "upper end of the same", "1"),
+    ]
+    matrix, bounds = metrics["confusion_matrix"], metrics["confusion_intervals"]
+    names = matrix["class_names"]
+    rows = [
+        [truth, predicted, count, None if interval is None else count / sum(counts), *(interval or (None, None))]
+        for truth, counts, intervals in zip(names, matrix["counts"], bounds, strict=True)
+        for predicted, count, interval in zip(names, counts, intervals, strict=True)
+    ]
+    write_tidy(path, columns, rows, Subset=subset)
+
+
 def _write_tables(out: Path, found: list[Predictions], baselines: Mapping[str, FittedBaseline | None]) -> None:
+    from dynml.cli.outputs.decoders.trials import TRIAL_COLUMNS, trial_rows, write_table
+
     names = found[0].trials.names
     n_classes = found[0].probabilities.shape[1]
     header = [*TRIAL_COLUMNS, "predicted", *(f"probability_{name}" for name in names[:n_classes])]
     rows = [
         [*trial, names[predicted], *(f"{value:.6g}" for value in probabilities)]
         for one in found
-        for trial, predicted, probabilities in zip(_trial_rows(one.trials), one.predicted, one.probabilities)
+        for trial, predicted, probabilities in zip(trial_rows(one.trials), one.predicted, one.probabilities)
     ]
-    _write_table(out / "predictions.tsv", header, rows)
+    write_table(out / "predictions.tsv", header, rows)
     fitted = {name: baseline for name, baseline in baselines.items() if baseline is not None}
     if not fitted:
         return
@@ -178,23 +188,7 @@ def _write_tables(out: Path, found: list[Predictions], baselines: Mapping[str, F
             baseline.predict(one.trials) if baseline.accuracy(one.trials) is not None else None
             for baseline in fitted.values()
         ]
-        for number, trial in enumerate(_trial_rows(one.trials)):
+        for number, trial in enumerate(trial_rows(one.trials)):
             said = ["n/a" if column is None else names[column[number]] for column in columns]
             compared.append([*trial, *said])
-    _write_table(out / "baseline_predictions.tsv", [*TRIAL_COLUMNS, *fitted], compared)
-
-
-def _trial_rows(trials: Trials) -> list[list[Any]]:
-    columns = (trials.participants, trials.subjects, trials.run, trials.number.tolist(), trials.truth.tolist())
-    return [[*trial, trials.names[truth]] for *trial, truth in zip(*columns)]
-
-
-def _write_table(path: Path, header: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
-    from dynml.files import replacing
-
-    text = io.StringIO()
-    writer = csv.writer(text, delimiter="\t", lineterminator="\n")
-    writer.writerow(header)
-    writer.writerows(rows)
-    with replacing(path, durable=False) as temporary:
-        temporary.write_text(text.getvalue(), encoding="utf-8")
+    write_table(out / "baseline_predictions.tsv", [*TRIAL_COLUMNS, *fitted], compared)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from dynml.plotting.style import PALETTE
-from dynml.report.comparison import SUBSETS, comparison, held_out, scores_of_model
+from dynml.report.comparison import HIGHER_IS_BETTER, SUBSETS, comparison, held_out, scores_of_model
 from dynml.report.experiment import ReportedExperiment
 from dynml.report.figures import plot_bars, plot_curves, plot_errors_by_lag, plot_scores, plot_starts
 from dynml.report.inferred import Inferred
@@ -21,6 +21,10 @@ from dynml.report.words import baseline, loss, number, percent
 from dynml.store.layout import SUBSET_NAMES
 
 MOST_ROWS = 40
+CURVES_OF_DECODERS = {
+    "cross_entropy": ("cross-entropy", "nats per trial"),
+    "squared_error": ("squared error", "variances of the training trials"),
+}
 
 
 @dataclass(frozen=True)
@@ -52,8 +56,7 @@ def curves_part(experiment: ReportedExperiment, best_epoch: int | None) -> Part:
     names = [name for name in ("training_loss", "validation_loss") if name in experiment.logs]
     curves = {name.removesuffix("_loss"): experiment.logs[name] for name in names}
     label, unit = loss(experiment.summary.get("loss"))
-    if experiment.summary.get("loss") == "cross_entropy":
-        label, unit = "cross-entropy", "nats per trial"
+    label, unit = CURVES_OF_DECODERS.get(str(experiment.summary.get("loss")), (label, unit))
     compared = held_out(experiment)
     lines = {} if compared is None or compared.higher_is_better else compared.baselines
     pictures = []
@@ -82,7 +85,7 @@ def _table_of_baselines(experiment: ReportedExperiment) -> list[Table]:
     for name in names:
         values = [None if one is None else one.baselines.get(name) for one in found]
         rows.append([baseline(name), *(show(value) for value in values)])
-    order = "higher" if summary.get("loss") == "cross_entropy" else "lower"
+    order = "higher" if summary.get("loss") in HIGHER_IS_BETTER else "lower"
     caption = f"{label.capitalize()}{f' ({unit})' if unit else ''}; {order} is better"
     return [Table(caption, ["", "training", "validation"], rows, marked=0)]
 
@@ -144,12 +147,13 @@ def _scores(
     title = f"{name[0].upper()}{name[1:]} of each recording"
     caption = f"{title} ({f'{unit}; ' if unit else ''}lower is better), the worst first"
     return Part(
-        [_cut(Table(caption, ["recording", "subset", name], rows))],
+        [cut(Table(caption, ["recording", "subset", name], rows))],
         [picture_of_figure(figure, f"{title}: {'; '.join(medians)}")],
     )
 
 
-def _cut(table: Table) -> Table:
+def cut(table: Table) -> Table:
+    """A table with its first rows, and a note on how many there are."""
     if len(table.rows) <= MOST_ROWS:
         return table
     note = f"{len(table.rows) - MOST_ROWS} more rows are in the folder of results."
@@ -228,7 +232,7 @@ def _table_of_people(metrics: Mapping[str, Any]) -> list[Table]:
         heads.append(baseline(best))
         for row in rows:
             row.append(percent(beside[best]["per_participant"].get(row[0], {}).get("accuracy")))
-    return [_cut(Table("Accuracy by participant", heads, rows))] if rows else []
+    return [cut(Table("Accuracy by participant", heads, rows))] if rows else []
 
 
 def locking_part(results: ResultsFolder) -> Part:
@@ -248,7 +252,7 @@ def locking_part(results: ResultsFolder) -> Part:
     heads = [*(titles.get(name, name) for name in names), "effect", "p"]
     what = "prediction errors" if results.summary.get("of") == "predictions" else what
     caption = f"Are the {what} locked to the events? The smallest p first; corrected over {what}"
-    return Part([_cut(Table(caption, heads, shown))])
+    return Part([cut(Table(caption, heads, shown))])
 
 
 def further_tables(results: Sequence[ResultsFolder]) -> list[tuple[str, str, list[str]]]:

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dynml.models.sequence.decoding.evaluation import signals_of_trials
-from dynml.models.sequence.decoding.targets import Trials
+from dynml.models.sequence.decoding.targets import Trials, cross_validation_groups
 
 MAJORITY, LINEAR, CONNECTIVITY = "majority", "linear", "functional_connectivity"
 BASELINE_NAMES = (MAJORITY, LINEAR, CONNECTIVITY)
@@ -253,17 +253,6 @@ def _drawn(trials: Trials, most: int, seed: int) -> Trials:
         return trials
     generator = np.random.default_rng(np.random.SeedSequence((seed, _STREAM, 0)))
     return trials.take(np.sort(generator.choice(len(trials), most, replace=False)))
-
-
-def cross_validation_groups(trials: Trials, *, by_runs: bool) -> tuple[NDArray[np.int64] | None, str]:
-    """What stays together in cross-validation, and its name; None: neighbouring trials do."""
-    participants = trials.participants
-    if not by_runs and len(set(participants)) > 1:
-        return np.unique(participants, return_inverse=True)[1], "participants"
-    runs = [f"{subject}\n{run}" for subject, run in zip(trials.subjects, trials.run)]
-    if len(set(runs)) > 1:
-        return np.unique(runs, return_inverse=True)[1], "runs"
-    return None, "trials"
 
 
 def _folds(

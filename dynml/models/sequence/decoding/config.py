@@ -57,6 +57,10 @@ class DecodingConfig:
     target: str | None = None
     """What is decoded: a label column of the events, or a covariate of the subjects."""
 
+    target_values: Literal["classes", "numbers"] = "classes"
+    """What the target holds. classes: labels that are told apart, whatever they are. numbers: a quantity (a rating, a
+    force, an age) that is predicted by least squares."""
+
     classes: list[str] | None = None
     """Labels that are told apart; trials of other labels (rest, say) are left out. null: all labels."""
 
@@ -137,6 +141,9 @@ class DecodingConfig:
     class_counts: list[int] | None = None
     """Settled from the data: training trials of each class."""
 
+    value_moments: list[float] | None = None
+    """Settled from the data: mean and standard deviation of the numbers of training trials; null for classes."""
+
     trial_length: int | None = None
     """Settled from the data: samples of the longest trial."""
 
@@ -151,6 +158,7 @@ class DecodingConfig:
 
     def __post_init__(self) -> None:
         check_choice("model.backbone", self.backbone, (None, *BACKBONES))
+        check_choice("model.target_values", self.target_values, ("classes", "numbers"))
         check_choice("model.fine_tuning", self.fine_tuning, ("full", "frozen", "linear_probe"))
         check_choice("model.pooling", self.pooling, ("class_token", "mean"))
         check_choice("model.class_weights", self.class_weights, (None, "balanced"))
@@ -159,6 +167,8 @@ class DecodingConfig:
         check_share("model.label_smoothing", self.label_smoothing)
         check_share("model.head_dropout", self.head_dropout)
         check_at_least("model.linear_rank", self.linear_rank, 1)
+        if self.tells_numbers:
+            self._refuse_without_effect(("classes", "class_weights", "label_smoothing"), "target_values numbers")
         if self.backbone == LINEAR:
             self._refuse_without_effect((*SIZES, *FREE_SETTINGS, "pooling", "layer_learning_rate_decay"))
         elif self.backbone is not None:
@@ -170,18 +180,23 @@ class DecodingConfig:
             accepted = "true for a linear_probe, which learns no embedder (fine_tuning full or frozen does)"
             raise ConfigurationError("model.embedder_from_pretrained", False, accepted)
 
-    def _refuse_without_effect(self, names: tuple[str, ...]) -> None:
+    def _refuse_without_effect(self, names: tuple[str, ...], where: str | None = None) -> None:
         defaults = {field.name: field.default for field in dataclasses.fields(self)}
         for name in names:
             if getattr(self, name) != defaults[name]:
-                accepted = f"absent: it has no effect on the backbone {self.backbone}"
+                accepted = f"absent: it has no effect on {where or f'the backbone {self.backbone}'}"
                 raise ConfigurationError(f"model.{name}", getattr(self, name), accepted)
 
     @property
+    def tells_numbers(self) -> bool:
+        """Whether numbers are predicted, not classes."""
+        return self.target_values == "numbers"
+
+    @property
     def n_classes(self) -> int:
-        """Classes, once they are settled."""
+        """Classes, once they are settled; 1, the prediction, for numbers."""
         assert self.class_names is not None
-        return len(self.class_names)
+        return 1 if self.tells_numbers else len(self.class_names)
 
     def backbone_config(self) -> Any:
         """Config of the backbone's own family; its predictions and losses are not needed here."""
@@ -193,7 +208,7 @@ class DecodingConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class DecodingTrainerConfig(SequenceTrainerConfig):
-    """Gradients of the cross-entropy."""
+    """Gradients of the cross-entropy, or of the squared error of numbers."""
 
     max_epochs: int | None = 50
     """Stop after this many epochs; null: as many as max_steps take."""
@@ -205,8 +220,8 @@ class DecodingTrainerConfig(SequenceTrainerConfig):
     """Steps over which the learning rate rises linearly from near zero."""
 
     monitor: Literal["cross_entropy", "accuracy"] = "cross_entropy"
-    """What chooses the best epoch, and what patience looks at: the cross-entropy, or the accuracy, of validation trials
-    (of training trials, if there are no others)."""
+    """What chooses the best epoch, and what patience looks at: the cross-entropy (of numbers: the squared error), or
+    the accuracy, of validation trials (of training trials, if there are no others)."""
 
     baseline_trials: int = 4000
     """The baselines and the linear answer are fitted to at most this many training trials."""
@@ -237,6 +252,8 @@ def settle(configs: dict[str, Any]) -> dict[str, Any]:
         raise ConfigurationError("model.target", None, accepted)
     if sampler.trials not in (None, model.target):
         raise ConfigurationError("sampler.trials", sampler.trials, f"absent, or model.target ({model.target})")
+    if model.tells_numbers and configs["trainer"].monitor == "accuracy":
+        raise ConfigurationError("trainer.monitor", "accuracy", "absent: numbers have no accuracy")
     if configs["loader"].collate != "padded":
         raise ConfigurationError("loader.collate", configs["loader"].collate, "padded for decoding")
     return configs

@@ -67,13 +67,17 @@ class Predictions:
 
 def predictions_of(model: Decoding, trials: Trials) -> Predictions:
     """Probabilities of the classes of every trial; the model is left in evaluation mode."""
+    parts = [np.zeros((0, model.config.n_classes))]
+    parts += [logits_BK.softmax(dim=1).cpu().numpy() for logits_BK in logits_of(model, trials)]
+    return Predictions(trials, np.concatenate(parts))
+
+
+def logits_of(model: Decoding, trials: Trials) -> list[torch.Tensor]:
+    """Logits (B, K) float64 of trials in their order, some at once; the model is left in evaluation mode."""
     model.eval()
     device = next(model.parameters()).device
-    parts = [np.zeros((0, model.config.n_classes))]
     with torch.no_grad():
-        for windows in windows_of_trials(trials, device):
-            parts.append(model(windows).double().softmax(dim=1).cpu().numpy())
-    return Predictions(trials, np.concatenate(parts))
+        return [model(windows).double() for windows in windows_of_trials(trials, device)]
 
 
 def windows_of_trials(trials: Trials, device: torch.device) -> Iterator[Windows]:

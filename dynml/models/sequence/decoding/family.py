@@ -17,6 +17,7 @@ FAMILY = Family(
     usual_settings=(
         "model.backbone",
         "model.target",
+        "model.target_values",
         "model.classes",
         "model.fine_tuning",
         "trainer.max_epochs",
@@ -31,6 +32,13 @@ FAMILY = Family(
     ),
     unused_settings=tuple(
         f"model.{name}"
-        for name in ("class_names", "class_counts", "trial_length", "backbone_settings", "pretraining_overlap")
+        for name in (
+            "class_names",
+            "class_counts",
+            "value_moments",
+            "trial_length",
+            "backbone_settings",
+            "pretraining_overlap",
+        )
     ),
 )

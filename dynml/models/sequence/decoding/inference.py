@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar, TypeVar
 
 from dynml.batches.sampler_config import BatchSamplerConfig
 from dynml.configuration import config_from
@@ -13,12 +13,18 @@ from dynml.errors import DataError
 from dynml.models.experiment import Experiment
 from dynml.models.sequence.decoding.baselines import FittedBaseline, fit_baselines
 from dynml.models.sequence.decoding.evaluation import Predictions, check_trials, predictions_of
+from dynml.models.sequence.decoding.numbers.baselines import NumberBaseline, fit_number_baselines
+from dynml.models.sequence.decoding.numbers.predictions import NumberPredictions, predicted_numbers
 from dynml.models.sequence.decoding.targets import Target, Trials
+
+Found = TypeVar("Found")
 
 
 @dataclass(frozen=True)
 class Decoded:
     """Predictions of a decoder, and what to compare them with."""
+
+    of_numbers: ClassVar[bool] = False
 
     predictions: Mapping[str, Predictions]
     """Of each subset that has trials, at least one."""
@@ -28,7 +34,22 @@ class Decoded:
     dataset has other training data."""
 
 
-def decode(experiment: Experiment, dataset: MultiSubjectDataset, subset_names: Sequence[str]) -> Decoded:
+@dataclass(frozen=True)
+class DecodedNumbers:
+    """Predicted numbers, and what to compare them with."""
+
+    of_numbers: ClassVar[bool] = True
+
+    predictions: Mapping[str, NumberPredictions]
+    """Of each subset that has trials, at least one."""
+
+    baselines: Mapping[str, NumberBaseline | None]
+    """As those of `Decoded`."""
+
+
+def decode(
+    experiment: Experiment, dataset: MultiSubjectDataset, subset_names: Sequence[str]
+) -> Decoded | DecodedNumbers:
     """Decode every trial of some subsets once, and fit the baselines again where the training data are at hand.
 
     Parameters
@@ -43,19 +64,28 @@ def decode(experiment: Experiment, dataset: MultiSubjectDataset, subset_names: S
     DataError
         When there is no trial in these subsets.
     """
-    return Decoded(_predictions(experiment, dataset, subset_names), _baselines(experiment, dataset))
+    config: Any = experiment.model.config
+    if config.tells_numbers:
+        return DecodedNumbers(
+            _predictions(experiment, dataset, subset_names, predicted_numbers),
+            _number_baselines(experiment, dataset),
+        )
+    return Decoded(_predictions(experiment, dataset, subset_names, predictions_of), _baselines(experiment, dataset))
 
 
 def _predictions(
-    experiment: Experiment, dataset: MultiSubjectDataset, subset_names: Sequence[str]
-) -> dict[str, Predictions]:
+    experiment: Experiment,
+    dataset: MultiSubjectDataset,
+    subset_names: Sequence[str],
+    predict: Callable[[Any, Trials], Found],
+) -> dict[str, Found]:
     model: Any = experiment.model
     found = {}
     for name in subset_names:
         trials = _trials(experiment, dataset, name)
         if len(trials):
             check_trials(model.config, trials, dataset)
-            found[name] = predictions_of(model, trials)
+            found[name] = predict(model, trials)
     if not found:
         raise DataError(f"There are no trials of {model.config.target} in the {' or '.join(subset_names)} subset.")
     return found
@@ -73,8 +103,7 @@ def _trials(experiment: Experiment, dataset: MultiSubjectDataset, name: str) -> 
 
 
 def _baselines(experiment: Experiment, dataset: MultiSubjectDataset) -> Mapping[str, FittedBaseline | None]:
-    trained = experiment.parameters["dataset"]["subsets"]["training"]["fingerprint"]
-    if dataset.fingerprints["training"] != trained:
+    if not _has_training_data(experiment, dataset):
         return {}
     config: Any = experiment.model.config
     trainer = experiment.parameters["trainer"]
@@ -85,3 +114,20 @@ def _baselines(experiment: Experiment, dataset: MultiSubjectDataset) -> Mapping[
         most_trials=trainer["baseline_trials"],
         seed=trainer["seed"],
     )
+
+
+def _number_baselines(experiment: Experiment, dataset: MultiSubjectDataset) -> Mapping[str, NumberBaseline | None]:
+    if not _has_training_data(experiment, dataset):
+        return {}
+    trainer = experiment.parameters["trainer"]
+    return fit_number_baselines(
+        _trials(experiment, dataset, "training"),
+        by_runs=dataset.split == "runs",
+        most_trials=trainer["baseline_trials"],
+        seed=trainer["seed"],
+    )
+
+
+def _has_training_data(experiment: Experiment, dataset: MultiSubjectDataset) -> bool:
+    trained = experiment.parameters["dataset"]["subsets"]["training"]["fingerprint"]
+    return bool(dataset.fingerprints["training"] == trained)

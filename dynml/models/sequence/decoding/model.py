@@ -29,7 +29,7 @@ def layout_of(config: DecodingConfig, n_channels: int) -> FeatureLayout:
 
 
 class Decoding(Summarized, nn.Module):
-    """Classes of trials.
+    """Classes of trials; or one number of each, in standard deviations of the training trials from their mean.
 
     Parameters
     ----------
@@ -126,6 +126,8 @@ class Decoding(Summarized, nn.Module):
         return [(decay**depth, parameters) for depth, parameters in sorted(groups.items())]
 
     def _log_priors(self) -> Tensor:
+        if self.config.tells_numbers:
+            return torch.zeros(1)
         counts = torch.tensor(self.config.class_counts, dtype=torch.float64)
         if self.config.class_weights == "balanced":
             counts = torch.ones_like(counts)

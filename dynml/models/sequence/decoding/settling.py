@@ -13,6 +13,7 @@ from dynml.dataset.dataset import MultiSubjectDataset
 from dynml.errors import ConfigurationError, DataError, DataWarning
 from dynml.models.sequence.decoding.answer.features import bands_within
 from dynml.models.sequence.decoding.config import LINEAR, DecodingConfig
+from dynml.models.sequence.decoding.numbers.values import number_of, with_numbers
 from dynml.models.sequence.decoding.pretraining import with_pretrained_settings
 from dynml.models.sequence.decoding.targets import Target
 from dynml.models.sequence.settling import check_windows, sampling_frequencies, settled_model
@@ -61,7 +62,8 @@ def settle_with_data(configs: dict[str, Any], dataset: MultiSubjectDataset, pret
     if not target.of_events and sampler.resolved_strategy == "trials":
         accepted = f"absent: {model.target} is a covariate of the subjects, whose recordings are cut into windows"
         raise ConfigurationError("sampler.trials", sampler.trials, accepted)
-    model = _with_classes(model, target, sampler)
+    settled = with_numbers if model.tells_numbers else _with_classes
+    model = settled(model, target, sampler)
     if pretrained is None:
         _refuse_without_pretrained(model)
         model = dataclasses.replace(model, backbone=model.backbone or LINEAR)
@@ -86,6 +88,7 @@ def _with_classes(config: DecodingConfig, target: Target, sampler: Any) -> Decod
         there = f"one class only ({names[0]})" if names else "no class"
         raise DataError(f"The training trials have {there} in {target.column}: there is nothing to tell apart.")
     _refuse_values_without_classes(target, found["training"].participants, len(classes))
+    _refuse_numbers_without_classes(target, names, int(counts["training"].sum()))
     for name in SUBSET_NAMES[1:]:
         unseen = [target.label_names[label] for label in np.flatnonzero(counts[name]) if label not in classes]
         if unseen:
@@ -130,7 +133,20 @@ def _refuse_values_without_classes(target: Target, participants: list[str], n_cl
     """A covariate such as an age has nearly a class of its own for each participant."""
     n_participants = len(set(participants))
     if not target.of_events and n_classes > 2 and 2 * n_classes > n_participants:
-        accepted = f"a covariate of classes (it has {n_classes} values in {n_participants} training participants)"
+        accepted = (
+            f"a covariate of classes (it has {n_classes} values in {n_participants} training participants); "
+            "--model.target_values numbers predicts a quantity"
+        )
+        raise ConfigurationError("model.target", target.column, accepted)
+
+
+def _refuse_numbers_without_classes(target: Target, names: list[str], n_trials: int) -> None:
+    """Events such as response times have nearly a number of their own for each trial."""
+    if 2 * len(names) > n_trials and all(number_of(name) is not None for name in names):
+        accepted = (
+            f"a column of classes (it has {len(names)} numbers in {n_trials} training trials); "
+            "--model.target_values numbers predicts a quantity"
+        )
         raise ConfigurationError("model.target", target.column, accepted)
 
 

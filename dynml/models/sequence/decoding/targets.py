@@ -202,6 +202,17 @@ class Target:
         return runs, np.array(numbers, dtype=np.int64)
 
 
+def cross_validation_groups(trials: Trials, *, by_runs: bool) -> tuple[NDArray[np.int64] | None, str]:
+    """What stays together in cross-validation, and its name; None: neighbouring trials do."""
+    participants = trials.participants
+    if not by_runs and len(set(participants)) > 1:
+        return np.unique(participants, return_inverse=True)[1], "participants"
+    runs = [f"{subject}\n{run}" for subject, run in zip(trials.subjects, trials.run)]
+    if len(set(runs)) > 1:
+        return np.unique(runs, return_inverse=True)[1], "runs"
+    return None, "trials"
+
+
 def windows_of_subset(subset: MultiSubjectSubset, sampler: BatchSamplerConfig) -> SegmentTable:
     """Cut a subset as the sampler does in validation: windows that never move, ends included."""
     bounds, segments = sampler.window_bounds, subset.segments

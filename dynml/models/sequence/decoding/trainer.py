@@ -1,10 +1,10 @@
-"""Trains decoders: cross-entropy of the classes of trials, on the shared trainer.
+"""Trains decoders: cross-entropy of the classes of trials, or squared error of their numbers, on the shared trainer.
 
 initialize      the weights of a pre-trained model, if one is given; the linear answer, and folds of the training trials
                 that say how long the network learns and how much of it is added
-loss            mean over trials of weight(class) * cross-entropy; smoothed in training alone
-best model      by the cross-entropy (or the accuracy) of validation trials
-report          accuracies of the best model and of its baselines, which are fitted to the training trials
+loss            mean over trials of weight(class) * cross-entropy; smoothed in training alone. Of numbers: squared error
+best model      by the cross-entropy (the accuracy, the squared error) of validation trials
+report          accuracies (R^2) of the best model and of its baselines, which are fitted to the training trials
 """
 
 from __future__ import annotations
@@ -16,19 +16,23 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from dynml.batches.batch import Batch
 from dynml.errors import ConfigurationError, DataWarning
 from dynml.models.sequence.decoding.answer.answered_trials import AnsweredTrials
+from dynml.models.sequence.decoding.answer.choice import Floats
 from dynml.models.sequence.decoding.answer.fitting import OutOfFold, fit_answer
 from dynml.models.sequence.decoding.answer.network_share import NetworkShare, epochs_at_most, network_share
 from dynml.models.sequence.decoding.baselines import BASELINE_NAMES, fit_baselines
 from dynml.models.sequence.decoding.config import DecodingTrainerConfig
 from dynml.models.sequence.decoding.evaluation import predictions_of, windows_of_trials
+from dynml.models.sequence.decoding.losses import ClassLoss, NumberLoss, TrialLoss
 from dynml.models.sequence.decoding.model import Decoding
+from dynml.models.sequence.decoding.numbers.baselines import fit_number_baselines
+from dynml.models.sequence.decoding.numbers.report import number_report
+from dynml.models.sequence.decoding.numbers.values import numbers_of, values_of
 from dynml.models.sequence.decoding.pretraining import load_pretrained
-from dynml.models.sequence.decoding.targets import NO_CLASS, Target, Trials
+from dynml.models.sequence.decoding.targets import Target, Trials
 from dynml.models.sequence.windows import windows_of
 from dynml.ops.metrics import balanced_accuracy_chance
 from dynml.training.batch_result import BatchResult
@@ -40,7 +44,7 @@ SUBSETS = ("training", "validation")
 
 
 class DecodingTrainer(Trainer):
-    """Gradients of the cross-entropy; see `Trainer` for the other parameters.
+    """Gradients of the cross-entropy, or of the squared error; see `Trainer` for the other parameters.
 
     Parameters
     ----------
@@ -66,8 +70,6 @@ class DecodingTrainer(Trainer):
         cut = self.batch_sampler.config.trials
         if cut != (config.target if self.target.of_events else None):
             raise ConfigurationError("sampler.trials", cut, f"what follows from model.target ({config.target})")
-        assert config.class_names is not None
-        classes = self.target.class_of_labels(config.class_names)
         if self.config.compile and self.model.answer is not None:
             # It reads trials one by one on the host, which compiling makes slower.
             self.model.answer.forward = torch.compiler.disable(self.model.answer.forward)  # type: ignore[method-assign]
@@ -75,8 +77,8 @@ class DecodingTrainer(Trainer):
         self._chosen_epochs: int | None = None
         self._chosen_among: int | None = None
         self._answer_report: dict[str, Any] | None = None
-        self._class_of_label = torch.from_numpy(classes).to(self.device)
-        self._weights_K = self._class_weights()
+        self._loss = self._loss_of_trials()
+        self.loss_name = self._loss.name
 
     def initialize(self) -> None:
         """Take over the weights of a pre-trained model, fit the linear answer, and try the network on folds."""
@@ -95,11 +97,11 @@ class DecodingTrainer(Trainer):
         self._decide(network_share(self, self.model, trials, found[0], n_folds))
 
     def run_one_batch(self, batch: Batch) -> BatchResult:
-        """Cross-entropy and accuracy of the trials whose class the model knows, and that are not masked altogether."""
+        """Loss and accuracy of the trials whose class the model knows, and that are not masked altogether."""
         return self.result_of(self.model, batch, None)
 
     def result_of(self, model: Any, batch: Batch, left_out: int | None) -> BatchResult:
-        """Cross-entropy and accuracy of a batch, without the trials of a fold.
+        """Loss and accuracy of a batch, without the trials of a fold.
 
         Parameters
         ----------
@@ -108,27 +110,18 @@ class DecodingTrainer(Trainer):
         left_out : int or None
             Number of the fold.
         """
-        class_B, windows = self._classes(batch), windows_of(batch)
-        known_B = (class_B != NO_CLASS) & windows.known_BT.any(dim=1)
+        label_B, windows = self._labels(batch), windows_of(batch)
+        known_B = self._loss.known(label_B) & windows.known_BT.any(dim=1)
         answered = self._answered.get(batch.context)
         if left_out is not None:
             assert answered is not None
             known_B = known_B & (answered.fold_of(batch) != left_out)
         with self.autocast():
             logits_BK = model(windows, None if answered is None else answered.logits_of(batch))
-        loss_B = functional.cross_entropy(
-            logits_BK.float(),
-            class_B.clamp(min=0),
-            weight=self._weights_K,
-            reduction="none",
-            label_smoothing=self.model.config.label_smoothing if batch.context == "training" else 0.0,
-        )
+        loss_B = self._loss.of(logits_BK, label_B, in_training=batch.context == "training")
         n_known = known_B.sum()
-        divisor = n_known.clamp(min=1)
-        loss = torch.where(known_B, loss_B, 0.0).sum() / divisor
-        n_correct = ((logits_BK.argmax(dim=1) == class_B) & known_B).sum()
-        accuracy = n_correct / divisor
-        return BatchResult(loss, n_known, {"accuracy": accuracy, "error_rate": 1.0 - accuracy})
+        loss = torch.where(known_B, loss_B, 0.0).sum() / n_known.clamp(min=1)
+        return BatchResult(loss, n_known, self._loss.metrics(logits_BK, label_B, known_B))
 
     def inner_batches(self, epoch: int) -> Iterator[Batch]:
         """Training batches of an epoch, for the folds."""
@@ -190,13 +183,15 @@ class DecodingTrainer(Trainer):
         """What is known of training trials, the weights of the answer, and what it says of validation trials."""
         answer = self.model.answer
         assert answer is not None
+        trials = self.trials("training")
         answered = fit_answer(
             answer.cpu(),
-            self.trials("training"),
+            trials,
             by_runs=self.dataset.split == "runs",
             balanced=self.model.config.class_weights == "balanced",
             most_trials=self.config.baseline_trials,
             seed=self.config.seed,
+            values=self._standardized(values_of(trials)) if self.model.config.tells_numbers else None,
         )
         windows = windows_of_trials(self.trials("validation"), torch.device("cpu"))
         said = [np.zeros((0, self.model.config.n_classes)), *(answer(one).double().numpy() for one in windows)]
@@ -237,6 +232,8 @@ class DecodingTrainer(Trainer):
         return self.target.trials(name, self.batch_sampler.config, self.model.config.class_names)
 
     def _report(self) -> dict[str, Any]:
+        if self.model.config.tells_numbers:
+            return self._report_of_numbers()
         config, trials = self.model.config, {name: self.trials(name) for name in SUBSETS}
         predictions = {name: predictions_of(self.model, trials[name]) for name in SUBSETS}
         accuracy = {name: predictions[name].accuracy for name in SUBSETS}
@@ -272,22 +269,40 @@ class DecodingTrainer(Trainer):
             "findings": findings(accuracy, baselines, commonest["validation"]) + share_findings(self._answer_report),
         }
 
-    def _classes(self, batch: Batch) -> Tensor:
-        """Class of each trial of a batch, (B,); -1 for none that the model knows."""
-        if self.target.of_events:
-            labels_B = batch.classes
-        else:
-            labels_B = torch.from_numpy(self.target.label_of_subjects(self.dataset.subset(batch.context))).to(
-                batch.device
-            )[batch.subject]
-        return self._class_of_label[labels_B]
+    def _report_of_numbers(self) -> dict[str, Any]:
+        report = number_report(
+            self.model,
+            {name: self.trials(name) for name in SUBSETS},
+            lambda trials: fit_number_baselines(
+                trials,
+                by_runs=self.dataset.split == "runs",
+                most_trials=self.config.baseline_trials,
+                seed=self.config.seed,
+            ),
+        )
+        report["findings"] += share_findings(self._answer_report, "squared error")
+        return report | {"pretrained": self.pretrained, "linear_answer": self._answer_report}
 
-    def _class_weights(self) -> Tensor | None:
-        """Weights of the classes, (K,), 1 on average over the training trials; None where all trials weigh the same."""
-        if self.model.config.class_weights is None:
-            return None
-        counts = np.asarray(self.model.config.class_counts, dtype=np.float64)
-        return torch.from_numpy(counts.sum() / (len(counts) * counts)).float().to(self.device)
+    def _labels(self, batch: Batch) -> Tensor:
+        """Label of each trial of a batch, (B,); -1 for none."""
+        if self.target.of_events:
+            return batch.classes
+        labels = self.target.label_of_subjects(self.dataset.subset(batch.context))
+        return torch.from_numpy(labels).to(batch.device)[batch.subject]
+
+    def _loss_of_trials(self) -> TrialLoss:
+        config = self.model.config
+        if config.tells_numbers:
+            return NumberLoss(self._standardized(numbers_of(self.target.label_names)), self.device)
+        assert config.class_names is not None
+        counts = None if config.class_weights is None else config.class_counts
+        classes = self.target.class_of_labels(config.class_names)
+        return ClassLoss(classes, counts, config.label_smoothing, self.device)
+
+    def _standardized(self, values: Floats) -> Floats:
+        assert self.model.config.value_moments is not None
+        mean, scale = self.model.config.value_moments
+        return (values - mean) / scale
 
 
 def share_of_most_frequent(trials: Trials) -> float | None:
@@ -295,7 +310,7 @@ def share_of_most_frequent(trials: Trials) -> float | None:
     return float(np.bincount(trials.truth).max() / len(trials)) if len(trials) else None
 
 
-def share_findings(answer_report: dict[str, Any] | None) -> list[str]:
+def share_findings(answer_report: dict[str, Any] | None, loss: str = "cross-entropy") -> list[str]:
     """Say where nothing of the network stays, and where all of it does although no trials have borne it out."""
     if answer_report is None:
         return []
@@ -311,10 +326,10 @@ def share_findings(answer_report: dict[str, Any] | None) -> list[str]:
     if not found["n_trials"]:
         why = "there were no left-out training trials"
     elif found["gain"] <= 0 and found["standard_error_of_gain"] is not None:
-        why = "it does not lower the cross-entropy of left-out training trials"
+        why = f"it does not lower the {loss} of left-out training trials"
     elif found["standard_error_of_gain"] is not None:
         gain, error = found["gain"], found["standard_error_of_gain"]
-        why = f"it lowers the cross-entropy of left-out training trials by {gain:.2g}, with standard error {error:.2g}"
+        why = f"it lowers the {loss} of left-out training trials by {gain:.2g}, with standard error {error:.2g}"
     return [f"Nothing of the network is added to the linear answer: {why}."]
 
 

@@ -1,12 +1,16 @@
-"""Ridge regressions of features on classes: penalties, calibration and comparison by the log loss of held-out trials.
+"""Ridge regressions of features on classes or numbers: penalties, calibration and comparison by held-out trials.
 
-Shapes: n trials, K classes, F features, A penalties.
+Classes are compared by cross-entropy, numbers by squared error.
+
+Shapes: n trials, K classes (1 for numbers), F features, A penalties.
 """
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +20,9 @@ PENALTIES = (1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0)
 
 FACTORS = (0.0, *np.geomspace(0.3, 300.0, 31).tolist())
 """What regressions are multiplied by to be logits; 0: the classes' frequencies alone."""
+
+FACTORS_OF_NUMBERS = tuple(np.linspace(0.0, 1.5, 31).tolist())
+"""The same for numbers, of which a regression is already a prediction."""
 
 Floats = NDArray[np.float64]
 Folds = Sequence[tuple[NDArray[np.int64], NDArray[np.int64]]]
@@ -38,9 +45,12 @@ class Problem:
     folds: Folds
     """Trials to fit to, and trials to hold out."""
 
+    loss_name: ClassVar[str] = "cross_entropy"
+    factors: ClassVar[tuple[float, ...]] = FACTORS
+
     @property
-    def one_hot(self) -> Floats:
-        """(n, K)."""
+    def targets(self) -> Floats:
+        """What is regressed on: 1 for the class of a trial, 0 for the others, (n, K)."""
         return np.eye(len(self.log_priors))[self.truth]
 
     def losses(self, logits: Floats) -> Floats:
@@ -51,9 +61,46 @@ class Problem:
         losses: Floats = self.weights * (logsumexp(logits, axis=-1) - picked[..., 0])
         return losses
 
-    def part(self, chosen: NDArray[np.int64], folds: Folds) -> Problem:
+    def scores(self, logits: Floats) -> dict[str, float]:
+        """Mean loss of logits (n, K), and a score that people know."""
+        correct = logits.argmax(axis=1) == self.truth
+        return {self.loss_name: float(self.losses(logits).mean()), "accuracy": float(correct.mean())}
+
+    def part(self, chosen: NDArray[np.int64], folds: Folds) -> Self:
         """Some of the trials, with folds of their own."""
-        return Problem(self.truth[chosen], self.weights[chosen], self.log_priors, self.groups[chosen], folds)
+        return dataclasses.replace(
+            self, truth=self.truth[chosen], weights=self.weights[chosen], groups=self.groups[chosen], folds=folds
+        )
+
+
+@dataclass(frozen=True)
+class NumberProblem(Problem):
+    """Numbers of trials; the prior is the mean of those that are fitted to, 0, and a "logit" is a number."""
+
+    values: Floats
+    """(n,), in standard deviations of the training trials from their mean."""
+
+    loss_name: ClassVar[str] = "squared_error"
+    factors: ClassVar[tuple[float, ...]] = FACTORS_OF_NUMBERS
+
+    @property
+    def targets(self) -> Floats:
+        """(n, 1)."""
+        return self.values[:, None]
+
+    def losses(self, logits: Floats) -> Floats:
+        """Weighted squared error of every trial, (.., n), from predictions (.., n, 1)."""
+        losses: Floats = self.weights * np.square(logits[..., 0] - self.values)
+        return losses
+
+    def scores(self, logits: Floats) -> dict[str, float]:
+        """Mean squared error, and R^2 about the mean of these trials."""
+        error = float(self.losses(logits).mean())
+        return {self.loss_name: error, "r_squared": 1.0 - error / max(float(self.values.var()), 1e-12)}
+
+    def part(self, chosen: NDArray[np.int64], folds: Folds) -> Self:
+        """Some of the trials, with folds of their own."""
+        return dataclasses.replace(super().part(chosen, folds), values=self.values[chosen])
 
 
 @dataclass(frozen=True)
@@ -68,7 +115,7 @@ class Choice:
     """Of trials in the regressions that were not fitted to them, times the factor, (n, K)."""
 
     loss: float
-    """Mean cross-entropy of the same."""
+    """Mean loss of the same."""
 
 
 def coefficients(inputs: Floats, problem: Problem, penalties: Sequence[float]) -> tuple[Floats, Floats]:
@@ -85,7 +132,7 @@ def coefficients(inputs: Floats, problem: Problem, penalties: Sequence[float]) -
     scale = inputs.std(axis=0)
     scale = np.where(scale > 1e-9 * np.maximum(1.0, np.abs(centre)), scale, np.inf)
     rows = roots * (inputs - centre) / scale
-    targets = roots * (problem.one_hot - share @ problem.one_hot)
+    targets = roots * (problem.targets - share @ problem.targets)
     n_trials, n_features = rows.shape
     is_wide = n_features > n_trials
     values, vectors = np.linalg.eigh(rows @ rows.T if is_wide else rows.T @ rows)
@@ -107,14 +154,14 @@ def held_out_scores(inputs: Floats, problem: Problem, penalties: Sequence[float]
 
 
 def calibrated(scores: Floats, problem: Problem) -> tuple[float, float]:
-    """The factor that makes logits of scores (n, K) with the least cross-entropy, and that cross-entropy."""
-    means = [float(problem.losses(problem.log_priors + factor * scores).mean()) for factor in FACTORS]
+    """The factor that makes logits of scores (n, K) with the least mean loss, and that loss."""
+    means = [float(problem.losses(problem.log_priors + factor * scores).mean()) for factor in problem.factors]
     best = int(np.argmin(means))
-    return FACTORS[best], means[best]
+    return problem.factors[best], means[best]
 
 
 def best_choice(kind: str, variants: Sequence[tuple[int, Floats]], problem: Problem) -> Choice | None:
-    """The number of features and the penalty with the least cross-entropy of held-out trials.
+    """The number of features and the penalty with the least loss of held-out trials.
 
     Parameters
     ----------

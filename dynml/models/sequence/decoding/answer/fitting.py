@@ -38,13 +38,11 @@ from dynml.models.sequence.decoding.answer.features import (
     tangent,
     whitening,
 )
+from dynml.models.sequence.decoding.answer.folds import drawn_trials, folds_of, number_problem
 from dynml.models.sequence.decoding.answer.linear_answer import LinearAnswer, trials_of
-from dynml.models.sequence.decoding.baselines import CHOICE_TRIALS, cross_validation_groups, principal_axes
+from dynml.models.sequence.decoding.baselines import CHOICE_TRIALS, principal_axes
 from dynml.models.sequence.decoding.evaluation import windows_of_trials
-from dynml.models.sequence.decoding.targets import Trials
-
-N_FOLDS = 5
-_STREAM = 37
+from dynml.models.sequence.decoding.targets import Trials, cross_validation_groups
 
 
 @dataclass(frozen=True)
@@ -59,16 +57,24 @@ class OutOfFold:
 
     problem: Problem
     report: dict[str, Any]
-    """What was chosen, and the cross-entropy and accuracy of each kind of features."""
+    """What was chosen, and the cross-entropy and accuracy (of numbers: squared error and R^2) of each kind."""
 
 
 def fit_answer(
-    answer: LinearAnswer, trials: Trials, *, by_runs: bool, balanced: bool, most_trials: int, seed: int
+    answer: LinearAnswer,
+    trials: Trials,
+    *,
+    by_runs: bool,
+    balanced: bool,
+    most_trials: int,
+    seed: int,
+    values: Floats | None = None,
 ) -> OutOfFold:
     """Set the buffers of a linear answer.
 
-    For each kind of features, number of features and penalty are chosen by the cross-entropy of held-out trials; then
-    the best kind is taken, or a sum of several where that is better by more than one standard error.
+    For each kind of features, number of features and penalty are chosen by the cross-entropy (of numbers: the squared
+    error) of held-out trials; then the best kind is taken, or a sum of several where that is better by more than one
+    standard error.
 
     Parameters
     ----------
@@ -84,9 +90,14 @@ def fit_answer(
         Of more trials, so many are drawn to fit to.
     seed : int
         Of the draw.
+    values : (n,), optional
+        Numbers of the trials, standardized, where these are what is told.
     """
-    drawn = _drawn(len(trials), most_trials, seed)
-    problem, by = _problem(trials, answer.bias_K.numpy(), by_runs=by_runs, balanced=balanced, drawn=drawn)
+    drawn = drawn_trials(len(trials), most_trials, seed)
+    if values is None:
+        problem, by = _problem(trials, answer.bias_K.numpy(), by_runs=by_runs, balanced=balanced, drawn=drawn)
+    else:
+        problem, by = number_problem(trials, values, by_runs=by_runs, drawn=drawn)
     features = _features(answer, trials)
     choices = _choices(features, problem, seed)
     weights = stacked(choices, problem)
@@ -97,13 +108,6 @@ def fit_answer(
     return OutOfFold(logits, fold, problem, _report(choices, weights, logits, problem, by, answer))
 
 
-def _drawn(n_trials: int, most: int, seed: int) -> NDArray[np.int64]:
-    if n_trials <= most:
-        return np.arange(n_trials)
-    generator = np.random.default_rng(np.random.SeedSequence((seed, _STREAM)))
-    return np.sort(generator.choice(n_trials, most, replace=False))
-
-
 def _problem(
     trials: Trials, log_priors: Floats, *, by_runs: bool, balanced: bool, drawn: NDArray[np.int64]
 ) -> tuple[Problem, str]:
@@ -112,26 +116,8 @@ def _problem(
     weights = len(truth) / (len(counts) * counts[truth]) if balanced else np.ones(len(truth))
     groups, by = cross_validation_groups(trials, by_runs=by_runs)
     own = np.arange(len(truth)) if groups is None else groups
-    folds = [(drawn[fit], drawn[out]) for fit, out in _folds(truth[drawn], None if groups is None else groups[drawn])]
+    folds = [(drawn[fit], drawn[out]) for fit, out in folds_of(truth[drawn], None if groups is None else groups[drawn])]
     return Problem(truth, weights, log_priors, own, folds), by
-
-
-def _folds(truth: NDArray[np.int64], groups: NDArray[np.int64] | None) -> Any:
-    """Folds of groups, or of stretches of the trials of each class."""
-    import warnings
-
-    from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
-
-    with warnings.catch_warnings():
-        # Classes with fewer trials than folds are no fault here: they are said when the data are settled.
-        warnings.simplefilter("ignore")
-        if groups is not None and len(np.unique(groups)) > 1:
-            n_folds = min(N_FOLDS, len(np.unique(groups)))
-            found = list(StratifiedGroupKFold(n_folds).split(truth, truth, groups))
-        else:
-            n_folds = min(N_FOLDS, int(np.bincount(truth).max()))
-            found = list(StratifiedKFold(n_folds).split(truth, truth)) if n_folds > 1 else []
-    return [(fit, out) for fit, out in found if len(out) and len(np.unique(truth[fit])) > 1]
 
 
 def _features(answer: LinearAnswer, trials: Trials) -> dict[str, list[tuple[int, Floats]]]:
@@ -167,7 +153,7 @@ def _features(answer: LinearAnswer, trials: Trials) -> dict[str, list[tuple[int,
 def _choices(features: dict[str, list[tuple[int, Floats]]], problem: Problem, seed: int) -> list[Choice]:
     """The best of each kind, with the scores of all trials; chosen on some of them where there are very many."""
     in_folds = np.concatenate([out for _, out in problem.folds]) if problem.folds else np.arange(len(problem.truth))
-    part = np.sort(in_folds)[_drawn(len(in_folds), CHOICE_TRIALS, seed)]
+    part = np.sort(in_folds)[drawn_trials(len(in_folds), CHOICE_TRIALS, seed)]
     position = {trial: number for number, trial in enumerate(part.tolist())}
     chosen = np.isin(np.arange(len(problem.truth)), part)
     folds = [
@@ -227,14 +213,10 @@ def _report(
     by: str,
     answer: LinearAnswer,
 ) -> dict[str, Any]:
-    def scores(own: Floats) -> dict[str, float]:
-        correct = own.argmax(axis=1) == problem.truth
-        return {"cross_entropy": float(problem.losses(own).mean()), "accuracy": float(correct.mean())}
-
-    kinds = {}
+    kinds: dict[str, dict[str, Any]] = {}
     for weight, choice in zip(weights.tolist(), choices):
         kinds[choice.kind] = {
-            **scores(problem.log_priors + choice.scores),
+            **problem.scores(problem.log_priors + choice.scores),
             "weight": weight,
             "penalty": choice.penalty,
             "n_features": choice.n_features,
@@ -242,4 +224,4 @@ def _report(
         if choice.kind == COURSE:
             kinds[COURSE]["n_bins"] = choice.n_features // answer.layout.n_channels
     missing = [kind for kind in KINDS if kind not in kinds]
-    return {"held_out": scores(logits), "held_out_by": by, "kinds": kinds, "not_for_these_trials": missing}
+    return {"held_out": problem.scores(logits), "held_out_by": by, "kinds": kinds, "not_for_these_trials": missing}

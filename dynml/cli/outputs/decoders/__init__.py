@@ -1,0 +1,1 @@
+"""Files of decoders: of numbers, over time, and what all their tables have in common."""

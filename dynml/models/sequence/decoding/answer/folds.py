@@ -1,0 +1,66 @@
+"""Which training trials are fitted to and which held out.
+
+Shapes: n trials.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dynml.models.sequence.decoding.answer.choice import Floats, NumberProblem
+from dynml.models.sequence.decoding.targets import Trials, cross_validation_groups
+
+N_FOLDS = 5
+_STREAM = 37
+
+
+def drawn_trials(n_trials: int, most: int, seed: int) -> NDArray[np.int64]:
+    """Which of the trials are fitted to, ascending: all, or so many."""
+    if n_trials <= most:
+        return np.arange(n_trials)
+    generator = np.random.default_rng(np.random.SeedSequence((seed, _STREAM)))
+    return np.sort(generator.choice(n_trials, most, replace=False))
+
+
+def number_problem(
+    trials: Trials, values: Floats, *, by_runs: bool, drawn: NDArray[np.int64]
+) -> tuple[NumberProblem, str]:
+    """Numbers of trials with folds of participants, of runs, or of stretches of trials; and the name of what they are.
+
+    Parameters
+    ----------
+    trials : Trials
+    values : (n,)
+        Standardized.
+    by_runs : bool
+    drawn : int array
+        Trials that are fitted to.
+    """
+    groups, by = cross_validation_groups(trials, by_runs=by_runs)
+    n_trials = len(values)
+    alike = np.zeros(len(drawn), dtype=np.int64)
+    folds = folds_of(alike, None if groups is None else groups[drawn], n_least=1)
+    own = np.arange(n_trials) if groups is None else groups
+    indices = [(drawn[fit], drawn[out]) for fit, out in folds]
+    return NumberProblem(trials.truth, np.ones(n_trials), np.zeros(1), own, indices, values), by
+
+
+def folds_of(truth: NDArray[np.int64], groups: NDArray[np.int64] | None, *, n_least: int = 2) -> Any:
+    """Folds of groups, or of stretches of the trials of each class; at least `n_least` classes are fitted to."""
+    import warnings
+
+    from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
+
+    with warnings.catch_warnings():
+        # Classes with fewer trials than folds are no fault here: they are said when the data are settled.
+        warnings.simplefilter("ignore")
+        if groups is not None and len(np.unique(groups)) > 1:
+            n_folds = min(N_FOLDS, len(np.unique(groups)))
+            found = list(StratifiedGroupKFold(n_folds).split(truth, truth, groups))
+        else:
+            n_folds = min(N_FOLDS, int(np.bincount(truth).max()))
+            found = list(StratifiedKFold(n_folds).split(truth, truth)) if n_folds > 1 else []
+    return [(fit, out) for fit, out in found if len(out) and len(np.unique(truth[fit])) >= n_least]

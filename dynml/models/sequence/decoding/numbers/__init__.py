@@ -1,0 +1,1 @@
+"""Decoding of numbers (a rating, a force, an age) instead of classes."""

@@ -1,0 +1,128 @@
+"""What a decoder of numbers must beat: the training trials' mean, ridge regressions of course and of connectivity.
+
+Penalties (and the number of means over time) are chosen by the squared error of held-out training trials.
+
+Shapes: n trials, F features.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from dynml.models.sequence.decoding.answer.choice import NumberProblem, best_choice, coefficients
+from dynml.models.sequence.decoding.answer.folds import drawn_trials, number_problem
+from dynml.models.sequence.decoding.baselines import (
+    BINS,
+    CONNECTIVITY,
+    LINEAR,
+    MOST_FEATURES,
+    MOST_NETWORKS,
+    SHORTEST_FOR_CONNECTIVITY,
+    binned_means,
+    correlations,
+    principal_axes,
+)
+from dynml.models.sequence.decoding.numbers.values import Floats, values_of
+from dynml.models.sequence.decoding.targets import Trials
+from dynml.ops.metrics import r_squared
+
+MEAN = "mean"
+BASELINE_NAMES = (MEAN, LINEAR, CONNECTIVITY)
+
+
+@dataclass(frozen=True)
+class NumberBaseline:
+    """A baseline that predicts numbers: mean + (features - centre) @ slopes."""
+
+    name: str
+    mean: float
+    features: Callable[[Trials], Floats] | None = None
+    slopes: Floats | None = None
+    centre: Floats | None = None
+    settings: dict[str, Any] = field(default_factory=dict)
+    """What was chosen."""
+
+    def predict(self, trials: Trials) -> Floats:
+        """Number of each trial, (n,)."""
+        if self.features is None or not len(trials):
+            return np.full(len(trials), self.mean)
+        assert self.slopes is not None
+        assert self.centre is not None
+        predicted: Floats = self.mean + (self.features(trials) - self.centre) @ self.slopes
+        return predicted
+
+    def serves(self, trials: Trials) -> bool:
+        """Whether there are trials, and all are long enough for it."""
+        if not len(trials):
+            return False
+        return self.name != CONNECTIVITY or bool(trials.spans.lengths.min() >= SHORTEST_FOR_CONNECTIVITY)
+
+    def r_squared(self, trials: Trials) -> float | None:
+        """R^2 about the mean of these trials; None where it does not serve them, or they are all alike."""
+        return r_squared(values_of(trials), self.predict(trials)) if self.serves(trials) else None
+
+
+def fit_number_baselines(
+    trials: Trials, *, by_runs: bool, most_trials: int, seed: int
+) -> dict[str, NumberBaseline | None]:
+    """Fit all baselines to training trials.
+
+    Parameters
+    ----------
+    trials : Trials
+    by_runs : bool
+        Whether subsets are split by runs, so that cross-validation has to be, too.
+    most_trials : int
+        Of more trials, so many are drawn.
+    seed : int
+        Of the draw.
+
+    Returns
+    -------
+    dict
+        None for functional connectivity where a trial has fewer than 3 samples, or there is one channel.
+    """
+    chosen = trials.take(drawn_trials(len(trials), most_trials, seed))
+    values = values_of(chosen)
+    mean, scale = float(values.mean()), float(values.std()) or 1.0
+    problem, by = number_problem(chosen, (values - mean) / scale, by_runs=by_runs, drawn=np.arange(len(chosen)))
+    fitted: dict[str, NumberBaseline | None] = {MEAN: NumberBaseline(MEAN, mean), LINEAR: None, CONNECTIVITY: None}
+    n_channels = trials.subset.n_channels
+    bins = [n for n in BINS if n == 1 or n * n_channels <= MOST_FEATURES]
+    courses = {n * n_channels: _course(n) for n in bins}
+    fitted[LINEAR] = _fitted(LINEAR, courses, chosen, problem, (mean, scale), by)
+    if trials.spans.lengths.min() >= SHORTEST_FOR_CONNECTIVITY and n_channels > 1:
+        axes = principal_axes(chosen) if n_channels > MOST_NETWORKS else None
+        n_networks = min(n_channels, MOST_NETWORKS)
+        own = {n_networks * (n_networks - 1) // 2: lambda trials: correlations(trials, axes)}
+        fitted[CONNECTIVITY] = _fitted(CONNECTIVITY, own, chosen, problem, (mean, scale), by)
+    return fitted
+
+
+def _fitted(
+    name: str,
+    features: dict[int, Callable[[Trials], Floats]],
+    trials: Trials,
+    problem: NumberProblem,
+    moments: tuple[float, float],
+    by: str,
+) -> NumberBaseline | None:
+    mean, scale = moments
+    inputs = {size: make(trials) for size, make in features.items()}
+    best = best_choice(name, list(inputs.items()), problem)
+    if best is None:
+        return None
+    slopes, centre = coefficients(inputs[best.n_features], problem, [best.penalty])
+    settings: dict[str, Any] = {"penalty": best.penalty, "n_features": best.n_features, "chosen_by": by}
+    if name == LINEAR:
+        settings["n_bins"] = best.n_features // trials.subset.n_channels
+    weights = scale * best.factor * slopes[0, :, 0]
+    return NumberBaseline(name, mean, features[best.n_features], weights, centre, settings)
+
+
+def _course(n_bins: int) -> Callable[[Trials], Floats]:
+    return lambda trials: binned_means(trials, n_bins)
