@@ -43,5 +43,7 @@ copybutton_prompt_is_regexp = True
 
 html_theme = "furo"
 html_title = f"dynml {version}"
+html_static_path = ["_static"]
+html_css_files = ["narrow.css"]
 html_copy_source = False
 html_show_sphinx = False
