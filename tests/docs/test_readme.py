@@ -9,9 +9,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 COMPARISONS = (ROOT / "docs" / "comparisons.md").read_text(encoding="utf-8")
-HERE = re.compile(
-    r"https://(?:github\.com/dynml/dynml/(?:blob|tree)|raw\.githubusercontent\.com/dynml/dynml)/main/(\S+?)[)\s]"
-)
+HERE = re.compile(r"https://(?:raw\.)?github\w*\.com/[\w-]+/[\w-]+/(?:blob/|tree/)?main/(\S+?)[)\s]")
 
 
 def results(name):
