@@ -8,7 +8,7 @@ from setuptools.command.build_py import build_py
 
 HERE = Path(__file__).parent
 REPOSITORY = "https://github.com/dynml/dynml"
-"""Assumed: nothing is published there yet. It stands nowhere else."""
+"""Assumed: nothing is published there yet. It stands here and in the links of the README, which a test compares."""
 SHIPPED = {"configs": "*.yaml", "scripts_python": "dynml_*.py"}
 """Folders of the repository that lie inside the installed package, where the command `dynml` finds them."""
 

@@ -14,7 +14,7 @@ import numpy as np
 from dynml.conversion.creation import check_units, summary
 from dynml.conversion.parts import part_note, parts_beside
 from dynml.errors import DataError
-from dynml.locks import writes_alone
+from dynml.locks.writing import writes_alone
 from dynml.store import layout
 from dynml.store.fits import read_fits
 from dynml.store.joined.checks import digest_of_subjects
@@ -187,8 +187,9 @@ def _are_alike(one: np.ndarray[Any, Any], other: np.ndarray[Any, Any]) -> bool:
 def _config_of_all(stores: Sequence[Store]) -> dict[str, Any]:
     """The first one's config, with the participants of all where they stand in it."""
     config = dict(stores[0].config)
-    mappings = [store.config.get(layout.PARTICIPANTS) for store in stores]
-    if all(isinstance(mapping, dict) for mapping in mappings):
+    found = [store.config.get(layout.PARTICIPANTS) for store in stores]
+    mappings = [mapping for mapping in found if isinstance(mapping, dict)]
+    if len(mappings) == len(found):
         config[layout.PARTICIPANTS] = {subject: whose for mapping in mappings for subject, whose in mapping.items()}
     return config
 

@@ -5,7 +5,6 @@ import re
 import sys
 import textwrap
 
-import key_tables
 import numpy as np
 import pytest
 from installing import describe
@@ -171,7 +170,3 @@ def test_the_help_shows_every_key_of_every_format_with_a_meaning(monkeypatch, ca
         place = re.search(rf"{title}(.*?)\n\n", shown, flags=re.DOTALL)
         found = re.findall(r"^  (\w+) ", place[1], flags=re.MULTILINE) if place else []
         assert found == list(defaults_of(config)), extension
-
-
-def test_the_guide_shows_the_keys_of_formats_as_their_readers_say_them():
-    assert key_tables.written() == key_tables.tables(), "python tests/docs/key_tables.py writes them anew"

@@ -95,7 +95,9 @@ def test_the_source_distribution_has_what_its_manifest_names():
     assert {"tests", "docs", "configs", "scripts_python"} <= set(folders)
 
 
-def test_the_assumed_address_of_the_repository_stands_in_one_place():
-    files = ["CITATION.cff", "Dockerfile", "README.md", "pyproject.toml", "packaging/conda/recipe.yaml"]
+def test_the_assumed_address_of_the_repository_stands_in_one_place_and_in_the_links_of_the_readme():
+    files = ["CITATION.cff", "Dockerfile", "pyproject.toml", "packaging/conda/recipe.yaml"]
     address = re.search(r'^REPOSITORY = "(.+)"$', (ROOT / "setup.py").read_text(encoding="utf-8"), re.MULTILINE)[1]
     assert [name for name in files if address in (ROOT / name).read_text(encoding="utf-8")] == []
+    linked = re.findall(r"https://github\.com/[\w-]+/[\w-]+", (ROOT / "README.md").read_text(encoding="utf-8"))
+    assert set(linked) == {address}

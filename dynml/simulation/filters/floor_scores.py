@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 
 def mean_absolute_error_at(predicted: NDArray[Any], target: NDArray[Any], scored: NDArray[np.bool_]) -> float:
-    """Mean of |predicted - target| over all scored entries.
+    """Mean of the absolute difference between predicted and target over all scored entries.
 
     Parameters
     ----------
