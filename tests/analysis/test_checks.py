@@ -121,6 +121,19 @@ def test_shared_states_are_not_called_subjects():
     assert verdicts["occupancy_by_site"].holds is None
 
 
+def test_subjects_that_use_shared_states_unequally_are_not_called_subjects():
+    weights = 2000 * (0.1 + 0.9 * np.eye(6)) / 1.5
+    found = occupancies_of(weights)
+    explained = found.explained()["subject"]
+    assert 0.25 < explained.share - explained.by_chance < 0.5 * (1 - explained.by_chance)
+    verdict = verdicts_of(occupancy_verdicts(found))["occupancy_by_subject"]
+    assert verdict.holds
+    assert "share the states" in verdict.sentence
+    assert overall_verdict({verdict.name: verdict}, "states").holds is None
+    own = verdicts_of(occupancy_verdicts(occupancies_of(np.repeat(np.eye(6), 2, axis=1) * 1000)))
+    assert own["occupancy_by_subject"].holds is False, "two states each"
+
+
 def test_sessions_that_differ_are_told_and_one_participant_is_no_verdict():
     weights = [[900, 100], [100, 900]] * 3
     verdicts = verdicts_of(occupancy_verdicts(occupancies_of(weights, ["a", "a", "b", "b", "c", "c"])))

@@ -192,7 +192,8 @@ def _split_half(
 ) -> None:
     n_people = len({one.participant for one in subjects})
     if n_people < FEWEST_PARTICIPANTS:
-        why = f"The training subset has {n_people} participants; {FEWEST_PARTICIPANTS} are needed for two halves."
+        people = "one participant" if n_people == 1 else f"{n_people} participants"
+        why = f"The training subset has {people}; {FEWEST_PARTICIPANTS} are needed for two halves."
         found.add(not_made("split_half", why))
         return
     models: list[Refitted] = []
