@@ -5,7 +5,7 @@ Shapes: n trials, T samples, C channels.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -21,12 +21,15 @@ from dynml.errors import ConfigurationError, DataError
 from dynml.estimators.blocks import Item, is_list_of_items, item_of_array, items_of
 from dynml.estimators.run import configs_of, trained
 from dynml.estimators.series import TimeSeries
+from dynml.estimators.validation import check_fraction_held_out, people_held_out
 from dynml.models.experiment import Experiment
 from dynml.models.registry import Family, get_family
+from dynml.training.config import TrainerConfig
 from dynml.training.environment import resolve_device
 
 STANDARDIZATIONS = ("training", "per_run", "per_subject", "none")
 SAMPLES_NEEDED = 2
+DEFAULT_SEED = TrainerConfig.seed
 
 
 class TimeSeriesEstimator(BaseEstimator):
@@ -40,6 +43,7 @@ class TimeSeriesEstimator(BaseEstimator):
     missing: str
     picks: str | Sequence[str] | None
     group: str | None
+    validation_fraction: float | None
     random_state: Any
     device: str
     folder: str | Path | None
@@ -69,6 +73,9 @@ class TimeSeriesEstimator(BaseEstimator):
         if isinstance(X, MultiSubjectDataset):
             return self._noted(X, reset), None
         device = resolve_device(self.device)
+        if reset and isinstance(X, (str, Path)) and self.validation_fraction is not None:
+            accepted = "None for a store, which has its own validation subset"
+            raise ConfigurationError("validation_fraction", self.validation_fraction, accepted)
         if isinstance(X, (str, Path)):
             if not reset:
                 return self.experiment_.open(X, group=self.group), None
@@ -79,7 +86,7 @@ class TimeSeriesEstimator(BaseEstimator):
             return self._noted(stored, reset), None
         series = self._series(X, groups, labels, reset=reset)
         dataset = MultiSubjectDataset.from_arrays(
-            series.recordings,
+            *series.learnt_and_held_out(),
             standardization="none" if self.standardization == "training" else self.standardization,  # type: ignore[arg-type]
             missing=self.missing,  # type: ignore[arg-type]
             participants=series.participants,
@@ -97,6 +104,7 @@ class TimeSeriesEstimator(BaseEstimator):
     def _series(self, X: Any, groups: Any, labels: Any, *, reset: bool) -> TimeSeries:
         check_choice("standardization", self.standardization, STANDARDIZATIONS)
         check_positive("sampling_frequency", self.sampling_frequency, optional=True)
+        check_fraction_held_out(self.validation_fraction)
         listed, names = items_of(X, self.picks)
         if not listed:
             raise DataError("X is an empty list: it must have at least one recording (time x channels).")
@@ -109,8 +117,18 @@ class TimeSeriesEstimator(BaseEstimator):
             self._item(x, group, several, reset=reset and number == 0, where=f"recording {number}" if several else "X")
             for number, (x, group) in enumerate(zip(listed, of_items))
         ]
+        people = [series.people_of(number, *one) for number, one in enumerate(checked)]
+        if reset and self.validation_fraction is not None:
+            seed = DEFAULT_SEED if self.random_state is None else seed_of(self.random_state)
+            everyone = [name for names in people for name in names]
+            series.held_out = people_held_out(everyone, self.validation_fraction, seed)
         if reset and self.standardization == "training":
-            self._learn_scale([item for item, _ in checked])
+            self._learn_scale(
+                block
+                for (item, _), names in zip(checked, people)
+                for block, name in zip(item.blocks, names)
+                if name not in series.held_out
+            )
         for item, item_groups in checked:
             series.add(self._scaled(item), item_groups, labels, self._rate_of(item, reset=reset))
         return series
@@ -172,8 +190,8 @@ class TimeSeriesEstimator(BaseEstimator):
 
     # ------------------------------------------------------------------ scale of the training data
 
-    def _learn_scale(self, items: Sequence[Item]) -> None:
-        rows = np.concatenate([block for item in items for block in item.blocks])
+    def _learn_scale(self, blocks: Iterable[NDArray[np.float64]]) -> None:
+        rows = np.concatenate(list(blocks))
         self.offset_, self.scale_ = np.nanmean(rows, axis=0), np.nanstd(rows, axis=0)
         self.scale_[self.scale_ == 0] = 1.0
 
@@ -193,7 +211,7 @@ class TimeSeriesEstimator(BaseEstimator):
         return {name: _plain(value) for name, value in self.get_params(deep=False).items()}
 
     def _all_settings(self) -> dict[str, Any]:
-        seed = {} if self.random_state is None else {"trainer.seed": _seed_of(self.random_state)}
+        seed = {} if self.random_state is None else {"trainer.seed": seed_of(self.random_state)}
         return {"trainer.progress": bool(self.verbose), **seed, **(self.settings or {})}
 
     def _fitted_experiment(self) -> Experiment:
@@ -217,7 +235,8 @@ def _plain(value: Any) -> Any:
     return value.item() if isinstance(value, np.generic) else value
 
 
-def _seed_of(random_state: Any) -> int:
+def seed_of(random_state: Any) -> int:
+    """Seed of a run by the conventions of scikit-learn."""
     if isinstance(random_state, (int, np.integer)):
         return int(random_state)
     return int(check_random_state(random_state).randint(2**31 - 1))

@@ -19,8 +19,9 @@ from sklearn.utils.validation import check_consistent_length, column_or_1d
 from dynml.configuration import check_choice
 from dynml.dataset.dataset import MultiSubjectDataset
 from dynml.errors import DataError
-from dynml.estimators.base import TimeSeriesEstimator
+from dynml.estimators.base import DEFAULT_SEED, TimeSeriesEstimator, seed_of
 from dynml.estimators.series import LABELS
+from dynml.estimators.validation import check_fraction_held_out, trials_held_out
 from dynml.models.sequence.decoding.evaluation import TRIALS_AT_ONCE
 from dynml.models.sequence.decoding.inference import decode
 from dynml.models.sequence.windows import Windows, masked_windows
@@ -52,6 +53,8 @@ class Decoder(ClassifierMixin, TimeSeriesEstimator):  # type: ignore[misc]
         Trials in a batch.
     standardization : {"training", "none"}
         Bring each channel to mean 0 and standard deviation 1 by the moments of all training trials, or not.
+    validation_fraction : float, optional
+        As for `HMM`; without `groups`, that share of the trials of each class is held out.
 
     Attributes
     ----------
@@ -91,6 +94,7 @@ class Decoder(ClassifierMixin, TimeSeriesEstimator):  # type: ignore[misc]
         missing: Literal["error", "segment", "mask"] = "error",
         picks: str | Sequence[str] | None = None,
         group: str | None = None,
+        validation_fraction: float | None = None,
         random_state: Any = None,
         device: str = "auto",
         folder: str | Path | None = None,
@@ -129,6 +133,10 @@ class Decoder(ClassifierMixin, TimeSeriesEstimator):  # type: ignore[misc]
         check_consistent_length(X, labels)
         self.classes_, codes = np.unique(labels, return_inverse=True)
         names = self._names_of_classes()
+        check_fraction_held_out(self.validation_fraction)
+        if self.validation_fraction is not None and groups is None:
+            seed = DEFAULT_SEED if self.random_state is None else seed_of(self.random_state)
+            groups = trials_held_out(codes, self.validation_fraction, seed)
         return self._fitted_to(X, groups, [names[code] for code in codes])
 
     def predict(self, X: Any) -> Any:

@@ -79,6 +79,7 @@ class DyNeMo(StatesEstimator):
         missing: Literal["error", "segment", "mask"] = "error",
         picks: str | Sequence[str] | None = None,
         group: str | None = None,
+        validation_fraction: float | None = None,
         random_state: Any = None,
         device: str = "auto",
         folder: str | Path | None = None,

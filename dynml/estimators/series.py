@@ -40,6 +40,8 @@ class TimeSeries:
         Keys, where X was a mapping.
     is_list : bool
         Whether X was a list of items.
+    held_out : frozenset of str
+        Participants whom nothing is learnt from.
     """
 
     is_list: bool = False
@@ -47,10 +49,23 @@ class TimeSeries:
     recordings: dict[str, Recording] = field(default_factory=dict)
     participants: dict[str, str] = field(default_factory=dict)
     items: list[tuple[Item, list[Place]]] = field(default_factory=list)
+    held_out: frozenset[str] = frozenset()
+
+    def people_of(self, number: int, item: Item, groups: NDArray[Any] | None) -> list[str]:
+        """Participant of each block of the item of that number."""
+        return [self._base(number)] * len(item.blocks) if groups is None else [str(group) for group in groups]
+
+    def learnt_and_held_out(self) -> tuple[dict[str, Recording], dict[str, Recording]]:
+        """Recordings of those whom is learnt from, and of those who choose the best epoch."""
+        held_out = {name: one for name, one in self.recordings.items() if self.participants[name] in self.held_out}
+        return {name: one for name, one in self.recordings.items() if name not in held_out}, held_out
+
+    def _base(self, number: int) -> str:
+        return self.names[number] if self.names else f"recording-{number}"
 
     def add(self, item: Item, groups: NDArray[Any] | None, labels: Sequence[str] | None, rate: float) -> None:
         """Add an item; its blocks become a recording for each group, in the order of their first blocks."""
-        base = self.names[len(self.items)] if self.names else f"recording-{len(self.items)}"
+        base = self._base(len(self.items))
         places: list[Place | None] = [None] * len(item.blocks)
         for group, numbers in _blocks_of_groups(groups, len(item.blocks)).items():
             name = base if len(set(groups.tolist() if groups is not None else ())) < 2 else f"{base}-{group}"

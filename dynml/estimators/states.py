@@ -161,6 +161,9 @@ class HMM(StatesEstimator):
         Channels of objects of MNE: types or names; default: all channels of data that are not marked bad.
     group : str, optional
         Group of a store, where it has several.
+    validation_fraction : float, optional
+        Hold so large a share of the people (`groups`, or else recordings) out of learning, to choose the best epoch by
+        them, and to stop where settings={"trainer.patience": 5} says so.
     random_state : int, RandomState or None
         Seed of the run; None: always the same one.
     device : str
@@ -223,6 +226,7 @@ class HMM(StatesEstimator):
         missing: Literal["error", "segment", "mask"] = "error",
         picks: str | Sequence[str] | None = None,
         group: str | None = None,
+        validation_fraction: float | None = None,
         random_state: Any = None,
         device: str = "auto",
         folder: str | Path | None = None,

@@ -12,7 +12,7 @@ from dynml.estimators.run import ORDER
 
 OWN = {
     *("sampling_frequency", "standardization", "missing", "picks", "group"),
-    *("random_state", "folder", "settings", "verbose"),
+    *("validation_fraction", "random_state", "folder", "settings", "verbose"),
 }
 CHOSEN = {"n_states": 6, "n_modes": 6, "backbone": "linear"}
 

@@ -1,8 +1,7 @@
-"""Raw and Epochs of MNE, trials with labels, and the checks of scikit-learn."""
+"""Raw and Epochs of MNE, and trials with labels."""
 
 import numpy as np
 import pytest
-from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from dynml import CSM, HMM, Decoder
 from dynml.errors import DataError
@@ -14,17 +13,6 @@ QUICK = {
     "max_epochs": 2,
     "settings": {"initialization.n_epochs": 1, "initialization.method": "random_subset"},
 }
-NEIGHBOURS = "what a sample is taken for depends on the samples before and after it"
-EXCEPTIONS = {
-    "check_methods_sample_order_invariance": NEIGHBOURS,
-    "check_methods_subset_invariance": NEIGHBOURS,
-}
-
-
-@parametrize_with_checks([HMM(2, **QUICK)], expected_failed_checks=lambda _: EXCEPTIONS)
-@pytest.mark.filterwarnings("ignore")
-def test_checks_of_scikit_learn(estimator, check):
-    check(estimator)
 
 
 def raw_of(n_samples=600, kind="eeg"):
