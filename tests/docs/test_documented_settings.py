@@ -28,7 +28,15 @@ ROOT = Path(__file__).parents[2]
 ROW = re.compile(r"^\| `([\w.]+)` \| (\S.*?) \| (\S.*?) \|$", flags=re.MULTILINE)
 BACKBONE_OR_SETTLED = {
     *(*SIZES, *FREE_SETTINGS),
-    *("class_names", "class_counts", "trial_length", "answer_bands", "backbone_settings", "pretraining_overlap"),
+    *(
+        "class_names",
+        "class_counts",
+        "value_moments",
+        "trial_length",
+        "answer_bands",
+        "backbone_settings",
+        "pretraining_overlap",
+    ),
 }
 JSON_WORDS = {"null": None, "true": True, "false": False}
 

@@ -14,7 +14,9 @@ if TYPE_CHECKING:
     from dynml.models.sequence.decoding.targets import Trials
 
 
-def write_decoding(experiment: Experiment, dataset: MultiSubjectDataset, subsets: Sequence[str], out: Path) -> str:
+def write_decoding(
+    experiment: Experiment, dataset: MultiSubjectDataset, subsets: Sequence[str], out: Path, *, over_time: bool = False
+) -> str:
     """Decode every trial of some subsets once, and write predictions.tsv, metrics.json and pictures.
 
     Of classes confusion_matrix.png and confusion_matrix.tsv, whose shares have intervals; of numbers predictions.png.
@@ -30,6 +32,8 @@ def write_decoding(experiment: Experiment, dataset: MultiSubjectDataset, subsets
     subsets : sequence of str
     out : Path
         An existing folder.
+    over_time : bool
+        Also tell classes at each sample of a trial.
 
     Returns
     -------
@@ -42,7 +46,9 @@ def write_decoding(experiment: Experiment, dataset: MultiSubjectDataset, subsets
         When there is no trial in these subsets.
     """
     from dynml.cli.outputs.decoders.numbers import write_decoded_numbers
+    from dynml.cli.outputs.decoders.over_time import write_over_time
     from dynml.cli.outputs.decoders.trials import FROM_MOST_TO_LEAST_NEW
+    from dynml.errors import ConfigurationError
     from dynml.files import write_json
     from dynml.models.registry import load
     from dynml.plotting.confusion import plot_confusion
@@ -51,6 +57,8 @@ def write_decoding(experiment: Experiment, dataset: MultiSubjectDataset, subsets
     assert experiment.family.decode is not None, experiment.family.name
     decoded: Any = load(experiment.family.decode)(experiment, dataset, subsets)
     if decoded.of_numbers:
+        if over_time:
+            raise ConfigurationError("--over_time", True, "absent for a decoder of numbers")
         return write_decoded_numbers(experiment, dataset, decoded, out)
     found, baselines = decoded.predictions, decoded.baselines
     metrics = {name: _metrics(experiment, dataset, name, found[name], baselines) for name in found}
@@ -62,8 +70,21 @@ def write_decoding(experiment: Experiment, dataset: MultiSubjectDataset, subsets
         figure = plot_confusion(matrix["counts"], matrix["class_names"], title=title)
         save_figure(figure, out / f"confusion_matrix{ending}.png")
         _write_confusion(out / f"confusion_matrix{ending}.tsv", own, name)
-    write_json(out / "metrics.json", {**metrics[first], "subsets": metrics})
-    return f"{sum(len(one.trials) for one in found.values())} trials decoded; {_in_words(metrics[first])}."
+    further: dict[str, Any] = {}
+    if over_time:
+        further["over_time"] = write_over_time(experiment, dataset, list(found), out)
+    write_json(out / "metrics.json", {**metrics[first], **further, "subsets": metrics})
+    line = f"{sum(len(one.trials) for one in found.values())} trials decoded; {_in_words(metrics[first])}."
+    return f"{line} {_over_time_in_words(further['over_time'])}" if over_time else line
+
+
+def _over_time_in_words(own: Mapping[str, Any]) -> str:
+    people = f"{own['n_participants']} participant{'s' if own['n_participants'] > 1 else ''}"
+    return (
+        f"Over time, balanced accuracy of {people} is highest at {own['time_of_highest']:.3g} s: "
+        f"{own['highest_balanced_accuracy']:.3f} (chance {own['chance']:.3f}; smallest p {own['smallest_p']:.3g}, "
+        f"{own['test']})."
+    )
 
 
 def _in_words(own: Mapping[str, Any]) -> str:

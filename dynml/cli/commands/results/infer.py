@@ -57,6 +57,11 @@ def parse_inference(description: str | None, arguments: Sequence[str] | None = N
         choices=["argmax", "percentile", "mixture"],
         help="also a table of when alpha is on: the largest one, above a percentile, or in the upper of two Gaussians",
     )
+    parser.add_argument(
+        "--over_time",
+        action="store_true",
+        help="decoders of classes: also a classifier of each sample of a trial, with its course and generalization",
+    )
     parser.add_argument("--percentile", type=float, default=90.0, help="of each subject's alpha, for --binarise")
     add_model_options(parser)
     return parser.parse_args(arguments)
@@ -72,6 +77,8 @@ def run_inference(arguments: Namespace) -> None:
     for name in ("dual_estimation", "save_fif", "bids", "binarise", "statistics_window"):
         if arguments[name] and family.inference is None:
             raise ConfigurationError(f"--{name}", arguments[name], f"absent for the family {family.name}")
+    if arguments.over_time and family.decode is None:
+        raise ConfigurationError("--over_time", True, f"absent for the family {family.name}")
     if set(arguments.alpha_format) != {"npy"} and family.inference is None:
         raise ConfigurationError("--alpha_format", arguments.alpha_format, f"absent for the family {family.name}")
     dataset = dataset_given(experiment, arguments, arguments.group)
@@ -124,7 +131,7 @@ def _written(
     if family.write_inference is not None:
         return str(load(family.write_inference)(experiment, dataset, names, out))
     if family.decode is not None:
-        return write_decoding(experiment, dataset, names, out)
+        return write_decoding(experiment, dataset, names, out, over_time=bool(arguments.over_time))
     return _write_inference(experiment, dataset, names, arguments, out, bids)
 
 

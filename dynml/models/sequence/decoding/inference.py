@@ -82,7 +82,7 @@ def _predictions(
     model: Any = experiment.model
     found = {}
     for name in subset_names:
-        trials = _trials(experiment, dataset, name)
+        trials = trials_of_subset(experiment, dataset, name)
         if len(trials):
             check_trials(model.config, trials, dataset)
             found[name] = predict(model, trials)
@@ -91,7 +91,8 @@ def _predictions(
     return found
 
 
-def _trials(experiment: Experiment, dataset: MultiSubjectDataset, name: str) -> Trials:
+def trials_of_subset(experiment: Experiment, dataset: MultiSubjectDataset, name: str) -> Trials:
+    """All trials of a subset, cut as those of the training."""
     config: Any = experiment.model.config
     sampler = config_from(BatchSamplerConfig, experiment.parameters["sampler"], "sampler")
     target = Target.of(dataset, config.target)
@@ -108,7 +109,7 @@ def _baselines(experiment: Experiment, dataset: MultiSubjectDataset) -> Mapping[
     config: Any = experiment.model.config
     trainer = experiment.parameters["trainer"]
     return fit_baselines(
-        _trials(experiment, dataset, "training"),
+        trials_of_subset(experiment, dataset, "training"),
         by_runs=dataset.split == "runs",
         balanced=config.class_weights == "balanced",
         most_trials=trainer["baseline_trials"],
@@ -121,7 +122,7 @@ def _number_baselines(experiment: Experiment, dataset: MultiSubjectDataset) -> M
         return {}
     trainer = experiment.parameters["trainer"]
     return fit_number_baselines(
-        _trials(experiment, dataset, "training"),
+        trials_of_subset(experiment, dataset, "training"),
         by_runs=dataset.split == "runs",
         most_trials=trainer["baseline_trials"],
         seed=trainer["seed"],

@@ -3,7 +3,7 @@ import json
 
 import numpy as np
 import pytest
-from decoding_data import dataset_of, recording, trainer_of
+from decoding_data import TRIAL, dataset_of, recording, trainer_of
 
 from dynml import MultiSubjectDataset, load_experiment
 from dynml.cli.outputs.decoding import write_decoding
@@ -142,3 +142,16 @@ def test_a_subset_without_trials_is_refused(run, tmp_path):
     _, path = run
     with pytest.raises(DataError, match="no trials of stimulus in the testing subset"):
         write_decoding(load_experiment(path), dataset_of(2, 1, 0), ["testing"], tmp_path)
+
+
+def test_classes_are_told_at_each_sample_of_everybodys_trials(run, tmp_path):
+    dataset, path = run
+    line = write_decoding(load_experiment(path), dataset, ["training", "testing"], tmp_path, over_time=True)
+    assert "Over time" in line
+    found = np.load(tmp_path / "generalization_over_time.npz")
+    assert found["scores"].shape == (len(found["participants"]), TRIAL, TRIAL)
+    assert set(found["participants"]) == {f"sub-{name}" for name in "abcdfg"}
+    about = json.loads((tmp_path / "metrics.json").read_text())["over_time"]
+    assert about["smallest_possible_p"] == 2**-6
+    assert about["highest_balanced_accuracy"] > 0.6
+    assert (tmp_path / "decoding_over_time.png").read_bytes()[:4] == b"\x89PNG"
