@@ -3,7 +3,7 @@
     python docs/pictures.py FOLDER [PAGE ..]
 
 Every page runs in FOLDER/PAGE, as the tests run it, and what its blocks print goes to FOLDER/PAGE/printed.txt. Pictures
-become `docs/images/gallery/PAGE_NAME.png`, at most 900 pixels wide and with 128 colours; those that the gallery does
+become `docs/images/gallery/PAGE_NAME.png`, at most 800 pixels wide and with 64 colours; those that the gallery does
 not show are left out.
 """
 
@@ -25,7 +25,7 @@ GALLERY = ROOT / "docs" / "images" / "gallery"
 BLOCK = re.compile(r"^```(bash|python|sh)\n(.*?)^```$", flags=re.MULTILINE | re.DOTALL)
 SHOWN_IN_SH = ("finding_haxby",)
 """Pages whose blocks are marked `sh`, since they take minutes, but run as they stand."""
-WIDTH, COLOURS = 900, 128
+WIDTH, COLOURS = 800, 64
 
 
 def run_page(page: str, folder: Path) -> None:
