@@ -48,4 +48,4 @@ docs: .venv
 	touch .venv/runs
 
 clean:
-	rm -rf .venv build *.egg-info docs/_build
+	rm -rf .venv build *.egg-info docs/_build docs/reference/generated

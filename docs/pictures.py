@@ -3,7 +3,7 @@
     python docs/pictures.py FOLDER [PAGE ..]
 
 Every page runs in FOLDER/PAGE, as the tests run it, and what its blocks print goes to FOLDER/PAGE/printed.txt. Pictures
-become `docs/images/gallery/PAGE_NAME.png`, at most 900 pixels wide and with 128 colours; those that the gallery does
+become `docs/images/gallery/PAGE_NAME.png`, at most 800 pixels wide and with 64 colours; those that the gallery does
 not show are left out.
 """
 
@@ -25,11 +25,16 @@ GALLERY = ROOT / "docs" / "images" / "gallery"
 BLOCK = re.compile(r"^```(bash|python|sh)\n(.*?)^```$", flags=re.MULTILINE | re.DOTALL)
 SHOWN_IN_SH = ("finding_haxby",)
 """Pages whose blocks are marked `sh`, since they take minutes, but run as they stand."""
-WIDTH, COLOURS = 900, 128
+DEMO = "demo"
+"""No page: what `make demo` makes."""
+WIDTH, COLOURS = 800, 64
 
 
 def run_page(page: str, folder: Path) -> None:
     """Run all blocks of a page, and write what they print."""
+    if page == DEMO:
+        subprocess.run([sys.executable, "-m", "dynml.cli.demo", str(folder)], check=True)
+        return
     folder.mkdir(parents=True)
     (folder / "configs").symlink_to(ROOT / "configs")
     names: dict[str, object] = {"__name__": page}
@@ -101,7 +106,7 @@ def main() -> None:
     out, *pages = sys.argv[1:]
     os.environ.setdefault("MPLBACKEND", "Agg")
     known = re.findall(r"images/gallery/(\w+?)\.png", (ROOT / "docs" / "gallery.md").read_text(encoding="utf-8"))
-    names = [path.stem for path in (ROOT / "docs").glob("*.md")]
+    names = [DEMO, *sorted(path.stem for path in (ROOT / "docs").glob("*.md"))]
     for page in pages or [name for name in names if any(one.startswith(f"{name}_") for one in known)]:
         folder = Path(out).resolve() / page
         if not folder.exists():
