@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -98,8 +99,14 @@ def create_store(
             for group, steps in chains.items():
                 writer.add_fits(group, fits_of(steps))
             writer.add_geometries(geometries_of(all_sources, config.groups, remarks))
+            writer.note_warnings(without_folder(remarks, source))
     remarks.tell()
     return summary(target, subsets)
+
+
+def without_folder(remarks: Remarks, source: Path) -> list[str]:
+    """Sentences for the store, which says nothing of where the recordings lie on this computer."""
+    return [sentence.replace(f"{source}{os.sep}", "") for sentence in remarks.sentences()]
 
 
 def summary(target: Path, subsets: Mapping[str, Sequence[str]]) -> str:
