@@ -44,11 +44,18 @@ class Remarks:
         with encodings_told_to(note):
             yield
 
-    def tell(self) -> None:
-        """Issue one DataWarning a topic, and forget them."""
-        details, self._details = self._details, {}
-        for topic, repeated in details.items():
+    def sentences(self) -> list[str]:
+        """One sentence a topic."""
+        found = []
+        for topic, repeated in self._details.items():
             places = list(dict.fromkeys(repeated))  # one file can be read by several processes
             more = len(places) - N_NAMED
             named = "; ".join(places[:N_NAMED]) + (f"; and {more} more" if more > 0 else "")
-            warnings.warn(f"{topic}: {named}." if named else f"{topic}.", DataWarning, stacklevel=2)
+            found.append(f"{topic}: {named}." if named else f"{topic}.")
+        return found
+
+    def tell(self) -> None:
+        """Issue one DataWarning a topic, and forget them."""
+        sentences, self._details = self.sentences(), {}
+        for sentence in sentences:
+            warnings.warn(sentence, DataWarning, stacklevel=2)

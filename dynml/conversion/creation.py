@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -111,6 +112,7 @@ def create_store(
             writer.add_geometries(geometries_of(all_sources, config.groups, remarks))
             if part is not None:
                 writer.note_part({**part.note(subsets), "scales": scales})
+            writer.note_warnings(without_folder(remarks, source))
     remarks.tell()
     return summary(target, share)
 
@@ -136,6 +138,11 @@ def _sources(
 def _of_subjects(sources: Sequence[SubjectSources], share: Mapping[str, Sequence[str]]) -> list[SubjectSources]:
     own = {subject for subjects in share.values() for subject in subjects}
     return [one for one in sources if one.identity.subject in own]
+
+
+def without_folder(remarks: Remarks, source: Path) -> list[str]:
+    """Sentences for the store, which says nothing of where the recordings lie on this computer."""
+    return [sentence.replace(f"{source}{os.sep}", "") for sentence in remarks.sentences()]
 
 
 def summary(target: Path, subsets: Mapping[str, Sequence[str]]) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 
 from dynml.configuration import check_choice
 from dynml.conversion.config import OF_TABLES, StoreConfig, read_subject_list, store_config_from
-from dynml.conversion.creation import summary, write_subjects
+from dynml.conversion.creation import summary, without_folder, write_subjects
 from dynml.conversion.inputs import chosen_subsets, folder_of, read_inputs, subjects_of
 from dynml.conversion.order import in_order_of_store
 from dynml.conversion.sources.found import SubjectSources, check_steps, find_sources, steps_of
@@ -92,6 +92,7 @@ def add_subjects(
         content = _with_participants(store.config, config.content)
     with workers, extended_store(target, subsets, content) as writer:
         write_subjects(writer, all_sources, config, chains, workers, remarks, progress=progress)
+        writer.note_warnings(without_folder(remarks, source))
     if any(fits_of(steps) for steps in chains.values()) and subsets["training"]:
         remarks.add("The stored fits were applied, not made anew: they have not seen the added training subjects")
     remarks.tell()
@@ -167,6 +168,7 @@ def apply_preparation(
         for group, steps in chains.items():
             writer.add_fits(group, fits_of(steps))
         writer.add_geometries(geometries_of(all_sources, config.groups, remarks))
+        writer.note_warnings(without_folder(remarks, source))
     remarks.tell()
     return summary(target, subsets)
 

@@ -21,6 +21,7 @@ from dynml.store.joined.checks import digest_of_subjects
 from dynml.store.joined.parts import PartFile, is_below
 from dynml.store.participants import check_split
 from dynml.store.participants_table import SubjectIdentity
+from dynml.store.printing import warnings_of
 from dynml.store.reading import Store
 from dynml.store.writing import StoreWriter, check_target, new_store
 
@@ -66,6 +67,7 @@ def join_stores(target: Path, parts: Sequence[Path] = (), *, copies: bool = Fals
         with new_store(target, _config_of_all(stores), subsets, overwrite=overwrite) as writer:
             for store, file in zip(stores, files, strict=True):
                 _take_subjects(writer, store, file, copies=copies)
+                writer.note_warnings(warnings_of(store))
             writer.copy_beside(first, [layout.PREPARATION_FITS, layout.GEOMETRY])
             writer.note_shared_files(_shared_by_all(stores))
             drawn = first.file[layout.SUBSETS].attrs.get(layout.DRAWN)

@@ -61,10 +61,20 @@ def architecture_lines(store: Store, group: str | None = None) -> Iterator[str]:
         raise DataError(f"{store.path} has no group {group!r}{nearest_name(group, known)}.")
     yield str(store.path)
     yield from _root_lines(store)
+    yield from (f"  warning: {sentence}" for sentence in warnings_of(store))
     yield ""
     yield from _table(rows)
     yield ""
     yield from _total_lines(store, rows)
+
+
+def warnings_of(store: Store) -> list[str]:
+    """What was told while a store was made or extended."""
+    try:
+        said = json.loads(str(store.root_attributes().get(layout.WARNINGS, "[]")))
+    except ValueError as error:
+        raise DataError(f"{store.path}: the attribute {layout.WARNINGS} cannot be read: {error}.") from error
+    return [str(one) for one in said] if isinstance(said, list) else []
 
 
 def _root_lines(store: Store) -> Iterator[str]:

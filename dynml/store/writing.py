@@ -34,6 +34,8 @@ from dynml.version import __version__
 
 BYTES_PER_CHUNK = 1024**2
 EXTENSIONS = (".hdf5", ".h5")
+MOST_WARNINGS, LONGEST_WARNING = 50, 600
+"""What an attribute of HDF5, which holds 64 KB, has room for."""
 
 
 class StoreWriter:
@@ -124,6 +126,13 @@ class StoreWriter:
         """Say what was in the atlas and the mask of each group."""
         if files:
             self._file.attrs[layout.SHARED_FILES] = _json(files)
+
+    def note_warnings(self, sentences: Sequence[str]) -> None:
+        """Keep what is told of the subjects beside them: no more than fits into an attribute."""
+        before = json.loads(self._file.attrs.get(layout.WARNINGS, "[]"))
+        kept = list(dict.fromkeys([*before, *sentences]))[:MOST_WARNINGS]
+        if kept:
+            self._file.attrs[layout.WARNINGS] = _json([one[:LONGEST_WARNING] for one in kept])
 
     def add_geometries(self, geometries: Mapping[str, Geometry]) -> None:
         """Write where the channels of groups lie."""

@@ -10,13 +10,17 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
+from report_making import made_experiment
 from store_making import Study, noise
 
 from dynml.conversion.extension import add_subjects, apply_preparation
 from dynml.errors import DataError, DataWarning
 from dynml.recording import recording_of_runs
+from dynml.report.experiment import read_reported_experiment
+from dynml.report.parts.data_facts import data_facts
 from dynml.store.gaps import joined_over_gaps
-from dynml.store.printing import architecture_lines
+from dynml.store.printing import architecture_lines, warnings_of
+from dynml.store.reading import Store
 from dynml.store.verification import faults_of_store
 
 SCRIPT = Path(__file__).parents[2] / "scripts_python" / "dynml_create_hdf5_dataset.py"
@@ -267,3 +271,17 @@ def test_small_disagreements_do_not_add_up_over_gaps():
     recording = dataclasses.replace(recording, source_step=2.5, source_samples=sources)
     with pytest.warns(DataWarning, match="no whole number of rows"):
         assert joined_over_gaps(recording).segments.tolist() == [[0, 20], [22, 30]]
+
+
+def test_what_was_told_when_a_store_was_made_is_kept_in_it_and_shown(tmp_path):
+    study = spoilt_study(tmp_path / "kept", "segment")
+    with pytest.warns(DataWarning, match="Missing samples were cut out") as told:
+        study.create().close()
+    sentences = [str(one.message) for one in told]
+    with Store(study.target) as store:
+        assert warnings_of(store) == sentences
+        assert f"  warning: {sentences[0]}" in list(architecture_lines(store))
+    parameters = {"dataset": {"group": "signals", "subsets": {}}}
+    experiment = read_reported_experiment(made_experiment(tmp_path / "run", parameters=parameters))
+    assert data_facts(experiment, study.target).warnings == sentences
+    assert data_facts(experiment, None).warnings == []

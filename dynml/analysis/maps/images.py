@@ -88,14 +88,54 @@ def _of_maps(geometry: Geometry, values_KC: NDArray[np.float64]) -> NDArray[np.f
     return means.reshape(*shape, len(values_KC))
 
 
-def _cifti(geometry: Geometry, values_KC: NDArray[np.float64], names: Sequence[str]) -> Any:
-    from nibabel.cifti2.cifti2 import Cifti2Image
-    from nibabel.cifti2.cifti2_axes import ScalarAxis
+def volume_of(geometry: Geometry, values: ArrayLike) -> Any:
+    """Put values of parcels or grayordinates of CIFTI where their voxels lie.
+
+    Parameters
+    ----------
+    geometry : Geometry
+        Of parcels or grayordinates.
+    values : array, (C,)
+
+    Returns
+    -------
+    nibabel image or None
+        (x, y, z) float32, NaN in voxels of no channel; None where all lie on surfaces, whose meshes no store has.
+    """
+    import nibabel
+    from nibabel.cifti2.cifti2_axes import ParcelsAxis
+
+    own, axis, rows = np.asarray(values, dtype=np.float64), _axis(geometry), geometry.arrays["rows"]
+    if axis.volume_shape is None or axis.affine is None:
+        return None
+    if isinstance(axis, ParcelsAxis):
+        places = [np.asarray(voxels).reshape(-1, 3) for voxels in axis.voxels]
+        row_of = np.repeat(rows, [len(voxels) for voxels in places])
+        voxels = np.concatenate(places)
+    else:
+        voxels, row_of = np.asarray(axis.voxel)[axis.volume_mask], rows[axis.volume_mask]
+    voxels, row_of = voxels[row_of >= 0], row_of[row_of >= 0]
+    if not len(voxels):
+        return None
+    volume = np.full(axis.volume_shape, np.nan, dtype=np.float32)
+    volume[tuple(voxels.T)] = own[row_of]
+    return nibabel.Nifti1Image(volume, axis.affine)
+
+
+def _axis(geometry: Geometry) -> Any:
+    """Axis of parcels or grayordinates, as its header has it."""
     from nibabel.cifti2.parse_cifti2 import Cifti2Parser
 
     parser: Any = Cifti2Parser()
     parser.parse(string=geometry.arrays["axis"].tobytes())
-    axis, rows = parser.header.get_axis(1), geometry.arrays["rows"]
+    return parser.header.get_axis(1)
+
+
+def _cifti(geometry: Geometry, values_KC: NDArray[np.float64], names: Sequence[str]) -> Any:
+    from nibabel.cifti2.cifti2 import Cifti2Image
+    from nibabel.cifti2.cifti2_axes import ScalarAxis
+
+    axis, rows = _axis(geometry), geometry.arrays["rows"]
     if geometry.kind == "parcels":
         axis = axis[np.flatnonzero(rows >= 0)]
         data = values_KC[:, rows[rows >= 0]]

@@ -134,7 +134,7 @@ def draw(
     """
     import numpy as np
 
-    from dynml.plotting.brain.maps import plot_map, plot_on_surface, symmetric_limits, way_to_draw
+    from dynml.plotting.brain.maps import plot_map, plot_on_surface, plot_on_volume, symmetric_limits, way_to_draw
     from dynml.plotting.brain.networks import is_on_brain, plot_network
     from dynml.plotting.style import save_figure
 
@@ -161,6 +161,13 @@ def draw(
             save_figure(figure_on_surface, out / PICTURES / f"{name}_surface.png")
             alt = f"{title}, on the surface of the cortex. {told}"
             yield Drawn(place + 1, f"{found.kind}_surface", found.band, f"{PICTURES}/{name}_surface.png", alt)
+        has_axis = geometry is not None and geometry.kind in ("parcels", "grayordinates") and geometry.is_standard
+        if geometry is not None and has_axis and not found.is_network:
+            of_voxels = plot_on_volume(own, geometry, limits=limits, label=label, title=f"{title}, voxels only")
+            if of_voxels is not None:
+                save_figure(of_voxels, out / PICTURES / f"{name}_volume.png")
+                alt = f"{title}, on the glass brain where channels lie in voxels. {told}"
+                yield Drawn(place + 1, f"{found.kind}_volume", found.band, f"{PICTURES}/{name}_volume.png", alt)
         _save(figure, out / PICTURES / name)
         yield Drawn(place + 1, found.kind, found.band, f"{PICTURES}/{name}.png", f"{title}, {where}. {told}".strip())
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from dynml.analysis.maps.images import image_of
+from dynml.analysis.maps.images import image_of, volume_of
 from dynml.geometry.geometry import Geometry
 from dynml.plotting.brain.sensors import draw_sensors
 from dynml.plotting.style import INK, SMALL_TEXT_SIZE, TEXT_SIZE, new_figure, plain_axes, put_title
@@ -106,6 +106,39 @@ def plot_on_surface(
     return cast("Figure", figure)
 
 
+def plot_on_volume(
+    values: ArrayLike, geometry: Geometry, *, limits: tuple[float, float], label: str, title: str
+) -> Figure | None:
+    """Draw channels of CIFTI that lie in voxels on nilearn's glass brain; those on surfaces are not drawn.
+
+    Parameters
+    ----------
+    values : array, (C,)
+    geometry : Geometry
+        Of parcels or grayordinates in a standard space.
+    limits, label, title
+        As for `plot_map`.
+
+    Returns
+    -------
+    Figure or None
+        None where all channels lie on surfaces.
+    """
+    from nilearn import plotting
+
+    image = volume_of(geometry, values)
+    if image is None:
+        return None
+    figure = new_figure(7.6, 2.5)
+    figure.set_layout_engine("none")
+    with quiet_nilearn():
+        plotting.plot_glass_brain(
+            image, display_mode="lyrz", plot_abs=False, figure=figure, **_place(), **_colours(limits)
+        )
+    put_words(figure, title, label)
+    return figure
+
+
 def way_to_draw(geometry: Geometry | None) -> str:
     """Say how values of channels are drawn: "glass brain", "slices", "markers", "head" or "bars"."""
     if geometry is None:
@@ -153,8 +186,7 @@ def _on_brain(
 ) -> None:
     from nilearn import plotting
 
-    place = (0.0, 0.0, 0.96, 1.0 - TITLE_HEIGHT)
-    shared: dict[str, Any] = {"figure": figure, "axes": place, "colorbar": True}
+    shared: dict[str, Any] = {"figure": figure, **_place()}
     if way == "markers":
         plotting.plot_markers(
             values,
@@ -167,18 +199,23 @@ def _on_brain(
         )
         return
     volume = image_of(geometry, values[None], ["map"]).slicer[..., 0]
-    shared |= {
-        "cmap": colours_of(limits),
-        "vmin": limits[0],
-        "vmax": limits[1],
-        "threshold": SMALLEST_SHARE * limits[1],
-    }
+    shared |= _colours(limits)
     if way == "slices":
         # Not a standard space: nilearn's brain would not lie under it.
         image = hidden_background(volume, geometry)
         plotting.plot_img(image, display_mode="z", cut_coords=_heights(image), **shared)
         return
     plotting.plot_glass_brain(hidden_background(volume, geometry), display_mode="lyrz", plot_abs=False, **shared)
+
+
+def _place() -> dict[str, Any]:
+    """Where nilearn draws in a figure, below the title."""
+    return {"axes": (0.0, 0.0, 0.96, 1.0 - TITLE_HEIGHT), "colorbar": True}
+
+
+def _colours(limits: tuple[float, float]) -> dict[str, Any]:
+    threshold = SMALLEST_SHARE * limits[1]
+    return {"cmap": colours_of(limits), "vmin": limits[0], "vmax": limits[1], "threshold": threshold}
 
 
 def hidden_background(volume: Any, geometry: Geometry) -> Any:

@@ -11,6 +11,7 @@ from dynml.report.experiment import ReportedExperiment
 from dynml.report.parts.preparation_words import preparation_in_words
 from dynml.report.words import counted, duration, listed, percent
 from dynml.store.layout import SUBSET_NAMES
+from dynml.store.printing import warnings_of
 from dynml.store.reading import Store
 
 SPLIT = {
@@ -44,6 +45,8 @@ class DataFacts:
     left_out: list[str]
     """What no model saw, a sentence each."""
     split: str
+    warnings: list[str]
+    """What was told while the store was made."""
 
 
 def data_facts(experiment: ReportedExperiment, hdf5: Path | None) -> DataFacts:
@@ -66,7 +69,15 @@ def data_facts(experiment: ReportedExperiment, hdf5: Path | None) -> DataFacts:
         preparation=preparation_in_words(dataset.get("preparation") or {}) + _embedding(dataset.get("embedding")),
         left_out=_left_out(subsets, rates, hdf5, dataset.get("group")),
         split=SPLIT.get(str(dataset.get("split")), ""),
+        warnings=_warnings(hdf5),
     )
+
+
+def _warnings(hdf5: Path | None) -> list[str]:
+    if hdf5 is None:
+        return []
+    with Store(hdf5) as store:
+        return warnings_of(store)
 
 
 def _has_subjects(given: Mapping[str, Any] | None) -> bool:

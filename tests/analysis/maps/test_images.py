@@ -1,14 +1,14 @@
 import nibabel
 import numpy as np
 import pytest
-from cifti_making import grayordinates, parcels
+from cifti_making import AFFINE, VOLUME, grayordinates, parcels
 
-from dynml.analysis.maps.images import image_of
+from dynml.analysis.maps.found import Found
+from dynml.analysis.maps.images import image_of, volume_of
+from dynml.cli.outputs.maps import draw
 from dynml.errors import DataError
 from dynml.geometry.geometry import Geometry
 from dynml.readers.fmri.geometry import geometry_of_grayordinates, geometry_of_parcels
-
-AFFINE = np.diag([2.0, 2.0, 2.0, 1.0])
 
 
 def labelled():
@@ -87,3 +87,32 @@ def test_grayordinates_become_a_scalar_file(tmp_path):
     image = nibabel.load(tmp_path / "m.dscalar.nii")
     assert image.header.get_axis(1) == axis
     np.testing.assert_array_equal(image.get_fdata()[0], np.select([rows == 1, rows == 0], [2.5, 1.5], 0.0))
+
+
+def test_channels_in_voxels_have_a_volume_and_those_on_surfaces_none(tmp_path):
+    axis = grayordinates()
+    rows = np.full(len(axis), -1)
+    rows[:5], rows[-2:] = 1, 0
+    geometry = geometry_of_grayordinates(axis, rows, ("a", "b"), tmp_path / "x.dtseries.nii")
+    volume = volume_of(geometry, [1.5, 2.5])
+    expected = np.full(VOLUME, np.nan)
+    for place in axis.voxel[-2:]:
+        expected[tuple(place)] = 1.5
+    np.testing.assert_array_equal(volume.get_fdata(), expected)
+    np.testing.assert_array_equal(volume.affine, AFFINE)
+    assert volume_of(geometry.of_channels(["b"]), [2.5]) is None
+    on_surface = geometry_of_parcels(parcels(["a", "b"]), np.array([0, 1]), tmp_path / "x.ptseries.nii")
+    assert volume_of(on_surface, [1.0, 2.0]) is None
+
+
+def test_pictures_of_cifti_are_bars_and_the_voxels_on_the_glass_brain(tmp_path):
+    axis = grayordinates()
+    rows = np.full(len(axis), -1)
+    rows[:5], rows[-2:] = 1, 0
+    geometry = geometry_of_grayordinates(axis, rows, ("a", "b"), tmp_path / "x_space-fsLR_bold.dtseries.nii")
+    values = np.array([[0.5, -1.0]])
+    found = Found("mean", "model", "mean", "SD", values, values, ("a", "b"))
+    pictures = list(draw(tmp_path, found, geometry, None, component="state", relative=True))
+    assert [picture.kind for picture in pictures] == ["mean_volume", "mean"]
+    assert "on the glass brain where channels lie in voxels" in pictures[0].alt
+    assert all((tmp_path / picture.path).stat().st_size > 3000 for picture in pictures)
