@@ -47,6 +47,7 @@ def main() -> None:
         separate, differences = [], []
         for row in rows[:: len(rows) // N_SEPARATE][:N_SEPARATE]:
             own = [f"--{key}={row[key]}" for key in ("model.n_states", "model.covariance_type")]
+            own.append(f"--trainer.seed={row['seed']}")
             held_out = (f"--dataset.folds={folds}", f"--dataset.fold={row['fold']}", "--dataset.held_out=testing")
             separate.append(
                 run("dynml_train_model.py", "hmm", experiments, row["run"], store, "signals", *own, *held_out)
