@@ -15,6 +15,7 @@ from pathlib import Path
 
 from dynml.cli.commands.store_commands import parse_application
 from dynml.cli.errors import user_errors_in_one_sentence
+from dynml.cli.verbosity import shows_progress
 
 
 def main() -> None:
@@ -34,7 +35,7 @@ def main() -> None:
             subset=arguments.subset,
             n_jobs=arguments.n_jobs,
             overwrite=arguments.force,
-            progress=True,
+            progress=shows_progress(),
         )
         print(summary)
 

@@ -24,6 +24,7 @@ from pathlib import Path
 
 from dynml.cli.commands.store_commands import draw_of, lists_of, parse_creation
 from dynml.cli.errors import user_errors_in_one_sentence
+from dynml.cli.verbosity import shows_progress
 from dynml.errors import DataError
 
 
@@ -42,7 +43,7 @@ def main() -> None:
             for option, given in refused.items():
                 if given:
                     raise DataError(f"{option} cannot be given with --add.")
-            print(add_subjects(source, target, config, lists, n_jobs=arguments.n_jobs, progress=True))
+            print(add_subjects(source, target, config, lists, n_jobs=arguments.n_jobs, progress=shows_progress()))
             return
         from dynml.conversion.creation import create_store
         from dynml.conversion.parts import Part
@@ -58,7 +59,7 @@ def main() -> None:
             part=part,
             n_jobs=arguments.n_jobs,
             overwrite=arguments.force,
-            progress=True,
+            progress=shows_progress(),
         )
         print(summary)
 

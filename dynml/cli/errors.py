@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from typing import TextIO
 
 from dynml.cli.shipped import script_called
+from dynml.cli.verbosity import took
 from dynml.deferred_signals import raise_end
 from dynml.errors import DynmlError
 from dynml.ops.memory import bytes_asked_for, is_out_of_memory
@@ -80,6 +81,10 @@ def user_errors_in_one_sentence(debug: bool = False) -> Iterator[None]:
                 raise
             report(f"Error: {sentence}")
             sys.exit(EXIT_STATUS)
+        finally:
+            sentence = took()
+            if sentence is not None:
+                report(sentence)
 
 
 def _lack_in_words(error: MemoryError | OSError | RuntimeError) -> str | None:

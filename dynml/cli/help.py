@@ -36,6 +36,11 @@ class HelpFormatter(DefaultHelpFormatter, argparse.RawDescriptionHelpFormatter):
             return super()._get_type_str(action)
         return None if hint is bool or get_origin(hint) is Literal else type_in_words(hint)
 
+    def _get_help_string(self, action: argparse.Action) -> str:
+        # A flag that is not given is off, which nobody needs to read.
+        is_flag = action.nargs == 0 and action.default is False
+        return action.help or "" if is_flag else super()._get_help_string(action)
+
     def _get_default_metavar_for_optional(self, action: argparse.Action) -> str:
         kinds = [kind for kind in get_args(getattr(action, "_typehint", None)) if kind is not NoneType]
         kind = kinds[0] if kinds else getattr(action, "_typehint", None)

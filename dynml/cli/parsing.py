@@ -20,6 +20,7 @@ from jsonargparse import ArgumentParser, Namespace, set_parsing_settings
 from dynml.cli.config_text import check_argument, config_text
 from dynml.cli.errors import EXIT_STATUS, report
 from dynml.cli.help import HELP_ALL, HelpFormatter, only_shown
+from dynml.cli.verbosity import set_verbosity
 from dynml.configuration import config_from, nearest_name
 from dynml.errors import DynmlError
 from dynml.version import __version__
@@ -68,6 +69,8 @@ class ScriptParser(ArgumentParser):
         )
         self.add_argument("--version", action="version", version=__version__)
         self.add_argument("--debug", action="store_true", help="Show the traceback of an error.")
+        self.add_argument("-q", "--quiet", action="store_true", help="Tell warnings, errors, results.")
+        self.add_argument("-v", "--verbose", action="store_true", help="Also tell time and memory taken.")
 
     def parse_args(self, args: Sequence[str] | None = None, namespace: Any = None, **settings: Any) -> Namespace:  # type: ignore[override]
         """Parse the command line; a mistake ends the process with one sentence and status 2."""
@@ -81,7 +84,11 @@ class ScriptParser(ArgumentParser):
                 self.error(str(error), error)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            return super().parse_args(self._read_lists(given), namespace, **settings)
+            parsed = super().parse_args(self._read_lists(given), namespace, **settings)
+        if parsed.quiet and parsed.verbose:
+            self.error("Both --quiet and --verbose are given; keep one of them.")
+        set_verbosity(quiet=parsed.quiet, verbose=parsed.verbose)
+        return parsed
 
     def format_help(self, *positional: Any, **settings: Any) -> str:
         """Help on the usual settings, or on all that are of use here."""

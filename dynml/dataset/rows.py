@@ -139,7 +139,9 @@ class Residence:
 
         rows_per_reading = max(_BYTES_PER_READING // (4 * self.n_kept_channels), 1)
         numbered = [(subset, int(index)) for subset in subsets for index in np.flatnonzero(subset.is_own)]
-        for subset, index in tqdm(numbered, desc="Reading subjects", unit="subject", disable=not progress):
+        # On a terminal, and where it takes more than a moment.
+        shown: dict[str, Any] = {"leave": False, "delay": 1.0, "disable": None if progress else True}
+        for subset, index in tqdm(numbered, desc="Reading subjects", unit="subject", **shown):
             subject, n_rows = subset.subjects[index], int(subset.n_rows_of[index])
             own = slice(int(subset.row_offsets[index]), int(subset.row_offsets[index]) + n_rows)
             with self.source.verifying(subject, self.group):

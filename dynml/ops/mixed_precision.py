@@ -10,12 +10,14 @@ import contextlib
 import functools
 import warnings
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch.overrides import TorchFunctionMode
 
 from dynml.errors import DataWarning
+
+Result = TypeVar("Result")
 
 
 @contextlib.contextmanager
@@ -43,8 +45,20 @@ def runnable_lstms() -> contextlib.AbstractContextManager[Any]:
     return _Float32Lstms()
 
 
+def not_compiled(function: Callable[..., Result]) -> Callable[..., Result]:
+    """Do what torch.compiler.disable does, but leave its import, which takes seconds, until something is compiled."""
+
+    @functools.wraps(function)
+    def called(*arguments: Any, **named: Any) -> Result:
+        if torch.compiler.is_compiling():
+            return torch.compiler.disable(function)(*arguments, **named)  # type: ignore[no-any-return]
+        return function(*arguments, **named)
+
+    return called
+
+
 @functools.cache
-@torch.compiler.disable
+@not_compiled
 def has_lstm_kernel(dtype: torch.dtype) -> bool:
     """Whether this processor computes an LSTM in `dtype`, forward and backward; tried once, told once if not."""
     with torch.random.fork_rng(devices=[]), torch.enable_grad():

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from dynml.cli.parsing import Namespace, ScriptParser
+from dynml.cli.verbosity import shows_progress
 
 SUBSETS = ("training", "validation", "testing")
 
@@ -70,4 +71,4 @@ def run_import(arguments: Namespace) -> None:
         allow_mixed_sampling_frequency=arguments.allow_mixed_sampling_frequency,
         target_names=None if arguments.target_names is None else Path(arguments.target_names),
     )
-    print(import_webdataset(settings, Path(arguments.out_hdf5), overwrite=arguments.force, progress=True))
+    print(import_webdataset(settings, Path(arguments.out_hdf5), overwrite=arguments.force, progress=shows_progress()))

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dynml.cli.parsing import Namespace, ScriptParser
+from dynml.cli.verbosity import say
 from dynml.errors import ConfigurationError, DataWarning
 from dynml.models.registry import get_family
 from dynml.reading_files import read_text
@@ -116,8 +117,8 @@ def _import_osl(arguments: Namespace) -> None:
     _tell_unseen(seen)
     n_states, n_components = osl.parameters.means_KC.shape
     print(f"{folder.path}: hmm of {n_states} states in {n_components} components.")
-    print(f"Next: dynml_apply_preparation.py {out} NEW_FOLDER new.hdf5 --files PATTERN")
-    print(f"Next: dynml_infer_from_model.py {out} new.hdf5 OUT_FOLDER")
+    say(f"Next: dynml_apply_preparation.py {out} NEW_FOLDER new.hdf5 --files PATTERN")
+    say(f"Next: dynml_infer_from_model.py {out} new.hdf5 OUT_FOLDER")
 
 
 def _import_learning_from_brains(arguments: Namespace) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import shlex
 import sys
@@ -13,6 +14,7 @@ from dynml.cli.commands.run_request import RunRequest
 from dynml.cli.outputs.run_figures import figures_of_run
 from dynml.cli.parsing import ScriptParser
 from dynml.cli.shipped import with_recipes
+from dynml.cli.verbosity import say, shows_progress
 from dynml.configuration import config_from, config_to_dictionary
 from dynml.dataset.config import DatasetConfig
 from dynml.errors import CheckpointError, DataError
@@ -162,7 +164,7 @@ def build_trainer(request: RunRequest) -> Trainer:
         rank=processes.rank,
         world_size=processes.world_size,
     )
-    dataset.load_data()
+    dataset.load_data(progress=shows_progress() and processes.is_first)
     trainer = trainer_on(
         request,
         dataset,
@@ -171,8 +173,8 @@ def build_trainer(request: RunRequest) -> Trainer:
         figures=functools.partial(figures_of_run, components=request.family.components),
     )
     if processes.is_first:
-        print(_dataset_summary(dataset))
-        print(model_summary(trainer.model))
+        say(_dataset_summary(dataset))
+        say(model_summary(trainer.model))
     return trainer
 
 
@@ -192,6 +194,8 @@ def trainer_on(request: RunRequest, dataset: Any, **settings: Any) -> Trainer:
     from dynml.training.environment import resolve_device, seed_generators
 
     configs, family = request.configs, request.family
+    if not shows_progress():
+        configs = {**configs, "trainer": dataclasses.replace(configs["trainer"], progress=False)}
     if not dataset.training_set.n_subjects:
         raise DataError(f"{request.hdf5_file} has no training subjects.")
     if family.settle_with_data is not None:
@@ -228,7 +232,7 @@ def run_training(request: RunRequest) -> int:
         summary = trainer.train_and_validate()
         if trainer.processes.is_first:
             print(_last_words(summary, trainer.folder.path))
-            print(_next_command(request, trainer.folder.path))
+            say(_next_command(request, trainer.folder.path))
         return trainer.interruption.exit_status
     finally:
         leave_processes()

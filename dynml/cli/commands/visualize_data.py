@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from dynml.cli.commands.store_commands import STORE_HELP
 from dynml.cli.outputs.folders import check_made_by
 from dynml.cli.parsing import Namespace, ScriptParser
+from dynml.cli.verbosity import shows_progress
 from dynml.configuration import check_choice, check_positive, nearest_name
 from dynml.errors import DataError, DynmlError
 
@@ -136,7 +137,8 @@ def _measured_subjects(
     group, entries = arguments.group, []
     shelves: dict[tuple[str, ...], CovarianceShelf] = {}
     try:
-        for number, (subject, subset) in enumerate(tqdm(subjects, desc="Subjects", unit="subject", disable=None), 1):
+        hidden = None if shows_progress() else True
+        for number, (subject, subset) in enumerate(tqdm(subjects, desc="Subjects", unit="subject", disable=hidden), 1):
             measures = measure_subject(store, subject, group, max_seconds=arguments.max_seconds)
             summary = summarize(measures, participant=store.participant(subject), subset=subset)
             if summary.channel_names not in shelves:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from dynml.cli.parsing import Namespace, ScriptParser
+from dynml.cli.verbosity import say
 
 
 def parse_export(description: str | None, arguments: Sequence[str] | None = None) -> Namespace:
@@ -47,8 +48,8 @@ def run_export(arguments: Namespace) -> None:
     if arguments.push is not None:
         print(f"Pushed: {push(out, arguments.push, public=arguments.public)}")
     if (out / "preparation.json").is_file():
-        print(f"Next: {shlex.join(['dynml_apply_preparation.py', str(out), 'NEW_FOLDER', 'new.hdf5'])}")
-    print(f"Next: {shlex.join(['dynml_infer_from_model.py', str(out), 'new.hdf5', 'OUT_FOLDER'])}")
+        say(f"Next: {shlex.join(['dynml_apply_preparation.py', str(out), 'NEW_FOLDER', 'new.hdf5'])}")
+    say(f"Next: {shlex.join(['dynml_infer_from_model.py', str(out), 'new.hdf5', 'OUT_FOLDER'])}")
 
 
 def _exported(arguments: Namespace, out: Path) -> str:

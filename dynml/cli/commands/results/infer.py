@@ -21,6 +21,7 @@ from dynml.cli.model_options import (
 )
 from dynml.cli.outputs.folders import output_folder
 from dynml.cli.parsing import Namespace, ScriptParser
+from dynml.cli.verbosity import say
 from dynml.errors import CheckpointError, ConfigurationError
 
 if TYPE_CHECKING:
@@ -86,7 +87,7 @@ def run_inference(arguments: Namespace) -> None:
     with output_folder(Path(arguments.out_folder), force=arguments.force) as out, _derivative(arguments) as bids:
         print(f"{_written(experiment, dataset, names, arguments, out, bids)} Results: {out}")
         for command in _next_commands(arguments, has_components=family.inference is not None):
-            print(f"Next: {shlex.join(command)}")
+            say(f"Next: {shlex.join(command)}")
 
 
 def _next_commands(arguments: Namespace, *, has_components: bool) -> list[list[str]]:

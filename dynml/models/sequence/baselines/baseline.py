@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from dynml.models.sequence.objectives.tasks import Task
 from dynml.ops.linear_prediction import Halves
+from dynml.ops.mixed_precision import not_compiled
 
 
 class TrainingMoments(Protocol):
@@ -47,7 +48,7 @@ class Baseline(nn.Module):
     def fit(self, moments: TrainingMoments) -> None:
         """Set the buffers from the training subset. The default does nothing: there is nothing to fit."""
 
-    @torch.compiler.disable
+    @not_compiled
     def predict(self, task: Task) -> Tensor:
         """Predict what a task scores, (B, T, C) float32, looking at nothing but what it shows.
 
