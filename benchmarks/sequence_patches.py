@@ -5,7 +5,8 @@
 Windows are of 4 s at 250 Hz, 38 channels; sizes of the model are the defaults. A step is everything: windows read, what
 is hidden drawn, linear path, forward, backward, clipping, optimizer. Operations of the network are counted from the
 shapes (2 for each multiplication and addition; backward twice the forward) and compared with a plain float32
-multiplication of the same sizes. Results go to benchmarks/results/ with date and machine.
+multiplication of the same sizes. Seconds are those of the processor, on one thread, so that other programs do not
+count. Results go to benchmarks/results/ with date and machine.
 """
 
 from __future__ import annotations
@@ -37,12 +38,12 @@ FAMILIES = {"csm": (Csm, CsmConfig), "sequence_bert": (SequenceBert, SequenceBer
 
 
 def median_seconds(function: Callable[[], object], repetitions: int) -> float:
-    """Median wall time of a call, the first one left out."""
+    """Median processor time of a call, the first one left out."""
     times = []
     for _ in range(repetitions + 1):
-        begin = time.perf_counter()
+        begin = time.process_time()
         function()
-        times.append(time.perf_counter() - begin)
+        times.append(time.process_time() - begin)
     return float(np.median(times[1:]))
 
 
@@ -90,6 +91,7 @@ def main() -> None:
     parser.add_argument("--windows", type=int, default=8)
     parser.add_argument("--steps", type=int, default=5)
     arguments = parser.parse_args()
+    torch.set_num_threads(1)
     generator = np.random.default_rng(0)
     signals = [generator.normal(size=(4 * WINDOW, N_CHANNELS)).astype(np.float32) for _ in range(8)]
     with warnings.catch_warnings():

@@ -237,6 +237,8 @@ class DecodingTrainerConfig(SequenceTrainerConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.generation_every is not None:
+            raise ConfigurationError("trainer.generation_every", self.generation_every, "null: for csm alone")
         check_at_least("trainer.inner_folds", self.inner_folds, 0)
         check_choice("trainer.monitor", self.monitor, ("cross_entropy", "accuracy"))
         check_at_least("trainer.baseline_trials", self.baseline_trials, 2)
