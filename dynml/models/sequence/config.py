@@ -20,7 +20,11 @@ class SequenceConfig:
     """What all sequence models have: an embedder, a backbone, an un-embedder, and a loss."""
 
     embedding_dim: int = 128
-    """Numbers that each sample is embedded in, d."""
+    """Numbers that each sample (or patch) is embedded in, d."""
+
+    patch_length: int = 1
+    """Samples of a token of the transformers. More than 1: all channels of so many samples in a row are embedded at
+    once, hidden at once and predicted at once, as suits 100 Hz and more: 0.1 to 0.2 s."""
 
     n_layers: int = 4
     """Layers of the backbone."""
@@ -41,14 +45,16 @@ class SequenceConfig:
     """Layer normalization before each part of a layer (as GPT-2) or after it (as BERT)."""
 
     n_positions: int = 512
-    """Most samples, and special tokens, of a window: each has a learnt embedding of its number in the window."""
+    """Most samples (or patches), and special tokens, of a window: each has a learnt embedding of its number in the
+    window."""
 
     time_precision: float | None = None
     """Seconds of one row of the learnt embedding of time, so that recordings of several rates mix; null: half the
-    smallest sampling interval in the store."""
+    smallest sampling interval in the store (half a patch)."""
 
     max_seconds: float | None = None
-    """Seconds that the embedding of time covers; null: n_positions samples of the lowest rate in the store."""
+    """Seconds that the embedding of time covers; null: n_positions samples (patches) of the lowest rate in the
+    store."""
 
     n_embedder_layers: int = 1
     """Layers from channels to the embedding."""
@@ -75,6 +81,7 @@ class SequenceConfig:
     def __post_init__(self) -> None:
         for name in (
             "embedding_dim",
+            "patch_length",
             "n_layers",
             "feed_forward_factor",
             "n_positions",
@@ -115,6 +122,12 @@ def check_share(key: str, value: float) -> None:
         raise ConfigurationError(key, value, "a number from 0 to below 1")
 
 
+def refuse_patches(config: SequenceConfig, what: str) -> None:
+    """Refuse tokens of several samples where each is asked for by itself."""
+    if config.patch_length > 1:
+        raise ConfigurationError("model.patch_length", config.patch_length, f"1 for {what}")
+
+
 @dataclass(frozen=True, kw_only=True)
 class CsmConfig(SequenceConfig):
     """Causal sequence model: every sample is predicted from those before it."""
@@ -129,6 +142,8 @@ class CsmConfig(SequenceConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_choice("model.objective", self.objective, ("all_positions", "single_mask"))
+        if self.objective == "single_mask":
+            refuse_patches(self, "objective single_mask")
         check_at_least("model.forecast_samples", self.forecast_samples, 1)
 
 
@@ -156,6 +171,8 @@ class MaskedConfig(SequenceConfig):
             raise ConfigurationError("model.masking_rate", self.masking_rate, "below 1, so that something is shown")
         check_at_least("model.next_sequence_weight", self.next_sequence_weight, 0.0)
         check_at_least("model.max_gap", self.max_gap, 0)
+        if self.next_sequence:
+            refuse_patches(self, "next_sequence")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -187,6 +204,7 @@ class AutoencoderConfig(SequenceConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        refuse_patches(self, "the autoencoder")
         if self.linear_path:
             raise ConfigurationError("model.linear_path", True, "false for the autoencoder, whose code is the only way")
         if not 0 <= self.teacher_forcing_ratio <= 1:

@@ -18,7 +18,7 @@ from dynml.models.sequence.baselines.named import make_baseline
 from dynml.models.sequence.config import SequenceConfig
 from dynml.models.sequence.objectives.pairs import has_both_parts
 from dynml.models.sequence.objectives.tasks import Task, mean_loss
-from dynml.models.sequence.windows import Windows
+from dynml.models.sequence.windows import Windows, in_patches, of_samples, patched
 from dynml.training.model_summary import Summarized
 
 Pooling = Literal["class_token", "mean"]
@@ -68,9 +68,10 @@ class SequenceModel(Summarized, nn.Module):
             raise ConfigurationError("model.time_precision, model.max_seconds", None, accepted)
         self.config: Any = config
         self.n_channels, self.embedding_dim = n_channels, config.embedding_dim
-        self.embedder = Embedder(n_channels, config.embedding_dim, config.n_embedder_layers, config.dropout)
+        n_numbers = n_channels * config.patch_length
+        self.embedder = Embedder(n_numbers, config.embedding_dim, config.n_embedder_layers, config.dropout)
         self.time_embedding = TimeEmbedding(config.time_precision, config.n_time_rows, config.embedding_dim)
-        self.unembedder = Unembedder(n_channels, config.embedding_dim, config.n_unembedder_layers, config.dropout)
+        self.unembedder = Unembedder(n_numbers, config.embedding_dim, config.n_unembedder_layers, config.dropout)
         self.linear: Baseline | None = None
         if config.linear_path and self.linear_baseline is not None:
             self.linear = make_baseline(self.linear_baseline, n_channels, config.linear_path_lags)
@@ -150,7 +151,8 @@ class TransformerModel(SequenceModel):
         )
         # Learnt only where it is read: by pairs, and by what is put on a pooled window later.
         reads_class_token = getattr(config, "next_sequence", False)
-        self.class_token_C = nn.Parameter(torch.randn(n_channels), requires_grad=reads_class_token)
+        n_numbers = n_channels * config.patch_length
+        self.class_token_C = nn.Parameter(torch.randn(n_numbers), requires_grad=reads_class_token)
 
     @property
     def backbone(self) -> Transformer:
@@ -162,8 +164,21 @@ class TransformerModel(SequenceModel):
         outside = torch.full((1, 1), -1.0, dtype=torch.float64, device=token_C.device)
         return (self.embedder(token_C[None, None]) + self.time_embedding(outside))[0, 0]
 
+    def _tokens(self, inputs_BTC: Tensor, windows: Windows) -> tuple[Tensor, Windows]:
+        """Inputs of tokens, (B, N, P C), and windows of them: samples, or patches of P samples."""
+        length = self.config.patch_length
+        return (inputs_BTC if length == 1 else in_patches(inputs_BTC, length).flatten(2)), patched(windows, length)
+
+    def _samples_of_patches(self, predicted_BNF: Tensor, windows: Windows) -> Tensor:
+        """What is predicted of tokens, laid out as samples, (B, T, C)."""
+        length = self.config.patch_length
+        if length == 1:
+            return predicted_BNF
+        return predicted_BNF.unflatten(2, (length, self.n_channels)).flatten(1, 2)[:, : windows.shape[1]]
+
     def _states_and_class(self, inputs_BTC: Tensor, windows: Windows) -> tuple[Tensor, Tensor]:
-        """States of samples (B, T, d) and of the class token (B, d)."""
+        """States of tokens (B, N, d) and of the class token (B, d)."""
+        inputs_BTC, windows = self._tokens(inputs_BTC, windows)
         layout = TokenLayout.of(windows)
         separator_C = getattr(self, "separator_token_C", self.class_token_C)
         extended_BSd = layout.laid_out(
@@ -180,15 +195,17 @@ class TransformerModel(SequenceModel):
         return layout.samples_of(states_BSd), layout.class_of(states_BSd)
 
     def _states(self, inputs_BTC: Tensor, windows: Windows) -> Tensor:
-        """States of samples where no token is needed, (B, T, d)."""
+        """States of tokens (samples, or patches) where no special one is needed, (B, N, d)."""
         if windows.token_types_BT is not None:
             return self._states_and_class(inputs_BTC, windows)[0]
+        inputs_BTC, windows = self._tokens(inputs_BTC, windows)
         embedded_BTd, mask_BT = self.embedded(inputs_BTC, windows), windows.mask_BT if windows.ragged else None
         return self.transformer(embedded_BTd, mask_BT, causal=self.causal, observed_BT=windows.observed_BT)
 
     def states(self, windows: Windows) -> Tensor:
-        """Hidden state of every sample, (B, T, d), nothing hidden from the model."""
-        return self._states(windows.signals_BTC, windows)
+        """Hidden state of every sample (that of its patch), (B, T, d), nothing hidden from the model."""
+        states_BNd = self._states(windows.signals_BTC, windows)
+        return of_samples(states_BNd, self.config.patch_length, windows.shape[1])
 
     def pooled(self, windows: Windows, pooling: Pooling = "class_token") -> Tensor:
         """One vector a window, (B, d): the state of a class token put after its last sample, or the samples' mean."""
@@ -215,7 +232,8 @@ class MaskedModel(TransformerModel):
         """What the nonlinear path predicts for hidden samples, and the log-odds of pairs, if any."""
         inputs_BTC = self._inputs(task)
         if task.follows_B is None:
-            return self.unembedder(self._states(inputs_BTC, task.windows)), None
+            predicted_BNF = self.unembedder(self._states(inputs_BTC, task.windows))
+            return self._samples_of_patches(predicted_BNF, task.windows), None
         states_BTd, class_Bd = self._states_and_class(inputs_BTC, task.windows)
         return self.unembedder(states_BTd), self.next_sequence_head(self.pooler(class_Bd))[:, 0]
 

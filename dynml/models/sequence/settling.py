@@ -34,11 +34,12 @@ def settled_model(config: Any, dataset: MultiSubjectDataset) -> Any:
         When the embedding of time cannot tell two samples of the fastest recording apart, or ends before the windows.
     """
     assert isinstance(config, SequenceConfig)
-    rates = sampling_frequencies(dataset)
+    rates = [rate / config.patch_length for rate in sampling_frequencies(dataset)]
     precision = config.time_precision or 0.5 / max(rates)
     max_seconds = config.max_seconds or config.n_positions / min(rates)
     if precision > 1 / max(rates) * (1 + 1e-9):
-        accepted = f"at most {1 / max(rates):g} s, the sampling interval at {max(rates):g} Hz"
+        of_what = "the sampling interval" if config.patch_length == 1 else "a patch's length"
+        accepted = f"at most {1 / max(rates):g} s, {of_what} at {max(sampling_frequencies(dataset)):g} Hz"
         raise ConfigurationError("model.time_precision", precision, accepted)
     return dataclasses.replace(config, time_precision=precision, max_seconds=max_seconds)
 
@@ -66,12 +67,18 @@ def check_windows(config: SequenceConfig, longest: int, lowest_rate: float) -> N
     ConfigurationError
         With the largest admissible number of samples.
     """
-    most = config.n_positions - N_TOKENS_OF_PAIR
+    length = config.patch_length
+    most = (config.n_positions - N_TOKENS_OF_PAIR) * length
     if longest > most:
-        accepted = f"at most {most} samples, since model.n_positions is {config.n_positions} and tokens need 3"
+        of_patches = f" patches of {length}," if length > 1 else ""
+        accepted = (
+            f"at most {most} samples,{of_patches} since model.n_positions is {config.n_positions} and tokens need 3"
+        )
         raise ConfigurationError("sampler.window_length", longest, accepted)
+    if longest < length:
+        raise ConfigurationError("model.patch_length", length, f"at most {longest}, the samples of the longest window")
     assert config.time_precision is not None
-    last_row = round((longest - 1) / lowest_rate / config.time_precision)
+    last_row = round((longest - 1) // length * length / lowest_rate / config.time_precision)
     if last_row >= config.n_time_rows:
         reach = (config.n_time_rows - 1) * config.time_precision
         samples = int(reach * lowest_rate) + 1

@@ -12,6 +12,9 @@ from dynml.models.sequence.baselines.baseline import Baseline
 from dynml.models.sequence.baselines.fitted import fit_baselines
 from dynml.models.sequence.baselines.named import applicable, make_baseline
 from dynml.models.sequence.baselines.passes import TrainingPasses
+from dynml.models.sequence.generation import LOSS as GENERATION_LOSS
+from dynml.models.sequence.generation import FreeRuns
+from dynml.models.sequence.objectives.csm import Csm
 from dynml.models.sequence.objectives.pairs import has_both_parts
 from dynml.models.sequence.report import report
 from dynml.models.sequence.sequence_model import MaskedModel, Outputs, SequenceModel
@@ -23,6 +26,8 @@ from dynml.training.checkpoints.experiment_folder import pretrained_weights
 from dynml.training.config import RunConfig
 from dynml.training.data.data_scale import warn_of_scale
 from dynml.training.data.pretrained_data import check_data_of_pretrained
+from dynml.training.monitors import EpochMonitor
+from dynml.training.progress_bar import ProgressBars
 from dynml.training.trainer import Trainer
 
 PAIRS_NEED = 4
@@ -46,6 +51,9 @@ class SequenceTrainer(Trainer):
         self.pretrained = pretrained
         self.baselines: dict[str, Baseline] = {}
         self._check_batches()
+        if self.config.generation_every is not None and not isinstance(self.model, Csm):
+            raise ConfigurationError("trainer.generation_every", self.config.generation_every, "null: for csm alone")
+        self._free_runs = FreeRuns(self.dataset, self.longest_window, self.processes)
         if pretrained is not None:
             check_data_of_pretrained(pretrained, self.dataset, self.config.other_preparation)
 
@@ -97,6 +105,29 @@ class SequenceTrainer(Trainer):
             outputs = self.model(task)
         loss, n = self.model.compute_loss(outputs, batch)
         return BatchResult(loss, n, self._metrics_of_pairs(outputs))
+
+    def validate_one_epoch(self, bars: ProgressBars) -> None:
+        """Validate, and let a causal model run on from validation windows where that is due."""
+        super().validate_one_epoch(bars)
+        every, epoch = self.config.generation_every, self.progress.epoch + 1
+        if every is None or not (epoch % every == 0 or epoch == self.config.max_epochs or self._all_steps_are_done()):
+            return
+        with self.progress.timed("validation"), self.averaged_weights():
+            self.model.eval()
+            errors = self._free_runs.errors(self.model, self.baselines_on_device())
+            if self.config.generation_chooses and not errors:
+                accepted = f"false: no validation window has all of the {self.longest_window} samples"
+                raise ConfigurationError("trainer.generation_chooses", True, accepted)
+            for name, value in errors.items():
+                self.monitors.setdefault(name, EpochMonitor()).add(value, 1.0)
+
+    def monitored_name(self) -> str:
+        """Name of the value that chooses the best model."""
+        return GENERATION_LOSS if self.config.generation_chooses else super().monitored_name()
+
+    def monitored_value(self, row: dict[str, float]) -> float:
+        """Value that chooses the best model; NaN after epochs without free runs, if these choose."""
+        return row.get(self.monitored_name(), float("nan"))
 
     def _metrics_of_pairs(self, outputs: Outputs) -> dict[str, Tensor | float]:
         if not isinstance(self.model, MaskedModel) or outputs.follows_logit_B is None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from dynml.configuration import check_at_least
+from dynml.errors import ConfigurationError
 from dynml.training.config import TrainerConfig
 
 
@@ -36,3 +38,17 @@ class SequenceTrainerConfig(TrainerConfig):
 
     clip_gradient: float | None = 1.0
     """Largest global norm of the gradient; null: no clipping, the norm is only logged."""
+
+    generation_every: int | None = None
+    """csm: after every so many epochs (and the last) the model runs on from the beginnings of validation windows, its
+    predictions fed back, for forecast_samples; the error is logged beside those of baselines. null: only in the end."""
+
+    generation_chooses: bool = False
+    """The error of these runs chooses the best epoch, not the loss of the next sample."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_at_least("trainer.generation_every", self.generation_every, 1, optional=True)
+        if self.generation_chooses and self.generation_every is None:
+            accepted = "false unless trainer.generation_every says after how many epochs the model runs on"
+            raise ConfigurationError("trainer.generation_chooses", True, accepted)

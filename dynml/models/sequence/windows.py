@@ -106,6 +106,50 @@ def masked_windows(windows: Windows, observed_BT: Tensor) -> Windows:
     )
 
 
+def patched(windows: Windows, length: int) -> Windows:
+    """Make patches of samples: windows whose samples are patches, and whose channels those of all samples of a patch.
+
+    The last patch is filled up by zeros. A patch counts where one of its samples does, and its time is that of its
+    first sample.
+
+    Parameters
+    ----------
+    windows : Windows
+        In one piece.
+    length : int
+        Samples P of a patch.
+
+    Returns
+    -------
+    Windows
+        Of N = ceil(T / P) samples and P C channels; the same for P = 1.
+    """
+    if length == 1:
+        return windows
+    assert windows.token_types_BT is None
+    observed_BT = windows.observed_BT
+    return dataclasses.replace(
+        windows,
+        signals_BTC=in_patches(windows.signals_BTC, length).flatten(2),
+        mask_BT=in_patches(windows.mask_BT, length).any(dim=2),
+        seconds_BT=windows.seconds_BT[:, ::length],
+        observed_BT=None if observed_BT is None else in_patches(observed_BT, length).any(dim=2),
+    )
+
+
+def in_patches(values: Tensor, length: int) -> Tensor:
+    """Stretches of samples, (B, N, P, ..) of (B, T, ..); the last one filled up by zeros."""
+    n_missing = -values.shape[1] % length
+    padding = (*([0, 0] * (values.dim() - 2)), 0, n_missing)
+    filled = torch.nn.functional.pad(values, padding) if n_missing else values
+    return filled.unflatten(1, (-1, length))
+
+
+def of_samples(values_BN: Tensor, length: int, n_times: int) -> Tensor:
+    """What is known of each patch for its samples, (B, T, ..) of (B, N, ..)."""
+    return values_BN if length == 1 else values_BN.repeat_interleave(length, dim=1)[:, :n_times]
+
+
 def datasets_of(batch: Batch) -> Tensor:
     """Number of the data set that each window comes from, (B,), int64."""
     numbers = np.unique(batch.subset.datasets, return_inverse=True)[1].astype(np.int64)

@@ -7,6 +7,7 @@ from typing import ClassVar, Protocol
 import torch
 from torch import Tensor, nn
 
+from dynml.models.sequence.baselines.stretches import predicted_by_stretch
 from dynml.models.sequence.objectives.tasks import Task
 from dynml.ops.linear_prediction import Halves
 from dynml.ops.mixed_precision import not_compiled
@@ -55,6 +56,8 @@ class Baseline(nn.Module):
         What is predicted where nothing is scored may be anything finite. No gradient, no autocast.
         """
         with torch.no_grad(), torch.autocast(task.windows.device.type, enabled=False):
+            if task.causal and task.block > 1:
+                return predicted_by_stretch(self._predicted, task)
             return self._predicted(task)
 
     def _predicted(self, task: Task) -> Tensor:

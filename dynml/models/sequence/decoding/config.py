@@ -29,6 +29,7 @@ BACKBONES = (LINEAR, *CONFIGS_OF_BACKBONES)
 
 SIZES = (
     "embedding_dim",
+    "patch_length",
     "n_layers",
     "n_heads",
     "feed_forward_factor",
@@ -101,6 +102,9 @@ class DecodingConfig:
     embedding_dim: int = SequenceConfig.embedding_dim
     """Numbers that each sample is embedded in. This and the next ones are settings of the backbone, if it is not the
     linear one, and come from the pre-trained model, if there is one."""
+
+    patch_length: int = SequenceConfig.patch_length
+    """Samples of a token of the transformers."""
 
     n_layers: int = SequenceConfig.n_layers
     """Layers of the backbone."""
@@ -233,6 +237,8 @@ class DecodingTrainerConfig(SequenceTrainerConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.generation_every is not None:
+            raise ConfigurationError("trainer.generation_every", self.generation_every, "null: for csm alone")
         check_at_least("trainer.inner_folds", self.inner_folds, 0)
         check_choice("trainer.monitor", self.monitor, ("cross_entropy", "accuracy"))
         check_at_least("trainer.baseline_trials", self.baseline_trials, 2)

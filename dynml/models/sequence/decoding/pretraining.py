@@ -15,6 +15,7 @@ from dynml.models.seen_subjects import overlap_with
 from dynml.models.sequence.decoding.backbones import CLASS_TOKEN, PARTS_WITHOUT_USE
 from dynml.models.sequence.decoding.config import CONFIGS_OF_BACKBONES, SIZES, DecodingConfig
 from dynml.models.sequence.decoding.model import Decoding
+from dynml.models.sequence.settling import sampling_frequencies
 from dynml.store.layout import SUBSET_NAMES
 from dynml.training.checkpoints.experiment_folder import ExperimentFolder
 
@@ -59,6 +60,7 @@ def with_pretrained_settings(config: DecodingConfig, path: str, dataset: MultiSu
             "--model.embedder_from_pretrained false learns the embedder anew"
         )
         raise ConfigurationError("pretrained", path, accepted)
+    _refuse_other_rates(settings.patch_length, parameters, dataset, path)
     overlap = overlap_with_testing(parameters, dataset)
     if overlap["subjects"] and not config.allow_overlap:
         raise ConfigurationError("pretrained", path, _unseen(overlap))
@@ -132,6 +134,19 @@ def _refuse_other_sizes(config: DecodingConfig, sizes: dict[str, Any], path: str
         own = getattr(config, name)
         if own not in (defaults[name], value):
             raise ConfigurationError(f"model.{name}", own, f"absent, or {value}, as {path} has it")
+
+
+def _refuse_other_rates(length: int, parameters: dict[str, Any], dataset: MultiSubjectDataset, path: str) -> None:
+    """Patches of as many samples last otherwise at other rates; single samples carry their time."""
+    known = {float(rate) for rate in parameters["dataset"].get("sampling_frequencies") or ()}
+    others = [rate for rate in sampling_frequencies(dataset) if rate not in known]
+    if length > 1 and known and others:
+        there = ", ".join(f"{rate:g}" for rate in sorted(known))
+        accepted = (
+            f"a model of data at {others[0]:g} Hz (it has patches of {length} samples at {there} Hz); resample the "
+            "recordings when the store is made"
+        )
+        raise ConfigurationError("pretrained", path, accepted)
 
 
 def _unseen(overlap: dict[str, Any]) -> str:

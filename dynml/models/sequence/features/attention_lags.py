@@ -19,7 +19,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from dynml.errors import ConfigurationError
+from dynml.errors import ConfigurationError, DataError
 from dynml.models.sequence.decoding.evaluation import windows_of_trials
 from dynml.models.sequence.decoding.model import Decoding
 from dynml.models.sequence.decoding.targets import Trials
@@ -81,8 +81,15 @@ def attention_lags(model: TransformerModel, parts: Sequence[Trials]) -> Attentio
     -------
     AttentionLags
         Of causal models: lags up to 0.
+
+    Raises
+    ------
+    DataError
+        When tokens are patches.
     """
     config: Any = model.config
+    if config.patch_length > 1:
+        raise DataError(f"Attention is mapped among samples; the tokens of this model are {config.patch_length} each.")
     longest = max(int(part.spans.lengths.max(initial=1)) for part in parts)
     n_heads = config.resolved_n_heads
     sums = np.zeros((config.n_layers, n_heads, 2 * longest - 1))

@@ -3,6 +3,9 @@
     h_1 .. h_T = transformer(embed(x_1) + time(s_1), ..)        a state sees samples 1 .. t
     x^_(t+1)   = linear(x_t, x_(t-1), ..) + gate * (unembed(h_t) - linear(..))
 
+With patches (`patch_length` P), h_n sees patches 1 .. n, and all P samples of patch n + 1 are predicted from it; the
+linear path forecasts them from the samples before the patch.
+
 All positions of a window are targets at once. learning-from-brains (Thomas, Re & Poldrack 2022) hides one sample of
 each window instead and predicts that one alone; `objective="single_mask"` does so.
 """
@@ -37,14 +40,16 @@ class Csm(TransformerModel):
             self.mask_token_C = nn.Parameter(torch.randn(n_channels))
 
     def task_of(self, windows: Windows, subject_B: Tensor, dataset_B: Tensor) -> Task:
-        """All samples but the first, or one of each window."""
-        return single_position_task(windows) if self.config.objective == "single_mask" else next_sample_task(windows)
+        """All samples (or patches) but the first, or one sample of each window."""
+        if self.config.objective == "single_mask":
+            return single_position_task(windows)
+        return next_sample_task(windows, self.config.patch_length)
 
     def nonlinear_prediction(self, task: Task) -> tuple[Tensor, Tensor | None]:
-        """What the nonlinear path predicts of each sample from those before it; 0 for a window's first."""
+        """What the nonlinear path predicts of each sample (patch) from those before it; 0 for a window's first."""
         signals_BTC = task.windows.signals_BTC
         if self.config.objective == "single_mask":
             inputs_BTC = torch.where(task.scored, self.mask_token_C, signals_BTC * task.visible)
             return self.unembedder(self._states(inputs_BTC, task.windows)), None
-        next_BTC = self.unembedder(self._states(signals_BTC, task.windows)[:, :-1])
-        return nn.functional.pad(next_BTC, (0, 0, 1, 0)), None
+        next_BNF = self.unembedder(self._states(signals_BTC, task.windows)[:, :-1])
+        return self._samples_of_patches(nn.functional.pad(next_BNF, (0, 0, 1, 0)), task.windows), None

@@ -32,7 +32,7 @@ class NetworkBert(MaskedModel):
 
     def __init__(self, config: NetworkBertConfig, n_channels: int) -> None:
         super().__init__(config, n_channels)
-        self.mask_token_T = nn.Parameter(torch.randn(config.n_positions))
+        self.mask_token_T = nn.Parameter(torch.randn(config.n_positions * config.patch_length))
 
     def task_of(self, windows: Windows, subject_B: Tensor, dataset_B: Tensor) -> Task:
         """Hide networks of windows, or of pairs."""

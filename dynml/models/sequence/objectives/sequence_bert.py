@@ -38,7 +38,7 @@ class SequenceBert(MaskedModel):
     def task_of(self, windows: Windows, subject_B: Tensor, dataset_B: Tensor) -> Task:
         """Hide samples of windows, or of pairs."""
         if not self.config.next_sequence:
-            return masked_samples_task(windows, self.config.masking_rate)
+            return masked_samples_task(windows, self.config.masking_rate, patch_length=self.config.patch_length)
         pairs, follows_B = paired_windows(windows, subject_B, dataset_B, self.config.max_gap)
         return masked_samples_task(pairs, self.config.masking_rate, follows_B)
 

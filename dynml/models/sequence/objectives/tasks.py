@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from dynml.models.sequence.config import SequenceConfig
-from dynml.models.sequence.windows import Windows
+from dynml.models.sequence.windows import Windows, in_patches, of_samples
 from dynml.ops.keyed_noise import derived_keys, keyed_integers, keyed_uniform
 
 _POSITION, _TIMES, _NETWORKS = 101, 102, 103
@@ -33,13 +33,22 @@ class Task:
     causal: bool = False
     """A prediction may look only at visible samples before its target."""
 
+    block: int = 1
+    """Causal tasks: samples of a stretch of so many, counted from the window's start, are predicted at once; only
+    visible samples before the stretch may be looked at."""
+
     follows_B: Tensor | None = None
     """bool: whether the second part of a pair follows on the first; None where there are no pairs."""
 
 
-def next_sample_task(windows: Windows) -> Task:
-    """Predict every sample but the first from those before it."""
+def next_sample_task(windows: Windows, block: int = 1) -> Task:
+    """Predict every sample but the first from those before it; or every patch of `block` samples but the first."""
     known_BT = windows.known_BT
+    if block > 1:
+        patch_BN = in_patches(known_BT, block).any(dim=2).long()
+        follows_BN = patch_BN.cumsum(dim=1) - patch_BN > 0
+        scored_BT = known_BT & of_samples(follows_BN, block, known_BT.shape[1])
+        return Task(windows, known_BT[:, :, None], scored_BT[:, :, None], causal=True, block=block)
     scored_BT = known_BT & (known_BT.cumsum(dim=1) > 1)
     return Task(windows, known_BT[:, :, None], scored_BT[:, :, None], causal=True)
 
@@ -55,12 +64,17 @@ def single_position_task(windows: Windows) -> Task:
     return Task(windows, visible_BT[:, :, None], scored_BT[:, :, None], causal=True)
 
 
-def masked_samples_task(windows: Windows, rate: float, follows_B: Tensor | None = None) -> Task:
-    """Hide a share of each window's samples, all networks of a sample at once: at least one, and never all."""
+def masked_samples_task(windows: Windows, rate: float, follows_B: Tensor | None = None, patch_length: int = 1) -> Task:
+    """Hide a share of each window's samples, all networks of a sample at once: at least one, and never all.
+
+    With `patch_length` above 1, patches of so many samples are hidden.
+    """
     known_BT = windows.known_BT
-    counters = torch.arange(known_BT.shape[1], device=windows.device)
-    noise_BT = keyed_uniform(derived_keys(windows.keys_B, _TIMES)[:, None], counters)
-    hidden_BT = _least(torch.where(known_BT, noise_BT, 2.0), n_hidden(known_BT.sum(dim=1), rate)) & known_BT
+    known_BN = known_BT if patch_length == 1 else in_patches(known_BT, patch_length).any(dim=2)
+    counters = torch.arange(known_BN.shape[1], device=windows.device)
+    noise_BN = keyed_uniform(derived_keys(windows.keys_B, _TIMES)[:, None], counters)
+    hidden_BN = _least(torch.where(known_BN, noise_BN, 2.0), n_hidden(known_BN.sum(dim=1), rate))
+    hidden_BT = of_samples(hidden_BN, patch_length, known_BT.shape[1]) & known_BT
     return Task(windows, (known_BT & ~hidden_BT)[:, :, None], hidden_BT[:, :, None], follows_B=follows_B)
 
 
