@@ -18,7 +18,8 @@ from dynml.dataset.dataset import MultiSubjectDataset
 from dynml.errors import ConfigurationError
 from dynml.models.experiment import Experiment, load_experiment
 from dynml.models.registry import Family, load
-from dynml.training.environment import resolve_device, seed_generators
+from dynml.training.environment import resolve_device
+from dynml.training.progress import seed_generators
 
 ORDER = ("model", "initialization", "trainer", "dataset", "sampler", "loader")
 

@@ -46,18 +46,6 @@ def resolve_device(name: str) -> torch.device:
     return device
 
 
-def seed_generators(seed: int, device: torch.device) -> None:
-    """Seed what a run on a device draws from: torch's generator, and on an accelerator all of torch's.
-
-    torch.manual_seed asks all kinds of accelerators by way of a compiler that takes seconds to import, which a run on a
-    CPU has no use for.
-    """
-    if device.type == "cpu":
-        torch.default_generator.manual_seed(seed)
-    else:
-        torch.manual_seed(seed)
-
-
 def describe_environment() -> dict[str, Any]:
     """Versions and machine, for parameters.json."""
     packages = ("torch", "numpy", "h5py", "numba", "safetensors")

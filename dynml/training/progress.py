@@ -16,6 +16,7 @@ from types import FrameType
 from typing import Literal
 
 import numpy as np
+import torch
 
 BATCH_STREAM = 7
 HANDLED = ("SIGINT", "SIGTERM", "SIGUSR1")
@@ -135,3 +136,15 @@ def batch_seed(seed: int, epoch: int, position: int, context: str, rank: int = 0
     """
     key = (seed, BATCH_STREAM, epoch, position, int(context == "validation"), *([rank] if rank else []))
     return int(np.random.SeedSequence(key).generate_state(1, np.uint64)[0] >> np.uint64(1))
+
+
+def seed_generators(seed: int, device: torch.device) -> None:
+    """Seed what a run on a device draws from: torch's generator, and on an accelerator all of torch's.
+
+    torch.manual_seed asks all kinds of accelerators by way of a compiler that takes seconds to import, which a run on a
+    CPU has no use for.
+    """
+    if device.type == "cpu":
+        torch.default_generator.manual_seed(seed)
+    else:
+        torch.manual_seed(seed)

@@ -34,7 +34,7 @@ from dynml.training.checkpoints.experiment_folder import ExperimentFolder
 from dynml.training.checkpoints.run_record import Figures, RunRecord
 from dynml.training.checkpoints.saved_state import check_has_checkpoint, restore_or_start
 from dynml.training.config import RunConfig
-from dynml.training.environment import resolve_device, seed_generators
+from dynml.training.environment import resolve_device
 from dynml.training.gradients.deferred_check import DeferredCheck, RunningStatistics
 from dynml.training.gradients.finite_losses import (
     look_at_losses,
@@ -49,7 +49,7 @@ from dynml.training.monitors import BestMonitor, EpochMonitor, History
 from dynml.training.parts import check_own_model, check_parts, check_share, parameters_of
 from dynml.training.processes import Processes, join_processes
 from dynml.training.profiling import Profiler
-from dynml.training.progress import Interruption, Progress, RunEnded, batch_seed
+from dynml.training.progress import Interruption, Progress, RunEnded, batch_seed, seed_generators
 from dynml.training.progress_bar import ProgressBars
 from dynml.training.recorded_run import RecordedRun
 
@@ -66,17 +66,16 @@ class Trainer(RecordedRun):
     batch_sampler, batch_loader
         Which spans make a batch, and how they become tensors.
     config : TrainerConfig, optional
-        Settings may also be given by name, as keywords.
+        Or its settings by name, as keywords.
     parameters : dict, optional
         Further sections for parameters.json (family, model).
     resume : {"refuse", "auto", "force", "anew"}
-        What to do with an experiment that is there: refuse; go on if it was started with the same settings; go on
-        whatever its settings were; move it aside and begin. A model without a usable checkpoint is never overwritten:
-        all but "anew" refuse.
+        An experiment that is there: refuse it; go on if it has the same settings; go on whatever they were; move it
+        aside and begin. A model without a usable checkpoint is never overwritten: all but "anew" refuse.
     loggers : sequence of RunLogger
-        Where the run is reported to, beside its own folder. None of their faults stops or changes it.
+        Where the run is reported to as well. None of their faults stops or changes it.
     figures : callable, optional
-        Takes the trainer and gives figures by name, for loggers that show them.
+        Takes the trainer and gives figures by name, for loggers.
     processes : Processes, optional
         Those that train together; default: the ones that torchrun started, or this one alone.
 
@@ -274,8 +273,8 @@ class Trainer(RecordedRun):
         total = self.batch_sampler.n_batches(epoch)
         batches = self._timed_loading(self.batch_loader.iterate(self.batch_sampler, epoch, start))
         for batch in bars.batches(batches, total, start, context.capitalize()):
-            seed = batch_seed(self.config.seed, epoch, self.progress.position, context, self.processes.rank)
-            seed_generators(seed, self.device)
+            where = epoch, self.progress.position, context, self.processes.rank
+            seed_generators(batch_seed(self.config.seed, *where), self.device)
             yield batch
 
     def _timed_loading(self, batches: Iterator[Batch]) -> Iterator[Batch]:
@@ -389,16 +388,14 @@ class Trainer(RecordedRun):
         self._save_or_end()
 
     def _monitor(self, context: str, result: BatchResult) -> None:
-        if not isinstance(result.n, torch.Tensor) and not result.n:
-            return
-        for name, value in {"loss": result.loss, **result.metrics}.items():
+        values = {"loss": result.loss, **result.metrics} if isinstance(result.n, torch.Tensor) or result.n else {}
+        for name, value in values.items():
             self.monitors.setdefault(f"{context}_{name}", EpochMonitor()).add(value, result.n, result.usable)
 
     def autocast(self) -> contextlib.AbstractContextManager[None]:
         """Automatic mixed precision in a block, if `precision` is bf16."""
         if getattr(self.config, "precision", "float32") != "bf16":
             return contextlib.nullcontext()
-        # Imports torch's compiler, which takes seconds that most runs have no use for.
-        from dynml.ops.mixed_precision import mixed_precision
+        from dynml.ops.mixed_precision import mixed_precision  # imports torch's compiler, which takes seconds
 
         return mixed_precision(self.device)

@@ -14,7 +14,7 @@ from dynml import BatchSampler, load_experiment
 from dynml.errors import CheckpointError, ConfigurationError, DataWarning, NonFiniteLossError, ResumeRefusedError
 from dynml.training.checkpoints.committed import UNDER_WAY, commit_directory
 from dynml.training.costs import COST_ENDINGS
-from dynml.training.environment import seed_generators
+from dynml.training.progress import seed_generators
 
 
 def metrics_of(trainer):

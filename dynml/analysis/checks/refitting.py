@@ -20,7 +20,8 @@ from dynml.errors import CheckpointError
 from dynml.models.experiment import Experiment
 from dynml.models.inferred import inferred_subjects
 from dynml.models.registry import Family, load
-from dynml.training.environment import resolve_device, seed_generators
+from dynml.training.environment import resolve_device
+from dynml.training.progress import seed_generators
 
 MIXTURE = "gaussian_mixture"
 

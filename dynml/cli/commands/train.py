@@ -191,7 +191,8 @@ def trainer_on(request: RunRequest, dataset: Any, **settings: Any) -> Trainer:
     """
     from dynml.batches.loader import BatchLoader
     from dynml.batches.sampler import BatchSampler
-    from dynml.training.environment import resolve_device, seed_generators
+    from dynml.training.environment import resolve_device
+    from dynml.training.progress import seed_generators
 
     configs, family = request.configs, request.family
     if not shows_progress():

@@ -9,8 +9,7 @@ import numpy as np
 
 from dynml.dataset.dataset import MultiSubjectDataset
 from dynml.models.sequence.baselines.baseline import Baseline
-from dynml.models.sequence.report import MODEL, predictors_of
-from dynml.models.sequence.scoring import scores_of_subset
+from dynml.models.sequence.scoring import MODEL, predictors_of, scores_of_subset
 from dynml.models.sequence.sequence_model import SequenceModel
 from dynml.training.processes import Processes
 

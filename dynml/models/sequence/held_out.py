@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from dynml.dataset.subset import MultiSubjectSubset
-from dynml.models.sequence.report import predictors_of
-from dynml.models.sequence.scoring import scores_of_subset
+from dynml.models.sequence.scoring import predictors_of, scores_of_subset
 
 
 def held_out_scores(trainer: Any, subset: MultiSubjectSubset) -> dict[str, dict[str, float]]:

@@ -10,12 +10,10 @@ import numpy as np
 from dynml.dataset.dataset import MultiSubjectDataset
 from dynml.models.sequence.baselines.baseline import Baseline
 from dynml.models.sequence.baselines.named import BASELINE_NAMES
-from dynml.models.sequence.objectives.forecasting import Predictor
-from dynml.models.sequence.scoring import Scores, scores_of_subset
+from dynml.models.sequence.scoring import MODEL, Scores, predictors_of, scores_of_subset
 from dynml.models.sequence.sequence_model import SequenceModel
 from dynml.training.processes import Processes
 
-MODEL = "model"
 REPORTED = ("training", "validation")
 OVERFITTING = 1.1
 """A validation loss above this many training losses draws a finding."""
@@ -54,13 +52,6 @@ def report(
     if judged[MODEL].by_horizon is not None:
         content["score_by_horizon"] = {name: values.by_horizon for name, values in judged.items()}
     return {**content, "findings": _findings(judged, subsets[-1], content["score"])}
-
-
-def predictors_of(model: SequenceModel, baselines: Mapping[str, Baseline]) -> dict[str, Predictor]:
-    """What predicts, by name: the model and its baselines."""
-    return {MODEL: lambda task: model(task).predicted_BTC} | {
-        name: baseline.predict for name, baseline in baselines.items()
-    }
 
 
 def _findings(judged: Mapping[str, Scores], subset: str, score: Mapping[str, float | None]) -> list[str]:

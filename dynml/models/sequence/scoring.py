@@ -10,12 +10,15 @@ from torch import Tensor
 
 from dynml.batches.fixed_windows import FixedWindows
 from dynml.dataset.dataset import MultiSubjectDataset
+from dynml.models.sequence.baselines.baseline import Baseline
 from dynml.models.sequence.objectives.csm import Csm
 from dynml.models.sequence.objectives.forecasting import Predictor, forecast
 from dynml.models.sequence.objectives.tasks import elementwise_loss
 from dynml.models.sequence.sequence_model import SequenceModel
 from dynml.models.sequence.windows import Windows, datasets_of, windows_of
 from dynml.training.processes import Processes
+
+MODEL = "model"
 
 
 @dataclass(frozen=True)
@@ -132,3 +135,10 @@ def _known_and_future(
     )
     scored_BH = known_BT[:, n_known:] & known_BT[:, :n_known].any(dim=1, keepdim=True)
     return known, windows.signals_BTC[whole_B, n_known:], scored_BH
+
+
+def predictors_of(model: SequenceModel, baselines: Mapping[str, Baseline]) -> dict[str, Predictor]:
+    """What predicts, by name: the model and its baselines."""
+    return {MODEL: lambda task: model(task).predicted_BTC} | {
+        name: baseline.predict for name, baseline in baselines.items()
+    }

@@ -10,7 +10,6 @@ from torch import Tensor, nn
 from dynml.models.sequence.baselines.stretches import predicted_by_stretch
 from dynml.models.sequence.objectives.tasks import Task
 from dynml.ops.linear_prediction import Halves
-from dynml.ops.mixed_precision import not_compiled
 
 
 class TrainingMoments(Protocol):
@@ -49,12 +48,16 @@ class Baseline(nn.Module):
     def fit(self, moments: TrainingMoments) -> None:
         """Set the buffers from the training subset. The default does nothing: there is nothing to fit."""
 
-    @not_compiled
     def predict(self, task: Task) -> Tensor:
         """Predict what a task scores, (B, T, C) float32, looking at nothing but what it shows.
 
         What is predicted where nothing is scored may be anything finite. No gradient, no autocast.
         """
+        if torch.compiler.is_compiling():  # the compiler, which takes seconds to import, is asked only then
+            return torch.compiler.disable(self._without_gradient)(task)  # type: ignore[no-any-return]
+        return self._without_gradient(task)
+
+    def _without_gradient(self, task: Task) -> Tensor:
         with torch.no_grad(), torch.autocast(task.windows.device.type, enabled=False):
             if task.causal and task.block > 1:
                 return predicted_by_stretch(self._predicted, task)
