@@ -124,5 +124,5 @@ def _features(experiment: Experiment, dataset: MultiSubjectDataset, names: Seque
         subset = dataset.subset(name)
         for index in range(subset.n_subjects):
             values = states_of_subject(model, subset, index, length)
-            own = subset.segments.take(subset.segments.subject == index)
+            own = subset.segments.of_subject(index)
             yield subset, index, values, np.stack([own.start, own.stop], axis=1), subset.observed(index)

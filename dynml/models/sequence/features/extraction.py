@@ -143,7 +143,7 @@ def states_of_subject(model: SequenceModel, subset: MultiSubjectSubset, index: i
     """
     states = np.full((int(subset.n_rows_of[index]), model.embedding_dim), np.nan, dtype=np.float32)
     seconds_T = torch.arange(length, dtype=torch.float64) / float(subset.sampling_frequencies[index])
-    segments, device = subset.segments.take(subset.segments.subject == index), device_of(model)
+    segments, device = subset.segments.of_subject(index), device_of(model)
     for start, stop in zip(segments.start.tolist(), segments.stop.tolist()):
         signals = subset.read(index, start, stop).to(device)
         is_known = observed_rows(signals) if subset.n_masked else None
