@@ -187,8 +187,8 @@ def _are_alike(one: np.ndarray[Any, Any], other: np.ndarray[Any, Any]) -> bool:
 def _config_of_all(stores: Sequence[Store]) -> dict[str, Any]:
     """The first one's config, with the participants of all where they stand in it."""
     config = dict(stores[0].config)
-    mappings = [store.config.get(layout.PARTICIPANTS) for store in stores]
-    if all(isinstance(mapping, dict) for mapping in mappings):
+    mappings = [found for store in stores if isinstance(found := store.config.get(layout.PARTICIPANTS), dict)]
+    if len(mappings) == len(stores):
         config[layout.PARTICIPANTS] = {subject: whose for mapping in mappings for subject, whose in mapping.items()}
     return config
 
