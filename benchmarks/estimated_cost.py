@@ -1,4 +1,4 @@
-"""Estimated and real cost of five small runs: processor seconds of an epoch, memory, disk.
+"""Estimated and real cost of five small runs: processor seconds of an epoch, and disk.
 
 python benchmarks/estimated_cost.py [NUMBER ..]
 
@@ -56,14 +56,13 @@ def main() -> None:
             with contextlib.redirect_stdout(io.StringIO()):
                 trainer = build_trainer(parse_training(None, [family, name, f"run_{number}", *data, *ALL, *settings]))
                 taken = timed_phases(trainer)
-                summary = trainer.train_and_validate()
+                trainer.train_and_validate()
             real = sum(min(one.processor for one in taken[phase][1:]) for phase in ("training", "validation"))
             n_bytes = sum(file.stat().st_size for file in trainer.folder.path.rglob("*") if file.is_file())
             print(
                 f"{number} {family:<7} {size} measured on {found.n_probed} of {found.n_subjects}: epoch "
-                f"{found.epoch.processor:.3f} estimated, {real:.3f} real ({found.epoch.processor / real:.2f}); MiB "
-                f"{found.peaks['peak_memory_mebibytes']:.0f}, {summary['peak_memory_mebibytes']:.0f}; bytes on disk "
-                f"{found.n_bytes_on_disk}, {n_bytes}",
+                f"{found.epoch.processor:.3f} estimated, {real:.3f} real ({found.epoch.processor / real:.2f}); "
+                f"bytes on disk {found.n_bytes_on_disk}, {n_bytes}",
                 flush=True,
             )
 
