@@ -189,9 +189,8 @@ def _are_alike(one: np.ndarray[Any, Any], other: np.ndarray[Any, Any]) -> bool:
 def _config_of_all(stores: Sequence[Store]) -> dict[str, Any]:
     """The first one's config, with the participants of all where they stand in it."""
     config = dict(stores[0].config)
-    found = [store.config.get(layout.PARTICIPANTS) for store in stores]
-    mappings = [mapping for mapping in found if isinstance(mapping, dict)]
-    if len(mappings) == len(found):
+    mappings = [found for store in stores if isinstance(found := store.config.get(layout.PARTICIPANTS), dict)]
+    if len(mappings) == len(stores):
         config[layout.PARTICIPANTS] = {subject: whose for mapping in mappings for subject, whose in mapping.items()}
     return config
 

@@ -56,6 +56,12 @@ class SegmentTable:
         """Choose rows by integers or booleans, in their order."""
         return SegmentTable(self.subject[indices], self.segment[indices], self.start[indices], self.stop[indices])
 
+    def of_subject(self, subject: int) -> SegmentTable:
+        """Rows of one subject, of a table in the order of its subjects, without looking at those of all others."""
+        first, last = np.searchsorted(self.subject, [subject, subject + 1])
+        rows = slice(first, last)
+        return SegmentTable(self.subject[rows], self.segment[rows], self.start[rows], self.stop[rows])
+
 
 def segment_table(segments_of_subjects: Sequence[NDArray]) -> SegmentTable:
     """Lay the segments of subjects under one another.

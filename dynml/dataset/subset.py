@@ -145,7 +145,7 @@ class MultiSubjectSubset(SubsetRows):
         if not self.n_masked_of[subject]:
             return None
         observed = ~self._dataset.source.masked_rows(self.subjects[subject], self._dataset.group)
-        own = self.segments.take(self.segments.subject == subject)
+        own = self.segments.of_subject(subject)
         steps = np.zeros(len(observed) + 1, dtype=np.int64)
         steps[own.start] += 1
         np.subtract.at(steps, own.stop, 1)

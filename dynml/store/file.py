@@ -10,6 +10,7 @@ refuses on, they stay in memory, the file can be closed, and whoever writes it a
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import os
 from collections.abc import Iterator
@@ -279,7 +280,7 @@ def described_group(path: Path, node: h5py.Group, where: str) -> GroupDescriptio
         n_samples=n_samples,
         n_channels=n_channels,
         sampling_frequency=float(node.attrs[layout.SAMPLING_FREQUENCY]),
-        channel_names=tuple(map(text_of, node.attrs[layout.CHANNEL_NAMES])),
+        channel_names=_kept_once(tuple(map(text_of, node.attrs[layout.CHANNEL_NAMES]))),
         units=text_of(node.attrs[layout.UNITS]),
         rank=int(node.attrs[layout.RANK]),
         sha256=text_of(node.attrs[layout.SHA256]),
@@ -289,6 +290,12 @@ def described_group(path: Path, node: h5py.Group, where: str) -> GroupDescriptio
         source_offset=float(node.attrs.get(layout.SOURCE_OFFSET, 0.0)),
         n_masked=int(node.attrs.get(layout.N_MASKED, 0)),
     )
+
+
+@functools.lru_cache(maxsize=64)
+def _kept_once(names: tuple[str, ...]) -> tuple[str, ...]:
+    """Let subjects that have the same names share them: a store may have tens of thousands."""
+    return names
 
 
 def json_of(path: Path, node: h5py.Group, name: str, where: str) -> Any:

@@ -73,8 +73,10 @@ def check_own_storage(path: Path, group: Any, depth: int = 0) -> None:
     import h5py
 
     for name in group:
-        check_own_path(path, group, name)
-        item = group.get(name) if isinstance(group.get(name, getlink=True), h5py.HardLink) else None
+        if not isinstance(group.get(name, getlink=True), h5py.HardLink):
+            check_own_path(path, group, name)
+            continue
+        item = group[name]
         if isinstance(item, h5py.Dataset):
             _check_own_values(path, item)
         elif isinstance(item, h5py.Group) and depth < DEEPEST:

@@ -82,6 +82,7 @@ class Store:
         self._subjects: list[str] | None = None
         self._descriptions: dict[tuple[str, str], GroupDescription] = {}
         self._opened: dict[tuple[str, str], h5py.Dataset] = {}
+        self._asked: dict[tuple[str, str], h5py.Group] = {}
         self._identity: FileIdentity | None = None
         self._digests: dict[tuple[str, str], RowsDigest] = {}
         self._sound: set[tuple[str, str]] = set()
@@ -105,7 +106,7 @@ class Store:
         self.close()
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_handle": None, "_process": None, "_opened": {}, "_digests": {}}
+        return {**self.__dict__, "_handle": None, "_process": None, "_opened": {}, "_asked": {}, "_digests": {}}
 
     def __repr__(self) -> str:
         return f"Store({str(self.path)!r})"
@@ -114,7 +115,7 @@ class Store:
         """Close the handle of this process; the next access opens it again."""
         if self._handle is not None and self._process == os.getpid():
             self._handle.close()
-        self._handle, self._opened = None, {}
+        self._handle, self._opened, self._asked = None, {}, {}
         if self.parts is not None:
             self.parts.close()
 
@@ -129,7 +130,7 @@ class Store:
         """
         # A handle that came through a fork shares its file position with the parent's: it must not be used.
         if self._handle is None or self._process != os.getpid():
-            self._handle, self._opened = opened_store(self.path), {}
+            self._handle, self._opened, self._asked = opened_store(self.path), {}, {}
             self._process = os.getpid()
         identity = identity_of(self._handle)
         if identity != self._identity:
@@ -434,6 +435,10 @@ class Store:
             return {name: text_of(value) for name, value in self._subject(subject).attrs.items()}
 
     def _group(self, subject: str, group: str) -> h5py.Group:
+        # To ask for the file comes first: it forgets what a handle since closed had opened.
+        if self.file and (subject, group) in self._asked:
+            # Most is asked of one subject after the other, several things of each.
+            return self._asked[subject, group]
         with faults_named(self.path, f"subject {subject}"):
             node = self._subject(subject)
             if not layout.is_valid_name(group) or group not in node:
@@ -442,6 +447,7 @@ class Store:
                 check_own_path(self.path, node, group)
                 check_own_storage(self.path, node[group])
                 self._own_storage.add((subject, group))
+            self._asked = {(subject, group): node[group]}
             return node[group]
 
     def _signals(self, subject: str, group: str) -> h5py.Dataset:

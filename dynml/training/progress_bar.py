@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable
+import time
+from collections.abc import Iterable, Iterator
 from typing import Any, TypeVar
 
 from tqdm import tqdm
@@ -13,6 +14,8 @@ from dynml.training.config import RunConfig
 Item = TypeVar("Item")
 SECONDS_BETWEEN_LINES = 30.0
 SECONDS_BEFORE_INNER_BAR = 3.0
+N_TIMED, SECONDS_OF_LONG_RUN = 5, 600.0
+"""Batches after the first, which pays for compilation, by which a run is said to be long."""
 
 
 class ProgressBars:
@@ -38,6 +41,7 @@ class ProgressBars:
         self._n_epochs, self._done = config.max_epochs, done
         self._epochs: tqdm[Any] | None = None
         self._steps: tqdm[Any] | None = None
+        self._cost_is_known = not self._shown
 
     def begin_steps(self, name: str, total: int | None, done: int) -> None:
         """Show the steps before the first epoch."""
@@ -73,7 +77,28 @@ class ProgressBars:
             disable=not self._shown,
             mininterval=self._interval,
         )
-        return bar
+        return bar if self._cost_is_known else self._with_cost(bar, total - start, total)
+
+    def _with_cost(self, items: Iterable[Item], n_left: int, total: int) -> Iterator[Item]:
+        """Say once, after a few batches, how long the epochs of a long run will take."""
+        self._cost_is_known = True
+        begin = 0.0
+        for number, item in enumerate(items):
+            if number == 1:
+                begin = time.monotonic()
+            elif number == 1 + N_TIMED:
+                seconds = (time.monotonic() - begin) / N_TIMED
+                n_epochs = max((self._n_epochs or 1) - self._done, 1)
+                if seconds * (n_left + (n_epochs - 1) * total) >= SECONDS_OF_LONG_RUN:
+                    tqdm.write(self._cost_in_words(seconds, total, n_epochs), file=sys.stderr)
+            yield item
+
+    def _cost_in_words(self, seconds: float, n_batches: int, n_epochs: int) -> str:
+        epoch = f"About {in_words(seconds * n_batches)} an epoch ({n_batches} batches of {in_words(seconds)})"
+        if self._n_epochs is None:
+            return f"{epoch}, as the first batches go, without validation."
+        most = f"{in_words(seconds * n_batches * n_epochs)} for {n_epochs} epochs at most"
+        return f"{epoch}, {most}, as the first batches go, without validation."
 
     def epoch_done(self, loss: float, best: float | None, best_epoch: int | None) -> None:
         """Move on by one epoch."""
@@ -92,3 +117,11 @@ class ProgressBars:
         for bar in (self._steps, self._epochs):
             if bar is not None:
                 bar.close()
+
+
+def in_words(seconds: float) -> str:
+    """A length of time as people say it: `0.12 s`, `48 s`, `3.5 min`, `2.1 h`, `4.0 days`."""
+    for limit, unit, name in ((90.0, 1.0, "s"), (5400.0, 60.0, "min"), (172800.0, 3600.0, "h")):
+        if seconds < limit:
+            return f"{seconds / unit:.2g} {name}"
+    return f"{seconds / 86400.0:.2g} days"

@@ -114,7 +114,7 @@ class PretendedDevice(TorchDispatchMode):
         self._entered = contextlib.ExitStack()
 
     def __enter__(self):
-        _register()
+        register()
         assert PretendedDevice.current is None
         PretendedDevice.current = self
         self._entered.enter_context(mock.patch.object(torch.nn.Module, "to", _to_by_swapping(torch.nn.Module.to)))
@@ -135,7 +135,8 @@ class PretendedDevice(TorchDispatchMode):
         return sum(self.reads.values())
 
 
-def _register():
+def register():
+    """Let torch know the device; before the first backward pass of the process, which counts devices once."""
     if torch._C._get_privateuse1_backend_name() == NAME:
         return
     assert not torch.accelerator.is_available(), "a real accelerator would be hidden"

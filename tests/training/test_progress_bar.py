@@ -46,3 +46,23 @@ def test_on_a_terminal_starts_and_epochs_have_bars_of_their_own(capsys, monkeypa
 def test_nothing_is_shown_unless_asked_for(config, shown, capsys):
     go_through(ProgressBars(config, 3, shown=shown))
     assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize(("seconds_a_batch", "is_long"), [(0.5, False), (60.0, True)])
+def test_a_long_run_says_once_how_long_it_will_take(seconds_a_batch, is_long, capsys, monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr("dynml.training.progress_bar.time.monotonic", lambda: now[0])
+
+    def batches():
+        for number in range(20):
+            now[0] += 1000.0 if number == 0 else seconds_a_batch  # the first pays for compilation
+            yield number
+
+    bars = ProgressBars(CONFIG, 4, shown=True)
+    for _ in range(2):
+        assert list(bars.batches(batches(), 20, 0, "Training")) == list(range(20))
+    bars.close()
+    said = [line for line in capsys.readouterr().err.splitlines() if "an epoch" in line]
+    assert len(said) == is_long
+    if is_long:
+        assert "About 20 min an epoch (20 batches of 60 s), 2 h for 6 epochs at most" in said[0]

@@ -54,7 +54,7 @@ def stretches_of_subset(subset: MultiSubjectSubset) -> list[SubjectStretches]:
 
 
 def _pieces(subset: MultiSubjectSubset, index: int) -> Iterator[Array]:
-    table, observed = subset.segments.take(subset.segments.subject == index), subset.observed(index)
+    table, observed = subset.segments.of_subject(index), subset.observed(index)
     for start, stop in zip(table.start.tolist(), table.stop.tolist(), strict=True):
         rows = subset.read(index, start, stop).cpu().numpy().astype(np.float64)
         if observed is None:

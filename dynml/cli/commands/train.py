@@ -37,7 +37,9 @@ SCORES = {
 """Title of the table that closes a run, by the name of its loss."""
 
 
-def parse_training(description: str | None, arguments: Sequence[str] | None = None) -> RunRequest:
+def parse_training(
+    description: str | None, arguments: Sequence[str] | None = None, *, of_estimate: bool = False
+) -> RunRequest:
     """Parse the command line of dynml_train_model.py; settings of the family named on it are among the options.
 
     Parameters
@@ -45,6 +47,8 @@ def parse_training(description: str | None, arguments: Sequence[str] | None = No
     description : str or None
     arguments : sequence of str, optional
         In place of those of this process.
+    of_estimate : bool
+        For a run that is only to be estimated: no experiment is named, and none is gone on with.
     """
     given = sys.argv[1:] if arguments is None else list(arguments)
     family = family_on_command_line(given)
@@ -54,27 +58,35 @@ def parse_training(description: str | None, arguments: Sequence[str] | None = No
         unused=family.unused_settings if family else (),
     )
     parser.add_argument("family", metavar="FAMILY", help=", ".join(family_names()))
-    parser.add_argument("experiments_path", metavar="EXPERIMENTS_PATH", help="folder of all experiments")
-    parser.add_argument("experiment_name", metavar="EXPERIMENT_NAME", help="its own new folder in there")
+    if not of_estimate:
+        parser.add_argument("experiments_path", metavar="EXPERIMENTS_PATH", help="folder of all experiments")
+        parser.add_argument("experiment_name", metavar="EXPERIMENT_NAME", help="its own new folder in there")
     parser.add_argument("hdf5_file", metavar="HDF5", help="store to learn from")
     parser.add_argument("input_group", metavar="INPUT_GROUP", help="group of the store")
     parser.add_argument("--config", action="config", help="YAML file of settings, or a recipe's name")
     parser.add_argument("--pretrained", metavar="EXPERIMENT_PATH", help="start from the best model of an experiment")
-    parser.add_argument(
-        "--resume",
-        choices=["auto", "anew"],
-        help="auto: go on if the experiment exists, so that the command can be repeated; anew: move what the folder "
-        "holds to EXPERIMENT_NAME.before_DATE, and begin",
-    )
+    if not of_estimate:
+        parser.add_argument(
+            "--resume",
+            choices=["auto", "anew"],
+            help="auto: go on if the experiment exists, so that the command can be repeated; anew: move what the "
+            "folder holds to EXPERIMENT_NAME.before_DATE, and begin",
+        )
     groups = add_settings(parser, family)
     namespace = parser.parse_args(with_recipes([_without_alias(argument) for argument in given]))
     assert family is not None, "a command line without a family does not parse"
     configs = {group: parser.build(namespace, group, config_class) for group, config_class in groups.items()}
     if family.settle is not None:
         configs = load(family.settle)(configs)
-    places = {key: namespace[key] for key in ("experiments_path", "experiment_name", "hdf5_file", "input_group")}
+    experiment = {} if of_estimate else {key: namespace[key] for key in ("experiments_path", "experiment_name")}
     return RunRequest(
-        family, **places, configs=configs, resume=namespace.resume or "refuse", pretrained=namespace.pretrained
+        family,
+        **{"experiments_path": "", "experiment_name": "", **experiment},
+        hdf5_file=namespace.hdf5_file,
+        input_group=namespace.input_group,
+        configs=configs,
+        resume="refuse" if of_estimate else namespace.resume or "refuse",
+        pretrained=namespace.pretrained,
     )
 
 

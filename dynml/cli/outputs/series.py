@@ -152,5 +152,5 @@ def _subjects(
     for name in names:
         subset = dataset.subset(name)
         for index in range(subset.n_subjects):
-            own = subset.segments.take(subset.segments.subject == index)
+            own = subset.segments.of_subject(index)
             yield subset, index, np.stack([own.start, own.stop], axis=1)

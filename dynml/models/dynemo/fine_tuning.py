@@ -81,7 +81,7 @@ def _windows_of(
     subset: MultiSubjectSubset, subject: int, length: int
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Whole windows (N, T, C) of a subject, end to end in each segment, with their first samples and segments (N,)."""
-    table = subset.segments.take(subset.segments.subject == subject)
+    table = subset.segments.of_subject(subject)
     windows, starts, segments = [], [], []
     for start, stop, segment in zip(table.start.tolist(), table.stop.tolist(), table.segment.tolist()):
         n_windows = (stop - start) // length

@@ -66,7 +66,7 @@ def infer(model: Dynemo, subset: MultiSubjectSubset, *, dual_estimation: bool = 
 
 
 def _infer_subject(model: Dynemo, subset: MultiSubjectSubset, index: int, dual: bool) -> DynemoSubject:
-    table = subset.segments.take(subset.segments.subject == index)
+    table = subset.segments.of_subject(index)
     segments = np.stack([table.start, table.stop], axis=1)
     shape = int(subset.n_rows_of[index]), model.config.n_modes
     theta = np.full(shape, np.nan, dtype=np.float32)

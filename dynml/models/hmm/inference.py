@@ -39,7 +39,7 @@ def infer(model: GaussianHMM, subset: MultiSubjectSubset, *, dual_estimation: bo
 
 
 def _infer_subject(model: GaussianHMM, subset: MultiSubjectSubset, index: int) -> InferredSubject:
-    table = subset.segments.take(subset.segments.subject == index)
+    table = subset.segments.of_subject(index)
     segments = np.stack([table.start, table.stop], axis=1)
     signals = torch.cat([subset.read(index, int(start), int(stop)) for start, stop in segments])
     starts = torch.tensor([0, *np.cumsum(table.lengths)], dtype=torch.int64)

@@ -60,7 +60,7 @@ def occupancies_of(subset: MultiSubjectSubset, parameters: GaussianHMMParameters
     found = Occupancies("states")
     for subject in np.flatnonzero(subset.is_own).tolist():
         alpha = np.full((int(subset.n_rows_of[subject]), parameters.n_states), np.nan, dtype=np.float32)
-        table = subset.segments.take(subset.segments.subject == subject)
+        table = subset.segments.of_subject(subject)
         runs = subset.runs_of_segments(subject)
         for run in dict.fromkeys(runs.tolist()):
             own = table.take(runs == run)

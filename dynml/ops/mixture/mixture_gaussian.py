@@ -188,7 +188,7 @@ def _common_factor(factors: Tensor, weights: Tensor) -> Tensor | None:
     if len(factors) == 0:
         return factors.new_zeros(())
     largest = weights.abs().argmax()
-    scale = factors[largest] / weights[largest]
+    scale = factors.take(largest) / weights.take(largest)  # an index in brackets would be read by the host
     same = torch.isclose(factors, scale * weights, rtol=4 * torch.finfo(weights.dtype).eps, atol=0.0)
     return scale if bool(same.all()) else None
 

@@ -55,7 +55,7 @@ def baselines_by_subject(
 def segments_by_subject(subset: MultiSubjectSubset) -> Iterator[tuple[str, PackedSegments]]:
     """Give each subject with its whole segments, end to end."""
     for index, subject in enumerate(subset.subjects):
-        table = subset.segments.take(subset.segments.subject == index)
+        table = subset.segments.of_subject(index)
         spans = zip(table.start.tolist(), table.stop.tolist(), strict=True)
         signals = torch.cat([subset.read(index, start, stop) for start, stop in spans])
         yield subject, PackedSegments(signals, torch.tensor([0, *np.cumsum(table.lengths)], dtype=torch.int64))

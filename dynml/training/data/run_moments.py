@@ -99,7 +99,7 @@ def _ranks(found: list[_Found], n_channels: int) -> tuple[RanksOfRuns, list[Tens
 
 def _sums_of_runs(subset: MultiSubjectSubset, subject: int) -> Iterator[tuple[str, CentredSums]]:
     """Each run's name and sums, in stored order."""
-    table = subset.segments.take(subset.segments.subject == subject)
+    table = subset.segments.of_subject(subject)
     runs, names = subset.runs_of_segments(subject), subset.run_names(subject)
     for run in dict.fromkeys(runs.tolist()):
         own = table.take(runs == run)

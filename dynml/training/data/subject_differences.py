@@ -54,7 +54,7 @@ class Occupancies:
 
     def add_subject(self, subset: MultiSubjectSubset, subject: int, alpha_TK: NDArray[np.floating[Any]]) -> None:
         """Add a subject's stored rows, (T, K); those outside of segments, and masked ones, do not count."""
-        table = subset.segments.take(subset.segments.subject == subject)
+        table = subset.segments.of_subject(subject)
         observed = subset.observed(subject)
         names, runs = subset.run_names(subject), subset.runs_of_segments(subject)
         for run in dict.fromkeys(runs.tolist()):

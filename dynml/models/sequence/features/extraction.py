@@ -175,7 +175,7 @@ def windows_of_subject(
         Stored row of the segment's first sample.
     """
     seconds_T = torch.arange(length, dtype=torch.float64) / float(subset.sampling_frequencies[index])
-    segments, device = subset.segments.take(subset.segments.subject == index), device_of(model)
+    segments, device = subset.segments.of_subject(index), device_of(model)
     for start, stop in zip(segments.start.tolist(), segments.stop.tolist()):
         signals = subset.read(index, start, stop).to(device)
         is_known = observed_rows(signals) if subset.n_masked else None
