@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from dynml.errors import CheckpointError
+from dynml.errors import CheckpointError, ConfigurationError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -21,7 +21,7 @@ def what_is_looked_at(experiment: Experiment, asked: str) -> str:
 
     Raises
     ------
-    CheckpointError, ConfigurationError
+    CheckpointError
         When the family has not what was asked for.
     """
     has_alpha = experiment.family.inference is not None
@@ -31,7 +31,15 @@ def what_is_looked_at(experiment: Experiment, asked: str) -> str:
     if of == "features":
         from dynml.models.sequence.features.extraction import model_of_states, model_with_embeddings
 
-        model_of_states(model_with_embeddings(experiment), "--of", of)
+        model = model_with_embeddings(experiment)
+        try:
+            model_of_states(model)
+        except ConfigurationError:
+            raise CheckpointError(
+                f"A decoder with the backbone {model.config.backbone} has one vector and one prediction a trial, and "
+                "nothing of each sample, so that there is nothing around its events; predictions.tsv of "
+                "dynml_infer_from_model.py has the predictions of all trials."
+            ) from None
     if of == "predictions":
         from dynml.models.sequence.features.prediction_errors import model_of_predictions
 

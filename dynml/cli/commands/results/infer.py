@@ -86,17 +86,25 @@ def run_inference(arguments: Namespace) -> None:
     names = subsets_given(arguments)
     with output_folder(Path(arguments.out_folder), force=arguments.force) as out, _derivative(arguments) as bids:
         print(f"{_written(experiment, dataset, names, arguments, out, bids)} Results: {out}")
-        for command in _next_commands(arguments, has_components=family.inference is not None):
+        for command in _next_commands(arguments, experiment):
             say(f"Next: {shlex.join(command)}")
 
 
-def _next_commands(arguments: Namespace, *, has_components: bool) -> list[list[str]]:
+def _next_commands(arguments: Namespace, experiment: Experiment) -> list[list[str]]:
     """What to do with a model and its results; the report stands last, which takes in all of them."""
+    from dynml.cli.outputs.series import what_is_looked_at
+
+    has_components, has_values = experiment.family.inference is not None, True
+    try:
+        what_is_looked_at(experiment, "auto")
+    except CheckpointError:
+        has_values = False
     given, out = [arguments.experiment_path, arguments.hdf5_file], arguments.out_folder
     of_components = [[f"dynml_compute_{what}.py", *given, f"{out}_{what}"] for what in ("spectra", "maps")]
     responses = ["dynml_compute_responses.py", *given, f"{out}_responses", "--events", "COLUMN"]
     page = [arguments.experiment_path, "report.html", "--hdf5", arguments.hdf5_file, "--results", out]
-    return [*(of_components if has_components else []), responses, ["dynml_report.py", *page]]
+    of_events = [responses] if has_values else []
+    return [*(of_components if has_components else []), *of_events, ["dynml_report.py", *page]]
 
 
 def _derivative(arguments: Namespace) -> contextlib.AbstractContextManager[Path | None]:

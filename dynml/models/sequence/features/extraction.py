@@ -106,16 +106,8 @@ def embeddings_of(model: SequenceModel | Decoding, pieces: Trials, pooling: Embe
     return torch.cat(found).numpy() if found else np.zeros((0, 0), dtype=np.float32)
 
 
-def model_of_states(
-    model: SequenceModel | Decoding, key: str = "--per_sample", asked: str | bool = True
-) -> SequenceModel:
+def model_of_states(model: SequenceModel | Decoding) -> SequenceModel:
     """The part of a model that has a hidden state for every sample.
-
-    Parameters
-    ----------
-    model : SequenceModel or Decoding
-    key, asked
-        Option that asks for it and its value, for the message.
 
     Raises
     ------
@@ -126,7 +118,7 @@ def model_of_states(
         return model
     if model.config.backbone in (LINEAR, "autoencoder"):
         accepted = f"absent: a decoder with the backbone {model.config.backbone} has one vector a trial alone"
-        raise ConfigurationError(key, asked, accepted)
+        raise ConfigurationError("--per_sample", True, accepted)
     backbone: SequenceModel = model.backbone
     return backbone
 
