@@ -32,8 +32,6 @@ def match_by_similarity(similarities_KK: ArrayLike | Tensor) -> Array:
     DataError
         When there are fewer columns than rows.
     """
-    from scipy.optimize import linear_sum_assignment
-
     similarities = np.asarray(similarities_KK, dtype=np.float64)
     n_first, n_second = similarities.shape
     if n_second < n_first:
@@ -41,7 +39,14 @@ def match_by_similarity(similarities_KK: ArrayLike | Tensor) -> Array:
             f"The first result has {n_first} states or modes, the second only {n_second}: give the smaller one first."
         )
     worst = np.nanmin(similarities) if np.isfinite(similarities).any() else 0.0
-    _, order = linear_sum_assignment(np.where(np.isnan(similarities), worst, similarities), maximize=True)
+    known = np.where(np.isnan(similarities), worst, similarities)
+    likeliest = known.argmax(axis=1)
+    if len(np.unique(likeliest)) == n_first:
+        # Each has the best that there is for it, and nothing is left to weigh.
+        return np.asarray(likeliest)
+    from scipy.optimize import linear_sum_assignment
+
+    _, order = linear_sum_assignment(known, maximize=True)
     return np.asarray(order)
 
 

@@ -9,7 +9,6 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-import scipy.linalg
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
@@ -130,9 +129,11 @@ def riemannian_distance(first_CC: ArrayLike | Tensor, second_CC: ArrayLike | Ten
     NotPositiveDefiniteError
         When one of the two is singular.
     """
+    from scipy.linalg import eigh
+
     first, second = np.asarray(first_CC, dtype=np.float64), np.asarray(second_CC, dtype=np.float64)
     try:
-        eigenvalues = scipy.linalg.eigh(first, second, eigvals_only=True)
+        eigenvalues = eigh(first, second, eigvals_only=True)
     except np.linalg.LinAlgError:
         eigenvalues = np.array([-1.0])
     return float(_length_of_logarithms(eigenvalues))

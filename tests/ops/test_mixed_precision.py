@@ -1,5 +1,7 @@
 """LSTMs in mixed precision on processors with and without a kernel for them."""
 
+import subprocess
+import sys
 import warnings
 
 import pytest
@@ -98,3 +100,11 @@ def test_it_is_tried_and_told_once_without_touching_random_numbers(monkeypatch):
     has_lstm_kernel.cache_clear()
     assert [(one.category, "LSTMs in bfloat16" in str(one.message)) for one in told] == [(DataWarning, True)]
     assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_a_training_without_compilation_does_not_load_the_compiler():
+    modules = "dynml.models.hmm.trainer", "dynml.models.dynemo.trainer", "dynml.models.sequence.decoding.trainer"
+    slow = "{'torch._dynamo', 'scipy.optimize', 'scipy.linalg'}"
+    code = f"import sys, {', '.join(modules)}; print(sorted({slow} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
