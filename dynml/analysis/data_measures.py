@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from dynml.errors import DataError
 from dynml.recording import Events, GroupDescription
-from dynml.store.masked_rows import observed_stretches
+from dynml.store.missing.masked_rows import observed_stretches
 from dynml.store.reading import Store
 from dynml.stretches import sources_of_stretches
 

@@ -33,7 +33,7 @@ from dynml.preparation.standardization import moments, moments_of_segments, stan
 from dynml.preparation.step import PreparationStep
 from dynml.recording import Recording
 from dynml.remarks import Remarks
-from dynml.store.gaps import joined_over_gaps
+from dynml.store.missing.gaps import joined_over_gaps
 from dynml.store.participants import check_split
 from dynml.store.participants_table import SubjectIdentity
 from dynml.store.writing import StoreWriter, check_target, new_store

@@ -22,10 +22,10 @@ from dynml.preparation.bad_stretches import BAD_STRETCHES, without_bad_stretches
 from dynml.preparation.standardization import moments, standardized
 from dynml.recording import Events, GroupDescription, Recording, recording_of_runs
 from dynml.remarks import Remarks
-from dynml.store.gaps import joined_over_gaps
 from dynml.store.integrity import sha256_of_signals
 from dynml.store.layout import SUBSET_NAMES
-from dynml.store.masked_rows import count_masked, masked_rows
+from dynml.store.missing.gaps import joined_over_gaps
+from dynml.store.missing.masked_rows import count_masked, masked_rows
 from dynml.stretches import MISSING, good_stretches, sources_of_stretches, split_at_gaps
 
 Series = ArrayLike | Recording | Sequence[ArrayLike | Recording] | Mapping[str, ArrayLike | Recording]

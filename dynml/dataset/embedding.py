@@ -22,7 +22,7 @@ from dynml.preparation.fitted.fitted_step import Statistics
 from dynml.preparation.fitted.pca import COMPONENTS, VARIANCES, EmbeddedPrincipalComponents, PrincipalComponents
 from dynml.preparation.steps.channels import TimeDelayEmbedding
 from dynml.recording import Recording
-from dynml.store.masked_rows import observed_stretches
+from dynml.store.missing.masked_rows import observed_stretches
 
 _LONG_STRETCH = 1024
 TENSORS = (COMPONENTS, VARIANCES)

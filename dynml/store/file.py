@@ -13,17 +13,18 @@ import contextlib
 import functools
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import h5py
+from numpy.typing import NDArray
 
 from dynml.deferred_signals import DeferredSignals
 from dynml.errors import DataCorruptionError, DataError
 from dynml.locks.missing import warn_of_missing_locks
 from dynml.reading_files import check_plain_file
-from dynml.recording import GroupDescription, Source
+from dynml.recording import Events, GroupDescription, Source
 from dynml.store import layout
 from dynml.store.own_storage import check_own_path, check_own_storage
 
@@ -173,27 +174,6 @@ def opened_store(path: Path) -> h5py.File:
         raise DataCorruptionError(f"{path} cannot be opened as HDF5: {error}.") from error
 
 
-@contextlib.contextmanager
-def faults_named(path: Path, what: str) -> Iterator[None]:
-    """Say of a fault in a block what cannot be read of a file.
-
-    Raises
-    ------
-    DataCorruptionError
-        In place of what h5py raises.
-    """
-    try:
-        yield
-    except DataError:
-        raise
-    except (OSError, KeyError, RuntimeError, ValueError, TypeError) as error:
-        # HDF5 1.14 speaks of Fletcher32, 2.0 of a filter; the checksum is read first, also where gzip stands behind it.
-        words = ("fletcher32", "filter returned failure", "metadata checksum")
-        checksum = any(word in str(error).lower() for word in words)
-        reason = "the stored bytes do not match their checksum" if checksum else str(error).strip("\"'")
-        raise DataCorruptionError(f"{path}: {what} cannot be read: {reason}.") from error
-
-
 def is_replaceable(path: Path) -> bool:
     """Whether an existing file is one that `-f` may replace: a store, a damaged one too, or an empty file."""
     if path.stat().st_size == 0:
@@ -243,7 +223,7 @@ def check_is_store(path: Path, file: h5py.File) -> None:
     DataError, DataCorruptionError
     """
     attributes = file.attrs
-    if text_of(attributes.get(layout.FORMAT, "")) != layout.FORMAT_NAME:
+    if layout.text_of(attributes.get(layout.FORMAT, "")) != layout.FORMAT_NAME:
         raise DataError(f"{path} is an HDF5 file, but no store of dynml: make one by dynml_create_hdf5_dataset.py.")
     version = attributes.get(layout.FORMAT_VERSION_KEY)
     if version is None:
@@ -280,10 +260,10 @@ def described_group(path: Path, node: h5py.Group, where: str) -> GroupDescriptio
         n_samples=n_samples,
         n_channels=n_channels,
         sampling_frequency=float(node.attrs[layout.SAMPLING_FREQUENCY]),
-        channel_names=_kept_once(tuple(map(text_of, node.attrs[layout.CHANNEL_NAMES]))),
-        units=text_of(node.attrs[layout.UNITS]),
+        channel_names=_kept_once(tuple(map(layout.text_of, node.attrs[layout.CHANNEL_NAMES]))),
+        units=layout.text_of(node.attrs[layout.UNITS]),
         rank=int(node.attrs[layout.RANK]),
-        sha256=text_of(node.attrs[layout.SHA256]),
+        sha256=layout.text_of(node.attrs[layout.SHA256]),
         sources=tuple(map(Source.from_dictionary, json_of(path, node, layout.SOURCES, where))),
         preparation=tuple(json_of(path, node, layout.PREPARATION, where)),
         source_step=float(node.attrs.get(layout.SOURCE_STEP, 1.0)),
@@ -307,11 +287,21 @@ def json_of(path: Path, node: h5py.Group, name: str, where: str) -> Any:
         When it is no valid JSON.
     """
     try:
-        return json.loads(text_of(node.attrs[name]))
+        return json.loads(layout.text_of(node.attrs[name]))
     except json.JSONDecodeError as error:
         raise DataCorruptionError(f"{path}: the attribute {name!r} of {where} is no valid JSON.") from error
 
 
-def text_of(value: Any) -> str:
-    """Text of an attribute, however it is stored."""
-    return value.decode() if isinstance(value, bytes) else str(value)
+def stored_events(node: h5py.Group, read_table: Callable[[h5py.Dataset], NDArray[Any]]) -> Events | None:
+    """Events of a subject's group, or None where none were given."""
+    if layout.EVENTS not in node:
+        return None
+    events = node[layout.EVENTS]
+    labels = events[layout.LABELS]
+    return Events(
+        onset=read_table(events[layout.ONSET]),
+        duration=read_table(events[layout.DURATION]),
+        labels={column: read_table(labels[column]) for column in labels},
+        names={column: tuple(map(layout.text_of, labels[column].attrs[layout.NAMES])) for column in labels},
+        exact_onset=read_table(events[layout.EXACT_ONSET]) if layout.EXACT_ONSET in events else None,
+    )

@@ -14,6 +14,7 @@ In a joined store /subjects/<subject> is a link to the same path of another file
 from __future__ import annotations
 
 import re
+from typing import Any
 
 FORMAT_VERSION = 1
 """Version of the layout that this package writes, and the newest that it reads."""
@@ -121,3 +122,8 @@ def natural_order(name: str) -> tuple[list[tuple[int, int, str]], str]:
     """Sort key that counts digits as numbers: run-2 stands before run-10."""
     parts = re.split(r"(\d+)", name)
     return [(0, int(part), "") if part.isdecimal() else (1, 0, part) for part in parts if part], name
+
+
+def text_of(value: Any) -> str:
+    """Text of an attribute, however it is stored."""
+    return value.decode() if isinstance(value, bytes) else str(value)

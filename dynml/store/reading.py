@@ -6,10 +6,10 @@ import functools
 import hashlib
 import json
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Any
 
 import h5py
 import numpy as np
@@ -19,7 +19,8 @@ from dynml.configuration import nearest_name
 from dynml.errors import DataCorruptionError, DataError
 from dynml.recording import Events, GroupDescription, run_starts
 from dynml.store import layout
-from dynml.store.file import check_is_store, described_group, faults_named, json_of, opened_store, text_of
+from dynml.store.faults import faults_named
+from dynml.store.file import check_is_store, described_group, json_of, opened_store, stored_events
 from dynml.store.integrity import (
     UNLIKE,
     FileIdentity,
@@ -29,24 +30,11 @@ from dynml.store.integrity import (
     read_table,
     read_unchecked,
 )
-from dynml.store.joined.parts import Parts, parts_of
-from dynml.store.masked_rows import masked_rows
-from dynml.store.own_storage import check_own_path, check_own_storage
+from dynml.store.joined.parts import Parts, parts_of, where_it_lies
+from dynml.store.missing.masked_rows import masked_rows
+from dynml.store.nodes import Nodes
 
-MOST_OPENED = 64
-"""Signals that stay open."""
 BYTES_PER_READING = 2**26
-Method = TypeVar("Method", bound=Callable[..., Any])
-
-
-def _where_it_lies(method: Method) -> Method:
-    """Let what is asked of a subject be answered by the file that it lies in, which may be a part of a joined store."""
-
-    @functools.wraps(method)
-    def of_file(self: Store, subject: str, *values: Any, **settings: Any) -> Any:
-        return method(self.file_of(subject), subject, *values, **settings)
-
-    return cast(Method, of_file)
 
 
 class Store:
@@ -74,19 +62,15 @@ class Store:
 
     def __init__(self, path: str | Path, *, check_digests: bool = True) -> None:
         self.path = Path(path)
-        self.read_table = read_table if check_digests else read_unchecked
-        """Reads a small array of the file."""
         self._checks_digests = check_digests
         self._handle: h5py.File | None = None
         self._process: int | None = None
         self._subjects: list[str] | None = None
         self._descriptions: dict[tuple[str, str], GroupDescription] = {}
-        self._opened: dict[tuple[str, str], h5py.Dataset] = {}
-        self._asked: dict[tuple[str, str], h5py.Group] = {}
+        self._nodes = Nodes(self)
         self._identity: FileIdentity | None = None
         self._digests: dict[tuple[str, str], RowsDigest] = {}
         self._sound: set[tuple[str, str]] = set()
-        self._own_storage: set[tuple[str, str]] = set()
         self.parts: Parts | None = None
         """The files that a joined store leads to; None where all subjects lie in the file itself."""
         with faults_named(self.path, "the top of the file"):
@@ -106,7 +90,7 @@ class Store:
         self.close()
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_handle": None, "_process": None, "_opened": {}, "_asked": {}, "_digests": {}}
+        return {**self.__dict__, "_handle": None, "_process": None, "_digests": {}}
 
     def __repr__(self) -> str:
         return f"Store({str(self.path)!r})"
@@ -115,7 +99,8 @@ class Store:
         """Close the handle of this process; the next access opens it again."""
         if self._handle is not None and self._process == os.getpid():
             self._handle.close()
-        self._handle, self._opened, self._asked = None, {}, {}
+        self._handle = None
+        self._nodes.forget()
         if self.parts is not None:
             self.parts.close()
 
@@ -130,7 +115,8 @@ class Store:
         """
         # A handle that came through a fork shares its file position with the parent's: it must not be used.
         if self._handle is None or self._process != os.getpid():
-            self._handle, self._opened, self._asked = opened_store(self.path), {}, {}
+            self._handle = opened_store(self.path)
+            self._nodes.forget()
             self._process = os.getpid()
         identity = identity_of(self._handle)
         if identity != self._identity:
@@ -143,7 +129,7 @@ class Store:
     def root_attributes(self) -> dict[str, str]:
         """Format, versions, date and config of the file, as text."""
         with faults_named(self.path, "the top of the file"):
-            return {name: text_of(value) for name, value in self.file.attrs.items()}
+            return {name: layout.text_of(value) for name, value in self.file.attrs.items()}
 
     @property
     def config(self) -> dict[str, Any]:
@@ -183,7 +169,7 @@ class Store:
         if name not in layout.SUBSET_NAMES:
             raise DataError(f"{name!r} is no subset of {self.path}{nearest_name(name, layout.SUBSET_NAMES)}.")
         with faults_named(self.path, f"the list of {name} subjects"):
-            return [text_of(subject) for subject in self.read_table(self.file[layout.subset_path(name)])]
+            return [layout.text_of(subject) for subject in self.read_table(self.file[layout.subset_path(name)])]
 
     def file_of(self, subject: str) -> Store:
         """The store of one file that a subject lies in: this one, or one of its parts.
@@ -191,20 +177,16 @@ class Store:
         Raises
         ------
         DataError
-            When the part is not there any more.
-        DataCorruptionError
-            When it is another file than was joined.
+            When the part is not there any more, or another file than was joined.
         """
         if self.parts is None:
             return self
         with faults_named(self.path, f"subject {subject}"):
             file = self.parts.file_of(self.file[layout.SUBJECTS], subject)
-        return self if file is None else self.parts.opened(file, self._opened_part)
+        reopened = functools.partial(Store, check_digests=self._checks_digests)
+        return self if file is None else self.parts.opened(file, reopened)
 
-    def _opened_part(self, path: Path) -> Store:
-        return Store(path, check_digests=self._checks_digests)
-
-    @_where_it_lies
+    @where_it_lies
     def node(self, subject: str, group: str) -> h5py.Group:
         """A subject's group as it stands in the file that it lies in.
 
@@ -213,9 +195,13 @@ class Store:
         DataError
             For an unknown subject or group, with the nearest name.
         """
-        return self._group(subject, group)
+        return self._nodes.group(subject, group)
 
-    @_where_it_lies
+    def read_table(self, node: h5py.Dataset) -> NDArray[Any]:
+        """Read a small array of the file."""
+        return read_table(node) if self._checks_digests else read_unchecked(node)
+
+    @where_it_lies
     def groups(self, subject: str) -> list[str]:
         """Names of a subject's groups, sorted.
 
@@ -225,19 +211,19 @@ class Store:
             For an unknown subject, with the nearest name.
         """
         with faults_named(self.path, f"subject {subject}"):
-            return sorted(self._subject(subject))
+            return sorted(self._nodes.subject(subject))
 
-    @_where_it_lies
+    @where_it_lies
     def participant(self, subject: str) -> str:
         """Person that a subject's signals come from."""
-        return text_of(self._subject_attributes(subject).get(layout.PARTICIPANT, subject))
+        return layout.text_of(self._nodes.attributes(subject).get(layout.PARTICIPANT, subject))
 
-    @_where_it_lies
+    @where_it_lies
     def covariates(self, subject: str) -> dict[str, str]:
         """Give the data set and further columns of the participants' table, by name."""
-        return {name: value for name, value in self._subject_attributes(subject).items() if name != layout.PARTICIPANT}
+        return {name: value for name, value in self._nodes.attributes(subject).items() if name != layout.PARTICIPANT}
 
-    @_where_it_lies
+    @where_it_lies
     def attributes(self, subject: str, group: str) -> GroupDescription:
         """Everything about a subject's group that is known without reading its signals.
 
@@ -249,27 +235,27 @@ class Store:
             When an attribute or dataset is missing.
         """
         if (subject, group) not in self._descriptions:
-            node, where = self._group(subject, group), f"subject {subject}, group {group}"
+            node, where = self._nodes.group(subject, group), f"subject {subject}, group {group}"
             with faults_named(self.path, where):
                 self._descriptions[subject, group] = described_group(self.path, node, where)
         return self._descriptions[subject, group]
 
-    @_where_it_lies
+    @where_it_lies
     def segments(self, subject: str, group: str) -> NDArray[np.int64]:
         """Good stretches [start, stop), (n_segments, 2)."""
-        return self._array(subject, group, layout.SEGMENTS)
+        return self._nodes.array(subject, group, layout.SEGMENTS)
 
-    @_where_it_lies
+    @where_it_lies
     def segment_runs(self, subject: str, group: str) -> NDArray[np.int64]:
         """Index of each segment's run, (n_segments,)."""
-        return self._array(subject, group, layout.SEGMENT_RUNS)
+        return self._nodes.array(subject, group, layout.SEGMENT_RUNS)
 
-    @_where_it_lies
+    @where_it_lies
     def run_names(self, subject: str, group: str) -> list[str]:
         """Names of the runs, in the order in which they are stored."""
-        return [text_of(name) for name in self._array(subject, group, layout.RUN_NAMES)]
+        return [layout.text_of(name) for name in self._nodes.array(subject, group, layout.RUN_NAMES)]
 
-    @_where_it_lies
+    @where_it_lies
     def run_starts(self, subject: str, group: str) -> NDArray[np.int64]:
         """Row where each run starts, (n_runs,)."""
         return run_starts(
@@ -280,39 +266,29 @@ class Store:
             source_step=self.attributes(subject, group).source_step,
         )
 
-    @_where_it_lies
+    @where_it_lies
     def source_samples(self, subject: str, group: str) -> NDArray[np.int64]:
         """For each segment, the sample of the original run where it starts, and that run, (n_segments, 2)."""
-        return self._array(subject, group, layout.SOURCE_SAMPLES)
+        return self._nodes.array(subject, group, layout.SOURCE_SAMPLES)
 
-    @_where_it_lies
+    @where_it_lies
     def mean(self, subject: str, group: str) -> NDArray[np.float64]:
         """Read what standardization subtracted, (n_runs or 1, C)."""
-        return self._array(subject, group, layout.MEAN)
+        return self._nodes.array(subject, group, layout.MEAN)
 
-    @_where_it_lies
+    @where_it_lies
     def std(self, subject: str, group: str) -> NDArray[np.float64]:
         """Read what standardization divided by, (n_runs or 1, C)."""
-        return self._array(subject, group, layout.STD)
+        return self._nodes.array(subject, group, layout.STD)
 
-    @_where_it_lies
+    @where_it_lies
     def events(self, subject: str, group: str) -> Events | None:
         """Events of a subject's group, or None where none were given."""
-        node = self._group(subject, group)
+        node = self._nodes.group(subject, group)
         with faults_named(self.path, f"the events of subject {subject}, group {group}"):
-            if layout.EVENTS not in node:
-                return None
-            events = node[layout.EVENTS]
-            labels = events[layout.LABELS]
-            return Events(
-                onset=self.read_table(events[layout.ONSET]),
-                duration=self.read_table(events[layout.DURATION]),
-                labels={column: self.read_table(labels[column]) for column in labels},
-                names={column: tuple(map(text_of, labels[column].attrs[layout.NAMES])) for column in labels},
-                exact_onset=self.read_table(events[layout.EXACT_ONSET]) if layout.EXACT_ONSET in events else None,
-            )
+            return stored_events(node, self.read_table)
 
-    @_where_it_lies
+    @where_it_lies
     def read(self, subject: str, group: str, start: int = 0, stop: int | None = None) -> NDArray[np.float32]:
         """Read stored rows [start, stop).
 
@@ -337,7 +313,7 @@ class Store:
             self.verify_signals(subject, group)
         return rows
 
-    @_where_it_lies
+    @where_it_lies
     @contextmanager
     def verifying(self, subject: str, group: str) -> Iterator[None]:
         """Compare the rows that are read in the block, in ascending order, with their SHA-256 when it ends well.
@@ -362,7 +338,7 @@ class Store:
             del self._digests[subject, group]
             digest.close()
 
-    @_where_it_lies
+    @where_it_lies
     def verify_signals(self, subject: str, group: str) -> None:
         """Read all rows of a subject's group and compare them with their SHA-256.
 
@@ -374,7 +350,7 @@ class Store:
         with self.verifying(subject, group):
             pass
 
-    @_where_it_lies
+    @where_it_lies
     def masked_rows(self, subject: str, group: str) -> NDArray[np.bool_]:
         """Say of every row whether it is masked, (T,): within a segment, and NaN in all channels."""
         described = self.attributes(subject, group)
@@ -393,7 +369,7 @@ class Store:
 
     def _rows(self, subject: str, group: str, start: int, stop: int | None) -> NDArray[np.float32]:
         with faults_named(self.path, f"the signals of subject {subject}, group {group}"):
-            rows: NDArray[np.float32] = self._signals(subject, group)[start:stop]
+            rows: NDArray[np.float32] = self._nodes.signals(subject, group)[start:stop]
             return rows
 
     def _take(self, digest: RowsDigest, subject: str, group: str, *, up_to: int) -> None:
@@ -422,50 +398,3 @@ class Store:
                 f"{self.path} was replaced or changed while it was in use ({reason}); start the run anew, or put the "
                 "file back that it began with."
             ) from error
-
-    def _subject(self, subject: str) -> h5py.Group:
-        subjects = self.file[layout.SUBJECTS]
-        if not layout.is_valid_name(subject) or subject not in subjects:
-            raise DataError(f"{self.path} has no subject {subject!r}{nearest_name(subject, self.subjects)}.")
-        check_own_path(self.path, subjects, subject)
-        return subjects[subject]
-
-    def _subject_attributes(self, subject: str) -> dict[str, str]:
-        with faults_named(self.path, f"subject {subject}"):
-            return {name: text_of(value) for name, value in self._subject(subject).attrs.items()}
-
-    def _group(self, subject: str, group: str) -> h5py.Group:
-        # To ask for the file comes first: it forgets what a handle since closed had opened.
-        if self.file and (subject, group) in self._asked:
-            # Most is asked of one subject after the other, several things of each.
-            return self._asked[subject, group]
-        with faults_named(self.path, f"subject {subject}"):
-            node = self._subject(subject)
-            if not layout.is_valid_name(group) or group not in node:
-                raise DataError(f"{self.path}: subject {subject} has no group {group!r}{nearest_name(group, node)}.")
-            if (subject, group) not in self._own_storage:
-                check_own_path(self.path, node, group)
-                check_own_storage(self.path, node[group])
-                self._own_storage.add((subject, group))
-            self._asked = {(subject, group): node[group]}
-            return node[group]
-
-    def _signals(self, subject: str, group: str) -> h5py.Dataset:
-        # Random windows ask for it again and again.
-        own_file = self.file  # forgets what another process, or a handle since closed, had opened
-        node = self._opened.get((subject, group))
-        if node is None:
-            node = self._group(subject, group)[layout.DATA]
-            assert node.file == own_file
-            if len(self._opened) == MOST_OPENED:
-                del self._opened[next(iter(self._opened))]
-            self._opened[subject, group] = node
-        return node
-
-    def _array(self, subject: str, group: str, name: str) -> NDArray[Any]:
-        node = self._group(subject, group)
-        where = f"subject {subject}, group {group}"
-        if name not in node:
-            raise DataCorruptionError(f"{self.path}: {where} lacks {name}.")
-        with faults_named(self.path, f"{name} of {where}"):
-            return self.read_table(node[name])

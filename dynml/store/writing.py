@@ -26,7 +26,7 @@ from dynml.store.geometry.stored import KIND
 from dynml.store.geometry.stored import VALUES as VALUES_OF_GEOMETRY
 from dynml.store.integrity import sha256_of_signals, sha256_of_table
 from dynml.store.joined.parts import PartFile, described_parts
-from dynml.store.masked_rows import count_masked
+from dynml.store.missing.masked_rows import count_masked
 from dynml.store.participants_table import SubjectIdentity
 from dynml.store.reading import Store
 from dynml.store.verification import faults_of_store

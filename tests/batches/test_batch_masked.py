@@ -14,7 +14,7 @@ from dynml.errors import DataError, DataWarning
 from dynml.ops.masked_samples import observed_rows
 from dynml.preparation.standardization import standardized
 from dynml.recording import Events, recording_of_runs
-from dynml.store.gaps import joined_over_gaps
+from dynml.store.missing.gaps import joined_over_gaps
 from dynml.store.participants import SubjectIdentity
 from dynml.store.writing import new_store
 

@@ -18,7 +18,7 @@ from dynml.errors import DataError, DataWarning
 from dynml.recording import recording_of_runs
 from dynml.report.experiment import read_reported_experiment
 from dynml.report.parts.data_facts import data_facts
-from dynml.store.gaps import joined_over_gaps
+from dynml.store.missing.gaps import joined_over_gaps
 from dynml.store.printing import architecture_lines, warnings_of
 from dynml.store.reading import Store
 from dynml.store.verification import faults_of_store

@@ -9,7 +9,7 @@ import pytest
 from store_making import Study, noise, two_subjects
 
 from dynml.errors import DataCorruptionError, DataError
-from dynml.store import reading as store_reading
+from dynml.store import nodes
 from dynml.store.extraction import signals_in_original_units
 from dynml.store.reading import Store
 from dynml.store.verification import faults_of_store
@@ -42,14 +42,14 @@ def test_slices_are_those_of_the_whole(study):
 
 
 def test_signals_stay_open_up_to_a_limit(study, monkeypatch):
-    monkeypatch.setattr(store_reading, "MOST_OPENED", 1)
+    monkeypatch.setattr(nodes, "MOST_OPENED", 1)
     with Store(study.target) as store:
         expected = {name: store.read(name, "signals") for name in ("sub-a", "sub-b")}
         assert not np.array_equal(expected["sub-a"][:10], expected["sub-b"][:10])
         for name in ("sub-a", "sub-b", "sub-b", "sub-a"):
             np.testing.assert_array_equal(store.read(name, "signals", 5, 50), expected[name][5:50])
-            assert len(store._opened) == 1
-    assert not store._opened
+            assert len(store._nodes._signals) == 1
+    assert not store._nodes._signals
 
 
 def test_a_sound_store_has_no_faults(study):

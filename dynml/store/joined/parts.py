@@ -6,12 +6,13 @@ and only those into files that the store names as its parts, in its own folder o
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import h5py
 
@@ -21,6 +22,7 @@ from dynml.store import layout
 
 MOST_OPENED = 64
 """Parts whose files stay open."""
+Method = TypeVar("Method", bound=Callable[..., Any])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -181,3 +183,13 @@ def is_below(file: str) -> bool:
 def described_parts(parts: Sequence[PartFile]) -> list[dict[str, Any]]:
     """Plain values of parts, for JSON."""
     return [asdict(part) for part in parts]
+
+
+def where_it_lies(method: Method) -> Method:
+    """Let what a store is asked of a subject be answered by the file that it lies in, which may be a part."""
+
+    @functools.wraps(method)
+    def of_file(store: Any, subject: str, *values: Any, **settings: Any) -> Any:
+        return method(store.file_of(subject), subject, *values, **settings)
+
+    return cast(Method, of_file)
