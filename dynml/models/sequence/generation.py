@@ -8,8 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from dynml.dataset.dataset import MultiSubjectDataset
-from dynml.models.sequence.baselines.baseline import Baseline
-from dynml.models.sequence.report import MODEL, predictors_of
+from dynml.models.sequence.objectives.forecasting import Predictor
 from dynml.models.sequence.scoring import scores_of_subset
 from dynml.models.sequence.sequence_model import SequenceModel
 from dynml.training.processes import Processes
@@ -33,19 +32,22 @@ class FreeRuns:
     processes: Processes
     _of_baselines: dict[str, float] = field(default_factory=dict)
 
-    def errors(self, model: SequenceModel, baselines: Mapping[str, Baseline]) -> dict[str, float]:
+    def errors(self, model: SequenceModel, own: str, predictors: Mapping[str, Predictor]) -> dict[str, float]:
         """Rows for the log: `generation_loss`, and `generation_loss_of_<baseline>`; {} where no window is long enough.
 
         Parameters
         ----------
         model : SequenceModel
             In evaluation mode.
-        baselines : mapping
+        own : str
+            Its name among the predictors.
+        predictors : mapping
+            The model and its baselines.
         """
-        predictors = predictors_of(model, {} if self._of_baselines else baselines)
+        asked = {own: predictors[own]} if self._of_baselines else predictors
         subset = "validation" if self.dataset.validation_set.n_subjects else "training"
-        scores = scores_of_subset(model, predictors, self.dataset, subset, self.window_length, self.processes)
+        scores = scores_of_subset(model, asked, self.dataset, subset, self.window_length, self.processes)
         means = {name: float(np.mean(one.by_horizon)) for name, one in scores.items() if one.by_horizon is not None}
-        own = means.pop(MODEL, None)
+        error = means.pop(own, None)
         self._of_baselines |= {f"{LOSS}_of_{name}": value for name, value in means.items()}
-        return {} if own is None else {LOSS: own, **self._of_baselines}
+        return {} if error is None else {LOSS: error, **self._of_baselines}

@@ -16,7 +16,7 @@ from dynml.models.sequence.generation import LOSS as GENERATION_LOSS
 from dynml.models.sequence.generation import FreeRuns
 from dynml.models.sequence.objectives.csm import Csm
 from dynml.models.sequence.objectives.pairs import has_both_parts
-from dynml.models.sequence.report import report
+from dynml.models.sequence.report import MODEL, predictors_of, report
 from dynml.models.sequence.sequence_model import MaskedModel, Outputs, SequenceModel
 from dynml.models.sequence.settling import check_windows, sampling_frequencies
 from dynml.models.sequence.trainer_config import SequenceTrainerConfig
@@ -114,7 +114,8 @@ class SequenceTrainer(Trainer):
             return
         with self.progress.timed("validation"), self.averaged_weights():
             self.model.eval()
-            errors = self._free_runs.errors(self.model, self.baselines_on_device())
+            predictors = predictors_of(self.model, self.baselines_on_device())
+            errors = self._free_runs.errors(self.model, MODEL, predictors)
             if self.config.generation_chooses and not errors:
                 accepted = f"false: no validation window has all of the {self.longest_window} samples"
                 raise ConfigurationError("trainer.generation_chooses", True, accepted)
