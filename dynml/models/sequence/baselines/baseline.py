@@ -9,7 +9,6 @@ from torch import Tensor, nn
 
 from dynml.models.sequence.objectives.tasks import Task
 from dynml.ops.linear_prediction import Halves
-from dynml.ops.mixed_precision import not_compiled
 
 
 class TrainingMoments(Protocol):
@@ -48,12 +47,16 @@ class Baseline(nn.Module):
     def fit(self, moments: TrainingMoments) -> None:
         """Set the buffers from the training subset. The default does nothing: there is nothing to fit."""
 
-    @not_compiled
     def predict(self, task: Task) -> Tensor:
         """Predict what a task scores, (B, T, C) float32, looking at nothing but what it shows.
 
         What is predicted where nothing is scored may be anything finite. No gradient, no autocast.
         """
+        if torch.compiler.is_compiling():  # torch.compiler.disable as a decorator would load the compiler each time
+            return torch.compiler.disable(self._predicted_plainly)(task)
+        return self._predicted_plainly(task)
+
+    def _predicted_plainly(self, task: Task) -> Tensor:
         with torch.no_grad(), torch.autocast(task.windows.device.type, enabled=False):
             return self._predicted(task)
 
