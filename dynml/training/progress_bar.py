@@ -100,10 +100,10 @@ class ProgressBars:
         most = f"{in_words(seconds * n_batches * n_epochs)} for {n_epochs} epochs at most"
         return f"{epoch}, {most}, as the first batches go, without validation."
 
-    def epoch_done(self, loss: float, best: float | None, best_epoch: int | None) -> None:
+    def epoch_done(self, loss: float | None, best: float | None, best_epoch: int | None) -> None:
         """Move on by one epoch."""
-        best_text = "none" if best is None else f"{best:.5g} (epoch {best_epoch})"
-        text = f"loss {loss:.5g}, best {best_text}"
+        parts = [] if loss is None else [f"loss {loss:.5g}"]
+        text = ", ".join(parts if best is None else [*parts, f"best {best:.5g} (epoch {best_epoch})"])
         self._done += 1
         if self._shown and not self._is_terminal:
             of_all = "" if self._n_epochs is None else f"/{self._n_epochs}"

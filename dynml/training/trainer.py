@@ -205,7 +205,9 @@ class Trainer(RecordedRun):
             self.train_one_epoch(bars)
             self.validate_one_epoch(bars)
             self._close_epoch()
-            bars.epoch_done(self.monitored_value(self.history.rows[-1]), self.best.best_value, self.best.best_epoch)
+            bars.epoch_done(
+                self.history.rows[-1].get(self.monitored_name()), self.best.best_value, self.best.best_epoch
+            )
             reason = self.stopping_reason()
             if reason is not None:
                 self.progress.phase, self.progress.stopping_reason = "finished", reason
@@ -377,8 +379,7 @@ class Trainer(RecordedRun):
             look_at_losses(self)
         if saves:
             self.save_checkpoint()
-        reason = self.interruption.adopt(code)
-        if reason is not None:
+        if (reason := self.interruption.adopt(code)) is not None:
             raise RunEnded(reason)
 
     def initialization_step_done(self) -> None:
