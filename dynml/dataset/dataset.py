@@ -1,7 +1,4 @@
-"""Many subjects' series as one object: a store or arrays in, subsets of tensors out.
-
-Wherever the series live (`residency`), a subset gives the same rows, bit for bit.
-"""
+"""Many subjects' series as one object, whose subsets give the same rows, bit for bit, wherever the series live."""
 
 from __future__ import annotations
 
@@ -63,7 +60,7 @@ class MultiSubjectDataset(Described):
     Raises
     ------
     DataError
-        When the store, the group or the redrawn subsets cannot be used, or there are more processes than subjects.
+        When the store, the group or the subsets cannot be used, or there are more processes than subjects.
     """
 
     def __init__(

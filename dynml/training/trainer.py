@@ -126,8 +126,7 @@ class Trainer(RecordedRun):
         check_share(self.processes, self.dataset)
         self.parameters = parameters_of(self, batch_sampler, batch_loader, parameters or {})
         self.interruption = Interruption()
-        self.resume = resume
-        self._has_begun = False
+        self.resume, self._has_begun = resume, False
         self._prepare_learning()
         if self.config.deterministic:
             torch.use_deterministic_algorithms(True)
@@ -146,8 +145,7 @@ class Trainer(RecordedRun):
         self.progress = Progress()
         self.best = BestMonitor(self.config.patience_delta)
         self.history = History()
-        self.monitors = {}
-        self._best_weights = None
+        self.monitors, self._best_weights = {}, None
         self._profiler = Profiler(self.folder.logs) if self.config.profile and self.processes.is_first else None
 
     # ------------------------------------------------------------------ the run, from above
