@@ -173,7 +173,13 @@ class SequenceTrainer(Trainer):
             raise ConfigurationError("loader.collate", collate, "padded for sequence models")
         check_windows(self.model.config, self.longest_window, min(sampling_frequencies(self.dataset)))
         if getattr(self.model.config, "next_sequence", False):
-            bounds = self.batch_sampler.config.window_bounds
-            shortest = self.longest_window if bounds is None else bounds[0]
-            if shortest < PAIRS_NEED:
-                raise ConfigurationError("sampler.window_length", shortest, f"at least {PAIRS_NEED} for next_sequence")
+            self._check_pairs()
+
+    def _check_pairs(self) -> None:
+        bounds, config = self.batch_sampler.config.window_bounds, self.model.config
+        shortest = self.longest_window if bounds is None else bounds[0]
+        needed, why = PAIRS_NEED, "for next_sequence"
+        if config.min_gap > 1:
+            needed, why = PAIRS_NEED + config.max_gap, f"for next_sequence with gaps of up to {config.max_gap} samples"
+        if shortest < needed:
+            raise ConfigurationError("sampler.window_length", shortest, f"at least {needed} {why}")

@@ -12,6 +12,7 @@ from sequence_runs import FAMILIES, TINY, rotations
 
 from dynml import BatchLoader, BatchSampler, MultiSubjectDataset
 from dynml.errors import ConfigurationError, DynmlError
+from dynml.models.sequence.config import SequenceBertConfig
 from dynml.models.sequence.settling import settled_model
 from dynml.models.sequence.trainer import SequenceTrainer
 from dynml.models.sequence.windows import windows_of
@@ -104,6 +105,15 @@ def test_validation_hides_the_same_in_every_epoch_and_training_does_not(tmp_path
             hidden[context, epoch] = model.task_of(windows_of(batch), batch.subject, batch.subject).scored
     assert torch.equal(hidden["validation", 0], hidden["validation", 1])
     assert not torch.equal(hidden["training", 0], hidden["training", 1])
+
+
+def test_gaps_of_pairs_that_cannot_be_are_refused(tmp_path):
+    with pytest.raises(ConfigurationError, match="model.min_gap"):
+        SequenceBertConfig(min_gap=5)
+    assert SequenceBertConfig(max_gap=0).min_gap == 1
+    gaps = {"next_sequence": True, "min_gap": 2, "max_gap": 50}
+    with pytest.raises(ConfigurationError, match="sampler.window_length.* at least 54 for next_sequence"):
+        trainer_of(tmp_path, "sequence_bert", model=gaps)
 
 
 def test_the_next_sequence_task_is_reported_apart(tmp_path):
