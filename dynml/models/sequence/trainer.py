@@ -8,6 +8,7 @@ from torch import Tensor
 
 from dynml.batches.batch import Batch
 from dynml.errors import ConfigurationError
+from dynml.models.sequence.backbones.frozen import findings_of_frozen, freeze
 from dynml.models.sequence.baselines.baseline import Baseline
 from dynml.models.sequence.baselines.fitted import fit_baselines
 from dynml.models.sequence.baselines.named import applicable, make_baseline
@@ -56,6 +57,10 @@ class SequenceTrainer(Trainer):
         self._free_runs = FreeRuns(self.dataset, self.longest_window, self.processes)
         if pretrained is not None:
             check_data_of_pretrained(pretrained, self.dataset, self.config.other_preparation)
+
+    def _prepare_learning(self) -> None:
+        freeze(self.model, self.config)
+        super()._prepare_learning()
 
     # ------------------------------------------------------------------ initialization
 
@@ -144,8 +149,9 @@ class SequenceTrainer(Trainer):
     # ------------------------------------------------------------------ state and report
 
     def family_state(self) -> dict[str, Any]:
-        """Fitted baselines."""
-        return {"baselines": {name: baseline.state_dict() for name, baseline in self.baselines.items()}}
+        """Fitted baselines, and the model that the run began from."""
+        baselines = {name: baseline.state_dict() for name, baseline in self.baselines.items()}
+        return {"baselines": baselines, "pretrained": None if self.pretrained is None else str(self.pretrained)}
 
     def load_family_state(self, state: dict[str, Any]) -> None:
         """Go on from `family_state`."""
@@ -156,10 +162,15 @@ class SequenceTrainer(Trainer):
             )
             baseline.load_state_dict(tensors)
             self.baselines[name] = baseline.to(self.device)
+        self.pretrained = state.get("pretrained", self.pretrained)
 
     def final_report(self) -> dict[str, Any]:
         """Scores of the best model beside its baselines, by network and by horizon, and findings."""
-        return report(self.model, self.baselines_on_device(), self.dataset, self.longest_window, self.processes)
+        baselines = self.baselines_on_device()
+        content = report(self.model, baselines, self.dataset, self.longest_window, self.processes)
+        return content | {
+            "findings": content["findings"] + findings_of_frozen(self.model, self.config, self.pretrained)
+        }
 
     def baselines_on_device(self) -> dict[str, Baseline]:
         """Fitted baselines where the model computes."""
