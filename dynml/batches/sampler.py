@@ -60,7 +60,8 @@ class BatchSampler:
     random phase in every segment, so that borders move from epoch to epoch while no sample is in two windows. Whole
     segments counted in samples are packed with their neighbours, and the packs are shuffled: a pack of resident rows
     is then a view. Validation and testing: every span, in stored order, the same in every epoch (in validation, with
-    `max_validation_batches`, those of so many batches); a range of lengths counts as its longest. Trials (`sampler.trials`) are the spans that events mark, the same in every epoch.
+    `max_validation_batches`, those of so many batches); a range of lengths counts as its longest. Trials
+    (`sampler.trials`) are the spans that events mark, the same in every epoch.
 
     With `draws_per_epoch` a training epoch is so many spans drawn from all: within a data set every span comes before
     one comes again, and `dataset_temperature` says how often each data set of a mixture has its turn.

@@ -8,7 +8,6 @@ from typing import Any, ClassVar
 import torch
 
 from dynml.batches.batch import Batch
-from dynml.batches.sampler import BatchSampler
 from dynml.dataset.dataset import MultiSubjectDataset
 from dynml.dataset.spans import Span
 from dynml.training.checkpoints.earlier_content import Resume
@@ -45,7 +44,8 @@ class RunState:
     device: torch.device
     processes: Processes
     dataset: MultiSubjectDataset
-    batch_sampler: BatchSampler
+    batch_sampler: Any
+    """`BatchSampler`."""
     folder: ExperimentFolder
     record: RunRecord
     learner: GradientLearner | None
