@@ -7,6 +7,8 @@ at any step.
 
 from __future__ import annotations
 
+import copy
+import dataclasses
 import itertools
 import warnings
 from collections.abc import Iterator, Sequence
@@ -139,6 +141,14 @@ class BatchSampler:
         """Trials of the context in force, which `Span.trial` counts in; only for the strategy trials."""
         assert self.config.trials is not None
         return self.subset.trials(self.config.trials, self.config.onset_shift, self.config.trial_length)
+
+    def without_cap(self) -> BatchSampler:
+        """Give this sampler without `max_validation_batches`, for scores of all of the data."""
+        if self.config.max_validation_batches is None:
+            return self
+        uncapped = copy.copy(self)
+        uncapped.config, uncapped._plans = dataclasses.replace(self.config, max_validation_batches=None), {}
+        return uncapped
 
     def n_batches(self, epoch: int = 0) -> int:
         """Count the batches of an epoch (random phases let it vary a little between epochs)."""

@@ -273,6 +273,8 @@ def test_a_cap_on_validation_batches_keeps_the_same_ones_from_all_of_the_data():
     def batches(context, epoch=0, **settings):
         sampler = BatchSampler(Layout(layout, layout, layout), window_length=10, batch_size_training=5, **settings)
         sampler.set_context(context)
+        if context == "validation":
+            assert sampler.without_cap().n_batches(epoch) == 12
         return list(sampler.batches(epoch)), sampler.report(epoch)
 
     everything, whole = batches("validation")

@@ -76,7 +76,7 @@ def _cap_in_words(run: RunState) -> list[str]:
     if not taken.n_batches_left_out:
         return []
     return [
-        f"Validation losses are of {taken.n_batches} of {taken.n_batches + taken.n_batches_left_out} "
+        f"Validation losses of epochs are of {taken.n_batches} of {taken.n_batches + taken.n_batches_left_out} "
         f"validation batches ({taken.n_samples - taken.n_samples_left_out} of {taken.n_samples} samples), the same "
         "ones in every epoch (sampler.max_validation_batches)."
     ]
