@@ -22,10 +22,13 @@ class Composition:
         Every span's index, once; or the spans of an epoch of draws.
     borders : (n_batches + 1,) int64
         Batch b holds order[borders[b]:borders[b + 1]].
+    n_left_out : int
+        Batches that there are beside these.
     """
 
     order: NDArray[np.int64]
     borders: NDArray[np.int64]
+    n_left_out: int = 0
 
 
 def in_order(order: NDArray[np.int64], costs: NDArray[np.int64], budget: int) -> Composition:
@@ -46,6 +49,18 @@ def in_order(order: NDArray[np.int64], costs: NDArray[np.int64], budget: int) ->
         reached = int(np.searchsorted(cumulative, cumulative[borders[-1]] + budget, side="right")) - 1
         borders.append(max(reached, borders[-1] + 1))
     return Composition(order, np.array(borders, np.int64))
+
+
+def evenly_spread(composition: Composition, n_most: int) -> Composition:
+    """Keep at most so many batches, in their order: each from the middle of an equal share of all."""
+    n_batches = len(composition.borders) - 1
+    if n_batches <= n_most:
+        return composition
+    kept = (2 * np.arange(n_most, dtype=np.int64) + 1) * n_batches // (2 * n_most)
+    starts, stops = composition.borders[kept], composition.borders[kept + 1]
+    pieces = [composition.order[start:stop] for start, stop in zip(starts, stops)]
+    borders = np.concatenate([[0], np.cumsum(stops - starts)])
+    return Composition(np.concatenate(pieces), borders, n_batches - n_most)
 
 
 def shuffled_batches(composition: Composition, generator: np.random.Generator) -> Composition:

@@ -7,6 +7,8 @@ at any step.
 
 from __future__ import annotations
 
+import copy
+import dataclasses
 import itertools
 import warnings
 from collections.abc import Iterator, Sequence
@@ -20,6 +22,7 @@ from dynml.batches.composition import (
     Composition,
     by_subjects,
     drawn_from_sources,
+    evenly_spread,
     in_order,
     shuffled_batches,
 )
@@ -48,6 +51,8 @@ class SamplingReport:
     n_segments_left_out: int
     n_samples: int
     n_samples_left_out: int
+    n_batches_left_out: int = 0
+    """By `max_validation_batches`."""
 
 
 class BatchSampler:
@@ -56,8 +61,9 @@ class BatchSampler:
     In training every span of an epoch comes once, in an order drawn from (seed, epoch). Random windows start at a
     random phase in every segment, so that borders move from epoch to epoch while no sample is in two windows. Whole
     segments counted in samples are packed with their neighbours, and the packs are shuffled: a pack of resident rows
-    is then a view. Validation and testing: every span, in stored order, the same in every epoch; a range of lengths
-    counts as its longest. Trials (`sampler.trials`) are the spans that events mark, the same in every epoch.
+    is then a view. Validation and testing: every span, in stored order, the same in every epoch (in validation, with
+    `max_validation_batches`, those of so many batches); a range of lengths counts as its longest. Trials
+    (`sampler.trials`) are the spans that events mark, the same in every epoch.
 
     With `draws_per_epoch` a training epoch is so many spans drawn from all: within a data set every span comes before
     one comes again, and `dataset_temperature` says how often each data set of a mixture has its turn.
@@ -136,6 +142,14 @@ class BatchSampler:
         assert self.config.trials is not None
         return self.subset.trials(self.config.trials, self.config.onset_shift, self.config.trial_length)
 
+    def without_cap(self) -> BatchSampler:
+        """Give this sampler without `max_validation_batches`, for scores of all of the data."""
+        if self.config.max_validation_batches is None:
+            return self
+        uncapped = copy.copy(self)
+        uncapped.config, uncapped._plans = dataclasses.replace(self.config, max_validation_batches=None), {}
+        return uncapped
+
     def n_batches(self, epoch: int = 0) -> int:
         """Count the batches of an epoch (random phases let it vary a little between epochs)."""
         return len(self._plan(epoch)[1].borders) - 1
@@ -181,6 +195,7 @@ class BatchSampler:
             n_segments_left_out=len(segments) - used,
             n_samples=segments.n_samples,
             n_samples_left_out=segments.n_samples - _samples_covered(spans),
+            n_batches_left_out=composition.n_left_out,
         )
 
     def _check_trials(self) -> None:
@@ -273,7 +288,7 @@ class BatchSampler:
         budget = self.config.batch_size(self.context)
         stored_order = np.arange(len(spans), dtype=np.int64)
         if self.context != "training":
-            return in_order(stored_order, costs, budget)
+            return self._capped(in_order(stored_order, costs, budget))
         drawn = self._drawn(spans, epoch)
         chosen = stored_order if drawn is None else drawn
         generator = self._generator(_BATCHES_STREAM, epoch)
@@ -284,6 +299,10 @@ class BatchSampler:
         if in_samples and self.strategy == "whole_segments":
             return shuffled_batches(in_order(np.sort(chosen), costs, budget), generator)
         return in_order(generator.permutation(len(spans)) if drawn is None else drawn, costs, budget)
+
+    def _capped(self, composition: Composition) -> Composition:
+        n_most = self.config.max_validation_batches if self.context == "validation" else None
+        return composition if n_most is None else evenly_spread(composition, n_most)
 
     def _drawn(self, spans: SegmentTable, epoch: int) -> NDArray[np.int64] | None:
         """Spans of an epoch of draws, in random order; None where every span comes once."""

@@ -54,6 +54,9 @@ class BatchSamplerConfig:
     batch_size_validation: int | None = None
     """The same for validation and testing; null: as in training."""
 
+    max_validation_batches: int | None = None
+    """Validate on at most so many batches, evenly spread over all of them and the same in every epoch; null: on all."""
+
     batch_size_units: Literal["nb_windows", "nb_samples"] = "nb_windows"
     """What `batch_size_*` counts. A span with more samples than nb_samples allows is a batch of its own."""
 
@@ -76,7 +79,14 @@ class BatchSamplerConfig:
         check_choice("sampler.batch_size_units", self.batch_size_units, ("nb_windows", "nb_samples"))
         check_at_least("sampler.gap", self.gap, 0)
         check_at_least("sampler.batch_size_training", self.batch_size_training, 1)
-        for name in ("step", "minimum_length", "batch_size_validation", "nb_subjects_per_batch", "cycles"):
+        for name in (
+            "step",
+            "minimum_length",
+            "batch_size_validation",
+            "max_validation_batches",
+            "nb_subjects_per_batch",
+            "cycles",
+        ):
             check_at_least(f"sampler.{name}", getattr(self, name), 1, optional=True)
         self._check_trials()
         self._check_window()

@@ -44,6 +44,8 @@ class RunState:
     device: torch.device
     processes: Processes
     dataset: MultiSubjectDataset
+    batch_sampler: Any
+    """`BatchSampler`."""
     folder: ExperimentFolder
     record: RunRecord
     learner: GradientLearner | None

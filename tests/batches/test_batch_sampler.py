@@ -267,6 +267,28 @@ def test_validation_takes_all_samples_in_stored_order_whatever_seed_and_epoch(co
     assert subjects == batches_0
 
 
+def test_a_cap_on_validation_batches_keeps_the_same_ones_from_all_of_the_data():
+    layout = [[(0, 50)] for _ in range(12)]
+
+    def batches(context, epoch=0, **settings):
+        sampler = BatchSampler(Layout(layout, layout, layout), window_length=10, batch_size_training=5, **settings)
+        sampler.set_context(context)
+        if context == "validation":
+            assert sampler.without_cap().n_batches(epoch) == 12
+        return list(sampler.batches(epoch)), sampler.report(epoch)
+
+    everything, whole = batches("validation")
+    capped, report = batches("validation", max_validation_batches=4)
+    # One of each three batches of one subject each.
+    assert capped == [everything[number] for number in (1, 4, 7, 10)]
+    assert batches("validation", 5, max_validation_batches=4)[0] == capped
+    assert (report.n_batches, report.n_batches_left_out, whole.n_batches_left_out) == (4, 8, 0)
+    assert report.n_samples - report.n_samples_left_out == 4 * 50
+    assert batches("validation", max_validation_batches=12) == (everything, whole)
+    for context in ("training", "testing"):
+        assert batches(context, max_validation_batches=1)[0] == batches(context)[0]
+
+
 @given(
     layout=layouts(shortest=4, longest=40),
     budget=st.integers(1, 100),
@@ -410,6 +432,7 @@ def test_no_training_data_is_an_error_and_no_validation_data_are_none():
     [
         ({"batch_size_training": 0}, "sampler.batch_size_training"),
         ({"batch_size_validation": 0}, "sampler.batch_size_validation"),
+        ({"max_validation_batches": 0}, "sampler.max_validation_batches"),
         ({"strategy": "windows"}, "sampler.strategy"),
         ({"strategy": "random_windows"}, "sampler.window_length"),
         ({"strategy": "whole_segments", "window_length": 5}, "sampler.window_length"),

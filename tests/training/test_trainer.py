@@ -332,6 +332,19 @@ def test_without_validation_the_summary_says_what_the_best_epoch_was_chosen_by(m
     assert "findings" not in make_trainer("held_out", max_epochs=3).train_and_validate()
 
 
+def test_the_summary_says_how_much_of_the_validation_data_a_cap_leaves(make_trainer):
+    trainer = make_trainer(learning_rate=1e-30)
+    trainer.batch_sampler = BatchSampler(
+        trainer.dataset, window_length=40, batch_size_training=3, max_validation_batches=1, seed=5
+    )
+    (said,) = trainer.train_and_validate()["findings"]
+    # 171 samples: a batch of three windows, and one of a window and an end.
+    assert "1 of 2 validation batches (51 of 171 samples)" in said
+    assert "sampler.max_validation_batches" in said
+    assert len(set(trainer.history.column("validation_loss"))) == 1
+    assert "findings" not in make_trainer("whole").train_and_validate()
+
+
 def test_a_hook_that_chooses_by_something_else_is_not_said_to_have_looked_at_the_loss(make_trainer):
     trainer = make_trainer(validation=False, max_epochs=2)
     trainer.monitored_value = lambda row: row["training_loss"] + 1.0

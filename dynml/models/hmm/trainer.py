@@ -297,8 +297,9 @@ class HMMTrainer(Trainer):
         self, parameters: GaussianHMMParameters, has_validation: bool
     ) -> tuple[Statistics, float | None]:
         """Statistics on training data and free energy on validation data: known from its epoch if that was the last."""
-        epoch = self.best.best_epoch
-        if self.config.algorithm == "batch" and self.statistics is not None and epoch == self.progress.epoch:
+        epoch, is_capped = self.best.best_epoch, self.batch_sampler.config.max_validation_batches is not None
+        is_last = epoch == self.progress.epoch and not is_capped
+        if self.config.algorithm == "batch" and self.statistics is not None and is_last:
             return self.statistics, self.history.rows[-1].get("validation_loss")
         on_training = expectation(self._pass("training"), parameters, self.processes)
         if not has_validation:
@@ -309,10 +310,11 @@ class HMMTrainer(Trainer):
 
     def _pass(self, context: Literal["training", "validation"]) -> Iterator[Batch]:
         """Go once through all batches of a subset, in the order of the first epoch."""
-        self.batch_sampler.set_context(context)
+        sampler = self.batch_sampler.without_cap()
+        sampler.set_context(context)
         self.batch_loader.set_context(context)
-        batches = self.batch_loader.iterate(self.batch_sampler, 0)
-        return iter(self.bars.batches(batches, self.batch_sampler.n_batches(0), 0, f"Report: {context}"))
+        batches = self.batch_loader.iterate(sampler, 0)
+        return iter(self.bars.batches(batches, sampler.n_batches(0), 0, f"Report: {context}"))
 
     def m_step_settings(self) -> MStepSettings:
         """What an M-step learns, and its priors."""

@@ -161,8 +161,11 @@ class MaskedConfig(SequenceConfig):
     next_sequence_weight: float = 1.0
     """Weight of that second loss."""
 
+    min_gap: int = 1
+    """next_sequence: fewest samples left out between the two parts. Above 1 every window needs room for max_gap."""
+
     max_gap: int = 4
-    """next_sequence: most samples left out between the two parts."""
+    """next_sequence: most samples left out between the two parts; 0: none are."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -170,7 +173,10 @@ class MaskedConfig(SequenceConfig):
         if self.masking_rate == 1:
             raise ConfigurationError("model.masking_rate", self.masking_rate, "below 1, so that something is shown")
         check_at_least("model.next_sequence_weight", self.next_sequence_weight, 0.0)
+        check_at_least("model.min_gap", self.min_gap, 0)
         check_at_least("model.max_gap", self.max_gap, 0)
+        if self.min_gap > max(self.max_gap, 1):
+            raise ConfigurationError("model.min_gap", self.min_gap, f"at most model.max_gap ({self.max_gap})")
         if self.next_sequence:
             refuse_patches(self, "next_sequence")
 

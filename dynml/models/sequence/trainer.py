@@ -8,6 +8,7 @@ from torch import Tensor
 
 from dynml.batches.batch import Batch
 from dynml.errors import ConfigurationError
+from dynml.models.sequence.backbones.frozen import findings_of_frozen, freeze
 from dynml.models.sequence.baselines.baseline import Baseline
 from dynml.models.sequence.baselines.fitted import fit_baselines
 from dynml.models.sequence.baselines.named import applicable, make_baseline
@@ -56,6 +57,10 @@ class SequenceTrainer(Trainer):
         self._free_runs = FreeRuns(self.dataset, self.longest_window, self.processes)
         if pretrained is not None:
             check_data_of_pretrained(pretrained, self.dataset, self.config.other_preparation)
+
+    def _prepare_learning(self) -> None:
+        freeze(self.model, self.config)
+        super()._prepare_learning()
 
     # ------------------------------------------------------------------ initialization
 
@@ -144,8 +149,9 @@ class SequenceTrainer(Trainer):
     # ------------------------------------------------------------------ state and report
 
     def family_state(self) -> dict[str, Any]:
-        """Fitted baselines."""
-        return {"baselines": {name: baseline.state_dict() for name, baseline in self.baselines.items()}}
+        """Fitted baselines, and the model that the run began from."""
+        baselines = {name: baseline.state_dict() for name, baseline in self.baselines.items()}
+        return {"baselines": baselines, "pretrained": None if self.pretrained is None else str(self.pretrained)}
 
     def load_family_state(self, state: dict[str, Any]) -> None:
         """Go on from `family_state`."""
@@ -156,10 +162,15 @@ class SequenceTrainer(Trainer):
             )
             baseline.load_state_dict(tensors)
             self.baselines[name] = baseline.to(self.device)
+        self.pretrained = state.get("pretrained", self.pretrained)
 
     def final_report(self) -> dict[str, Any]:
         """Scores of the best model beside its baselines, by network and by horizon, and findings."""
-        return report(self.model, self.baselines_on_device(), self.dataset, self.longest_window, self.processes)
+        baselines = self.baselines_on_device()
+        content = report(self.model, baselines, self.dataset, self.longest_window, self.processes)
+        return content | {
+            "findings": content["findings"] + findings_of_frozen(self.model, self.config, self.pretrained)
+        }
 
     def baselines_on_device(self) -> dict[str, Baseline]:
         """Fitted baselines where the model computes."""
@@ -173,7 +184,13 @@ class SequenceTrainer(Trainer):
             raise ConfigurationError("loader.collate", collate, "padded for sequence models")
         check_windows(self.model.config, self.longest_window, min(sampling_frequencies(self.dataset)))
         if getattr(self.model.config, "next_sequence", False):
-            bounds = self.batch_sampler.config.window_bounds
-            shortest = self.longest_window if bounds is None else bounds[0]
-            if shortest < PAIRS_NEED:
-                raise ConfigurationError("sampler.window_length", shortest, f"at least {PAIRS_NEED} for next_sequence")
+            self._check_pairs()
+
+    def _check_pairs(self) -> None:
+        bounds, config = self.batch_sampler.config.window_bounds, self.model.config
+        shortest = self.longest_window if bounds is None else bounds[0]
+        needed, why = PAIRS_NEED, "for next_sequence"
+        if config.min_gap > 1:
+            needed, why = PAIRS_NEED + config.max_gap, f"for next_sequence with gaps of up to {config.max_gap} samples"
+        if shortest < needed:
+            raise ConfigurationError("sampler.window_length", shortest, f"at least {needed} {why}")

@@ -39,6 +39,13 @@ class SequenceTrainerConfig(TrainerConfig):
     clip_gradient: float | None = 1.0
     """Largest global norm of the gradient; null: no clipping, the norm is only logged."""
 
+    freeze_embedder: bool = False
+    """Keep the embedder of the model that the run starts from: its map from channels, its embedding of time, and its
+    tokens."""
+
+    freeze_unembedder: bool = False
+    """Keep the map back to channels of the model that the run starts from."""
+
     generation_every: int | None = None
     """csm: after every so many epochs (and the last) the model runs on from the beginnings of validation windows, its
     predictions fed back, for forecast_samples; the error is logged beside those of baselines. null: only in the end."""

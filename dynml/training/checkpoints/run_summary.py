@@ -45,7 +45,7 @@ def summary_of(run: RunState, reason: str, report: dict[str, Any]) -> dict[str, 
         **peak_memory(run.device),
         "model": "best",
         **report,
-        **_with_findings(report, _choice_in_words(run)),
+        **_with_findings(report, [*_choice_in_words(run), *_cap_in_words(run)]),
     }
 
 
@@ -64,4 +64,19 @@ def _choice_in_words(run: RunState) -> list[str]:
         f"There are no validation subjects, so that the best epoch, {epoch} of {len(values)}, is that of the lowest "
         f"{name.replace('_', ' ')} ({values[epoch - 1]:.6g}): a mean over an epoch in which the weights changed, which "
         "is no score of the saved weights, and none on new data."
+    ]
+
+
+def _cap_in_words(run: RunState) -> list[str]:
+    """Say how many of the validation batches the epochs were validated on, where that is not all of them."""
+    if run.batch_sampler.config.max_validation_batches is None or not run.dataset.validation_set.n_subjects:
+        return []
+    run.batch_sampler.set_context("validation")
+    taken = run.batch_sampler.report()
+    if not taken.n_batches_left_out:
+        return []
+    return [
+        f"Validation losses of epochs are of {taken.n_batches} of {taken.n_batches + taken.n_batches_left_out} "
+        f"validation batches ({taken.n_samples - taken.n_samples_left_out} of {taken.n_samples} samples), the same "
+        "ones in every epoch (sampler.max_validation_batches)."
     ]

@@ -12,6 +12,7 @@ from interrupting import interrupt_at
 from dynml import BatchLoader, BatchSampler, GaussianHMM, HMMConfig, HMMTrainer, MultiSubjectDataset, load_experiment
 from dynml.errors import ConfigurationError, DataWarning, DynmlError, EmptyStateWarning
 from dynml.files import sha256_of_file, write_json
+from dynml.models.hmm.config import HMMInitializationConfig
 from dynml.models.hmm.report import collapsed_states
 from dynml.ops.hmm.statistics import GaussianHMMParameters
 from dynml.ops.matching import match_covariances
@@ -86,6 +87,28 @@ def test_batches_change_nothing_but_rounding(make_trainer, batch_size):
     np.testing.assert_allclose(
         trainer.history.column("training_loss"), reference.history.column("training_loss"), rtol=2e-6
     )
+
+
+def test_a_cap_on_validation_batches_is_of_epochs_and_not_of_the_score(tmp_path, simulation):
+    series = simulation.time_series[:2]
+    dataset = MultiSubjectDataset.from_arrays(
+        [series[0][:1000]], [series[1][:300], 3 * series[1][300:600], series[1][600:900]]
+    )
+    summaries, losses = [], []
+    for name, most in {"whole": None, "capped": 1}.items():
+        hmm = GaussianHMM(HMMConfig(n_states=3), dataset.n_channels)
+        units = {"batch_size_units": "nb_samples", "batch_size_training": 300, "max_validation_batches": most}
+        sampler = BatchSampler(dataset, strategy="whole_segments", **units)
+        loader, start = BatchLoader(dataset, hmm, collate="packed"), HMMInitializationConfig(n_init=1, n_epochs=1)
+        settings = {"initialization": start, "max_epochs": 1, "progress": False}
+        trainer = HMMTrainer(hmm, tmp_path, name, sampler, loader, **settings)
+        summaries.append(trainer.train_and_validate())
+        losses.append(trainer.history.column("validation_loss")[0])
+    whole, capped = (summary["free_energy"]["validation"] for summary in summaries)
+    # The one in the middle has three times the amplitude.
+    assert losses[1] > losses[0] + 0.5
+    assert whole == pytest.approx(losses[0], rel=1e-6)
+    assert capped == pytest.approx(whole, rel=1e-6)
 
 
 @pytest.mark.parametrize("covariance_type", ["full", "diagonal"])

@@ -156,18 +156,19 @@ def test_a_window_without_a_partner_always_follows_on():
     assert bool(follows[4]), "it is the only window of its data set"
 
 
-def test_gaps_leave_samples_out_between_the_parts():
+@pytest.mark.parametrize("min_gap", [0, 1, 2, 3])
+def test_gaps_leave_samples_out_between_the_parts(min_gap):
     given_windows = windows(1, (12,) * 100)
     given_windows = dataclasses.replace(
         given_windows, signals_BTC=torch.arange(12.0).expand(100, 12)[:, :, None].contiguous()
     )
-    pairs, follows = paired_windows(given_windows, torch.arange(100), torch.arange(100), max_gap=3)
+    pairs, follows = paired_windows(given_windows, torch.arange(100), torch.arange(100), 3, min_gap)
     assert follows.all()
     gaps = []
     for row in range(100):
         n_first = int((pairs.token_types_BT[row] == 0).sum())
         gaps.append(int(pairs.signals_BTC[row, n_first, 0] - pairs.signals_BTC[row, n_first - 1, 0]) - 1)
-    assert set(gaps) == {1, 2, 3}
+    assert set(gaps) == set(range(min_gap, 4))
 
 
 # ---------------------------------------------------------------------- tokens

@@ -10,8 +10,10 @@ import torch
 from interrupting import interrupt_at
 from sequence_runs import FAMILIES, TINY, rotations
 
-from dynml import BatchLoader, BatchSampler, MultiSubjectDataset
+from dynml import BatchLoader, BatchSampler, MultiSubjectDataset, load_experiment
 from dynml.errors import ConfigurationError, DynmlError
+from dynml.models.sequence.config import SequenceBertConfig
+from dynml.models.sequence.decoding.config import DecodingTrainerConfig
 from dynml.models.sequence.settling import settled_model
 from dynml.models.sequence.trainer import SequenceTrainer
 from dynml.models.sequence.windows import windows_of
@@ -106,6 +108,15 @@ def test_validation_hides_the_same_in_every_epoch_and_training_does_not(tmp_path
     assert not torch.equal(hidden["training", 0], hidden["training", 1])
 
 
+def test_gaps_of_pairs_that_cannot_be_are_refused(tmp_path):
+    with pytest.raises(ConfigurationError, match="model.min_gap"):
+        SequenceBertConfig(min_gap=5)
+    assert SequenceBertConfig(max_gap=0).min_gap == 1
+    gaps = {"next_sequence": True, "min_gap": 2, "max_gap": 50}
+    with pytest.raises(ConfigurationError, match="sampler.window_length.* at least 54 for next_sequence"):
+        trainer_of(tmp_path, "sequence_bert", model=gaps)
+
+
 def test_the_next_sequence_task_is_reported_apart(tmp_path):
     trainer = trainer_of(tmp_path, "sequence_bert", model={"next_sequence": True, "next_sequence_weight": 0.5})
     trainer.train_and_validate()
@@ -154,6 +165,34 @@ def test_a_model_starts_from_another_experiment(tmp_path):
     second.train_and_validate()
     for name, tensor in second.model.state_dict().items():
         assert torch.allclose(tensor, first.model.state_dict()[name], atol=1e-6), name
+
+
+@pytest.mark.parametrize("family", ["csm", "sequence_bert", "autoencoder"])
+def test_a_frozen_embedder_and_unembedder_stay_those_of_another_experiment(tmp_path, family):
+    first = trainer_of(tmp_path, family, "first", max_epochs=1)
+    first.train_and_validate()
+    frozen = {"freeze_embedder": True, "freeze_unembedder": True, "max_epochs": 1, "weight_decay": 10.0}
+    second = trainer_of(tmp_path, family, "second", pretrained=str(tmp_path / "first"), **frozen)
+    summary = second.train_and_validate()
+    kept = ("embedder", "time_embedding", "unembedder", "mask_token_C", "class_token_C")
+    before = load_experiment(tmp_path / "first").model.state_dict()
+    for name, tensor in second.model.state_dict().items():
+        if name.startswith(kept):
+            assert torch.equal(tensor, before[name]), name
+    learnt = {id(p) for group in second.learner.optimizer.param_groups for p in group["params"]}
+    names = {name for name, parameter in second.model.named_parameters() if id(parameter) in learnt}
+    assert names
+    assert not [name for name in names if name.startswith(kept)]
+    assert not torch.equal(*(dict(m.named_parameters())[sorted(names)[-1]] for m in (first.model, second.model)))
+    assert not [said for said in summary["findings"] if "never learnt" in said]
+
+
+def test_parts_that_are_frozen_at_random_numbers_draw_a_finding(tmp_path):
+    summary = trainer_of(tmp_path, "csm", max_epochs=1, freeze_embedder=True).train_and_validate()
+    (said,) = [said for said in summary["findings"] if "never learnt" in said]
+    assert "trainer.freeze_embedder" in said
+    with pytest.raises(ConfigurationError, match="trainer.freeze_unembedder.*model.fine_tuning"):
+        DecodingTrainerConfig(freeze_unembedder=True)
 
 
 def test_a_pretrained_model_of_other_sizes_is_refused(tmp_path):

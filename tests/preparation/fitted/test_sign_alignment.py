@@ -4,6 +4,7 @@ import itertools
 
 import numpy as np
 import pytest
+from dynml.data_warnings import DataWarnings
 
 from dynml.data_warnings import DataWarnings
 from dynml.errors import DataError

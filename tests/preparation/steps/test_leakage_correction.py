@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from dynml.data_warnings import DataWarnings
 
 from dynml.data_warnings import DataWarnings
 from dynml.errors import DataError

@@ -5,6 +5,7 @@ from importlib.metadata import version
 import numpy as np
 import pytest
 import scipy.signal
+from dynml.data_warnings import DataWarnings
 
 from dynml.data_warnings import DataWarnings
 from dynml.errors import DataError

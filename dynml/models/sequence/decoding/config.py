@@ -239,6 +239,10 @@ class DecodingTrainerConfig(SequenceTrainerConfig):
         super().__post_init__()
         if self.generation_every is not None:
             raise ConfigurationError("trainer.generation_every", self.generation_every, "null: for csm alone")
+        for name in ("freeze_embedder", "freeze_unembedder"):
+            if getattr(self, name):
+                accepted = "false: of a decoder, model.fine_tuning says what goes on to learn"
+                raise ConfigurationError(f"trainer.{name}", True, accepted)
         check_at_least("trainer.inner_folds", self.inner_folds, 0)
         check_choice("trainer.monitor", self.monitor, ("cross_entropy", "accuracy"))
         check_at_least("trainer.baseline_trials", self.baseline_trials, 2)

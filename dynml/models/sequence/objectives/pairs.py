@@ -17,7 +17,9 @@ _GAP, _COIN, _PARTNER = 111, 112, 113
 SHORTEST_WITH_GAP = 4
 
 
-def paired_windows(windows: Windows, subject_B: Tensor, dataset_B: Tensor, max_gap: int) -> tuple[Windows, Tensor]:
+def paired_windows(
+    windows: Windows, subject_B: Tensor, dataset_B: Tensor, max_gap: int, min_gap: int = 1
+) -> tuple[Windows, Tensor]:
     """Divide windows into two parts and exchange some second parts.
 
     Parameters
@@ -25,8 +27,8 @@ def paired_windows(windows: Windows, subject_B: Tensor, dataset_B: Tensor, max_g
     windows : Windows
     subject_B, dataset_B : Tensor, (B,), int64
         Whose each window is.
-    max_gap : int
-        Gaps are drawn evenly from 1 to `max_gap` samples; windows too short for one have none.
+    max_gap, min_gap : int
+        Gaps are drawn evenly from `min_gap` to `max_gap` samples; windows too short for theirs have none.
 
     Returns
     -------
@@ -37,7 +39,7 @@ def paired_windows(windows: Windows, subject_B: Tensor, dataset_B: Tensor, max_g
     """
     n_windows, n_times, _ = windows.shape
     rows_B = torch.arange(n_windows, device=windows.device)
-    lengths_B, first_B, second_start_B = _divided(windows, max_gap)
+    lengths_B, first_B, second_start_B = _divided(windows, max_gap, min_gap)
     partner_B, has_partner_B = _partners(windows.keys_B, subject_B, dataset_B)
     coin_B = keyed_uniform(derived_keys(windows.keys_B, _COIN), torch.zeros_like(windows.keys_B)) < 0.5
     follows_B = coin_B | ~has_partner_B
@@ -69,13 +71,13 @@ def has_both_parts(windows: Windows) -> Tensor | None:
     return (windows.observed_BT & ~is_second_BT).any(dim=1) & (windows.observed_BT & is_second_BT).any(dim=1)
 
 
-def _divided(windows: Windows, max_gap: int) -> tuple[Tensor, Tensor, Tensor]:
+def _divided(windows: Windows, max_gap: int, min_gap: int) -> tuple[Tensor, Tensor, Tensor]:
     """Length of each window, of its first part, and where its second part starts."""
     lengths_B = windows.lengths_B
     gaps_B = torch.zeros_like(lengths_B)
     if max_gap:
-        bounds_B = torch.full_like(lengths_B, max_gap)
-        gaps_B = keyed_integers(derived_keys(windows.keys_B, _GAP), torch.zeros_like(lengths_B), bounds_B) + 1
+        bounds_B = torch.full_like(lengths_B, max_gap - min_gap + 1)
+        gaps_B = keyed_integers(derived_keys(windows.keys_B, _GAP), torch.zeros_like(lengths_B), bounds_B) + min_gap
         gaps_B = torch.where(gaps_B > lengths_B - SHORTEST_WITH_GAP, 0, gaps_B)
     first_B = (lengths_B - gaps_B) // 2
     return lengths_B, first_B, first_B + gaps_B

@@ -39,7 +39,8 @@ class SequenceBert(MaskedModel):
         """Hide samples of windows, or of pairs."""
         if not self.config.next_sequence:
             return masked_samples_task(windows, self.config.masking_rate, patch_length=self.config.patch_length)
-        pairs, follows_B = paired_windows(windows, subject_B, dataset_B, self.config.max_gap)
+        gaps = self.config.max_gap, self.config.min_gap
+        pairs, follows_B = paired_windows(windows, subject_B, dataset_B, *gaps)
         return masked_samples_task(pairs, self.config.masking_rate, follows_B)
 
     def _inputs(self, task: Task) -> Tensor:
