@@ -31,9 +31,8 @@ FAMILIES = {
         *("--sampler.batch_size_training", "12"),
     ],
 }
-READS_OF_A_BATCH = 1
-"""At most. Sequence families ask how many samples each order of their linear path predicts, or how many networks are
-hidden; DyNeMo whether the slopes of the likelihood that were made with it can be used."""
+READS_OF_A_BATCH = 0
+"""Between two looks at the losses."""
 
 
 @pytest.fixture(scope="module")
