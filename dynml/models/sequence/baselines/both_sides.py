@@ -170,7 +170,7 @@ class RidgeBothSides(Baseline):
         most = {}
         for code in range(len(self.gaps_N2CC)):
             back, ahead = _offsets_of_gap(code)
-            if ahead - back - 1 <= max(longest_gap, 1):
+            if ahead - back - 1 <= longest_gap + 1:
                 most[code] = n_windows * (n_times // max(-back, ahead))
         n_gaps = len(self.gaps_N2CC)
         return most | dict.fromkeys(range(n_gaps, n_gaps + self.n_sides - 1), n_windows * n_times)
