@@ -110,16 +110,16 @@ def test_a_linear_path_that_asks_nothing_predicts_what_one_predicts_that_asks(na
             buffer.normal_(std=0.1, generator=generator)
         elif buffer_name == "longest_gap":
             buffer.fill_(4)
-    tasks = [random_task(seed, rate=seed / 4, n_times=n_times, with_parts=with_parts) for seed in range(4)]
+    tasks = [random_task(seed, rate=seed / 4, n_times=n_times, with_parts=with_parts) for seed in (1, 2)]
     expected = [baseline.predict(task) for task in tasks]
     with PretendedDevice() as device:
         there = baseline.to("pretended:0")
         found = [there.predict(moved(dataclasses.replace(task, longest_gap=n_times), "pretended:0")) for task in tasks]
         assert device.n_reads == 0, device.reads
         found = [one.cpu() for one in found]
-        asking = there.predict(moved(tasks[1], "pretended:0"))
+        asking = there.predict(moved(tasks[-1], "pretended:0"))
         assert device.n_reads > len(tasks)
-        torch.testing.assert_close(asking.cpu(), found[1])
+        torch.testing.assert_close(asking.cpu(), found[-1])
     for one, other in zip(found, expected, strict=True):
         torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-4)
 
