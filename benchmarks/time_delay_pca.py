@@ -59,14 +59,14 @@ import scipy.fft
 from dynml.preparation import chain
 from dynml.fits import Layout
 from dynml.recording import recording_of_runs
-from dynml.remarks import Remarks
+from dynml.data_warnings import DataWarnings
 imported = time.perf_counter()
 embedding = {"step": "time_delay_embedding_pca", "n_embeddings": N_EMBEDDINGS, "n_components": N_COMPONENTS}
 steps = chain.chosen_steps(["standardize", embedding])
 files = sorted(Path(folder).glob("*.npy"))
 def standardized(path):
     recording = recording_of_runs([np.load(path)], sampling_frequency=250.0)
-    return chain.applied(steps[:1], recording, path.stem, Remarks())
+    return chain.applied(steps[:1], recording, path.stem, DataWarnings())
 names = recording_of_runs([np.load(files[0])], sampling_frequency=250.0).channel_names
 pool = ThreadPoolExecutor(THREADS)
 def results(function):
@@ -79,7 +79,7 @@ fit = steps[1].fitted(
 fitted = time.perf_counter()
 bound = dataclasses.replace(steps[1], fit=fit)
 def prepare(path):
-    after = chain.applied([bound], standardized(path), path.stem, Remarks())
+    after = chain.applied([bound], standardized(path), path.stem, DataWarnings())
     return float(after.signals[after.segments[0, 0]].sum())
 total = sum(results(prepare))
 prepared = time.perf_counter()

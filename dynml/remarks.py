@@ -13,8 +13,8 @@ from dynml.reading_files import encodings_told_to
 N_NAMED = 3
 
 
-class Remarks:
-    """Collects remarks, so that five thousand subjects with one peculiarity make one line, not five thousand."""
+class DataWarnings:
+    """Collects warnings, so that five thousand subjects with one peculiarity make one line, not five thousand."""
 
     def __init__(self) -> None:
         self._details: dict[str, list[str]] = {}
@@ -26,7 +26,7 @@ class Remarks:
         if detail:
             self._details[topic].append(detail)
 
-    def take(self, other: Remarks) -> None:
+    def take(self, other: DataWarnings) -> None:
         """Note all that another one holds."""
         for topic, details in other._details.items():
             self._details.setdefault(topic, []).extend(details)

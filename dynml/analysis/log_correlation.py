@@ -39,7 +39,7 @@ class PairedLogs:
 
 @dataclass(frozen=True, kw_only=True)
 class LogCorrelation:
-    """Correlation of two logs over epochs; NaN where it cannot be computed, and `remark` says why."""
+    """Correlation of two logs over epochs; NaN where it cannot be computed, and `sentence` says why."""
 
     name: str
     level: Level
@@ -54,7 +54,7 @@ class LogCorrelation:
     n_differences: int
     r_of_differences: float
     p_of_differences: float
-    remark: str = ""
+    sentence: str = ""
 
 
 @dataclass(frozen=True)
@@ -97,7 +97,7 @@ def correlate(
     n_means : int
         Means that were subtracted from the points: one, or one for each experiment.
     logs : (str, str)
-        What x and y are called, for the remark.
+        What x and y are called, for the sentence.
 
     Notes
     -----
@@ -105,8 +105,8 @@ def correlate(
     function: the test of r = 0 for independent pairs of which one is normal (Student 1908; Kendall and Stuart, The
     Advanced Theory of Statistics, vol. 2, sec. 26.22).
     """
-    remark = _why_not(pairs.x, pairs.y, (pairs.x_scale, pairs.y_scale), logs)
-    r, p = _pearson(pairs.x, pairs.y, n_means) if not remark else (np.nan, np.nan)
+    sentence = _why_not(pairs.x, pairs.y, (pairs.x_scale, pairs.y_scale), logs)
+    r, p = _pearson(pairs.x, pairs.y, n_means) if not sentence else (np.nan, np.nan)
     steps_usable = not _why_not(pairs.x_steps, pairs.y_steps, (pairs.x_scale, pairs.y_scale), logs)
     r_steps, p_steps = _pearson(pairs.x_steps, pairs.y_steps) if steps_usable else (np.nan, np.nan)
     return LogCorrelation(
@@ -116,11 +116,11 @@ def correlate(
         n=len(pairs.x),
         r=r,
         p=p,
-        fit=None if remark else polynomial_fit(pairs.x, pairs.y, 1),
+        fit=None if sentence else polynomial_fit(pairs.x, pairs.y, 1),
         n_differences=len(pairs.x_steps),
         r_of_differences=r_steps,
         p_of_differences=p_steps,
-        remark=remark,
+        sentence=sentence,
     )
 
 

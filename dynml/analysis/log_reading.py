@@ -193,18 +193,18 @@ def names_of_experiments(paths: Sequence[str | Path]) -> list[str]:
     return ["/".join(part[-depth:]) for part in parts]
 
 
-def remarks_on_comparison(experiments: Sequence[ExperimentLogs]) -> list[str]:
+def sentences_on_comparison(experiments: Sequence[ExperimentLogs]) -> list[str]:
     """Say why losses of these experiments cannot be compared: other data, or another quantity under the same name."""
-    remarks = []
+    sentences = []
     by_loss = _grouped({experiment.name: experiment.loss_name for experiment in experiments})
     if len(by_loss) > 1:
         parts = "; ".join(f"{loss}: {', '.join(names)}" for loss, names in by_loss.items())
-        remarks.append(f"Losses of these experiments are different quantities ({parts}) and cannot be compared.")
+        sentences.append(f"Losses of these experiments are different quantities ({parts}) and cannot be compared.")
     by_data = _grouped({experiment.name: experiment.fingerprint for experiment in experiments})
     if len(by_data) > 1:
         parts = " and ".join(", ".join(names) for names in by_data.values())
-        remarks.append(f"Losses cannot be compared between experiments on different data or subsets: {parts}.")
-    return remarks
+        sentences.append(f"Losses cannot be compared between experiments on different data or subsets: {parts}.")
+    return sentences
 
 
 def _grouped(values: Mapping[str, str | None]) -> dict[str, list[str]]:

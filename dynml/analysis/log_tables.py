@@ -28,7 +28,7 @@ CORRELATION_COLUMNS = (
     "n_differences",
     "r_of_differences",
     "p_of_differences",
-    "remark",
+    "sentence",
 )
 
 
@@ -64,7 +64,7 @@ def write_correlations(path: str | Path, correlations: Iterable[LogCorrelation],
         line = found.fit.polynomial.convert().coef.tolist() if found.fit else [math.nan, math.nan]
         intercept, slope = [*line, 0.0][:2]
         error = found.fit.mean_squared_error if found.fit else math.nan
-        own = (found.n_differences, _cell(found.r_of_differences), _cell(found.p_of_differences), found.remark)
+        own = (found.n_differences, _cell(found.r_of_differences), _cell(found.p_of_differences), found.sentence)
         numbers = [_cell(value) for value in (found.r, found.p, slope, intercept, error)]
         rows.append((found.level, found.name, *logs, found.n, *numbers, *own))
     _write(Path(path), CORRELATION_COLUMNS, rows)

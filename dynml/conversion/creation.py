@@ -17,12 +17,13 @@ from dynml.conversion.parts import Part, is_made, needed_subjects
 from dynml.conversion.sources.agreement import GroupSources
 from dynml.conversion.sources.found import SubjectSources, check_steps, find_sources, identify, steps_of
 from dynml.conversion.sources.geometry import geometries_of
-from dynml.conversion.sources.runs import remark_same_contents
+from dynml.conversion.sources.runs import warn_of_same_contents
 from dynml.conversion.sources.shared_files import shared_files
 from dynml.conversion.sources.table import SourceTable
 from dynml.conversion.subject_reading import read_recording
 from dynml.conversion.subject_workers import SubjectWorkers
 from dynml.conversion.subset_drawing import Draw
+from dynml.data_warnings import DataWarnings
 from dynml.errors import DataError
 from dynml.fits import Layout
 from dynml.locks.writing import writes_alone
@@ -32,7 +33,6 @@ from dynml.preparation.fitted.stored_fits import fits_of
 from dynml.preparation.standardization import moments, moments_of_segments, standardized
 from dynml.preparation.step import PreparationStep
 from dynml.recording import Recording
-from dynml.remarks import Remarks
 from dynml.store.missing.gaps import joined_over_gaps
 from dynml.store.participants import check_split
 from dynml.store.participants_table import SubjectIdentity
@@ -90,14 +90,14 @@ def create_store(
     if part is None:
         check_target(target, overwrite)
     workers = SubjectWorkers(n_jobs)
-    remarks = Remarks()
-    with remarks.of_encodings():
+    warned = DataWarnings()
+    with warned.of_encodings():
         config, table = read_inputs(source, config_file)
         subsets = chosen_subsets(source, config, table, lists or {}, draw)
         share = subsets if part is None else part.share(subsets)
         if part is not None and not overwrite and is_made(target, part.note(subsets), config.content):
             return f"{target} is there already, of the same subjects and config, and is kept."
-        all_sources = _sources(folder_of(source, table), config, subsets, share, remarks, table)
+        all_sources = _sources(folder_of(source, table), config, subsets, share, warned, table)
         own_sources = _of_subjects(all_sources, share)
         shared = shared_files(folder_of(source, table), config, [one.identity.subject for one in own_sources], table)
     with workers:
@@ -106,14 +106,14 @@ def create_store(
             writer.note_shared_files(shared)
             if draw is not None:
                 writer.note_draw(draw.as_dictionary())
-            scales = write_subjects(writer, own_sources, config, chains, workers, remarks, progress=progress)
+            scales = write_subjects(writer, own_sources, config, chains, workers, warned, progress=progress)
             for group, steps in chains.items():
                 writer.add_fits(group, fits_of(steps))
-            writer.add_geometries(geometries_of(all_sources, config.groups, remarks))
+            writer.add_geometries(geometries_of(all_sources, config.groups, warned))
             if part is not None:
                 writer.note_part({**part.note(subsets), "scales": scales})
-            writer.note_warnings(without_folder(remarks, source))
-    remarks.tell()
+            writer.note_warnings(without_folder(warned, source))
+    warned.tell()
     return summary(target, share)
 
 
@@ -122,17 +122,17 @@ def _sources(
     config: StoreConfig,
     subsets: dict[str, list[str]],
     share: dict[str, list[str]],
-    remarks: Remarks,
+    warned: DataWarnings,
     table: SourceTable | None,
 ) -> list[SubjectSources]:
     """Sources of the subjects of a share, and of those that it needs to be like the whole."""
     if share is subsets:
-        return find_sources(folder, config, subsets, remarks, table)
+        return find_sources(folder, config, subsets, warned, table)
     listed = [subject for subjects in subsets.values() for subject in subjects]
-    check_split(subsets, identify(folder, config, listed, Remarks(), table), config.split)
+    check_split(subsets, identify(folder, config, listed, DataWarnings(), table), config.split)
     steps = [step for group, group_config in config.groups.items() for step in steps_of(group, group_config)]
     needed = needed_subjects(subsets, share, fits=any(isinstance(step, FittedStep) for step in steps))
-    return find_sources(folder, config, needed, remarks, table, known=listed)
+    return find_sources(folder, config, needed, warned, table, known=listed)
 
 
 def _of_subjects(sources: Sequence[SubjectSources], share: Mapping[str, Sequence[str]]) -> list[SubjectSources]:
@@ -140,9 +140,9 @@ def _of_subjects(sources: Sequence[SubjectSources], share: Mapping[str, Sequence
     return [one for one in sources if one.identity.subject in own]
 
 
-def without_folder(remarks: Remarks, source: Path) -> list[str]:
+def without_folder(warned: DataWarnings, source: Path) -> list[str]:
     """Sentences for the store, which says nothing of where the recordings lie on this computer."""
-    return [sentence.replace(f"{source}{os.sep}", "") for sentence in remarks.sentences()]
+    return [sentence.replace(f"{source}{os.sep}", "") for sentence in warned.sentences()]
 
 
 def summary(target: Path, subsets: Mapping[str, Sequence[str]]) -> str:
@@ -183,7 +183,7 @@ def write_subjects(
     config: StoreConfig,
     chains: Mapping[str, Sequence[PreparationStep]],
     workers: SubjectWorkers,
-    remarks: Remarks,
+    warned: DataWarnings,
     *,
     progress: bool = False,
 ) -> dict[str, dict[str, float]]:
@@ -208,7 +208,7 @@ def write_subjects(
     for result in tqdm(results, desc="Subjects", total=len(all_sources), unit="subject", disable=hidden):
         subject = result.identity.subject
         writer.add_subject(result.identity)
-        remarks.take(result.remarks)
+        warned.take(result.warned)
         for group, (recording, rank) in result.groups.items():
             if config.groups[group].standardization == "none":
                 scales[group][subject] = _typical_sd(recording)
@@ -216,12 +216,12 @@ def write_subjects(
             check_units(units[group], group)
             if config.groups[group].missing == "mask":
                 # Only now: no statistic and no step may see a masked row.
-                recording = joined_over_gaps(recording, f"Subject {subject}, group {group}", remarks)
+                recording = joined_over_gaps(recording, f"Subject {subject}, group {group}", warned)
             for source in recording.sources:
                 contents.setdefault((group, source.sha256), []).append(f"{subject}/{source.file}")
             writer.add_group(subject, group, recording, rank)
-    _remark_scales(scales, remarks)
-    remark_same_contents(contents, remarks)
+    _warn_of_scales(scales, warned)
+    warn_of_same_contents(contents, warned)
     return units
 
 
@@ -240,16 +240,16 @@ class _PreparedSubject:
 
     identity: SubjectIdentity
     groups: dict[str, tuple[Recording, int]]
-    remarks: Remarks
+    warned: DataWarnings
 
 
 def _prepared_subject(task: _SubjectTask) -> _PreparedSubject:
-    identity, remarks = task.sources.identity, Remarks()
+    identity, warned = task.sources.identity, DataWarnings()
     groups = {
-        group: prepared(sources, task.configs[group], identity.subject, group, remarks, task.chains[group])
+        group: prepared(sources, task.configs[group], identity.subject, group, warned, task.chains[group])
         for group, sources in task.sources.groups.items()
     }
-    return _PreparedSubject(identity, groups, remarks)
+    return _PreparedSubject(identity, groups, warned)
 
 
 def prepared(
@@ -257,7 +257,7 @@ def prepared(
     config: TimeseriesGroupConfig,
     subject: str,
     group: str,
-    remarks: Remarks,
+    warned: DataWarnings,
     steps: Sequence[PreparationStep],
 ) -> tuple[Recording, int]:
     """Read, check and prepare one subject's group by a chain whose fits are at hand.
@@ -275,14 +275,14 @@ def prepared(
         For samples that are not finite, constant channels, or a run without a good stretch, named.
     """
     where = f"Subject {subject}, group {group}"
-    recording = read_recording(sources, config, where, remarks)
+    recording = read_recording(sources, config, where, warned)
     if config.standardization == "none" and not steps:
         recording = _as_stored(recording)
     checks.check_not_constant(recording, where)
     for name, far in checks.outlying_channels(recording):
-        remarks.add(f"Group {group}: samples lie very far from all others", f"{subject}, {name}: {far:.2g} robust SD")
+        warned.add(f"Group {group}: samples lie very far from all others", f"{subject}, {name}: {far:.2g} robust SD")
     if steps:
-        recording = _after_steps(recording, steps, where, remarks)
+        recording = _after_steps(recording, steps, where, warned)
         if config.standardization == "none":
             recording = _as_stored(recording)
             checks.check_not_constant(recording, where)
@@ -292,12 +292,16 @@ def prepared(
     if rank < recording.n_channels:
         detail = _rank_in_words(recording, rank, checks.duplicated_channels(correlations))
         topic = f"Group {group}: signals are rank-deficient, so that full covariances need a prior or PCA to their rank"
-        remarks.add(topic, f"{subject}: {detail}")
+        warned.add(topic, f"{subject}: {detail}")
     return recording, rank
 
 
 def before_step(
-    sources: GroupSources, config: TimeseriesGroupConfig, steps: Sequence[PreparationStep], where: str, remarks: Remarks
+    sources: GroupSources,
+    config: TimeseriesGroupConfig,
+    steps: Sequence[PreparationStep],
+    where: str,
+    warned: DataWarnings,
 ) -> Recording:
     """Read one subject's group and apply the first steps of its chain, with the same checks as `prepared`.
 
@@ -306,12 +310,12 @@ def before_step(
     DataError
         Names the subject, the run and the channel.
     """
-    recording = read_recording(sources, config, where, remarks)
+    recording = read_recording(sources, config, where, warned)
     checks.check_not_constant(recording, where)
-    return _after_steps(recording, steps, where, remarks) if steps else recording
+    return _after_steps(recording, steps, where, warned) if steps else recording
 
 
-def _after_steps(recording: Recording, steps: Sequence[PreparationStep], where: str, remarks: Remarks) -> Recording:
+def _after_steps(recording: Recording, steps: Sequence[PreparationStep], where: str, warned: DataWarnings) -> Recording:
     """Apply steps, and refuse a channel of which they leave no more than the rounding of the file's numbers."""
     resolution = checks.resolution_of(recording)
     cause = "detrending" if all(step.name == "detrend" for step in steps) else "preparation"
@@ -320,7 +324,7 @@ def _after_steps(recording: Recording, steps: Sequence[PreparationStep], where: 
         layout = Layout(sampling_frequency=recording.sampling_frequency, channel_names=recording.channel_names)
         if not step.keeps_units:
             checks.check_not_constant(recording, where, deviations, resolution=resolution, cause=cause)
-        recording = chain.applied([step], recording, where, remarks)
+        recording = chain.applied([step], recording, where, warned)
         deviations = deviations[:, step.origins(layout)] if step.keeps_units else moments(recording, "per_run")[1]
     checks.check_not_constant(recording, where, deviations, resolution=resolution, cause=cause)
     return recording
@@ -374,7 +378,7 @@ def check_units(units: dict[str, float], group: str) -> None:
         del units[other]
 
 
-def _remark_scales(scales: dict[str, dict[str, float]], remarks: Remarks) -> None:
+def _warn_of_scales(scales: dict[str, dict[str, float]], warned: DataWarnings) -> None:
     """Tell of units that look unscaled, which only matters where nothing is standardized."""
     for group, of_subjects in scales.items():
         if not of_subjects:
@@ -383,8 +387,8 @@ def _remark_scales(scales: dict[str, dict[str, float]], remarks: Remarks) -> Non
         for subject, sd in of_subjects.items():
             if not low <= sd <= high:
                 topic = f"Group {group}: signals are not standardized and their units look unscaled"
-                remarks.add(topic, f"{subject}: typical standard deviation {sd:.2g}")
+                warned.add(topic, f"{subject}: typical standard deviation {sd:.2g}")
         smallest, largest = (choose(of_subjects, key=of_subjects.__getitem__) for choose in (min, max))
         if of_subjects[largest] > UNLIKE_SCALES * of_subjects[smallest]:
             detail = f"{of_subjects[smallest]:.2g} in {smallest}, {of_subjects[largest]:.2g} in {largest}"
-            remarks.add(f"Group {group}: signals are not standardized and the subjects' units look different", detail)
+            warned.add(f"Group {group}: signals are not standardized and the subjects' units look different", detail)

@@ -19,6 +19,7 @@ from dynml.conversion.sources.shared_files import check_same_files, shared_files
 from dynml.conversion.sources.table import SourceTable, is_table, read_source_table
 from dynml.conversion.stored_preparation import StoredPreparation, read_preparation
 from dynml.conversion.subject_workers import SubjectWorkers
+from dynml.data_warnings import DataWarnings
 from dynml.errors import ConfigurationError, DataError, DynmlError
 from dynml.fits import Layout
 from dynml.locks.writing import writes_alone
@@ -26,7 +27,6 @@ from dynml.preparation import chain
 from dynml.preparation.fitted.stored_fits import fits_of
 from dynml.preparation.step import PreparationStep
 from dynml.reading_files import is_folder, is_there
-from dynml.remarks import Remarks
 from dynml.store.layout import PARTICIPANTS, PREPARATION_FITS, SUBSET_NAMES, TOP_LEVEL_KEYS, SharedFiles
 from dynml.store.participants import check_split
 from dynml.store.participants_table import SubjectIdentity
@@ -77,25 +77,25 @@ def add_subjects(
         When the configs differ, a subject is there already, a participant would stand in two subsets, channels or
         rates are not those of the store, or for any fault of the files; named. The store is then as it was.
     """
-    workers, remarks = SubjectWorkers(n_jobs), Remarks()
-    with remarks.of_encodings(), Store(target) as store:
+    workers, warned = SubjectWorkers(n_jobs), DataWarnings()
+    with warned.of_encodings(), Store(target) as store:
         stored = StoredPreparation.of_store(store)
         config, table = read_inputs(source, config_file)
         _check_same_config(stored, config, table)
         subsets = chosen_subsets(source, config, table, lists or {}, None)
         _check_new(store, subsets)
-        all_sources = find_sources(folder_of(source, table), config, subsets, remarks, table, store.subjects)
+        all_sources = find_sources(folder_of(source, table), config, subsets, warned, table, store.subjects)
         _shared_files(stored, source, config, all_sources, table)
         _check_participants(store, subsets, all_sources)
         all_sources = _in_order_of_store(stored, config, all_sources)
         chains = _chains_of(stored, config, all_sources)
         content = _with_participants(store.config, config.content)
     with workers, extended_store(target, subsets, content) as writer:
-        write_subjects(writer, all_sources, config, chains, workers, remarks, progress=progress)
-        writer.note_warnings(without_folder(remarks, source))
+        write_subjects(writer, all_sources, config, chains, workers, warned, progress=progress)
+        writer.note_warnings(without_folder(warned, source))
     if any(fits_of(steps) for steps in chains.values()) and subsets["training"]:
-        remarks.add("The stored fits were applied, not made anew: they have not seen the added training subjects")
-    remarks.tell()
+        warned.add("The stored fits were applied, not made anew: they have not seen the added training subjects")
+    warned.tell()
     return "Added to " + summary(target, subsets)
 
 
@@ -150,26 +150,26 @@ def apply_preparation(
     check_target(target, overwrite)
     if is_there(target) and os.path.samefile(prepared, target):
         raise DataError(f"{target} is the store whose preparation is to be applied; give another OUT_HDF5.")
-    workers, remarks = SubjectWorkers(n_jobs), Remarks()
-    with remarks.of_encodings():
+    workers, warned = SubjectWorkers(n_jobs), DataWarnings()
+    with warned.of_encodings():
         stored = read_preparation(prepared)
         folder = prepared.parent if config_folder is None else config_folder
         config = _config_for_others(stored, folder, participants, files, of_table=is_table(source))
         table = read_source_table(source, list(config.groups)) if is_table(source) else None
         subsets = _subsets_of_others(source, config, table, subjects_list, subset)
-        all_sources = find_sources(folder_of(source, table), config, subsets, remarks, table)
+        all_sources = find_sources(folder_of(source, table), config, subsets, warned, table)
         shared = _shared_files(stored, source, config, all_sources, table)
         _check_not_seen(stored, config, subsets, all_sources)
         all_sources = _in_order_of_store(stored, config, all_sources)
         chains = _chains_of(stored, config, all_sources)
     with workers, new_store(target, config.content, subsets, overwrite=overwrite) as writer:
         writer.note_shared_files(shared)
-        write_subjects(writer, all_sources, config, chains, workers, remarks, progress=progress)
+        write_subjects(writer, all_sources, config, chains, workers, warned, progress=progress)
         for group, steps in chains.items():
             writer.add_fits(group, fits_of(steps))
-        writer.add_geometries(geometries_of(all_sources, config.groups, remarks))
-        writer.note_warnings(without_folder(remarks, source))
-    remarks.tell()
+        writer.add_geometries(geometries_of(all_sources, config.groups, warned))
+        writer.note_warnings(without_folder(warned, source))
+    warned.tell()
     return summary(target, subsets)
 
 

@@ -10,16 +10,16 @@ from tqdm import tqdm
 from dynml.conversion.config import TimeseriesGroupConfig
 from dynml.conversion.sources.agreement import GroupSources
 from dynml.conversion.subject_workers import SubjectWorkers
+from dynml.data_warnings import DataWarnings
 from dynml.errors import DataError
 from dynml.fits import Fit, Layout
 from dynml.preparation import chain
 from dynml.preparation.fitted.fitted_step import FittedStep, Statistics
 from dynml.preparation.step import PreparationStep
 from dynml.recording import Recording
-from dynml.remarks import Remarks
 
 Steps = Sequence[PreparationStep]
-BeforeStep = Callable[[GroupSources, TimeseriesGroupConfig, Steps, str, Remarks], Recording]
+BeforeStep = Callable[[GroupSources, TimeseriesGroupConfig, Steps, str, DataWarnings], Recording]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -107,9 +107,9 @@ def _seen(
 
 def _statistics(task: _Task) -> tuple[str, Statistics]:
     where = f"Subject {task.subject}, group {task.group}"
-    # What there is to remark is remarked when the subject is prepared.
-    recording = task.prepare(task.sources, task.config, task.before, where, Remarks())
-    recording, _ = chain.long_enough(task.step, recording, where, Remarks())
+    # What there is to warn of is said when the subject is prepared.
+    recording = task.prepare(task.sources, task.config, task.before, where, DataWarnings())
+    recording, _ = chain.long_enough(task.step, recording, where, DataWarnings())
     try:
         return task.subject, task.step.statistics(recording)
     except DataError as error:

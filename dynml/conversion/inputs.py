@@ -9,8 +9,8 @@ from dynml.conversion.config import StoreConfig, read_store_config, read_subsets
 from dynml.conversion.sources.found import identify, subjects_of_folder
 from dynml.conversion.sources.table import SourceTable, is_table, read_source_table
 from dynml.conversion.subset_drawing import Draw, drawn_subsets
+from dynml.data_warnings import DataWarnings
 from dynml.errors import DataError
-from dynml.remarks import Remarks
 from dynml.store.layout import SUBSET_NAMES
 
 
@@ -68,4 +68,4 @@ def chosen_subsets(
     subjects = subjects_of(source, config, table)
     if not subjects:
         raise DataError(f"{source} holds no folder of a subject.")
-    return drawn_subsets(identify(folder_of(source, table), config, subjects, Remarks(), table), draw)
+    return drawn_subsets(identify(folder_of(source, table), config, subjects, DataWarnings(), table), draw)

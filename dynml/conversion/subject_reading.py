@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from dynml.conversion.config import TimeseriesGroupConfig
 from dynml.conversion.sources.agreement import GroupSources, SourceFile
+from dynml.data_warnings import DataWarnings
 from dynml.errors import DataError
 from dynml.files import sha256_of_file
 from dynml.preparation import checks
@@ -18,11 +19,10 @@ from dynml.preparation.bad_stretches import cut_note, rows_to_cut
 from dynml.preparation.confounds.cleaning import Cleaning
 from dynml.reading_files import stated_encoding
 from dynml.recording import Recording, Source, recording_of_runs
-from dynml.remarks import Remarks
 from dynml.stretches import common_stretches, good_stretches
 
 
-def read_recording(sources: GroupSources, config: TimeseriesGroupConfig, where: str, remarks: Remarks) -> Recording:
+def read_recording(sources: GroupSources, config: TimeseriesGroupConfig, where: str, warned: DataWarnings) -> Recording:
     """Read all runs of one subject's group into one recording, its segments free of missing samples.
 
     Raises
@@ -36,17 +36,17 @@ def read_recording(sources: GroupSources, config: TimeseriesGroupConfig, where: 
     moved: dict[str, float] = {}
     cut: dict[str, int] = {}
     for file in sources.files:
-        with stated_encoding(config.encoding), remarks.of_encodings():
+        with stated_encoding(config.encoding), warned.of_encodings():
             run = file.reader.read(file.path)
         if run.shape != (file.description.n_samples, file.description.n_channels):
             raise DataError(f"{where}: {file.path} changed while it was read.")
         run = run if sources.order is None else run[:, sources.order]
         place = f"{where}, run {file.run_name}"
         checks.check_no_empty_channel(run, sources.channel_names, place)
-        with stated_encoding(config.encoding), remarks.of_encodings():
+        with stated_encoding(config.encoding), warned.of_encodings():
             cleaning = None if file.cleaning is None else file.cleaning.of_run(len(run))
         seen = _not_marked_bad(run, file.description.stretches, cleaning)
-        bad = rows_to_cut(seen, sources.channel_names, config.bad_stretches, place, remarks)
+        bad = rows_to_cut(seen, sources.channel_names, config.bad_stretches, place, warned)
         cut[file.run_name] = int(bad.sum())
         if cleaning is not None:
             run = _cleaned(run, cleaning, sources, config, place, bad)
@@ -54,16 +54,16 @@ def read_recording(sources: GroupSources, config: TimeseriesGroupConfig, where: 
             if cleaning.confounds.mean_displacement is not None:
                 moved[file.run_name] = cleaning.confounds.mean_displacement
             notes = [cleaning.note(censored, moved)]
-            stretches.append(_good_stretches(run, config, place, remarks, censored[file.run_name]))
+            stretches.append(_good_stretches(run, config, place, warned, censored[file.run_name]))
         elif config.missing == "error":
             checks.check_finite(run, sources.channel_names, place, file.description.stretches)
             stretches.append(np.array([[0, len(run)]], dtype=np.int64))
         else:
-            stretches.append(_good_stretches(run, config, place, remarks))
+            stretches.append(_good_stretches(run, config, place, warned))
         if bad.any():
             stretches[-1] = _without_bad(stretches[-1], bad, place)
         if file.description.stretches is not None:
-            stretches[-1] = _within(stretches[-1], file.description.stretches, len(run), place, remarks)
+            stretches[-1] = _within(stretches[-1], file.description.stretches, len(run), place, warned)
         parts.append(_parts(stretches[-1], file.description.stretches))
         runs.append(run)
     recording = recording_of_runs(
@@ -79,10 +79,10 @@ def read_recording(sources: GroupSources, config: TimeseriesGroupConfig, where: 
     )
     if any(cut.values()):
         notes.insert(0, cut_note(cut))
-    return dataclasses.replace(recording, preparation=(*_notes_of_readers(sources, where, remarks), *notes))
+    return dataclasses.replace(recording, preparation=(*_notes_of_readers(sources, where, warned), *notes))
 
 
-def _notes_of_readers(sources: GroupSources, where: str, remarks: Remarks) -> list[dict[str, Any]]:
+def _notes_of_readers(sources: GroupSources, where: str, warned: DataWarnings) -> list[dict[str, Any]]:
     """What was done to the runs as they were read; each step once, with what was found in every run."""
     notes: dict[str, dict[str, Any]] = {}
     for file in sources.files:
@@ -90,9 +90,9 @@ def _notes_of_readers(sources: GroupSources, where: str, remarks: Remarks) -> li
             known = notes.setdefault(note["step"], note)
             if "runs" in note:
                 known["runs"].update(note["runs"])
-        remark = file.reader.remark(file.path)
-        if remark is not None:
-            remarks.add(remark[0], f"{where}, run {file.run_name}: {remark[1]}")
+        warning = file.reader.warning(file.path)
+        if warning is not None:
+            warned.add(warning[0], f"{where}, run {file.run_name}: {warning[1]}")
     return list(notes.values())
 
 
@@ -133,18 +133,18 @@ def _without_bad(stretches: NDArray[np.int64], bad: NDArray[np.bool_], place: st
 
 
 def _within(
-    stretches: NDArray[np.int64], stated: NDArray[np.int64], n_samples: int, place: str, remarks: Remarks
+    stretches: NDArray[np.int64], stated: NDArray[np.int64], n_samples: int, place: str, warned: DataWarnings
 ) -> NDArray[np.int64]:
     """Stretches that also lie in those that the file holds for good, without single samples."""
     n_bad = n_samples - int((stated[:, 1] - stated[:, 0]).sum())
     if n_bad:
-        remarks.add("Stretches that the files mark as bad were cut out", f"{place}: {n_bad} of {n_samples}")
+        warned.add("Stretches that the files mark as bad were cut out", f"{place}: {n_bad} of {n_samples}")
     common = common_stretches(stretches, stated)
     kept = common[common[:, 1] - common[:, 0] > 1]
     if not len(kept):
         raise DataError(f"{place} has no two neighbouring samples that are good and finite in all channels.")
     if len(kept) < len(common):
-        remarks.add("Stretches of a single sample were left out", f"{place}: {len(common) - len(kept)}")
+        warned.add("Stretches of a single sample were left out", f"{place}: {len(common) - len(kept)}")
     return kept
 
 
@@ -166,7 +166,7 @@ def _sources(file: SourceFile) -> list[Source]:
 
 
 def _good_stretches(
-    run: NDArray[np.floating], config: TimeseriesGroupConfig, place: str, remarks: Remarks, n_censored: int = 0
+    run: NDArray[np.floating], config: TimeseriesGroupConfig, place: str, warned: DataWarnings, n_censored: int = 0
 ) -> NDArray[np.int64]:
     stretches = good_stretches(run)
     length = stretches[:, 1] - stretches[:, 0]
@@ -176,10 +176,10 @@ def _good_stretches(
     n_missing = len(run) - int(length.sum()) - n_censored
     done = "masked" if config.missing == "mask" else "cut out"
     if n_censored:
-        remarks.add(f"Censored volumes were {done}", f"{place}: {n_censored} of {len(run)}")
+        warned.add(f"Censored volumes were {done}", f"{place}: {n_censored} of {len(run)}")
     if n_missing:
-        remarks.add(f"Missing samples were {done}", f"{place}: {n_missing} of {len(run)}")
+        warned.add(f"Missing samples were {done}", f"{place}: {n_missing} of {len(run)}")
     if len(kept) < len(stretches):
         what = "masked, too" if config.missing == "mask" else "left out"
-        remarks.add(f"Stretches of a single sample were {what}", f"{place}: {len(stretches) - len(kept)}")
+        warned.add(f"Stretches of a single sample were {what}", f"{place}: {len(stretches) - len(kept)}")
     return kept

@@ -16,12 +16,12 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from dynml.configuration import check_choice, check_positive
+from dynml.data_warnings import DataWarnings
 from dynml.errors import DataError
 from dynml.preparation import checks
 from dynml.preparation.bad_stretches import BAD_STRETCHES, without_bad_stretches
 from dynml.preparation.standardization import moments, standardized
 from dynml.recording import Events, GroupDescription, Recording, recording_of_runs
-from dynml.remarks import Remarks
 from dynml.store.integrity import sha256_of_signals
 from dynml.store.layout import SUBSET_NAMES
 from dynml.store.missing.gaps import joined_over_gaps
@@ -85,7 +85,7 @@ class ArraySource:
         self._recordings: dict[str, Recording] = {}
         self._descriptions: dict[str, GroupDescription] = {}
         self._subsets: dict[str, list[str]] = {}
-        remarks = Remarks()
+        warned = DataWarnings()
         for subset in SUBSET_NAMES:
             named = _named(subset, subsets[subset])
             self._subsets[subset] = list(named)
@@ -93,16 +93,16 @@ class ArraySource:
                 if name in self._recordings:
                     raise DataError(f"The array {name} is in two subsets, {self._subset_of(name)} and {subset}.")
                 recording = _as_recording(series, name, sampling_frequency, missing, channel_names)
-                recording = without_bad_stretches(recording, bad_stretches, f"The array {name}", remarks)
-                self._add(name, recording, standardization or "none", remarks, masks=missing == "mask")
+                recording = without_bad_stretches(recording, bad_stretches, f"The array {name}", warned)
+                self._add(name, recording, standardization or "none", warned, masks=missing == "mask")
                 if standardization is None:
-                    remark_on_scale(recording, name, remarks)
+                    warn_of_on_scale(recording, name, warned)
         self._participants = {name: participants.get(name, name) for name in self._recordings}
         for name in participants:
             if name not in self._recordings:
                 raise DataError(f"participants names {name!r}, which is none of the arrays ({self._some_names()}).")
         self._check_participants()
-        remarks.tell()
+        warned.tell()
 
     @property
     def subjects(self) -> list[str]:
@@ -170,7 +170,7 @@ class ArraySource:
         assert signals.shape == self._recordings[subject].signals.shape
         self._recordings[subject] = dataclasses.replace(self._recordings[subject], signals=signals)
 
-    def _add(self, name: str, recording: Recording, standardization: str, remarks: Remarks, *, masks: bool) -> None:
+    def _add(self, name: str, recording: Recording, standardization: str, warned: DataWarnings, *, masks: bool) -> None:
         self._check_agreement(name, recording)
         if standardization == "none":
             recording = dataclasses.replace(recording, signals=recording.signals.astype(np.float32))
@@ -179,9 +179,9 @@ class ArraySource:
         rank = checks.rank_of(checks.correlations(recording))
         if rank < recording.n_channels:
             topic = "Signals are rank-deficient, so that full covariances need a prior or PCA to their rank"
-            remarks.add(topic, f"{name}: rank {rank} of {recording.n_channels}")
+            warned.add(topic, f"{name}: rank {rank} of {recording.n_channels}")
         if masks:
-            recording = joined_over_gaps(recording, f"The array {name}", remarks)
+            recording = joined_over_gaps(recording, f"The array {name}", warned)
         self._recordings[name] = recording
         self._descriptions[name] = GroupDescription(
             n_samples=recording.n_samples,
@@ -233,7 +233,7 @@ class ArraySource:
         return ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
 
 
-def remark_on_scale(recording: Recording, name: str, remarks: Remarks) -> None:
+def warn_of_on_scale(recording: Recording, name: str, warned: DataWarnings) -> None:
     """Say of an array that is taken as it is that the scripts would have standardized it, if that matters."""
     mean, std = moments(recording, "per_run")
     offsets, scales = np.abs(mean) / std, np.maximum(std, 1 / std)
@@ -245,7 +245,7 @@ def remark_on_scale(recording: Recording, name: str, remarks: Remarks) -> None:
         '"per_run" gives the numbers of the scripts, "none" takes the arrays as they are without this warning'
     )
     channel = recording.channel_names[worst[1]]
-    remarks.add(topic, f"{name}: channel {channel} has mean {mean[worst]:.3g} and standard deviation {std[worst]:.3g}")
+    warned.add(topic, f"{name}: channel {channel} has mean {mean[worst]:.3g} and standard deviation {std[worst]:.3g}")
 
 
 def _named(subset: str, series: Series) -> dict[str, Any]:

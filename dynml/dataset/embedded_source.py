@@ -17,12 +17,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from dynml.data_warnings import DataWarnings
 from dynml.dataset.embedding import Embedding, long_stretches
 from dynml.dataset.signal_source import SignalSource
 from dynml.errors import DataError
 from dynml.preparation.step import blocks
 from dynml.recording import Events, GroupDescription
-from dynml.remarks import Remarks
 
 ROUNDING = 4.0 * float(np.finfo(np.float32).eps)
 """Share of the largest component below which another's variation may be rounding."""
@@ -57,7 +57,7 @@ class EmbeddedSource:
         self._scaling: dict[str, Tensor] = {}
         self._masked: dict[str, NDArray[np.bool_]] = {}
         self._n_masked: dict[str, int] = {}
-        remarks = Remarks()
+        warned = DataWarnings()
         for subject in subjects:
             stretches, segment = long_stretches(base, group, subject, embedding.shortest_segment)
             kept = np.isin(np.arange(len(base.segments(subject, group))), segment)
@@ -68,12 +68,12 @@ class EmbeddedSource:
             if not kept.all():
                 shortest = embedding.shortest_segment
                 topic = f"Segments of fewer than {shortest} samples cannot be embedded and are left out"
-                remarks.add(topic, f"{subject}: {int((~kept).sum())} of {len(kept)}")
+                warned.add(topic, f"{subject}: {int((~kept).sum())} of {len(kept)}")
             if embedding.is_projected:
                 self._means[subject] = self._means_of_segments(subject, group, stretches, segment)
             if embedding.standardize:
                 self._scaling[subject] = self._scaling_of_segments(subject, group, stretches, segment)
-        remarks.tell()
+        warned.tell()
 
     @property
     def path(self) -> Path | None:

@@ -18,6 +18,7 @@ from tqdm import tqdm
 
 from dynml.configuration import check_choice, nearest_name
 from dynml.conversion.config import read_subject_list
+from dynml.data_warnings import DataWarnings
 from dynml.errors import ConfigurationError, DataError
 from dynml.exchange.webdataset import RunName, TarRun, parse_run_name, read_tar, tar_files
 from dynml.exchange.webdataset_labels import events_of_runs, read_target_names
@@ -27,7 +28,6 @@ from dynml.preparation import checks
 from dynml.preparation.bad_stretches import TELL, without_bad_stretches
 from dynml.preparation.standardization import standardized
 from dynml.recording import Recording, Source, recording_of_runs
-from dynml.remarks import Remarks
 from dynml.store import layout
 from dynml.store.participants_table import SubjectIdentity
 from dynml.store.writing import check_target, new_store
@@ -113,16 +113,16 @@ def import_webdataset(settings: TarImport, target: Path, *, overwrite: bool = Fa
         For any fault of a file, list or name, named; the target is then as it was.
     """
     check_target(target, overwrite)
-    remarks = Remarks()
+    warned = DataWarnings()
     names = read_target_names(settings.target_names)
     quiet = None if progress else True
     paths = tar_files(settings.inputs)
-    described = [_described(path, remarks) for path in tqdm(paths, desc="Checking", unit="tar", disable=quiet)]
+    described = [_described(path, warned) for path in tqdm(paths, desc="Checking", unit="tar", disable=quiet)]
     _check_agreement(described, mixed_rates=settings.allow_mixed_sampling_frequency)
     _check_target_names(described, names, settings.target_names)
     subjects = _subjects(described)
     participants = {subject: runs[0].name.participant for subject, runs in subjects.items()}
-    subsets = _listed(settings.lists, participants, remarks) if settings.lists else _drawn(participants, settings)
+    subsets = _listed(settings.lists, participants, warned) if settings.lists else _drawn(participants, settings)
     config = {
         layout.ALLOW_MIXED_SAMPLING_FREQUENCY: settings.allow_mixed_sampling_frequency,
         "import": _plain_settings(settings, len(described)),
@@ -130,10 +130,10 @@ def import_webdataset(settings: TarImport, target: Path, *, overwrite: bool = Fa
     chosen = [subject for subset in layout.SUBSET_NAMES for subject in subsets[subset]]
     with new_store(target, config, subsets, overwrite=overwrite) as writer:
         for subject in tqdm(chosen, desc="Writing", unit="subject", disable=quiet):
-            recording, rank = _prepared(subject, subjects[subject], settings, names, remarks)
+            recording, rank = _prepared(subject, subjects[subject], settings, names, warned)
             writer.add_subject(_identity(subject, subjects[subject][0].name))
             writer.add_group(subject, settings.group, recording, rank)
-    remarks.tell()
+    warned.tell()
     counts = ", ".join(f"{len(subsets[subset])} {subset}" for subset in layout.SUBSET_NAMES)
     n_runs = sum(len(subjects[subject]) for subject in chosen)
     return (
@@ -143,26 +143,26 @@ def import_webdataset(settings: TarImport, target: Path, *, overwrite: bool = Fa
     )
 
 
-def _described(path: Path, remarks: Remarks) -> _Described:
+def _described(path: Path, warned: DataWarnings) -> _Described:
     name = parse_run_name(path)
-    with remarks.of_encodings():
+    with warned.of_encodings():
         run, unknown = read_tar(path)
     if unknown:
-        remarks.add("Members of kinds that are not known were not read", f"{path.name}: {', '.join(unknown)}")
+        warned.add("Members of kinds that are not known were not read", f"{path.name}: {', '.join(unknown)}")
     fault = checks.other_unit_of_time(run.repetition_time)
     if fault is not None:
         raise DataError(f"{path} has a repetition time of {run.repetition_time:g}, but must have seconds ({fault}).")
     if run.repetition_time > LONGEST_USUAL_TIME:
-        remarks.add("Repetition times are longer than those of most series", f"{path.name}: {run.repetition_time:g} s")
+        warned.add("Repetition times are longer than those of most series", f"{path.name}: {run.repetition_time:g} s")
     (first, *others) = run.samples
     if not others and not first.labels and len(first.signals) < run.n_channels:
         topic = "Runs have fewer time points than networks, as if they were networks x time"
-        remarks.add(topic, f"{path.name}: {len(first.signals)} x {run.n_channels}")
+        warned.add(topic, f"{path.name}: {len(first.signals)} x {run.n_channels}")
     short = [sample.key for sample in run.samples if len(sample.signals) < 2]
     if len(short) == len(run.samples):
         raise DataError(f"{path} holds no sample of at least two time points.")
     if short:
-        remarks.add("Samples of a single time point were left out", f"{path.name}: {len(short)}")
+        warned.add("Samples of a single time point were left out", f"{path.name}: {len(short)}")
     return _Described(
         path=path,
         name=name,
@@ -218,7 +218,7 @@ def _subjects(described: Sequence[_Described]) -> dict[str, list[_Described]]:
     return subjects
 
 
-def _listed(lists: Mapping[str, Path], participants: Mapping[str, str], remarks: Remarks) -> dict[str, list[str]]:
+def _listed(lists: Mapping[str, Path], participants: Mapping[str, str], warned: DataWarnings) -> dict[str, list[str]]:
     """Subsets as text files name them, by participant or subject."""
     subsets: dict[str, list[str]] = {subset: [] for subset in layout.SUBSET_NAMES}
     home: dict[str, str] = {}
@@ -240,7 +240,7 @@ def _listed(lists: Mapping[str, Path], participants: Mapping[str, str], remarks:
             subsets[subset] += subjects
     left_out = [subject for subject in participants if participants[subject] not in home]
     for subject in left_out:
-        remarks.add("Subjects that no list names were left out", subject)
+        warned.add("Subjects that no list names were left out", subject)
     if not home:
         raise DataError(f"None of the lists {', '.join(map(str, lists.values()))} names a participant.")
     return subsets
@@ -285,10 +285,10 @@ def _prepared(
     runs: Sequence[_Described],
     settings: TarImport,
     names: Mapping[str, Mapping[str, str]],
-    remarks: Remarks,
+    warned: DataWarnings,
 ) -> tuple[Recording, int]:
     """Read a subject's tars again, as one recording, and its numerical rank."""
-    with remarks.of_encodings():
+    with warned.of_encodings():
         read = [_read_again(run) for run in runs]
     lengths = [[len(sample.signals) for sample in run.samples] for run in read]
     starts = [np.cumsum([0, *of_run]) for of_run in lengths]
@@ -305,12 +305,12 @@ def _prepared(
         units="z-score of the source",
     )
     checks.check_not_constant(recording, where)
-    without_bad_stretches(recording, TELL, where, remarks)
+    without_bad_stretches(recording, TELL, where, warned)
     recording = standardized(recording, settings.standardization)
     rank = checks.rank_of(checks.correlations(recording))
     if rank < recording.n_channels:
         topic = f"Group {settings.group}: signals are rank-deficient, so that full covariances need a prior or PCA"
-        remarks.add(topic, f"{subject}: rank {rank} of {recording.n_channels}")
+        warned.add(topic, f"{subject}: rank {rank} of {recording.n_channels}")
     return recording, rank
 
 

@@ -83,8 +83,8 @@ def plot_log_correlation(
 
 def words_on(found: LogCorrelation) -> str:
     """One line on a correlation: its name, r, p, n, and r of the differences, or why there is none."""
-    if found.remark:
-        return f"{found.name}: no r ({found.remark})"
+    if found.sentence:
+        return f"{found.name}: no r ({found.sentence})"
     return (
         f"{found.name}: r = {found.r:.3f}, {words_on_p(found.p)}, n = {found.n}; "
         f"r of differences = {_number(found.r_of_differences)}"
@@ -122,7 +122,7 @@ def _panels(figure: Figure, *, individual_logs: bool) -> list[Axes]:
 
 def _draw_fits(axes: Axes, found: LogCorrelation, colour: str, orders: Sequence[int], width: float = 1.0) -> None:
     for order in orders:
-        fit = polynomial_fit(found.pairs.x, found.pairs.y, order) if not found.remark else None
+        fit = polynomial_fit(found.pairs.x, found.pairs.y, order) if not found.sentence else None
         if fit is None:
             continue
         x = np.linspace(found.pairs.x.min(), found.pairs.x.max(), 200)

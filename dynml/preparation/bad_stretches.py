@@ -17,9 +17,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from dynml.data_warnings import DataWarnings
 from dynml.errors import DataError
 from dynml.recording import Recording
-from dynml.remarks import Remarks
 from dynml.stretches import sources_of_stretches, split_at_gaps, stretches_of
 
 TELL, CUT, ERROR = "tell", "cut", "error"
@@ -139,7 +139,7 @@ def rows_of(found: Sequence[BadStretches], n_samples: int) -> NDArray[np.bool_]:
 
 
 def rows_to_cut(
-    signals: NDArray[np.floating[Any]], channel_names: Sequence[str], do: str, where: str, remarks: Remarks
+    signals: NDArray[np.floating[Any]], channel_names: Sequence[str], do: str, where: str, warned: DataWarnings
 ) -> NDArray[np.bool_]:
     """Find bad stretches of a run, tell of them or refuse them, and say which samples are to be cut out, (T,).
 
@@ -150,7 +150,7 @@ def rows_to_cut(
     do : {"tell", "cut", "error"}
     where : str
         Subject, group and run, for messages.
-    remarks : Remarks
+    warned : DataWarnings
 
     Raises
     ------
@@ -172,7 +172,7 @@ def rows_to_cut(
     for kind, text in texts.items():
         if text:
             topic = WHAT_IS_WRONG[kind] + (" and were cut out there" if do == CUT else advice)
-            remarks.add(topic, f"{where}: {text}")
+            warned.add(topic, f"{where}: {text}")
     if do != CUT:
         return np.zeros_like(rows)
     if rows.mean() > MAXIMUM_SHARE:
@@ -189,7 +189,7 @@ def cut_note(cut: dict[str, int]) -> dict[str, Any]:
     return {"step": "cut_bad_stretches", "samples_removed": cut}
 
 
-def without_bad_stretches(recording: Recording, do: str, where: str, remarks: Remarks) -> Recording:
+def without_bad_stretches(recording: Recording, do: str, where: str, warned: DataWarnings) -> Recording:
     """Find bad stretches of a recording at hand, and do what is said with them.
 
     Raises
@@ -204,7 +204,7 @@ def without_bad_stretches(recording: Recording, do: str, where: str, remarks: Re
         within = _rows(recording.segments_of_run(run) - start, stop - start)
         signals = recording.signals[start:stop]
         observed = signals if within.all() else np.where(within[:, None], signals, np.nan)
-        rows[start:stop] = rows_to_cut(observed, recording.channel_names, do, where_of_run, remarks)
+        rows[start:stop] = rows_to_cut(observed, recording.channel_names, do, where_of_run, warned)
         cut[name] = int(rows[start:stop].sum())
     if not rows.any():
         return recording

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 from dynml.configuration import nearest_name
+from dynml.data_warnings import DataWarnings
 from dynml.entry_points import loaded_entry, names_of_group, unusable_entry
 from dynml.errors import ConfigurationError, DataError
 from dynml.fits import Layout
@@ -24,7 +25,6 @@ from dynml.preparation.steps.smoothing import AmplitudeEnvelope, MovingAverage
 from dynml.preparation.steps.standardize import Standardize
 from dynml.preparation.steps.trend import Detrend
 from dynml.recording import Recording
-from dynml.remarks import Remarks
 
 ENTRY_POINT_GROUP = "dynml.steps"
 STEPS: dict[str, type[PreparationStep]] = {
@@ -120,8 +120,8 @@ def origins(steps: Sequence[PreparationStep], layout: Layout) -> list[int]:
     return indices
 
 
-def applied(steps: Sequence[PreparationStep], recording: Recording, where: str, remarks: Remarks) -> Recording:
-    """Apply steps; segments too short for one are dropped before it, which is remarked and noted.
+def applied(steps: Sequence[PreparationStep], recording: Recording, where: str, warned: DataWarnings) -> Recording:
+    """Apply steps; segments too short for one are dropped before it, which is warned of and noted.
 
     Raises
     ------
@@ -129,15 +129,15 @@ def applied(steps: Sequence[PreparationStep], recording: Recording, where: str, 
         When a run has no segment that is long enough, or a step cannot be applied, named.
     """
     for step in steps:
-        recording, n_dropped = long_enough(step, recording, where, remarks)
+        recording, n_dropped = long_enough(step, recording, where, warned)
         try:
             recording = step(recording)
         except DataError as error:
             raise DataError(f"{where}: {error}") from error
-        remark = step.remark(recording)
-        if remark is not None:
-            topic, detail = remark
-            remarks.add(topic, f"{where}: {detail}")
+        warning = step.warning(recording)
+        if warning is not None:
+            topic, detail = warning
+            warned.add(topic, f"{where}: {detail}")
         if n_dropped:
             *before, note = recording.preparation
             recording = dataclasses.replace(recording, preparation=(*before, {**note, "segments_dropped": n_dropped}))
@@ -169,7 +169,7 @@ def _step(where: str, entry: Any) -> PreparationStep:
         raise ConfigurationError(f"{where}.{error.key}", error.found, error.accepted) from error
 
 
-def long_enough(step: PreparationStep, recording: Recording, where: str, remarks: Remarks) -> tuple[Recording, int]:
+def long_enough(step: PreparationStep, recording: Recording, where: str, warned: DataWarnings) -> tuple[Recording, int]:
     """Leave out segments that are too short for a step, and say how many.
 
     Raises
@@ -192,7 +192,7 @@ def long_enough(step: PreparationStep, recording: Recording, where: str, remarks
         n_short = int((own & ~kept).sum())
         if n_short:
             topic = f"Segments too short for the step {step.name!r} ({needed} samples) were dropped"
-            remarks.add(topic, f"{where}, run {name}: {n_short} of {int(own.sum())}")
+            warned.add(topic, f"{where}, run {name}: {n_short} of {int(own.sum())}")
     parts = recording.segment_parts
     shortened = dataclasses.replace(
         recording,

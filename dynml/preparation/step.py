@@ -51,7 +51,7 @@ class PreparationStep:
         """Samples that a segment needs; shorter ones are dropped before the step."""
         return 2
 
-    def remark(self, recording: Recording) -> tuple[str, str] | None:
+    def warning(self, recording: Recording) -> tuple[str, str] | None:
         """Topic and detail of what the user should know of a recording that the step gave; None where all is well."""
         return None
 

@@ -100,8 +100,8 @@ class NamedArraysReader(Reader):
         entry = chosen_entry(path, self.entries(path), self.variable)
         self.probe(path, entry.name)
         n_samples, n_channels = entry.shape if self.config.time_axis == "first" else entry.shape[::-1]
-        remarks = ("float16 keeps three digits only: store float32 or float64",) if entry.kind == "float16" else ()
-        return FileDescription(n_samples=n_samples, n_channels=n_channels, remarks=remarks)
+        warned = ("float16 keeps three digits only: store float32 or float64",) if entry.kind == "float16" else ()
+        return FileDescription(n_samples=n_samples, n_channels=n_channels, warned=warned)
 
     @guarded
     def read(self, path: Path) -> NDArray[Any]:

@@ -35,9 +35,9 @@ class NumpyReader(Reader):
             raise DataError(f"{path} has shape {shape}, but must be two-dimensional: time x channels.")
         if dtype.kind not in "fiu":
             raise DataError(f"{path} holds values of type {dtype}, but must hold real numbers.")
-        remarks = ("float16 keeps three digits only: store float32 or float64",) if dtype == np.float16 else ()
+        warned = ("float16 keeps three digits only: store float32 or float64",) if dtype == np.float16 else ()
         n_samples, n_channels = shape if self.config.time_axis == "first" else shape[::-1]
-        return FileDescription(n_samples=n_samples, n_channels=n_channels, remarks=remarks)
+        return FileDescription(n_samples=n_samples, n_channels=n_channels, warned=warned)
 
     @guarded
     def read(self, path: Path) -> NDArray[Any]:

@@ -38,7 +38,7 @@ class FileDescription:
     """Hz; None where the file does not say."""
     rate_fault: str = ""
     """Why the file does not say, where there is a reason."""
-    remarks: tuple[str, ...] = ()
+    warned: tuple[str, ...] = ()
     """What the user should be told about this file."""
     stretches: NDArray[np.int64] | None = None
     """Good stretches [start, stop) of samples, (n, 2), ascending, at least one; None: all of it is one."""
@@ -121,7 +121,7 @@ class Reader:
         """Say where the channels lie, for pictures; None where the format or the file does not say."""
         return None
 
-    def remark(self, path: Path) -> tuple[str, str] | None:
+    def warning(self, path: Path) -> tuple[str, str] | None:
         """Topic and detail of what the user should know of a run that was read; None where all is well."""
         return None
 
@@ -157,6 +157,6 @@ class ReaderOfReader(Reader):
         """Say what the other reader says."""
         return self.reader.geometry(path)
 
-    def remark(self, path: Path) -> tuple[str, str] | None:
+    def warning(self, path: Path) -> tuple[str, str] | None:
         """Say what the other reader says."""
-        return self.reader.remark(path)
+        return self.reader.warning(path)

@@ -51,7 +51,7 @@ class TextReader(Reader):
             n_samples=numbers.shape[0],
             n_channels=numbers.shape[1],
             channel_names=names,
-            remarks=_remarks(lines, numbers, names),
+            warned=_warned(lines, numbers, names),
         )
 
     @guarded
@@ -101,7 +101,7 @@ class _Lines:
 
 
 def _lines(path: Path) -> _Lines:
-    """Read the lines of a file; those at the top that start with # are remarks of its writer."""
+    """Read the lines of a file; those at the top that start with # are comments of its writer."""
     stream = io.StringIO(read_text_or_compressed(path), newline=None)
     numbered = [(number, line.rstrip("\n")) for number, line in enumerate(stream, start=1) if line.strip()]
     first = next((place for place, (_, line) in enumerate(numbered) if not line.startswith("#")), len(numbered))
@@ -184,14 +184,14 @@ def _check_no_clock(path: Path, numbers: NDArray[np.float64], names: tuple[str, 
             raise DataError(f"{path} has a column {name!r} that counts the samples and is no channel; remove it.")
 
 
-def _remarks(lines: _Lines, numbers: NDArray[np.float64], names: tuple[str, ...] | None) -> tuple[str, ...]:
-    remarks = []
+def _warned(lines: _Lines, numbers: NDArray[np.float64], names: tuple[str, ...] | None) -> tuple[str, ...]:
+    warned = []
     if lines.skipped:
-        remarks.append("lines at the top that start with # were skipped; channel names must stand without #")
+        warned.append("lines at the top that start with # were skipped; channel names must stand without #")
     steps = np.diff(numbers[:, 0]) if names is None and numbers.shape[1] > 1 else np.empty(0)
     if len(steps) > 1 and steps[0] != 0 and np.ptp(steps) <= SAME_STEP * abs(steps[0]):
-        remarks.append("the first column rises in equal steps, as if it counted samples, and was taken for a channel")
-    return tuple(remarks)
+        warned.append("the first column rises in equal steps, as if it counted samples, and was taken for a channel")
+    return tuple(warned)
 
 
 def _is_number(cell: str) -> bool:

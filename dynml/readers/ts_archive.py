@@ -59,7 +59,7 @@ class TsReader(Reader):
             n_samples=int(stops[-1]),
             n_channels=n_channels,
             rate_fault="the format has no place for it",
-            remarks=_remarks(header, lengths),
+            warned=_warned(header, lengths),
             stretches=np.stack([starts, stops], axis=1),
             events=events if header.classes is not None else None,
         )
@@ -137,7 +137,7 @@ def _cases(path: Path, header: _Header) -> Iterator[_Case]:
 
 
 def _text(path: Path) -> str:
-    """Text of a file; remarks, which archives hold in other encodings than the rest, become empty lines."""
+    """Text of a file; comments, which archives hold in other encodings than the rest, become empty lines."""
     try:
         lines = path.read_bytes().split(b"\n")
     except OSError as error:
@@ -179,11 +179,11 @@ def _checked_length(case: _Case, header: _Header, n_channels: int) -> int:
     return lengths[0]
 
 
-def _remarks(header: _Header, lengths: list[int]) -> tuple[str, ...]:
-    remarks = ["numbers to be predicted (@targetLabel) were left out"] if header.has_target else []
+def _warned(header: _Header, lengths: list[int]) -> tuple[str, ...]:
+    warned = ["numbers to be predicted (@targetLabel) were left out"] if header.has_target else []
     if header.equal_length and header.length not in (None, lengths[0]):
-        remarks.append(f"cases have {lengths[0]} values, and not the {header.length} that @seriesLength says")
-    return tuple(remarks)
+        warned.append(f"cases have {lengths[0]} values, and not the {header.length} that @seriesLength says")
+    return tuple(warned)
 
 
 def _numbers(case: _Case, text: str) -> list[float]:

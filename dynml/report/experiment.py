@@ -99,7 +99,7 @@ def read_reported_experiment(path: str | Path) -> ReportedExperiment:
     check_is_experiment(folder)
     summary, logs = _json_if_there(folder / "summary.json"), _logs_if_there(folder)
     best = folder.resolve() / "best_model"  # as inference names it, so that a warning is one warning
-    usable, remarks = newest_committed(best)
+    usable, warned = newest_committed(best)
     fault = None
     if usable is None:
         fault = fault_of_committed(best) if best.is_dir() else "it has no best model yet"
@@ -111,8 +111,8 @@ def read_reported_experiment(path: str | Path) -> ReportedExperiment:
         raise CheckpointError(f"{folder} does not say how it was made: it has no {LATEST}.")
     n_epochs = max((len(values) for values in logs.values()), default=0)
     manifest = {} if usable is None else _json_if_there(usable / MANIFEST)
-    for remark in remarks if usable is not None else ():
-        warnings.warn(f"{remark} Using {usable}.", DataWarning, stacklevel=2)
+    for warning in warned if usable is not None else ():
+        warnings.warn(f"{warning} Using {usable}.", DataWarning, stacklevel=2)
     return ReportedExperiment(
         path=folder.resolve(),
         parameters=parameters,

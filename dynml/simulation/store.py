@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from dynml.configuration import check_at_least, config_to_dictionary
+from dynml.data_warnings import DataWarnings
 from dynml.errors import ConfigurationError, DataError
 from dynml.preparation import checks
 from dynml.preparation.standardization import standardized
 from dynml.recording import Recording, recording_of_runs
-from dynml.remarks import Remarks
 from dynml.simulation.result import Simulation
 from dynml.simulation.truth import KIND, write_truth
 from dynml.store.layout import ALLOW_MIXED_SAMPLING_FREQUENCY, DATASET, is_valid_name
@@ -69,19 +69,19 @@ def write_simulation(
     if min(map(len, simulation.time_series)) < 2:
         raise DataError("A subject of the simulation has a single sample: raise n_samples to at least 2.")
     subsets = subsets_of_simulation(simulation.subjects, n_validation_subjects, n_testing_subjects)
-    remarks = Remarks()
+    warned = DataWarnings()
     with new_store(Path(path), _config(simulation, group), subsets, overwrite=overwrite) as writer:
         for number, subject in enumerate(simulation.subjects):
             recording = _recording(simulation, number)
             checks.check_not_constant(recording, f"Subject {subject} of the simulation")
             rank = checks.rank_of(checks.correlations(recording))
             if rank < recording.n_channels:
-                remarks.add("Simulated signals are rank-deficient", f"{subject}: rank {rank} of {recording.n_channels}")
+                warned.add("Simulated signals are rank-deficient", f"{subject}: rank {rank} of {recording.n_channels}")
             covariates = {} if simulation.datasets is None else {DATASET: simulation.datasets[number]}
             writer.add_subject(SubjectIdentity(subject=subject, participant=subject, covariates=covariates))
             writer.add_group(subject, group, recording, rank)
         write_truth(writer.file, simulation)
-    remarks.tell()
+    warned.tell()
     return subsets
 
 

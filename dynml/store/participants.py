@@ -6,16 +6,16 @@ from pathlib import Path
 from typing import Any
 
 from dynml.configuration import nearest_name
+from dynml.data_warnings import DataWarnings
 from dynml.errors import DataError
 from dynml.reading_files import is_file
-from dynml.remarks import Remarks
 from dynml.store import layout
 from dynml.store.participants_table import SubjectIdentity, described_subjects
 from dynml.tables import NOT_AVAILABLE
 
 
 def identities(
-    subjects: list[str], participants: str | dict[str, Any] | None, folders: list[Path], remarks: Remarks
+    subjects: list[str], participants: str | dict[str, Any] | None, folders: list[Path], warned: DataWarnings
 ) -> dict[str, SubjectIdentity]:
     """Say for each subject whose it is; by default its own.
 
@@ -29,7 +29,7 @@ def identities(
         {subject: participant} or {subject: {"participant": .., "dataset": .., ..}}.
     folders : list of Path
         Where a relative path is looked for, in this order.
-    remarks : Remarks
+    warned : DataWarnings
         Told where a table does not fit the subjects quite.
 
     Raises
@@ -41,7 +41,7 @@ def identities(
         return {subject: SubjectIdentity(subject=subject, participant=subject) for subject in subjects}
     if isinstance(participants, str):
         path = _find(participants, folders)
-        descriptions, where = described_subjects(path, subjects, remarks), str(path)
+        descriptions, where = described_subjects(path, subjects, warned), str(path)
     else:
         descriptions, where = _from_mapping(participants), "the key 'participants' of the config"
     found = {}

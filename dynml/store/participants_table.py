@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from dynml.data_warnings import DataWarnings
 from dynml.errors import DataError
-from dynml.remarks import Remarks
 from dynml.store import layout
 from dynml.tables import NOT_AVAILABLE, Table, read_table
 
@@ -29,7 +29,7 @@ class SubjectIdentity:
 
 
 def described_subjects(
-    path: Path, subjects: Sequence[str], remarks: Remarks, session: str | None = None
+    path: Path, subjects: Sequence[str], warned: DataWarnings, session: str | None = None
 ) -> dict[str, dict[str, str]]:
     """Find what a table says of each subject.
 
@@ -39,7 +39,7 @@ def described_subjects(
         `.tsv`, with a column `subject`, or `participant_id` as in BIDS.
     subjects : sequence of str
         Stored subjects.
-    remarks : Remarks
+    warned : DataWarnings
         Told where names were matched without their prefix, zeros or case, and where rows of one subject differ.
     session : str, optional
         Of several rows of a subject, take those of this session, where a column says which is.
@@ -67,12 +67,12 @@ def described_subjects(
     for name, rows in rows_of.items():
         subject = own_names.get(name, name)
         if subject != name:
-            remarks.add(f"{path} {OTHER_NAMES}", f"{name} is {subject}")
+            warned.add(f"{path} {OTHER_NAMES}", f"{name} is {subject}")
         if len(rows) > 1 and key == SUBJECT:
             raise DataError(f"Subject {name} stands twice in {path}.")
         columns, differing = _merged(table, _of_session(table, rows, session), key)
         if differing and subject in known:
-            remarks.add(f"{path} {SEVERAL_ROWS}", f"{subject}: {', '.join(differing)}")
+            warned.add(f"{path} {SEVERAL_ROWS}", f"{subject}: {', '.join(differing)}")
         described[subject] = columns
     return described
 

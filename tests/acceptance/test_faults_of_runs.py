@@ -156,9 +156,9 @@ def test_one_interruption_ends_a_run_with_all_saved_and_two_end_it_at_once(hdf5_
     if n_signals == 1:
         summary = json.loads((tmp_path / "run" / "summary.json").read_text())
         assert summary["stopping_reason"] == "signal SIGINT", output
-    path, remarks = newest_committed(tmp_path / "run" / "checkpoint")
+    path, warned = newest_committed(tmp_path / "run" / "checkpoint")
     assert path is not None
-    assert not remarks
+    assert not warned
 
 
 def header(content):

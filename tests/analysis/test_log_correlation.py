@@ -75,7 +75,7 @@ def test_a_common_trend_correlates_independent_noise_but_not_its_steps():
 
 
 @pytest.mark.parametrize(
-    ("x", "y", "remark"),
+    ("x", "y", "sentence"),
     [
         ([], [], "0 points, but at least 3 are needed"),
         ([1, np.nan, 2, 3], [np.nan, 1, 2, np.nan], "1 point, but at least 3 are needed"),
@@ -84,10 +84,10 @@ def test_a_common_trend_correlates_independent_noise_but_not_its_steps():
         ([1, 2, 3, 5], [0.1 + 0.2, 0.3, 0.3, 0.3], "loss is constant"),
     ],
 )
-def test_too_few_points_and_constant_logs_have_no_r_and_say_why(x, y, remark):
+def test_too_few_points_and_constant_logs_have_no_r_and_say_why(x, y, sentence):
     found = correlate(pair_logs(np.array(x, dtype=float), np.array(y, dtype=float)), "run", logs=("rate", "loss"))
     assert np.isnan([found.r, found.p]).all()
-    assert (found.remark, found.fit) == (remark, None)
+    assert (found.sentence, found.fit) == (sentence, None)
 
 
 def test_steps_that_are_constant_but_for_rounding_have_no_r():
@@ -124,7 +124,7 @@ def test_the_tables_read_back_exactly(tmp_path):
     np.testing.assert_array_equal(values, [0.1, np.nan, 1 / 3, np.inf, -np.inf, -7.1e-300])
 
 
-def test_the_table_of_correlations_holds_the_numbers_and_the_remarks(tmp_path):
+def test_the_table_of_correlations_holds_the_numbers_and_the_sentences(tmp_path):
     x, y = two_logs(5)
     own = [correlate(pair_logs(x, y), "run"), correlate(pair_logs(x[:2], y[:2]), "short")]
     write_correlations(tmp_path / "r.csv", own, ("loss", "rate"))
@@ -141,4 +141,4 @@ def test_the_table_of_correlations_holds_the_numbers_and_the_remarks(tmp_path):
         "30",
     ]
     assert (short["r"], short["slope"], short["n"]) == ("", "", "2")
-    assert short["remark"] == "2 points, but at least 3 are needed"
+    assert short["sentence"] == "2 points, but at least 3 are needed"

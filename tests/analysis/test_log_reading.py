@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from dynml.analysis import log_reading
-from dynml.analysis.log_reading import names_of_experiments, read_experiment, read_experiments, remarks_on_comparison
+from dynml.analysis.log_reading import names_of_experiments, read_experiment, read_experiments, sentences_on_comparison
 from dynml.errors import CheckpointError, ConfigurationError, DataWarning
 
 
@@ -161,9 +161,9 @@ def test_other_data_and_other_losses_are_remarked_on(tmp_path):
         return experiment(tmp_path / name, {"loss": loss, "epochs": 1}, fingerprint, loss=[1])
 
     paths = [run("a", "free_energy", "x"), run("b", "mse", "x"), run("c", "mse", "y")]
-    remarks = remarks_on_comparison(read_experiments(paths))
-    assert len(remarks) == 2
-    assert "(free_energy: a; mse: b, c)" in remarks[0]
-    assert remarks[1].endswith("a, b and c.")
-    assert remarks_on_comparison(read_experiments(paths[:1])) == []
-    assert remarks_on_comparison(read_experiments([paths[0], experiment(tmp_path / "d", loss=[1])])) == []
+    sentences = sentences_on_comparison(read_experiments(paths))
+    assert len(sentences) == 2
+    assert "(free_energy: a; mse: b, c)" in sentences[0]
+    assert sentences[1].endswith("a, b and c.")
+    assert sentences_on_comparison(read_experiments(paths[:1])) == []
+    assert sentences_on_comparison(read_experiments([paths[0], experiment(tmp_path / "d", loss=[1])])) == []

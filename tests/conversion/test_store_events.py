@@ -31,8 +31,8 @@ def test_bids_events_become_samples_of_the_stored_rows(tmp_path):
         "0.0\tn/a\t1\tcat\tn/a\n"
         "1.26\t0.96\t2\tface\tright\n"
     )
-    events, remarks = events_of(tmp_path, text)
-    assert [topic for topic, _ in remarks] == [NO_DURATION, BETWEEN, BETWEEN]
+    events, warned = events_of(tmp_path, text)
+    assert [topic for topic, _ in warned] == [NO_DURATION, BETWEEN, BETWEEN]
     assert events.onset.tolist() == [0, 20, 40 + 13]
     assert events.exact_onset.tolist() == pytest.approx([0, 20.4, 40 + 12.6])
     assert events.duration.tolist() == [0, 5, 10]
@@ -103,11 +103,11 @@ def test_rows_out_of_order_are_refused(tmp_path):
 
 def test_events_outside_the_run_are_left_out_and_told(tmp_path):
     text = "onset\tduration\ttrial_type\n-1\t1\ta\n1\t1\tb\n3.5\t2\tc\n9\t1\td\n"
-    events, remarks = events_of(tmp_path, text, RUNS[:1])
+    events, warned = events_of(tmp_path, text, RUNS[:1])
     assert events.onset.tolist() == [10, 35]
     assert events.duration.tolist() == [10, 5]
     assert events.names["trial_type"] == ("b", "c")
-    assert remarks == [
+    assert warned == [
         (LEFT_OUT, "2 of 4 of events.tsv, run run-1"),
         (CUT_AT_END, "1 of 4 of events.tsv, run run-1"),
     ]
@@ -192,39 +192,39 @@ COLUMNS = "onset\tduration\ttrial_type\n"
 
 @pytest.mark.parametrize("missing", ["n/a", "nan", "", "NaN"])
 def test_events_without_an_onset_are_left_out_and_told(tmp_path, missing):
-    events, remarks = events_of(tmp_path, COLUMNS + f"1\t1\tgo\n{missing}\t1\tlost\n5\t1\tstop\n", ONE_RUN)
+    events, warned = events_of(tmp_path, COLUMNS + f"1\t1\tgo\n{missing}\t1\tlost\n5\t1\tstop\n", ONE_RUN)
     assert (events.onset.tolist(), events.names["trial_type"]) == ([10, 50], ("go", "stop"))
-    assert remarks == [(NO_ONSET, "1 of 3 of events.tsv, run task_run-1")]
+    assert warned == [(NO_ONSET, "1 of 3 of events.tsv, run task_run-1")]
 
 
 def test_an_event_that_straddles_the_start_is_cut_there(tmp_path):
-    events, remarks = events_of(tmp_path, COLUMNS + "-3\t8\tblock\n-2\t1\tbefore\n9\t0.5\tx\n", ONE_RUN)
+    events, warned = events_of(tmp_path, COLUMNS + "-3\t8\tblock\n-2\t1\tbefore\n9\t0.5\tx\n", ONE_RUN)
     assert (events.onset.tolist(), events.duration.tolist()) == ([0, 90], [50, 5])
     place = "1 of 3 of events.tsv, run task_run-1"
-    assert remarks == [(LEFT_OUT, place), (CUT_AT_START, place)]
+    assert warned == [(LEFT_OUT, place), (CUT_AT_START, place)]
 
 
 def test_overlapping_events_are_kept_and_told(tmp_path):
-    events, remarks = events_of(tmp_path, COLUMNS + "1\t6\tblock\n2\t1\tface\n4\t1\thouse\n", ONE_RUN)
+    events, warned = events_of(tmp_path, COLUMNS + "1\t6\tblock\n2\t1\tface\n4\t1\thouse\n", ONE_RUN)
     assert (events.onset.tolist(), events.duration.tolist()) == ([10, 20, 40], [60, 10, 10])
-    assert remarks == [(OVERLAP, "2 of 3 of events.tsv, run task_run-1")]
+    assert warned == [(OVERLAP, "2 of 3 of events.tsv, run task_run-1")]
 
 
 @pytest.mark.parametrize("name", ["task_run-1_events.tsv", "other.tsv"])
 def test_a_column_run_that_counts_blocks_is_a_label(tmp_path, name):
     path = tmp_path / name
     path.write_text("onset\tduration\trun\n1\t1\t1\n2\t1\t1\n4\t1\t2\n8\t1\t3\n")
-    events, remarks = read_events([path], ONE_RUN, 10.0, "sub-a")
+    events, warned = read_events([path], ONE_RUN, 10.0, "sub-a")
     assert events.onset.tolist() == [10, 20, 40, 80]
     assert events.names == {"run": ("1", "2", "3")}
-    assert remarks == [(COUNTS_BLOCKS, f"{name}, run task_run-1")]
+    assert warned == [(COUNTS_BLOCKS, f"{name}, run task_run-1")]
 
 
 def test_rows_of_other_runs_are_told(tmp_path):
     text = "onset\tduration\trun\n1\t1\t1\n2\t1\t1\n1\t1\t2\n2\t1\t3\n"
-    events, remarks = events_of(tmp_path, text, ONE_RUN)
+    events, warned = events_of(tmp_path, text, ONE_RUN)
     assert events.onset.tolist() == [10, 20]
-    assert remarks == [(OTHER_RUNS, "2 of 4 of events.tsv")]
+    assert warned == [(OTHER_RUNS, "2 of 4 of events.tsv")]
 
 
 @pytest.mark.parametrize(
@@ -232,8 +232,8 @@ def test_rows_of_other_runs_are_told(tmp_path):
 )
 @pytest.mark.parametrize("line_end", ["\n", "\r", "\r\n"])
 def test_delimiters_at_the_end_marks_at_the_start_and_any_line_ends(tmp_path, text, line_end):
-    events, remarks = events_of(tmp_path, text.format("onset\tduration\tk\n").replace("\n", line_end), ONE_RUN)
-    assert (events.onset.tolist(), events.names, remarks) == ([10, 30], {"k": ("a", "b")}, [])
+    events, warned = events_of(tmp_path, text.format("onset\tduration\tk\n").replace("\n", line_end), ONE_RUN)
+    assert (events.onset.tolist(), events.names, warned) == ([10, 30], {"k": ("a", "b")}, [])
 
 
 def test_exact_onsets_are_kept_in_the_store_and_move_with_downsampling(tmp_path):

@@ -60,10 +60,10 @@ def test_a_damaged_set_is_recognised_and_the_older_one_is_used(tmp_path, damage)
         content = victim.read_bytes()
         victim.write_bytes(content[: len(content) // 2] if damage != "flip" else bytes([content[0] ^ 1]) + content[1:])
     assert fault_of_committed(target) is not None
-    path, remarks = newest_committed(target)
+    path, warned = newest_committed(target)
     assert path == tmp_path / "checkpoint.previous"
-    assert len(remarks) == 1
-    assert str(target) in remarks[0]
+    assert len(warned) == 1
+    assert str(target) in warned[0]
     commit_directory(target, write_text("newest"))
     assert content_of(target) == "newest"
     # The damaged one is kept: it may be worth something to somebody who looks at it.

@@ -3,12 +3,12 @@
 import json
 
 import numpy as np
+from dynml.data_warnings import DataWarnings
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dynml.preparation import chain
 from dynml.recording import recording_of_runs
-from dynml.remarks import Remarks
 
 RATE = 240.0
 STRETCHES = [np.array([[3, 700], [711, 1500]]), np.array([[0, 900]])]
@@ -47,7 +47,7 @@ def test_an_impulse_is_found_at_the_row_that_source_samples_say(chosen, segment,
     runs = [np.zeros((1500, 2)), np.zeros((900, 2))]
     runs[run][impulse, 1] = 1.0
     recording = recording_of_runs(runs, sampling_frequency=RATE, channel_names=("a", "b"), stretches=STRETCHES)
-    found = chain.applied(chain.chosen_steps(steps), recording, "s", Remarks())
+    found = chain.applied(chain.chosen_steps(steps), recording, "s", DataWarnings())
 
     first, last = found.segments[segment].tolist()
     sample, its_run = found.source_samples[segment].tolist()
@@ -77,7 +77,7 @@ def test_every_row_of_a_ramp_holds_its_own_original_sample():
         {"step": "moving_average", "window_length": 5},
         {"step": "time_delay_embedding", "n_embeddings": 7},
     ]
-    found = chain.applied(chain.chosen_steps(steps), recording, "s", Remarks())
+    found = chain.applied(chain.chosen_steps(steps), recording, "s", DataWarnings())
     for (start, stop), (sample, _) in zip(found.segments.tolist(), found.source_samples.tolist()):
         said = sample + found.source_offset + np.arange(stop - start) * found.source_step
         held = found.signals[start:stop, found.channel_names.index("channel_0@+0")]

@@ -50,7 +50,7 @@ def test_a_single_channel_is_found_beside_scalars(tmp_path):
 
 def test_float16_is_remarked_on(tmp_path):
     np.savez(tmp_path / "run.npz", SIGNALS.astype(np.float16))
-    assert "float16" in READER.describe(tmp_path / "run.npz").remarks[0]
+    assert "float16" in READER.describe(tmp_path / "run.npz").warned[0]
 
 
 @pytest.mark.parametrize(

@@ -31,7 +31,7 @@ def test_large_integers_are_not_rounded(tmp_path):
 
 def test_float16_is_remarked_on(tmp_path):
     np.save(tmp_path / "run.npy", np.ones((5, 2), dtype=np.float16))
-    assert "float16" in READER.describe(tmp_path / "run.npy").remarks[0]
+    assert "float16" in READER.describe(tmp_path / "run.npy").warned[0]
 
 
 @pytest.mark.parametrize(

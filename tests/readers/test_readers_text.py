@@ -32,7 +32,7 @@ def test_what_csv_writes_is_read_exactly(tmp_path, delimiter, header):
     description = READER.describe(path)
     assert (description.n_samples, description.n_channels) == (25, 3)
     assert description.channel_names == (tuple(header) if header else None)
-    assert description.remarks == ()
+    assert description.warned == ()
 
 
 def test_what_numpy_writes_is_read_exactly_and_its_remarks_are_skipped(tmp_path):
@@ -40,7 +40,7 @@ def test_what_numpy_writes_is_read_exactly_and_its_remarks_are_skipped(tmp_path)
     np.savetxt(path, SIGNALS, header="Fz Cz Pz\nmade by numpy")
     np.testing.assert_array_equal(READER.read(path).astype(np.float32), SIGNALS)
     assert READER.describe(path).channel_names is None
-    assert "start with # were skipped" in READER.describe(path).remarks[0]
+    assert "start with # were skipped" in READER.describe(path).warned[0]
 
 
 @pytest.mark.parametrize(
@@ -71,7 +71,7 @@ def test_time_may_be_the_last_axis(tmp_path):
         reader.describe(written(path, "a,b\n1,2\n"))
 
 
-@pytest.mark.parametrize(("text", "n_channels"), [("", 0), ("\n\n", 0), ("a,b\n", 2), ("# only remarks\n", 0)])
+@pytest.mark.parametrize(("text", "n_channels"), [("", 0), ("\n\n", 0), ("a,b\n", 2), ("# only warned\n", 0)])
 def test_tables_without_samples_are_empty(tmp_path, text, n_channels):
     description = READER.describe(written(tmp_path / "run.csv", text))
     assert (description.n_samples, description.n_channels) == (0, n_channels)
@@ -108,7 +108,7 @@ def test_integers_that_rise_from_channel_to_channel_are_no_header(tmp_path):
 
 def test_a_column_that_looks_like_time_is_remarked_on(tmp_path):
     np.savetxt(tmp_path / "run.txt", np.column_stack([np.arange(25) * 0.004, SIGNALS]))
-    assert "as if it counted samples" in READER.describe(tmp_path / "run.txt").remarks[0]
+    assert "as if it counted samples" in READER.describe(tmp_path / "run.txt").warned[0]
 
 
 def test_other_encodings_and_missing_files_are_named(tmp_path):

@@ -81,14 +81,14 @@ def test_numbers_to_predict_are_left_out_with_a_remark(tmp_path):
     path = write(tmp_path, "@univariate true\n@targetLabel true\n@data\n1,2,3:0.7\n4,5,6:1.5\n")
     description = described(path)
     assert description.events is None
-    assert description.remarks == ("numbers to be predicted (@targetLabel) were left out",)
+    assert description.warned == ("numbers to be predicted (@targetLabel) were left out",)
     assert read(path)[:, 0].tolist() == [1, 2, 3, 4, 5, 6]
 
 
 def test_a_stated_length_that_no_case_has_is_remarked_on(tmp_path):
     header = HEADER.replace("@equalLength false", "@equalLength true\n@seriesLength 4")
     path = write(tmp_path, header + "1,2,3:4,5,6:left\n1,2,3:4,5,6:left\n")
-    assert described(path).remarks == ("cases have 3 values, and not the 4 that @seriesLength says",)
+    assert described(path).warned == ("cases have 3 values, and not the 4 that @seriesLength says",)
     assert read(path).shape == (6, 2)
 
 

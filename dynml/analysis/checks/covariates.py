@@ -18,7 +18,7 @@ from dynml.training.data.subject_differences import SITES
 Array = NDArray[np.float64]
 LEVEL, FEWEST, N_PERMUTATIONS = 0.05, 5, 999
 LARGE = 0.3
-"""Correlation of a state's probability with the global signal that is worth a remark, however certain."""
+"""Correlation of a state's probability with the global signal that is worth a warning, however certain."""
 
 
 def covariate_verdicts(

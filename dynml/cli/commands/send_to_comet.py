@@ -153,9 +153,9 @@ def _send(
     from dynml.training.loggers.comet_connection import open_session
     from dynml.training.loggers.comet_state import name_archives
 
-    session, remark = open_session(state, archives, name, mode, must_exist=must_exist)
-    if remark is not None:
-        warnings.warn(f"comet.ml is not used online: {remark}", DataWarning, stacklevel=2)
+    session, sentence = open_session(state, archives, name, mode, must_exist=must_exist)
+    if sentence is not None:
+        warnings.warn(f"comet.ml is not used online: {sentence}", DataWarning, stacklevel=2)
     tell(session.experiment)
     fault = session.close()
     if fault is not None:

@@ -68,7 +68,7 @@ def run_visualization(arguments: Namespace) -> None:
     _refuse_what_only_figures_use(arguments)
     settings, size = _axis_settings(arguments), _figure_size(arguments)
 
-    from dynml.analysis.log_reading import read_experiments, remarks_on_comparison
+    from dynml.analysis.log_reading import read_experiments, sentences_on_comparison
     from dynml.analysis.log_tables import write_logs
     from dynml.plotting.logs import plot_logs
 
@@ -82,8 +82,8 @@ def run_visualization(arguments: Namespace) -> None:
     check_outputs_are_free([*pictures, *tables], force=arguments.force)
     _warn_of_missing_logs(graphs, experiments)
     drawn = {name for graph in graphs for expression in graph.expressions for name in expression.log_names}
-    for remark in remarks_on_comparison(experiments) if drawn & LOSSES else []:
-        warnings.warn(remark, DataWarning, stacklevel=2)
+    for sentence in sentences_on_comparison(experiments) if drawn & LOSSES else []:
+        warnings.warn(sentence, DataWarning, stacklevel=2)
     figures = []
     if pictures or arguments.show_now:
         figures = [plot_logs(experiments, page, settings, title=arguments.title, size=size) for page in pages]

@@ -119,8 +119,8 @@ def _correlations(
         raise DynmlError(f"No experiment has both {expressions[0].text} and {expressions[1].text}.")
     correlations = [*found, *pool(found, logs)]
     for correlation in correlations:
-        if correlation.remark:
-            text = f"No correlation can be computed for {correlation.name}: {correlation.remark}."
+        if correlation.sentence:
+            text = f"No correlation can be computed for {correlation.name}: {correlation.sentence}."
             warnings.warn(text, DataWarning, stacklevel=2)
     return correlations
 

@@ -84,7 +84,7 @@ class ResponseOutput:
         from dynml.files import write_json
 
         found = [*findings(group, participants, self._settings), *self._findings_of_trials()]
-        about = {"events": self._column, "of": self._of, "test": group.method, "remark": ACAUSAL}
+        about = {"events": self._column, "of": self._of, "test": group.method, "warning": ACAUSAL}
         self._write_responses(group, about)
         self._write_locking(group, participants, about)
         self._write_trials(about)

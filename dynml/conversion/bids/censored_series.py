@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from dynml.data_warnings import DataWarnings
 from dynml.errors import DataError
 from dynml.readers.reader import FileDescription, Reader, ReaderOfReader
-from dynml.remarks import Remarks
 from dynml.tables import read_table
 
 CENSORING = re.compile(
@@ -23,13 +23,13 @@ DRAWN = re.compile(r"exact_\d+(_hash-\w+)?")
 """Columns that draw so many of the good volumes at random, for matrices of equal length: nothing is wrong with them."""
 
 
-def kept_volumes(path: Path, remarks: Remarks) -> NDArray[np.bool_]:
+def kept_volumes(path: Path, warned: DataWarnings) -> NDArray[np.bool_]:
     """Read XCP-D's table of outliers: False where a column that censors says 1, (T,).
 
     Parameters
     ----------
     path : Path
-    remarks : Remarks
+    warned : DataWarnings
         Told the columns that say nothing of censoring.
 
     Raises
@@ -47,7 +47,7 @@ def kept_volumes(path: Path, remarks: Remarks) -> NDArray[np.bool_]:
     for name in table.columns:
         if name not in names:
             drawn = ", which draws good volumes at random" if DRAWN.fullmatch(name) else ""
-            remarks.add(
+            warned.add(
                 "Columns of tables of outliers that censor nothing were not used", f"{name}{drawn}, in {path.name}"
             )
     kept = np.ones(len(table), dtype=bool)

@@ -11,11 +11,11 @@ from dynml.conversion.bids.entities import BidsFile, files_in, same_value
 from dynml.conversion.bids.joints import JoinedRun, joined_runs
 from dynml.conversion.bids.run_choice import IMAGES, chosen_series
 from dynml.conversion.bids.run_clock import ClockFiles
+from dynml.data_warnings import DataWarnings
 from dynml.errors import DataError
 from dynml.files import read_json
 from dynml.preparation.checks import other_unit_of_time
 from dynml.reading_files import is_file
-from dynml.remarks import Remarks
 from dynml.store.layout import natural_order
 
 REPETITION_TIME = "RepetitionTime"
@@ -47,7 +47,7 @@ class BidsRun:
 
 
 def find_runs(
-    root: Path, raw: Path | None, subject: str, config: BidsConfig, where: str, remarks: Remarks
+    root: Path, raw: Path | None, subject: str, config: BidsConfig, where: str, warned: DataWarnings
 ) -> list[BidsRun]:
     """Find all runs of a subject that the config asks for.
 
@@ -62,7 +62,7 @@ def find_runs(
     config : BidsConfig
     where : str
         Subject and group, for messages.
-    remarks : Remarks
+    warned : DataWarnings
         Gathers what the user should know.
 
     Returns
@@ -77,10 +77,10 @@ def find_runs(
     """
     files = files_in(_folders(root / subject))
     raw_files = [] if raw is None else files_in([*_folders(raw / subject), *_above(raw, subject)])
-    chosen = chosen_series(files, config, root / subject, where, remarks)
+    chosen = chosen_series(files, config, root / subject, where, warned)
     above = files_in(_above(root, subject))
     runs = [_run(file, files, raw_files, above, config, where) for file in chosen]
-    _remark_lacking_events(runs, where, remarks)
+    _warn_of_lacking_events(runs, where, warned)
     return sorted(runs, key=lambda run: natural_order(run.name))
 
 
@@ -94,11 +94,11 @@ def _above(root: Path, subject: str) -> list[Path]:
     return [*sorted((root / subject).glob("ses-*")), root / subject, root]
 
 
-def _remark_lacking_events(runs: list[BidsRun], where: str, remarks: Remarks) -> None:
+def _warn_of_lacking_events(runs: list[BidsRun], where: str, warned: DataWarnings) -> None:
     lacking = [run.name for run in runs if run.events is None]
     if lacking and len(lacking) < len(runs):
         topic = "Some runs have no table of events, though others of the subject have"
-        remarks.add(topic, f"{where}: {', '.join(lacking)}")
+        warned.add(topic, f"{where}: {', '.join(lacking)}")
 
 
 def _run(

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from dynml.conversion.bids.entities import BidsFile, identity_of, same_value
 from dynml.conversion.bids.entity_table import JOINED_BY_PIPELINES, makes_runs
 from dynml.conversion.bids.run_clock import n_volumes_of
-from dynml.remarks import Remarks
+from dynml.data_warnings import DataWarnings
 from dynml.store.layout import natural_order
 from dynml.stretches import common_stretches
 from dynml.tables import read_table
@@ -65,7 +65,7 @@ def stretches_between_joints(
     stretches: NDArray[np.int64] | None,
     length_of_series: Callable[[Path], int],
     where: str,
-    remarks: Remarks,
+    warned: DataWarnings,
 ) -> NDArray[np.int64] | None:
     """Cut the stretches of a joined series where its runs end, (n, 2), and tell it; as they are where that is unknown.
 
@@ -80,22 +80,22 @@ def stretches_between_joints(
         Gives the rows of a run's own series.
     where : str
         Subject, group and file, for messages.
-    remarks : Remarks
+    warned : DataWarnings
     """
     found = list(_lengths(runs, length_of_series))
     lengths = next((lengths for lengths in found if sum(lengths) == n_samples), None)
     if lengths is None:
         sums = ", ".join(str(sum(lengths)) for lengths in found)
         reason = f"its runs have {sums} samples together, not {n_samples}" if sums else "nothing says how long runs are"
-        remarks.add(TAKEN_AS_ONE, f"{where} ({reason})")
+        warned.add(TAKEN_AS_ONE, f"{where} ({reason})")
         return stretches
     if len(set(lengths)) > 1 and any(run.entities != ("run",) for run in runs):
-        remarks.add(TAKEN_AS_ONE, f"{where} (its runs differ in length, and their order in it is not known)")
+        warned.add(TAKEN_AS_ONE, f"{where} (its runs differ in length, and their order in it is not known)")
         return stretches
     if len(runs) == 1:
         return stretches
     stops = np.cumsum(lengths)
-    remarks.add(CUT, f"{where}: {len(runs)} runs, which begin at samples {', '.join(map(str, [0, *stops[:-1]]))}")
+    warned.add(CUT, f"{where}: {len(runs)} runs, which begin at samples {', '.join(map(str, [0, *stops[:-1]]))}")
     pieces = np.stack([stops - lengths, stops], axis=1).astype(np.int64)
     return pieces if stretches is None else common_stretches(stretches, pieces)
 

@@ -9,8 +9,8 @@ from dynml.configuration import nearest_name
 from dynml.conversion.bids.config import WITHOUT, BidsConfig
 from dynml.conversion.bids.entities import BidsFile, identity_of, same_value
 from dynml.conversion.bids.entity_table import JOINED_BY_PIPELINES, setting_of
+from dynml.data_warnings import DataWarnings
 from dynml.errors import DataError
-from dynml.remarks import Remarks
 from dynml.store.layout import natural_order
 
 IMAGES = (".nii.gz", ".nii")
@@ -19,7 +19,7 @@ NO_LABEL = "none"
 
 
 def chosen_series(
-    files: list[BidsFile], config: BidsConfig, folder: Path, where: str, remarks: Remarks
+    files: list[BidsFile], config: BidsConfig, folder: Path, where: str, warned: DataWarnings
 ) -> list[BidsFile]:
     """Choose the files of the runs that the config asks for, one file a run.
 
@@ -32,7 +32,7 @@ def chosen_series(
         Of the subject, for messages.
     where : str
         Subject and group, for messages.
-    remarks : Remarks
+    warned : DataWarnings
         Told where a series of joined runs was left out.
 
     Raises
@@ -65,7 +65,7 @@ def chosen_series(
         )
     if joined and config.pipeline == "xcp_d":
         topic = "Series that join runs were left out, since the runs themselves are there"
-        remarks.add(topic, f"{where}: {next(iter(joined)).name}")
+        warned.add(topic, f"{where}: {next(iter(joined)).name}")
         kept = [file for file in kept if file.path not in joined]
     return kept
 

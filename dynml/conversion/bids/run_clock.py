@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from dynml.conversion.bids.config import BidsConfig
+from dynml.data_warnings import DataWarnings
 from dynml.errors import DataError
 from dynml.files import read_json
 from dynml.reading_files import is_file
-from dynml.remarks import Remarks
 from dynml.tables import read_table
 
 START_TIME, CORRECTED, SLICE_TIMING = "StartTime", "SliceTimingCorrected", "SliceTiming"
@@ -47,7 +47,7 @@ def start_of_run(
     n_volumes: int,
     repetition_time: float,
     where: str,
-    remarks: Remarks,
+    warned: DataWarnings,
 ) -> float:
     """Say when the first volume of a series is, in seconds on the clock of the run's events.
 
@@ -63,7 +63,7 @@ def start_of_run(
         Seconds.
     where : str
         Group, subject and run, for messages.
-    remarks : Remarks
+    warned : DataWarnings
         Told of a time other than 0, and of what is not known.
 
     Raises
@@ -71,35 +71,35 @@ def start_of_run(
     DataError
         When the series has another number of volumes than the raw image, and nothing says which are gone.
     """
-    dropped, by = _dropped(series, files, config, n_volumes, where, remarks)
-    start, said_by = _start_time(files, config, where, remarks)
+    dropped, by = _dropped(series, files, config, n_volumes, where, warned)
+    start, said_by = _start_time(files, config, where, warned)
     total = start + dropped * repetition_time
     if total:
         parts = [f"{start:g} s by {said_by}"] if start else []
         parts += [f"{dropped} volumes dropped by {by}"] if dropped else []
-        remarks.add(MOVED, f"{where}: the first one is at {total:g} s ({', '.join(parts)})")
+        warned.add(MOVED, f"{where}: the first one is at {total:g} s ({', '.join(parts)})")
     return total
 
 
-def start_by_sidecar(path: Path, where: str, remarks: Remarks) -> float:
+def start_by_sidecar(path: Path, where: str, warned: DataWarnings) -> float:
     """Say when the first sample of any file is, by the sidecar of its name (`.json`); 0 where there is none."""
     sidecar = path.with_name(f"{path.name.split('.')[0]}.json")
     content = _content(sidecar)
     value = content.get(START_TIME)
     if value is None:
         if content.get(CORRECTED) is True:
-            remarks.add(UNKNOWN_START, where)
+            warned.add(UNKNOWN_START, where)
         return 0.0
     if not isinstance(value, (int, float)):
         return 0.0  # a time of day, say: a `.json` beside any file need not be a sidecar of BIDS
     start = _seconds(value, sidecar)
     if start:
-        remarks.add(MOVED, f"{where}: the first one is at {start:g} s ({START_TIME} of {sidecar.name})")
+        warned.add(MOVED, f"{where}: the first one is at {start:g} s ({START_TIME} of {sidecar.name})")
     return start
 
 
 def _dropped(
-    series: Path, files: ClockFiles, config: BidsConfig, n_volumes: int, where: str, remarks: Remarks
+    series: Path, files: ClockFiles, config: BidsConfig, n_volumes: int, where: str, warned: DataWarnings
 ) -> tuple[int, str]:
     """Volumes that are gone from the start, and who says so."""
     if config.dropped_volumes is not None:
@@ -107,7 +107,7 @@ def _dropped(
     said = _dummy_volumes(files.quality) or _discarded(files)
     if files.raw_image is None:
         if said is None and config.pipeline == "xcp_d":
-            remarks.add(UNKNOWN_DROPPED, where)
+            warned.add(UNKNOWN_DROPPED, where)
         if said is not None and said.is_copied is None:
             raise DataError(
                 f"{where}: {said.path} says {DISCARDED} {said.n_volumes}, but not whether they are gone from the raw "
@@ -158,7 +158,7 @@ def _discarded(files: ClockFiles) -> _Said | None:
     return None
 
 
-def _start_time(files: ClockFiles, config: BidsConfig, where: str, remarks: Remarks) -> tuple[float, str]:
+def _start_time(files: ClockFiles, config: BidsConfig, where: str, warned: DataWarnings) -> tuple[float, str]:
     """Seconds from the beginning of a volume to the moment that it stands for, and who says so."""
     if config.start_time is not None:
         return float(config.start_time), "bids.start_time"
@@ -174,7 +174,7 @@ def _start_time(files: ClockFiles, config: BidsConfig, where: str, remarks: Rema
         times = _content(path).get(SLICE_TIMING)
         if isinstance(times, list) and times and all(isinstance(time, (int, float)) for time in times):
             return (min(times) + max(times)) / 2, f"the middle of {SLICE_TIMING} of {path.name}, fMRIPrep's default"
-    remarks.add(UNKNOWN_START, where)
+    warned.add(UNKNOWN_START, where)
     return 0.0, ""
 
 

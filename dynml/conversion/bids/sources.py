@@ -13,10 +13,10 @@ from dynml.conversion.bids.joints import stretches_between_joints
 from dynml.conversion.config import StoreConfig
 from dynml.conversion.sources.agreement import SourceFile
 from dynml.conversion.sources.places import Place, reader_of, source_file, without_excluded
+from dynml.data_warnings import DataWarnings
 from dynml.errors import DataError
 from dynml.readers.reader import Reader
 from dynml.reading_files import is_file, is_folder
-from dynml.remarks import Remarks
 from dynml.store.participants_table import described_subjects
 
 SAME_SIDECAR_RATE = 1e-3
@@ -35,7 +35,7 @@ def bids_runs(place: Place) -> list[BidsRun]:
     raw = None if bids.raw is None else place.store_config.folder / bids.raw
     if raw is not None and not is_folder(raw):
         raise DataError(f"{place.group}.bids.raw: {raw} is no folder.")
-    return find_runs(place.folder.parent, raw, place.folder.name, bids, str(place), place.remarks)
+    return find_runs(place.folder.parent, raw, place.folder.name, bids, str(place), place.warned)
 
 
 def bids_source_file(place: Place, run: BidsRun) -> SourceFile:
@@ -54,13 +54,13 @@ def bids_source_file(place: Place, run: BidsRun) -> SourceFile:
                 "\"brain_mask\": false in 'bids'."
             )
         reader = reader.with_mask(run.mask)
-    _remark_space(place, run, reader)
+    _warn_of_space(place, run, reader)
     if run.outliers is not None and bids.pipeline == "xcp_d":
-        kept = kept_volumes(run.outliers, place.remarks)
+        kept = kept_volumes(run.outliers, place.warned)
         reader = CensoredReader(without_excluded(place, reader), kept, run.outliers)
     elif bids.pipeline == "xcp_d":
         topic = f"Group {place.group}: no outliers.tsv says which volumes were censored, so that none becomes a gap"
-        place.remarks.add(topic, f"{place.folder.name}, run {run.name}")
+        place.warned.add(topic, f"{place.folder.name}, run {run.name}")
     name = run.path.relative_to(place.folder).as_posix()
     file = source_file(place, name, reader, run.name)
     if run.joins:
@@ -88,13 +88,13 @@ def _cut_at_joints(place: Place, run: BidsRun, file: SourceFile, reader: Reader)
         description.stretches,
         lambda path: of_rows.describe(path).n_samples,
         f"{place}: {run.path.name}",
-        place.remarks,
+        place.warned,
     )
     return dataclasses.replace(file, description=dataclasses.replace(description, stretches=stretches))
 
 
 def participants_of_bids(
-    root: Path, config: StoreConfig, subjects: list[str], remarks: Remarks
+    root: Path, config: StoreConfig, subjects: list[str], warned: DataWarnings
 ) -> dict[str, dict[str, str]] | None:
     """Covariates from the participants.tsv of the derivatives, or of the raw data set, where there is one."""
     groups = [group.bids_runs for group in config.groups.values() if group.bids is not None]
@@ -103,17 +103,17 @@ def participants_of_bids(
     if not groups or path is None:
         return None
     sessions = {label for group in groups for label in as_list(group.session)}
-    described = described_subjects(path, subjects, remarks, session=str(sessions.pop()) if len(sessions) == 1 else None)
+    described = described_subjects(path, subjects, warned, session=str(sessions.pop()) if len(sessions) == 1 else None)
     for subject in subjects:
         if subject not in described:
-            remarks.add(f"{path} does not speak of some subjects, which have no covariates", subject)
+            warned.add(f"{path} does not speak of some subjects, which have no covariates", subject)
     return {subject: described.get(subject, {}) for subject in subjects}
 
 
-def _remark_space(place: Place, run: BidsRun, reader: Reader) -> None:
+def _warn_of_space(place: Place, run: BidsRun, reader: Reader) -> None:
     """Tell of an atlas whose name says that it is in another space than the run."""
     atlas = None if reader.file_in_space is None else parsed(reader.file_in_space)
     of_atlas = None if atlas is None else atlas.entities.get("space", atlas.entities.get("tpl"))
     if of_atlas is not None and run.space is not None and of_atlas != run.space:
         topic = f"Group {place.group}: the atlas is in space {of_atlas} by its name, but runs are in {run.space}"
-        place.remarks.add(topic, f"{place.folder.name}, run {run.name}")
+        place.warned.add(topic, f"{place.folder.name}, run {run.name}")

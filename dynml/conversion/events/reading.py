@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dynml.conversion.bids.entities import parsed
-from dynml.conversion.events.times import DURATION, ONSET, Remark, RunOfSamples, placed_events
+from dynml.conversion.events.times import DURATION, ONSET, RunOfSamples, Warned, placed_events
 from dynml.errors import DataError
 from dynml.readers.reader import FileEvents
 from dynml.recording import NO_LABEL, Events
@@ -42,7 +42,7 @@ def read_events(
     *,
     one_a_run: bool = False,
     starts: Callable[[], Sequence[float]] | None = None,
-) -> tuple[Events, list[Remark]]:
+) -> tuple[Events, list[Warned]]:
     """Read a subject's events and place them in its stored rows.
 
     Parameters
@@ -64,7 +64,7 @@ def read_events(
     Returns
     -------
     events : Events
-    remarks : list of (topic, where)
+    warned : list of (topic, where)
         What was left out, cut or moved, to be told to the user.
 
     Raises
@@ -73,9 +73,9 @@ def read_events(
         When the files do not fit the runs; names the file and what was found.
     """
     tables = [Table(Path(), {ONSET: [], DURATION: []}) if path is None else read_table(path) for path in paths]
-    remarks: list[Remark] = []
+    warned: list[Warned] = []
     if len(tables) == 1 and not (one_a_run and len(runs) == 1):
-        tables = _divide(tables[0], runs, subject, sampling_frequency, remarks)
+        tables = _divide(tables[0], runs, subject, sampling_frequency, warned)
     elif len(tables) != len(runs):
         raise DataError(
             f"Subject {subject} has {len(tables)} events files ({tables[0].path.name} ..) for {len(runs)} runs; give "
@@ -87,11 +87,11 @@ def read_events(
             f"The events files of subject {subject} are of two kinds: some have a column 'onset', some not."
         )
     if not kinds.pop():
-        return _assemble([_from_samples(table, run, subject) for table, run in zip(tables, runs)], runs), remarks
+        return _assemble([_from_samples(table, run, subject) for table, run in zip(tables, runs)], runs), warned
     if starts is not None:
         runs = [dataclasses.replace(run, start_time=start) for run, start in zip(runs, starts(), strict=True)]
-    parts = [_from_seconds(table, run, sampling_frequency, remarks) for table, run in zip(tables, runs)]
-    return _assemble(parts, runs), remarks
+    parts = [_from_seconds(table, run, sampling_frequency, warned) for table, run in zip(tables, runs)]
+    return _assemble(parts, runs), warned
 
 
 def events_of_files(of_files: Sequence[FileEvents | None], runs: Sequence[RunOfSamples]) -> Events | None:
@@ -121,7 +121,7 @@ class _EventsOfRun:
 
 
 def _divide(
-    table: Table, runs: Sequence[RunOfSamples], subject: str, sampling_frequency: float, remarks: list[Remark]
+    table: Table, runs: Sequence[RunOfSamples], subject: str, sampling_frequency: float, warned: list[Warned]
 ) -> list[Table]:
     """Divide one table among the runs."""
     if len(runs) == 1 and (RUN not in table.columns or _is_of_run_alone(table, runs[0], sampling_frequency)):
@@ -130,7 +130,7 @@ def _divide(
         rows_of_runs = _rows_of_runs(table, runs, subject)
         n_others = len(table) - sum(map(len, rows_of_runs))
         if n_others:
-            remarks.append((OTHER_RUNS, f"{n_others} of {len(table)} of {table.path.name}"))
+            warned.append((OTHER_RUNS, f"{n_others} of {len(table)} of {table.path.name}"))
         return [table.rows(rows) for rows in rows_of_runs]
     n_samples = [run.n_samples for run in runs]
     if ONSET not in table.columns and len(table) == sum(n_samples):
@@ -203,12 +203,12 @@ def _label_columns(table: Table, not_labels: set[str]) -> list[str]:
     return columns
 
 
-def _from_seconds(table: Table, run: RunOfSamples, sampling_frequency: float, remarks: list[Remark]) -> _EventsOfRun:
-    placed = placed_events(table, run, sampling_frequency, remarks)
+def _from_seconds(table: Table, run: RunOfSamples, sampling_frequency: float, warned: list[Warned]) -> _EventsOfRun:
+    placed = placed_events(table, run, sampling_frequency, warned)
     not_labels = NO_LABELS_BIDS
     if len(set(table.columns.get(RUN, []))) > 1:
         not_labels = NO_LABELS_BIDS - {RUN}
-        remarks.append((COUNTS_BLOCKS, f"{table.path.name}, run {run.name}"))
+        warned.append((COUNTS_BLOCKS, f"{table.path.name}, run {run.name}"))
     columns = _label_columns(table, not_labels)
     labels = {name: [table.columns[name][row] for row in placed.rows] for name in columns}
     return _EventsOfRun(placed.onset, placed.duration, labels, placed.exact_onset)

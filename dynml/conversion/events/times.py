@@ -29,7 +29,7 @@ NO_DURATION = "events that last less than half a sample, or not at all, mark an 
 BETWEEN = "events that begin between two samples are stored at the nearest one, with their exact onset beside it"
 OVERLAP = "events overlap, so that a sample which is to have one label gets that of the later one"
 
-Remark = tuple[str, str]
+Warned = tuple[str, str]
 """A topic, and where it holds."""
 
 
@@ -55,7 +55,7 @@ class PlacedEvents:
     """Row of the table of each event."""
 
 
-def placed_events(table: Table, run: RunOfSamples, sampling_frequency: float, remarks: list[Remark]) -> PlacedEvents:
+def placed_events(table: Table, run: RunOfSamples, sampling_frequency: float, warned: list[Warned]) -> PlacedEvents:
     """Place the events of a table in the samples of a run.
 
     Parameters
@@ -65,7 +65,7 @@ def placed_events(table: Table, run: RunOfSamples, sampling_frequency: float, re
     run : RunOfSamples
     sampling_frequency : float
         Hz.
-    remarks : list
+    warned : list
         Gets what was left out, cut or moved.
 
     Raises
@@ -104,7 +104,7 @@ def placed_events(table: Table, run: RunOfSamples, sampling_frequency: float, re
     for topic, count in counts.items():
         if count:
             far = f", by up to {moved.max():.2g} s" if topic == BETWEEN else ""
-            remarks.append((topic, f"{count} of {len(table)} of {table.path.name}, run {run.name}{far}"))
+            warned.append((topic, f"{count} of {len(table)} of {table.path.name}, run {run.name}{far}"))
     return PlacedEvents(onset[kept], duration[kept], exact[kept], kept)
 
 

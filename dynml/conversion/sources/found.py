@@ -14,12 +14,12 @@ from dynml.conversion.sources.agreement import GroupSources, check_agreement, in
 from dynml.conversion.sources.groups import group_sources
 from dynml.conversion.sources.places import Place
 from dynml.conversion.sources.table import SourceTable
+from dynml.data_warnings import DataWarnings
 from dynml.errors import ConfigurationError, DataError
 from dynml.fits import Layout
 from dynml.preparation import chain
 from dynml.preparation.step import PreparationStep
 from dynml.readers import Reader
-from dynml.remarks import Remarks
 from dynml.store.layout import natural_order
 from dynml.store.participants import check_split, identities
 from dynml.store.participants_table import SubjectIdentity
@@ -37,7 +37,7 @@ def find_sources(
     ready_folder: Path,
     config: StoreConfig,
     subsets: dict[str, list[str]],
-    remarks: Remarks,
+    warned: DataWarnings,
     table: SourceTable | None = None,
     known: Collection[str] = (),
 ) -> list[SubjectSources]:
@@ -50,7 +50,7 @@ def find_sources(
     config : StoreConfig
     subsets : dict
         Subset name to its subjects.
-    remarks : Remarks
+    warned : DataWarnings
         Gathers what the user should know.
     table : SourceTable, optional
         Names the files, instead of the config.
@@ -70,18 +70,18 @@ def find_sources(
     """
     subjects = [subject for names in subsets.values() for subject in names]
     if table is None:
-        _check_folders(ready_folder, subjects, config, remarks, known)
+        _check_folders(ready_folder, subjects, config, warned, known)
     else:
-        _check_rows(table, subjects, remarks, known)
+        _check_rows(table, subjects, warned, known)
     steps = {group: steps_of(group, group_config) for group, group_config in config.groups.items()}
-    identified = identify(ready_folder, config, subjects, remarks, table)
+    identified = identify(ready_folder, config, subjects, warned, table)
     check_split(subsets, identified, config.split)
     readers: dict[Hashable, Reader] = {}
     sources = [
         SubjectSources(
             identity=identified[subject],
             groups={
-                group: group_sources(Place(config, group, ready_folder / subject, remarks, readers, table))
+                group: group_sources(Place(config, group, ready_folder / subject, warned, readers, table))
                 for group in config.groups
             },
         )
@@ -99,7 +99,7 @@ def find_sources(
 
 
 def identify(
-    ready_folder: Path, config: StoreConfig, subjects: list[str], remarks: Remarks, table: SourceTable | None = None
+    ready_folder: Path, config: StoreConfig, subjects: list[str], warned: DataWarnings, table: SourceTable | None = None
 ) -> dict[str, SubjectIdentity]:
     """Say whose each subject is, by the config, the table, or the participants.tsv of BIDS.
 
@@ -114,8 +114,8 @@ def identify(
         raise DataError(
             f"Both 'participants' of the config and columns of {table.path} describe participants; keep one of them."
         )
-    participants = config.participants or participants_of_bids(ready_folder, config, subjects, remarks)
-    return identities(subjects, participants, [config.folder.resolve(), ready_folder.resolve()], remarks)
+    participants = config.participants or participants_of_bids(ready_folder, config, subjects, warned)
+    return identities(subjects, participants, [config.folder.resolve(), ready_folder.resolve()], warned)
 
 
 def subjects_of_folder(ready_folder: Path, config: StoreConfig) -> list[str]:
@@ -142,7 +142,7 @@ def _with_group(sources: SubjectSources, group: str, own: GroupSources) -> Subje
     return dataclasses.replace(sources, groups={**sources.groups, group: own})
 
 
-def _check_rows(table: SourceTable, subjects: list[str], remarks: Remarks, known: Collection[str]) -> None:
+def _check_rows(table: SourceTable, subjects: list[str], warned: DataWarnings, known: Collection[str]) -> None:
     missing = [subject for subject in subjects if subject not in table.subjects]
     if missing:
         near = nearest_name(missing[0], table.subjects)
@@ -150,11 +150,11 @@ def _check_rows(table: SourceTable, subjects: list[str], remarks: Remarks, known
     unlisted = [name for name in table.subjects if name not in {*subjects, *known}]
     if unlisted:
         named = ", ".join(unlisted[:3]) + (", .." if len(unlisted) > 3 else "")
-        remarks.add(f"{len(unlisted)} of the subjects in {table.path} are in no list and were left out", named)
+        warned.add(f"{len(unlisted)} of the subjects in {table.path} are in no list and were left out", named)
 
 
 def _check_folders(
-    ready_folder: Path, subjects: list[str], config: StoreConfig, remarks: Remarks, known: Collection[str]
+    ready_folder: Path, subjects: list[str], config: StoreConfig, warned: DataWarnings, known: Collection[str]
 ) -> None:
     present = subjects_of_folder(ready_folder, config)
     missing = [subject for subject in subjects if subject not in set(present)]
@@ -168,7 +168,7 @@ def _check_folders(
     unlisted = [name for name in present if name not in {*subjects, *known}]
     if unlisted:
         named = ", ".join(unlisted[:3]) + (", .." if len(unlisted) > 3 else "")
-        remarks.add(f"{len(unlisted)} of the folders in {ready_folder} are in no list and were left out", named)
+        warned.add(f"{len(unlisted)} of the folders in {ready_folder} are in no list and were left out", named)
 
 
 def steps_of(group: str, config: TimeseriesGroupConfig) -> list[PreparationStep]:

@@ -7,14 +7,14 @@ from collections.abc import Iterable, Sequence
 
 from dynml.conversion.sources.agreement import GroupSources
 from dynml.conversion.sources.found import SubjectSources
+from dynml.data_warnings import DataWarnings
 from dynml.errors import DataError
 from dynml.geometry.geometry import SPACE, STANDARD, Geometry
 from dynml.readers.fmri.geometry import space_in_name
-from dynml.remarks import Remarks
 
 
 def geometries_of(
-    all_sources: Sequence[SubjectSources], groups: Iterable[str], remarks: Remarks
+    all_sources: Sequence[SubjectSources], groups: Iterable[str], warned: DataWarnings
 ) -> dict[str, Geometry]:
     """Say for each group, where its format tells it, what is needed to draw its channels on a brain.
 
@@ -22,7 +22,7 @@ def geometries_of(
     ----------
     all_sources : sequence of SubjectSources
     groups : iterable of str
-    remarks : Remarks
+    warned : DataWarnings
         Told where a file could not say it: the store is of use without.
     """
     found = {}
@@ -31,7 +31,7 @@ def geometries_of(
             try:
                 geometry = _geometry(one.groups[group])
             except DataError as error:
-                remarks.add(f"Group {group}: where its channels lie is not kept, for pictures", str(error).rstrip("."))
+                warned.add(f"Group {group}: where its channels lie is not kept, for pictures", str(error).rstrip("."))
                 continue
             if geometry is not None:
                 found[group] = geometry

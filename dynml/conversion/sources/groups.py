@@ -36,7 +36,7 @@ def group_sources(place: Place) -> GroupSources:
         For a file that is missing or cannot be used, and for runs that do not fit each other; names the subject, the
         group and the file.
     """
-    with stated_encoding(place.config.encoding), place.remarks.of_encodings():
+    with stated_encoding(place.config.encoding), place.warned.of_encodings():
         return _group_sources(place)
 
 
@@ -62,7 +62,7 @@ def _group_sources(place: Place) -> GroupSources:
         events = events_of_files([file.description.events for file in files], _runs_of_samples(files))
     elif any(file.description.events is not None for file in files):
         topic = f"Group {place.group}: 'events' takes the place of the events in the files themselves"
-        place.remarks.add(topic, place.folder.name)
+        place.warned.add(topic, place.folder.name)
     return GroupSources(
         files=with_cleaning(place, files, runs, rate),
         channel_names=channel_names,
@@ -137,7 +137,7 @@ def _sampling_frequency(place: Place, files: list[SourceFile]) -> float:
         for file, found in zip(files, rates):
             if found is not None and abs(found - stated) > SAME_RATE * stated:
                 topic = f"Group {place.group}: the config's rate of {stated:g} Hz overrides that of the files"
-                place.remarks.add(topic, f"{found:g} Hz in {place.folder.name}/{file.name}")
+                place.warned.add(topic, f"{found:g} Hz in {place.folder.name}/{file.name}")
         return stated
     first = rates[0]
     for file, found in zip(files, rates):
@@ -194,7 +194,7 @@ def _units(place: Place, files: list[SourceFile]) -> str:
     for found, name in of_files.items():
         if found != stated:
             topic = f"Group {place.group}: the config's units {stated!r} override those of the files"
-            place.remarks.add(topic, f"{found} in {place.folder.name}/{name}")
+            place.warned.add(topic, f"{found} in {place.folder.name}/{name}")
     return stated
 
 
@@ -211,7 +211,7 @@ def _placed_events(
 
     def starts() -> list[float]:
         if not runs:
-            return [start_by_sidecar(file.path, f"{place.folder.name}/{file.name}", place.remarks) for file in files]
+            return [start_by_sidecar(file.path, f"{place.folder.name}/{file.name}", place.warned) for file in files]
         # A run without events needs no place for any.
         lacking = {run.name for run, path in zip(runs, paths) if path is None}
         return [
@@ -220,13 +220,13 @@ def _placed_events(
         ]
 
     of_samples = _runs_of_samples(files)
-    events, remarks = read_events(paths, of_samples, rate, place.folder.name, one_a_run=one_a_run, starts=starts)
-    for topic, detail in remarks:
-        place.remarks.add(f"Group {place.group}: {topic}", f"{place.folder.name}: {detail}")
+    events, warned = read_events(paths, of_samples, rate, place.folder.name, one_a_run=one_a_run, starts=starts)
+    for topic, detail in warned:
+        place.warned.add(f"Group {place.group}: {topic}", f"{place.folder.name}: {detail}")
     return events
 
 
 def _start_of_bids_run(place: Place, run: BidsRun, file: SourceFile, rate: float) -> float:
     where = f"{place}, run {run.name}"
     n_volumes = file.description.n_samples
-    return start_of_run(run.path, run.clock, place.config.bids_runs, n_volumes, 1.0 / rate, where, place.remarks)
+    return start_of_run(run.path, run.clock, place.config.bids_runs, n_volumes, 1.0 / rate, where, place.warned)

@@ -12,13 +12,13 @@ from dynml.configuration import defaults_of
 from dynml.conversion.config import KEYS_OF_ALL, StoreConfig, TimeseriesGroupConfig
 from dynml.conversion.sources.agreement import SourceFile
 from dynml.conversion.sources.table import SourceTable
+from dynml.data_warnings import DataWarnings
 from dynml.errors import ConfigurationError, DataError
 from dynml.preparation.checks import check_size
 from dynml.readers.formats import config_for, extension_of, reader_class
 from dynml.readers.reader import Reader
 from dynml.readers.without_channels import WithoutChannels
 from dynml.reading_files import is_file
-from dynml.remarks import Remarks
 from dynml.store.layout import natural_order
 
 
@@ -29,7 +29,7 @@ class Place:
     store_config: StoreConfig
     group: str
     folder: Path
-    remarks: Remarks
+    warned: DataWarnings
     readers: dict[Hashable, Reader]
     table: SourceTable | None = None
 
@@ -63,8 +63,8 @@ def source_file(place: Place, name: str, reader: Reader, run_name: str | None = 
     description = reader.describe(path)
     run_name = name[: -len(extension_of(path))] if run_name is None else run_name
     check_size(description.n_samples, description.n_channels, f"{place}, run {run_name} ({path})")
-    for remark in description.remarks:
-        place.remarks.add(f"Group {place.group}: {remark}", f"{place.folder.name}/{name}")
+    for warning in description.warned:
+        place.warned.add(f"Group {place.group}: {warning}", f"{place.folder.name}/{name}")
     return SourceFile(path=path, name=name, run_name=run_name, description=description, reader=reader)
 
 

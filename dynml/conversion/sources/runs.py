@@ -9,8 +9,8 @@ from dynml.conversion.bids.entities import BidsFile, identity_of, parsed
 from dynml.conversion.bids.run_choice import differing_entities, joined_series
 from dynml.conversion.sources.agreement import SourceFile
 from dynml.conversion.sources.places import Place, matching, reader_of, source_file
+from dynml.data_warnings import DataWarnings
 from dynml.errors import DataError
-from dynml.remarks import Remarks
 
 LATER_PARTS = "later parts of recordings that are split over files were read with their first part"
 
@@ -31,7 +31,7 @@ def files_of_patterns(place: Place) -> list[SourceFile]:
     for name in names:
         path = place.folder / name
         if path.resolve() in parts:
-            place.remarks.add(f"Group {place.group}: {LATER_PARTS}", f"{place.folder.name}/{name}")
+            place.warned.add(f"Group {place.group}: {LATER_PARTS}", f"{place.folder.name}/{name}")
             continue
         files.append(source_file(place, name, reader_of(place, path)))
         parts.update(part.resolve() for part in files[-1].description.further_files)
@@ -39,19 +39,19 @@ def files_of_patterns(place: Place) -> list[SourceFile]:
     return files
 
 
-def remark_same_contents(contents: Mapping[tuple[str, str], Sequence[str]], remarks: Remarks) -> None:
+def warn_of_same_contents(contents: Mapping[tuple[str, str], Sequence[str]], warned: DataWarnings) -> None:
     """Tell of files that are the same, byte for byte: one recording counts several times, or stands in two subsets.
 
     Parameters
     ----------
     contents : mapping
         For each group and SHA-256, the files that have it, `subject/file`.
-    remarks : Remarks
+    warned : DataWarnings
     """
     for (group, _), names in contents.items():
         if len(names) > 1:
             topic = f"Group {group}: files hold the same bytes, so that one recording counts several times"
-            remarks.add(topic, " = ".join(names[:3]) + (" = .." if len(names) > 3 else ""))
+            warned.add(topic, " = ".join(names[:3]) + (" = .." if len(names) > 3 else ""))
 
 
 def _check_versions(paths: Sequence[Path], where: str) -> None:

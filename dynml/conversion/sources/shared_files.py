@@ -13,11 +13,11 @@ from dynml.compressed import is_compressed, opened_to_its_end
 from dynml.conversion.config import StoreConfig
 from dynml.conversion.sources.places import Place
 from dynml.conversion.sources.table import SourceTable
+from dynml.data_warnings import DataWarnings
 from dynml.errors import DataError
 from dynml.files import sha256_of_file
 from dynml.readers.fmri.nifti import AUTOMATIC_MASK
 from dynml.readers.formats import configs_of_formats
-from dynml.remarks import Remarks
 from dynml.store.layout import SharedFiles
 
 
@@ -48,7 +48,7 @@ def shared_files(
             name = group_config.of_formats.get(key)
             if name in (None, AUTOMATIC_MASK):
                 continue
-            places = (Place(config, group, ready_folder / subject, Remarks(), {}, table) for subject in subjects)
+            places = (Place(config, group, ready_folder / subject, DataWarnings(), {}, table) for subject in subjects)
             digests = {path: _sha256(path) for path in {place.find(key, name) for place in places}}
             if len(set(digests.values())) == 1:
                 path, digest = next(iter(digests.items()))

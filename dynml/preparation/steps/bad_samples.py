@@ -124,7 +124,7 @@ class RemoveBadSamples(PreparationStep):
             runs=dict(zip(recording.run_names, found)),
         )
 
-    def remark(self, recording: Recording) -> tuple[str, str] | None:
+    def warning(self, recording: Recording) -> tuple[str, str] | None:
         """Tell of a recording that lost much."""
         share = recording.preparation[-1]["share_removed"]
         if share <= LARGE_SHARE:

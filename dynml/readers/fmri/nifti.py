@@ -172,7 +172,7 @@ class NiftiReader(Reader):
             notes.append({"step": "smooth", "full_width_mm": self.config.smoothing, "versions": versions})
         return notes
 
-    def remark(self, path: Path) -> tuple[str, str] | None:
+    def warning(self, path: Path) -> tuple[str, str] | None:
         """Tell of a head that moved far."""
         largest = self.motions[path].figures()["max_translation_mm"] if path in self.motions else 0.0
         if largest <= LARGE_MOTION:
@@ -191,11 +191,11 @@ class NiftiReader(Reader):
         """
         image = _checked(load_image(path, "The image", to_its_end=False), path)
         check_has_all_voxels(image, path)
-        seconds, remark = _repetition_time(image)
-        remarks = [remark] if remark and seconds is not None else []
+        seconds, warning = _repetition_time(image)
+        warned = [warning] if warning and seconds is not None else []
         if self.atlas.names_without_voxel:
             names = self.atlas.names_without_voxel
-            remarks.append(f"atlas_labels names {len(names)} labels that {self.atlas.path.name} does not hold")
+            warned.append(f"atlas_labels names {len(names)} labels that {self.atlas.path.name} does not hold")
         if self.motion_correction is not None:
             check_grid(image.shape, path)
         if self.config.mask != AUTOMATIC_MASK:
@@ -205,8 +205,8 @@ class NiftiReader(Reader):
             n_channels=len(self.atlas.names),
             channel_names=self.atlas.names,
             sampling_frequency=None if seconds is None else 1.0 / seconds,
-            rate_fault=remark if seconds is None else "",
-            remarks=tuple(remarks),
+            rate_fault=warning if seconds is None else "",
+            warned=tuple(warned),
         )
 
     @guarded

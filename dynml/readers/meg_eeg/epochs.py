@@ -41,15 +41,15 @@ def describe_epochs(epochs: Any, channels: ChosenChannels, path: Path, parts: tu
         found = "no epoch that was not rejected" if n_epochs == 0 else "epochs of a single sample"
         raise DataError(f"{path} has {found}.")
     starts = n_samples * np.arange(n_epochs, dtype=np.int64)
-    remarks = list(channels.remarks)
+    warned = list(channels.warned)
     if any(not projection["active"] for projection in epochs.info["projs"]):
-        remarks.append("projections (SSP, average reference) are in the file but not applied")
+        warned.append("projections (SSP, average reference) are in the file but not applied")
     return FileDescription(
         n_samples=n_epochs * n_samples,
         n_channels=len(channels.indices),
         channel_names=channels.names,
         sampling_frequency=float(epochs.info["sfreq"]),
-        remarks=tuple(remarks),
+        warned=tuple(warned),
         stretches=np.stack([starts, starts + n_samples], axis=1),
         events=FileEvents(
             onset=starts,

@@ -29,7 +29,7 @@ class EdfHeader:
     """Hz."""
     units: tuple[str, ...]
 
-    def remarks(self, chosen: Sequence[int]) -> list[str]:
+    def warned(self, chosen: Sequence[int]) -> list[str]:
         """Say which units mne does not know and takes for volts."""
         others = sorted({self.units[channel] for channel in chosen} - set(VOLTS_FOR_MNE))
         return [f"channels in {', '.join(others)} are read as if they were in V"] if others else []

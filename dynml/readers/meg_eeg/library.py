@@ -1,4 +1,4 @@
-"""The package mne at work: imported when a file asks for it, its warnings kept as remarks, its faults as sentences."""
+"""The package mne at work: imported when a file asks for it, its warnings kept, its faults as sentences."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Any
 from dynml.errors import DataCorruptionError, DataError, in_one_line
 
 LOUDNESS = "WARNING"
-"""Level of mne's own messages: warnings, which become remarks."""
+"""Level of mne's own messages: warnings, which are kept."""
 TOLD_OTHERWISE = ("naming conventions", "'boundary' events", "Number of records from the header")
 """Parts of mne's warnings about what is no fault here, or is refused or handled by these readers."""
 
@@ -43,7 +43,7 @@ def mne_reading(path: Path) -> Iterator[list[str]]:
     DataError
         When there is no permission to read the file; `DataCorruptionError` for whatever else mne stumbles over.
     """
-    remarks: list[str] = []
+    warned: list[str] = []
     logger = logging.getLogger("mne")
     was_disabled = logger.disabled
     with warnings.catch_warnings(record=True) as caught:
@@ -52,7 +52,7 @@ def mne_reading(path: Path) -> Iterator[list[str]]:
         try:
             with path.open("rb"):  # for the plain reason where there is no permission
                 pass
-            yield remarks
+            yield warned
         except DataError:
             raise
         except (PermissionError, FileNotFoundError) as error:
@@ -67,4 +67,4 @@ def mne_reading(path: Path) -> Iterator[list[str]]:
         finally:
             logger.disabled = was_disabled
     texts = [in_one_line(one.message) for one in caught if issubclass(one.category, RuntimeWarning)]
-    remarks.extend(text for text in dict.fromkeys(texts) if not any(part in text for part in TOLD_OTHERWISE))
+    warned.extend(text for text in dict.fromkeys(texts) if not any(part in text for part in TOLD_OTHERWISE))

@@ -63,7 +63,7 @@ class ChosenChannels:
     indices: tuple[int, ...]
     names: tuple[str, ...]
     units: str
-    remarks: tuple[str, ...]
+    warned: tuple[str, ...]
 
 
 def chosen_channels(recording: Any, config: PicksConfig, path: Path) -> ChosenChannels:
@@ -104,12 +104,12 @@ def chosen_channels(recording: Any, config: PicksConfig, path: Path) -> ChosenCh
             f"{path}: all channels of {', '.join(picks)} are marked bad ({_some(list(left_out))}); set "
             "\"include_bads\": true, or choose others by 'picks'."
         )
-    remarks = (f"channels marked bad were left out: {_some(list(left_out))}",) if left_out else ()
+    warned = (f"channels marked bad were left out: {_some(list(left_out))}",) if left_out else ()
     return ChosenChannels(
         indices=tuple(found),
         names=tuple(names[index] for index in found),
         units=_units(recording, list(found), types),
-        remarks=remarks,
+        warned=warned,
     )
 
 

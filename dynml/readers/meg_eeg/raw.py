@@ -57,7 +57,7 @@ class RawFile:
 
     raw: Any
     channels: ChosenChannels
-    remarks: tuple[str, ...] = ()
+    warned: tuple[str, ...] = ()
 
 
 def opened_raw(mne: Any, path: Path, config: PicksConfig) -> RawFile:
@@ -72,17 +72,17 @@ def opened_raw(mne: Any, path: Path, config: PicksConfig) -> RawFile:
     header = edf_header(path) if extension in (".edf", ".bdf") else None
     raw = open_raw(mne, path)
     channels = chosen_channels(raw, config, path)
-    remarks: list[str] = []
+    warned: list[str] = []
     if header is not None and len(header.rates) == len(raw.ch_names):
         check_one_rate(path, header, raw.ch_names, channels.indices)
-        remarks = header.remarks(channels.indices)
+        warned = header.warned(channels.indices)
         if header.rates[channels.indices[0]] != max(header.rates):
             # Beside a faster channel mne gives all at its rate; alone, slower ones keep their own.
             raw = open_raw(mne, path, include=list(channels.names))
             channels = chosen_channels(raw, config, path)
     if extension == ".vhdr":
         check_brainvision_is_whole(path, raw.n_times, len(raw.ch_names), Path(raw.filenames[0]))
-    return RawFile(raw, channels, tuple(remarks))
+    return RawFile(raw, channels, tuple(warned))
 
 
 def describe_raw(file: RawFile, path: Path) -> FileDescription:
@@ -99,17 +99,17 @@ def describe_raw(file: RawFile, path: Path) -> FileDescription:
     stretches = good_stretches(raw.n_times, marks.bad, marks.joints)
     if not len(stretches):
         raise DataError(f"{path}: annotations mark all {raw.n_times} samples as bad.")
-    remarks = [*channels.remarks, *file.remarks]
+    warned = [*channels.warned, *file.warned]
     if any(not projection["active"] for projection in raw.info["projs"]):
-        remarks.append("projections (SSP, average reference) are in the file but not applied")
+        warned.append("projections (SSP, average reference) are in the file but not applied")
     if marks.n_outside:
-        remarks.append(f"{marks.n_outside} annotations lie outside of the recording and were left out")
+        warned.append(f"{marks.n_outside} annotations lie outside of the recording and were left out")
     return FileDescription(
         n_samples=int(raw.n_times),
         n_channels=len(channels.indices),
         channel_names=channels.names,
         sampling_frequency=rate,
-        remarks=tuple(remarks),
+        warned=tuple(warned),
         stretches=stretches,
         events=marks.events,
         units=channels.units,

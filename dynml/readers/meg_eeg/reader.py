@@ -50,7 +50,7 @@ class MneReader(Reader):
                 description = describe_raw(opened, path)
             else:
                 description = describe_epochs(opened, chosen_channels(opened, self.config, path), path, parts)
-        return dataclasses.replace(description, remarks=(*description.remarks, *told))
+        return dataclasses.replace(description, warned=(*description.warned, *told))
 
     @guarded
     def read(self, path: Path) -> NDArray[np.float64]:

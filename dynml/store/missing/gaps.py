@@ -10,14 +10,16 @@ import dataclasses
 import numpy as np
 from numpy.typing import NDArray
 
+from dynml.data_warnings import DataWarnings
 from dynml.recording import Recording
-from dynml.remarks import Remarks
 
 LARGEST_DISAGREEMENT = 0.5
 """Original samples by which rows on both sides of a gap may differ from evenly spaced ones."""
 
 
-def joined_over_gaps(recording: Recording, where: str = "The recording", remarks: Remarks | None = None) -> Recording:
+def joined_over_gaps(
+    recording: Recording, where: str = "The recording", warned: DataWarnings | None = None
+) -> Recording:
     """Join the segments of one run that only missing samples divide, and mask the rows between them.
 
     Parameters
@@ -25,9 +27,9 @@ def joined_over_gaps(recording: Recording, where: str = "The recording", remarks
     recording : Recording
         As it is to be stored: all statistics and steps have seen its segments, which hold no missing sample.
     where : str
-        For remarks.
-    remarks : Remarks, optional
-        Where remarks are gathered; by default they are told at once.
+        For warnings.
+    warned : DataWarnings, optional
+        Where warnings are gathered; by default they are given at once.
 
     Returns
     -------
@@ -45,9 +47,9 @@ def joined_over_gaps(recording: Recording, where: str = "The recording", remarks
     Rows at the edges of gaps that a step has trimmed away are masked as well. Segments of different parts
     (`Recording.segment_parts`) are never joined.
     """
-    told = Remarks() if remarks is None else remarks
+    told = DataWarnings() if warned is None else warned
     first_of_each = _firsts_of_joined(recording, where, told)
-    if remarks is None:
+    if warned is None:
         told.tell()
     if len(first_of_each) == len(recording.segments):
         return recording
@@ -64,7 +66,7 @@ def joined_over_gaps(recording: Recording, where: str = "The recording", remarks
     )
 
 
-def _firsts_of_joined(recording: Recording, where: str, remarks: Remarks) -> NDArray[np.int64]:
+def _firsts_of_joined(recording: Recording, where: str, warned: DataWarnings) -> NDArray[np.int64]:
     """Index of the first segment of each that is left when segments are joined."""
     segments, sources = recording.segments, recording.source_samples
     parts = np.zeros(len(segments), np.int64) if recording.segment_parts is None else recording.segment_parts
@@ -79,12 +81,12 @@ def _firsts_of_joined(recording: Recording, where: str, remarks: Remarks) -> NDA
         place = f"{where}, run {recording.run_names[run]}"
         expected = sources[first, 0] + (segments[number, 0] - segments[first, 0]) * recording.source_step
         if abs(sources[number, 0] - expected) > LARGEST_DISAGREEMENT:
-            remarks.add(
+            warned.add(
                 "Gaps that are no whole number of rows long after downsampling stay cuts, and are not masked", place
             )
             firsts.append(number)
         elif segments[number, 0] - segments[number - 1, 1] > n_good[run]:
-            remarks.add(
+            warned.add(
                 "Gaps longer than all good samples of their run stay cuts, and are not masked",
                 f"{place}: {segments[number, 0] - segments[number - 1, 1]} samples",
             )

@@ -135,7 +135,7 @@ def newest_committed(target: Path) -> tuple[Path | None, list[str]]:
     -------
     path : Path or None
         The newest set whose manifest verifies.
-    remarks : list of str
+    sentences : list of str
         One sentence for every newer set that was passed over, to be told to the user.
 
     Raises
@@ -143,14 +143,14 @@ def newest_committed(target: Path) -> tuple[Path | None, list[str]]:
     CheckpointError
         When a set that may be the newest cannot be read.
     """
-    remarks: list[str] = []
+    sentences: list[str] = []
     for candidate in (_sibling(target, "new"), target, _sibling(target, "previous")):
         fault = fault_of_committed(candidate)
         if fault is None:
-            return candidate, remarks
+            return candidate, sentences
         if fault != ABSENT and candidate != _sibling(target, "new"):
-            remarks.append(f"{candidate} cannot be used: {fault}.")
-    return None, remarks
+            sentences.append(f"{candidate} cannot be used: {fault}.")
+    return None, sentences
 
 
 def _clear_leftovers(target: Path) -> None:

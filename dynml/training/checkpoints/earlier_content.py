@@ -35,7 +35,7 @@ def goes_on(folder: ExperimentFolder, resume: Resume) -> bool:
     """
     if resume == "anew" or not _names_in(folder.path):
         return False
-    checkpoint, remarks = newest_committed(folder.checkpoint)
+    checkpoint, sentences = newest_committed(folder.checkpoint)
     if checkpoint is not None:
         if resume == "refuse":
             raise CheckpointError(
@@ -44,7 +44,7 @@ def goes_on(folder: ExperimentFolder, resume: Resume) -> bool:
         return True
     ways = 'choose another name, or let what is there be moved aside (--resume anew, in Python resume="anew")'
     if _holds_files(folder.checkpoint):
-        reason = " ".join(remarks).rstrip(".") or f"{folder.checkpoint} cannot be used"
+        reason = " ".join(sentences).rstrip(".") or f"{folder.checkpoint} cannot be used"
         raise CheckpointError(f"{folder.path} has no checkpoint to go on from ({reason}); {ways}.")
     if _holds_files(folder.best_model):
         raise CheckpointError(

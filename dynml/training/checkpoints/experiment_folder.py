@@ -165,10 +165,10 @@ class ExperimentFolder:
             When a checkpoint cannot be read, or a verified one holds something other than tensors and plain values;
             nothing is executed.
         """
-        path, remarks = newest_committed(self.checkpoint)
-        for remark in remarks:
+        path, sentences = newest_committed(self.checkpoint)
+        for sentence in sentences:
             tail = f"Going on from {path}." if path else "There is no older one."
-            warnings.warn(f"{remark} {tail}", DataWarning, stacklevel=2)
+            warnings.warn(f"{sentence} {tail}", DataWarning, stacklevel=2)
         if path is None:
             return None
         try:
@@ -198,11 +198,11 @@ class ExperimentFolder:
 
         A run that was killed between saving its best model and its checkpoint comes to the later one again.
         """
-        path, remarks = newest_committed(self.best_model)
+        path, sentences = newest_committed(self.best_model)
         found = read_json(path / MANIFEST).get("best_epoch") if path else None
         if path is not None and (found is None or found >= best_epoch):
             return None
-        reason = " ".join(remarks).rstrip(".") or f"{self.path} has no {self.best_model.name}"
+        reason = " ".join(sentences).rstrip(".") or f"{self.path} has no {self.best_model.name}"
         return f"The best model, of epoch {best_epoch}, is lost ({reason})"
 
     def load_model(self, *, latest: bool = False) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
@@ -213,9 +213,9 @@ class ExperimentFolder:
         CheckpointError
             When there is none that verifies.
         """
-        path, remarks = self._newest_model(latest)
-        for remark in remarks:
-            warnings.warn(f"{remark} Using {path}.", DataWarning, stacklevel=2)
+        path, sentences = self._newest_model(latest)
+        for sentence in sentences:
+            warnings.warn(f"{sentence} Using {path}.", DataWarning, stacklevel=2)
         return read_weights(path / WEIGHTS), read_json(path / (EXPORTED if self.is_exported else PARAMETERS))
 
     def load_input_transform(self, *, latest: bool = False) -> dict[str, torch.Tensor]:
@@ -247,12 +247,12 @@ class ExperimentFolder:
                 raise CheckpointError(f"{self.path} cannot be used: {fault}.")
             return self.path, []
         target = self.checkpoint if latest else self.best_model
-        path, remarks = newest_committed(target)
+        path, sentences = newest_committed(target)
         if path is None:
             raise CheckpointError(
-                f"{remarks[0].rstrip('.') if remarks else self._absent(target)}{self._instead(latest)}."
+                f"{sentences[0].rstrip('.') if sentences else self._absent(target)}{self._instead(latest)}."
             )
-        return path, remarks
+        return path, sentences
 
     def _absent(self, target: Path) -> str:
         return f"{self.path} has no {target.name} to load"

@@ -128,23 +128,23 @@ def ignored_by_finished_run(old: dict[str, Any], new: dict[str, Any]) -> list[st
 
 def ignored_reports(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
     """Say where a run was reported to before and is not any more, and that its start was another one, if so."""
-    remarks = []
+    sentences = []
     if "comet" in new and _asked(old) and not _asked(new) and new["comet"]["mode"] != "off":
         project = old["comet"]["project"]
-        remarks.append(
+        sentences.append(
             f"The run was reported to comet.ml before and is not any more: --comet.project {project} goes on with it, "
             "--comet.mode off says that it is over."
         )
     if "tensorboard" in new and (old.get("tensorboard") or {}).get("enabled") and not new["tensorboard"]["enabled"]:
-        remarks.append(
+        sentences.append(
             "Event files for TensorBoard were written before and are not any more: --tensorboard.enabled true goes on."
         )
     if "pretrained" in new and new["pretrained"] != old.get("pretrained"):
-        remarks.append(
+        sentences.append(
             f"The run began from {old.get('pretrained') or 'its own start'} and goes on from its checkpoint: "
             f"--pretrained {new['pretrained']} is not used."
         )
-    return remarks
+    return sentences
 
 
 def check_limits(config: Any, progress: Progress) -> None:

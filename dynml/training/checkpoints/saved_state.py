@@ -20,7 +20,7 @@ from dynml.training.checkpoints.resume import (
     ignored_by_finished_run,
     ignored_reports,
 )
-from dynml.training.gradients.optimization import remarks_on_schedule, settled_schedule
+from dynml.training.gradients.optimization import sentences_on_schedule, settled_schedule
 from dynml.training.monitors import EpochMonitor, summed_monitors
 from dynml.training.progress import Progress
 from dynml.training.run_state import RunState
@@ -76,16 +76,16 @@ def restore_or_start(run: RunState, steps_per_epoch: Callable[[], int]) -> None:
     with as_dynml_wrote(folder.checkpoint):
         _load_state(run, checkpoint)
     check_limits(run.config, run.progress)
-    remarks = ignored_reports(before, run.parameters)
+    sentences = ignored_reports(before, run.parameters)
     was_finished = run.progress.phase == "finished"
     if _has_nothing_left(run) and was_finished:
-        remarks += ignored_by_finished_run(before, run.parameters)
+        sentences += ignored_by_finished_run(before, run.parameters)
         run.parameters = checkpoint.parameters
         if not processes.from_first(folder.summary.exists):
             run.record.begin(run.parameters, run.history, run.progress.epoch)
     else:
         _check_best_model(run)
-        remarks += applied_changes(changes) + _remarks_on_schedule(run)
+        sentences += applied_changes(changes) + _sentences_on_schedule(run)
         if processes.is_first:
             folder.summary.unlink(missing_ok=True)
         entry = {"resumed_at_step": run.progress.step, "epoch": run.progress.epoch, "changes": changes}
@@ -93,8 +93,8 @@ def restore_or_start(run: RunState, steps_per_epoch: Callable[[], int]) -> None:
         run.record.begin(run.parameters, run.history, run.progress.epoch)
     run.record.goes_on()
     if processes.is_first:
-        for remark in remarks:
-            warnings.warn(remark, DataWarning, stacklevel=3)
+        for sentence in sentences:
+            warnings.warn(sentence, DataWarning, stacklevel=3)
 
 
 def check_has_checkpoint(run: RunState) -> None:
@@ -125,10 +125,10 @@ def _has_nothing_left(run: RunState) -> bool:
     return reason is not None
 
 
-def _remarks_on_schedule(run: RunState) -> list[str]:
+def _sentences_on_schedule(run: RunState) -> list[str]:
     if run.learner is None:
         return []
-    return remarks_on_schedule(run.config, run.progress, run.constant_epochs(), str(run.folder.path))
+    return sentences_on_schedule(run.config, run.progress, run.constant_epochs(), str(run.folder.path))
 
 
 def _check_best_model(run: RunState) -> None:

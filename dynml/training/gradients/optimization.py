@@ -163,7 +163,7 @@ def settled_schedule(config: Any, steps_per_epoch: int) -> int:
     return min(limit for limit in limits if limit is not None)
 
 
-def remarks_on_schedule(config: TrainerConfig, progress: Progress, constant_epochs: int, path: str) -> list[str]:
+def sentences_on_schedule(config: TrainerConfig, progress: Progress, constant_epochs: int, path: str) -> list[str]:
     """Say at which rate a run goes on that was given more epochs or steps than its schedule was settled for.
 
     Parameters

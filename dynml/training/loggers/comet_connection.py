@@ -206,10 +206,10 @@ def open_session(
     Returns
     -------
     session : CometSession
-    remark : str or None
+    sentence : str or None
         Why it is an archive although "online" or "auto" was wanted.
     """
-    remark = None
+    sentence = None
     if mode != "offline":
         if has_api_key():
             try:
@@ -217,10 +217,10 @@ def open_session(
             except CheckpointError:
                 raise
             except DynmlError as error:
-                remark = str(error)
+                sentence = str(error)
         else:
-            remark = "there is no API key (comet login, or COMET_API_KEY)."
-    return CometSession(state, archives, name, online=False, must_exist=must_exist), remark
+            sentence = "there is no API key (comet login, or COMET_API_KEY)."
+    return CometSession(state, archives, name, online=False, must_exist=must_exist), sentence
 
 
 def _reason(error: Exception) -> str:

@@ -48,9 +48,9 @@ class CometLogger:
         self._folder, self._archives, self._title = run.folder, run.folder / FOLDER, run.experiment_name
         self._state = state_for(run.folder, self.config)
         write_state(run.folder, self._state)
-        self._session, remark = open_session(self._state, self._archives, self._title, self.config.mode)
-        if remark is not None:
-            _warn(f"comet.ml is not used online: {remark} The run is kept in {self._archives}, to be uploaded later.")
+        self._session, sentence = open_session(self._state, self._archives, self._title, self.config.mode)
+        if sentence is not None:
+            _warn(f"comet.ml is not used online: {sentence} The run is kept in {self._archives}, to be uploaded later.")
         if self._session.online:
             print(f"comet.ml: {self._session.experiment.url}", flush=True)
         self._messages: dict[str, Message] = {}

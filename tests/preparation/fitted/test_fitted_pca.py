@@ -4,6 +4,7 @@ import dataclasses
 
 import numpy as np
 import pytest
+from dynml.data_warnings import DataWarnings
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.decomposition import PCA
@@ -14,7 +15,6 @@ from dynml.preparation import chain
 from dynml.preparation.fitted.components import principal_components
 from dynml.preparation.fitted.lagged_products import embedded_second_moment, lagged_products, project
 from dynml.recording import recording_of_runs
-from dynml.remarks import Remarks
 
 STRETCHES = [np.array([[2, 150], [160, 400]]), np.array([[0, 300]])]
 
@@ -103,7 +103,7 @@ def test_components_are_those_of_scikit_learn_on_everything_at_once(name, n, whi
     )
     assert (found[np.abs(found).argmax(0), np.arange(4)] > 0).all()
     for recording in recordings.values():
-        after = chain.applied([step], recording, "s", Remarks())
+        after = chain.applied([step], recording, "s", DataWarnings())
         scale = np.sqrt(step.fit.arrays["variances"]) if whiten else 1.0
         rows = np.concatenate([after.signals[first:last] for first, last in after.segments])
         expected = by_hand(recording, n) @ found / scale
@@ -121,7 +121,7 @@ def test_components_of_very_unlike_size_are_projected_in_float64(name, n):
     step = fitted({"step": name, "n_components": 5 * n} | ({"n_embeddings": n} if n > 1 else {}), recordings)
     found = step.fit.arrays["components"]
     for recording in recordings.values():
-        after = chain.applied([step], recording, "s", Remarks())
+        after = chain.applied([step], recording, "s", DataWarnings())
         rows = np.concatenate([after.signals[first:last] for first, last in after.segments])
         assert rows.dtype == np.float64
         expected = by_hand(recording, n) @ found
@@ -132,7 +132,7 @@ def test_components_of_very_unlike_size_are_projected_in_float64(name, n):
 def test_embedding_and_pca_in_two_steps_span_the_same_as_in_one():
     recordings = subjects()
     embedding = chain.chosen_steps([{"step": "time_delay_embedding", "n_embeddings": 5}])
-    embedded = {name: chain.applied(embedding, one, "s", Remarks()) for name, one in recordings.items()}
+    embedded = {name: chain.applied(embedding, one, "s", DataWarnings()) for name, one in recordings.items()}
     two = fitted({"step": "pca", "n_components": 6}, embedded)
     one = fitted({"step": "time_delay_embedding_pca", "n_components": 6, "n_embeddings": 5}, recordings)
     # Column c 5 + e of the embedding is sample 4 - e of channel c; row i 5 + c of the other's components is sample i.
@@ -168,7 +168,7 @@ def test_a_subject_of_lower_rank_than_the_others_is_refused():
     components[:, 4] = [1, 0, 0, -1, 0]
     step.fit.arrays["components"] = components
     with pytest.raises(DataError, match="^s: run run_0 has no variance in component 4"):
-        chain.applied([step], recordings["s1"], "s", Remarks())
+        chain.applied([step], recordings["s1"], "s", DataWarnings())
 
 
 def test_subjects_of_other_units_are_refused_unless_standardized():
@@ -177,7 +177,7 @@ def test_subjects_of_other_units_are_refused_unless_standardized():
     with pytest.raises(DataError, match=r"different units: .* in s2, but .* in s1; put the step 'standardize'"):
         fitted({"step": "pca", "n_components": 2}, recordings)
     standard = chain.chosen_steps(["standardize"])
-    same = {name: chain.applied(standard, one, "s", Remarks()) for name, one in recordings.items()}
+    same = {name: chain.applied(standard, one, "s", DataWarnings()) for name, one in recordings.items()}
     fitted({"step": "pca", "n_components": 2}, same)
 
 

@@ -4,6 +4,7 @@ import itertools
 
 import numpy as np
 import pytest
+from dynml.data_warnings import DataWarnings
 
 from dynml.errors import DataError
 from dynml.fits import Layout
@@ -11,7 +12,6 @@ from dynml.preparation import chain
 from dynml.preparation.fitted.sign_alignment import lagged_correlations
 from dynml.preparation.fitted.sign_search import SignAgreement, best_signs
 from dynml.recording import recording_of_runs
-from dynml.remarks import Remarks
 
 
 def correlation_of(correlations, template, signs):
@@ -62,7 +62,7 @@ def test_flips_are_undone_and_noted():
     template = fit.values["template_subject"]
     step = type(step)(n_embeddings=3, fit=fit)
     for name, recording in recordings.items():
-        after = chain.applied([step], recording, "s", Remarks())
+        after = chain.applied([step], recording, "s", DataWarnings())
         ratio = after.signals[0] / recording.signals[0]
         together = ratio * flips[name] * flips[template]
         assert (together == together[0]).all(), name

@@ -2,11 +2,11 @@
 
 import numpy as np
 import pytest
+from dynml.data_warnings import DataWarnings
 
 from dynml.errors import DataError
 from dynml.preparation import chain
 from dynml.recording import recording_of_runs
-from dynml.remarks import Remarks
 
 STRETCHES = [np.array([[0, 200], [220, 500]]), np.array([[10, 400]])]
 
@@ -32,7 +32,7 @@ def by_svd(signals):
 
 def test_each_run_is_orthogonal_and_as_close_as_it_can_be():
     original = recording()
-    found = chain.applied(chain.chosen_steps(["symmetric_orthogonalisation"]), original, "s", Remarks())
+    found = chain.applied(chain.chosen_steps(["symmetric_orthogonalisation"]), original, "s", DataWarnings())
     for run in range(2):
         pieces = original.segments_of_run(run)
         before, after = (np.concatenate([one.signals[a:b] for a, b in pieces]) for one in (original, found))
@@ -49,4 +49,4 @@ def test_channels_that_depend_on_one_another_are_refused():
     original.signals[205] = 0.0
     original.signals[:, 2] = original.signals[:, 0] - 0.5 * original.signals[:, 4]
     with pytest.raises(DataError, match="^s: run run_0 has rank 4 of 5 channels"):
-        chain.applied(chain.chosen_steps(["symmetric_orthogonalisation"]), original, "s", Remarks())
+        chain.applied(chain.chosen_steps(["symmetric_orthogonalisation"]), original, "s", DataWarnings())

@@ -5,11 +5,11 @@ from importlib.metadata import version
 import numpy as np
 import pytest
 import scipy.signal
+from dynml.data_warnings import DataWarnings
 
 from dynml.errors import DataError
 from dynml.preparation import chain
 from dynml.recording import Events, recording_of_runs
-from dynml.remarks import Remarks
 
 RATE = 250.0
 STRETCHES = [np.array([[0, 300], [310, 700]]), np.array([[5, 400]])]
@@ -28,7 +28,7 @@ def recording_of(signals=None, rate=RATE, **settings):
 
 
 def prepared(recording, *entries):
-    return chain.applied(chain.chosen_steps(entries), recording, "Subject s, group g", Remarks())
+    return chain.applied(chain.chosen_steps(entries), recording, "Subject s, group g", DataWarnings())
 
 
 def pieces(recording):
@@ -295,16 +295,16 @@ def test_short_segments_are_dropped_counted_and_noted():
     recording = recording_of_runs(
         [signals], sampling_frequency=RATE, stretches=[np.array([[0, 20], [30, 34], [50, 200]])]
     )
-    remarks = Remarks()
+    warned = DataWarnings()
     steps = chain.chosen_steps([{"step": "time_delay_embedding", "n_embeddings": 15}, "amplitude_envelope"])
-    found = chain.applied(steps, recording, "Subject s, group g", remarks)
+    found = chain.applied(steps, recording, "Subject s, group g", warned)
     assert found.segments.tolist() == [[7, 13], [57, 193]]
     assert found.preparation[0]["segments_dropped"] == 1
     assert "segments_dropped" not in found.preparation[1]
     with pytest.warns(
         UserWarning, match=r"too short for the step 'time_delay_embedding' \(16 .*s, group g, run run_0: 1 of 3"
     ):
-        remarks.tell()
+        warned.tell()
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+from dynml.data_warnings import DataWarnings
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -12,7 +13,6 @@ from dynml.errors import ConfigurationError, DataError, DataWarning
 from dynml.preparation import chain
 from dynml.preparation.steps.outliers import generalized_esd, robust_scores
 from dynml.recording import recording_of_runs
-from dynml.remarks import Remarks
 from dynml.store.reading import Store
 
 RATE = 100.0
@@ -29,14 +29,14 @@ def noise(n_samples=N_SAMPLES, n_channels=4, seed=0):
     return np.random.default_rng(seed).normal(size=(n_samples, n_channels))
 
 
-def applied(recording, remarks=None, **parameters):
+def applied(recording, warned=None, **parameters):
     steps = chain.chosen_steps([{"step": "remove_bad_samples", **parameters}])
     chain.layout_after(
         steps,
         chain.Layout(sampling_frequency=recording.sampling_frequency, channel_names=recording.channel_names),
         "Subject s, group g",
     )
-    return chain.applied(steps, recording, "Subject s, group g", remarks or Remarks())
+    return chain.applied(steps, recording, "Subject s, group g", warned or DataWarnings())
 
 
 def one_run(signals, **settings):
@@ -128,7 +128,7 @@ def test_each_row_still_says_which_sample_it_is(places, rate, margin):
     recording = recording_of_runs(runs, sampling_frequency=RATE, channel_names=("ramp", "noise"), stretches=STRETCHES)
     if rate is not None:
         downsample = chain.chosen_steps([{"step": "downsample", "sampling_frequency": rate}])
-        recording = chain.applied(downsample, recording, "s", Remarks())
+        recording = chain.applied(downsample, recording, "s", DataWarnings())
     found = applied(recording, margin=margin, channels="any", maximum_share=1.0)
     assert found.n_samples == recording.n_samples
     np.testing.assert_array_equal(found.signals, recording.signals)
@@ -150,7 +150,7 @@ def test_alignment_of_ratios_that_are_no_whole_number_is_exact():
     signals[2011:2400] *= 50
     recording = one_run(signals)
     downsample = chain.chosen_steps([{"step": "downsample", "sampling_frequency": 40}])
-    found = applied(chain.applied(downsample, recording, "s", Remarks()))
+    found = applied(chain.applied(downsample, recording, "s", DataWarnings()))
     starts = found.segments[:, 0]
     assert len(starts) == 2
     # From the first row, which is sample 0, rows are 2.5 samples apart.
@@ -207,15 +207,15 @@ def test_every_run_is_compared_with_itself_alone():
 def test_large_losses_are_remarked_and_larger_ones_refused():
     signals = noise()
     signals[1000:4000] *= 8
-    remarks = Remarks()
-    assert applied(one_run(signals), remarks).preparation[-1]["share_removed"] == 0.25
+    warned = DataWarnings()
+    assert applied(one_run(signals), warned).preparation[-1]["share_removed"] == 0.25
     with pytest.warns(DataWarning, match="removed more than 20% of the good samples: Subject s, group g: 25%"):
-        remarks.tell()
+        warned.tell()
     with pytest.raises(DataError, match=r"would remove \d+% of the good samples of run run_0, more than .* \(10%\)"):
         applied(one_run(signals), maximum_share=0.1)
     with pytest.raises(DataError, match="would remove 100%"):
         applied(one_run(signals), margin=200.0, maximum_share=1.0)
-    quiet = Remarks()
+    quiet = DataWarnings()
     applied(one_run(noise()), quiet)
     assert not quiet._details
 
@@ -258,7 +258,9 @@ def test_recordings_that_cannot_be_judged_are_refused():
     with pytest.raises(DataError, match="window_length 0.01 s, but needs at least two samples, 0.02 s"):
         applied(one_run(noise()), window_length=0.01)
     odd = one_run(noise())
-    odd = chain.applied(chain.chosen_steps([{"step": "downsample", "sampling_frequency": 99.9}]), odd, "s", Remarks())
+    odd = chain.applied(
+        chain.chosen_steps([{"step": "downsample", "sampling_frequency": 99.9}]), odd, "s", DataWarnings()
+    )
     with pytest.raises(DataError, match="put it before 'downsample'"):
         applied(odd)
 

@@ -106,7 +106,7 @@ def test_a_header_without_unit_is_taken_as_seconds_and_remarked_on(tmp_path, atl
     path = write_image(tmp_path / "bold.nii", bold_data(), seconds=2.5, unit="unknown")
     description = NiftiReader(NiftiReader.Config(atlas=atlas)).describe(path)
     assert description.sampling_frequency == pytest.approx(0.4)
-    assert "2.5 was taken as seconds" in description.remarks[0]
+    assert "2.5 was taken as seconds" in description.warned[0]
 
 
 @pytest.mark.parametrize(
@@ -315,5 +315,5 @@ def test_faulty_names_of_labels(atlas, labels, sentence):
 
 def test_names_beyond_the_atlas_are_remarked_on(atlas, bold):
     labels = {"2": "left", "5": "right", "7": "middle", "9": "nowhere"}
-    remarks = NiftiReader(NiftiReader.Config(atlas=atlas, atlas_labels=labels)).describe(bold).remarks
-    assert remarks == ("atlas_labels names 1 labels that atlas.nii.gz does not hold",)
+    warned = NiftiReader(NiftiReader.Config(atlas=atlas, atlas_labels=labels)).describe(bold).warned
+    assert warned == ("atlas_labels names 1 labels that atlas.nii.gz does not hold",)

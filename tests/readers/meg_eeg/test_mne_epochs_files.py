@@ -71,7 +71,7 @@ def test_projections_are_not_applied_and_told(tmp_path):
     epochs.set_eeg_reference(projection=True)
     path = save(tmp_path / "a-epo.fif", epochs)
     np.testing.assert_array_equal(read(path)[:50], cut(signals, 100))
-    assert any("not applied" in remark for remark in described(path).remarks)
+    assert any("not applied" in warning for warning in described(path).warned)
 
 
 def test_picks_and_bads(tmp_path):

@@ -221,7 +221,7 @@ def test_bad_channels_are_left_out_unless_asked_for(tmp_path):
     path = saved(tmp_path / "a_raw.fif", raw)
     description = described(path)
     assert description.channel_names == ("A0", "A2")
-    assert description.remarks == ("channels marked bad were left out: A1",)
+    assert description.warned == ("channels marked bad were left out: A1",)
     assert described(path, include_bads=True).channel_names == ("A0", "A1", "A2")
     with pytest.raises(DataError, match="channel A1 of 'picks' is marked bad; .*\"include_bads\": true"):
         described(path, picks=["A0", "A1"])
@@ -235,7 +235,7 @@ def test_projections_that_are_not_applied_are_remarked_on(tmp_path):
     raw = raw_of(volts(3))
     raw.set_eeg_reference(projection=True)
     path = saved(tmp_path / "a_raw.fif", raw)
-    assert "not applied" in described(path).remarks[0]
+    assert "not applied" in described(path).warned[0]
     np.testing.assert_array_equal(read(path), volts(3).T)
 
 
@@ -326,7 +326,7 @@ def test_channels_of_several_rates_are_refused_and_slow_ones_keep_their_own(mixe
     np.testing.assert_allclose(read(path, picks="EEG")[:, 0], rows[0] * 1e-6, rtol=1e-9, atol=1e-15)
     description = described(path, picks=["Temp", "Resp"])
     assert (description.sampling_frequency, description.n_samples) == (10.0, 100)
-    assert "channels in %, degC are read as if they were in V" in description.remarks
+    assert "channels in %, degC are read as if they were in V" in description.warned
     np.testing.assert_allclose(read(path, picks=["Temp", "Resp"]), np.stack([rows[2], rows[1]], axis=1), rtol=1e-9)
     assert description.stretches.tolist() == [[0, 20], [30, 100]]
 
@@ -338,7 +338,7 @@ def test_events_beyond_the_end_are_remarked_on(mixed_edf, capsys):
     assert capsys.readouterr().out == ""  # where mne would print
     assert description.events.onset.tolist() == [950]
     assert description.events.duration.tolist() == [50]
-    assert description.remarks == (
+    assert description.warned == (
         "Omitted 1 annotation(s) that were outside data range",
         "Limited 1 annotation(s) that were expanding outside the data range",
     )

@@ -25,10 +25,10 @@ def write_prediction(
     people: People,
     settings: PredictionSettings,
     results: Sequence[Result],
-    remarks: Sequence[str],
+    warned: Sequence[str],
 ) -> list[str]:
     """Write all files and give the findings."""
-    findings = [*_findings(people, results), *dict.fromkeys(remarks)]
+    findings = [*_findings(people, results), *dict.fromkeys(warned)]
     described = {"target": people.target, "confounds": list(people.confound_names)}
     write_tidy(out / "predictions.tsv", _columns(people), _rows(people, results), **described)
     write_tidy(out / "scores.tsv", _score_columns(people), _score_rows(results), **described)
