@@ -2,16 +2,20 @@
 
 import collections
 import contextlib
+import dataclasses
 import io
 import warnings
 from unittest import mock
 
 import pytest
 import torch
+from baseline_oracles import N_CHANNELS, random_task
 from pretended_device import PretendedDevice, register
 from safetensors.torch import load_file
 
 from dynml.cli.commands.train import parse_training, run_training
+from dynml.models.sequence.baselines.named import make_baseline
+from dynml.ops.mixture.mixture_gaussian import mixture_log_likelihood
 from dynml.simulation import simulate_hmm
 from dynml.simulation.store import write_simulation
 from dynml.training.trainer import Trainer
@@ -25,15 +29,18 @@ SMALL += ["--sampler.batch_size_training", "5"]
 FAMILIES = {
     "csm": SMALL,
     "network_bert": SMALL,
+    "sequence_bert": SMALL,
+    "autoencoder": SMALL[:4] + SMALL[6:],
     # Other starts fit an HMM to so few samples that the rounding of sums decides.
     "dynemo": [
         *("--model.n_modes", "2", "--model.sequence_length", "10", "--initialization.method", "random"),
         *("--sampler.batch_size_training", "12"),
     ],
 }
-READS_OF_A_BATCH = 1
-"""At most. Sequence families ask how many samples each order of their linear path predicts, or how many networks are
-hidden; DyNeMo whether the slopes of the likelihood that were made with it can be used."""
+RUNS = [("csm", "lazy"), ("network_bert", "device"), ("sequence_bert", "memory"), ("autoencoder", "device")]
+RUNS += [("dynemo", "device")]
+READS_OF_A_BATCH = 0
+"""Between two looks at the losses."""
 
 
 @pytest.fixture(scope="module")
@@ -69,7 +76,7 @@ def reads_of_batches(device):
         yield counts
 
 
-@pytest.mark.parametrize(("family", "residency"), [("csm", "lazy"), ("network_bert", "device"), ("dynemo", "device")])
+@pytest.mark.parametrize(("family", "residency"), RUNS)
 def test_a_family_trains_there_with_the_numbers_of_the_cpu(tmp_path, store, family, residency):
     with PretendedDevice() as device, reads_of_batches(device) as counts:
         found = trained(tmp_path, store, family, "pretended:0", residency)
@@ -80,3 +87,63 @@ def test_a_family_trains_there_with_the_numbers_of_the_cpu(tmp_path, store, fami
         torch.testing.assert_close(weights[name], weights_of_cpu[name], rtol=1e-3, atol=1e-3)
     assert len(counts) >= 2
     assert max(sum(count.values()) for count in counts) <= READS_OF_A_BATCH, counts
+
+
+def moved(parts, device):
+    """A dataclass with its tensors, and those of windows in it, on a device."""
+    changes = {}
+    for field in dataclasses.fields(parts):
+        value = getattr(parts, field.name)
+        if isinstance(value, torch.Tensor):
+            changes[field.name] = value.to(device)
+        elif dataclasses.is_dataclass(value):
+            changes[field.name] = moved(value, device)
+    return dataclasses.replace(parts, **changes)
+
+
+@pytest.mark.parametrize("with_parts", [False, True])
+@pytest.mark.parametrize("name", ["ridge_var", "ridge_both_sides"])
+def test_a_linear_path_that_asks_nothing_predicts_what_one_predicts_that_asks(name, with_parts):
+    generator, n_times, baseline = torch.Generator().manual_seed(0), 13, make_baseline(name, N_CHANNELS, n_lags=3)
+    for buffer_name, buffer in baseline.named_buffers():
+        if buffer_name.endswith("CC"):
+            buffer.normal_(std=0.1, generator=generator)
+        elif buffer_name == "longest_gap":
+            buffer.fill_(4)
+    tasks = [random_task(seed, rate=seed / 4, n_times=n_times, with_parts=with_parts) for seed in (1, 2)]
+    expected = [baseline.predict(task) for task in tasks]
+    with PretendedDevice() as device:
+        there = baseline.to("pretended:0")
+        found = [there.predict(moved(dataclasses.replace(task, longest_gap=n_times), "pretended:0")) for task in tasks]
+        assert device.n_reads == 0, device.reads
+        found = [one.cpu() for one in found]
+        asking = there.predict(moved(tasks[-1], "pretended:0"))
+        assert device.n_reads > len(tasks)
+        torch.testing.assert_close(asking.cpu(), found[-1])
+    for one, other in zip(found, expected, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-4)
+
+
+def test_gradients_of_a_likelihood_are_right_unasked_and_nan_where_the_loss_weighs_otherwise_than_it_was_told():
+    generator = torch.Generator().manual_seed(0)
+    signals, alpha = torch.randn(20, 3, generator=generator), torch.rand(20, 2, generator=generator)
+    signals[3] = torch.nan
+    covariances = torch.stack([torch.eye(3), 2 * torch.eye(3)])
+
+    def slopes(device, weights, factors):
+        modes = covariances.to(device).requires_grad_()
+        inputs = signals.to(device), alpha.to(device), None, modes
+        values = mixture_log_likelihood(*inputs, weights=weights.to(device), weights_hold=True)
+        (torch.where(torch.isnan(values), 0.0, values) * factors.to(device)).sum().backward()
+        return modes.grad
+
+    mask, nothing = (alpha[:, 0] > 0.5).float(), torch.zeros(20)
+    with PretendedDevice() as device:
+        found = [slopes("pretended:0", *pair) for pair in ((mask, -mask / 7), (nothing, nothing), (mask, alpha[:, 1]))]
+        assert device.n_reads == 0, device.reads
+        found = [one.cpu() for one in found]
+    torch.testing.assert_close(found[0], slopes("cpu", mask, -mask / 7), rtol=1e-5, atol=1e-5)
+    assert found[0].any()
+    assert not found[1].any()
+    assert found[2].isnan().all()
+    assert slopes("cpu", mask, alpha[:, 1]).isfinite().all()

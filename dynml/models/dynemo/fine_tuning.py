@@ -66,7 +66,7 @@ def fine_tuned(
             keys = span_keys(FINE_TUNING_SEED, epoch, same, segments[some], begin, begin + windows.shape[1])
             signals = windows[some.to(windows.device)]
             noise = own.noise(keys.to(signals.device), signals)
-            terms = own.bound_terms(signals, noise, observed_BT=observed_rows(signals))
+            terms = own.bound_terms(signals, noise, observed_BT=observed_rows(signals), in_sum=True)
             loss = (terms.divergence_BT - terms.log_likelihood_BT).mean()
             optimizer.zero_grad(set_to_none=True)
             loss.backward()

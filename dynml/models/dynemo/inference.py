@@ -191,7 +191,8 @@ def estimate_modes(model: Dynemo, signals: Tensor, alpha: Tensor) -> dict[str, N
             for group in optimizer.param_groups:
                 group["lr"] = DUAL_LEARNING_RATE * 0.5 * (1 + np.cos(np.pi * step / DUAL_STEPS))
             covariances = from_vectors(vectors, config.covariances_epsilon)
-            loss = -mixture_log_likelihood(signals, alpha, means if config.learn_means else None, covariances).mean()
+            modes = means if config.learn_means else None, covariances
+            loss = -mixture_log_likelihood(signals, alpha, *modes, weights_hold=True).mean()
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()

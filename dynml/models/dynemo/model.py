@@ -158,6 +158,8 @@ class Dynemo(Summarized, torch.nn.Module):
         noise_BTJ: Tensor | None,
         mask_BT: Tensor | None = None,
         observed_BT: Tensor | None = None,
+        *,
+        in_sum: bool = False,
     ) -> BoundTerms:
         """Both parts of the bound for a draw of the logits.
 
@@ -170,10 +172,12 @@ class Dynemo(Summarized, torch.nn.Module):
             Where some windows are shorter than T.
         observed_BT : Tensor, (B, T) bool, optional
             Where some samples were not observed: they have no likelihood, and what lies there is not read.
+        in_sum : bool
+            The loss takes the sum or the mean of the log-likelihood: then no accelerator is asked whether it did.
         """
         lengths = None if mask_BT is None else mask_BT.sum(dim=1)
         mean, scale = self.posterior(signals_BTC, lengths, observed_BT)
-        return self.terms_of(signals_BTC, mean, scale, noise_BTJ, mask_BT, observed_BT)
+        return self.terms_of(signals_BTC, mean, scale, noise_BTJ, mask_BT, observed_BT, in_sum=in_sum)
 
     def terms_of(
         self,
@@ -183,6 +187,8 @@ class Dynemo(Summarized, torch.nn.Module):
         noise_BTJ: Tensor | None,
         mask_BT: Tensor | None,
         observed_BT: Tensor | None = None,
+        *,
+        in_sum: bool = False,
     ) -> BoundTerms:
         """`bound_terms` with the posterior at hand."""
         theta = mean if noise_BTJ is None else mean + scale * noise_BTJ
@@ -197,6 +203,7 @@ class Dynemo(Summarized, torch.nn.Module):
             self.means if self.config.learn_means else None,
             self.covariances(),
             weights=weights,
+            weights_hold=in_sum,
         )
         if mask_BT is not None:
             divergence = torch.where(mask_BT, divergence, 0.0)

@@ -224,7 +224,7 @@ class DynemoTrainer(Trainer):
 
     def _training_batch(self, batch: Batch) -> BatchResult:
         noise = self.model.noise(batch.keys, batch.windows)
-        terms = self.model.bound_terms(batch.windows, noise, ragged_mask(batch), batch.observed)
+        terms = self.model.bound_terms(batch.windows, noise, ragged_mask(batch), batch.observed, in_sum=True)
         values_BT = terms.log_likelihood_BT.detach() + terms.divergence_BT.detach()
         self._faulty_B = ~torch.isfinite(values_BT).all(dim=1)
         n_samples = max(n_observed(batch), 1)

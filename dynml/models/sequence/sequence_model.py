@@ -92,7 +92,7 @@ class SequenceModel(Summarized, nn.Module):
         """
         if self.linear is None:
             return Outputs(task, *self.nonlinear_prediction(task))
-        # The linear path first: on a GPU it waits for the device, when there is least to wait for.
+        # The linear path first: where it waits for a GPU (see `asks_nothing`), there is least to wait for then.
         linear_BTC = self.linear.predict(task)
         nonlinear_BTC, follows_logit_B = self.nonlinear_prediction(task)
         predicted_BTC = linear_BTC + self.gate_C * (nonlinear_BTC - linear_BTC)

@@ -42,6 +42,9 @@ class Windows:
     """bool, True for samples that were observed, never padding; None where no sample is masked. Signals are 0 where
     they are masked."""
 
+    lengths_on_host: tuple[int, ...] | None = None
+    """Samples of each window, where the host knows them: not where masked samples may have shortened one."""
+
     @property
     def known_BT(self) -> Tensor:
         """Samples that are neither padding nor masked, bool: what may be looked at, and what counts."""
@@ -51,6 +54,13 @@ class Windows:
     def lengths_B(self) -> Tensor:
         """Samples of each window, masked ones included, int64."""
         return self.mask_BT.sum(dim=1)
+
+    @property
+    def lengths_to_pack_by(self) -> Tensor:
+        """`lengths_B` on the host, where torch wants them; a device is asked only if they are not known there."""
+        if self.lengths_on_host is None:
+            return self.lengths_B.cpu()
+        return torch.tensor(self.lengths_on_host, dtype=torch.int64)
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -68,8 +78,10 @@ def windows_of(batch: Batch) -> Windows:
     """Take windows out of a padded batch."""
     assert batch.mask is not None
     keys_B = batch.keys if batch.context == "training" else batch.fixed_keys
-    ragged = len(set(batch.spans.lengths.tolist())) > 1
-    windows = Windows(batch.windows, batch.mask, batch.seconds_in_span, keys_B, ragged=ragged)
+    lengths = tuple(batch.spans.lengths.tolist())
+    windows = Windows(batch.windows, batch.mask, batch.seconds_in_span, keys_B, ragged=len(set(lengths)) > 1)
+    if len(lengths) == len(batch.windows):
+        windows = dataclasses.replace(windows, lengths_on_host=lengths)
     observed_BT = batch.observed
     return windows if observed_BT is None else masked_windows(windows, observed_BT)
 
@@ -103,6 +115,7 @@ def masked_windows(windows: Windows, observed_BT: Tensor) -> Windows:
         mask_BT=counts_T <= lengths_B1,
         ragged=True,
         observed_BT=observed_BT,
+        lengths_on_host=None,
     )
 
 
@@ -133,6 +146,7 @@ def patched(windows: Windows, length: int) -> Windows:
         signals_BTC=in_patches(windows.signals_BTC, length).flatten(2),
         mask_BT=in_patches(windows.mask_BT, length).any(dim=2),
         seconds_BT=windows.seconds_BT[:, ::length],
+        lengths_on_host=None,
         observed_BT=None if observed_BT is None else in_patches(observed_BT, length).any(dim=2),
     )
 

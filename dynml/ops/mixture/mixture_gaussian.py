@@ -34,6 +34,7 @@ def mixture_log_likelihood(
     covariances: Tensor,
     *,
     weights: Tensor | None = None,
+    weights_hold: bool = False,
     memory: int | None = None,
     backend: Backend | None = None,
 ) -> Tensor:
@@ -51,6 +52,9 @@ def mixture_log_likelihood(
         What the loss multiplies each sample's value by, up to one common factor: a mask of valid samples, say.
         Default: the same for all, as in a mean. It only saves time: gradients of the covariances are made along with
         the values for these weights, and a second time in the backward pass if others are found there.
+    weights_hold : bool
+        The loss is known to multiply by these weights. An accelerator is then not asked whether it did, for which the
+        host would wait; gradients of the covariances are NaN if it did not.
     memory : int, optional
         Bytes of the matrices of a chunk (for each thread). Default: a cache's worth on a CPU, 1 GiB on a GPU.
     backend : callable, optional
@@ -80,7 +84,8 @@ def mixture_log_likelihood(
         return _diagonal(rows, shares, means, covariances.to(signals.dtype)).view(shape)
     matrices = covariances.to(signals.dtype)
     factors = rows.new_ones(len(rows)) if weights is None else weights.detach().reshape(-1).to(signals.dtype)
-    options = {"memory": memory, "backend": terms_of(signals.device) if backend is None else backend}
+    asks = not weights_hold or signals.device.type == "cpu"
+    options = {"memory": memory, "backend": terms_of(signals.device) if backend is None else backend, "asks": asks}
     tensors = [rows, shares, matrices] if means is None else [rows, shares, matrices, means]
     if torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors):
         values: Tensor = _MixtureLogLikelihood.apply(rows, shares, means, matrices, factors, options)
@@ -171,8 +176,10 @@ class _MixtureLogLikelihood(torch.autograd.Function):
             if by_means:
                 gradients[2] = torch.where(failed[:, None], 0.0, alpha * factors.unsqueeze(1)).T @ solved
             if by_covariances:
-                scale = _common_factor(factors, weights.masked_fill(failed, 0.0))
-                if scale is None:
+                scale, same = _common_factor(factors, weights.masked_fill(failed, 0.0))
+                if not ctx.options["asks"]:
+                    scale = torch.where(same, scale, torch.nan)
+                elif not bool(same):
                     made, scale = (
                         _terms(
                             signals, alpha, means, covariances, factors, ctx.options, covariance_gradient=True
@@ -183,14 +190,15 @@ class _MixtureLogLikelihood(torch.autograd.Function):
         return tuple(gradients)
 
 
-def _common_factor(factors: Tensor, weights: Tensor) -> Tensor | None:
-    """The number that makes factors of weights, or None if there is none."""
+def _common_factor(factors: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
+    """The number that makes factors of weights, and whether there is one."""
     if len(factors) == 0:
-        return factors.new_zeros(())
+        return factors.new_zeros(()), torch.ones_like(factors, dtype=torch.bool).all()
     largest = weights.abs().argmax()
     scale = factors.take(largest) / weights.take(largest)  # an index in brackets would be read by the host
+    scale = torch.where(weights.take(largest) == 0, 0.0, scale)  # nothing counts: then nothing has a gradient
     same = torch.isclose(factors, scale * weights, rtol=4 * torch.finfo(weights.dtype).eps, atol=0.0)
-    return scale if bool(same.all()) else None
+    return scale, same.all()
 
 
 def _diagonal(signals: Tensor, alpha: Tensor, means: Tensor | None, variances_JC: Tensor) -> Tensor:

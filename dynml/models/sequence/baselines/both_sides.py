@@ -7,13 +7,8 @@ from torch import Tensor
 
 from dynml.models.sequence.baselines.baseline import Baseline, TrainingMoments
 from dynml.models.sequence.baselines.neighbours import Runs, parts_of, scored_samples, wholly_visible
-from dynml.models.sequence.baselines.var import (
-    coefficients_of_rows,
-    fitted_orders,
-    forecasts,
-    products_of_neighbours,
-    rows_by_code,
-)
+from dynml.models.sequence.baselines.rows import asks_nothing, products_of_neighbours, rows_by_code, with_spare_rows
+from dynml.models.sequence.baselines.var import coefficients_of_rows, fitted_orders, forecasts
 from dynml.models.sequence.objectives.tasks import Task
 from dynml.ops.linear_prediction import Halves
 
@@ -125,7 +120,13 @@ class RidgeBothSides(Baseline):
 
         codes_BT = torch.where(is_between_BT & scored_BT, self._codes(before, after), -1)
         predicted_BTC = forecasts(
-            deviations_BTC, visible_BT, parts_BT, scored_BT & is_forward_BT, self.forward_NCC, self.n_sides
+            deviations_BTC,
+            visible_BT,
+            parts_BT,
+            scored_BT & is_forward_BT,
+            self.forward_NCC,
+            self.n_sides,
+            longest_gap=task.longest_gap,
         )
         predicted_BTC += forecasts(
             deviations_BTC.flip(1),
@@ -134,8 +135,9 @@ class RidgeBothSides(Baseline):
             (scored_BT & is_backward_BT).flip(1),
             self.backward_NCC,
             self.n_sides,
+            longest_gap=task.longest_gap,
         ).flip(1)
-        self._fill_between(predicted_BTC.view(-1, len(self.mean_C)), deviations_BTC.flatten(0, 1), codes_BT)
+        predicted_BTC += self._between(deviations_BTC, codes_BT, task.longest_gap)
         return self.mean_C + predicted_BTC
 
     def _codes(self, before: Runs, after: Runs) -> Tensor:
@@ -145,8 +147,15 @@ class RidgeBothSides(Baseline):
         n = torch.minimum(before.length_BT, after.length_BT).clamp(max=self.n_sides)
         return torch.where((n_hidden == 1) & (n >= 2), len(self.gaps_N2CC) + n - 2, gap)
 
-    def _fill_between(self, predicted: Tensor, deviations: Tensor, codes_BT: Tensor) -> None:
-        for code, rows in rows_by_code(codes_BT):
+    def _between(self, deviations_BTC: Tensor, codes_BT: Tensor, longest_gap: int | None) -> Tensor:
+        most = None
+        if asks_nothing(codes_BT.device, longest_gap):
+            assert longest_gap is not None
+            most = self._most_by_code(codes_BT.shape, longest_gap)
+        # A spare sample has spare neighbours, as far as any regression looks ahead.
+        deviations = with_spare_rows(deviations_BTC.flatten(0, 1), 1 + max(self.most_hidden, self.n_sides))
+        predicted = torch.zeros_like(deviations)
+        for code, rows in rows_by_code(codes_BT, most):
             if code >= len(self.gaps_N2CC):
                 n = code - len(self.gaps_N2CC) + 2
                 offsets = [*range(-1, -n - 1, -1), *range(1, n + 1)]
@@ -154,6 +163,17 @@ class RidgeBothSides(Baseline):
             else:
                 offsets, blocks = _offsets_of_gap(code), self.gaps_N2CC[code]
             predicted[rows] = products_of_neighbours(deviations, rows, offsets, blocks)
+        return predicted[: codes_BT.numel()].view_as(deviations_BTC)
+
+    def _most_by_code(self, shape_BT: torch.Size, longest_gap: int) -> dict[int, int]:
+        n_windows, n_times = shape_BT
+        most = {}
+        for code in range(len(self.gaps_N2CC)):
+            back, ahead = _offsets_of_gap(code)
+            if ahead - back - 1 <= longest_gap + 1:
+                most[code] = n_windows * (n_times // max(-back, ahead))
+        n_gaps = len(self.gaps_N2CC)
+        return most | dict.fromkeys(range(n_gaps, n_gaps + self.n_sides - 1), n_windows * n_times)
 
 
 def most_hidden(n_channels: int) -> int:

@@ -61,7 +61,9 @@ class RidgeFromOtherNetworks(Baseline):
         known_BT1 = task.windows.known_BT[:, :, None]
         visible_BTC = task.visible.expand(n_windows, n_times, n_channels)
         hidden_BC = (known_BT1 & ~visible_BTC).any(dim=1)
-        n_hidden = int(hidden_BC.sum(dim=1).max()) if n_windows else 0
+        n_hidden = task.n_hidden_networks
+        if n_hidden is None:
+            n_hidden = int(hidden_BC.sum(dim=1).max()) if n_windows else 0
         visible_BTC = visible_BTC & ~hidden_BC[:, None]
         deviations_BTC = torch.where(visible_BTC, task.windows.signals_BTC - self.mean_C, 0.0)
         predicted_BTC = torch.zeros_like(deviations_BTC)

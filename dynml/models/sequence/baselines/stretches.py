@@ -43,6 +43,7 @@ def predicted_by_stretch(predict: Callable[[Task], Tensor], task: Task) -> Tenso
         padding = (*([0, 0] * (filled.dim() - 2)), before - length, 0)
         return torch.nn.functional.pad(filled, padding).unfold(1, before + length, length).movedim(-1, 2)
 
+    longest_gap = None if task.longest_gap is None else task.longest_gap + length
     is_before_T = torch.arange(before + length, device=windows.device) < before
     visible, scored = task.visible.expand(-1, -1, 1), task.scored.expand(-1, -1, 1)
     n_stretches = -(-n_times // length) - 1
@@ -56,6 +57,6 @@ def predicted_by_stretch(predict: Callable[[Task], Tensor], task: Task) -> Tenso
     )
     shown = unfolded(visible).flatten(0, 1) & is_before_T[:, None]
     asked = unfolded(scored).flatten(0, 1) & ~is_before_T[:, None]
-    predicted = predict(Task(own, shown, asked, causal=True))[:, before:]
+    predicted = predict(Task(own, shown, asked, causal=True, longest_gap=longest_gap))[:, before:]
     stretches = predicted.reshape(n_windows, n_stretches * length, n_channels)
     return torch.nn.functional.pad(stretches, (0, 0, length, 0))[:, :n_times]

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
 from dynml.models.sequence.baselines.baseline import Baseline, TrainingMoments
 from dynml.models.sequence.baselines.neighbours import Runs, parts_of, scored_samples, wholly_visible
+from dynml.models.sequence.baselines.rows import asks_nothing, products_of_neighbours, rows_by_code, with_spare_rows
 from dynml.models.sequence.objectives.tasks import Task
 from dynml.ops.linear_prediction import Halves, numbers_of_rows, ridge_coefficients
 
@@ -62,7 +63,13 @@ class RidgeVar(Baseline):
         visible_BT, scored_BT = wholly_visible(task), scored_samples(task)
         deviations_BTC = torch.where(visible_BT[:, :, None], task.windows.signals_BTC - self.mean_C, 0.0)
         return self.mean_C + forecasts(
-            deviations_BTC, visible_BT, parts_of(task), scored_BT, self.coefficients_NCC, self.n_lags
+            deviations_BTC,
+            visible_BT,
+            parts_of(task),
+            scored_BT,
+            self.coefficients_NCC,
+            self.n_lags,
+            longest_gap=task.longest_gap,
         )
 
 
@@ -108,6 +115,8 @@ def forecasts(
     wanted_BT: Tensor,
     coefficients_NCC: Tensor,
     n_lags: int,
+    *,
+    longest_gap: int | None = None,
 ) -> Tensor:
     """Predict wanted samples from those before them, over gaps by way of the hidden samples' own predictions.
 
@@ -120,6 +129,8 @@ def forecasts(
     coefficients_NCC : Tensor
         As of `fitted_orders`.
     n_lags : int
+    longest_gap : int, optional
+        As in `Task`. With it, an accelerator need not be asked.
 
     Returns
     -------
@@ -131,37 +142,29 @@ def forecasts(
     # Hidden samples on the way from the last visible one to a wanted one are needed too.
     needed_BT = (wanted_BT | _on_the_way(wanted_BT, visible_BT, runs)) & (runs.distance_BT > 0)
     codes_BT = torch.where(needed_BT, (runs.distance_BT - 1) * n_lags + n_known_BT - 1, -1)
-    known, predicted = deviations_BTC.flatten(0, 1).clone(), torch.zeros_like(deviations_BTC).flatten(0, 1)
-    hidden = ~visible_BT.flatten()[:, None]
-    for code, rows in rows_by_code(codes_BT):
+    most = None
+    if asks_nothing(codes_BT.device, longest_gap):
+        assert longest_gap is not None
+        most = _most_by_code(codes_BT.shape, n_lags, longest_gap)
+    known = with_spare_rows(deviations_BTC.flatten(0, 1), 1)
+    predicted, hidden = torch.zeros_like(known), with_spare_rows(~visible_BT.flatten()[:, None], 1)
+    for code, rows in rows_by_code(codes_BT, most):
         n = code % n_lags + 1
         blocks = coefficients_NCC[n * (n - 1) // 2 :][:n]
         found = products_of_neighbours(known, rows, range(-1, -n - 1, -1), blocks)
         predicted[rows] = found
         known[rows] += hidden[rows] * found
-    return torch.where(wanted_BT[:, :, None], predicted.view_as(deviations_BTC), 0.0)
+    return torch.where(wanted_BT[:, :, None], predicted[:-1].view_as(deviations_BTC), 0.0)
 
 
-def products_of_neighbours(known: Tensor, rows: Tensor, offsets: Sequence[int], blocks: Tensor) -> Tensor:
-    """Sum over offsets of known[rows + offset] @ block, (n_rows, C)."""
-    found = known[rows + offsets[0]] @ blocks[0]
-    for offset, block in zip(offsets[1:], blocks[1:], strict=True):
-        found.addmm_(known[rows + offset], block)
-    return found
-
-
-def rows_by_code(codes_BT: Tensor) -> Iterator[tuple[int, Tensor]]:
-    """Each code from 0 on that occurs, rising, and its positions in the flattened tensor. Negative codes are left out.
-
-    The device is asked once, whatever the number of codes.
-    """
-    order = codes_BT.flatten().argsort(stable=True)
-    counts = (codes_BT.flatten() + 1).bincount().tolist()
-    first = counts[0]
-    for code, count in enumerate(counts[1:]):
-        if count:
-            yield code, order[first : first + count]
-        first += count
+def _most_by_code(shape_BT: torch.Size, n_lags: int, longest_gap: int) -> dict[int, int]:
+    """Samples of a code at most: of those at a distance, each has as many samples of its window for itself."""
+    n_windows, n_times = shape_BT
+    return {
+        (distance - 1) * n_lags + n - 1: n_windows * (n_times // distance)
+        for distance in range(1, min(longest_gap + 2, n_times))
+        for n in range(min(distance, n_lags), min(n_lags + 1, n_times))
+    }
 
 
 def _on_the_way(wanted_BT: Tensor, visible_BT: Tensor, runs: Runs) -> Tensor:

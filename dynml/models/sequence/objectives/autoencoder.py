@@ -46,13 +46,13 @@ class Autoencoder(SequenceModel):
 
     def code(self, windows: Windows) -> Tensor:
         """Codes of windows, (B, embedding_dim)."""
-        return self.encoder(self.embedded(windows.signals_BTC, windows), windows.lengths_B)
+        return self.encoder(self.embedded(windows.signals_BTC, windows), windows.lengths_to_pack_by)
 
     def nonlinear_prediction(self, task: Task) -> tuple[Tensor, Tensor | None]:
         """Reconstruct windows from their codes."""
         windows = task.windows
         embedded_BTd = self.embedded(windows.signals_BTC, windows)
-        code_Bd = self.encoder(embedded_BTd, windows.lengths_B)
+        code_Bd = self.encoder(embedded_BTd, windows.lengths_to_pack_by)
         previous_BTd = None
         # The generator on the host is seeded for each batch, so the coin needs no word from the device.
         if self.training and float(torch.rand(())) < self.config.teacher_forcing_ratio:

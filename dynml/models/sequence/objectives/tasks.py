@@ -40,6 +40,13 @@ class Task:
     follows_B: Tensor | None = None
     """bool: whether the second part of a pair follows on the first; None where there are no pairs."""
 
+    longest_gap: int | None = None
+    """Hidden samples in a row at most, around a scored sample or before it where `causal`; those with no visible one
+    before or after them in their part aside. Known on the host, so that a device need not be asked; None: unknown."""
+
+    n_hidden_networks: int | None = None
+    """Networks that are hidden in every window, as far as any of its samples is known; None: unknown to the host."""
+
 
 def next_sample_task(windows: Windows, block: int = 1) -> Task:
     """Predict every sample but the first from those before it; or every patch of `block` samples but the first."""
@@ -48,9 +55,10 @@ def next_sample_task(windows: Windows, block: int = 1) -> Task:
         patch_BN = in_patches(known_BT, block).any(dim=2).long()
         follows_BN = patch_BN.cumsum(dim=1) - patch_BN > 0
         scored_BT = known_BT & of_samples(follows_BN, block, known_BT.shape[1])
-        return Task(windows, known_BT[:, :, None], scored_BT[:, :, None], causal=True, block=block)
+        shown, asked = known_BT[:, :, None], scored_BT[:, :, None]
+        return Task(windows, shown, asked, causal=True, block=block, longest_gap=_gap(windows, 0))
     scored_BT = known_BT & (known_BT.cumsum(dim=1) > 1)
-    return Task(windows, known_BT[:, :, None], scored_BT[:, :, None], causal=True)
+    return Task(windows, known_BT[:, :, None], scored_BT[:, :, None], causal=True, longest_gap=_gap(windows, 0))
 
 
 def single_position_task(windows: Windows) -> Task:
@@ -61,7 +69,7 @@ def single_position_task(windows: Windows) -> Task:
     numbers_BT = known_BT.cumsum(dim=1) - 1
     scored_BT = (numbers_BT == drawn_B[:, None]) & known_BT
     visible_BT = (numbers_BT < drawn_B[:, None]) & known_BT
-    return Task(windows, visible_BT[:, :, None], scored_BT[:, :, None], causal=True)
+    return Task(windows, visible_BT[:, :, None], scored_BT[:, :, None], causal=True, longest_gap=_gap(windows, 0))
 
 
 def masked_samples_task(windows: Windows, rate: float, follows_B: Tensor | None = None, patch_length: int = 1) -> Task:
@@ -75,7 +83,9 @@ def masked_samples_task(windows: Windows, rate: float, follows_B: Tensor | None 
     noise_BN = keyed_uniform(derived_keys(windows.keys_B, _TIMES)[:, None], counters)
     hidden_BN = _least(torch.where(known_BN, noise_BN, 2.0), n_hidden(known_BN.sum(dim=1), rate))
     hidden_BT = of_samples(hidden_BN, patch_length, known_BT.shape[1]) & known_BT
-    return Task(windows, (known_BT & ~hidden_BT)[:, :, None], hidden_BT[:, :, None], follows_B=follows_B)
+    longest = _gap(windows, patch_length * _most_hidden(known_BN.shape[1], rate))
+    visible_BT = known_BT & ~hidden_BT
+    return Task(windows, visible_BT[:, :, None], hidden_BT[:, :, None], follows_B=follows_B, longest_gap=longest)
 
 
 def masked_networks_task(windows: Windows, rate: float, follows_B: Tensor | None = None) -> Task:
@@ -86,7 +96,9 @@ def masked_networks_task(windows: Windows, rate: float, follows_B: Tensor | None
     n_networks_B = torch.full((n_windows,), n_channels, device=windows.device)
     hidden_B1C = _least(noise_BC, n_hidden(n_networks_B, rate))[:, None]
     known_BT1 = windows.known_BT[:, :, None]
-    return Task(windows, known_BT1 & ~hidden_B1C, known_BT1 & hidden_B1C, follows_B=follows_B)
+    n_networks = _most_hidden(n_channels, rate)
+    shown, asked = known_BT1 & ~hidden_B1C, known_BT1 & hidden_B1C
+    return Task(windows, shown, asked, follows_B=follows_B, n_hidden_networks=n_networks)
 
 
 def reconstruction_task(windows: Windows) -> Task:
@@ -138,6 +150,16 @@ def n_hidden(n: Tensor, rate: float) -> Tensor:
     The number is fixed, and only who is hidden is drawn: a batch then weighs the same whatever the draw.
     """
     return (n * rate).round().long().clamp(min=1).minimum((n - 1).clamp(min=1))
+
+
+def _most_hidden(n: int, rate: float) -> int:
+    """As `n_hidden`, for a number that the host knows."""
+    return int(n_hidden(torch.tensor(n), rate))
+
+
+def _gap(windows: Windows, n_hidden_at_most: int) -> int | None:
+    """Longest gap of a task; masked samples, of which only the device knows, may make it any longer."""
+    return n_hidden_at_most if windows.observed_BT is None else None
 
 
 def _least(noise: Tensor, counts_B: Tensor) -> Tensor:
