@@ -3,7 +3,6 @@
 import json
 
 import numpy as np
-from dynml.data_warnings import DataWarnings
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

@@ -4,7 +4,6 @@ import dataclasses
 
 import numpy as np
 import pytest
-from dynml.data_warnings import DataWarnings
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.decomposition import PCA

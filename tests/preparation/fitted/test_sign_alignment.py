@@ -4,7 +4,6 @@ import itertools
 
 import numpy as np
 import pytest
-from dynml.data_warnings import DataWarnings
 
 from dynml.data_warnings import DataWarnings
 from dynml.errors import DataError

@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-from dynml.data_warnings import DataWarnings
 
 from dynml.data_warnings import DataWarnings
 from dynml.errors import DataError

@@ -5,7 +5,6 @@ from importlib.metadata import version
 import numpy as np
 import pytest
 import scipy.signal
-from dynml.data_warnings import DataWarnings
 
 from dynml.data_warnings import DataWarnings
 from dynml.errors import DataError
