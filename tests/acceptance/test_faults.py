@@ -46,7 +46,7 @@ def test_wrong_places_are_named(hdf5_file, tmp_path):
     assert "no existing folder" in run_script(RESUME, tmp_path / "nowhere", "x", status=2).stderr
     assert "a plain folder name" in train(tmp_path, hdf5_file, "a/b", status=2).stderr
     assert "did you mean 'hmm'" in run_script(TRAIN, "hm", tmp_path, "x", hdf5_file, "signals", status=2).stderr
-    assert "required" in run_script(TRAIN, "hmm", tmp_path, status=2).stderr
+    assert "are missing" in run_script(TRAIN, "hmm", tmp_path, status=2).stderr
     sizes = ("--model.n_states", 2)
     missing = run_script(TRAIN, "hmm", tmp_path, "x", hdf5_file, "signal", *sizes, status=2)
     assert "signals" in missing.stderr

@@ -81,7 +81,7 @@ def test_every_kind_is_written_with_its_truth(tmp_path, kind, simulate, settings
         (["mixed_sine", "out.hdf5", "--amplitudes", "[1,2]"], "amplitudes"),
         (["mixed_sine", "out.hdf5", "--n_states", 3], "--n_states"),
         (["hsmm", "out.hdf5", "--gamma_shape", "-1"], "gamma_shape"),
-        (["hmm"], "out_hdf5"),
+        (["hmm"], "OUT_HDF5 is missing"),
     ],
 )
 def test_mistakes_give_one_sentence_and_status_2(tmp_path, monkeypatch, arguments, words):

@@ -267,7 +267,7 @@ def test_too_few_points_and_constant_logs_are_said(runs, script):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["a/run", "training_loss"], "required"),
+        (["a/run", "training_loss"], "LOG2 is missing"),
         (["a/run", "training_loss", "validation_los"], "LOG2 is 'validation_los', but must be one of best_value"),
         (["a/run", "diff(training_loss)", "validation_loss"], "LOG1 is 'diff(training_loss)'"),
         (["a/run", "a/other", "b/run"], "LOG1 is 'a/other', but must be one of"),

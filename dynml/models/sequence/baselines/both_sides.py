@@ -6,8 +6,16 @@ import torch
 from torch import Tensor
 
 from dynml.models.sequence.baselines.baseline import Baseline, TrainingMoments
-from dynml.models.sequence.baselines.neighbours import Runs, parts_of, scored_samples, wholly_visible
-from dynml.models.sequence.baselines.rows import asks_nothing, products_of_neighbours, rows_by_code, with_spare_rows
+from dynml.models.sequence.baselines.neighbours import (
+    Runs,
+    asks_nothing,
+    parts_of,
+    products_of_neighbours,
+    rows_by_code,
+    scored_samples,
+    wholly_visible,
+    with_spare_rows,
+)
 from dynml.models.sequence.baselines.var import coefficients_of_rows, fitted_orders, forecasts
 from dynml.models.sequence.objectives.tasks import Task
 from dynml.ops.linear_prediction import Halves

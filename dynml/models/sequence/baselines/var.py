@@ -8,8 +8,16 @@ import torch
 from torch import Tensor
 
 from dynml.models.sequence.baselines.baseline import Baseline, TrainingMoments
-from dynml.models.sequence.baselines.neighbours import Runs, parts_of, scored_samples, wholly_visible
-from dynml.models.sequence.baselines.rows import asks_nothing, products_of_neighbours, rows_by_code, with_spare_rows
+from dynml.models.sequence.baselines.neighbours import (
+    Runs,
+    asks_nothing,
+    parts_of,
+    products_of_neighbours,
+    rows_by_code,
+    scored_samples,
+    wholly_visible,
+    with_spare_rows,
+)
 from dynml.models.sequence.objectives.tasks import Task
 from dynml.ops.linear_prediction import Halves, numbers_of_rows, ridge_coefficients
 
