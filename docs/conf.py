@@ -30,6 +30,8 @@ templates_path = ["_templates"]
 nitpicky = True
 nitpick_ignore_regex = [("py:.*", ".*")]
 """Types in docstrings are words ("Tensor, (T, C), float32"), not names of objects. Links between pages are checked."""
+suppress_warnings = ["ref.python"]
+"""Settings of several Configs share their names, and words in docstrings are no links."""
 myst_enable_extensions = ["deflist"]
 myst_heading_anchors = 3
 
