@@ -125,10 +125,13 @@ def parts_beside(target: Path) -> list[Path]:
     numbers = {(int(name[1]), int(name[2])): entry for entry, name in found.items() if name is not None}
     divisions = sorted({of for _, of in numbers})
     if not divisions:
-        raise DataError(f"There are no parts {target.stem}.part-*-of-*{target.suffix} in {target.parent}.")
+        raise DataError(
+            f"There are no parts of {target}: dynml_create_hdf5_dataset.py --part i/n makes them beside it, as "
+            f"{target.stem}.part-i-of-n{target.suffix}; or name the stores to join."
+        )
     if len(divisions) > 1:
         listed = " and ".join(map(str, divisions))
-        raise DataError(f"Parts of {listed} lie in {target.parent}; name those to join, or remove the others.")
+        raise DataError(f"Parts of {listed} lie beside {target}; name those to join, or remove the others.")
     (of,) = divisions
     missing = [str(number) for number in range(1, of + 1) if (number, of) not in numbers]
     if missing:

@@ -66,7 +66,11 @@ def parse_joining(description: str | None) -> Namespace:
     parser = ScriptParser(description=description)
     parser.add_argument("out_hdf5", metavar="OUT_HDF5", help="Store to make; its name ends in .hdf5 or .h5.")
     parser.add_argument(
-        "parts", metavar="PART", nargs="*", help="Stores to join, in this order; by default all parts of OUT_HDF5."
+        "parts",
+        metavar="PART",
+        nargs="*",
+        default=[],
+        help="Stores to join, in this order; by default all parts of OUT_HDF5.",
     )
     parser.add_argument("--copy", action="store_true", help="Copy the subjects instead of linking to them.")
     parser.add_argument("-f", "--force", action="store_true", help="Replace OUT_HDF5, once the new one is complete.")

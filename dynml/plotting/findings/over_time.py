@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 SIGNIFICANT = 0.05
 LABEL = "Balanced accuracy"
+FINE = 10
 
 
 def plot_course(
@@ -59,7 +60,7 @@ def plot_course(
     low = axes.get_ylim()[0]
     marked = np.where(p < SIGNIFICANT, low, np.nan)
     axes.plot(times, marked, color=INK, linewidth=3.0, solid_capstyle="butt")
-    axes.set_xlabel("Time (s)", size=TEXT_SIZE, color=INK)
+    axes.set_xlabel(f"Time (s); bar: p < {SIGNIFICANT:g}", size=TEXT_SIZE, color=INK)
     axes.set_ylabel(f"{LABEL}; grey: chance", size=TEXT_SIZE, color=INK)
     plain_axes(axes)
     axes.tick_params(labelsize=SMALL_TEXT_SIZE + 1)
@@ -102,8 +103,13 @@ def plot_generalization(
     )
     below = p < SIGNIFICANT
     if below.any() and not below.all():
-        axes.contour(times, times, below.astype(float), levels=[0.5], colors=INK, linewidths=0.8)
-    axes.set_xlabel("Tried at (s)", size=TEXT_SIZE, color=INK)
+        # Each cell several times, and a rim of others, so that the outline goes along the cells' edges.
+        fine = np.pad(np.kron(below, np.ones((FINE, FINE))), 1)
+        width = 2 * half / FINE
+        at = times[0] - half + width * (np.arange(len(fine)) - 0.5)
+        axes.contour(at, at, fine, levels=[0.5], colors=INK, linewidths=0.8)
+        axes.set(xlim=ends, ylim=ends)
+    axes.set_xlabel(f"Tried at (s); outlined: p < {SIGNIFICANT:g}", size=TEXT_SIZE, color=INK)
     axes.set_ylabel("Fitted at (s)", size=TEXT_SIZE, color=INK)
     axes.tick_params(labelsize=SMALL_TEXT_SIZE + 1)
     add_colour_bar(figure, image, [axes], LABEL)

@@ -5,7 +5,7 @@ Shapes: n windows or trials, B of a batch, T samples, d numbers of an embedding.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -28,6 +28,7 @@ from dynml.ops.overlapping_windows import overlapping_windows
 if TYPE_CHECKING:
     from dynml.models.experiment import Experiment
 
+Place = tuple[int, int, int, int]
 Embedding = Literal["mean", "class_token", "code", "weighted_mean"]
 """What a vector is: the mean state of its samples, the state of the class token, the autoencoder's code, or the
 weighted means over time of the linear decoder."""
@@ -144,18 +145,22 @@ def states_of_subject(model: SequenceModel, subset: MultiSubjectSubset, index: i
     """
     states = np.full((int(subset.n_rows_of[index]), model.embedding_dim), np.nan, dtype=np.float32)
     for windows, places, start in windows_of_subject(model, subset, index, length):
-        states_BTd = model.states(windows).float().cpu().numpy()
-        for of_window, (first, _, begin, end) in zip(states_BTd, places):
-            states[start + begin : start + end] = of_window[begin - first : end - first]
+        put_rows(states, model.states(windows).float(), places, start)
     observed = subset.observed(index)
     if observed is not None:
         states[~observed] = np.nan
     return states
 
 
+def put_rows(rows: NDArray[np.float32], values_BTd: Tensor, places: Sequence[Place], start: int) -> None:
+    """Put what was found of overlapping windows into the rows of their subject; see `windows_of_subject`."""
+    for of_window, (first, _, begin, end) in zip(values_BTd.cpu().numpy(), places):
+        rows[start + begin : start + end] = of_window[begin - first : end - first]
+
+
 def windows_of_subject(
     model: SequenceModel, subset: MultiSubjectSubset, index: int, length: int
-) -> Iterator[tuple[Windows, list[tuple[int, int, int, int]], int]]:
+) -> Iterator[tuple[Windows, list[Place], int]]:
     """Give a subject's segments as windows that overlap, some at once.
 
     Yields

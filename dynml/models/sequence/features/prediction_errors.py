@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from dynml.dataset.subset import MultiSubjectSubset
 from dynml.errors import CheckpointError
 from dynml.models.sequence.decoding.model import Decoding
-from dynml.models.sequence.features.extraction import model_with_embeddings, windows_of_subject
+from dynml.models.sequence.features.extraction import model_with_embeddings, put_rows, windows_of_subject
 from dynml.models.sequence.objectives.tasks import Task, elementwise_loss
 from dynml.models.sequence.sequence_model import SequenceModel
 from dynml.models.sequence.windows import Windows
@@ -77,9 +77,7 @@ def errors_of_subject(model: SequenceModel, subset: MultiSubjectSubset, index: i
     for windows, places, start in windows_of_subject(model, subset, index, length):
         task = _task_of(model, windows)
         costs_BTC = elementwise_loss(model(task).predicted_BTC.float(), task.windows.signals_BTC, model.config)
-        costs_BTC = torch.where(task.scored, costs_BTC, torch.nan)
-        for of_window, (first, _, begin, end) in zip(costs_BTC.cpu().numpy(), places):
-            errors[start + begin : start + end] = of_window[begin - first : end - first]
+        put_rows(errors, torch.where(task.scored, costs_BTC, torch.nan), places, start)
     return errors
 
 
