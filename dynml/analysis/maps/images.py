@@ -105,7 +105,7 @@ def volume_of(geometry: Geometry, values: ArrayLike) -> Any:
     import nibabel
     from nibabel.cifti2.cifti2_axes import ParcelsAxis
 
-    own, axis, rows = np.asarray(values, dtype=np.float64), _axis(geometry), geometry.arrays["rows"]
+    own, axis, rows = np.asarray(values, dtype=np.float64), axis_of(geometry), geometry.arrays["rows"]
     if axis.volume_shape is None or axis.affine is None:
         return None
     if isinstance(axis, ParcelsAxis):
@@ -122,7 +122,7 @@ def volume_of(geometry: Geometry, values: ArrayLike) -> Any:
     return nibabel.Nifti1Image(volume, axis.affine)
 
 
-def _axis(geometry: Geometry) -> Any:
+def axis_of(geometry: Geometry) -> Any:
     """Axis of parcels or grayordinates, as its header has it."""
     from nibabel.cifti2.parse_cifti2 import Cifti2Parser
 
@@ -135,7 +135,7 @@ def _cifti(geometry: Geometry, values_KC: NDArray[np.float64], names: Sequence[s
     from nibabel.cifti2.cifti2 import Cifti2Image
     from nibabel.cifti2.cifti2_axes import ScalarAxis
 
-    axis, rows = _axis(geometry), geometry.arrays["rows"]
+    axis, rows = axis_of(geometry), geometry.arrays["rows"]
     if geometry.kind == "parcels":
         axis = axis[np.flatnonzero(rows >= 0)]
         data = values_KC[:, rows[rows >= 0]]

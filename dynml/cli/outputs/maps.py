@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     import numpy as np
+    from matplotlib.figure import Figure
     from numpy.typing import NDArray
 
     from dynml.analysis.maps.found import Found
     from dynml.analysis.maps.networks import KeptEdges
+    from dynml.analysis.maps.vertices import Mesh
     from dynml.geometry.geometry import Geometry
 
 PICTURES, IMAGES = "pictures", "images"
@@ -127,6 +129,7 @@ def draw(
     component: str,
     relative: bool,
     surface: bool = False,
+    meshes: dict[str, Mesh] | None = None,
 ) -> Iterator[Drawn]:
     """Draw one picture for each state that occurs, all on one scale.
 
@@ -134,7 +137,7 @@ def draw(
     """
     import numpy as np
 
-    from dynml.plotting.brain.maps import plot_map, plot_on_surface, plot_on_volume, symmetric_limits, way_to_draw
+    from dynml.plotting.brain.maps import plot_map, symmetric_limits, way_to_draw
     from dynml.plotting.brain.networks import is_on_brain, plot_network
     from dynml.plotting.style import save_figure
 
@@ -156,20 +159,50 @@ def draw(
             figure = plot_map(own, geometry, found.channel_names, limits=limits, label=label, title=title)
             told = _extremes(own, found.channel_names)
         name = f"{component}-{place + 1}_{found.name}"
-        if surface and not found.is_network and geometry is not None and way_to_draw(geometry) == "glass brain":
-            figure_on_surface = plot_on_surface(own, geometry, limits=limits, label=label, title=title)
-            save_figure(figure_on_surface, out / PICTURES / f"{name}_surface.png")
-            alt = f"{title}, on the surface of the cortex. {told}"
-            yield Drawn(place + 1, f"{found.kind}_surface", found.band, f"{PICTURES}/{name}_surface.png", alt)
-        has_axis = geometry is not None and geometry.kind in ("parcels", "grayordinates") and geometry.is_standard
-        if geometry is not None and has_axis and not found.is_network:
-            of_voxels = plot_on_volume(own, geometry, limits=limits, label=label, title=f"{title}, voxels only")
-            if of_voxels is not None:
-                save_figure(of_voxels, out / PICTURES / f"{name}_volume.png")
-                alt = f"{title}, on the glass brain where channels lie in voxels. {told}"
-                yield Drawn(place + 1, f"{found.kind}_volume", found.band, f"{PICTURES}/{name}_volume.png", alt)
+        if geometry is not None and not found.is_network:
+            scale = _Scale(limits, label)
+            for suffix, on_what, further in _further_figures(
+                own, geometry, title, scale, surface=surface, meshes=meshes
+            ):
+                save_figure(further, out / PICTURES / f"{name}_{suffix}.png")
+                alt = f"{title}, {on_what}. {told}"
+                yield Drawn(place + 1, f"{found.kind}_{suffix}", found.band, f"{PICTURES}/{name}_{suffix}.png", alt)
         _save(figure, out / PICTURES / name)
         yield Drawn(place + 1, found.kind, found.band, f"{PICTURES}/{name}.png", f"{title}, {where}. {told}".strip())
+
+
+class _Scale(NamedTuple):
+    limits: tuple[float, float]
+    label: str
+
+
+def _further_figures(
+    values: Any,
+    geometry: Geometry,
+    title: str,
+    scale: _Scale,
+    *,
+    surface: bool,
+    meshes: dict[str, Mesh] | None,
+) -> Iterator[tuple[str, str, Figure]]:
+    """Draw a map on the cortex, and channels of CIFTI in voxels: endings of file names, where, figures."""
+    from dynml.plotting.brain.maps import plot_on_volume, way_to_draw
+    from dynml.plotting.brain.surfaces import plot_on_meshes, plot_on_surface
+
+    words: dict[str, Any] = {"limits": scale.limits, "label": scale.label}
+    if surface and way_to_draw(geometry) == "glass brain":
+        drawn = plot_on_surface(values, geometry, title=title, **words)
+        yield "surface", "on the surface of the cortex", drawn
+    if geometry.kind not in ("parcels", "grayordinates"):
+        return
+    if meshes is not None:
+        on_cortex = plot_on_meshes(values, geometry, meshes, title=f"{title}, cortex only", **words)
+        if on_cortex is not None:
+            yield "surface", "on the surface of the cortex where channels lie there", on_cortex
+    if geometry.is_standard:
+        in_voxels = plot_on_volume(values, geometry, title=f"{title}, voxels only", **words)
+        if in_voxels is not None:
+            yield "volume", "on the glass brain where channels lie in voxels", in_voxels
 
 
 def is_empty(edges: KeptEdges, geometry: Geometry | None) -> bool:

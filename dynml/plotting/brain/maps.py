@@ -8,7 +8,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -68,42 +68,6 @@ def plot_map(
         _on_brain(figure, own, geometry, way, limits)
     put_words(figure, title, label)
     return figure
-
-
-def plot_on_surface(
-    values: ArrayLike, geometry: Geometry, *, limits: tuple[float, float], label: str, title: str
-) -> Figure:
-    """Draw one value a parcel of an atlas in a standard space on the cortex of nilearn's fsaverage5.
-
-    Parameters
-    ----------
-    values : array, (C,)
-    geometry : Geometry
-        Of labels or maps.
-    limits, label, title
-        As for `plot_map`.
-    """
-    from matplotlib import pyplot
-    from nilearn import plotting
-
-    volume = image_of(geometry, np.asarray(values, dtype=np.float64)[None], ["map"]).slicer[..., 0]
-    with quiet_nilearn():
-        figure, _ = plotting.plot_img_on_surf(
-            volume,
-            surf_mesh="fsaverage5",
-            views=["lateral", "medial"],
-            hemispheres=["left", "right"],
-            cmap=colours_of(limits),
-            vmin=limits[0],
-            vmax=limits[1],
-            threshold=SMALLEST_SHARE * limits[1],
-            symmetric_cbar=limits[0] < 0,
-            inflate=True,
-            cbar_tick_format="%.2g",
-        )
-    pyplot.close(figure)  # nilearn makes it by pyplot, which would keep it
-    put_words(figure, title, label)
-    return cast("Figure", figure)
 
 
 def plot_on_volume(

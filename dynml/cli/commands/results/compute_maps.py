@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +21,7 @@ from dynml.errors import CheckpointError, DataError
 if TYPE_CHECKING:
     from dynml.analysis.maps.found import Found
     from dynml.analysis.maps.spectra_folder import Spectra
+    from dynml.analysis.maps.vertices import Mesh
     from dynml.dataset.dataset import MultiSubjectDataset
     from dynml.geometry.geometry import Geometry
     from dynml.models.experiment import Experiment
@@ -52,6 +53,12 @@ def parse_maps(description: str | None) -> Namespace:
         "--absolute", action="store_true", help="draw the values themselves, not differences from the average"
     )
     parser.add_argument("--surface", action="store_true", help="maps of atlases also on the surface of the cortex")
+    parser.add_argument(
+        "--meshes",
+        nargs=2,
+        metavar=("LEFT", "RIGHT"),
+        help="GIFTI surfaces (.surf.gii) of the cortex that the vertices of CIFTI channels belong to, to draw on",
+    )
     parser.add_argument("--seed", type=int, default=0, help="of the starts of the mixture")
     add_group(parser)
     parser.add_argument("--atlas", type=str, help="atlas to draw on, where the store keeps none")
@@ -68,12 +75,14 @@ def parse_maps(description: str | None) -> Namespace:
 def run_maps(arguments: Namespace) -> None:
     """Load the model, compute, write, draw."""
     from dynml.analysis.maps.found import MODEL, occupancies_of
+    from dynml.analysis.maps.vertices import read_meshes
     from dynml.store.reading import Store
 
     experiment = experiment_given(arguments)
     if experiment.family.inference is None:
         raise CheckpointError(f"The family {experiment.family.name} has no states or modes to make maps of.")
     dataset = dataset_given(experiment, arguments, arguments.group)
+    meshes = None if arguments.meshes is None else read_meshes(*(Path(path) for path in arguments.meshes))
     store, findings = Store(arguments.hdf5_file), list[str]()
     occupancies = occupancies_of(experiment, dataset)
     with output_folder(Path(arguments.out_folder), force=arguments.force) as out:
@@ -87,7 +96,8 @@ def run_maps(arguments: Namespace) -> None:
             one.name: _geometry(arguments, store, dataset.group, None if one.band == MODEL else spectra, one, findings)
             for one in found
         }
-        pictures = _written(arguments, out, experiment, found, geometries, findings, occupancies.tolist())
+        findings.extend(_about_meshes(meshes, geometries))
+        pictures = _written(arguments, out, experiment, found, geometries, meshes, findings, occupancies.tolist())
         store.close()
         for finding in findings:
             print(f"Note: {finding}")
@@ -191,6 +201,21 @@ def _geometry(
     return own
 
 
+def _about_meshes(meshes: dict[str, Mesh] | None, geometries: dict[str, Geometry | None]) -> Iterator[str]:
+    """Refuse meshes that the channels do not fit; say where they, or channels for them, are missing."""
+    from dynml.analysis.maps.vertices import check_meshes, has_vertices
+
+    on_cortex = [own for own in geometries.values() if own is not None and has_vertices(own)]
+    if meshes is None:
+        if on_cortex:
+            yield "Channels on the cortex are drawn as bars; --meshes LEFT RIGHT names the surfaces to draw them on."
+        return
+    if not on_cortex:
+        yield "The meshes are not used: no channel lies on vertices of the cortex."
+    for own in on_cortex:
+        check_meshes(meshes, own)
+
+
 def _of_signals(store: Store, spectra: Spectra, group: str) -> Geometry | None:
     """Where the channels of the spectra lie, which may be those of another group or of another store."""
     from dynml.store.geometry.stored import read_geometry
@@ -225,6 +250,7 @@ def _written(
     experiment: Experiment,
     found: Sequence[Found],
     geometries: dict[str, Geometry | None],
+    meshes: dict[str, Mesh] | None,
     findings: list[str],
     occupancies: list[float],
 ) -> int:
@@ -257,6 +283,7 @@ def _written(
             component=component,
             relative=relative,
             surface=arguments.surface,
+            meshes=meshes,
         )
     ]
     summary = {
