@@ -251,8 +251,8 @@ def described_group(path: Path, node: h5py.Group, where: str) -> GroupDescriptio
     DataCorruptionError
         When something is missing; `where` names the group.
     """
-    missing = [name for name in layout.REQUIRED_DATASETS if name not in node]
-    missing += [name for name in layout.REQUIRED_ATTRIBUTES if name not in node.attrs]
+    missing = sorted(set(layout.REQUIRED_DATASETS) - set(node), key=layout.REQUIRED_DATASETS.index)
+    missing += sorted(set(layout.REQUIRED_ATTRIBUTES) - set(node.attrs), key=layout.REQUIRED_ATTRIBUTES.index)
     if missing:
         raise DataCorruptionError(f"{path}: {where} lacks {', '.join(missing)}.")
     n_samples, n_channels = node[layout.DATA].shape

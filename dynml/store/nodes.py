@@ -94,10 +94,12 @@ class Nodes:
                 raise DataError(f"{path}: subject {subject} has no group {group!r}{nearest_name(group, node)}.")
             if (subject, group) not in self._own_storage:
                 check_own_path(path, node, group)
-                check_own_storage(path, node[group])
+            opened = node[group]
+            if (subject, group) not in self._own_storage:
+                check_own_storage(path, opened)
                 self._own_storage.add((subject, group))
-            self._asked = {(subject, group): node[group]}
-            return node[group]
+            self._asked = {(subject, group): opened}
+            return opened
 
     def signals(self, subject: str, group: str) -> h5py.Dataset:
         """Open the signals of a subject's group; random windows ask for them again and again."""
