@@ -45,8 +45,16 @@ class ProgressBars:
 
     def begin_steps(self, name: str, total: int | None, done: int) -> None:
         """Show the steps before the first epoch."""
-        settings = {"leave": False, "disable": not self._shown, "mininterval": self._interval}
-        self._steps = tqdm(total=total, initial=done, desc=name, unit="step", **settings)
+        self._steps = tqdm(
+            total=total,
+            initial=done,
+            desc=name,
+            unit="step",
+            leave=False,
+            delay=0.0 if self._is_terminal else SECONDS_BETWEEN_LINES,
+            disable=not self._shown,
+            mininterval=self._interval,
+        )
 
     def step_done(self) -> None:
         """Move on by one of those steps."""
