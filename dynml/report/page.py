@@ -15,6 +15,7 @@ from dynml.report.inferred import Inferred, read_inferred
 from dynml.report.parts.component_rows import component_rows, pictures_by_component
 from dynml.report.parts.data_facts import data_facts
 from dynml.report.parts.decoded_numbers import numbers_part
+from dynml.report.parts.decoded_over_time import OVER_TIME, over_time_part
 from dynml.report.parts.people import people_tables
 from dynml.report.parts.reproduction import fingerprints, training_command, versions
 from dynml.report.parts.sections import (
@@ -221,6 +222,9 @@ def _other_parts(given: ReportInput, inferred: Inferred | None) -> list[dict[str
     """Pictures and tables of all components together, a part for each kind of results."""
     parts = []
     for one in given.results:
+        if one.kind == DECODING and (over_time := over_time_part(one)):
+            content = {"pictures": over_time.pictures, "tables": over_time.tables}
+            parts.append({"id": OVER_TIME, "title": "Decoding over time", **content})
         if one.kind in (INFERENCE, DECODING, PREDICTIONS):
             continue
         pictures = pictures_by_component([one])
