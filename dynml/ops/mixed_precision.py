@@ -1,7 +1,7 @@
 """Mixed precision that runs on every processor.
 
 Autocast computes an LSTM on a CPU by oneDNN, which has a kernel for bfloat16 on some processors only and refuses it on
-others. There the layer is computed in float32, which autocast may do at any place.
+others. There the layer is computed in float32, which autocast may do anywhere.
 """
 
 from __future__ import annotations

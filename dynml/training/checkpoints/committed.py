@@ -232,7 +232,7 @@ def _own_names(directory: Path) -> set[str]:
         return {path.name for path in directory.iterdir() if path.is_file()}
     name = directory.name.removesuffix(".new").removesuffix(".previous")
     own = {MANIFEST}
-    for place in {directory, *(directory.with_name(name + suffix) for suffix in ("", ".new", ".previous"))}:
+    for folder in {directory, *(directory.with_name(name + suffix) for suffix in ("", ".new", ".previous"))}:
         with contextlib.suppress(DynmlError, KeyError, TypeError, AttributeError):
-            own |= set(read_json(place / MANIFEST)["files"])
+            own |= set(read_json(folder / MANIFEST)["files"])
     return own if any((directory / each).exists() for each in own) else set()

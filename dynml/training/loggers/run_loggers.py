@@ -45,7 +45,7 @@ class RunDescription:
 
 
 class RunLogger(Protocol):
-    """One place to report a run to. Any method may raise; the guard takes care of it."""
+    """One service or file to report a run to. Any method may raise; the guard takes care of it."""
 
     name: str
     """What users call it."""

@@ -20,7 +20,7 @@ from dynml.models.sequence.decoding.targets import Trials
 
 @dataclass(frozen=True)
 class AnsweredTrials:
-    """Logits and folds by subject and place.
+    """Logits and folds by subject and position.
 
     Windows of a recording that move from epoch to epoch have those of the unmoved window whose middle is nearest.
     """
