@@ -48,9 +48,9 @@ class DataWarnings:
         """One sentence a topic."""
         found = []
         for topic, repeated in self._details.items():
-            places = list(dict.fromkeys(repeated))  # one file can be read by several processes
-            more = len(places) - N_NAMED
-            named = "; ".join(places[:N_NAMED]) + (f"; and {more} more" if more > 0 else "")
+            details = list(dict.fromkeys(repeated))  # one file can be read by several processes
+            more = len(details) - N_NAMED
+            named = "; ".join(details[:N_NAMED]) + (f"; and {more} more" if more > 0 else "")
             found.append(f"{topic}: {named}." if named else f"{topic}.")
         return found
 

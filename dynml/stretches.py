@@ -39,8 +39,8 @@ def common_stretches(first: NDArray[np.int64], second: NDArray[np.int64]) -> NDA
     starts = np.unique(np.concatenate([first[:, 0], second[:, 0]]))
     stops = np.full(len(starts), np.iinfo(np.int64).max)
     for stretches in (first, second):
-        place = np.searchsorted(stretches[:, 0], starts, side="right") - 1
-        stops = np.minimum(stops, np.where(place >= 0, stretches[place, 1], 0)) if len(stretches) else starts
+        position = np.searchsorted(stretches[:, 0], starts, side="right") - 1
+        stops = np.minimum(stops, np.where(position >= 0, stretches[position, 1], 0)) if len(stretches) else starts
     return np.stack([starts, stops], axis=1)[stops > starts]
 
 

@@ -301,7 +301,7 @@ def _rails(column: NDArray[np.floating[Any]]) -> Iterator[float]:
             continue
         values, counts = np.unique(sign * column[~np.isnan(column)], return_counts=True)
         is_rail = len(values) >= FEWEST_VALUES and n_there >= CLIPPED_RATIO * counts[1 : N_BESIDE + 1].mean()
-        # One value that is held in few places happens to be an extreme one.
+        # One value that is held in few samples happens to be an extreme one.
         if is_rail and len(stretches_of(column == extreme)) >= FEWEST_CLIPPED_STRETCHES:
             yield extreme
 

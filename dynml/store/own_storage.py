@@ -35,10 +35,12 @@ def check_own_path(path: Path, file: Any, name: str) -> None:
     import h5py
 
     parts = name.split("/")
-    for place in ("/".join(parts[:number]) for number in range(1, len(parts) + 1)):
-        link = file.get(place, getlink=True)
+    for path_in_file in ("/".join(parts[:number]) for number in range(1, len(parts) + 1)):
+        link = file.get(path_in_file, getlink=True)
         if isinstance(link, h5py.ExternalLink):
-            raise DataError(f"{path}: {place} is a link into {link.filename}; links out of a file are not followed.")
+            raise DataError(
+                f"{path}: {path_in_file} is a link into {link.filename}; links out of a file are not followed."
+            )
         if not isinstance(link, h5py.HardLink):
             return
 

@@ -160,8 +160,8 @@ def _maps_of(
         parts.append((np.flatnonzero(voxels), weights[voxels]))
     row_of_voxel = np.cumsum(used.ravel()) - 1
     maps_VC = np.zeros((int(used.sum()), image.shape[3]))
-    for number, (places, values) in enumerate(parts):
-        maps_VC[row_of_voxel[places], number] = values
+    for number, (positions, values) in enumerate(parts):
+        maps_VC[row_of_voxel[positions], number] = values
     return maps_VC, used
 
 
