@@ -263,7 +263,7 @@ def _grouped(contents: dict[str, bytes], path: Path) -> tuple[dict[str, dict[str
 
 def _stem_and_kind(folder: str, file: str, keys: Set[str]) -> tuple[str, str]:
     """Split a file's name at the end of the longest key that it starts with, else at its first dot."""
-    for dot in reversed([place for place, character in enumerate(file) if character == "."]):
+    for dot in reversed([position for position, character in enumerate(file) if character == "."]):
         if (f"{folder}/{file[:dot]}" if folder else file[:dot]) in keys:
             return file[:dot], file[dot + 1 :]
     stem, _, kind = file.partition(".")

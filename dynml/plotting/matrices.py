@@ -108,9 +108,9 @@ def _draw_panels(
     finite = panels.matrices[np.isfinite(panels.matrices)]
     limit = float(np.abs(finite).max(initial=0.0)) or 1.0
     borders = (0.5, n_channels + 0.5)
-    places = part.subplots(math.ceil(n_states / n_columns), n_columns, squeeze=False)
+    grid = part.subplots(math.ceil(n_states / n_columns), n_columns, squeeze=False)
     image = None
-    for position, axes in enumerate(places.ravel()):
+    for position, axes in enumerate(grid.ravel()):
         if position >= n_states:
             axes.set_axis_off()
             continue
@@ -128,7 +128,7 @@ def _draw_panels(
         is_lowest = position + n_columns >= n_states
         _name_channels(axes, named, left=position % n_columns == 0, bottom=is_lowest)
     assert image is not None
-    add_colour_bar(part, image, list(places.ravel()), panels.label)
+    add_colour_bar(part, image, list(grid.ravel()), panels.label)
 
 
 def _plot_variances(

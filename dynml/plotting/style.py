@@ -63,13 +63,13 @@ def _further_colours(n_colours: int) -> tuple[str, ...]:
     lightness = perceived(candidates)[:, 0]
     # What is nearly white or black is neither told from paper nor from ink.
     candidates = candidates[(lightness > DARKEST) & (lightness < LIGHTEST)]
-    places = perceived(candidates)
+    points = perceived(candidates)
     chosen = [to_rgb(colour) for colour in PALETTE]
-    distances = np.min([np.linalg.norm(places - own, axis=1) for own in perceived(np.array(chosen))], axis=0)
+    distances = np.min([np.linalg.norm(points - own, axis=1) for own in perceived(np.array(chosen))], axis=0)
     while len(chosen) < n_colours:
         furthest = int(np.argmax(distances))
         chosen.append(tuple(candidates[furthest]))
-        distances = np.minimum(distances, np.linalg.norm(places - places[furthest], axis=1))
+        distances = np.minimum(distances, np.linalg.norm(points - points[furthest], axis=1))
     return (*PALETTE, *(to_hex(colour) for colour in chosen[len(PALETTE) :]))
 
 

@@ -148,9 +148,9 @@ class ResponseOutput:
         for condition, name in enumerate(self._settings.conditions):
             for time, seconds in enumerate(self._settings.window.times):
                 for state in range(group.mean.shape[2]):
-                    place = condition, time, state
-                    numbers = [group.mean[place], group.standard_error[place]]
-                    yield [name, seconds, state + 1, *numbers, int(group.n_trials[condition, time]), group.p[place]]
+                    index = condition, time, state
+                    numbers = [group.mean[index], group.standard_error[index]]
+                    yield [name, seconds, state + 1, *numbers, int(group.n_trials[condition, time]), group.p[index]]
 
     def _write_locking(
         self, group: GroupResponses, participants: Sequence[ParticipantResponses], about: dict[str, Any]

@@ -62,16 +62,16 @@ def pull(name: str, out: Path) -> None:
     hub, repository = _hub(), name.removeprefix(ADDRESS)
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.") as temporary:
-        place = Path(temporary) / "model"
+        folder = Path(temporary) / "model"
         try:
-            hub.snapshot_download(repository, local_dir=str(place), allow_patterns=list(FILES))
+            hub.snapshot_download(repository, local_dir=str(folder), allow_patterns=list(FILES))
         except Exception as error:  # as above
             raise DynmlError(f"{repository} could not be pulled: {_in_words(error)}.") from error
-        shutil.rmtree(place / ".cache", ignore_errors=True)
-        if not (place / EXPORTED).is_file():
+        shutil.rmtree(folder / ".cache", ignore_errors=True)
+        if not (folder / EXPORTED).is_file():
             raise CheckpointError(f"{repository} holds no model that dynml exported: it has no {EXPORTED}.")
-        ExperimentFolder.at(place).sha256_of_weights()
-        place.rename(out)
+        ExperimentFolder.at(folder).sha256_of_weights()
+        folder.rename(out)
 
 
 def _hub() -> Any:

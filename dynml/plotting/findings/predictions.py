@@ -53,9 +53,9 @@ def plot_predictions(
         _draw_people(panels[0], np.asarray(truth), np.asarray(predicted), target)
     axes = panels[-1]
     axes.axvline(chance, color=FAINT, linewidth=1.0, zorder=0)
-    for place, (value, (low, high)) in enumerate(zip(np.asarray(scores), np.asarray(intervals))):
-        axes.plot([low, high], [place, place], color=PALETTE[0], linewidth=1.4)
-        axes.plot(value, place, "o", markersize=5, color=PALETTE[0])
+    for position, (value, (low, high)) in enumerate(zip(np.asarray(scores), np.asarray(intervals))):
+        axes.plot([low, high], [position, position], color=PALETTE[0], linewidth=1.4)
+        axes.plot(value, position, "o", markersize=5, color=PALETTE[0])
     axes.set_yticks(range(len(names)), list(names))
     axes.set_ylim(len(names) - 0.4, -0.6)
     of_none = f"{chance:.2g}, chance" if chance else "0"  # with few people, r of no knowledge lies below 0

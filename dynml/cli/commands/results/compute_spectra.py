@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from dynml.cli.model_options import (
     add_model_options,
     add_out_folder,
-    add_places,
+    add_paths,
     add_subset,
     dataset_given,
     experiment_given,
@@ -32,7 +32,7 @@ def parse_spectra(description: str | None) -> Namespace:
     from dynml.analysis.spectra.settings import METHODS
 
     parser = ScriptParser(description=description)
-    add_places(parser, hdf5="store that the model infers from")
+    add_paths(parser, hdf5="store that the model infers from")
     add_out_folder(parser)
     parser.add_argument(
         "--group", type=str, help="group whose spectra are computed, if not the one that the model is given"

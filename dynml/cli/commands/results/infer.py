@@ -13,7 +13,7 @@ from dynml.cli.model_options import (
     add_group,
     add_model_options,
     add_out_folder,
-    add_places,
+    add_paths,
     add_subset,
     dataset_given,
     experiment_given,
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 def parse_inference(description: str | None, arguments: Sequence[str] | None = None) -> Namespace:
     """Parse the command line of dynml_infer_from_model.py."""
     parser = ScriptParser(description=description)
-    add_places(parser)
+    add_paths(parser)
     add_out_folder(parser)
     add_subset(parser)
     add_group(parser)
