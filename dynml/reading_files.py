@@ -2,7 +2,7 @@
 
 Text is UTF-8, or what its first bytes say (UTF-8, UTF-16 and UTF-32 with a byte order mark), or what the user states.
 Where it is none of these, it is taken for Windows-1252, the superset of Latin-1 that Western software writes as "ANSI",
-and that is told.
+and a warning says so.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ def encoding_stated() -> str | None:
 
 
 @contextmanager
-def encodings_told_to(teller: Teller) -> Iterator[None]:
+def encodings_passed_to(teller: Teller) -> Iterator[None]:
     """Call `teller` with path and encoding of each text within the block that was not UTF-8, instead of warning."""
     token = _TELLER.set(teller)
     try:

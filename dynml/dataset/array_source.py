@@ -34,7 +34,7 @@ Series = ArrayLike | Recording | Sequence[ArrayLike | Recording] | Mapping[str, 
 GROUP = "signals"
 
 FAR_OFFSET, FAR_SCALE = 0.5, 2.0
-"""Means beyond so many standard deviations from 0, or standard deviations beyond this factor from 1, are told."""
+"""Means beyond so many standard deviations from 0, or standard deviations beyond this factor from 1, are warned of."""
 
 
 class ArraySource:

@@ -1,4 +1,4 @@
-"""Whether data were prepared as the training data of a model were, told difference by difference."""
+"""Whether data were prepared as the training data of a model were, difference by difference."""
 
 from __future__ import annotations
 

@@ -96,7 +96,7 @@ class _Names:
         self._missing: list[str] = []
 
     def take(self, name: str) -> Tensor:
-        """Give a tensor; one that is missing is told of at the end."""
+        """Give a tensor; one that is missing is named at the end."""
         if name in self._left:
             return self._left.pop(name)
         self._missing.append(name)

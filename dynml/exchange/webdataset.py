@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from dynml.errors import DataError
 from dynml.exchange.restricted_pickle import PlainValue, load_plain_pickle
 from dynml.host_memory import check_claimed_size
-from dynml.readers.guard import faults_told
+from dynml.readers.guard import faults_as_errors
 from dynml.reading_files import check_plain_file, decoded, is_file, is_folder, is_there
 from dynml.store.layout import is_valid_name, natural_order
 
@@ -172,7 +172,7 @@ def read_tar(path: Path) -> tuple[TarRun, list[str]]:
         signals or repetition time, or such as cannot be used. Names the file and the member.
     """
     check_plain_file(path)
-    with faults_told(path):
+    with faults_as_errors(path):
         return _read_tar(path)
 
 

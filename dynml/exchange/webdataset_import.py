@@ -33,7 +33,7 @@ from dynml.store.participants_table import SubjectIdentity
 from dynml.store.writing import check_target, new_store
 
 LONGEST_USUAL_TIME = 30.0
-"""Repetition times above, in seconds, are told."""
+"""Repetition times above, in seconds, are warned of."""
 
 
 @dataclass(frozen=True, kw_only=True)

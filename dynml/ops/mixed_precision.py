@@ -60,7 +60,7 @@ def not_compiled(function: Callable[..., Result]) -> Callable[..., Result]:
 @functools.cache
 @not_compiled
 def has_lstm_kernel(dtype: torch.dtype) -> bool:
-    """Whether this processor computes an LSTM in `dtype`, forward and backward; tried once, told once if not."""
+    """Whether this processor computes an LSTM in `dtype`, forward and backward; tried once, warned of once if not."""
     with torch.random.fork_rng(devices=[]), torch.enable_grad():
         layer, inputs = torch.nn.LSTM(2, 3, bidirectional=True), torch.zeros(2, 1, 2, requires_grad=True)
         try:

@@ -60,7 +60,7 @@ class Hdf5Reader(NamedArraysReader):
 
 @contextmanager
 def opened(path: Path) -> Iterator[Any]:
-    """Open an HDF5 file to read; faults of its bytes, also later ones, are told by a sentence.
+    """Open an HDF5 file to read; faults of its bytes, also later ones, become errors of one sentence.
 
     Raises
     ------

@@ -81,7 +81,7 @@ class NpzReader(NamedArraysReader):
 
 @contextmanager
 def _opened(path: Path) -> Iterator[zipfile.ZipFile]:
-    """Open the archive; faults of its bytes, also later ones, are told by a sentence."""
+    """Open the archive; faults of its bytes, also later ones, become errors of one sentence."""
     try:
         with zipfile.ZipFile(path) as archive:
             yield archive

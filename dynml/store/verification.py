@@ -39,7 +39,7 @@ def faults_of_store(path: str | Path) -> list[str]:
     DataError
         When the file cannot be opened at all.
     """
-    # Contradictions are told as such, beside digests that differ.
+    # Contradictions are reported as such, beside digests that differ.
     with Store(path, check_digests=False) as store:
         faults = [*_faults_of_subsets(store), *faults_of_parts(store)]
         for subject in store.subjects:
@@ -237,7 +237,7 @@ def _faults_of_subsets(store: Store) -> list[str]:
 
 
 def _participant(store: Store, subject: str) -> str | None:
-    """Participant of a subject, or None where the subject cannot be read, which is told elsewhere."""
+    """Participant of a subject, or None where the subject cannot be read, which is reported elsewhere."""
     try:
         return store.participant(subject)
     except DataError:

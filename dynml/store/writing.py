@@ -128,7 +128,7 @@ class StoreWriter:
             self._file.attrs[layout.SHARED_FILES] = _json(files)
 
     def note_warnings(self, sentences: Sequence[str]) -> None:
-        """Keep what is told of the subjects beside them: no more than fits into an attribute."""
+        """Keep the warnings about the subjects beside them: no more than fits into an attribute."""
         before = json.loads(self._file.attrs.get(layout.WARNINGS, "[]"))
         kept = list(dict.fromkeys([*before, *sentences]))[:MOST_WARNINGS]
         if kept:

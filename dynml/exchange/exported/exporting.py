@@ -188,7 +188,7 @@ def _about(given: About, parameters: Mapping[str, Any], folder: ExperimentFolder
 def _preparation_of(
     folder: ExperimentFolder, parameters: Mapping[str, Any], store: Path | None
 ) -> StoredPreparation | None:
-    """What the training's recordings went through; None where that is not known, which is told."""
+    """What the training's recordings went through; None where that is not known, which is warned of."""
     if folder.is_exported:
         return StoredPreparation.of_folder(folder.path) if is_there(folder.path / PREPARATION) else None
     trained = parameters["dataset"]

@@ -19,7 +19,7 @@ from dynml.geometry.geometry import Geometry
 from dynml.readers.fmri.atlas import check_has_all_voxels, check_names, load_image, shortened
 from dynml.readers.fmri.geometry import geometry_of_grayordinates, geometry_of_parcels
 from dynml.readers.fmri.nifti import PLAUSIBLE_SECONDS
-from dynml.readers.guard import faults_told, guarded
+from dynml.readers.guard import faults_as_errors, guarded
 from dynml.readers.reader import FileDescription, Reader, ReaderConfig
 
 BYTES_PER_BLOCK = 256 * 1024**2
@@ -168,7 +168,7 @@ class _GrayordinateAtlas:
 
     def __init__(self, path: Path, excluded: tuple[str, ...]) -> None:
         self.path = path
-        with faults_told(path, "The atlas"):
+        with faults_as_errors(path, "The atlas"):
             self.keys_G, self.grayordinates, table = _labels(path)
         keys = [int(key) for key in np.unique(self.keys_G) if key != 0]
         unnamed = [str(key) for key in keys if key not in table]

@@ -47,10 +47,10 @@ def joined_over_gaps(
     Rows at the edges of gaps that a step has trimmed away are masked as well. Segments of different parts
     (`Recording.segment_parts`) are never joined.
     """
-    told = DataWarnings() if warned is None else warned
-    first_of_each = _firsts_of_joined(recording, where, told)
+    to_warn = DataWarnings() if warned is None else warned
+    first_of_each = _firsts_of_joined(recording, where, to_warn)
     if warned is None:
-        told.tell()
+        to_warn.tell()
     if len(first_of_each) == len(recording.segments):
         return recording
     last_of_each = np.append(first_of_each[1:], len(recording.segments)) - 1

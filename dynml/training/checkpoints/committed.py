@@ -136,7 +136,7 @@ def newest_committed(target: Path) -> tuple[Path | None, list[str]]:
     path : Path or None
         The newest set whose manifest verifies.
     sentences : list of str
-        One sentence for every newer set that was passed over, to be told to the user.
+        One sentence for every newer set that was passed over, to warn the user.
 
     Raises
     ------
