@@ -61,7 +61,7 @@ def _further_colours(n_colours: int) -> tuple[str, ...]:
     grid = np.linspace(0.0, 1.0, 16)
     candidates = np.stack(np.meshgrid(grid, grid, grid, indexing="ij"), axis=-1).reshape(-1, 3)
     lightness = perceived(candidates)[:, 0]
-    # What is nearly white or black is neither told from paper nor from ink.
+    # What is nearly white or black is distinct neither from paper nor from ink.
     candidates = candidates[(lightness > DARKEST) & (lightness < LIGHTEST)]
     points = perceived(candidates)
     chosen = [to_rgb(colour) for colour in PALETTE]

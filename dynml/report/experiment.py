@@ -62,7 +62,7 @@ class ReportedExperiment:
 
     @property
     def kind(self) -> Kind:
-        """What is told of the model: states or modes over time, classes of trials, predictions, or the curves only."""
+        """What is shown of the model: states or modes over time, classes of trials, predictions, or the curves only."""
         if self.family is None:
             return "other"
         if self.family.inference is not None:

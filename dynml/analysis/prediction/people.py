@@ -55,7 +55,7 @@ class Result:
     """Of the true target alone (A = 1)."""
     scores: Scores
     gain_over_static: tuple[float, float] | None
-    """In mean squared error or share told right, and its p; None without the baseline."""
+    """In mean squared error or share classified right, and its p; None without the baseline."""
 
 
 def people_of(

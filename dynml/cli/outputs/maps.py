@@ -150,26 +150,26 @@ def draw(
             assert kept is not None
             edges, where = kept[position].matrix, "on the glass brain" if is_on_brain(geometry) else "as a matrix"
             figure = plot_network(own, edges, geometry, found.channel_names, limits=limits, label=label, title=title)
-            told = f"{kept[position].n_kept} edges are kept. {_strongest_edges(own, edges, found.channel_names)}"
+            said = f"{kept[position].n_kept} edges are kept. {_strongest_edges(own, edges, found.channel_names)}"
         else:
             where = f"as {way}" if (way := way_to_draw(geometry)) in ("bars", "slices") else f"on the {way}"
             figure = plot_map(own, geometry, found.channel_names, limits=limits, label=label, title=title)
-            told = _extremes(own, found.channel_names)
+            said = _extremes(own, found.channel_names)
         name = f"{component}-{position + 1}_{found.name}"
         if surface and not found.is_network and geometry is not None and way_to_draw(geometry) == "glass brain":
             figure_on_surface = plot_on_surface(own, geometry, limits=limits, label=label, title=title)
             save_figure(figure_on_surface, out / PICTURES / f"{name}_surface.png")
-            alt = f"{title}, on the surface of the cortex. {told}"
+            alt = f"{title}, on the surface of the cortex. {said}"
             yield Drawn(position + 1, f"{found.kind}_surface", found.band, f"{PICTURES}/{name}_surface.png", alt)
         has_axis = geometry is not None and geometry.kind in ("parcels", "grayordinates") and geometry.is_standard
         if geometry is not None and has_axis and not found.is_network:
             of_voxels = plot_on_volume(own, geometry, limits=limits, label=label, title=f"{title}, voxels only")
             if of_voxels is not None:
                 save_figure(of_voxels, out / PICTURES / f"{name}_volume.png")
-                alt = f"{title}, on the glass brain where channels lie in voxels. {told}"
+                alt = f"{title}, on the glass brain where channels lie in voxels. {said}"
                 yield Drawn(position + 1, f"{found.kind}_volume", found.band, f"{PICTURES}/{name}_volume.png", alt)
         _save(figure, out / PICTURES / name)
-        yield Drawn(position + 1, found.kind, found.band, f"{PICTURES}/{name}.png", f"{title}, {where}. {told}".strip())
+        yield Drawn(position + 1, found.kind, found.band, f"{PICTURES}/{name}.png", f"{title}, {where}. {said}".strip())
 
 
 def is_empty(edges: KeptEdges, geometry: Geometry | None) -> bool:

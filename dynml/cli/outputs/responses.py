@@ -120,9 +120,9 @@ class ResponseOutput:
         return found
 
     def _findings_of_trials(self) -> list[str]:
-        total = {name: sum(own.get(name, 0) for own in self._counts.values()) for name in _TOLD}
+        total = {name: sum(own.get(name, 0) for own in self._counts.values()) for name in _SENTENCES}
         n_events = total.pop("events")
-        sentences = [words.format(n=total[name], of=n_events) for name, words in _TOLD.items() if total.get(name)]
+        sentences = [words.format(n=total[name], of=n_events) for name, words in _SENTENCES.items() if total.get(name)]
         if self.subjects_without_events:
             named = ", ".join(self.subjects_without_events[:3])
             more = len(self.subjects_without_events) - 3
@@ -249,7 +249,7 @@ _LABELS = {
     "feature": "Hidden state",
     "channel": "Prediction error",
 }
-_TOLD = {
+_SENTENCES = {
     "events": "",
     "cut": "{n} of {of} trials reach over a run's border or into a gap; what was observed of them counts.",
     "masked": "{n} of {of} trials have masked samples; the others of their samples count.",

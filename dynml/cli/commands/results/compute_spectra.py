@@ -73,7 +73,7 @@ def run_spectra(arguments: Namespace) -> None:
     dataset = dataset_given(experiment, arguments, arguments.model_group)
     source = None if arguments.signals_file is None else Store(arguments.signals_file)
     signals = signals_beside(dataset, source, arguments.group)
-    config.settled(signals.sampling_frequency, "multitaper")  # what is wrong with it is told before hours of work
+    config.settled(signals.sampling_frequency, "multitaper")  # what is wrong with it is refused before hours of work
     with output_folder(Path(arguments.out_folder), force=arguments.force) as out:
         if config.method == "model":
             lines = _from_model(experiment, dataset, config, arguments, out)
