@@ -79,7 +79,7 @@ def split_at_gaps(
     return np.concatenate(stretches), np.concatenate(numbers)
 
 
-def sources_of_stretches(
+def source_samples_of_stretches(
     source_samples: NDArray[np.int64],
     segments: NDArray[np.int64],
     stretches: NDArray[np.int64],
@@ -98,7 +98,7 @@ def sources_of_stretches(
     source_step : float
         Original samples from one row to the next.
     """
-    sources = source_samples[segment]
+    found = source_samples[segment]
     moved = (stretches[:, 0] - segments[segment, 0]) * source_step
-    sources[:, 0] += np.floor(moved + 0.5).astype(np.int64)
-    return sources
+    found[:, 0] += np.floor(moved + 0.5).astype(np.int64)
+    return found

@@ -151,7 +151,7 @@ class Residence:
                     if series is not None:
                         series[own][start:stop] = rows
             if series is not None and series.device.type == "cpu" and isinstance(self.source, HoldsRows):
-                self.source.settle(subject, series[own].numpy())
+                self.source.share_rows(subject, series[own].numpy())
 
     def _rows_to_keep(self, subject: str, start: int, stop: int) -> Tensor:
         if self.embedding is None and isinstance(self.source, EmbedsRows):

@@ -209,7 +209,7 @@ def _permutations(groups: NDArray[np.int64], settings: PredictionSettings) -> li
     for _ in range(settings.n_permutations):
         permuted = np.arange(len(groups))
         for same in by_size.values():
-            for own, source in zip(same, generator.permutation(len(same))):
-                permuted[own] = generator.permutation(same[source])
+            for own, other in zip(same, generator.permutation(len(same))):
+                permuted[own] = generator.permutation(same[other])
         permutations.append(permuted)
     return permutations

@@ -102,20 +102,20 @@ product_1, product_2, product_3, product_4 = (_product_of(n_vectors) for n_vecto
 
 
 @intrinsic
-def copy(typing_context, target, to, source, start, count):  # type: ignore  # noqa
-    """Do target[to : to + count] = source[start : start + count] for flat arrays that do not overlap, unchecked."""
+def copy(typing_context, target, to, values, start, count):  # type: ignore  # noqa
+    """Do target[to : to + count] = values[start : start + count] for flat arrays that do not overlap, unchecked."""
 
     def generate(context, builder, signature, arguments):  # type: ignore  # noqa
         kinds = signature.args
         to, start, count = (context.cast(builder, arguments[i], kinds[i], types.intp) for i in (1, 3, 4))
-        target, source = (
+        target, values = (
             builder.gep(context.make_array(kinds[i])(context, builder, arguments[i]).data, [first])
             for i, first in ((0, to), (2, start))
         )
-        cgutils.raw_memcpy(builder, target, source, count, kinds[0].dtype.bitwidth // 8)
+        cgutils.raw_memcpy(builder, target, values, count, kinds[0].dtype.bitwidth // 8)
         return context.get_dummy_value()
 
-    return types.void(target, to, source, start, count), generate
+    return types.void(target, to, values, start, count), generate
 
 
 @intrinsic

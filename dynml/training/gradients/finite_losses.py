@@ -20,7 +20,7 @@ def look_at_losses(run: RunState) -> None:
     check = run.deferred_check
     if check is None:
         return
-    n_seen, n_faulty = check.n_unseen, check.look()
+    n_seen, n_faulty = check.n_unseen, check.read_count()
     if n_faulty and run.config.non_finite == "stop":
         raise NonFiniteLossError(
             f"A loss or its gradient is not finite in epoch {run.progress.epoch + 1}, among its last {n_seen} "

@@ -83,7 +83,7 @@ def run_responses(arguments: Namespace) -> None:
     """Load the model, go through participants, write."""
     from dynml.analysis.responses.group import group_responses
     from dynml.cli.outputs.responses import ResponseOutput
-    from dynml.cli.outputs.series import subject_series, what_is_looked_at
+    from dynml.cli.outputs.series import kind_of_values, subject_series
 
     if arguments.n_surrogates < 99:
         raise ConfigurationError("--n_surrogates", arguments.n_surrogates, "a whole number from 99")
@@ -91,7 +91,7 @@ def run_responses(arguments: Namespace) -> None:
     experiment = experiment_given(arguments)
     dataset = dataset_given(experiment, arguments, arguments.group)
     names = subsets_given(arguments)
-    of = what_is_looked_at(experiment, arguments.of)
+    of = kind_of_values(experiment, arguments.of)
     component = {"features": "feature", "predictions": "channel"}.get(
         of, experiment.family.components.removesuffix("s")
     )

@@ -92,11 +92,11 @@ def run_inference(arguments: Namespace) -> None:
 
 def _next_commands(arguments: Namespace, experiment: Experiment) -> list[list[str]]:
     """What to do with a model and its results; the report stands last, which takes in all of them."""
-    from dynml.cli.outputs.series import what_is_looked_at
+    from dynml.cli.outputs.series import kind_of_values
 
     has_components, has_values = experiment.family.inference is not None, True
     try:
-        what_is_looked_at(experiment, "auto")
+        kind_of_values(experiment, "auto")
     except CheckpointError:
         has_values = False
     given, out = [arguments.experiment_path, arguments.hdf5_file], arguments.out_folder
