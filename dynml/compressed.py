@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
-from dynml.errors import DataCorruptionError, DataError
+from dynml.errors import DataCorruptionError, DataError, in_one_line
 from dynml.host_memory import check_claimed_size, largest_size
 from dynml.reading_files import check_plain_file, decoded, read_text
 
@@ -105,7 +105,7 @@ def _faults_as_errors(path: Path) -> Iterator[None]:
     except DataError:
         raise
     except FAULTS as error:
-        reason = " ".join(str(error).split()).rstrip(".")
+        reason = in_one_line(error)
         raise DataCorruptionError(f"{path} is truncated or damaged within its compression: {reason}.") from error
     except OSError as error:  # without a number it comes from the decompression
         kind = DataCorruptionError if error.errno is None else DataError

@@ -14,7 +14,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from dynml.plotting.style import FAINT, INK, SMALL_TEXT_SIZE, TEXT_SIZE, add_colour_bar, names_of_states, new_figure
+from dynml.plotting.style import (
+    FAINT,
+    INK,
+    SMALL_TEXT_SIZE,
+    TEXT_SIZE,
+    add_colour_bar,
+    name_axes,
+    names_of_states,
+    new_figure,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -192,8 +201,7 @@ def plot_transition_probabilities(
             )
     axes.set_xticks(range(n_states), names, rotation=45, ha="right", rotation_mode="anchor")
     axes.set_yticks(range(n_states), names)
-    axes.set_xlabel("To", size=TEXT_SIZE, color=INK)
-    axes.set_ylabel("From", size=TEXT_SIZE, color=INK)
+    name_axes(axes, "To", "From")
     axes.tick_params(labelsize=SMALL_TEXT_SIZE + 1, colors=INK, length=0)
     axes.spines[:].set_visible(False)
     add_colour_bar(figure, image, [axes], "Transition probability")

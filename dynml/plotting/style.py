@@ -107,6 +107,14 @@ def plain_axes(axes: Axes) -> None:
         text.set_color(INK)
 
 
+def name_axes(axes: Axes, x: str | None = None, y: str | None = None) -> None:
+    """Write what an axis shows beside it, in the size and colour of text."""
+    if x is not None:
+        axes.set_xlabel(x, size=TEXT_SIZE, color=INK)
+    if y is not None:
+        axes.set_ylabel(y, size=TEXT_SIZE, color=INK)
+
+
 def put_title(figure: Figure, title: str | None) -> None:
     """Put a title at the top left, if there is one."""
     if title:

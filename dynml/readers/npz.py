@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dynml.errors import DataCorruptionError, DataError
+from dynml.errors import DataCorruptionError, DataError, in_one_line
 from dynml.host_memory import check_claimed_size
 from dynml.readers.matlab.version_5 import MOST_DEFLATED
 from dynml.readers.named_arrays import ArrayEntry, NamedArraysReader, kind_of
@@ -88,7 +88,7 @@ def _opened(path: Path) -> Iterator[zipfile.ZipFile]:
     except DataError:
         raise
     except FAULTS_OF_BYTES as error:
-        reason = " ".join(str(error).split()).rstrip(".") or type(error).__name__
+        reason = in_one_line(error)
         raise DataCorruptionError(f"{path} is no readable .npz file: {reason}.") from error
     except OSError as error:
         raise DataError(f"{path} could not be read: {error.strerror or error}.") from error

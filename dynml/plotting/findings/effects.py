@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import ArrayLike
 
-from dynml.plotting.style import FAINT, INK, PALETTE, SMALL_TEXT_SIZE, TEXT_SIZE, new_figure, plain_axes, put_title
+from dynml.plotting.style import (
+    FAINT,
+    PALETTE,
+    SMALL_TEXT_SIZE,
+    name_axes,
+    new_figure,
+    plain_axes,
+    put_title,
+)
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -59,7 +67,7 @@ def plot_effects(
         axes.plot(value, position, "o", markersize=5, color=colour, markerfacecolor=colour if found else "white")
     axes.set_yticks(range(len(shown)), shown)
     axes.set_ylim(len(shown) - 0.4, -0.6)
-    axes.set_xlabel(LABELS[kind], size=TEXT_SIZE, color=INK)
+    name_axes(axes, LABELS[kind])
     plain_axes(axes)
     axes.tick_params(labelsize=SMALL_TEXT_SIZE + 1)
     handles = [
