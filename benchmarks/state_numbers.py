@@ -11,17 +11,15 @@ FOLDER/state_numbers.jsonl as soon as it is known; seeds that are there are not 
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import io
-import json
 import sys
 import tempfile
-import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from rows_by_seed import parser_of_seeds, rows_by_seed
 
 N_PEOPLE, N_SAMPLES, N_CHANNELS = 10, 400, 6
 FOLDS = 2
@@ -30,27 +28,11 @@ ROWS = "state_numbers.jsonl"
 
 def main() -> None:
     """Do what is missing, or sum up what is there."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folder", type=Path)
+    parser = parser_of_seeds(__doc__, "0:10")
     parser.add_argument("--states", type=int, default=3)
-    parser.add_argument("--seeds", default="0:10")
-    parser.add_argument("--summary", type=Path)
     arguments = parser.parse_args()
-    path = arguments.folder / ROWS
-    done = [json.loads(line) for line in path.read_text().splitlines()] if path.is_file() else []
-    if arguments.summary is not None:
-        arguments.summary.write_text(json.dumps(summed_up(done), indent=2) + "\n")
-        return
-    arguments.folder.mkdir(exist_ok=True)
-    for seed in range(*map(int, arguments.seeds.split(":"))):
-        if any((row["states"], row["seed"]) == (arguments.states, seed) for row in done):
-            continue
-        begun = time.process_time()
-        row = {"states": arguments.states, "seed": seed, **selected(arguments.states, seed)}
-        row["processor_seconds"] = round(time.process_time() - begun, 1)
-        with path.open("a") as stream:
-            stream.write(json.dumps(row) + "\n")
-        print(row, flush=True)
+    keys = [{"states": arguments.states}]
+    rows_by_seed(arguments, ROWS, keys, lambda key, seed: selected(key["states"], seed), summed_up)
 
 
 def selected(n_states: int, seed: int) -> dict[str, Any]:

@@ -11,15 +11,12 @@ FOLDER/subjects_or_states.jsonl as soon as it is known; seeds that are there are
 
 from __future__ import annotations
 
-import argparse
-import json
 import tempfile
-import time
 import warnings
-from pathlib import Path
 from typing import Any
 
 import numpy as np
+from rows_by_seed import parser_of_seeds, rows_by_seed
 
 N_PEOPLE, N_SAMPLES, N_CHANNELS, N_TRUE_STATES = 6, 400, 4, 3
 STATES_OF_MODEL = (3, 6, 8)
@@ -28,28 +25,14 @@ ROWS = "subjects_or_states.jsonl"
 
 def main() -> None:
     """Do what is missing, or sum up what is there."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folder", type=Path)
-    parser.add_argument("--seeds", default="0:20")
-    parser.add_argument("--summary", type=Path)
-    arguments = parser.parse_args()
-    path = arguments.folder / ROWS
-    done = [json.loads(line) for line in path.read_text().splitlines()] if path.is_file() else []
-    if arguments.summary is not None:
-        arguments.summary.write_text(json.dumps(summed_up(done), indent=2) + "\n")
-        return
-    arguments.folder.mkdir(exist_ok=True)
-    for seed in range(*map(int, arguments.seeds.split(":"))):
-        for kind, made in (("subjects", own_covariances), ("switching", shared_states)):
-            if any((row["kind"], row["seed"]) == (kind, seed) for row in done):
-                continue
-            begun = time.process_time()
-            n_states = STATES_OF_MODEL[seed % len(STATES_OF_MODEL)]
-            row = {"kind": kind, "seed": seed, "n_states": n_states, **checked(made(seed), n_states)}
-            row["processor_seconds"] = round(time.process_time() - begun, 1)
-            with path.open("a") as stream:
-                stream.write(json.dumps(row) + "\n")
-            print(row, flush=True)
+    kinds = {"subjects": own_covariances, "switching": shared_states}
+
+    def made(key: dict[str, Any], seed: int) -> dict[str, Any]:
+        n_states = STATES_OF_MODEL[seed % len(STATES_OF_MODEL)]
+        return {"n_states": n_states, **checked(kinds[key["kind"]](seed), n_states)}
+
+    arguments = parser_of_seeds(__doc__, "0:20").parse_args()
+    rows_by_seed(arguments, ROWS, [{"kind": kind} for kind in kinds], made, summed_up)
 
 
 def own_covariances(seed: int) -> list[np.ndarray]:

@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
-from dynml.errors import DataCorruptionError, DataError
+from dynml.errors import DataCorruptionError, DataError, in_one_line
 from dynml.host_memory import check_claimed_size, largest_size
 from dynml.reading_files import check_plain_file, decoded, read_text
 
@@ -49,7 +49,7 @@ def opened_to_its_end(path: Path) -> Iterator[BinaryIO]:
     DataError
         When it cannot be read; `DataCorruptionError` when it is truncated, or its bytes are not those once written.
     """
-    with _faults_told(path), OPENERS[path.suffix.lower()](path, "rb") as stream:
+    with _faults_as_errors(path), OPENERS[path.suffix.lower()](path, "rb") as stream:
         yield cast(BinaryIO, stream)
         n_bytes = 0
         while piece := stream.read(N_BYTES_AT_ONCE):
@@ -93,19 +93,19 @@ def read_text_or_compressed(path: Path) -> str:
 @functools.lru_cache(maxsize=64)
 def _check(path: Path, modified: int, n_bytes: int) -> None:
     """Read to the end, once for each state of a file."""
-    with _faults_told(path), OPENERS[path.suffix.lower()](path, "rb") as stream:
+    with _faults_as_errors(path), OPENERS[path.suffix.lower()](path, "rb") as stream:
         while stream.read(N_BYTES_AT_ONCE):
             pass
 
 
 @contextmanager
-def _faults_told(path: Path) -> Iterator[None]:
+def _faults_as_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except DataError:
         raise
     except FAULTS as error:
-        reason = " ".join(str(error).split()).rstrip(".")
+        reason = in_one_line(error)
         raise DataCorruptionError(f"{path} is truncated or damaged within its compression: {reason}.") from error
     except OSError as error:  # without a number it comes from the decompression
         kind = DataCorruptionError if error.errno is None else DataError

@@ -51,8 +51,8 @@ def config_from(config_class: type[ConfigType], values: Mapping[str, Any], prefi
     known = {field.name for field in dataclasses.fields(config_class)}  # type: ignore[arg-type]
     for key in values:
         if key not in known:
-            place = f"{prefix}.{key}" if prefix else key
-            raise ConfigurationError(place, values[key], f"a known setting{nearest_name(key, known)}")
+            full_key = f"{prefix}.{key}" if prefix else key
+            raise ConfigurationError(full_key, values[key], f"a known setting{nearest_name(key, known)}")
     try:
         return config_class(**values)
     except ConfigurationError as error:

@@ -1,4 +1,4 @@
-"""What the user should know of the data, gathered over subjects and told in one line a topic."""
+"""What the user should know of the data, gathered over subjects, one warning a topic."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from dynml.errors import DataWarning
-from dynml.reading_files import encodings_told_to
+from dynml.reading_files import encodings_passed_to
 
 N_NAMED = 3
 
@@ -41,16 +41,16 @@ class DataWarnings:
                 self._encodings.add((path, encoding))
                 self.add(topic, str(path))
 
-        with encodings_told_to(note):
+        with encodings_passed_to(note):
             yield
 
     def sentences(self) -> list[str]:
         """One sentence a topic."""
         found = []
         for topic, repeated in self._details.items():
-            places = list(dict.fromkeys(repeated))  # one file can be read by several processes
-            more = len(places) - N_NAMED
-            named = "; ".join(places[:N_NAMED]) + (f"; and {more} more" if more > 0 else "")
+            details = list(dict.fromkeys(repeated))  # one file can be read by several processes
+            more = len(details) - N_NAMED
+            named = "; ".join(details[:N_NAMED]) + (f"; and {more} more" if more > 0 else "")
             found.append(f"{topic}: {named}." if named else f"{topic}.")
         return found
 

@@ -1,4 +1,4 @@
-"""What can go wrong by a user's mistake or a fault of a file, each told in one sentence.
+"""What can go wrong by a user's mistake or a fault of a file, each said in one sentence.
 
 Scripts print the sentence on standard error and end with status 2; only `--debug` shows a traceback. Faults of the
 code itself are assertions and never come through here.

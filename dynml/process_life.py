@@ -17,7 +17,7 @@ _PR_SET_PDEATHSIG = 1
 
 
 def machine() -> str:
-    """Name of the place where process numbers mean what they mean here: host, its start, its space of numbers."""
+    """Name of the machine within which process numbers mean one thing: host, its start, its space of numbers."""
     parts = [socket.gethostname()]
     with contextlib.suppress(OSError):
         parts.append(Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip())

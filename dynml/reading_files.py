@@ -2,7 +2,7 @@
 
 Text is UTF-8, or what its first bytes say (UTF-8, UTF-16 and UTF-32 with a byte order mark), or what the user states.
 Where it is none of these, it is taken for Windows-1252, the superset of Latin-1 that Western software writes as "ANSI",
-and that is told.
+and a warning says so.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ def encoding_stated() -> str | None:
 
 
 @contextmanager
-def encodings_told_to(teller: Teller) -> Iterator[None]:
+def encodings_passed_to(teller: Teller) -> Iterator[None]:
     """Call `teller` with path and encoding of each text within the block that was not UTF-8, instead of warning."""
     token = _TELLER.set(teller)
     try:
@@ -181,11 +181,11 @@ def decoded(content: bytes, path: Path) -> str:
     try:
         text = content.decode(encoding).removeprefix("\ufeff")
     except UnicodeError as error:
-        place = f", at byte {error.start}" if isinstance(error, UnicodeDecodeError) else ""
+        at_byte = f", at byte {error.start}" if isinstance(error, UnicodeDecodeError) else ""
         if stated or marked:
             shown = "as the key 'encoding' says" if stated else "as its first bytes say"
-            raise DataError(f"{path} is no text in {encoding}, {shown}{place}.") from error
-        text = _in_fallback(content, path, place)
+            raise DataError(f"{path} is no text in {encoding}, {shown}{at_byte}.") from error
+        text = _in_fallback(content, path, at_byte)
     if "\0" in text:
         raise DataError(f"{path} is no text in {encoding}: character {text.index(chr(0))} is NUL.")
     if marked not in (None, "utf-8-sig") and not stated:
@@ -193,14 +193,14 @@ def decoded(content: bytes, path: Path) -> str:
     return text
 
 
-def _in_fallback(content: bytes, path: Path, place: str) -> str:
+def _in_fallback(content: bytes, path: Path, at_byte: str) -> str:
     try:
         text = content.decode(FALLBACK)
     except UnicodeDecodeError:
         text = "\0"
     if not NO_TEXT.isdisjoint(text):
         raise DataError(
-            f"{path} is no text in UTF-8{place}, nor in Windows-1252; state its encoding by the key 'encoding', or "
+            f"{path} is no text in UTF-8{at_byte}, nor in Windows-1252; state its encoding by the key 'encoding', or "
             "save it as UTF-8."
         )
     tell_encoding(path, FALLBACK)

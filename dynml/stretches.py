@@ -39,8 +39,8 @@ def common_stretches(first: NDArray[np.int64], second: NDArray[np.int64]) -> NDA
     starts = np.unique(np.concatenate([first[:, 0], second[:, 0]]))
     stops = np.full(len(starts), np.iinfo(np.int64).max)
     for stretches in (first, second):
-        place = np.searchsorted(stretches[:, 0], starts, side="right") - 1
-        stops = np.minimum(stops, np.where(place >= 0, stretches[place, 1], 0)) if len(stretches) else starts
+        position = np.searchsorted(stretches[:, 0], starts, side="right") - 1
+        stops = np.minimum(stops, np.where(position >= 0, stretches[position, 1], 0)) if len(stretches) else starts
     return np.stack([starts, stops], axis=1)[stops > starts]
 
 
@@ -79,7 +79,7 @@ def split_at_gaps(
     return np.concatenate(stretches), np.concatenate(numbers)
 
 
-def sources_of_stretches(
+def source_samples_of_stretches(
     source_samples: NDArray[np.int64],
     segments: NDArray[np.int64],
     stretches: NDArray[np.int64],
@@ -98,7 +98,7 @@ def sources_of_stretches(
     source_step : float
         Original samples from one row to the next.
     """
-    sources = source_samples[segment]
+    found = source_samples[segment]
     moved = (stretches[:, 0] - segments[segment, 0]) * source_step
-    sources[:, 0] += np.floor(moved + 0.5).astype(np.int64)
-    return sources
+    found[:, 0] += np.floor(moved + 0.5).astype(np.int64)
+    return found

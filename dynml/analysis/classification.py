@@ -1,4 +1,4 @@
-"""How well classes are told apart: accuracy with its uncertainty, and what accuracy alone hides.
+"""How well classes are separated: accuracy with its uncertainty, and what accuracy alone hides.
 
 Shapes: n trials, K classes, P participants. Classes are numbers from 0.
 """

@@ -15,7 +15,7 @@ from dynml.errors import DataError
 from dynml.recording import Events, GroupDescription
 from dynml.store.missing.masked_rows import observed_stretches
 from dynml.store.reading import Store
-from dynml.stretches import sources_of_stretches
+from dynml.stretches import source_samples_of_stretches
 
 N_BINS = 1200
 """Bins of an envelope: about the pixels of a picture."""
@@ -126,7 +126,9 @@ def measure_subject(store: Store, subject: str, group: str, *, max_seconds: floa
     source_samples, segment_starts = store.source_samples(subject, group)[kept], segments[:, 0]
     if description.n_masked:
         stretches, segment = observed_stretches(segments, store.masked_rows(subject, group))
-        source_samples = sources_of_stretches(source_samples, segments, stretches, segment, description.source_step)
+        source_samples = source_samples_of_stretches(
+            source_samples, segments, stretches, segment, description.source_step
+        )
         segments, runs = stretches, runs[segment]
     n_good = int((segments[:, 1] - segments[:, 0]).sum())
     n_channels = description.n_channels

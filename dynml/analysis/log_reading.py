@@ -56,7 +56,7 @@ def read_experiments(
     paths : sequence of str or Path
         Experiment folders.
     names : sequence of str, optional
-        Their names in legends and tables; default: the names of their folders, told apart by as much of the path as
+        Their names in legends and tables; default: the names of their folders, distinguished by as much of the path as
         that needs.
     key : str
         How the caller's setting of the names is called, for messages.

@@ -21,7 +21,7 @@ def signal_units(described: GroupDescription, *, before_components: bool = False
     """
     notes = list(described.preparation)
     if before_components:
-        made = [place for place, note in enumerate(notes) if note["step"] in OF_COMPONENTS]
+        made = [position for position, note in enumerate(notes) if note["step"] in OF_COMPONENTS]
         notes = notes[: made[0]] if made else notes
     # A store that leaves signals as they are notes a standardization by "none".
     is_standardized = any(note["step"] == STANDARDIZE and note.get("method") != "none" for note in notes)

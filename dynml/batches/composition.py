@@ -71,8 +71,8 @@ def shuffled_batches(composition: Composition, generator: np.random.Generator) -
     return Composition(np.concatenate([composition.order[:0], *pieces]), borders)
 
 
-def drawn_from_sources(
-    sources: NDArray[Any], n_draws: int, temperature: float, generator: np.random.Generator
+def drawn_from_datasets(
+    datasets: NDArray[Any], n_draws: int, temperature: float, generator: np.random.Generator
 ) -> NDArray[np.int64]:
     """Draw spans of several data sets.
 
@@ -82,7 +82,7 @@ def drawn_from_sources(
 
     Parameters
     ----------
-    sources : (n_spans,)
+    datasets : (n_spans,)
         The data set of every span, by name or number.
     n_draws : int
     temperature : float
@@ -94,17 +94,17 @@ def drawn_from_sources(
     (n_draws,) int64
         Indices of spans, in random order.
     """
-    _, source, counts = np.unique(sources, return_inverse=True, return_counts=True)
+    _, dataset, counts = np.unique(datasets, return_inverse=True, return_counts=True)
     weights = (counts / counts.max()) ** (1 / temperature)
     reached = np.cumsum(weights) / weights.sum() * n_draws
     reached[-1] = n_draws
     n_drawn = np.diff(np.floor(reached + generator.random()), prepend=0).astype(np.int64)
     order = generator.permutation(np.repeat(np.arange(len(counts)), n_drawn))
     drawn = np.empty(n_draws, dtype=np.int64)
-    for number, (count, n_of_source) in enumerate(zip(counts.tolist(), n_drawn.tolist())):
-        members = np.flatnonzero(source == number)
-        rounds = [members[generator.permutation(count)] for _ in range(-(-n_of_source // count))]
-        drawn[order == number] = np.concatenate([members[:0], *rounds])[:n_of_source]
+    for number, (count, n_of_dataset) in enumerate(zip(counts.tolist(), n_drawn.tolist())):
+        members = np.flatnonzero(dataset == number)
+        rounds = [members[generator.permutation(count)] for _ in range(-(-n_of_dataset // count))]
+        drawn[order == number] = np.concatenate([members[:0], *rounds])[:n_of_dataset]
     return drawn
 
 
@@ -131,7 +131,7 @@ def by_subjects(
     n_subjects_per_batch, cycles : int
         How many subjects are drawn, and for how many batches they stay.
     generator : numpy.random.Generator
-        The source of the spans' order and of the draws.
+        Draws the spans' order and the subjects.
     """
     queues = _Queues.of(subjects, costs, generator)
     batches: list[NDArray[np.int64]] = []

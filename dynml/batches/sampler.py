@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from dynml.batches.composition import (
     Composition,
     by_subjects,
-    drawn_from_sources,
+    drawn_from_datasets,
     evenly_spread,
     in_order,
     shuffled_batches,
@@ -309,7 +309,7 @@ class BatchSampler:
         if self.config.draws_per_epoch is None:
             return None
         _, dataset_of_subject = np.unique(self.subset.datasets, return_inverse=True)
-        return drawn_from_sources(
+        return drawn_from_datasets(
             dataset_of_subject[spans.subject],
             self.config.draws_per_epoch,
             self.config.dataset_temperature or 1.0,

@@ -18,7 +18,7 @@ class BatchSamplerConfig:
     """Which windows make a batch, and in which order."""
 
     strategy: Literal["random_windows", "fixed_windows", "whole_segments", "trials"] | None = None
-    """random_windows: segments are cut at other places in every epoch. fixed_windows: always at the same places.
+    """random_windows: segments are cut at other positions in every epoch. fixed_windows: always at the same positions.
     whole_segments: nothing is cut. trials: what events mark. null: trials if they are named, random_windows if there
     is a window_length, else whole_segments."""
 

@@ -1,4 +1,4 @@
-"""What can be wrong with trials, told in one sentence before a run begins."""
+"""What can be wrong with trials, said in one sentence before a run begins."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def warn_of_lost_trials(trials: TrialTable, subset: MultiSubjectSubset, context:
     """
     n_without, n_events = len(trials.subjects_without_events), trials.n_events
     left_out = "have less than half of their samples in one good segment and are left out"
-    told = [
+    counted = [
         (trials.n_left_out, f"of {n_events} {context} trials {left_out}"),
         (trials.n_unobserved, f"of {n_events} {context} trials have masked samples only and are left out"),
         (trials.n_cut, f"of {n_events} {context} trials reach beyond their segment and are cut there"),
@@ -76,7 +76,7 @@ def warn_of_lost_trials(trials: TrialTable, subset: MultiSubjectSubset, context:
         ),
         (n_without, f"of {subset.n_subjects} {context} subjects have no events with a column {trials.column!r}"),
     ]
-    parts = [f"{count} {what}" for count, what in told if count]
+    parts = [f"{count} {what}" for count, what in counted if count]
     if subset.n_subjects and not len(trials):
         parts.append(f"the {context} subset has no trials")
     if parts:

@@ -39,8 +39,8 @@ def config_text(path: Path) -> str:
         raise
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
-        place = "" if mark is None else f": line {mark.line + 1}, column {mark.column + 1}"
-        raise DataError(f"{path} is no valid YAML{place}: {getattr(error, 'problem', None) or error}.") from error
+        position = "" if mark is None else f": line {mark.line + 1}, column {mark.column + 1}"
+        raise DataError(f"{path} is no valid YAML{position}: {getattr(error, 'problem', None) or error}.") from error
     except (RecursionError, ValueError) as error:
         raise DataError(f"{path} is no valid YAML: {str(error)[:200]}.") from error
     if not isinstance(content, dict):

@@ -15,7 +15,7 @@ EXPERIMENT_HELP = "EXPERIMENTS_PATH/EXPERIMENT_NAME, or the folder of an exporte
 OF_CHANNELS = "store; it needs the channels of the training data"
 
 
-def add_places(parser: ScriptParser, *, hdf5: str = OF_CHANNELS) -> None:
+def add_paths(parser: ScriptParser, *, hdf5: str = OF_CHANNELS) -> None:
     """Add EXPERIMENT_PATH and HDF5."""
     parser.add_argument("experiment_path", metavar="EXPERIMENT_PATH", help=EXPERIMENT_HELP)
     parser.add_argument("hdf5_file", metavar="HDF5", help=hdf5)

@@ -46,7 +46,7 @@ class ScriptParser(ArgumentParser):
     unused : collection of str
         Settings that no help shows, because they have no use here.
     beside : str
-        What the usage names beside places and settings: `--grid KEY=VALUES ..`.
+        What the usage names beside positional arguments and settings: `--grid KEY=VALUES ..`.
     """
 
     def __init__(
@@ -95,9 +95,9 @@ class ScriptParser(ArgumentParser):
         with only_shown(self._actions, usual=self._usual, unused=self._unused) as number:
             if self._usual is None and not self._unused:
                 return super().format_help(*positional, **settings)
-            places = " ".join(str(action.metavar) for action in self._actions if not action.option_strings)
+            positionals = " ".join(str(action.metavar) for action in self._actions if not action.option_strings)
             options = " ".join(filter(None, [self._beside, "[--config FILE_OR_RECIPE] [--SETTING VALUE ..]"]))
-            self.usage = f"%(prog)s {places}\n           {options}"
+            self.usage = f"%(prog)s {positionals}\n           {options}"
             shown = super().format_help(*positional, **settings).rstrip()
             self.usage = None
             more = "" if self._usual is None else f"\n\n{number} settings in all: {HELP_ALL} shows them."
@@ -162,9 +162,9 @@ class ScriptParser(ArgumentParser):
             return f"{option} is not an argument of this script{near if 'mean' in near else ''}."
         required = re.match(r"the following arguments are required: (.+)", message)
         if required:
-            places = {action.dest: str(action.metavar) for action in self._actions if not action.option_strings}
+            positionals = {action.dest: str(action.metavar) for action in self._actions if not action.option_strings}
             options = {action.dest: action.option_strings[0] for action in self._actions if action.option_strings}
-            names = [(places | options).get(name, name) for name in required[1].rstrip(".").split(", ")]
+            names = [(positionals | options).get(name, name) for name in required[1].rstrip(".").split(", ")]
             return f"{', '.join(names)} {'is' if len(names) == 1 else 'are'} missing."
         group = re.match(r"Group '(.+?)' does not accept option '(.+?)'", message)
         if group:

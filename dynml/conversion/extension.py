@@ -194,8 +194,8 @@ def _check_same_config(store: StoredPreparation, config: StoreConfig, table: Sou
     stored = _stored_config(store, store.config, config.folder, needs_files=not _of_table(store.config))
     for name in sorted({*stored.groups, *config.groups}):
         if name not in stored.groups or name not in config.groups:
-            place = "the config" if name in config.groups else str(store.path)
-            raise DataError(f"Group {name} is in {place} only; the config must be that of the store.")
+            only_in = "the config" if name in config.groups else str(store.path)
+            raise DataError(f"Group {name} is in {only_in} only; the config must be that of the store.")
     differences = [
         (f"{group}.{key}", value, stored.groups[group].keys.get(key))
         for group, group_config in config.groups.items()
@@ -295,9 +295,9 @@ def _check_like_stored(
         raise DataError(
             f"{where}: the number of channels is {len(found.channel_names)}, but {len(channel_names)} in {store.path}."
         )
-    for place, (name, stored) in enumerate(zip(found.channel_names, channel_names)):
+    for position, (name, stored) in enumerate(zip(found.channel_names, channel_names)):
         if name != stored:
-            raise DataError(f"{where}: channel {place} is {name!r}, but {stored!r} in {store.path}.")
+            raise DataError(f"{where}: channel {position} is {name!r}, but {stored!r} in {store.path}.")
     if not config.allow_mixed_sampling_frequency and abs(found.sampling_frequency - rate) > SAME_RATE * rate:
         raise DataError(
             f"{where}: the sampling frequency is {found.sampling_frequency:g} Hz, but {rate:g} Hz in {store.path}."

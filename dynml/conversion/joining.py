@@ -1,4 +1,4 @@
-"""One store of several: links to the subjects of each, or copies of them; what is fitted and told of all, once."""
+"""One store of several: links to the subjects of each, or copies of them; what is fitted and said of all, once."""
 
 from __future__ import annotations
 

@@ -53,10 +53,10 @@ def in_order_of_store(
     made_from = dict(zip(made, chain.origins(plain, layout)))
     first = dict.fromkeys(made_from[name] for name in expected)
     # Channels that the chain leaves out come last, where they change nothing.
-    places = [*first, *(place for place in range(len(layout.channel_names)) if place not in first)]
-    columns = sources.order or tuple(range(len(places)))
+    positions = [*first, *(position for position in range(len(layout.channel_names)) if position not in first)]
+    columns = sources.order or tuple(range(len(positions)))
     return dataclasses.replace(
         sources,
-        channel_names=tuple(sources.channel_names[place] for place in places),
-        order=tuple(columns[place] for place in places),
+        channel_names=tuple(sources.channel_names[position] for position in positions),
+        order=tuple(columns[position] for position in positions),
     )

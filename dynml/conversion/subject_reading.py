@@ -41,29 +41,29 @@ def read_recording(sources: GroupSources, config: TimeseriesGroupConfig, where: 
         if run.shape != (file.description.n_samples, file.description.n_channels):
             raise DataError(f"{where}: {file.path} changed while it was read.")
         run = run if sources.order is None else run[:, sources.order]
-        place = f"{where}, run {file.run_name}"
-        checks.check_no_empty_channel(run, sources.channel_names, place)
+        of_run = f"{where}, run {file.run_name}"
+        checks.check_no_empty_channel(run, sources.channel_names, of_run)
         with stated_encoding(config.encoding), warned.of_encodings():
             cleaning = None if file.cleaning is None else file.cleaning.of_run(len(run))
         seen = _not_marked_bad(run, file.description.stretches, cleaning)
-        bad = rows_to_cut(seen, sources.channel_names, config.bad_stretches, place, warned)
+        bad = rows_to_cut(seen, sources.channel_names, config.bad_stretches, of_run, warned)
         cut[file.run_name] = int(bad.sum())
         if cleaning is not None:
-            run = _cleaned(run, cleaning, sources, config, place, bad)
+            run = _cleaned(run, cleaning, sources, config, of_run, bad)
             censored[file.run_name] = int((~cleaning.confounds.kept | bad).sum())
             if cleaning.confounds.mean_displacement is not None:
                 moved[file.run_name] = cleaning.confounds.mean_displacement
             notes = [cleaning.note(censored, moved)]
-            stretches.append(_good_stretches(run, config, place, warned, censored[file.run_name]))
+            stretches.append(_good_stretches(run, config, of_run, warned, censored[file.run_name]))
         elif config.missing == "error":
-            checks.check_finite(run, sources.channel_names, place, file.description.stretches)
+            checks.check_finite(run, sources.channel_names, of_run, file.description.stretches)
             stretches.append(np.array([[0, len(run)]], dtype=np.int64))
         else:
-            stretches.append(_good_stretches(run, config, place, warned))
+            stretches.append(_good_stretches(run, config, of_run, warned))
         if bad.any():
-            stretches[-1] = _without_bad(stretches[-1], bad, place)
+            stretches[-1] = _without_bad(stretches[-1], bad, of_run)
         if file.description.stretches is not None:
-            stretches[-1] = _within(stretches[-1], file.description.stretches, len(run), place, warned)
+            stretches[-1] = _within(stretches[-1], file.description.stretches, len(run), of_run, warned)
         parts.append(_parts(stretches[-1], file.description.stretches))
         runs.append(run)
     recording = recording_of_runs(
@@ -101,14 +101,14 @@ def _cleaned(
     cleaning: Cleaning,
     sources: GroupSources,
     config: TimeseriesGroupConfig,
-    place: str,
+    where: str,
     bad: NDArray[np.bool_],
 ) -> NDArray[np.floating]:
     kept = cleaning.confounds.kept
     if config.missing == "error":
-        checks.check_finite(np.where(kept[:, None], run, 0.0), sources.channel_names, place)
+        checks.check_finite(np.where(kept[:, None], run, 0.0), sources.channel_names, where)
     finite = np.isfinite(run).all(axis=1) & ~bad
-    return cleaning(run, finite, sources.sampling_frequency, sources.channel_names, place)
+    return cleaning(run, finite, sources.sampling_frequency, sources.channel_names, where)
 
 
 def _not_marked_bad(
@@ -123,28 +123,28 @@ def _not_marked_bad(
     return run if used.all() else np.where(used[:, None], run, np.nan)
 
 
-def _without_bad(stretches: NDArray[np.int64], bad: NDArray[np.bool_], place: str) -> NDArray[np.int64]:
+def _without_bad(stretches: NDArray[np.int64], bad: NDArray[np.bool_], where: str) -> NDArray[np.int64]:
     """Stretches without the samples that are to be cut out, and without single samples."""
     common = common_stretches(stretches, good_stretches(np.where(bad[:, None], np.nan, 0.0)))
     kept = common[common[:, 1] - common[:, 0] > 1]
     if not len(kept):
-        raise DataError(f"{place} has no two neighbouring samples that are good in all channels.")
+        raise DataError(f"{where} has no two neighbouring samples that are good in all channels.")
     return kept
 
 
 def _within(
-    stretches: NDArray[np.int64], stated: NDArray[np.int64], n_samples: int, place: str, warned: DataWarnings
+    stretches: NDArray[np.int64], stated: NDArray[np.int64], n_samples: int, where: str, warned: DataWarnings
 ) -> NDArray[np.int64]:
     """Stretches that also lie in those that the file holds for good, without single samples."""
     n_bad = n_samples - int((stated[:, 1] - stated[:, 0]).sum())
     if n_bad:
-        warned.add("Stretches that the files mark as bad were cut out", f"{place}: {n_bad} of {n_samples}")
+        warned.add("Stretches that the files mark as bad were cut out", f"{where}: {n_bad} of {n_samples}")
     common = common_stretches(stretches, stated)
     kept = common[common[:, 1] - common[:, 0] > 1]
     if not len(kept):
-        raise DataError(f"{place} has no two neighbouring samples that are good and finite in all channels.")
+        raise DataError(f"{where} has no two neighbouring samples that are good and finite in all channels.")
     if len(kept) < len(common):
-        warned.add("Stretches of a single sample were left out", f"{place}: {len(common) - len(kept)}")
+        warned.add("Stretches of a single sample were left out", f"{where}: {len(common) - len(kept)}")
     return kept
 
 
@@ -166,20 +166,20 @@ def _sources(file: SourceFile) -> list[Source]:
 
 
 def _good_stretches(
-    run: NDArray[np.floating], config: TimeseriesGroupConfig, place: str, warned: DataWarnings, n_censored: int = 0
+    run: NDArray[np.floating], config: TimeseriesGroupConfig, where: str, warned: DataWarnings, n_censored: int = 0
 ) -> NDArray[np.int64]:
     stretches = good_stretches(run)
     length = stretches[:, 1] - stretches[:, 0]
     kept = stretches[length > 1]
     if not len(kept):
-        raise DataError(f"{place} has no two neighbouring samples that are finite in all channels.")
+        raise DataError(f"{where} has no two neighbouring samples that are finite in all channels.")
     n_missing = len(run) - int(length.sum()) - n_censored
     done = "masked" if config.missing == "mask" else "cut out"
     if n_censored:
-        warned.add(f"Censored volumes were {done}", f"{place}: {n_censored} of {len(run)}")
+        warned.add(f"Censored volumes were {done}", f"{where}: {n_censored} of {len(run)}")
     if n_missing:
-        warned.add(f"Missing samples were {done}", f"{place}: {n_missing} of {len(run)}")
+        warned.add(f"Missing samples were {done}", f"{where}: {n_missing} of {len(run)}")
     if len(kept) < len(stretches):
         what = "masked, too" if config.missing == "mask" else "left out"
-        warned.add(f"Stretches of a single sample were {what}", f"{place}: {len(stretches) - len(kept)}")
+        warned.add(f"Stretches of a single sample were {what}", f"{where}: {len(stretches) - len(kept)}")
     return kept

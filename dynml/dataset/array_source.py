@@ -26,7 +26,7 @@ from dynml.store.integrity import sha256_of_signals
 from dynml.store.layout import SUBSET_NAMES
 from dynml.store.missing.gaps import joined_over_gaps
 from dynml.store.missing.masked_rows import count_masked, masked_rows
-from dynml.stretches import MISSING, good_stretches, sources_of_stretches, split_at_gaps
+from dynml.stretches import MISSING, good_stretches, source_samples_of_stretches, split_at_gaps
 
 Series = ArrayLike | Recording | Sequence[ArrayLike | Recording] | Mapping[str, ArrayLike | Recording]
 """One array (T, C), one Recording, several of these, or several by name."""
@@ -34,7 +34,7 @@ Series = ArrayLike | Recording | Sequence[ArrayLike | Recording] | Mapping[str, 
 GROUP = "signals"
 
 FAR_OFFSET, FAR_SCALE = 0.5, 2.0
-"""Means beyond so many standard deviations from 0, or standard deviations beyond this factor from 1, are told."""
+"""Means beyond so many standard deviations from 0, or standard deviations beyond this factor from 1, are warned of."""
 
 
 class ArraySource:
@@ -165,7 +165,7 @@ class ArraySource:
             digest.update(json.dumps(line, ensure_ascii=False).encode() + b"\n")
         return digest.hexdigest()
 
-    def settle(self, subject: str, signals: NDArray[np.float32]) -> None:
+    def share_rows(self, subject: str, signals: NDArray[np.float32]) -> None:
         """Give up an array's own memory for equal rows that stand elsewhere."""
         assert signals.shape == self._recordings[subject].signals.shape
         self._recordings[subject] = dataclasses.replace(self._recordings[subject], signals=signals)
@@ -315,7 +315,7 @@ def _without_missing(recording: Recording, where: str) -> Recording:
         recording,
         segments=stretches,
         segment_runs=recording.segment_runs[segment],
-        source_samples=sources_of_stretches(
+        source_samples=source_samples_of_stretches(
             recording.source_samples, recording.segments, stretches, segment, recording.source_step
         ),
         segment_parts=parts[segment],

@@ -133,8 +133,8 @@ class Embedding:
             owners = torch.from_numpy(np.repeat(np.arange(len(lengths)), remaining)).to(rows_TC.device)
             return result.sub_(scaling_S2P[owners, 0]).mul_(scaling_S2P[owners, 1])
         result = rows_TC.new_empty(int(remaining.sum()), self.n_channels)
-        for source, n_rows, target, n_left, scaling in zip(first, lengths, begin, remaining, scalings):
-            result[target : target + n_left] = self.apply(rows_TC[source : source + n_rows], scaling)
+        for row, n_rows, target, n_left, scaling in zip(first, lengths, begin, remaining, scalings):
+            result[target : target + n_left] = self.apply(rows_TC[row : row + n_rows], scaling)
         return result
 
     def apply_to_windows(self, rows_BTC: Tensor, scaling_B2P: Tensor | None = None) -> Tensor:

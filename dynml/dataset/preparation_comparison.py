@@ -1,4 +1,4 @@
-"""Whether data were prepared as the training data of a model were, told difference by difference."""
+"""Whether data were prepared as the training data of a model were, difference by difference."""
 
 from __future__ import annotations
 
@@ -135,9 +135,9 @@ def _of_channels(before: Sequence[str] | None, now: Sequence[str] | None) -> Ite
     if len(before) != len(now):
         yield f"there are {len(before)} channels in the training data and {len(now)} here"
         return
-    place = next(number for number, pair in enumerate(zip(before, now)) if pair[0] != pair[1])
+    position = next(number for number, pair in enumerate(zip(before, now)) if pair[0] != pair[1])
     what = "the channels are the same in another order" if sorted(before) == sorted(now) else "the channels are others"
-    yield f"{what} (channel {place} is {before[place]!r} in the training data and {now[place]!r} here)"
+    yield f"{what} (channel {position} is {before[position]!r} in the training data and {now[position]!r} here)"
 
 
 def _of_rates(before: Sequence[float] | None, now: Sequence[float] | None) -> Iterator[str]:

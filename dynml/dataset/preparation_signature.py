@@ -53,7 +53,7 @@ _NO_PREPARATION = frozenset({"type", "files", "events", "confounds", "encoding",
 _CHOICE_OF_RUNS = frozenset({"task", "session", "run", "raw"})
 """Settings of the key `bids` that say which runs are taken."""
 
-_ROWS_OF_A_LOOK, _MOST_SUBJECTS, _FEWEST_ROWS = 4096, 64, 8
+_ROWS_OF_A_SAMPLE, _MOST_SUBJECTS, _FEWEST_ROWS = 4096, 64, 8
 _SKETCHES = 4
 
 
@@ -205,8 +205,8 @@ def scales(source: SignalSource, group: str, subjects: Sequence[str]) -> dict[st
         if not len(segments):
             continue
         start, stop = segments[int(np.argmax(segments[:, 1] - segments[:, 0]))].tolist()
-        first = start + max(0, stop - start - _ROWS_OF_A_LOOK) // 2
-        rows = source.read(name, group, first, min(stop, first + _ROWS_OF_A_LOOK)).astype(np.float64)
+        first = start + max(0, stop - start - _ROWS_OF_A_SAMPLE) // 2
+        rows = source.read(name, group, first, min(stop, first + _ROWS_OF_A_SAMPLE)).astype(np.float64)
         rows = rows[np.isfinite(rows).all(axis=1)]
         if len(rows) >= _FEWEST_ROWS:
             found[name] = float(np.median(rows.std(axis=0))), float(np.median(np.abs(rows.mean(axis=0))))

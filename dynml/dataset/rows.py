@@ -28,7 +28,7 @@ _BYTES_PER_READING = 2**26
 
 
 class Residence:
-    """All rows of a dataset's subjects, end to end, and the place where they live.
+    """All rows of a dataset's subjects, end to end, and the memory that they live in.
 
     Parameters
     ----------
@@ -49,7 +49,7 @@ class Residence:
         Rows of the subjects that this process trains on.
     residency, reason : str
         Where they live, and why; known once all subsets have reserved theirs (`choose`).
-    place : torch.device
+    memory : torch.device
         Where they are before they are moved to the device.
     """
 
@@ -79,16 +79,16 @@ class Residence:
         self.requested = requested
         self.residency, self.reason = choose_residency(requested, self._n_bytes, self.device)
         self.is_resident = self.residency != "lazy"
-        self.place = self.device if self.residency == "device" else torch.device("cpu")
+        self.memory = self.device if self.residency == "device" else torch.device("cpu")
 
     @property
     def is_on_device(self) -> bool:
         """Whether rows lie where the model computes, as it will get them."""
-        return self.is_resident and self.embedding is None and self.place == self.device
+        return self.is_resident and self.embedding is None and self.memory == self.device
 
     @property
     def series(self) -> Tensor | None:
-        """All rows, (n_rows, n_kept_channels) float32, at their place; None when they are left in the source.
+        """All rows, (n_rows, n_kept_channels) float32, in their memory; None when they are left in the source.
 
         Raises
         ------
@@ -125,13 +125,13 @@ class Residence:
         return self.n_rows * self.n_kept_channels * 4
 
     def _allocate(self) -> Tensor:
-        check_room(self._n_bytes, self.place)
+        check_room(self._n_bytes, self.memory)
         try:
-            return torch.empty((self.n_rows, self.n_kept_channels), dtype=torch.float32, device=self.place)
+            return torch.empty((self.n_rows, self.n_kept_channels), dtype=torch.float32, device=self.memory)
         except RuntimeError as error:
             raise DataError(
-                f"The series take {self._n_bytes / 2**30:.3g} GiB, which the memory of {self.place} does not hold: use "
-                "residency lazy."
+                f"The series take {self._n_bytes / 2**30:.3g} GiB, which the memory of {self.memory} does not hold: "
+                "use residency lazy."
             ) from error
 
     def _read_through(self, subsets: Sequence[SubsetRows], series: Tensor | None, progress: bool) -> None:
@@ -151,11 +151,11 @@ class Residence:
                     if series is not None:
                         series[own][start:stop] = rows
             if series is not None and series.device.type == "cpu" and isinstance(self.source, HoldsRows):
-                self.source.settle(subject, series[own].numpy())
+                self.source.share_rows(subject, series[own].numpy())
 
     def _rows_to_keep(self, subject: str, start: int, stop: int) -> Tensor:
         if self.embedding is None and isinstance(self.source, EmbedsRows):
-            return self.source.read_on(self.place, subject, self.group, start, stop)
+            return self.source.read_on(self.memory, subject, self.group, start, stop)
         return self.read_source(subject, start, stop)
 
 
@@ -214,7 +214,7 @@ class SubsetRows:
 
         Rows that are embedded when they are read lie within one segment.
         """
-        return self._rows_on(self._residence.place, subject, start, stop)
+        return self._rows_on(self._residence.memory, subject, start, stop)
 
     def slicer(self, subject: int, start: int, stop: int) -> RowSlicer:
         """Rows [start, stop) of a subject that are read only when sliced."""

@@ -104,7 +104,7 @@ class EmbedsRows(Protocol):
 class HoldsRows(Protocol):
     """A source that holds its rows in memory, as `ArraySource` does, and can let go of them."""
 
-    def settle(self, subject: str, signals: NDArray[np.float32]) -> None:
+    def share_rows(self, subject: str, signals: NDArray[np.float32]) -> None:
         """Take the rows that a dataset keeps in place of one's own."""
         ...
 

@@ -110,12 +110,12 @@ def _is_list_of_names(names: object) -> bool:
 
 
 def _check_each_subject_once(path: Path, subjects: Mapping[str, list[str]]) -> None:
-    place: dict[str, str] = {}
+    subset_of: dict[str, str] = {}
     for subset, names in subjects.items():
         for name in names:
-            if name in place:
-                raise DataError(f"{path} lists subject {name} twice: for {place[name]} and for {subset}.")
-            place[name] = subset
+            if name in subset_of:
+                raise DataError(f"{path} lists subject {name} twice: for {subset_of[name]} and for {subset}.")
+            subset_of[name] = subset
 
 
 def _check_participants_whole(
@@ -124,10 +124,10 @@ def _check_participants_whole(
     participants: Mapping[str, str],
     sessions: Mapping[str, list[str]],
 ) -> None:
-    place = {name: subset for subset, names in subjects.items() for name in names}
-    for name, subset in place.items():
+    subset_of = {name: subset for subset, names in subjects.items() for name in names}
+    for name, subset in subset_of.items():
         for sibling in sessions[participants[name]]:
-            other = place.get(sibling)
+            other = subset_of.get(sibling)
             if other != subset:
                 found = "nowhere" if other is None else f"for {other}"
                 raise DataError(

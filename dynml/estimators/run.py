@@ -86,20 +86,20 @@ def trained(
     KeyboardInterrupt
         When a signal ended the training; where a folder was given, the next fit goes on from its checkpoint.
     """
-    place = Path(tempfile.mkdtemp(prefix="dynml_")) / "experiment" if folder is None else Path(folder)
+    path = Path(tempfile.mkdtemp(prefix="dynml_")) / "experiment" if folder is None else Path(folder)
     try:
         with torch.random.fork_rng(devices=[]):  # a caller's own random numbers stay as they were
-            trainer = _trainer(family, dataset, configs, place)
+            trainer = _trainer(family, dataset, configs, path)
             summary = trainer.train_and_validate()
         if trainer.interruption.exit_status:
             raise KeyboardInterrupt
-        return load_experiment(place, device=str(resolve_device(configs["trainer"].device))), summary
+        return load_experiment(path, device=str(resolve_device(configs["trainer"].device))), summary
     finally:
         if folder is None:
-            shutil.rmtree(place.parent, ignore_errors=True)
+            shutil.rmtree(path.parent, ignore_errors=True)
 
 
-def _trainer(family: Family, dataset: MultiSubjectDataset, configs: dict[str, Any], place: Path) -> Any:
+def _trainer(family: Family, dataset: MultiSubjectDataset, configs: dict[str, Any], path: Path) -> Any:
     if family.settle_with_data is not None:
         configs = load(family.settle_with_data)(configs, dataset, None)
     seed = configs["trainer"].seed
@@ -109,8 +109,8 @@ def _trainer(family: Family, dataset: MultiSubjectDataset, configs: dict[str, An
     further = {"initialization": configs["initialization"]} if "initialization" in configs else {}
     return load(family.trainer)(
         model,
-        place.parent,
-        place.name,
+        path.parent,
+        path.name,
         BatchSampler(dataset, configs["sampler"], seed=seed),
         BatchLoader(dataset, model, config=configs["loader"], seed=seed),
         configs["trainer"],

@@ -18,7 +18,7 @@ LABELS = "label"
 
 
 @dataclass(frozen=True)
-class Place:
+class BlockRows:
     """Where a block of X lies: rows [start, stop) of a recording."""
 
     name: str
@@ -34,7 +34,7 @@ class TimeSeries:
     ----------
     recordings : dict of str to Recording
     participants : dict of str to str
-    items : list of (Item, list of Place)
+    items : list of (Item, list of BlockRows)
         In the order of X.
     names : list of str or None
         Keys, where X was a mapping.
@@ -48,7 +48,7 @@ class TimeSeries:
     names: list[str] | None = None
     recordings: dict[str, Recording] = field(default_factory=dict)
     participants: dict[str, str] = field(default_factory=dict)
-    items: list[tuple[Item, list[Place]]] = field(default_factory=list)
+    items: list[tuple[Item, list[BlockRows]]] = field(default_factory=list)
     held_out: frozenset[str] = frozenset()
 
     def people_of(self, number: int, item: Item, groups: NDArray[Any] | None) -> list[str]:
@@ -66,7 +66,7 @@ class TimeSeries:
     def add(self, item: Item, groups: NDArray[Any] | None, labels: Sequence[str] | None, rate: float) -> None:
         """Add an item; its blocks become a recording for each group, in the order of their first blocks."""
         base = self._base(len(self.items))
-        places: list[Place | None] = [None] * len(item.blocks)
+        rows_of_blocks: list[BlockRows | None] = [None] * len(item.blocks)
         for group, numbers in _blocks_of_groups(groups, len(item.blocks)).items():
             name = base if len(set(groups.tolist() if groups is not None else ())) < 2 else f"{base}-{group}"
             own = [item.blocks[number] for number in numbers]
@@ -75,8 +75,8 @@ class TimeSeries:
             self.recordings[name] = _recording(item, own, borders, chosen, rate, name)
             self.participants[name] = name if groups is None else str(group)
             for number, start, stop in zip(numbers, borders[:-1].tolist(), borders[1:].tolist()):
-                places[number] = Place(name, start, stop)
-        self.items.append((item, [place for place in places if place is not None]))
+                rows_of_blocks[number] = BlockRows(name, start, stop)
+        self.items.append((item, [rows for rows in rows_of_blocks if rows is not None]))
 
     def restored(self, values: Mapping[str, NDArray[Any]]) -> Any:
         """Results of all rows of the recordings, in the form that X had.
@@ -90,8 +90,8 @@ class TimeSeries:
         array, (T, ..) or (n, T, ..); of a list: an object array of these; of a mapping: a dict of these
         """
         found = []
-        for item, places in self.items:
-            pieces = [values[place.name][place.start : place.stop] for place in places]
+        for item, rows_of_blocks in self.items:
+            pieces = [values[rows.name][rows.start : rows.stop] for rows in rows_of_blocks]
             found.append(np.concatenate(pieces) if item.joined == "end to end" else np.stack(pieces))
         return self.arranged(found)
 

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from dynml.configuration import check_at_least, check_positive, config_to_dictionary
 from dynml.conversion.stored_preparation import StoredPreparation
 from dynml.dataset.preparation_signature import sketch
-from dynml.errors import CheckpointError, ConfigurationError
+from dynml.errors import CheckpointError, ConfigurationError, in_one_line
 from dynml.exchange.exported.exporting import About, Exported, write_exported
 from dynml.files import sha256_of_file
 from dynml.fits import Fit, Layout
@@ -258,7 +258,7 @@ def _array(path: Path) -> NDArray[np.float64]:
         # Mapped first: a header that claims more than the file has is found before memory is asked for.
         array = np.load(path, mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
-        reason = "it is missing" if isinstance(error, FileNotFoundError) else " ".join(str(error).split()).rstrip(".")
+        reason = "it is missing" if isinstance(error, FileNotFoundError) else in_one_line(error)
         raise CheckpointError(f"{path} could not be read: {reason}.") from error
     if not isinstance(array, np.ndarray) or array.dtype.kind not in "fiu" or not array.size:
         raise CheckpointError(f"{path} must hold an array of real numbers.")

@@ -33,7 +33,7 @@ _UNUSED = re.compile(
     r"|embeddings\.(position_ids|token_type_ids|word_embeddings\.weight))"
 )
 """Never used by the published models: buffers, and embeddings of words, which they have none of."""
-_WITHOUT_PLACE = {
+_LEFT_OUT = {
     "csm": re.compile(r"decoder\.pooler_layer\..+"),
     "autoencoder": re.compile(r"decoder\.encoder\.pooler_layer\..+"),
 }
@@ -59,7 +59,7 @@ def renamed_weights(
     settings : dict
         Of the family's config.
     n_channels : int
-    without_place : tuple of str
+    left_out : tuple of str
         Names of weights that the model here has no place for.
 
     Raises
@@ -81,7 +81,7 @@ def renamed_weights(
         weights |= _tokens(names, family)
     weights |= _shared(names, n_channels, embedding_dim)
     names.check_all_taken()
-    return weights, settings, n_channels, tuple(names.without_place)
+    return weights, settings, n_channels, tuple(names.left_out)
 
 
 class _Names:
@@ -89,14 +89,14 @@ class _Names:
 
     def __init__(self, published: Mapping[str, Tensor], family: str, where: str) -> None:
         self._where, self._family = where, family
-        without_place = _WITHOUT_PLACE.get(family)
-        self.without_place = [name for name in published if without_place and without_place.fullmatch(name)]
-        ignored = {name for name in published if _UNUSED.fullmatch(name)} | set(self.without_place)
+        left_out = _LEFT_OUT.get(family)
+        self.left_out = [name for name in published if left_out and left_out.fullmatch(name)]
+        ignored = {name for name in published if _UNUSED.fullmatch(name)} | set(self.left_out)
         self._left = {name: tensor for name, tensor in published.items() if name not in ignored}
         self._missing: list[str] = []
 
     def take(self, name: str) -> Tensor:
-        """Give a tensor; one that is missing is told of at the end."""
+        """Give a tensor; one that is missing is named at the end."""
         if name in self._left:
             return self._left.pop(name)
         self._missing.append(name)
@@ -108,7 +108,7 @@ class _Names:
         return {f"{here}.weight": weight.T if transposed and weight.ndim == 2 else weight, f"{here}.bias": bias}
 
     def numbers(self, pattern: str) -> list[int]:
-        """Numbers that stand in names, at the place of the group of a pattern."""
+        """Numbers that stand in names, at the position of the group of a pattern."""
         found = (re.match(pattern, name) for name in self._left)
         return sorted({int(match[1]) for match in found if match})
 

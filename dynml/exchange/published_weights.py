@@ -50,7 +50,7 @@ class ConvertedWeights:
     n_channels: int
     weights: Weights
     """Complete, float32."""
-    without_place: tuple[str, ...]
+    left_out: tuple[str, ...]
     """Names of published weights that the model here has no place for."""
 
     caution: str | None
@@ -134,7 +134,7 @@ def convert_published_weights(
     check_choice("family", family, PUBLISHED_FAMILIES)
     check_at_least("n_heads", n_heads, 1, optional=True)
     check_positive("time_precision", time_precision)
-    weights, settings, n_channels, without_place = renamed_weights(
+    weights, settings, n_channels, left_out = renamed_weights(
         published, family, n_heads=n_heads, time_precision=time_precision, activation=activation, where=where
     )
     family_parts = get_family(family)
@@ -143,9 +143,7 @@ def convert_published_weights(
         expected = load(family_parts.model)(config, n_channels).state_dict()
     _check_shapes(weights, expected, where)
     plain = {name: tensor.to(torch.float32).contiguous() for name, tensor in weights.items()}
-    return ConvertedWeights(
-        family, config_to_dictionary(config), n_channels, plain, without_place, CAUTIONS.get(family)
-    )
+    return ConvertedWeights(family, config_to_dictionary(config), n_channels, plain, left_out, CAUTIONS.get(family))
 
 
 def import_published_weights(
@@ -193,7 +191,7 @@ def import_published_weights(
             "file": path.name,
             "bytes": path.stat().st_size,
             "sha256": sha256_of_file(path),
-            "without_place": list(converted.without_place),
+            "without_place": list(converted.left_out),
             "says_who_it_saw": bool(seen),
         },
     }

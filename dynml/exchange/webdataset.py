@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from dynml.errors import DataError
 from dynml.exchange.restricted_pickle import PlainValue, load_plain_pickle
 from dynml.host_memory import check_claimed_size
-from dynml.readers.guard import faults_told
+from dynml.readers.guard import faults_as_errors
 from dynml.reading_files import check_plain_file, decoded, is_file, is_folder, is_there
 from dynml.store.layout import is_valid_name, natural_order
 
@@ -172,7 +172,7 @@ def read_tar(path: Path) -> tuple[TarRun, list[str]]:
         signals or repetition time, or such as cannot be used. Names the file and the member.
     """
     check_plain_file(path)
-    with faults_told(path):
+    with faults_as_errors(path):
         return _read_tar(path)
 
 
@@ -263,7 +263,7 @@ def _grouped(contents: dict[str, bytes], path: Path) -> tuple[dict[str, dict[str
 
 def _stem_and_kind(folder: str, file: str, keys: Set[str]) -> tuple[str, str]:
     """Split a file's name at the end of the longest key that it starts with, else at its first dot."""
-    for dot in reversed([place for place, character in enumerate(file) if character == "."]):
+    for dot in reversed([position for position, character in enumerate(file) if character == "."]):
         if (f"{folder}/{file[:dot]}" if folder else file[:dot]) in keys:
             return file[:dot], file[dot + 1 :]
     stem, _, kind = file.partition(".")

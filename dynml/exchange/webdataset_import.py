@@ -33,7 +33,7 @@ from dynml.store.participants_table import SubjectIdentity
 from dynml.store.writing import check_target, new_store
 
 LONGEST_USUAL_TIME = 30.0
-"""Repetition times above, in seconds, are told."""
+"""Repetition times above, in seconds, are warned of."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -252,12 +252,12 @@ def _drawn(participants: Mapping[str, str], settings: TarImport) -> dict[str, li
     of_dataset: dict[str, list[str]] = {}
     for person in sorted(set(participants.values()), key=layout.natural_order):
         of_dataset.setdefault(person.split("_sub-")[0], []).append(person)
-    places: dict[str, float] = {}
+    positions: dict[str, float] = {}
     for people in of_dataset.values():
         # Positions of a data set's people lie evenly in [0, 1): any stretch of it holds the same share of each.
         offset = generator.random()
-        places |= {people[i]: (n + offset) / len(people) for n, i in enumerate(generator.permutation(len(people)))}
-    order = sorted(places, key=places.__getitem__)
+        positions |= {people[i]: (n + offset) / len(people) for n, i in enumerate(generator.permutation(len(people)))}
+    order = sorted(positions, key=positions.__getitem__)
     n_testing = _count(settings.testing_fraction, len(order))
     n_held_out = n_testing + _count(settings.validation_fraction, len(order))
     if n_held_out >= len(order):

@@ -43,8 +43,8 @@ class Geometry:
     `arrays` holds, beside `positions` (C, 3) in mm (NaN where unknown):
 
     - labels: `image` (x, y, z) of whole numbers, `affine` (4, 4) to mm, `values` (C,) of the channels in it;
-    - maps: the weights that are not 0: `voxels` (n,) as places in the flattened image, `channels` (n,), `weights` (n,),
-      and `shape` (3,) and `affine` (4, 4) of the image;
+    - maps: the weights that are not 0: `voxels` (n,) as positions in the flattened image, `channels` (n,), `weights`
+      (n,), and `shape` (3,) and `affine` (4, 4) of the image;
     - parcels, grayordinates: `axis`, the bytes of a CIFTI-2 header with the axis, and `rows` (n,), the channel of each
       of its parcels or grayordinates;
     - sensors: `loc` (C, 12) and `codes` (C, 4) as MNE keeps them: kind, type of coil, coordinate frame, unit.
@@ -62,7 +62,7 @@ class Geometry:
 
     @property
     def positions(self) -> NDArray[np.float64]:
-        """Centres of parcels, or places of sensors, (C, 3), mm; NaN where unknown."""
+        """Centres of parcels, or positions of sensors, (C, 3), mm; NaN where unknown."""
         return self.arrays[POSITIONS]
 
     @property
@@ -82,14 +82,14 @@ class Geometry:
         for name in (POSITIONS, *OF_CHANNELS.get(self.kind, ())):
             arrays[name] = arrays[name][chosen]
         if self.kind in CHANNEL_OF:
-            place = np.full(len(self.channel_names) + 1, -1, dtype=np.int64)
-            place[chosen] = np.arange(len(chosen))
-            arrays[CHANNEL_OF[self.kind]] = place[arrays[CHANNEL_OF[self.kind]]].astype(np.int32)
+            position = np.full(len(self.channel_names) + 1, -1, dtype=np.int64)
+            position[chosen] = np.arange(len(chosen))
+            arrays[CHANNEL_OF[self.kind]] = position[arrays[CHANNEL_OF[self.kind]]].astype(np.int32)
         if self.kind == "maps":
             kept = arrays["channels"] >= 0
             arrays |= {name: arrays[name][kept] for name in ("voxels", "channels", "weights")}
         return dataclasses.replace(
-            self, channel_names=tuple(self.channel_names[place] for place in order), arrays=arrays
+            self, channel_names=tuple(self.channel_names[position] for position in order), arrays=arrays
         )
 
     def named(self, names: Sequence[str]) -> Geometry:
@@ -99,7 +99,7 @@ class Geometry:
 
     def of_channels(self, names: Sequence[str]) -> Geometry | None:
         """Give the channels of some names, in their order; None when one is not there."""
-        places = {name: place for place, name in enumerate(self.channel_names)}
-        if not set(names) <= places.keys():
+        positions = {name: position for position, name in enumerate(self.channel_names)}
+        if not set(names) <= positions.keys():
             return None
-        return self.taken([places[name] for name in names])
+        return self.taken([positions[name] for name in names])

@@ -58,7 +58,7 @@ class FileLock:
             if owner is not None:
                 stream.close()
                 return owner
-            with contextlib.suppress(OSError):  # who holds it is told by courtesy
+            with contextlib.suppress(OSError):  # who holds it is named by courtesy
                 stream.truncate(0)
                 stream.write(json.dumps(own_record()).encode())
             self._stream, self._process = stream, os.getpid()

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 ODD = 95.0
-"""Percentile above which a recording is told of."""
+"""Percentile above which a recording is named."""
 _N_NAMED = 3
 
 

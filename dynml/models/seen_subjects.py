@@ -56,7 +56,7 @@ def overlap_with(
 
 
 def seen_before(trained: Mapping[str, Any], data: MultiSubjectDataset, name: str) -> list[str]:
-    """Subjects of a held-out subset that the model was trained or validated on; they are told in a warning."""
+    """Subjects of a held-out subset that the model was trained or validated on; a warning names them."""
     if name not in USED_BEFORE:
         return []
     seen = overlap_with(trained, data, data.subset(name), USED_BEFORE[name])["subjects"]

@@ -38,9 +38,9 @@ class StoredRun:
 def stored_runs(source: SignalSource, group: str, subject: str) -> list[StoredRun]:
     """List the runs of a subject, in stored order."""
     described, names = source.attributes(subject, group), source.run_names(subject, group)
-    segments, places = source.segments(subject, group), source.source_samples(subject, group)
-    starts = run_starts(segments, places[:, 1], places, len(names), source_step=described.source_step)
-    present, first_segments = np.unique(places[:, 1], return_index=True)
+    segments, source_samples = source.segments(subject, group), source.source_samples(subject, group)
+    starts = run_starts(segments, source_samples[:, 1], source_samples, len(names), source_step=described.source_step)
+    present, first_segments = np.unique(source_samples[:, 1], return_index=True)
     stops = np.append(starts[present][1:], described.n_samples)
     runs = []
     for run, segment, stop in zip(present.tolist(), first_segments.tolist(), stops.tolist()):
@@ -51,7 +51,7 @@ def stored_runs(source: SignalSource, group: str, subject: str) -> list[StoredRu
                 name=names[run],
                 start=start,
                 stop=stop,
-                first_source_sample=float(places[segment, 0] + described.source_offset - before),
+                first_source_sample=float(source_samples[segment, 0] + described.source_offset - before),
                 source_step=described.source_step,
                 sampling_frequency=described.sampling_frequency,
                 source=_source_of(described.sources, names, run),
@@ -61,7 +61,7 @@ def stored_runs(source: SignalSource, group: str, subject: str) -> list[StoredRu
 
 
 def _source_of(sources: tuple[Source, ...], names: list[str], run: int) -> Source | None:
-    """The file of a run: by its name, or by its place where there are as many files as runs."""
+    """The file of a run: by its name, or by its position where there are as many files as runs."""
     named = [one for one in sources if PurePosixPath(one.file).name.startswith(names[run])]
     if len(named) == 1:
         return named[0]

@@ -4,7 +4,7 @@ The same (seed, epoch, span) has the same noise in whatever batch, on whatever r
 for a whole batch on its device: keys and counters are integer tensors that broadcast against each other.
 
 The generator is SplitMix64 (Steele, Lea & Flood 2014, "Fast splittable pseudorandom number generators"): the output
-for counter i is mix(key + i * golden gamma), so that any place of a stream is reached at once.
+for counter i is mix(key + i * golden gamma), so that any position of a stream is reached at once.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Mixed precision that runs on every processor.
 
 Autocast computes an LSTM on a CPU by oneDNN, which has a kernel for bfloat16 on some processors only and refuses it on
-others. There the layer is computed in float32, which autocast may do at any place.
+others. There the layer is computed in float32, which autocast may do anywhere.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ def not_compiled(function: Callable[..., Result]) -> Callable[..., Result]:
 @functools.cache
 @not_compiled
 def has_lstm_kernel(dtype: torch.dtype) -> bool:
-    """Whether this processor computes an LSTM in `dtype`, forward and backward; tried once, told once if not."""
+    """Whether this processor computes an LSTM in `dtype`, forward and backward; tried once, warned of once if not."""
     with torch.random.fork_rng(devices=[]), torch.enable_grad():
         layer, inputs = torch.nn.LSTM(2, 3, bidirectional=True), torch.zeros(2, 1, 2, requires_grad=True)
         try:

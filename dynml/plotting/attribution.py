@@ -12,7 +12,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import ArrayLike
 
-from dynml.plotting.style import FAINT, INK, SMALL_TEXT_SIZE, TEXT_SIZE, new_figure, plain_axes, state_colours
+from dynml.plotting.style import (
+    FAINT,
+    INK,
+    SMALL_TEXT_SIZE,
+    TEXT_SIZE,
+    name_axes,
+    new_figure,
+    plain_axes,
+    state_colours,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -89,7 +98,7 @@ def plot_attribution_maps(
         _name_networks(axes, network_names if named else None, n_networks, shown=is_left)
         axes.tick_params(labelbottom=is_lowest)
         if is_lowest:
-            axes.set_xlabel(time_label, size=TEXT_SIZE, color=INK)
+            name_axes(axes, time_label)
     assert image is not None
     largest = float(np.nanmax(np.abs(maps), initial=0.0))
     bar = figure.colorbar(image, ax=panels, shrink=0.8, aspect=30, extend="both" if limit < largest else "neither")
@@ -153,7 +162,7 @@ def plot_network_importance(
     axes.tick_params(axis="y", length=0)
     rest = n_all - len(order)
     if rest:
-        axes.set_ylabel(f"Networks ({rest} smaller ones left out)", size=TEXT_SIZE, color=INK)
+        name_axes(axes, y=f"Networks ({rest} smaller ones left out)")
     _set_title(figure, title)
     return figure
 
@@ -236,7 +245,7 @@ def _name_networks(axes: Axes, names: Sequence[str] | None, n_networks: int, *, 
     axes.yaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))
     axes.tick_params(labelleft=shown)
     if shown:
-        axes.set_ylabel("Network", size=TEXT_SIZE, color=INK)
+        name_axes(axes, y="Network")
 
 
 def _short(name: str, longest: int = LONGEST_NAME) -> str:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import ArrayLike
 
-from dynml.plotting.style import INK, SMALL_TEXT_SIZE, TEXT_SIZE, add_colour_bar, new_figure
+from dynml.plotting.style import INK, SMALL_TEXT_SIZE, TEXT_SIZE, add_colour_bar, name_axes, new_figure
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -55,8 +55,7 @@ def plot_confusion(counts: ArrayLike, class_names: Sequence[str], *, title: str 
             axes.text(column, row, text, ha="center", va="center", size=SMALL_TEXT_SIZE + 1, color=colour)
     axes.set_xticks(range(n_classes), names, rotation=45, ha="right", rotation_mode="anchor")
     axes.set_yticks(range(n_classes), names)
-    axes.set_xlabel("Predicted", size=TEXT_SIZE, color=INK)
-    axes.set_ylabel("True", size=TEXT_SIZE, color=INK)
+    name_axes(axes, "Predicted", "True")
     axes.tick_params(labelsize=SMALL_TEXT_SIZE + 1, colors=INK, length=0)
     axes.spines[:].set_visible(False)
     add_colour_bar(figure, image, [axes], "Share of the true class")

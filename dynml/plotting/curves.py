@@ -105,17 +105,17 @@ def _mark_baselines(axes: Axes, baselines: BaselineValues, colours: Mapping[str,
                 continue
             words = name.replace("_", " ") + (f", {curve}" if curve else "")
             colour = colours.get(curve, INK)
-            place, shown, marker = 1.0, float(value), MARKERS[position % len(MARKERS)]
+            across, shown, marker = 1.0, float(value), MARKERS[position % len(MARKERS)]
             if bottom <= value <= top:
                 axes.axhline(value, color=colour, linestyle=":", linewidth=0.9, label="_within")
             else:
                 marker, shown = ("^", top) if value > top else ("v", bottom)
                 # Side by side, so that several are seen.
-                place -= STEP_OF_ARROWS * n_outside[marker]
+                across -= STEP_OF_ARROWS * n_outside[marker]
                 n_outside[marker] += 1
                 words += " (beyond the axis)"
             axes.plot(
-                [place],
+                [across],
                 [shown],
                 marker=marker,
                 color=colour,

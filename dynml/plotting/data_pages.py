@@ -271,5 +271,5 @@ def _section(number: int, entry: SubjectEntry, usual: Sequence[Mapping[str, Any]
 
 
 def _picture(path: str, words: str) -> str:
-    place = escape(quote(path))
-    return f'<p class="picture"><a href="{place}"><img src="{place}" alt="{escape(words)}" loading="lazy"></a></p>'
+    link = escape(quote(path))
+    return f'<p class="picture"><a href="{link}"><img src="{link}" alt="{escape(words)}" loading="lazy"></a></p>'

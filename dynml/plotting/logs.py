@@ -82,14 +82,14 @@ def plot_logs(
         plain_axes(axes)
     figure.suptitle(
         plain_text(
-            title or default_title([experiments[place] for place in drawn] or experiments), _letters(figure, 1.2)
+            title or default_title([experiments[number] for number in drawn] or experiments), _letters(figure, 1.2)
         ),
         fontsize=TEXT_SIZE + 1,
         color=INK,
     )
     # An experiment that has none of these logs has no line here; its colour stays its own on other figures.
     if drawn:
-        _add_legend(figure, [experiments[place] for place in drawn], [colours[place] for place in drawn])
+        _add_legend(figure, [experiments[number] for number in drawn], [colours[number] for number in drawn])
     return figure
 
 

@@ -14,7 +14,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from dynml.plotting.style import FAINT, INK, SMALL_TEXT_SIZE, TEXT_SIZE, add_colour_bar, names_of_states, new_figure
+from dynml.plotting.style import (
+    FAINT,
+    INK,
+    SMALL_TEXT_SIZE,
+    TEXT_SIZE,
+    add_colour_bar,
+    name_axes,
+    names_of_states,
+    new_figure,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -108,9 +117,9 @@ def _draw_panels(
     finite = panels.matrices[np.isfinite(panels.matrices)]
     limit = float(np.abs(finite).max(initial=0.0)) or 1.0
     borders = (0.5, n_channels + 0.5)
-    places = part.subplots(math.ceil(n_states / n_columns), n_columns, squeeze=False)
+    grid = part.subplots(math.ceil(n_states / n_columns), n_columns, squeeze=False)
     image = None
-    for position, axes in enumerate(places.ravel()):
+    for position, axes in enumerate(grid.ravel()):
         if position >= n_states:
             axes.set_axis_off()
             continue
@@ -128,7 +137,7 @@ def _draw_panels(
         is_lowest = position + n_columns >= n_states
         _name_channels(axes, named, left=position % n_columns == 0, bottom=is_lowest)
     assert image is not None
-    add_colour_bar(part, image, list(places.ravel()), panels.label)
+    add_colour_bar(part, image, list(grid.ravel()), panels.label)
 
 
 def _plot_variances(
@@ -192,8 +201,7 @@ def plot_transition_probabilities(
             )
     axes.set_xticks(range(n_states), names, rotation=45, ha="right", rotation_mode="anchor")
     axes.set_yticks(range(n_states), names)
-    axes.set_xlabel("To", size=TEXT_SIZE, color=INK)
-    axes.set_ylabel("From", size=TEXT_SIZE, color=INK)
+    name_axes(axes, "To", "From")
     axes.tick_params(labelsize=SMALL_TEXT_SIZE + 1, colors=INK, length=0)
     axes.spines[:].set_visible(False)
     add_colour_bar(figure, image, [axes], "Transition probability")

@@ -18,6 +18,7 @@ from dynml.plotting.style import (
     PALETTE,
     SMALL_TEXT_SIZE,
     TEXT_SIZE,
+    name_axes,
     new_figure,
     plain_axes,
     put_title,
@@ -89,7 +90,7 @@ def plot_alpha(
         plain_axes(axes)
     panels[-1].set_xlim(0, max(map(len, courses)) / rate)
     _label_time(panels[-1], sampling_frequency)
-    _set_title(figure, title)
+    put_title(figure, title)
     handles = [Patch(color=colour, label=name) for colour, name in zip(colours, names_of_modes(n_modes, mode_names))]
     _add_legend(figure, handles)
     return figure
@@ -151,7 +152,7 @@ def plot_separate_time_series(
     figure.align_ylabels(panels)
     panels[-1].set_xlim(0, max(map(len, courses)) / rate)
     _label_time(panels[-1], sampling_frequency)
-    _set_title(figure, title)
+    put_title(figure, title)
     if labels is not None:
         _add_legend(figure, [Line2D([], [], color=colour, label=label) for colour, label in zip(PALETTE, labels)])
     return figure
@@ -213,7 +214,7 @@ def plot_loss(
     rows[-1].set_xlim(0.5, max(len(values) for _, curves, _ in panels for values in curves.values()) + 0.5)
     rows[-1].xaxis.set_major_locator(MaxNLocator(integer=True))
     rows[-1].set_xlabel("Epoch" if best_epoch is None else f"Epoch (dashed line: the best one, {best_epoch})")
-    _set_title(figure, title)
+    put_title(figure, title)
     _add_legend(figure, _legend_handles(colours, factor))
     return figure
 
@@ -265,11 +266,7 @@ def _legend_handles(colours: Mapping[str, str], factor: NDArray[np.float64] | No
 
 
 def _label_time(axes: Axes, sampling_frequency: float | None) -> None:
-    axes.set_xlabel("Time (s)" if sampling_frequency else "Sample", size=TEXT_SIZE, color=INK)
-
-
-def _set_title(figure: Figure, title: str | None) -> None:
-    put_title(figure, title)
+    name_axes(axes, "Time (s)" if sampling_frequency else "Sample")
 
 
 def _add_legend(figure: Figure, handles: list[Any]) -> None:

@@ -13,9 +13,8 @@ from numpy.typing import ArrayLike
 
 from dynml.plotting.style import (
     FAINT,
-    INK,
     SMALL_TEXT_SIZE,
-    TEXT_SIZE,
+    name_axes,
     new_figure,
     plain_axes,
     put_title,
@@ -53,8 +52,7 @@ def plot_predicted_numbers(
     for name, colour in zip(names, state_colours(len(names))):
         own = people == name
         axes.plot(truth[own], predicted[own], "o", markersize=3.5, color=colour, alpha=0.7, label=name)
-    axes.set_xlabel(f"True {target}", size=TEXT_SIZE, color=INK)
-    axes.set_ylabel("Predicted", size=TEXT_SIZE, color=INK)
+    name_axes(axes, f"True {target}", "Predicted")
     plain_axes(axes)
     if 1 < len(names) <= MOST_NAMES:
         axes.legend(fontsize=SMALL_TEXT_SIZE, frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5))

@@ -61,15 +61,15 @@ def _further_colours(n_colours: int) -> tuple[str, ...]:
     grid = np.linspace(0.0, 1.0, 16)
     candidates = np.stack(np.meshgrid(grid, grid, grid, indexing="ij"), axis=-1).reshape(-1, 3)
     lightness = perceived(candidates)[:, 0]
-    # What is nearly white or black is neither told from paper nor from ink.
+    # What is nearly white or black is distinct neither from paper nor from ink.
     candidates = candidates[(lightness > DARKEST) & (lightness < LIGHTEST)]
-    places = perceived(candidates)
+    points = perceived(candidates)
     chosen = [to_rgb(colour) for colour in PALETTE]
-    distances = np.min([np.linalg.norm(places - own, axis=1) for own in perceived(np.array(chosen))], axis=0)
+    distances = np.min([np.linalg.norm(points - own, axis=1) for own in perceived(np.array(chosen))], axis=0)
     while len(chosen) < n_colours:
         furthest = int(np.argmax(distances))
         chosen.append(tuple(candidates[furthest]))
-        distances = np.minimum(distances, np.linalg.norm(places - places[furthest], axis=1))
+        distances = np.minimum(distances, np.linalg.norm(points - points[furthest], axis=1))
     return (*PALETTE, *(to_hex(colour) for colour in chosen[len(PALETTE) :]))
 
 
@@ -105,6 +105,14 @@ def plain_axes(axes: Axes) -> None:
     for text in (axes.xaxis.label, axes.yaxis.label):
         text.set_fontsize(TEXT_SIZE)
         text.set_color(INK)
+
+
+def name_axes(axes: Axes, x: str | None = None, y: str | None = None) -> None:
+    """Write what an axis shows beside it, in the size and colour of text."""
+    if x is not None:
+        axes.set_xlabel(x, size=TEXT_SIZE, color=INK)
+    if y is not None:
+        axes.set_ylabel(y, size=TEXT_SIZE, color=INK)
 
 
 def put_title(figure: Figure, title: str | None) -> None:

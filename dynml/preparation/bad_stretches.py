@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from dynml.data_warnings import DataWarnings
 from dynml.errors import DataError
 from dynml.recording import Recording
-from dynml.stretches import sources_of_stretches, split_at_gaps, stretches_of
+from dynml.stretches import source_samples_of_stretches, split_at_gaps, stretches_of
 
 TELL, CUT, ERROR = "tell", "cut", "error"
 BAD_STRETCHES = (TELL, CUT, ERROR)
@@ -215,7 +215,7 @@ def without_bad_stretches(recording: Recording, do: str, where: str, warned: Dat
         recording,
         segments=stretches,
         segment_runs=recording.segment_runs[segment],
-        source_samples=sources_of_stretches(
+        source_samples=source_samples_of_stretches(
             recording.source_samples, recording.segments, stretches, segment, recording.source_step
         ),
         # What was a border before stays one.
@@ -301,7 +301,7 @@ def _rails(column: NDArray[np.floating[Any]]) -> Iterator[float]:
             continue
         values, counts = np.unique(sign * column[~np.isnan(column)], return_counts=True)
         is_rail = len(values) >= FEWEST_VALUES and n_there >= CLIPPED_RATIO * counts[1 : N_BESIDE + 1].mean()
-        # One value that is held in few places happens to be an extreme one.
+        # One value that is held in few samples happens to be an extreme one.
         if is_rail and len(stretches_of(column == extreme)) >= FEWEST_CLIPPED_STRETCHES:
             yield extreme
 

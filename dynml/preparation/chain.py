@@ -85,7 +85,7 @@ def chosen_steps(entries: Sequence[Any], detrend: bool = False) -> list[Preparat
     ------
     DynmlError
         For an unknown step or parameter, with the nearest name, a value that is not accepted, or a parameter that is
-        missing; names the place in the list.
+        missing; names its position in the list.
     """
     steps = [_step(f"preparation[{number}]", entry) for number, entry in enumerate(entries)]
     if not detrend:

@@ -185,5 +185,5 @@ def _refused(values: Mapping[str, Any], configs: Mapping[str, type[ReaderConfig]
             faults[config] = None
         except ConfigurationError as error:
             faults[config] = error
-    told = [[fault for config, fault in faults.items() if key in defaults_of(config)] for key in values]
-    return [of_key[0] for of_key in told if of_key and all(of_key) and of_key[0] is not None]
+    faults_of_keys = [[fault for config, fault in faults.items() if key in defaults_of(config)] for key in values]
+    return [of_key[0] for of_key in faults_of_keys if of_key and all(of_key) and of_key[0] is not None]

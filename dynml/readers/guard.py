@@ -1,4 +1,4 @@
-"""What stands before each reader: only plain files reach it, and whatever it stumbles over is told in one sentence.
+"""What stands before each reader: only plain files reach it, and whatever it raises becomes an error of one sentence.
 
 Libraries raise what they happen to meet in damaged bytes, of any class; some of those written in C end the process. So
 the methods of all readers are `guarded`, and those whose library can do the latter, or not end, run in a process of
@@ -50,7 +50,7 @@ def guarded(method: Method[Result]) -> Method[Result]:
         elsewhere = library_can_crash(path) or (method.__name__ == DESCRIBE and extension_of(path) in COUNTING)
         if elsewhere and not is_reading_process():
             return cast(Result, in_own_process(reader, method.__name__, path))
-        with faults_told(path):
+        with faults_as_errors(path):
             result = method(reader, path)
         if isinstance(result, FileDescription):
             check_claimed_size(path, BYTES_OF_SAMPLE * result.n_samples * result.n_channels, "signals")
@@ -82,8 +82,8 @@ def starts_as_hdf5(path: Path) -> bool:
 
 
 @contextmanager
-def faults_told(path: Path, what: str = "") -> Iterator[None]:
-    """Tell whatever is raised in the block by a sentence that names the file, and keep libraries' warnings quiet.
+def faults_as_errors(path: Path, what: str = "") -> Iterator[None]:
+    """Turn whatever is raised in the block into one sentence that names the file; keep libraries' warnings quiet.
 
     Parameters
     ----------

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dynml.errors import DataCorruptionError, DataError
+from dynml.errors import DataCorruptionError, DataError, in_one_line
 from dynml.readers.named_arrays import ArrayEntry, NamedArraysReader, kind_of
 from dynml.store.own_storage import check_own_path, own_dataset
 
@@ -60,7 +60,7 @@ class Hdf5Reader(NamedArraysReader):
 
 @contextmanager
 def opened(path: Path) -> Iterator[Any]:
-    """Open an HDF5 file to read; faults of its bytes, also later ones, are told by a sentence.
+    """Open an HDF5 file to read; faults of its bytes, also later ones, become errors of one sentence.
 
     Raises
     ------
@@ -80,7 +80,7 @@ def opened(path: Path) -> Iterator[Any]:
     except DataError:
         raise
     except (OSError, KeyError, RuntimeError, ValueError, TypeError) as error:
-        reason = " ".join(str(error).split()).rstrip(".")
+        reason = in_one_line(error)
         raise DataCorruptionError(f"{path} is no readable HDF5 file: {reason}.") from error
 
 

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dynml.errors import DataCorruptionError, DataError
+from dynml.errors import DataCorruptionError, DataError, in_one_line
 from dynml.host_memory import check_claimed_size
 from dynml.readers.matlab.version_5 import MOST_DEFLATED
 from dynml.readers.named_arrays import ArrayEntry, NamedArraysReader, kind_of
@@ -81,14 +81,14 @@ class NpzReader(NamedArraysReader):
 
 @contextmanager
 def _opened(path: Path) -> Iterator[zipfile.ZipFile]:
-    """Open the archive; faults of its bytes, also later ones, are told by a sentence."""
+    """Open the archive; faults of its bytes, also later ones, become errors of one sentence."""
     try:
         with zipfile.ZipFile(path) as archive:
             yield archive
     except DataError:
         raise
     except FAULTS_OF_BYTES as error:
-        reason = " ".join(str(error).split()).rstrip(".") or type(error).__name__
+        reason = in_one_line(error)
         raise DataCorruptionError(f"{path} is no readable .npz file: {reason}.") from error
     except OSError as error:
         raise DataError(f"{path} could not be read: {error.strerror or error}.") from error

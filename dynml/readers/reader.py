@@ -39,7 +39,7 @@ class FileDescription:
     rate_fault: str = ""
     """Why the file does not say, where there is a reason."""
     warned: tuple[str, ...] = ()
-    """What the user should be told about this file."""
+    """What the user should be warned of about this file."""
     stretches: NDArray[np.int64] | None = None
     """Good stretches [start, stop) of samples, (n, 2), ascending, at least one; None: all of it is one."""
     kept: NDArray[np.bool_] | None = None

@@ -21,7 +21,7 @@ from typing import Any, BinaryIO, NamedTuple
 
 from dynml.errors import DataCorruptionError, DataError, DynmlError
 from dynml.host_memory import largest_size
-from dynml.reading_files import encoding_stated, encodings_told_to, stated_encoding, tell_encoding
+from dynml.reading_files import encoding_stated, encodings_passed_to, stated_encoding, tell_encoding
 
 PROTOCOL = 5
 SECONDS, SECONDS_PER_MEBIBYTE = 30, 2
@@ -155,20 +155,22 @@ def _close() -> None:
 
 
 def _answered(request: _Request) -> _Answer:
-    told: list[tuple[Path, str]] = []
+    encodings: list[tuple[Path, str]] = []
     try:
         os.chdir(request.folder)
         _limit_time(request.path)
         with (
             stated_encoding(request.encoding),
-            encodings_told_to(lambda file, encoding: told.append((file, encoding))),
+            encodings_passed_to(lambda file, encoding: encodings.append((file, encoding))),
         ):
-            return _Answer(getattr(request.reader, request.method)(request.path), None, told)
+            return _Answer(getattr(request.reader, request.method)(request.path), None, encodings)
     except DynmlError as error:
         error.add_note(traceback.format_exc())  # pickles keep no traceback
-        return _Answer(None, error, told)
+        return _Answer(None, error, encodings)
     except MemoryError:
-        return _Answer(None, DataError(f"{request.path} could not be read: it takes more memory than there is."), told)
+        return _Answer(
+            None, DataError(f"{request.path} could not be read: it takes more memory than there is."), encodings
+        )
 
 
 def _limit_time(path: Path) -> None:

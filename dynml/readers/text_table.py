@@ -104,7 +104,7 @@ def _lines(path: Path) -> _Lines:
     """Read the lines of a file; those at the top that start with # are comments of its writer."""
     stream = io.StringIO(read_text_or_compressed(path), newline=None)
     numbered = [(number, line.rstrip("\n")) for number, line in enumerate(stream, start=1) if line.strip()]
-    first = next((place for place, (_, line) in enumerate(numbered) if not line.startswith("#")), len(numbered))
+    first = next((position for position, (_, line) in enumerate(numbered) if not line.startswith("#")), len(numbered))
     numbered = numbered[first:]
     texts = [line for _, line in numbered]
     # A line of numbers holds no delimiter by chance, as a line of names may.
@@ -122,15 +122,15 @@ def _names(path: Path, lines: _Lines) -> tuple[str, ...] | None:
     if not named:
         _check_no_counting(path, lines)
         return None
-    place = f"Line {lines.numbers[0]} of {path}"
+    where = f"Line {lines.numbers[0]} of {path}"
     numbers = [cell for cell in cells if NUMBER.fullmatch(cell)]
     if numbers:
-        raise DataError(f"{place} holds both names and numbers, such as {_short(named[0])} and {_short(numbers[0])}.")
+        raise DataError(f"{where} holds both names and numbers, such as {_short(named[0])} and {_short(numbers[0])}.")
     if "" in cells:
-        raise DataError(f"{place} names channels, but column {cells.index('') + 1} has no name; leave an index out.")
+        raise DataError(f"{where} names channels, but column {cells.index('') + 1} has no name; leave an index out.")
     if len(set(cells)) < len(cells):
         twice = next(cell for cell in cells if cells.count(cell) > 1)
-        raise DataError(f"{place} gives the name {_short(twice)} to two channels.")
+        raise DataError(f"{where} gives the name {_short(twice)} to two channels.")
     return tuple(cells)
 
 
@@ -166,14 +166,14 @@ def _numbers(path: Path, lines: _Lines, names: tuple[str, ...] | None) -> NDArra
 
 def _row(path: Path, lines: _Lines, line: int, n_columns: int) -> list[float]:
     cells = lines.cells(line)
-    place = f"Line {lines.numbers[line]} of {path}"
+    where = f"Line {lines.numbers[line]} of {path}"
     if len(cells) != n_columns:
         separated = DELIMITERS.get(lines.delimiter or "", "spaces")
-        raise DataError(f"{place} has {len(cells)} values separated by {separated}, but there are {n_columns} columns.")
+        raise DataError(f"{where} has {len(cells)} values separated by {separated}, but there are {n_columns} columns.")
     for column, cell in enumerate(cells, start=1):
         if not _is_number(cell):
             hint = "; write a decimal point instead of a comma" if DECIMAL_COMMA.fullmatch(cell) else ""
-            raise DataError(f"{place}, column {column}, holds {_short(cell)}, which is no real number{hint}.")
+            raise DataError(f"{where}, column {column}, holds {_short(cell)}, which is no real number{hint}.")
     return [float("nan") if cell.lower() in NOT_AVAILABLE else float(cell) for cell in cells]
 
 

@@ -47,7 +47,7 @@ class TsReader(Reader):
             lengths.append(_checked_length(case, header, n_channels))
             if header.equal_length and lengths[-1] != lengths[0]:
                 raise DataError(
-                    f"{case.place} has {lengths[-1]} values, but the first case {lengths[0]} (@equalLength)."
+                    f"{case.where} has {lengths[-1]} values, but the first case {lengths[0]} (@equalLength)."
                 )
             labels.append(case.label)
         if not lengths:
@@ -89,18 +89,18 @@ class _Header:
     has_target: bool = False
     keys: set[str] = field(default_factory=set)
 
-    def take(self, key: str, values: list[str], place: str) -> None:
+    def take(self, key: str, values: list[str], where: str) -> None:
         """Take one line; names of what is no business of a reader pass."""
         self.keys.add(key)
         is_true = bool(values) and values[0].lower() == "true"
         if key == "timestamps" and is_true:
-            raise DataError(f"{place} says that values have time stamps; write them evenly sampled, without.")
+            raise DataError(f"{where} says that values have time stamps; write them evenly sampled, without.")
         if key == "univariate" and is_true:
             self.n_channels = 1
         elif key in ("dimensions", "dimension"):
-            self.n_channels = _whole_number(key, values, place)
+            self.n_channels = _whole_number(key, values, where)
         elif key == "serieslength":
-            self.length = _whole_number(key, values, place)
+            self.length = _whole_number(key, values, where)
         elif key == "equallength":
             self.equal_length = is_true
         elif key == "classlabel" and is_true:
@@ -111,7 +111,7 @@ class _Header:
 
 @dataclass(frozen=True)
 class _Case:
-    place: str
+    where: str
     channels: list[str]
     label: str
 
@@ -123,15 +123,15 @@ def _cases(path: Path, header: _Header) -> Iterator[_Case]:
         text = line.strip()
         if not text or text.startswith(REMARKS):
             continue
-        place = f"Line {number} of {path}"
+        where = f"Line {number} of {path}"
         if in_data:
-            yield _case(text, header, place)
+            yield _case(text, header, where)
         elif not text.startswith("@"):
-            raise DataError(f"{place} stands before a line @data; this is no .ts file of time-series archives.")
+            raise DataError(f"{where} stands before a line @data; this is no .ts file of time-series archives.")
         else:
             key, *values = text[1:].split() or [""]
             in_data = key.lower() == "data"
-            header.take(key.lower(), values, place)
+            header.take(key.lower(), values, where)
     if not in_data:
         raise DataError(f"{path} has no line @data; it is no .ts file of time-series archives, or truncated.")
 
@@ -146,19 +146,19 @@ def _text(path: Path) -> str:
     return decoded(b"\n".join(b"" if line.lstrip().startswith(marks) else line for line in lines), path)
 
 
-def _case(text: str, header: _Header, place: str) -> _Case:
+def _case(text: str, header: _Header, where: str) -> _Case:
     channels = text.split(":")
     if header.classes is None and not header.has_target:
-        return _Case(place, channels, NOT_AVAILABLE)
+        return _Case(where, channels, NOT_AVAILABLE)
     label = channels.pop().strip()
     if not channels:
-        raise DataCorruptionError(f"{place} has no class after a colon.")
+        raise DataCorruptionError(f"{where} has no class after a colon.")
     if header.classes and label not in header.classes:
         raise DataError(
-            f"{place} ends in the class {_short(label)}, which @classLabel does not name; it names "
+            f"{where} ends in the class {_short(label)}, which @classLabel does not name; it names "
             f"{', '.join(header.classes)}."
         )
-    return _Case(place, channels, label if label and label != MISSING else NOT_AVAILABLE)
+    return _Case(where, channels, label if label and label != MISSING else NOT_AVAILABLE)
 
 
 def _checked_length(case: _Case, header: _Header, n_channels: int) -> int:
@@ -166,16 +166,16 @@ def _checked_length(case: _Case, header: _Header, n_channels: int) -> int:
     expected = header.n_channels or n_channels
     if len(case.channels) != expected:
         said = "@dimensions says" if header.n_channels else "the first case has"
-        raise DataError(f"{case.place} has {len(case.channels)} channels, but {said} {expected}.")
+        raise DataError(f"{case.where} has {len(case.channels)} channels, but {said} {expected}.")
     lengths = [text.count(",") + 1 for text in case.channels]
     if len(set(lengths)) > 1:
         odd = next(channel for channel, length in enumerate(lengths) if length != lengths[0])
         raise DataError(
-            f"{case.place}: channel {odd} has {lengths[odd]} values, but channel 0 {lengths[0]}; channels of a case "
+            f"{case.where}: channel {odd} has {lengths[odd]} values, but channel 0 {lengths[0]}; channels of a case "
             "must be of one length."
         )
     if lengths[0] < 2:
-        raise DataError(f"{case.place} has a single value a channel; a case needs at least 2.")
+        raise DataError(f"{case.where} has a single value a channel; a case needs at least 2.")
     return lengths[0]
 
 
@@ -201,12 +201,12 @@ def _number(case: _Case, value: str) -> float:
         return float(value.replace("_", "?"))
     except ValueError as error:
         found = _short(value.strip())
-        raise DataError(f"{case.place} holds {found}, which is no number and not {MISSING!r}.") from error
+        raise DataError(f"{case.where} holds {found}, which is no number and not {MISSING!r}.") from error
 
 
-def _whole_number(key: str, values: list[str], place: str) -> int:
+def _whole_number(key: str, values: list[str], where: str) -> int:
     if not values or not values[0].isdecimal() or int(values[0]) < 1:
-        raise DataError(f"{place}: @{key} is {_short(' '.join(values))}, but must be a whole number above 0.")
+        raise DataError(f"{where}: @{key} is {_short(' '.join(values))}, but must be a whole number above 0.")
     return int(values[0])
 
 

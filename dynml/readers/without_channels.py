@@ -42,5 +42,5 @@ class WithoutChannels(ReaderOfReader):
     def read(self, path: Path) -> NDArray[Any]:
         """Read the channels that stay, (T, C)."""
         names = self.reader.describe(path).channel_names or ()
-        chosen = np.array([place for place, name in enumerate(names) if name not in self.excluded])
+        chosen = np.array([position for position, name in enumerate(names) if name not in self.excluded])
         return self.reader.read(path)[:, chosen]

@@ -62,7 +62,7 @@ class ReportedExperiment:
 
     @property
     def kind(self) -> Kind:
-        """What is told of the model: states or modes over time, classes of trials, predictions, or the curves only."""
+        """What is shown of the model: states or modes over time, classes of trials, predictions, or the curves only."""
         if self.family is None:
             return "other"
         if self.family.inference is not None:
@@ -145,6 +145,6 @@ def _logs_if_there(folder: Path) -> Logs:
 
 
 def _last_written(folder: Path) -> datetime.datetime:
-    places = [folder / name for name in ("summary.json", LATEST, "logs/metrics.csv", "checkpoint/manifest.json")]
-    times = [place.stat().st_mtime for place in places if place.exists()] or [folder.stat().st_mtime]
+    paths = [folder / name for name in ("summary.json", LATEST, "logs/metrics.csv", "checkpoint/manifest.json")]
+    times = [path.stat().st_mtime for path in paths if path.exists()] or [folder.stat().st_mtime]
     return datetime.datetime.fromtimestamp(max(times)).astimezone()

@@ -152,13 +152,13 @@ def plot_scores(values: Mapping[str, Mapping[str, float]], label: str, lines: Ma
 
 
 def plot_spectrum(
-    frequencies_F: NDArray[np.float64], power_KF: NDArray[np.float64], place: int, colour: str, label: str
+    frequencies_F: NDArray[np.float64], power_KF: NDArray[np.float64], position: int, colour: str, label: str
 ) -> Figure:
     """Draw the spectrum of one component over those of the others, which are grey."""
     figure = new_figure(2.9, 2.3)
     axes = figure.add_subplot()
-    axes.plot(frequencies_F, np.delete(power_KF, place, axis=0).T, color=FAINT, linewidth=1)
-    axes.plot(frequencies_F, power_KF[place], color=colour, linewidth=1.8)
+    axes.plot(frequencies_F, np.delete(power_KF, position, axis=0).T, color=FAINT, linewidth=1)
+    axes.plot(frequencies_F, power_KF[position], color=colour, linewidth=1.8)
     axes.set_title("Power, mean of channels", size=SMALL_TEXT_SIZE + 2, color=INK)
     axes.set_xlabel("Frequency (Hz)")
     axes.set_ylabel(label)

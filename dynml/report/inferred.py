@@ -99,12 +99,12 @@ def _read_statistics(path: Path) -> tuple[list[str], dict[str, NDArray[np.float6
     states = [cell_number(row["state"]) for row in rows]
     if not all(state.is_integer() and state > 0 for state in states):
         raise DataError(f"{path} must have whole numbers from 1 in its column state.")
-    place = {subject: number for number, subject in enumerate(subjects)}
+    row_of = {subject: number for number, subject in enumerate(subjects)}
     shape = len(subjects), int(max(states))
     columns = {name: np.full(shape, math.nan) for name in STATISTICS if name in rows[0]}
     for row, state in zip(rows, states):
         for name, values in columns.items():
-            values[place[row["subject"]], int(state) - 1] = cell_number(row[name])
+            values[row_of[row["subject"]], int(state) - 1] = cell_number(row[name])
     return subjects, columns
 
 
@@ -114,8 +114,8 @@ def chosen_subjects(inferred: Inferred, most: int) -> list[str]:
     every = [subject for subject in subset_of if (inferred.folder / f"{subject}_alpha.npy").is_file()]
     if len(every) <= most:
         return every
-    return [every[place] for place in _evenly(len(every), most)]
+    return [every[position] for position in _evenly(len(every), most)]
 
 
 def _evenly(n: int, most: int) -> Sequence[int]:
-    return [int(place) for place in np.unique(np.linspace(0, n - 1, most).round())]
+    return [int(position) for position in np.unique(np.linspace(0, n - 1, most).round())]

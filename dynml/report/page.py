@@ -63,7 +63,7 @@ class ReportInput:
     hdf5: Path | None = None
     """Store with events, gaps and ranks."""
     warnings: Sequence[str] = ()
-    """What was told while the results were made."""
+    """Warnings that were given while the results were made."""
     commands: Sequence[str] = field(default_factory=list)
     """Command lines that led here, the report's own last."""
 

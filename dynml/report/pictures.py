@@ -25,7 +25,7 @@ NARROW = 640
 class Picture:
     """An image in the page, with the words for those who do not see it."""
 
-    source: str
+    address: str
     """data: URI."""
     alt: str
     width: int

@@ -107,8 +107,8 @@ def _check_is_of(results: ResultsFolder, experiment: ReportedExperiment) -> None
     if digest is not None and results.summary.get("weights") == "best_model":
         is_same = digest == experiment.model_sha256
     elif named is not None:
-        place = Path(str(named))
-        is_same = place.resolve() == experiment.path or (place.name == experiment.name and not place.exists())
+        path = Path(str(named))
+        is_same = path.resolve() == experiment.path or (path.name == experiment.name and not path.exists())
     else:
         is_same = True
     if not is_same:

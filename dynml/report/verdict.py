@@ -10,7 +10,7 @@ from dynml.report.experiment import ReportedExperiment
 from dynml.report.parts.decoded_numbers import found_in_numbers
 from dynml.report.results import DECODING, INFERENCE, ResultsFolder, of_kind
 from dynml.report.starts_facts import starts_of, words_on_starts
-from dynml.report.words import baseline, counted, difference, duration, listed, loss, number, percent, told_apart
+from dynml.report.words import baseline, counted, difference, distinguishable, duration, listed, loss, number, percent
 
 QUESTIONS = {
     "csm": "how well can a sample be predicted from those before it?",
@@ -37,10 +37,9 @@ def asked(experiment: ReportedExperiment) -> str:
         )
     if experiment.kind == "decoding":
         classes = listed([str(name) for name in model.get("class_names") or ()])
-        told = f" ({classes})" if classes else ""
-        return (
-            f"A decoder was trained on {data}: can {model.get('target', 'the class')}{told} be told from the signals?"
-        )
+        of_classes = f" ({classes})" if classes else ""
+        target = model.get("target", "the class")
+        return f"A decoder was trained on {data}: can {target}{of_classes} be told from the signals?"
     name = experiment.family_name or str(experiment.parameters.get("model_class", "a model")).rpartition(":")[2]
     question = QUESTIONS.get(name)
     title = f"The model {name}" if question is None else f"A model that learns without labels ({name})"
@@ -72,8 +71,11 @@ def found(experiment: ReportedExperiment, results: Sequence[ResultsFolder] = ())
     if compared is None:
         own = scores_of_model(experiment.summary).get("training")
         name, unit = loss(experiment.summary.get("loss"))
-        told = "" if own is None else f"; on the training data its {name} is {number(own)} {unit}".rstrip()
-        return f"No recordings were held out for validation, so that nothing is known of how it does on new ones{told}."
+        on_training = "" if own is None else f"; on the training data its {name} is {number(own)} {unit}".rstrip()
+        return (
+            "No recordings were held out for validation, so that nothing is known of how it does on new "
+            f"ones{on_training}."
+        )
     return _found(experiment, compared) + _on_testing(results) + "."
 
 
@@ -93,7 +95,7 @@ def _found(experiment: ReportedExperiment, compared: Comparison) -> str:
     name, unit = loss(experiment.summary.get("loss"))
     best, gain = compared.best_baseline, compared.gain
     rival = None if best is None else compared.baselines[best]
-    score, of_rival = told_apart(compared.own, compared.own if rival is None else rival)
+    score, of_rival = distinguishable(compared.own, compared.own if rival is None else rival)
     if compared.higher_is_better:
         score, of_rival = percent(compared.own), percent(rival)
     begin = (

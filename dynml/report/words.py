@@ -80,7 +80,7 @@ def number(value: Any, digits: int = 3) -> str:
     return f"{float(value):.{digits if size < 1000 else 1}f}"
 
 
-def told_apart(first: float, second: float) -> tuple[str, str]:
+def distinguishable(first: float, second: float) -> tuple[str, str]:
     """Two numbers with as many decimals, from 3 to 6, as it takes to see which is larger."""
     for digits in range(3, 6):
         if number(first, digits) != number(second, digits):

@@ -127,7 +127,7 @@ class FaultKeepingFile:
 
 
 def open_to_read(path: Path, **options: Any) -> h5py.File:
-    """Open an HDF5 file to read; without HDF5's own lock where the file system has none, which is told.
+    """Open an HDF5 file to read; without HDF5's own lock where the file system has none, which is warned of.
 
     Raises
     ------

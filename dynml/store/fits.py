@@ -1,4 +1,4 @@
-"""Fits in a store: `/preparation/<group>/<place>_<step>`, one HDF5 group a fitted step, with the subjects it saw."""
+"""Fits in a store: `/preparation/<group>/<position>_<step>`, one HDF5 group a fitted step, with the subjects it saw."""
 
 from __future__ import annotations
 

@@ -41,7 +41,7 @@ SharedFiles = dict[str, dict[str, dict[str, str]]]
 """Group to "atlas" or "mask" to `file` and `sha256`."""
 
 WARNINGS = "warnings"
-"""What was told while the store was made or extended, a JSON list of sentences; not there where nothing was."""
+"""Warnings that were given while the store was made or extended, a JSON list of sentences; absent where none was."""
 
 EXTENDED = "extended"
 """When which subjects were added to a store that there was, JSON; not there where none were."""

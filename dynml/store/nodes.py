@@ -25,7 +25,7 @@ class OpenFile(Protocol):
 
     @property
     def file(self) -> h5py.File:
-        """The handle of this process; when it is a new one, the nodes are told to `forget`."""
+        """The handle of this process; when it is a new one, the nodes `forget`."""
 
     @property
     def subjects(self) -> list[str]:

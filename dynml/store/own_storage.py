@@ -35,11 +35,13 @@ def check_own_path(path: Path, file: Any, name: str) -> None:
     from h5py import h5l
 
     parts = name.split("/")
-    for place in ("/".join(parts[:number]) for number in range(1, len(parts) + 1)):
-        kind = _kind_of_link(file, place)
+    for path_in_file in ("/".join(parts[:number]) for number in range(1, len(parts) + 1)):
+        kind = _kind_of_link(file, path_in_file)
         if kind == h5l.TYPE_EXTERNAL:
-            link = file.get(place, getlink=True)
-            raise DataError(f"{path}: {place} is a link into {link.filename}; links out of a file are not followed.")
+            link = file.get(path_in_file, getlink=True)
+            raise DataError(
+                f"{path}: {path_in_file} is a link into {link.filename}; links out of a file are not followed."
+            )
         if kind != h5l.TYPE_HARD:
             return
 

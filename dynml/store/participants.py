@@ -30,7 +30,7 @@ def identities(
     folders : list of Path
         Where a relative path is looked for, in this order.
     warned : DataWarnings
-        Told where a table does not fit the subjects quite.
+        Warned where a table does not fit the subjects quite.
 
     Raises
     ------

@@ -40,7 +40,7 @@ def described_subjects(
     subjects : sequence of str
         Stored subjects.
     warned : DataWarnings
-        Told where names were matched without their prefix, zeros or case, and where rows of one subject differ.
+        Warned where names were matched without their prefix, zeros or case, and where rows of one subject differ.
     session : str, optional
         Of several rows of a subject, take those of this session, where a column says which is.
 

@@ -69,7 +69,7 @@ def architecture_lines(store: Store, group: str | None = None) -> Iterator[str]:
 
 
 def warnings_of(store: Store) -> list[str]:
-    """What was told while a store was made or extended."""
+    """Warnings that were given while a store was made or extended."""
     try:
         said = json.loads(str(store.root_attributes().get(layout.WARNINGS, "[]")))
     except ValueError as error:

@@ -39,7 +39,7 @@ def faults_of_store(path: str | Path) -> list[str]:
     DataError
         When the file cannot be opened at all.
     """
-    # Contradictions are told as such, beside digests that differ.
+    # Contradictions are reported as such, beside digests that differ.
     with Store(path, check_digests=False) as store:
         faults = [*_faults_of_subsets(store), *faults_of_parts(store)]
         for subject in store.subjects:
@@ -122,7 +122,7 @@ def _faults_of_segments(store: Store, subject: str, group: str, description: Gro
         return [f"its segments do not belong to the {n_runs} runs that are named"]
     starts = store.run_starts(subject, group)
     sources = store.source_samples(subject, group)
-    if not np.array_equal(sources[:, 1], runs) or not _sources_fit(segments, runs, starts, sources, description):
+    if not np.array_equal(sources[:, 1], runs) or not _source_samples_fit(segments, runs, starts, sources, description):
         return ["the source samples of its segments contradict the segments"]
     ends = np.append(starts[1:], description.n_samples)
     if starts[0] != 0 or (segments[:, 1] > ends[runs]).any():
@@ -130,7 +130,7 @@ def _faults_of_segments(store: Store, subject: str, group: str, description: Gro
     return []
 
 
-def _sources_fit(
+def _source_samples_fit(
     segments: NDArray[np.int64],
     runs: NDArray[np.int64],
     starts: NDArray[np.int64],
@@ -237,7 +237,7 @@ def _faults_of_subsets(store: Store) -> list[str]:
 
 
 def _participant(store: Store, subject: str) -> str | None:
-    """Participant of a subject, or None where the subject cannot be read, which is told elsewhere."""
+    """Participant of a subject, or None where the subject cannot be read, which is reported elsewhere."""
     try:
         return store.participant(subject)
     except DataError:

@@ -52,7 +52,7 @@ class StoreWriter:
         return self._file
 
     def add_subject(self, identity: SubjectIdentity) -> None:
-        """Make a subject's place, with its participant and covariates."""
+        """Make a subject's HDF5 group, with its participant and covariates."""
         if not layout.is_valid_name(identity.subject):
             raise DataError(f"{identity.subject!r} cannot be the name of a subject.")
         node = self._file.create_group(layout.subject_path(identity.subject))
@@ -128,7 +128,7 @@ class StoreWriter:
             self._file.attrs[layout.SHARED_FILES] = _json(files)
 
     def note_warnings(self, sentences: Sequence[str]) -> None:
-        """Keep what is told of the subjects beside them: no more than fits into an attribute."""
+        """Keep the warnings about the subjects beside them: no more than fits into an attribute."""
         before = json.loads(self._file.attrs.get(layout.WARNINGS, "[]"))
         kept = list(dict.fromkeys([*before, *sentences]))[:MOST_WARNINGS]
         if kept:

@@ -94,7 +94,7 @@ def test_windows_without_a_sample_are_refused(start, stop, rate):
 
 def test_a_baseline_outside_the_window_is_refused():
     with pytest.raises(ConfigurationError, match="--baseline"):
-        Window.of_seconds(-0.5, 1, 100).places_of(Window.of_seconds(-1, 0, 100))
+        Window.of_seconds(-0.5, 1, 100).positions_of(Window.of_seconds(-1, 0, 100))
 
 
 def test_onsets_keep_their_fractions_and_leave_out_what_has_no_label():

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from dynml.batches.composition import drawn_from_sources
+from dynml.batches.composition import drawn_from_datasets
 from dynml.batches.sampler import BatchSampler
 from dynml.dataset.spans import segment_table
 from dynml.errors import ConfigurationError, DataWarning
@@ -69,7 +69,7 @@ def test_any_place_of_an_epoch_has_the_probabilities_of_the_whole():
     generator, first = np.random.default_rng(1), Counter()
     sources = np.repeat([0, 1], [5, 45])
     for _ in range(2000):
-        first[int(sources[drawn_from_sources(sources, 3, 2.0, generator)[0]])] += 1
+        first[int(sources[drawn_from_datasets(sources, 3, 2.0, generator)[0]])] += 1
     # sqrt(5) : sqrt(45) is 1 : 3; 500 of 2,000 draws, standard deviation 19.4.
     assert abs(first[0] - 500) < 78
 

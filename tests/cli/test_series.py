@@ -5,7 +5,7 @@ import pytest
 from decoding_data import N_TRIALS, REST, TRIAL, dataset_of, small
 from features_making import decoder_of, experiment_of
 
-from dynml.cli.outputs.series import subject_series, what_is_looked_at
+from dynml.cli.outputs.series import kind_of_values, subject_series
 from dynml.errors import CheckpointError
 from dynml.models.sequence.config import CsmConfig
 from dynml.models.sequence.features.prediction_errors import errors_of_subject
@@ -20,7 +20,7 @@ def test_errors_of_predictions_begin_with_the_second_sample_of_each_run():
     config = CsmConfig(embedding_dim=16, n_layers=1, n_heads=2, n_positions=64, linear_path=False)
     model = Csm(settled_model(config, dataset), dataset.n_channels).eval()
     experiment = experiment_of(model, "csm", window_length=20)
-    assert what_is_looked_at(experiment, "predictions") == "predictions"
+    assert kind_of_values(experiment, "predictions") == "predictions"
     ((subject, _, series),) = subject_series(
         experiment, dataset, ["training"], "predictions", "stimulus", ("face", "house")
     )
@@ -40,7 +40,7 @@ def test_a_decoder_without_anything_of_each_sample_has_nothing_around_events():
         with pytest.raises(
             CheckpointError, match="A decoder with the backbone linear has one vector and one prediction"
         ):
-            what_is_looked_at(linear, asked)
+            kind_of_values(linear, asked)
     with pytest.raises(CheckpointError, match="one prediction a trial or window"):
-        what_is_looked_at(linear, "predictions")
-    assert what_is_looked_at(experiment_of(decoder_of(dataset, **small("csm")), "decoding"), "auto") == "features"
+        kind_of_values(linear, "predictions")
+    assert kind_of_values(experiment_of(decoder_of(dataset, **small("csm")), "decoding"), "auto") == "features"

@@ -172,7 +172,7 @@ def test_an_autoencoder_is_taken_over_where_both_agree(tmp_path):
 def test_a_pooler_of_a_causal_model_is_left_out_and_named(tmp_path):
     weights = published("csm", **SMALL, pooler=True)
     converted = convert_published_weights(weights, "csm", n_heads=HEADS)
-    assert converted.without_place == ("decoder.pooler_layer.0.weight", "decoder.pooler_layer.0.bias")
+    assert converted.left_out == ("decoder.pooler_layer.0.weight", "decoder.pooler_layer.0.bias")
 
 
 class TestFaults:

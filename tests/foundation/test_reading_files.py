@@ -6,7 +6,7 @@ import pytest
 
 from dynml.errors import CheckpointError, DataError, DataWarning, DynmlError
 from dynml.files import as_dynml_wrote, read_json
-from dynml.reading_files import encodings_told_to, read_text, stated_encoding
+from dynml.reading_files import encodings_passed_to, read_text, stated_encoding
 from dynml.training.checkpoints.committed import fault_of_committed
 
 TEXT = "Augen zu, müde, 5 \u20ac\n"
@@ -32,7 +32,7 @@ def test_other_encodings_are_read_and_told_with_the_file(tmp_path, encoding, tol
 
 def test_whoever_listens_is_told_instead(tmp_path, recwarn):
     path, told = written(tmp_path / "a.txt", "müde".encode("latin-1")), []
-    with encodings_told_to(lambda file, encoding: told.append((file, encoding))):
+    with encodings_passed_to(lambda file, encoding: told.append((file, encoding))):
         assert read_text(path) == "müde"
     assert told == [(path, "cp1252")]
     assert not recwarn

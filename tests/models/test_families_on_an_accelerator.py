@@ -1,14 +1,13 @@
 """Families that learn by gradients, on a device that is not the CPU: its numbers, and what a batch waits for."""
 
-import collections
 import contextlib
 import dataclasses
 import io
 import warnings
-from unittest import mock
 
 import pytest
 import torch
+from accelerator_runs import reads_of_batches, small_store
 from baseline_oracles import N_CHANNELS, random_task
 from pretended_device import PretendedDevice, register
 from safetensors.torch import load_file
@@ -16,9 +15,6 @@ from safetensors.torch import load_file
 from dynml.cli.commands.train import parse_training, run_training
 from dynml.models.sequence.baselines.named import make_baseline
 from dynml.ops.mixture.mixture_gaussian import mixture_log_likelihood
-from dynml.simulation import simulate_hmm
-from dynml.simulation.store import write_simulation
-from dynml.training.trainer import Trainer
 
 pytestmark = pytest.mark.skipif(torch.accelerator.is_available(), reason="a real accelerator would be hidden")
 if not torch.accelerator.is_available():
@@ -45,10 +41,7 @@ READS_OF_A_BATCH = 0
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory):
-    file = tmp_path_factory.mktemp("store") / "small.hdf5"
-    simulation = simulate_hmm(n_subjects=3, n_samples=120, n_states=2, n_channels=4, seed=1)
-    write_simulation(simulation, file, n_validation_subjects=1)
-    return file
+    return small_store(tmp_path_factory.mktemp("store"))
 
 
 def trained(folder, store, family, device, residency):
@@ -62,20 +55,6 @@ def trained(folder, store, family, device, residency):
     return folder / name
 
 
-@contextlib.contextmanager
-def reads_of_batches(device):
-    """What the host waited for in each training batch."""
-    counts, learn = [], Trainer._learn_from
-
-    def counted(self, batch):
-        before = collections.Counter(device.reads)
-        learn(self, batch)
-        counts.append(device.reads - before)
-
-    with mock.patch.object(Trainer, "_learn_from", counted):
-        yield counts
-
-
 @pytest.mark.parametrize(("family", "residency"), RUNS)
 def test_a_family_trains_there_with_the_numbers_of_the_cpu(tmp_path, store, family, residency):
     with PretendedDevice() as device, reads_of_batches(device) as counts:
@@ -86,7 +65,7 @@ def test_a_family_trains_there_with_the_numbers_of_the_cpu(tmp_path, store, fami
     for name in weights:
         torch.testing.assert_close(weights[name], weights_of_cpu[name], rtol=1e-3, atol=1e-3)
     assert len(counts) >= 2
-    assert max(sum(count.values()) for count in counts) <= READS_OF_A_BATCH, counts
+    assert max(count.total() for count in counts) <= READS_OF_A_BATCH, counts
 
 
 def moved(parts, device):

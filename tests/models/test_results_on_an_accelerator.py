@@ -6,6 +6,7 @@ import warnings
 import numpy as np
 import pytest
 import torch
+from accelerator_runs import small_store
 from decoding_data import recording, trainer_of
 from pretended_device import PretendedDevice, register
 from running_scripts import run_here
@@ -13,8 +14,6 @@ from safetensors.torch import load_file
 
 from dynml import BatchLoader, BatchSampler, MultiSubjectDataset
 from dynml.dataset.config import DatasetConfig
-from dynml.simulation import simulate_hmm
-from dynml.simulation.store import write_simulation
 
 pytestmark = [
     pytest.mark.skipif(torch.accelerator.is_available(), reason="a real accelerator would be hidden"),
@@ -34,10 +33,7 @@ SETTINGS = {
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory):
-    file = tmp_path_factory.mktemp("store") / "small.hdf5"
-    simulation = simulate_hmm(n_subjects=3, n_samples=120, n_states=2, n_channels=4, seed=1)
-    write_simulation(simulation, file, n_validation_subjects=1)
-    return file
+    return small_store(tmp_path_factory.mktemp("store"))
 
 
 @pytest.fixture(scope="module")

@@ -37,7 +37,7 @@ from dynml.models.inferred import inferred_subjects
 from dynml.store.layout import SUBSET_NAMES
 from dynml.training.data.subject_differences import Occupancies
 
-Told = Callable[[str], None]
+Say = Callable[[str], None]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,7 +72,7 @@ class Checked:
 
 
 def checked(
-    experiment: Experiment, dataset: MultiSubjectDataset, settings: CheckSettings, tell: Told = print
+    experiment: Experiment, dataset: MultiSubjectDataset, settings: CheckSettings, tell: Say = print
 ) -> Checked:
     """Make all checks of an experiment on a dataset like that of its training.
 
@@ -83,7 +83,7 @@ def checked(
         Occupancies are those of all subjects; refitted is to the training subjects.
     settings : CheckSettings
     tell : callable
-        Is told how long things take.
+        Called with how long things take.
 
     Raises
     ------
@@ -143,7 +143,7 @@ def _shares(weights: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _surrogates(
-    experiment: Experiment, subjects: Sequence[SubjectStretches], settings: CheckSettings, found: Checked, tell: Told
+    experiment: Experiment, subjects: Sequence[SubjectStretches], settings: CheckSettings, found: Checked, tell: Say
 ) -> None:
     names = [f"surrogates_{kind}" for kind in KINDS]
     if not settings.n_surrogates:
@@ -167,7 +167,7 @@ def _surrogates(
         found.add(surrogate_verdict(kind, found.gain, gains, experiment.family.components))
 
 
-def _tell_how_long(tell: Told, seconds: float, n_further: int, what: str) -> None:
+def _tell_how_long(tell: Say, seconds: float, n_further: int, what: str) -> None:
     tell(f"The model was refitted in {seconds:.1f} s; {n_further} {what} take about {n_further * seconds:.0f} s.")
 
 
@@ -188,7 +188,7 @@ def _predictive(
 
 
 def _split_half(
-    experiment: Experiment, subjects: Sequence[SubjectStretches], settings: CheckSettings, found: Checked, tell: Told
+    experiment: Experiment, subjects: Sequence[SubjectStretches], settings: CheckSettings, found: Checked, tell: Say
 ) -> None:
     n_people = len({one.participant for one in subjects})
     if n_people < FEWEST_PARTICIPANTS:

@@ -32,8 +32,8 @@ def surrogate(kind: str, subjects: Sequence[SubjectStretches], seed: int, number
         With matching ends.
     seed, number : int
     """
-    place = list(KINDS).index(kind)
-    generator = np.random.default_rng(np.random.SeedSequence((seed, place, number)))
+    position = list(KINDS).index(kind)
+    generator = np.random.default_rng(np.random.SeedSequence((seed, position, number)))
     if kind == "phases":
         return [one.of([phase_randomized(own, generator) for own in one.stretches]) for one in subjects]
     made = []

@@ -37,7 +37,7 @@ def halves(subjects: Sequence[SubjectStretches], seed: int) -> tuple[list[Subjec
     """Deal participants out to two halves at random; all recordings of a participant go to the same."""
     people = sorted({one.participant for one in subjects})
     order = np.random.default_rng(seed).permutation(len(people))
-    first = {people[place] for place in order[: len(people) // 2]}
+    first = {people[position] for position in order[: len(people) // 2]}
     return [one for one in subjects if one.participant in first], [
         one for one in subjects if one.participant not in first
     ]

@@ -57,8 +57,8 @@ def explained_by_sessions(occupancies: Occupancies) -> Explained | None:
         return None
     shares = []
     for labels in (subjects, occupancies.people):
-        place = {label: number for number, label in enumerate(dict.fromkeys(labels))}
-        groups = np.array([place[label] for label in labels])
+        number_of = {label: number for number, label in enumerate(dict.fromkeys(labels))}
+        groups = np.array([number_of[label] for label in labels])
         sums = by_group(occupancies.weights, groups)
         visits = np.bincount(groups, weights=occupancies.visits)
         shares.append((explained_share(sums), share_by_chance(sums, visits)))

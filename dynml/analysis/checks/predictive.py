@@ -159,7 +159,7 @@ def predictive_verdicts(observed: Summaries, drawn: Sequence[Summaries], compone
         values = np.array([getattr(one, name) for one in drawn])
         own = getattr(observed, name)
         distance = _distance(own, values)
-        others = [_distance(values[place], np.delete(values, place, axis=0)) for place in range(len(values))]
+        others = [_distance(values[position], np.delete(values, position, axis=0)) for position in range(len(values))]
         p = p_of_draws(distance, others)
         fits, can_tell = p > LEVEL, 1 / (1 + len(drawn)) <= LEVEL
         sentence = (

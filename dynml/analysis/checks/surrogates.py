@@ -34,8 +34,8 @@ def with_matching_ends(signals_TC: Array) -> Array:
     scaled = signals_TC / np.where(scale > 0, scale, 1.0)
     firsts, lasts = scaled[: n_most + 1], scaled[len(scaled) - n_most - 1 :]
     distances = ((firsts[:, None] - lasts[None]) ** 2).sum(axis=2)
-    start, place = np.unravel_index(int(distances.argmin()), distances.shape)
-    return signals_TC[start : len(signals_TC) - n_most + int(place)]
+    start, position = np.unravel_index(int(distances.argmin()), distances.shape)
+    return signals_TC[start : len(signals_TC) - n_most + int(position)]
 
 
 def phase_randomized(signals_TC: Array, generator: np.random.Generator) -> Array:

@@ -70,7 +70,7 @@ class _Pattern:
 
     measures: Integers
     left: NDArray[np.bool_]
-    """(R,) places, in the order of the exchangeability."""
+    """(R,) positions, in the order of the exchangeability."""
 
 
 @dataclass
@@ -186,12 +186,12 @@ def _note(gathered: _Gathered, pattern: _Pattern, tested: Doubles) -> None:
 
 def _add(gathered: _Gathered, measures: Integers, fit: Fit, sizes: Doubles) -> None:
     p = p_value(np.abs(fit.statistic), sizes)
-    for place, measure in enumerate(measures.tolist()):
-        one = slice(place, place + 1)
+    for position, measure in enumerate(measures.tolist()):
+        one = slice(position, position + 1)
         gathered.fits[measure] = Fit(
             fit.statistic[one], fit.coefficient[one], fit.standard_error[one], fit.degrees_of_freedom, fit.n_tested
         )
-        gathered.p[measure] = float(p[place])
+        gathered.p[measure] = float(p[position])
 
 
 def _of_measure(gathered: _Gathered, measure: int, maxima: Doubles, *, is_mean: bool) -> Tested:

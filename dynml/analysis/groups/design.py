@@ -155,7 +155,7 @@ def _check_rank(formula: str, matrix: NDArray[np.float64], columns: list[str], n
         weights = np.linalg.lstsq(before, scaled[:, number], rcond=None)[0] if number else np.zeros(0)
         if np.linalg.norm(scaled[:, number] - before @ weights) > 1e-8:
             continue
-        made_of = [columns[place] for place in np.flatnonzero(np.abs(weights) > 1e-8)]
+        made_of = [columns[position] for position in np.flatnonzero(np.abs(weights) > 1e-8)]
         what = f"a combination of {', '.join(made_of)}" if made_of else "0 in all rows"
         raise DataError(
             f"The design {formula!r} is rank-deficient: its column {columns[number]} is {what}, so that they cannot be "

@@ -31,7 +31,7 @@ class Exchangeability:
     order: Integers
     """(R,) rows of the data, so that units of a stratum stand together."""
     units: list[list[Integers]]
-    """Stratum to its units; a unit is the places (in `order`) of its rows."""
+    """Stratum to its units; a unit is the positions (in `order`) of its rows."""
 
     @classmethod
     def of(
@@ -59,20 +59,20 @@ class Exchangeability:
             blocks.setdefault(name, []).append(row)
         strata: dict[tuple[str, int], list[list[int]]] = {}
         for name, rows in blocks.items():
-            places = {labels[row] for row in rows}
-            if len(places) > 1:
+            within_labels = {labels[row] for row in rows}
+            if len(within_labels) > 1:
                 raise DataError(
-                    f"The block {name} of --whole has rows in {len(places)} blocks of --within; a block that is "
+                    f"The block {name} of --whole has rows in {len(within_labels)} blocks of --within; a block that is "
                     "exchanged as a whole must lie in one."
                 )
-            strata.setdefault((places.pop(), len(rows)), []).append(rows)
+            strata.setdefault((within_labels.pop(), len(rows)), []).append(rows)
         order = np.array([row for own in strata.values() for rows in own for row in rows], dtype=np.int64)
-        units, place = list[list[Integers]](), 0
+        units, position = list[list[Integers]](), 0
         for own in strata.values():
             units.append([])
             for rows in own:
-                units[-1].append(np.arange(place, place + len(rows)))
-                place += len(rows)
+                units[-1].append(np.arange(position, position + len(rows)))
+                position += len(rows)
         return cls(order, units)
 
     def n_permutations(self) -> int:
@@ -88,16 +88,16 @@ class Exchangeability:
         return sum(len(own) for own in self.units)
 
     def permutations(self, n: int, seed: int) -> Integers:
-        """Arrangements (A, R) of places, never the data as they are where all are gone through."""
+        """Arrangements (A, R) of positions, never the data as they are where all are gone through."""
         if self.n_permutations() - 1 <= min(n, ENUMERATED):
             found = list(self._all())[1:]
             return np.array(found, dtype=np.int64).reshape(len(found), len(self.order))
         generator = np.random.default_rng(seed)
         made = np.empty((n, len(self.order)), dtype=np.int64)
         for own in self.units:
-            places = np.stack(own)
+            positions = np.stack(own)
             drawn = np.argsort(generator.random((n, len(own))), axis=1)
-            made[:, places.ravel()] = places[drawn].reshape(n, -1)
+            made[:, positions.ravel()] = positions[drawn].reshape(n, -1)
         return made
 
     def flips(self, n: int, seed: int) -> NDArray[np.float64]:
@@ -108,28 +108,28 @@ class Exchangeability:
             signs = np.where((numbers[:, None] >> np.arange(n_units)) & 1, -1.0, 1.0)
         else:
             signs = np.random.default_rng(seed).choice([-1.0, 1.0], size=(n, n_units))
-        of_place = np.empty(len(self.order), dtype=np.int64)
-        for number, places in enumerate(places for own in self.units for places in own):
-            of_place[places] = number
-        flipped: NDArray[np.float64] = signs[:, of_place]
+        unit_at = np.empty(len(self.order), dtype=np.int64)
+        for number, positions in enumerate(positions for own in self.units for positions in own):
+            unit_at[positions] = number
+        flipped: NDArray[np.float64] = signs[:, unit_at]
         return flipped
 
     def whole_units(self, seen: NDArray[np.bool_]) -> NDArray[np.bool_]:
-        """Places that are left when units that lack a place are left out; `seen` (R,) is in `order`."""
+        """Positions that are left when units that lack one are left out; `seen` (R,) is in `order`."""
         left = np.zeros(len(self.order), dtype=bool)
         for own in self.units:
-            for places in own:
-                left[places] = seen[places].all()
+            for positions in own:
+                left[positions] = seen[positions].all()
         return left
 
     def _all(self) -> Iterator[list[int]]:
         own = [itertools.permutations(units) for units in self.units]
         for chosen in itertools.product(*own):
-            yield [int(place) for units in chosen for places in units for place in places]
+            yield [int(position) for units in chosen for positions in units for position in positions]
 
 
 def among(arrangements: Integers, left: NDArray[np.bool_]) -> Integers:
-    """Arrangements of the places that are left, numbered anew: those of the others are passed over."""
+    """Arrangements of the positions that are left, numbered anew: those of the others are passed over."""
     numbers = np.cumsum(left) - 1
     kept = left[arrangements]
     found: Integers = numbers[arrangements[kept]].reshape(len(arrangements), int(left.sum()))

@@ -81,7 +81,7 @@ class LinearModel:
         residuals : array, (R, M)
             Of `residuals`.
         arrangements : array, (A, R), optional
-            Row that is put into each place.
+            Row that is put into each position.
         signs : array, (A, R), optional
             Of rows, instead.
         """
@@ -116,7 +116,7 @@ def _signed(bases: Doubles, signs: Doubles) -> Doubles:
 
 
 def _moved(bases: Doubles, arrangements: NDArray[np.int64] | None, part: slice) -> Doubles:
-    """Instead of permuting residuals (place p gets row a[p]), give the bases' place p to row a[p]."""
+    """Instead of permuting residuals (position p gets row a[p]), give the bases' position p to row a[p]."""
     assert arrangements is not None
     inverse = np.argsort(arrangements[part], axis=1)
     moved: Doubles = np.moveaxis(bases[:, inverse], 0, 1)

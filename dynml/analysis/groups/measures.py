@@ -169,21 +169,21 @@ def _pivoted(
 ) -> Measures:
     rows = {unit: number for number, unit in enumerate(dict.fromkeys(units))}
     cells = list(zip(*(table.columns[key] for key in keys))) if keys else [()] * len(units)
-    places = {cell: number for number, cell in enumerate(dict.fromkeys(cells))}
-    values = np.full((len(rows), len(quantities), len(places)), np.nan)
+    columns = {cell: number for number, cell in enumerate(dict.fromkeys(cells))}
+    values = np.full((len(rows), len(quantities), len(columns)), np.nan)
     seen: set[tuple[int, int]] = set()
     for line, (unit, cell) in enumerate(zip(units, cells)):
-        place = rows[unit], places[cell]
-        if place in seen:
+        row_and_column = rows[unit], columns[cell]
+        if row_and_column in seen:
             of = ", ".join([" ".join(unit), *(f"{key} {value}" for key, value in zip(keys, cell))])
             raise DataError(
                 f"{table.path} has two rows of {of}; there must be one, or --keys must name the columns that tell them "
                 "apart."
             )
-        seen.add(place)
+        seen.add(row_and_column)
         for number, name in enumerate(quantities):
-            values[place[0], number, place[1]] = _number(table, name, line)
-    measures = [Measure(name, tuple(zip(keys, map(str, cell)))) for name in quantities for cell in places]
+            values[row_and_column[0], number, row_and_column[1]] = _number(table, name, line)
+    measures = [Measure(name, tuple(zip(keys, map(str, cell)))) for name in quantities for cell in columns]
     recordings = [_entities(unit[0]) | dict(zip(apart[1:], unit[1:])) for unit in rows]
     return Measures(
         table.path, [unit[0] for unit in rows], recordings, measures, values.reshape(len(rows), -1), ignored

@@ -116,27 +116,27 @@ def matched(measures: Measures, participants: Participants) -> Matched:
 
 def averaged(found: Matched) -> Matched:
     """Give one row a participant: the mean of those that it has; a value that some rows lack is that of the others."""
-    places: dict[str, list[int]] = {}
+    rows_of: dict[str, list[int]] = {}
     for row, name in enumerate(found.people):
-        places.setdefault(name, []).append(row)
-    if len(places) == len(found.people):
+        rows_of.setdefault(name, []).append(row)
+    if len(rows_of) == len(found.people):
         return found
-    values = np.full((len(places), found.measures.values.shape[1]), np.nan)
-    for number, rows in enumerate(places.values()):
+    values = np.full((len(rows_of), found.measures.values.shape[1]), np.nan)
+    for number, rows in enumerate(rows_of.values()):
         own = found.measures.values[rows]
         seen = np.isfinite(own)
         means = np.where(seen, own, 0).sum(axis=0) / np.maximum(seen.sum(axis=0), 1)
         values[number] = np.where(seen.any(axis=0), means, np.nan)
-    several = sum(len(rows) > 1 for rows in places.values())
+    several = sum(len(rows) > 1 for rows in rows_of.values())
     table = found.participants.table
-    columns = {name: [_agreed(column, rows) for rows in places.values()] for name, column in table.columns.items()}
+    columns = {name: [_agreed(column, rows) for rows in rows_of.values()] for name, column in table.columns.items()}
     participants = Participants(Table(table.path, columns), found.participants.who, found.participants.apart)
     sentence = (
         f"{several} participants have several rows (sessions or runs), {len(found.people)} in all; they were averaged, "
         "so that each participant counts once."
     )
     return Matched(
-        found.measures.with_values(list(places), values), participants, list(places), [*found.findings, sentence]
+        found.measures.with_values(list(rows_of), values), participants, list(rows_of), [*found.findings, sentence]
     )
 
 

@@ -71,9 +71,9 @@ def _nifti(geometry: Geometry, values_KC: NDArray[np.float64]) -> Any:
 def _of_labels(geometry: Geometry, values_KC: NDArray[np.float64]) -> NDArray[np.float64]:
     labels, codes = geometry.arrays["image"].astype(np.int64), geometry.arrays["values"]
     order = np.argsort(codes)
-    places = np.searchsorted(codes[order], labels).clip(max=len(codes) - 1)
-    inside = codes[order][places] == labels
-    with_background = values_KC[:, order][:, places]
+    positions = np.searchsorted(codes[order], labels).clip(max=len(codes) - 1)
+    inside = codes[order][positions] == labels
+    with_background = values_KC[:, order][:, positions]
     return np.moveaxis(np.where(inside, with_background, 0.0), 0, -1)
 
 
@@ -109,9 +109,9 @@ def volume_of(geometry: Geometry, values: ArrayLike) -> Any:
     if axis.volume_shape is None or axis.affine is None:
         return None
     if isinstance(axis, ParcelsAxis):
-        places = [np.asarray(voxels).reshape(-1, 3) for voxels in axis.voxels]
-        row_of = np.repeat(rows, [len(voxels) for voxels in places])
-        voxels = np.concatenate(places)
+        positions = [np.asarray(voxels).reshape(-1, 3) for voxels in axis.voxels]
+        row_of = np.repeat(rows, [len(voxels) for voxels in positions])
+        voxels = np.concatenate(positions)
     else:
         voxels, row_of = np.asarray(axis.voxel)[axis.volume_mask], rows[axis.volume_mask]
     voxels, row_of = voxels[row_of >= 0], row_of[row_of >= 0]

@@ -103,13 +103,13 @@ def kept_by_mixture(network: ArrayLike, seed: int = 0) -> KeptEdges:
     one = GaussianMixture(1, random_state=seed).fit(column)
     two = max(_mixtures_of_two(column, seed), key=lambda mixture: float(mixture.score(column)))
     bic = one.bic(column), two.bic(column)
-    told = f"BIC of one Gaussian {bic[0]:.1f}, of two {bic[1]:.1f}"
+    criteria = f"BIC of one Gaussian {bic[0]:.1f}, of two {bic[1]:.1f}"
     if bic[0] <= bic[1]:
-        return _kept(network, chosen, f"none: {told}")
+        return _kept(network, chosen, f"none: {criteria}")
     sizes = np.sqrt(two.means_[:, 0] ** 2 + two.covariances_[:, 0, 0])
     outer = int(np.argmax(sizes))
     chosen[known] = (two.predict(column) == outer) & (np.abs(column[:, 0]) > sizes[1 - outer])
-    return _kept(network, chosen, f"edges of the outer of two Gaussians: {told}")
+    return _kept(network, chosen, f"edges of the outer of two Gaussians: {criteria}")
 
 
 def _mixtures_of_two(column: NDArray[np.float64], seed: int) -> list[Any]:

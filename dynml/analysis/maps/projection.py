@@ -107,16 +107,16 @@ def back_projection(
 def _through_steps(
     back: BackProjection, steps: Sequence[str], fits: list[tuple[str, Fit]], notes: Sequence[dict[str, Any]]
 ) -> BackProjection:
-    for place in reversed(range(len(steps))):
-        step = steps[place]
-        if step in NO_WAY_BACK and {*PROJECTIONS, EMBEDDING} & set(steps[:place]):
+    for position in reversed(range(len(steps))):
+        step = steps[position]
+        if step in NO_WAY_BACK and {*PROJECTIONS, EMBEDDING} & set(steps[:position]):
             return dataclasses.replace(back, stopped_at=step)
         if step == EMBEDDING:
-            back = _through_lags(back, int(notes[place]["n_embeddings"]))
+            back = _through_lags(back, int(notes[position]["n_embeddings"]))
         elif step in PROJECTIONS:
             fit = next(fit for name, fit in reversed(fits) if name == step)
             fits = fits[: max(number for number, (name, _) in enumerate(fits) if name == step)]
-            scaled = bool(notes[place].get("whiten")) or _are_standardized(notes[place + 1 :])
+            scaled = bool(notes[position].get("whiten")) or _are_standardized(notes[position + 1 :])
             back = _through_fit(back, fit, step, scaled=scaled)
     return back
 

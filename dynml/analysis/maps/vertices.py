@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 from dynml.analysis.maps.images import axis_of
 from dynml.errors import DataCorruptionError, DataError
 from dynml.geometry.geometry import Geometry
-from dynml.readers.guard import faults_told
+from dynml.readers.guard import faults_as_errors
 
 HEMISPHERES = {"left": "CIFTI_STRUCTURE_CORTEX_LEFT", "right": "CIFTI_STRUCTURE_CORTEX_RIGHT"}
 """Names of the two halves of the cortex in CIFTI-2."""
@@ -108,7 +108,7 @@ def _read_mesh(path: Path, hemisphere: str) -> Mesh:
 
     if not path.is_file():
         raise DataError(f"The mesh {path} does not exist.")
-    with faults_told(path, "The mesh"):
+    with faults_as_errors(path, "The mesh"):
         points, triangles = _arrays(nibabel.load(path), path)
         coordinates, faces = np.asarray(points.data, dtype=np.float64), np.asarray(triangles.data, dtype=np.int64)
     said = str(points.meta.get("AnatomicalStructurePrimary", "")).lower()

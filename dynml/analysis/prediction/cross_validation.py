@@ -128,7 +128,7 @@ def _predicted(own: _Fold, inner: list[tuple[Integers, Integers]], n_classes: in
     chosen = said[best, :, np.arange(len(best))].transpose(1, 0, 2)
     if n_classes > 1:
         shares = own.y_train.mean(axis=0)
-        # A class that the training people lack is never told.
+        # A class that the training people lack is never predicted.
         chosen = np.where(shares > 0, chosen / np.where(shares > 0, shares, 1.0), -np.inf)
     return chosen
 

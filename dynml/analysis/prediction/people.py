@@ -55,7 +55,7 @@ class Result:
     """Of the true target alone (A = 1)."""
     scores: Scores
     gain_over_static: tuple[float, float] | None
-    """In mean squared error or share told right, and its p; None without the baseline."""
+    """In mean squared error or share classified right, and its p; None without the baseline."""
 
 
 def people_of(
@@ -190,26 +190,26 @@ def _targets(people: People, settings: PredictionSettings) -> Doubles:
         own = np.array([[float(value)] for value in people.truth])
         design = np.concatenate([np.ones((n, 1)), people.confounds], axis=1)
         fit = design @ np.linalg.lstsq(design, own, rcond=None)[0]
-    places = _permuted_places(people.groups, settings)
-    targets = np.empty((n, 1 + len(places), own.shape[1]))
+    permutations = _permutations(people.groups, settings)
+    targets = np.empty((n, 1 + len(permutations), own.shape[1]))
     targets[:, 0] = own
-    for number, place in enumerate(places, start=1):
-        targets[:, number] = fit + (own - fit)[place]
+    for number, permuted in enumerate(permutations, start=1):
+        targets[:, number] = fit + (own - fit)[permuted]
     return targets
 
 
-def _permuted_places(groups: NDArray[np.int64], settings: PredictionSettings) -> list[NDArray[np.int64]]:
+def _permutations(groups: NDArray[np.int64], settings: PredictionSettings) -> list[NDArray[np.int64]]:
     """Groups of people are exchanged as wholes with groups of their size, and people within their group."""
     generator = np.random.default_rng([settings.seed, 1])
     members = [np.flatnonzero(groups == group) for group in np.unique(groups)]
     by_size: dict[int, list[NDArray[np.int64]]] = {}
     for own in members:
         by_size.setdefault(len(own), []).append(own)
-    places = []
+    permutations = []
     for _ in range(settings.n_permutations):
-        place = np.arange(len(groups))
+        permuted = np.arange(len(groups))
         for same in by_size.values():
-            for own, source in zip(same, generator.permutation(len(same))):
-                place[own] = generator.permutation(same[source])
-        places.append(place)
-    return places
+            for own, other in zip(same, generator.permutation(len(same))):
+                permuted[own] = generator.permutation(same[other])
+        permutations.append(permuted)
+    return permutations

@@ -107,7 +107,7 @@ def _beside(values: Doubles) -> Doubles:
 def difference_from(one: Predicted, other: Predicted) -> tuple[float, float]:
     """Mean gain of one over another, by fold, and its p by the corrected resampled t-test (Nadeau and Bengio 2003).
 
-    The gain is in mean squared error (numbers) or in the share of people who are told right (classes); training sets
+    The gain is in mean squared error (numbers) or in the share of people classified right (classes); training sets
     of folds overlap, so that the variance is multiplied by 1/k + n_test/n_train.
     """
     from scipy.stats import t as students_t

@@ -51,7 +51,7 @@ class Window:
         """Seconds since the event, (W,)."""
         return np.arange(self.first, self.stop) / self.sampling_frequency
 
-    def places_of(self, other: Window) -> slice:
+    def positions_of(self, other: Window) -> slice:
         """Where the samples of another window, of the same rate, stand in this one.
 
         Raises
@@ -122,18 +122,18 @@ def cut_epochs(series: SubjectSeries, window: Window, baseline: Window | None = 
     """
     onsets = series.onsets
     rows, run = np.floor(onsets.row + 0.5).astype(np.int64), series.run_of_onsets()
-    places = rows[:, None] + np.arange(window.first, window.stop)
-    within = (places >= series.runs[run, 0, None]) & (places < series.runs[run, 1, None])
-    safe = np.where(within, places, 0)
+    positions = rows[:, None] + np.arange(window.first, window.stop)
+    within = (positions >= series.runs[run, 0, None]) & (positions < series.runs[run, 1, None])
+    safe = np.where(within, positions, 0)
     seen, masked = within & series.valid[safe], within & series.masked[safe]
     kept = seen.sum(axis=1) >= LEAST_SHARE * len(window)
     with_baseline = kept
     if baseline is not None:
-        with_baseline = kept & seen[:, window.places_of(baseline)].any(axis=1)
+        with_baseline = kept & seen[:, window.positions_of(baseline)].any(axis=1)
     values = series.values[safe[with_baseline]].astype(np.float32)
     values[~seen[with_baseline]] = np.nan
     if baseline is not None:
-        values -= np.nanmean(values[:, window.places_of(baseline)], axis=1, keepdims=True)
+        values -= np.nanmean(values[:, window.positions_of(baseline)], axis=1, keepdims=True)
     return Epochs(
         values=values,
         rows=rows[with_baseline],

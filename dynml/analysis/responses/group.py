@@ -106,7 +106,7 @@ def findings(
     sentences = []
     for condition, name in enumerate(settings.conditions):
         if group.n_participants[condition]:
-            if not _is_told_by_a_model(condition, participants):
+            if not _is_described_by_a_model(condition, participants):
                 reference = _mean(np.stack([_reference(one, condition) for one in participants])[None])[0]
                 sentences.append(_of_condition(condition, name, group, settings, reference))
             sentences += _of_participants(condition, name, settings.component, participants)
@@ -154,7 +154,7 @@ def _of_condition(
     return f"{name}: {words}; {word} {state + 1} {change} ({p_words})."
 
 
-def _is_told_by_a_model(condition: int, participants: Sequence[ParticipantResponses]) -> bool:
+def _is_described_by_a_model(condition: int, participants: Sequence[ParticipantResponses]) -> bool:
     """Whether a haemodynamic model of a single participant says more than epochs, which hold neighbouring events."""
     locking = participants[0].locking.get(condition) if len(participants) == 1 else None
     return locking is not None and _is_modelled(locking)

@@ -130,8 +130,8 @@ def shifted_rows(doubled: Doubles, lag: int) -> Doubles:
 class ShiftedRuns:
     """The observed rows of all runs of one participant, shifted against what lies around events.
 
-    The rows of a run that were observed form a circle, which is turned; rows that were not keep their places, so that
-    every surrogate has as many samples as the data.
+    The rows of a run that were observed form a circle, which is turned; rows that were not keep their positions, so
+    that every surrogate has as many samples as the data.
 
     Parameters
     ----------
@@ -162,7 +162,7 @@ class ShiftedRuns:
                     sums[number] += weights @ run.shifted(int(lag))
         means = np.divide(sums, count[:, None], out=np.full_like(sums, np.nan), where=count[:, None] > 0)
         if self._baseline is not None:
-            means -= np.nanmean(means[:, self._window.places_of(self._baseline)], axis=1, keepdims=True)
+            means -= np.nanmean(means[:, self._window.positions_of(self._baseline)], axis=1, keepdims=True)
         return means
 
     def p(self, condition: int, *, n_shifts: int, seed: int) -> Locking:
@@ -198,9 +198,9 @@ class _Run:
         inside = (rows >= 0) & (rows < self.stop - self.start)
         inside[inside] = self.valid[rows[inside]]
         _, times = np.nonzero(inside)
-        place = np.cumsum(self.valid) - 1
+        column_of = np.cumsum(self.valid) - 1
         ones = np.ones(len(times))
-        return csr_matrix((ones, (times, place[rows[inside]])), shape=(len(window), self.n_rows))
+        return csr_matrix((ones, (times, column_of[rows[inside]])), shape=(len(window), self.n_rows))
 
 
 def exchanged_labels_p(epochs: Sequence[Epochs], condition: int, *, n_exchanges: int, seed: int) -> Locking | None:

@@ -22,12 +22,12 @@ def power_weights(frequencies: Real, band: Band) -> Real:
     what they are together. Frequencies outside the estimated ones count as nothing.
     """
     weights = np.zeros(len(frequencies))
-    for place, (left, right) in enumerate(itertools.pairwise(frequencies.tolist())):
+    for position, (left, right) in enumerate(itertools.pairwise(frequencies.tolist())):
         low, high = max(left, band.lowest), min(right, band.highest)
         if high > low:
             middle = ((low + high) / 2 - left) / (right - left)
-            weights[place] += (high - low) * (1 - middle)
-            weights[place + 1] += (high - low) * middle
+            weights[position] += (high - low) * (1 - middle)
+            weights[position + 1] += (high - low) * middle
     return weights
 
 

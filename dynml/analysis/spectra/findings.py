@@ -148,11 +148,11 @@ class Asked:
         for state in range(there.shape[1]):
             missing = there[:, state] & (gathered.stacked("negative_share_KF")[:, state] > MOST_REMOVED)
             if missing.any():
-                places = gathered.frequencies[missing.any(axis=0)]
+                affected = gathered.frequencies[missing.any(axis=0)]
                 share = 100 * missing.sum() / there[:, state].sum()
                 found.append(
                     f"{self.component} {state + 1} has no coherence at {share:.2g} % "
-                    f"of the frequencies of its subjects, within {places[0]:.3g} to {places[-1]:.3g} Hz: more than "
+                    f"of the frequencies of its subjects, within {affected[0]:.3g} to {affected[-1]:.3g} Hz: more than "
                     f"{100 * MOST_REMOVED:g} % of the cross spectrum is negative there, so that too little is left."
                 )
         return found

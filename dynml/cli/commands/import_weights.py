@@ -140,8 +140,8 @@ def _import_learning_from_brains(arguments: Namespace) -> None:
     _tell_unseen(seen)
     if converted.caution is not None:
         warnings.warn(f"{converted.caution}.", DataWarning, stacklevel=2)
-    if converted.without_place:
-        names = ", ".join(converted.without_place)
+    if converted.left_out:
+        names = ", ".join(converted.left_out)
         warnings.warn(f"The model here has no place for {names}: left out.", DataWarning, stacklevel=2)
     n_numbers = sum(tensor.numel() for tensor in converted.weights.values())
     print(f"{folder.path}: {converted.family} of {converted.n_channels} networks, {n_numbers} numbers.")

@@ -64,7 +64,7 @@ def send_logs(arguments: Namespace) -> None:
         if log not in logs:
             raise ConfigurationError("LOG", log, f"a log of {folder}{_what_there_is(log, list(logs))}")
     known = read_state(folder)
-    state = state_for(folder, _place(arguments, folder, known))
+    state = state_for(folder, _comet_config(arguments, folder, known))
     check_mode_is_possible(arguments.comet.mode)
     parameters = folder / "parameters_latest.json"
     series = {log: np.fmin.accumulate(logs[log]) if arguments.use_best else logs[log] for log in names}
@@ -128,7 +128,7 @@ def _what_there_is(log: str, known: list[str]) -> str:
     return near if "there are" in near else f"{near}; there are: {', '.join(sorted(known))}"
 
 
-def _place(arguments: Namespace, folder: Path, known: CometState | None) -> CometConfig:
+def _comet_config(arguments: Namespace, folder: Path, known: CometState | None) -> CometConfig:
     """Project and workspace: as given, or those that the experiment was reported to."""
     project, workspace = arguments.comet.project, arguments.comet.workspace
     if project is None and workspace is None and known is not None:
@@ -136,8 +136,10 @@ def _place(arguments: Namespace, folder: Path, known: CometState | None) -> Come
     if project is None and workspace is None:
         raise ConfigurationError("--comet.project", None, f"given, because {folder} was never reported to comet.ml")
     if project is not None and known is not None and (project, workspace) != (known.project, known.workspace):
-        place = f"{known.workspace}/{known.project}" if known.workspace else f"{known.project} (default workspace)"
-        raise ConfigurationError("--comet.project", project, f"left out: {folder} is reported to {place}")
+        known_project = (
+            f"{known.workspace}/{known.project}" if known.workspace else f"{known.project} (default workspace)"
+        )
+        raise ConfigurationError("--comet.project", project, f"left out: {folder} is reported to {known_project}")
     return CometConfig(project=project, workspace=workspace, mode=arguments.comet.mode)
 
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from dynml.training.trainer import Trainer
 
 LOGGERS: dict[str, type[Any]] = {"comet": CometConfig, "tensorboard": TensorBoardConfig}
-"""Groups of settings of the places that a run is reported to."""
+"""Groups of settings of the loggers that a run is reported to."""
 
 SCORES = {
     "l1": "mean absolute error, lower is better",

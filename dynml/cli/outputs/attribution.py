@@ -77,7 +77,7 @@ def draw_on_brain(
     Returns
     -------
     list of str
-        Names of the pictures; none where the places are not known.
+        Names of the pictures; none where the positions are not known.
     """
     import numpy as np
 
@@ -103,11 +103,11 @@ def described(pictures: Sequence[str], found: AttributionMaps, networks: Sequenc
     import numpy as np
 
     order = np.argsort(-np.nanmean(found.importance, axis=0))[:3]
-    largest = f"largest for {', '.join(networks[int(place)] for place in order)}"
+    largest = f"largest for {', '.join(networks[int(position)] for position in order)}"
     yield {"path": "attribution_maps.png", "alt": f"Attributions by network and time: {largest}"}
     yield {"path": "attribution_networks.png", "alt": f"Mean size of the attributions of networks: {largest}"}
     for name, own, group in zip(pictures, np.nansum(found.maps, axis=2), found.group_names):
-        highest = ", ".join(networks[int(place)] for place in np.argsort(-own)[:3])
+        highest = ", ".join(networks[int(position)] for position in np.argsort(-own)[:3])
         yield {"path": f"{name}.png", "alt": f"Attributions of {group} on the brain: highest for {highest}"}
 
 

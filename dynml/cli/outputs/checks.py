@@ -66,8 +66,8 @@ def _write_tables(folder: Path, found: Checked) -> None:
 
 def _rows_of_occupancies(found: Checked) -> Iterator[list[Any]]:
     for subject, own in found.occupancies.items():
-        for place, value in enumerate(own.tolist(), 1):
-            yield [subject, place, value]
+        for position, value in enumerate(own.tolist(), 1):
+            yield [subject, position, value]
 
 
 def _draw(folder: Path, found: Checked, component: str) -> list[dict[str, str]]:

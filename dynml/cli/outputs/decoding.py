@@ -189,7 +189,12 @@ def _write_confusion(path: Path, metrics: Mapping[str, Any], subset: str) -> Non
 
 
 def _write_tables(out: Path, found: list[Predictions], baselines: Mapping[str, FittedBaseline | None]) -> None:
-    from dynml.cli.outputs.decoders.trials import TRIAL_COLUMNS, trial_rows, write_table
+    from dynml.cli.outputs.decoders.trials import (
+        TRIAL_COLUMNS,
+        trial_rows,
+        write_baseline_predictions,
+        write_table,
+    )
 
     names = found[0].trials.names
     n_classes = found[0].probabilities.shape[1]
@@ -200,16 +205,4 @@ def _write_tables(out: Path, found: list[Predictions], baselines: Mapping[str, F
         for trial, predicted, probabilities in zip(trial_rows(one.trials), one.predicted, one.probabilities)
     ]
     write_table(out / "predictions.tsv", header, rows)
-    fitted = {name: baseline for name, baseline in baselines.items() if baseline is not None}
-    if not fitted:
-        return
-    compared: list[list[Any]] = []
-    for one in found:
-        columns = [
-            baseline.predict(one.trials) if baseline.accuracy(one.trials) is not None else None
-            for baseline in fitted.values()
-        ]
-        for number, trial in enumerate(trial_rows(one.trials)):
-            said = ["n/a" if column is None else names[column[number]] for column in columns]
-            compared.append([*trial, *said])
-    write_table(out / "baseline_predictions.tsv", [*TRIAL_COLUMNS, *fitted], compared)
+    write_baseline_predictions(out, [one.trials for one in found], baselines, names.__getitem__)

@@ -94,7 +94,7 @@ def _rows_of_networks(networks: Sequence[Found], kept: dict[str, list[KeptEdges]
 def write_images(
     out: Path, found: Sequence[Found], geometries: dict[str, Geometry | None], component: str
 ) -> list[str]:
-    """Write the maps, and their differences from the average, as NIfTI or CIFTI where the channels are places in one.
+    """Write the maps, and their differences from the average, as NIfTI or CIFTI where the channels are regions of one.
 
     Returns
     -------
@@ -145,30 +145,30 @@ def draw(
     limits = symmetric_limits(_off_diagonal(values) if found.is_network else values, signed=relative)
     what = f"{found.quantity}{', difference from the average' if relative else ''}"
     label = f"{found.quantity.partition(',')[0].capitalize()}{f' ({found.units})' if found.units else ''}"
-    for place, own in enumerate(values):
-        if not np.isfinite(own).any() or (kept is not None and is_empty(kept[place], geometry)):
+    for position, own in enumerate(values):
+        if not np.isfinite(own).any() or (kept is not None and is_empty(kept[position], geometry)):
             continue
-        title = f"{component.capitalize()} {place + 1}: {what}"
+        title = f"{component.capitalize()} {position + 1}: {what}"
         if found.is_network:
             assert kept is not None
-            edges, where = kept[place].matrix, "on the glass brain" if is_on_brain(geometry) else "as a matrix"
+            edges, where = kept[position].matrix, "on the glass brain" if is_on_brain(geometry) else "as a matrix"
             figure = plot_network(own, edges, geometry, found.channel_names, limits=limits, label=label, title=title)
-            told = f"{kept[place].n_kept} edges are kept. {_strongest_edges(own, edges, found.channel_names)}"
+            said = f"{kept[position].n_kept} edges are kept. {_strongest_edges(own, edges, found.channel_names)}"
         else:
             where = f"as {way}" if (way := way_to_draw(geometry)) in ("bars", "slices") else f"on the {way}"
             figure = plot_map(own, geometry, found.channel_names, limits=limits, label=label, title=title)
-            told = _extremes(own, found.channel_names)
-        name = f"{component}-{place + 1}_{found.name}"
+            said = _extremes(own, found.channel_names)
+        name = f"{component}-{position + 1}_{found.name}"
         if geometry is not None and not found.is_network:
             scale = _Scale(limits, label)
             for suffix, on_what, further in _further_figures(
                 own, geometry, title, scale, surface=surface, meshes=meshes
             ):
                 save_figure(further, out / PICTURES / f"{name}_{suffix}.png")
-                alt = f"{title}, {on_what}. {told}"
-                yield Drawn(place + 1, f"{found.kind}_{suffix}", found.band, f"{PICTURES}/{name}_{suffix}.png", alt)
+                alt = f"{title}, {on_what}. {said}"
+                yield Drawn(position + 1, f"{found.kind}_{suffix}", found.band, f"{PICTURES}/{name}_{suffix}.png", alt)
         _save(figure, out / PICTURES / name)
-        yield Drawn(place + 1, found.kind, found.band, f"{PICTURES}/{name}.png", f"{title}, {where}. {told}".strip())
+        yield Drawn(position + 1, found.kind, found.band, f"{PICTURES}/{name}.png", f"{title}, {where}. {said}".strip())
 
 
 class _Scale(NamedTuple):
@@ -219,12 +219,12 @@ def not_drawn(
     import numpy as np
 
     is_known = np.asarray(np.isfinite(found.values).reshape(len(found.values), -1).any(axis=1))
-    unknown = [place + 1 for place in np.flatnonzero(~is_known).tolist()]
+    unknown = [position + 1 for position in np.flatnonzero(~is_known).tolist()]
     if unknown:
         yield f"There is no {found.quantity} of {_listed(component, unknown)}."
     if kept is None:
         return
-    empty = [place + 1 for place, edges in enumerate(kept) if is_known[place] and is_empty(edges, geometry)]
+    empty = [position + 1 for position, edges in enumerate(kept) if is_known[position] and is_empty(edges, geometry)]
     if empty:
         yield (
             f"No edge stands out in the {found.quantity} of {_listed(component, empty)}, so that there is no picture; "
@@ -252,9 +252,9 @@ def _off_diagonal(networks: NDArray[np.float64]) -> NDArray[np.float64]:
 def _extremes(values: NDArray[np.float64], names: Sequence[str]) -> str:
     import numpy as np
 
-    order = [int(place) for place in np.argsort(values) if np.isfinite(values[place])]
-    highest = ", ".join(names[place] for place in order[::-1][:N_NAMED])
-    lowest = ", ".join(names[place] for place in order[:N_NAMED])
+    order = [int(position) for position in np.argsort(values) if np.isfinite(values[position])]
+    highest = ", ".join(names[position] for position in order[::-1][:N_NAMED])
+    lowest = ", ".join(names[position] for position in order[:N_NAMED])
     return f"Highest in {highest}; lowest in {lowest}."
 
 
@@ -263,5 +263,5 @@ def _strongest_edges(network: NDArray[np.float64], kept: NDArray[np.bool_], name
 
     first, second = np.nonzero(np.triu(kept, 1))
     order = np.argsort(-np.abs(network[first, second]))[:N_NAMED]
-    pairs = [f"{names[first[place]]} with {names[second[place]]}" for place in order]
+    pairs = [f"{names[first[position]]} with {names[second[position]]}" for position in order]
     return f"The strongest: {'; '.join(pairs)}." if pairs else ""

@@ -120,9 +120,9 @@ class ResponseOutput:
         return found
 
     def _findings_of_trials(self) -> list[str]:
-        total = {name: sum(own.get(name, 0) for own in self._counts.values()) for name in _TOLD}
+        total = {name: sum(own.get(name, 0) for own in self._counts.values()) for name in _SENTENCES}
         n_events = total.pop("events")
-        sentences = [words.format(n=total[name], of=n_events) for name, words in _TOLD.items() if total.get(name)]
+        sentences = [words.format(n=total[name], of=n_events) for name, words in _SENTENCES.items() if total.get(name)]
         if self.subjects_without_events:
             named = ", ".join(self.subjects_without_events[:3])
             more = len(self.subjects_without_events) - 3
@@ -148,9 +148,9 @@ class ResponseOutput:
         for condition, name in enumerate(self._settings.conditions):
             for time, seconds in enumerate(self._settings.window.times):
                 for state in range(group.mean.shape[2]):
-                    place = condition, time, state
-                    numbers = [group.mean[place], group.standard_error[place]]
-                    yield [name, seconds, state + 1, *numbers, int(group.n_trials[condition, time]), group.p[place]]
+                    index = condition, time, state
+                    numbers = [group.mean[index], group.standard_error[index]]
+                    yield [name, seconds, state + 1, *numbers, int(group.n_trials[condition, time]), group.p[index]]
 
     def _write_locking(
         self, group: GroupResponses, participants: Sequence[ParticipantResponses], about: dict[str, Any]
@@ -249,7 +249,7 @@ _LABELS = {
     "feature": "Hidden state",
     "channel": "Prediction error",
 }
-_TOLD = {
+_SENTENCES = {
     "events": "",
     "cut": "{n} of {of} trials reach over a run's border or into a gap; what was observed of them counts.",
     "masked": "{n} of {of} trials have masked samples; the others of their samples count.",

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from dynml.models.experiment import Experiment
 
 
-def what_is_looked_at(experiment: Experiment, asked: str) -> str:
+def kind_of_values(experiment: Experiment, asked: str) -> str:
     """Settle what the values are: alpha, where the family gives one, or features; predictions where they are asked for.
 
     Raises

@@ -140,8 +140,8 @@ class StatisticsTables:
         soft_probabilities = transition_probabilities(soft)
         for before in range(len(counts)):
             for after in range(len(counts)):
-                place = before, after
-                numbers = [int(counts[place]), probabilities[place], float(soft[place]), soft_probabilities[place]]
+                pair = before, after
+                numbers = [int(counts[pair]), probabilities[pair], float(soft[pair]), soft_probabilities[pair]]
                 self._transitions.append([result.subject, before + 1, after + 1, *numbers])
 
     def _add_windows(self, result: InferredSubject) -> NDArray[np.float64]:
@@ -150,8 +150,8 @@ class StatisticsTables:
         windows = in_windows(result.alpha, result.segments, max(1, round(seconds * rate)))
         for number, start in enumerate(windows.start.tolist()):
             for state, (share, onsets) in enumerate(zip(windows.occupancy[number], windows.n_onsets[number])):
-                place = [start / rate, windows.length / rate]
-                self._windows.append([result.subject, number + 1, *place, state + 1, float(share), int(onsets)])
+                lasting = [start / rate, windows.length / rate]
+                self._windows.append([result.subject, number + 1, *lasting, state + 1, float(share), int(onsets)])
         return windows.fano_factor
 
     def _add_soft(self, result: InferredSubject, fano: NDArray[np.float64]) -> None:

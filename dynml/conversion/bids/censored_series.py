@@ -30,7 +30,7 @@ def kept_volumes(path: Path, warned: DataWarnings) -> NDArray[np.bool_]:
     ----------
     path : Path
     warned : DataWarnings
-        Told the columns that say nothing of censoring.
+        Given the columns that say nothing of censoring.
 
     Raises
     ------

@@ -1,7 +1,7 @@
 """Which entities of a BIDS name make a run, and which only say in which version of a run a file is.
 
 The table follows the list of entities of the BIDS specification (src/schema/objects/entities.yaml, version 1.10): a run
-is an uninterrupted acquisition, told apart by session, task, the parameters it was acquired with, and a number. What
+is an uninterrupted acquisition, distinguished by session, task, the parameters it was acquired with, and a number. What
 one acquisition gives at once (echoes, magnitude and phase, several recorders) and what is computed from it
 (reconstructions, spaces, resolutions, atlases) are versions of one run.
 """

@@ -33,7 +33,7 @@ def chosen_series(
     where : str
         Subject and group, for messages.
     warned : DataWarnings
-        Told where a series of joined runs was left out.
+        Warned where a series of joined runs was left out.
 
     Raises
     ------

@@ -64,7 +64,7 @@ def start_of_run(
     where : str
         Group, subject and run, for messages.
     warned : DataWarnings
-        Told of a time other than 0, and of what is not known.
+        Warned of a time other than 0, and of what is not known.
 
     Raises
     ------
@@ -121,10 +121,10 @@ def _dropped(
         said = None
     n_said = 0 if said is None else said.n_volumes
     if missing < 0 or n_said > missing or (said is None and missing > 0):
-        told = (
+        fault = (
             "nothing says how many are gone from the start" if said is None else f"{said.path} says {n_said} are gone"
         )
-        raise DataError(f"{counts}, but {told}, so that events have no place; state 'dropped_volumes' in 'bids'.")
+        raise DataError(f"{counts}, but {fault}, so that events have no place; state 'dropped_volumes' in 'bids'.")
     return n_said, "" if said is None else said.path.name
 
 

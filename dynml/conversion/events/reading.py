@@ -65,7 +65,7 @@ def read_events(
     -------
     events : Events
     warned : list of (topic, where)
-        What was left out, cut or moved, to be told to the user.
+        What was left out, cut or moved, to warn the user of.
 
     Raises
     ------

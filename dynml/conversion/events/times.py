@@ -15,8 +15,8 @@ from dynml.tables import NOT_AVAILABLE, Table
 
 ONSET, DURATION = "onset", "duration"
 NO_SECONDS = {NOT_AVAILABLE, "nan", "na", "none"}
-TOLD_FROM = 0.02
-"""Seconds. Onsets that rounding to samples moves by more are told."""
+WARNED_FROM = 0.02
+"""Seconds. Onsets that rounding to samples moves by more are warned of."""
 PER_SECOND = 1000.0
 UNLIKE_SECONDS = 50.0
 """Onsets so many times later than the end of the run are in other units."""
@@ -98,7 +98,7 @@ def placed_events(table: Table, run: RunOfSamples, sampling_frequency: float, wa
         CUT_AT_START: early.sum(),
         CUT_AT_END: late.sum(),
         NO_DURATION: (duration[kept] == 0).sum(),
-        BETWEEN: (moved > TOLD_FROM).sum(),
+        BETWEEN: (moved > WARNED_FROM).sum(),
         OVERLAP: _n_overlapping(onset[kept], duration[kept]),
     }
     for topic, count in counts.items():

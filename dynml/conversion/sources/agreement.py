@@ -100,9 +100,9 @@ def in_one_order(group: str, sources: Mapping[str, GroupSources]) -> dict[str, G
     order = Counter(one.channel_names for one in sources.values()).most_common(1)[0][0]
     matched = {}
     for subject, one in sources.items():
-        places = {name: place for place, name in enumerate(one.channel_names)}
-        lacking = [name for name in order if name not in places]
-        more = [name for name in places if name not in set(order)]
+        positions = {name: position for position, name in enumerate(one.channel_names)}
+        lacking = [name for name in order if name not in positions]
+        more = [name for name in positions if name not in set(order)]
         if lacking or more:
             what = f"has no channel {lacking[0]!r}" if lacking else f"has a channel {more[0]!r}"
             others = "which other subjects have" if lacking else "which other subjects have not"
@@ -111,7 +111,7 @@ def in_one_order(group: str, sources: Mapping[str, GroupSources]) -> dict[str, G
                 "subject out."
             )
         if one.channel_names != order:
-            one = dataclasses.replace(one, channel_names=order, order=tuple(places[name] for name in order))
+            one = dataclasses.replace(one, channel_names=order, order=tuple(positions[name] for name in order))
         matched[subject] = one
     return matched
 

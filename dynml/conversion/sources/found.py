@@ -55,7 +55,7 @@ def find_sources(
     table : SourceTable, optional
         Names the files, instead of the config.
     known : collection of str
-        Subjects that need not be told of where they are in no list.
+        Subjects that no warning is given of where they are in no list.
 
     Returns
     -------

@@ -23,7 +23,7 @@ def geometries_of(
     all_sources : sequence of SubjectSources
     groups : iterable of str
     warned : DataWarnings
-        Told where a file could not say it: the store is of use without.
+        Warned where a file could not say it: the store is of use without.
     """
     found = {}
     for group in groups:

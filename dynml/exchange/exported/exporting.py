@@ -188,7 +188,7 @@ def _about(given: About, parameters: Mapping[str, Any], folder: ExperimentFolder
 def _preparation_of(
     folder: ExperimentFolder, parameters: Mapping[str, Any], store: Path | None
 ) -> StoredPreparation | None:
-    """What the training's recordings went through; None where that is not known, which is told."""
+    """What the training's recordings went through; None where that is not known, which is warned of."""
     if folder.is_exported:
         return StoredPreparation.of_folder(folder.path) if is_there(folder.path / PREPARATION) else None
     trained = parameters["dataset"]
@@ -196,16 +196,16 @@ def _preparation_of(
     if store is None and noted is None:
         _tell("it was trained on arrays")
         return None
-    place = Path(noted) if store is None else store
-    if not is_there(place):
+    path = Path(noted) if store is None else store
+    if not is_there(path):
         raise DataError(
-            f"{place}, the store that {folder.path} was trained on, is not there: say where it is by --hdf5, or leave "
+            f"{path}, the store that {folder.path} was trained on, is not there: say where it is by --hdf5, or leave "
             "out what recordings go through by --without_preparation."
         )
-    preparation = read_preparation(place)
-    check_same_preparation(trained, MultiSubjectDataset(place, group=trained["group"]), str(folder.path))
+    preparation = read_preparation(path)
+    check_same_preparation(trained, MultiSubjectDataset(path, group=trained["group"]), str(folder.path))
     if not _is_of_recordings(preparation):
-        _tell(f"{place} was not made of recordings")
+        _tell(f"{path} was not made of recordings")
         return None
     return preparation
 

@@ -7,7 +7,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from dynml.errors import CheckpointError, DynmlError
+from dynml.errors import CheckpointError, DynmlError, in_one_line
 from dynml.exchange.exported.exporting import check_new
 from dynml.training.checkpoints.experiment_folder import EXPORTED, ExperimentFolder
 
@@ -46,7 +46,7 @@ def push(folder: Path, name: str, *, public: bool = False) -> str:
         api.create_repo(repository, private=not public, exist_ok=True)
         api.upload_folder(repo_id=repository, folder_path=str(folder), allow_patterns=list(FILES))
     except Exception as error:  # of the network, of the hub, of a name that it does not take
-        raise DynmlError(f"{folder} could not be pushed to {repository}: {_in_words(error)}.") from error
+        raise DynmlError(f"{folder} could not be pushed to {repository}: {in_one_line(error)}.") from error
     return f"https://huggingface.co/{repository}"
 
 
@@ -62,16 +62,16 @@ def pull(name: str, out: Path) -> None:
     hub, repository = _hub(), name.removeprefix(ADDRESS)
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.") as temporary:
-        place = Path(temporary) / "model"
+        folder = Path(temporary) / "model"
         try:
-            hub.snapshot_download(repository, local_dir=str(place), allow_patterns=list(FILES))
+            hub.snapshot_download(repository, local_dir=str(folder), allow_patterns=list(FILES))
         except Exception as error:  # as above
-            raise DynmlError(f"{repository} could not be pulled: {_in_words(error)}.") from error
-        shutil.rmtree(place / ".cache", ignore_errors=True)
-        if not (place / EXPORTED).is_file():
+            raise DynmlError(f"{repository} could not be pulled: {in_one_line(error)}.") from error
+        shutil.rmtree(folder / ".cache", ignore_errors=True)
+        if not (folder / EXPORTED).is_file():
             raise CheckpointError(f"{repository} holds no model that dynml exported: it has no {EXPORTED}.")
-        ExperimentFolder.at(place).sha256_of_weights()
-        place.rename(out)
+        ExperimentFolder.at(folder).sha256_of_weights()
+        folder.rename(out)
 
 
 def _hub() -> Any:
@@ -80,7 +80,3 @@ def _hub() -> Any:
     except ImportError as error:
         raise DynmlError("The Hugging Face hub needs huggingface_hub: pip install 'dynml[hub]'.") from error
     return huggingface_hub
-
-
-def _in_words(error: Exception) -> str:
-    return " ".join(str(error).split()).rstrip(".")[:300] or type(error).__name__

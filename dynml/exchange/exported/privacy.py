@@ -27,7 +27,7 @@ _SHORTEST_NAME = 3
 
 
 class People:
-    """Names that must not be told.
+    """Names that must not be published.
 
     Parameters
     ----------

@@ -115,10 +115,10 @@ def posterior_mean(model: Dynemo, signals: Tensor) -> Tensor:
     return theta
 
 
-def _scores_of_segment(model: Dynemo, signals: Tensor, place: tuple[int, int, int]) -> Tensor:
+def _scores_of_segment(model: Dynemo, signals: Tensor, origin: tuple[int, int, int]) -> Tensor:
     """Negative bound, negative log-likelihood and divergence at the mean, and number of transitions."""
     length, n_samples = model.config.sequence_length, len(signals)
-    subject, segment, offset = place
+    subject, segment, offset = origin
     total = torch.zeros(4, dtype=torch.float64)
     n_whole = n_samples // length
     pieces = [signals[: n_whole * length].view(n_whole, length, -1)] if n_whole else []

@@ -1,7 +1,7 @@
 """Trains DyNeMo by stochastic gradients of the bound on the likelihood.
 
     initialize      modes of a start (`starts`), or the best of several starts that were trained a little
-    epoch e         weight of the prior and learning rate; windows at other places in every epoch
+    epoch e         weight of the prior and learning rate; windows at other positions in every epoch
     loss            - (log-likelihood - weight * divergence) per sample, one draw of the logits for each window
     best model      by the bound with the prior in full, of windows and draws that are the same in every epoch: those of
                     validation, or, without validation subjects, of a part of the training data (`choosing_bound`)

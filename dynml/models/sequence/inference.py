@@ -112,5 +112,5 @@ def _save(path: Path, array: np.ndarray) -> None:
 def _write_table(path: Path, rows: list[tuple[Any, ...]]) -> None:
     with replacing(path, durable=False) as temporary, temporary.open("w", encoding="utf-8") as stream:
         stream.write("\t".join(COLUMNS) + "\n")
-        for *places, loss in rows:
-            stream.write("\t".join(map(str, places)) + f"\t{loss:.6g}\n")
+        for *columns, loss in rows:
+            stream.write("\t".join(map(str, columns)) + f"\t{loss:.6g}\n")

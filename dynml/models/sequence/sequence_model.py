@@ -30,7 +30,7 @@ class Outputs:
 
     task: Task
     predicted_BTC: Tensor
-    """Each sample's prediction at its target's place."""
+    """Each sample's prediction at its target's position."""
 
     follows_logit_B: Tensor | None = None
     """Log-odds that the second part of each pair follows on the first."""

@@ -89,7 +89,7 @@ def windows_of(batch: Batch) -> Windows:
 def masked_windows(windows: Windows, observed_BT: Tensor) -> Windows:
     """Mask samples that were not observed.
 
-    They become 0, and those behind a window's last observed sample padding: nothing is told apart by how a window
+    They become 0, and those behind a window's last observed sample padding: nothing is distinguished by how a window
     ends. A window without an observed sample keeps its first one, masked, so that no window is empty.
 
     Parameters

@@ -2,7 +2,7 @@
 
 Shapes: n rows (segments end to end), C channels, K states.
 
-The rows are cut into chunks, always at the same places whatever the threads and the memory: short segments together,
+The rows are cut into chunks, always at the same rows whatever the threads and the memory: short segments together,
 up to a chunk, longer ones into chunks of their own. No chunk spans two groups of segments (subjects, say), so that what
 a group adds does not depend on the groups around it. A chunk of short segments is one piece of work, from
 log-likelihoods to moments, while its signals are in the cache. Longer segments go in three phases: log-likelihoods of

@@ -6,7 +6,7 @@ what a gate sums over (filled up to whole vectors): the units of the step before
 Gates stand block by block of as many units as a vector has lanes: (block, gate i f g o, lane). One tile of the product
 of inputs and weights so holds all gates of some units, and a block of weights stays in the first-level cache while it
 meets all windows of the slice. Between rows of gates lie as many unused numbers as a vector has: rows a power of two
-apart would take the same places of the cache.
+apart would take the same lines of the cache.
 
     forward     a = W (h_t-1, x_t, 1);  i f o = sigmoid(a), g = tanh(a);  c_t = f c_t-1 + i g;  h_t = o tanh(c_t)
     backward    a few steps at a time: gradients by a (in the cache), by h_t-1, by the weights, by x_t
@@ -235,7 +235,7 @@ def _put_slopes(by_gates, weights, where, first, end, n_rows, K, by_inputs):  # 
 
 
 @njit(**_OPTIONS)
-def _one_step_back(gates, cells, weights, step, place, n_rows, K, added, by_units, by_cells, by_gates):  # type: ignore  # noqa
+def _one_step_back(gates, cells, weights, step, position, n_rows, K, added, by_units, by_cells, by_gates):  # type: ignore  # noqa
     """Go from gradients by the units of `step`, two parts, to those by its gates' sums and by the units before."""
     U = len(by_cells) // SLICE
     n_blocks, row_of_gates = U // LANES, 4 * U + LANES
@@ -253,11 +253,11 @@ def _one_step_back(gates, cells, weights, step, place, n_rows, K, added, by_unit
             past = zero if step == 0 else load(cells, cells_at - SLICE * n_blocks)
             by_cell = load(by_cells, slot) + by_unit * o * (one - bend * bend)
             store(by_cells, slot, by_cell * f)
-            to = (place * n_rows + row) * (row_of_gates // LANES) + 4 * block
+            to = (position * n_rows + row) * (row_of_gates // LANES) + 4 * block
             by_i, by_f = by_cell * g * i * (one - i), by_cell * past * f * (one - f)
             _put(by_gates, to, by_i, by_f, by_cell * i * (one - g * g), by_unit * bend * o * (one - o))
         if step > 0:
             start = block * 4 * LANES
             for first in range(0, n_rows, TILE_ROWS):
-                at, rows = there + first * U, (place * n_rows + first) * row_of_gates + start
+                at, rows = there + first * U, (position * n_rows + first) * row_of_gates + start
                 _multiply(by_units, at, U, by_gates, rows, row_of_gates, 1, weights, start * K, K, 4 * LANES, U)

@@ -57,7 +57,7 @@ def _product_of(n_vectors: int) -> Any:
             def whole(number):  # type: ignore  # noqa
                 return ir.Constant(ir.IntType(64), number)
 
-            places = [
+            addresses = [
                 [
                     builder.bitcast(
                         pointer(arrays[0], at, builder.mul(sums_step, whole(row)), whole(column * LANES)),
@@ -67,10 +67,10 @@ def _product_of(n_vectors: int) -> Any:
                 ]
                 for row in range(TILE_ROWS)
             ]
-            totals = [[cgutils.alloca_once(builder, vector) for _ in row] for row in places]
-            for row_totals, row_places in zip(totals, places):
-                for total, place in zip(row_totals, row_places):
-                    builder.store(builder.load(place, align=4), total)
+            totals = [[cgutils.alloca_once(builder, vector) for _ in row] for row in addresses]
+            for row_totals, row_addresses in zip(totals, addresses):
+                for total, address in zip(row_totals, row_addresses):
+                    builder.store(builder.load(address, align=4), total)
             rows = [pointer(arrays[1], row_start, builder.mul(row_step, whole(row))) for row in range(TILE_ROWS)]
             first = pointer(arrays[2], start)
             with cgutils.for_range(builder, depth) as loop:
@@ -87,9 +87,9 @@ def _product_of(n_vectors: int) -> Any:
                     for column, total in zip(columns, row_totals):
                         term = builder.fmul(factor, column, flags=("contract",))
                         builder.store(builder.fadd(builder.load(total), term, flags=("contract",)), total)
-            for row_totals, row_places in zip(totals, places):
-                for total, place in zip(row_totals, row_places):
-                    builder.store(builder.load(total), place, align=4)
+            for row_totals, row_addresses in zip(totals, addresses):
+                for total, address in zip(row_totals, row_addresses):
+                    builder.store(builder.load(total), address, align=4)
             return context.get_dummy_value()
 
         numbers = (sums, at, sums_step, left, row_start, row_step, step, right, start, right_step, depth)
@@ -102,20 +102,20 @@ product_1, product_2, product_3, product_4 = (_product_of(n_vectors) for n_vecto
 
 
 @intrinsic
-def copy(typing_context, target, to, source, start, count):  # type: ignore  # noqa
-    """Do target[to : to + count] = source[start : start + count] for flat arrays that do not overlap, unchecked."""
+def copy(typing_context, target, to, values, start, count):  # type: ignore  # noqa
+    """Do target[to : to + count] = values[start : start + count] for flat arrays that do not overlap, unchecked."""
 
     def generate(context, builder, signature, arguments):  # type: ignore  # noqa
         kinds = signature.args
         to, start, count = (context.cast(builder, arguments[i], kinds[i], types.intp) for i in (1, 3, 4))
-        target, source = (
+        target, values = (
             builder.gep(context.make_array(kinds[i])(context, builder, arguments[i]).data, [first])
             for i, first in ((0, to), (2, start))
         )
-        cgutils.raw_memcpy(builder, target, source, count, kinds[0].dtype.bitwidth // 8)
+        cgutils.raw_memcpy(builder, target, values, count, kinds[0].dtype.bitwidth // 8)
         return context.get_dummy_value()
 
-    return types.void(target, to, source, start, count), generate
+    return types.void(target, to, values, start, count), generate
 
 
 @intrinsic

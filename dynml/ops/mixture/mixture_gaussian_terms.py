@@ -149,7 +149,7 @@ def _unpacked(sums: Any, n_channels: int) -> Tensor:
 
 
 def _pieces(n_samples: int, n_channels: int, n_modes: int, block: int) -> list[slice]:
-    """Rows for one thread at a time: whole blocks, cut at the same places whatever the threads."""
+    """Rows for one thread at a time: whole blocks, cut at the same rows whatever the threads."""
     flops = n_channels**3 + 6 * n_modes * n_channels**2
     rows = max(math.ceil(_FLOPS_PER_PIECE / flops), math.ceil(n_samples / _MOST_PIECES))
     rows = math.ceil(rows / block) * block

@@ -41,7 +41,7 @@ class CrossSpectra:
     (K,)."""
 
     condition: float = 1.0
-    """Condition number of the equations by which the states were told apart; 1 where each stands for itself."""
+    """Condition number of the equations by which the states were separated; 1 where each stands for itself."""
 
     negative_share: Real | None = None
     """Share of the eigenvalues' sum that was negative and was removed, (K,); None where nothing had to be."""

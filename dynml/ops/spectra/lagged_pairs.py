@@ -91,7 +91,7 @@ def pair_spectra(
             more = _lagged_products(signals_TC * pairs.unsure[:, state, None], spans, n_lags)
             products[position] += pairs.persistence[state, :, None, None] * more
     shared = int(longest[present].min(initial=n_lags)) + 1
-    covariances, condition = _told_apart(products, overlaps[:, present][:, :, present], shared)
+    covariances, condition = _own_covariances(products, overlaps[:, present][:, :, present], shared)
     for position, state in enumerate(present):
         lags = int(longest[state])
         window = parzen_window(lags)
@@ -119,7 +119,7 @@ def _usable(counts: Real, n_lags: int) -> int:
     return n_lags if not len(short) else max(int(short[0]) - 1, 0)
 
 
-def _told_apart(products: Real, overlaps_LKK: Real, n_shared: int) -> tuple[Real, float]:
+def _own_covariances(products: Real, overlaps_LKK: Real, n_shared: int) -> tuple[Real, float]:
     """Solve, a lag at a time, for the states' own covariances.
 
     The largest condition number of the first lags, which all states have enough pairs at, is given as well.

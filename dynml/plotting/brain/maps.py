@@ -97,7 +97,7 @@ def plot_on_volume(
     figure.set_layout_engine("none")
     with quiet_nilearn():
         plotting.plot_glass_brain(
-            image, display_mode="lyrz", plot_abs=False, figure=figure, **_place(), **_colours(limits)
+            image, display_mode="lyrz", plot_abs=False, figure=figure, **_axes_below_title(), **_colours(limits)
         )
     put_words(figure, title, label)
     return figure
@@ -150,7 +150,7 @@ def _on_brain(
 ) -> None:
     from nilearn import plotting
 
-    shared: dict[str, Any] = {"figure": figure, **_place()}
+    shared: dict[str, Any] = {"figure": figure, **_axes_below_title()}
     if way == "markers":
         plotting.plot_markers(
             values,
@@ -172,7 +172,7 @@ def _on_brain(
     plotting.plot_glass_brain(hidden_background(volume, geometry), display_mode="lyrz", plot_abs=False, **shared)
 
 
-def _place() -> dict[str, Any]:
+def _axes_below_title() -> dict[str, Any]:
     """Where nilearn draws in a figure, below the title."""
     return {"axes": (0.0, 0.0, 0.96, 1.0 - TITLE_HEIGHT), "colorbar": True}
 
@@ -183,7 +183,7 @@ def _colours(limits: tuple[float, float]) -> dict[str, Any]:
 
 
 def hidden_background(volume: Any, geometry: Geometry) -> Any:
-    """Make places of no channel NaN, so that they are not drawn, and those whose value is 0 are."""
+    """Make voxels of no channel NaN, so that they are not drawn, and those whose value is 0 are."""
     data = np.asarray(volume.dataobj, dtype=np.float32)
     if geometry.kind == "labels":
         known = np.isin(geometry.arrays["image"], geometry.arrays["values"])
@@ -211,7 +211,7 @@ def _bars(
     axes = figure.add_subplot()
     axes.barh(np.arange(len(order)), values[order], color="#0072B2", height=0.75)
     axes.axvline(0.0, color=INK, linewidth=0.7)
-    axes.set_yticks(np.arange(len(order)), [names[place] for place in order])
+    axes.set_yticks(np.arange(len(order)), [names[position] for position in order])
     axes.set_ylim(len(order) - 0.4, -0.6)
     axes.set_xlim(1.05 * limits[0], 1.05 * limits[1])
     axes.set_xlabel(label)

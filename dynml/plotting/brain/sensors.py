@@ -28,7 +28,7 @@ IN_WORDS = {"mag": "magnetometers", "grad": "gradiometers", "eeg": "EEG"}
 def draw_sensors(
     values: NDArray[np.float64], geometry: Geometry, *, limits: tuple[float, float], label: str, title: str
 ) -> Figure:
-    """Draw a topography of each type of channel; of gradiometers at one place, the mean of their values.
+    """Draw a topography of each type of channel; of gradiometers at one position, the mean of their values.
 
     MNE would draw the length of each pair, which has no sign: what is below the average would look as if above.
 
@@ -48,7 +48,7 @@ def draw_sensors(
     mne = _mne()
     info = info_of(mne, geometry)
     types = np.array(info.get_channel_types())
-    found = {kind: _at_places(values, info, np.flatnonzero(types == kind)) for kind in dict.fromkeys(types.tolist())}
+    found = {kind: _at_positions(values, info, np.flatnonzero(types == kind)) for kind in dict.fromkeys(types.tolist())}
     kinds = {kind: own for kind, own in found.items() if len(own[1]) >= FEWEST_SENSORS}
     if not kinds:
         raise DataError(f"A topography needs {FEWEST_SENSORS} sensors of one type at least.")
@@ -86,12 +86,12 @@ def info_of(mne: Any, geometry: Geometry) -> Any:
     return info
 
 
-def _at_places(
+def _at_positions(
     values: NDArray[np.float64], info: Any, chosen: NDArray[np.int64]
 ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    """Means of the sensors at each place, and the first sensor of each."""
-    places = np.array([info["chs"][channel]["loc"][:3] for channel in chosen.tolist()])
-    _, firsts, owners = np.unique(np.round(places, 4), axis=0, return_index=True, return_inverse=True)
+    """Means of the sensors at each position, and the first sensor of each."""
+    positions = np.array([info["chs"][channel]["loc"][:3] for channel in chosen.tolist()])
+    _, firsts, owners = np.unique(np.round(positions, 4), axis=0, return_index=True, return_inverse=True)
     owners = owners.ravel()
     return np.bincount(owners, values[chosen]) / np.bincount(owners), chosen[firsts]
 

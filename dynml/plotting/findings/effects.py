@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import ArrayLike
 
-from dynml.plotting.style import FAINT, INK, PALETTE, SMALL_TEXT_SIZE, TEXT_SIZE, new_figure, plain_axes, put_title
+from dynml.plotting.style import (
+    FAINT,
+    PALETTE,
+    SMALL_TEXT_SIZE,
+    name_axes,
+    new_figure,
+    plain_axes,
+    put_title,
+)
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -53,13 +61,13 @@ def plot_effects(
     figure = new_figure(4.2 + 0.06 * max(map(len, shown)), 1.5 + 0.2 * len(shown))
     axes = figure.add_subplot()
     axes.axvline(0.0, color=FAINT, linewidth=1.0, zorder=0)
-    for place, (value, (low, high), found) in enumerate(zip(values, ends, is_significant)):
+    for position, (value, (low, high), found) in enumerate(zip(values, ends, is_significant)):
         colour = PALETTE[0] if found else "#777777"
-        axes.plot([low, high], [place, place], color=colour, linewidth=1.4)
-        axes.plot(value, place, "o", markersize=5, color=colour, markerfacecolor=colour if found else "white")
+        axes.plot([low, high], [position, position], color=colour, linewidth=1.4)
+        axes.plot(value, position, "o", markersize=5, color=colour, markerfacecolor=colour if found else "white")
     axes.set_yticks(range(len(shown)), shown)
     axes.set_ylim(len(shown) - 0.4, -0.6)
-    axes.set_xlabel(LABELS[kind], size=TEXT_SIZE, color=INK)
+    name_axes(axes, LABELS[kind])
     plain_axes(axes)
     axes.tick_params(labelsize=SMALL_TEXT_SIZE + 1)
     handles = [

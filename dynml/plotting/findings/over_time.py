@@ -15,8 +15,8 @@ from dynml.plotting.style import (
     INK,
     PALETTE,
     SMALL_TEXT_SIZE,
-    TEXT_SIZE,
     add_colour_bar,
+    name_axes,
     new_figure,
     plain_axes,
     put_title,
@@ -60,8 +60,7 @@ def plot_course(
     low = axes.get_ylim()[0]
     marked = np.where(p < SIGNIFICANT, low, np.nan)
     axes.plot(times, marked, color=INK, linewidth=3.0, solid_capstyle="butt")
-    axes.set_xlabel(f"Time (s); bar: p < {SIGNIFICANT:g}", size=TEXT_SIZE, color=INK)
-    axes.set_ylabel(f"{LABEL}; grey: chance", size=TEXT_SIZE, color=INK)
+    name_axes(axes, f"Time (s); bar: p < {SIGNIFICANT:g}", f"{LABEL}; grey: chance")
     plain_axes(axes)
     axes.tick_params(labelsize=SMALL_TEXT_SIZE + 1)
     put_title(figure, title)
@@ -109,8 +108,7 @@ def plot_generalization(
         at = times[0] - half + width * (np.arange(len(fine)) - 0.5)
         axes.contour(at, at, fine, levels=[0.5], colors=INK, linewidths=0.8)
         axes.set(xlim=ends, ylim=ends)
-    axes.set_xlabel(f"Tried at (s); outlined: p < {SIGNIFICANT:g}", size=TEXT_SIZE, color=INK)
-    axes.set_ylabel("Fitted at (s)", size=TEXT_SIZE, color=INK)
+    name_axes(axes, f"Tried at (s); outlined: p < {SIGNIFICANT:g}", "Fitted at (s)")
     axes.tick_params(labelsize=SMALL_TEXT_SIZE + 1)
     add_colour_bar(figure, image, [axes], LABEL)
     put_title(figure, title)

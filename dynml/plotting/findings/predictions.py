@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import ArrayLike
 
-from dynml.plotting.style import FAINT, INK, PALETTE, SMALL_TEXT_SIZE, TEXT_SIZE, new_figure, plain_axes, put_title
+from dynml.plotting.style import (
+    FAINT,
+    PALETTE,
+    SMALL_TEXT_SIZE,
+    name_axes,
+    new_figure,
+    plain_axes,
+    put_title,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -53,13 +61,13 @@ def plot_predictions(
         _draw_people(panels[0], np.asarray(truth), np.asarray(predicted), target)
     axes = panels[-1]
     axes.axvline(chance, color=FAINT, linewidth=1.0, zorder=0)
-    for place, (value, (low, high)) in enumerate(zip(np.asarray(scores), np.asarray(intervals))):
-        axes.plot([low, high], [place, place], color=PALETTE[0], linewidth=1.4)
-        axes.plot(value, place, "o", markersize=5, color=PALETTE[0])
+    for position, (value, (low, high)) in enumerate(zip(np.asarray(scores), np.asarray(intervals))):
+        axes.plot([low, high], [position, position], color=PALETTE[0], linewidth=1.4)
+        axes.plot(value, position, "o", markersize=5, color=PALETTE[0])
     axes.set_yticks(range(len(names)), list(names))
     axes.set_ylim(len(names) - 0.4, -0.6)
     of_none = f"{chance:.2g}, chance" if chance else "0"  # with few people, r of no knowledge lies below 0
-    axes.set_xlabel(f"{score_name}; grey: {of_none}", size=TEXT_SIZE, color=INK)
+    name_axes(axes, f"{score_name}; grey: {of_none}")
     plain_axes(axes)
     axes.tick_params(labelsize=SMALL_TEXT_SIZE + 1)
     put_title(figure, title)
@@ -70,6 +78,5 @@ def _draw_people(axes: Axes, truth: np.ndarray, predicted: np.ndarray, target: s
     axes.plot(truth, predicted, "o", markersize=3.5, color=PALETTE[0], alpha=0.7)
     ends = [min(truth.min(), predicted.min()), max(truth.max(), predicted.max())]
     axes.plot(ends, ends, color=FAINT, linewidth=1.0, zorder=0)
-    axes.set_xlabel(target, size=TEXT_SIZE, color=INK)
-    axes.set_ylabel("Predicted, mean over repeats", size=TEXT_SIZE, color=INK)
+    name_axes(axes, target, "Predicted, mean over repeats")
     plain_axes(axes)

@@ -57,8 +57,8 @@ def plot_selection(points: Sequence[Point], *, label: str) -> Figure:
     lines = _lines(points, key)
     names = [_words(point.settings) for point in points]
     for number, (name, own) in enumerate(lines.items()):
-        places = [float(point.settings[key]) if key else float(names.index(_words(point.settings))) for point in own]
-        _draw_line(panels, own, places, name, number)
+        positions = [float(point.settings[key]) if key else float(names.index(_words(point.settings))) for point in own]
+        _draw_line(panels, own, positions, name, number)
     _finish(panels, points, key, names, label)
     return figure
 
@@ -88,7 +88,7 @@ def _lines(points: Sequence[Point], key: str | None) -> dict[str, list[Point]]:
 
 
 def _draw_line(
-    panels: Sequence[Axes], points: Sequence[Point], places: Sequence[float], name: str, number: int
+    panels: Sequence[Axes], points: Sequence[Point], positions: Sequence[float], name: str, number: int
 ) -> None:
     colour, marker = PALETTE[number % len(PALETTE)], MARKERS[number % len(MARKERS)]
     for axes, values in ((panels[0], [one.score for one in points]), (panels[1], [one.difference for one in points])):
@@ -97,33 +97,33 @@ def _draw_line(
             [_finite(high - value) for value, _, high in values],
         ]
         axes.errorbar(
-            places, [value for value, _, _ in values], errors, color=colour, marker=marker, markersize=4,
+            positions, [value for value, _, _ in values], errors, color=colour, marker=marker, markersize=4,
             linewidth=1.4, capsize=2, elinewidth=0.9, label=name or "model",
         )  # fmt: skip
     for style, baseline in zip(LINE_STYLES, points[0].baselines):
         of_baseline = [point.baselines.get(baseline, math.nan) for point in points]
         words = baseline.replace("_", " ") + (f", {name}" if name else "")
-        panels[0].plot(places, of_baseline, color=colour, linestyle=style, linewidth=1.1, label=words)
-    for place, point in zip(places, points):
+        panels[0].plot(positions, of_baseline, color=colour, linestyle=style, linewidth=1.1, label=words)
+    for position, point in zip(positions, points):
         if point.is_not_worse:
-            panels[1].plot(place, point.difference[0], marker, color=colour, markersize=8, fillstyle="none")
+            panels[1].plot(position, point.difference[0], marker, color=colour, markersize=8, fillstyle="none")
         if point.is_chosen:
             for axes in panels:
-                axes.axvline(place, color=INK, linewidth=0.8, linestyle=":", zorder=0)
-            panels[0].plot(place, point.score[0], "*", color=INK, markersize=13, label="chosen", linestyle="None")
+                axes.axvline(position, color=INK, linewidth=0.8, linestyle=":", zorder=0)
+            panels[0].plot(position, point.score[0], "*", color=INK, markersize=13, label="chosen", linestyle="None")
     if len(panels) > 2:
-        _draw_agreement(panels[2], points, places, name, colour, marker)
+        _draw_agreement(panels[2], points, positions, name, colour, marker)
 
 
 def _draw_agreement(
-    axes: Axes, points: Sequence[Point], places: Sequence[float], name: str, colour: str, marker: str
+    axes: Axes, points: Sequence[Point], positions: Sequence[float], name: str, colour: str, marker: str
 ) -> None:
     kinds = (
         ("between seeds", "-", [one.seeds for one in points]),
         ("between halves", "--", [one.halves for one in points]),
     )
     for words, style, found in kinds:
-        known = [(place, *one) for place, one in zip(places, found) if one is not None]
+        known = [(position, *one) for position, one in zip(positions, found) if one is not None]
         if not known:
             continue
         at, similarity, low, high = zip(*known)

@@ -17,6 +17,7 @@ from dynml.plotting.style import (
     SMALL_TEXT_SIZE,
     TEXT_SIZE,
     add_colour_bar,
+    name_axes,
     names_of_states,
     new_figure,
     plain_axes,
@@ -198,7 +199,7 @@ def plot_networks(
     for state, name in enumerate(names):
         height = np.nan if floor is None else float(np.asarray(floor)[state])
         label = name if np.isnan(height) else f"{name}\n(floor {height:.2f})"
-        panels[state, 0].set_ylabel(label, size=TEXT_SIZE, color=INK)
+        name_axes(panels[state, 0], y=label)
     assert image is not None
     add_colour_bar(figure, image, list(panels.ravel()), "Coherence", shrink=min(1.0, 2.5 / n_states))
     if title:
@@ -225,9 +226,9 @@ def _panels(n_states: int, state_names: Sequence[str] | None, title: str | None)
 def _label(panels: Sequence[Axes], quantity: str) -> None:
     n_columns = min(len(panels), MOST_COLUMNS)
     for axes in panels[-n_columns:]:
-        axes.set_xlabel("Frequency (Hz)", size=TEXT_SIZE, color=INK)
+        name_axes(axes, "Frequency (Hz)")
     for axes in panels[::n_columns]:
-        axes.set_ylabel(quantity, size=TEXT_SIZE, color=INK)
+        name_axes(axes, y=quantity)
 
 
 def _shade(axes: Axes, bands: Bands | None) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dynml.errors import DataError
+from dynml.errors import DataError, in_one_line
 from dynml.preparation.confounds.regressors import RunConfounds, read_confounds
 
 RELATIVE_REST = 1e-10
@@ -148,7 +148,7 @@ class Cleaning:
                     t_r=1.0 / sampling_frequency,
                 )
         except (ValueError, RuntimeWarning) as error:
-            reason = " ".join(str(error).split()).rstrip(".")
+            reason = in_one_line(error)
             raise DataError(f"{where}: {len(kept)} volumes could not be cleaned: {reason}.") from error
 
     def note(self, scrubbed: dict[str, int], moved: Mapping[str, float]) -> dict[str, Any]:

@@ -73,7 +73,7 @@ def embedded_second_moment(signals: Signals, n_embeddings: int, mean_C: Array | 
     Notes
     -----
     Block (i, j) with j >= i is the lagged product at j - i, less the pairs at the ends of the segment that no whole
-    window holds at these places: the first i, and the last n - 1 - j.
+    window holds at these positions: the first i, and the last n - 1 - j.
     """
     n_samples, n_channels = signals.shape
     products = lagged_products(signals, n_embeddings, mean_C)

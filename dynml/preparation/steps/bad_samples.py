@@ -19,7 +19,7 @@ from dynml.fits import Layout
 from dynml.preparation.step import PreparationStep
 from dynml.preparation.steps.outliers import generalized_esd, robust_scores
 from dynml.recording import Recording
-from dynml.stretches import sources_of_stretches, stretches_of
+from dynml.stretches import source_samples_of_stretches, stretches_of
 
 DEFAULT_LEVEL = 0.05
 DEFAULT_THRESHOLD = 5.0
@@ -225,7 +225,7 @@ def _without(recording: Recording, bad: NDArray[np.bool_], grid: int) -> dict[st
         parents.append(np.full(len(stretches), number))
     within, parent = np.concatenate(pieces), np.concatenate(parents)
     segments = within + recording.segments[parent, :1]
-    source_samples = sources_of_stretches(
+    source_samples = source_samples_of_stretches(
         recording.source_samples, recording.segments, segments, parent, recording.source_step
     )
     return {

@@ -19,7 +19,7 @@ from dynml.errors import DataCorruptionError, DataError, in_one_line
 from dynml.files import read_json
 from dynml.host_memory import check_claimed_size
 from dynml.readers.fmri.dipy_library import dipy_needed_for
-from dynml.readers.guard import faults_told
+from dynml.readers.guard import faults_as_errors
 from dynml.reading_files import check_plain_file
 from dynml.tables import read_table
 
@@ -214,7 +214,7 @@ def load_image(path: Path, what: str, *, to_its_end: bool = True) -> Any:
     try:
         if to_its_end:
             check_compressed(path)
-        with faults_told(path, what):
+        with faults_as_errors(path, what):
             image: Any = nibabel.load(path)  # type: ignore[attr-defined]
             shape = tuple(map(int, image.shape))
     except DataCorruptionError as error:
@@ -274,7 +274,7 @@ def load_volume(path: Path, what: str) -> tuple[NDArray[Any], NDArray[np.float64
     if len(shape) != 3:
         raise DataError(f"{what} {path} has shape {image.shape}, but must be a 3D image.")
     try:
-        with faults_told(path, what):
+        with faults_as_errors(path, what):
             return np.asanyarray(image.dataobj).reshape(shape), image.affine
     except DataCorruptionError as error:
         reason = in_one_line(error.__cause__)

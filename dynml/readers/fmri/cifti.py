@@ -19,7 +19,7 @@ from dynml.geometry.geometry import Geometry
 from dynml.readers.fmri.atlas import check_has_all_voxels, check_names, load_image, shortened
 from dynml.readers.fmri.geometry import geometry_of_grayordinates, geometry_of_parcels
 from dynml.readers.fmri.nifti import PLAUSIBLE_SECONDS
-from dynml.readers.guard import faults_told, guarded
+from dynml.readers.guard import faults_as_errors, guarded
 from dynml.readers.reader import FileDescription, Reader, ReaderConfig
 
 BYTES_PER_BLOCK = 256 * 1024**2
@@ -64,7 +64,7 @@ class ParcelSeriesReader(Reader):
 
     def _chosen(self, names: list[str], path: Path) -> NDArray[np.int64]:
         check_names(names, self.excluded, f"parcels of {path}")
-        return np.array([place for place, name in enumerate(names) if name not in self.excluded])
+        return np.array([position for position, name in enumerate(names) if name not in self.excluded])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -168,7 +168,7 @@ class _GrayordinateAtlas:
 
     def __init__(self, path: Path, excluded: tuple[str, ...]) -> None:
         self.path = path
-        with faults_told(path, "The atlas"):
+        with faults_as_errors(path, "The atlas"):
             self.keys_G, self.grayordinates, table = _labels(path)
         keys = [int(key) for key in np.unique(self.keys_G) if key != 0]
         unnamed = [str(key) for key in keys if key not in table]
@@ -177,9 +177,9 @@ class _GrayordinateAtlas:
             raise DataError(f"The atlas {path} {fault}.")
         names = [table[key][0] for key in keys]
         check_names(names, excluded, f"labels of the atlas {path}")
-        chosen = [place for place, name in enumerate(names) if name not in excluded]
-        self.names = tuple(names[place] for place in chosen)
-        self.keys = np.array([keys[place] for place in chosen])
+        chosen = [position for position, name in enumerate(names) if name not in excluded]
+        self.names = tuple(names[position] for position in chosen)
+        self.keys = np.array([keys[position] for position in chosen])
 
     def rows(self, grayordinates: Any, path: Path) -> NDArray[np.int64]:
         """Channel of each grayordinate of a series, (G,); -1 where it has no label."""
@@ -228,15 +228,15 @@ def _keys_on(atlas: _GrayordinateAtlas, grayordinates: Any) -> NDArray[np.int64]
         if name in model.nvertices:
             if model.nvertices[name] != own_model.nvertices[name]:
                 return None
-            places, own_places = model.vertex, own_model.vertex
+            positions, own_positions = model.vertex, own_model.vertex
         else:
             if model.volume_shape != own_model.volume_shape or not np.allclose(model.affine, own_model.affine):
                 return None
-            places = np.ravel_multi_index(model.voxel.T, model.volume_shape)
-            own_places = np.ravel_multi_index(own_model.voxel.T, model.volume_shape)
-        order = np.argsort(own_places)
-        found = np.searchsorted(own_places[order], places).clip(max=len(order) - 1)
-        matched = own_places[order][found] == places
+            positions = np.ravel_multi_index(model.voxel.T, model.volume_shape)
+            own_positions = np.ravel_multi_index(own_model.voxel.T, model.volume_shape)
+        order = np.argsort(own_positions)
+        found = np.searchsorted(own_positions[order], positions).clip(max=len(order) - 1)
+        matched = own_positions[order][found] == positions
         keys_G[part] = np.where(matched, atlas.keys_G[own_part][order][found], 0)
     return keys_G
 
@@ -259,7 +259,7 @@ def _axes(image: Any) -> list[Any]:
 
     if not isinstance(image, Cifti2Image):
         return []
-    return [image.header.get_axis(place) for place in range(len(image.shape))]
+    return [image.header.get_axis(position) for position in range(len(image.shape))]
 
 
 def _description(image: Any, names: tuple[str, ...]) -> FileDescription:

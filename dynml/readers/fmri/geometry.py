@@ -98,9 +98,9 @@ def _bytes_of_axis(axis: Any) -> NDArray[np.uint8]:
 def _centres_of_labels(image: NDArray[np.int64], values: list[int], affine: NDArray[np.float64]) -> NDArray[np.float64]:
     from scipy.ndimage import find_objects
 
-    # Labels may be large numbers with gaps: boxes are found of their places.
-    places = np.searchsorted(values, image) + 1
-    boxes = find_objects(np.where(image > 0, places, 0))
+    # Labels may be large numbers with gaps: boxes are found of their positions.
+    positions = np.searchsorted(values, image) + 1
+    boxes = find_objects(np.where(image > 0, positions, 0))
     centres = np.full((len(values), 3), np.nan)
     for row, box in enumerate(boxes):
         if box is not None:

@@ -59,7 +59,7 @@ class Motion:
     """Where the head is in each volume of a run."""
 
     affines: NDArray[np.float64]
-    """(T, 4, 4), mm to mm: from a place in the reference to the same place of the head in the volume."""
+    """(T, 4, 4), mm to mm: from a point in the reference to the same point of the head in the volume."""
     centre: NDArray[np.float64]
     """Centre of the image's grid, (3,), mm."""
 
@@ -151,7 +151,7 @@ def found_motion(image: Any, blocks: Callable[[], Blocks], config: MotionCorrect
 
     Notes
     -----
-    Mutual information, maximised over rigid transforms (`dipy.align`), of a quarter of the voxels at random places:
+    Mutual information, maximised over rigid transforms (`dipy.align`), of a quarter of the voxels at random positions:
     that is faster than all of them, and exacter, for voxels that fall onto voxels again favour motions of none.
     """
     n_volumes, affine = image.shape[3], np.asarray(image.affine, dtype=np.float64)

@@ -23,7 +23,7 @@ from dynml.readers.fmri.atlas import (
     shortened,
     whole_image,
 )
-from dynml.readers.guard import faults_told
+from dynml.readers.guard import faults_as_errors
 
 RELATIVE_RANK = 1e-7
 
@@ -160,13 +160,13 @@ def _maps_of(
         parts.append((np.flatnonzero(voxels), weights[voxels]))
     row_of_voxel = np.cumsum(used.ravel()) - 1
     maps_VC = np.zeros((int(used.sum()), image.shape[3]))
-    for number, (places, values) in enumerate(parts):
-        maps_VC[row_of_voxel[places], number] = values
+    for number, (positions, values) in enumerate(parts):
+        maps_VC[row_of_voxel[positions], number] = values
     return maps_VC, used
 
 
 def _map(image: Any, number: int, path: Path) -> NDArray[np.float64]:
-    with faults_told(path, "The atlas"):
+    with faults_as_errors(path, "The atlas"):
         weights = np.asarray(image.dataobj[..., number], dtype=np.float64)
     return np.nan_to_num(weights, posinf=0.0, neginf=0.0)
 

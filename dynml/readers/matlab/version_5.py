@@ -120,7 +120,7 @@ def _inflated(content: bytes, path: Path, variable: Variable) -> bytes:
 
 @contextmanager
 def _opened(path: Path) -> Iterator[BinaryIO]:
-    """Open a file; faults of its bytes are told by a sentence."""
+    """Open a file; faults of its bytes become errors of one sentence."""
     try:
         with path.open("rb") as stream:
             yield stream

@@ -26,7 +26,7 @@ CODEPAGE = re.compile(r"^Codepage=(\S+)", flags=re.IGNORECASE | re.MULTILINE)
 REPLACEMENT = "\ufffd"
 """What scipy puts where a character cannot be decoded."""
 MATLAB_CODECS = ("utf-16", "latin-1")
-"""MATLAB keeps characters as numbers of two bytes, for which scipy expects UTF-8 unless it is told otherwise."""
+"""MATLAB keeps characters as numbers of two bytes, for which scipy expects UTF-8 unless another encoding is given."""
 
 
 def open_edf(opener: Opener, path: Path, **settings: Any) -> Any:

@@ -1,6 +1,6 @@
 """Structure of `.fif` files: what they hold, whether they are whole, and how parts of one recording hang together.
 
-A `.fif` file is a chain of tags: kind, type, size and place of the next tag (0: right after this one), each a number
+A `.fif` file is a chain of tags: kind, type, size and offset of the next tag (0: right after this one), each a number
 of four bytes, then the value. Source: Functional Image File Format, Elekta Neuromag, and
 https://github.com/mne-tools/fiff-constants for the numbers.
 """
@@ -114,38 +114,38 @@ def structure_of(path: Path) -> FifStructure:
 
 def _tags(stream: BinaryIO, n_bytes: int | None, path: Path) -> Iterator[tuple[int, int]]:
     """Give kind and size of each tag, the stream standing at its value."""
-    place = 0
+    offset = 0
     while True:
-        stream.seek(place)
+        stream.seek(offset)
         header = stream.read(TAG.size)
-        if not header and place > 0:
+        if not header and offset > 0:
             return
         if len(header) < TAG.size:
-            raise DataCorruptionError(f"{path} is {'truncated' if place else 'no .fif file: it is too short'}.")
+            raise DataCorruptionError(f"{path} is {'truncated' if offset else 'no .fif file: it is too short'}.")
         kind, of_type, size, following = TAG.unpack(header)
         if not any(header):
-            raise DataCorruptionError(f"{path} holds zeros where a value should start, at byte {place}.")
-        end = place + TAG.size + size
-        goes_on = following in (0, LAST_TAG) or following > place
-        if place == 0 and kind != FILE_ID:
+            raise DataCorruptionError(f"{path} holds zeros where a value should start, at byte {offset}.")
+        end = offset + TAG.size + size
+        goes_on = following in (0, LAST_TAG) or following > offset
+        if offset == 0 and kind != FILE_ID:
             size = 0
         elif size < 0 or (n_bytes is not None and end > n_bytes) or not goes_on:
-            raise DataCorruptionError(f"{path} is truncated: a value goes beyond its end, at byte {place}.")
+            raise DataCorruptionError(f"{path} is truncated: a value goes beyond its end, at byte {offset}.")
         yield kind, size
         if of_type == POINTS:
-            _check_points(stream, place, size, path)
+            _check_points(stream, offset, size, path)
         if following == LAST_TAG:
             return
-        place = following or end
+        offset = following or end
 
 
-def _check_points(stream: BinaryIO, place: int, size: int, path: Path) -> None:
+def _check_points(stream: BinaryIO, offset: int, size: int, path: Path) -> None:
     """Refuse a value that is said to hold more digitized points than fit into it: mne would look for all of them."""
-    stream.seek(place + TAG.size + BYTES_BEFORE_POINTS - 4)
+    stream.seek(offset + TAG.size + BYTES_BEFORE_POINTS - 4)
     n_points = _integer(stream)
     if n_points < 0 or BYTES_BEFORE_POINTS + BYTES_OF_POINT * n_points > size:
         raise DataCorruptionError(
-            f"{path} is damaged: a value of {size} bytes is said to hold {n_points} points, at byte {place}."
+            f"{path} is damaged: a value of {size} bytes is said to hold {n_points} points, at byte {offset}."
         )
 
 

@@ -14,7 +14,7 @@ CODES = ("kind", "coil_type", "coord_frame", "unit")
 
 
 def geometry_of_sensors(recording: Any, indices: Sequence[int], file: str) -> Geometry | None:
-    """Keep place, orientation and type of some channels; None where no channel has a place.
+    """Keep position, orientation and type of some channels; None where no channel has a position.
 
     Parameters
     ----------

@@ -14,7 +14,7 @@ from dynml.errors import DataCorruptionError, DataError, in_one_line
 
 LOUDNESS = "WARNING"
 """Level of mne's own messages: warnings, which are kept."""
-TOLD_OTHERWISE = ("naming conventions", "'boundary' events", "Number of records from the header")
+NOT_PASSED_ON = ("naming conventions", "'boundary' events", "Number of records from the header")
 """Parts of mne's warnings about what is no fault here, or is refused or handled by these readers."""
 
 
@@ -67,4 +67,4 @@ def mne_reading(path: Path) -> Iterator[list[str]]:
         finally:
             logger.disabled = was_disabled
     texts = [in_one_line(one.message) for one in caught if issubclass(one.category, RuntimeWarning)]
-    warned.extend(text for text in dict.fromkeys(texts) if not any(part in text for part in TOLD_OTHERWISE))
+    warned.extend(text for text in dict.fromkeys(texts) if not any(part in text for part in NOT_PASSED_ON))

@@ -43,14 +43,14 @@ class MneReader(Reader):
             part of a recording; `DataCorruptionError` when it cannot be read or is truncated.
         """
         mne = mne_package(path)
-        with mne_reading(path) as told:
+        with mne_reading(path) as warned:
             parts = first_part_of(path)[1] if extension_of(path) in FIF else ()
             opened = self._opened(mne, path)
             if isinstance(opened, RawFile):
                 description = describe_raw(opened, path)
             else:
                 description = describe_epochs(opened, chosen_channels(opened, self.config, path), path, parts)
-        return dataclasses.replace(description, warned=(*description.warned, *told))
+        return dataclasses.replace(description, warned=(*description.warned, *warned))
 
     @guarded
     def read(self, path: Path) -> NDArray[np.float64]:

@@ -53,40 +53,42 @@ def component_rows(
     """
     own = _own_pictures(experiment, inferred, colours)
     spectra = spectrum_pictures(results, inferred.n_components, colours)
-    others = {place: pictures for place, pictures in pictures_by_component(results).items() if place is not None}
+    others = {
+        position: pictures for position, pictures in pictures_by_component(results).items() if position is not None
+    }
     kind = experiment.component
     return [
         ComponentRow(
-            name=f"{kind.capitalize()} {place + 1}",
-            colour=colours[place],
-            statistics=_statistics(experiment, inferred, place) + spectrum_notes(results, place),
-            pictures=[*others.get(place + 1, []), *spectra[place : place + 1], *own[place]],
+            name=f"{kind.capitalize()} {position + 1}",
+            colour=colours[position],
+            statistics=_statistics(experiment, inferred, position) + spectrum_notes(results, position),
+            pictures=[*others.get(position + 1, []), *spectra[position : position + 1], *own[position]],
         )
-        for place in range(inferred.n_components)
+        for position in range(inferred.n_components)
     ]
 
 
-def _statistics(experiment: ReportedExperiment, inferred: Inferred, place: int) -> list[tuple[str, str]]:
+def _statistics(experiment: ReportedExperiment, inferred: Inferred, position: int) -> list[tuple[str, str]]:
     said = []
     activity = experiment.summary.get("relative_activity")
-    if activity and place < len(activity):
-        said.append(("Share of the variance (training)", percent(activity[place])))
+    if activity and position < len(activity):
+        said.append(("Share of the variance (training)", percent(activity[position])))
     for name, (title, unit) in STATISTICS.items():
         if name in inferred.statistics:
-            said.append(_with_unit(title, unit, inferred.statistics[name], place))
+            said.append(_with_unit(title, unit, inferred.statistics[name], position))
     shares = inferred.statistics.get("fractional_occupancy")
     if shares is not None:
-        n_with = int((np.nan_to_num(shares[:, place]) > 0).sum())
+        n_with = int((np.nan_to_num(shares[:, position]) > 0).sum())
         said.append(("Occurs in", f"{n_with} of {counted(len(shares), 'recording')}"))
     return said
 
 
-def _with_unit(title: str, unit: str, values: NDArray[np.float64], place: int) -> tuple[str, str]:
+def _with_unit(title: str, unit: str, values: NDArray[np.float64], position: int) -> tuple[str, str]:
     """Title and value; slow switching is counted by the minute."""
     known = values[np.isfinite(values)]
     if unit == "Hz" and known.size and known.max() < SLOW:
-        return "Visits per minute", _spread(60 * values[:, place], "")
-    return title, _spread(values[:, place], "" if unit == "Hz" else unit)
+        return "Visits per minute", _spread(60 * values[:, position], "")
+    return title, _spread(values[:, position], "" if unit == "Hz" else unit)
 
 
 def _spread(values: NDArray[np.float64], unit: str) -> str:
@@ -127,14 +129,14 @@ def _add_matrices(
     matrices = correlations(covariances)
     beside = matrices - np.tensordot(weights, matrices, axes=1)
     kind = experiment.component
-    for place in range(len(pictures)):
+    for position in range(len(pictures)):
         for values, limit, title, label in (
             (matrices, largest_off_diagonal(matrices), "Correlations", "Correlation"),
             (beside, largest_off_diagonal(beside), "Minus the average", "Difference"),
         ):
-            figure = plot_matrix(values[place], limit, title, label)
-            alt = f"{title} of channels in {kind} {place + 1}: {_largest_pair(values[place], experiment)}"
-            pictures[place].append(picture_of_figure(figure, alt))
+            figure = plot_matrix(values[position], limit, title, label)
+            alt = f"{title} of channels in {kind} {position + 1}: {_largest_pair(values[position], experiment)}"
+            pictures[position].append(picture_of_figure(figure, alt))
 
 
 def _largest_pair(matrix: NDArray[np.float64], experiment: ReportedExperiment) -> str:
@@ -153,11 +155,11 @@ def _add_variances(
     colours: Sequence[str],
 ) -> None:
     variances = np.diagonal(np.asarray(covariances), axis1=1, axis2=2)
-    for place, own in enumerate(variances):
+    for position, own in enumerate(variances):
         values = _by_name(own, names)
-        figure = plot_bars(values, "Variance", colour=colours[place])
-        alt = f"Variances of channels in {experiment.component} {place + 1}: {_largest(values)}"
-        pictures[place].append(picture_of_figure(figure, alt))
+        figure = plot_bars(values, "Variance", colour=colours[position])
+        alt = f"Variances of channels in {experiment.component} {position + 1}: {_largest(values)}"
+        pictures[position].append(picture_of_figure(figure, alt))
 
 
 def _add_means(
@@ -167,15 +169,15 @@ def _add_means(
     names: Sequence[str],
     colours: Sequence[str],
 ) -> None:
-    for place, own in enumerate(np.asarray(means)):
+    for position, own in enumerate(np.asarray(means)):
         values = _by_name(own, names)
-        figure = plot_bars(values, "Mean, strongest channels", colour=colours[place], most=MOST_CHANNELS_OF_MEANS)
-        alt = f"Means of channels in {experiment.component} {place + 1}: {_largest(values)}"
-        pictures[place].append(picture_of_figure(figure, alt))
+        figure = plot_bars(values, "Mean, strongest channels", colour=colours[position], most=MOST_CHANNELS_OF_MEANS)
+        alt = f"Means of channels in {experiment.component} {position + 1}: {_largest(values)}"
+        pictures[position].append(picture_of_figure(figure, alt))
 
 
 def _by_name(values: NDArray[Any], names: Sequence[str]) -> dict[str, float]:
-    known = names if len(names) == len(values) else [str(place + 1) for place in range(len(values))]
+    known = names if len(names) == len(values) else [str(position + 1) for position in range(len(values))]
     return {name: float(value) for name, value in zip(known, values)}
 
 
@@ -188,8 +190,8 @@ def pictures_by_component(results: Sequence[ResultsFolder]) -> dict[int | None, 
     """Pictures of results by the number of their component, from 1; None: those of all components together."""
     found: dict[int | None, list[Picture]] = {}
     for one in results:
-        for place, path, alt in _listed_pictures(one):
-            found.setdefault(place, []).append(picture_of_file(path, alt))
+        for position, path, alt in _listed_pictures(one):
+            found.setdefault(position, []).append(picture_of_file(path, alt))
     return found
 
 

@@ -46,7 +46,7 @@ class DataFacts:
     """What no model saw, a sentence each."""
     split: str
     warnings: list[str]
-    """What was told while the store was made."""
+    """Warnings that were given while the store was made."""
 
 
 def data_facts(experiment: ReportedExperiment, hdf5: Path | None) -> DataFacts:

@@ -28,7 +28,9 @@ def selection_part(results: ResultsFolder) -> Part:
         ]
         for one in settings[:MOST_ROWS]
     ]
-    best = next((place for place, one in enumerate(settings) if one["settings"] == results.summary.get("best")), None)
+    best = next(
+        (position for position, one in enumerate(settings) if one["settings"] == results.summary.get("best")), None
+    )
     caption = f"{results.summary.get('score')} by setting, best first; the chosen one stands out"
     note = "Differences from the best-ranked, with 95 % intervals. Similarity of runs, and what shifted labels give."
     shown = None if best is None or best >= MOST_ROWS else best

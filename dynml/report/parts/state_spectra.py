@@ -46,19 +46,21 @@ def _drawn(
     frequencies: NDArray[np.float64], power_KF: NDArray[np.float64], colours: Sequence[str], unit: str
 ) -> list[Picture]:
     pictures = []
-    for place, own in enumerate(power_KF):
-        figure = plot_spectrum(frequencies, power_KF, place, colours[place], f"Power ({unit})" if unit else "Power")
+    for position, own in enumerate(power_KF):
+        figure = plot_spectrum(
+            frequencies, power_KF, position, colours[position], f"Power ({unit})" if unit else "Power"
+        )
         peak = "nowhere" if not np.isfinite(own).any() else f"at {frequencies[np.nanargmax(own)]:.3g} Hz"
-        alt = f"Power spectrum of component {place + 1}, mean over channels: largest {peak}; grey: the others"
+        alt = f"Power spectrum of component {position + 1}, mean over channels: largest {peak}; grey: the others"
         pictures.append(picture_of_figure(figure, alt))
     return pictures
 
 
-def spectrum_notes(results: Sequence[ResultsFolder], place: int) -> list[tuple[str, str]]:
+def spectrum_notes(results: Sequence[ResultsFolder], position: int) -> list[tuple[str, str]]:
     """Resolution and floor of a component's spectrum, by its number from 0."""
     spectra = of_kind(results, SPECTRA)
     listed: list[dict[str, Any]] = [] if spectra is None else list(spectra.summary.get("states") or ())
-    own: dict[str, Any] = next((one for one in listed if one.get("state") == place + 1), {})
+    own: dict[str, Any] = next((one for one in listed if one.get("state") == position + 1), {})
     titles = {"resolution_Hz": ("Resolution of the spectrum", " Hz"), "coherence_floor": ("Floor of the coherence", "")}
     return [
         (title, f"{number(own[key], 2)}{unit}") for key, (title, unit) in titles.items() if own.get(key) is not None

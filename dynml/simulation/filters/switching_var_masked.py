@@ -23,7 +23,7 @@ def masked_means_given_states(
     Parameters
     ----------
     process : SwitchingVar
-        Noise covariances may be singular as long as visible channels can be told apart.
+        Noise covariances may be singular as long as visible channels can be distinguished.
     signals_BTC : array, (B, T, C)
         What stands at hidden entries has no influence.
     visible_BTC : array of bool, broadcastable to (B, T, C)

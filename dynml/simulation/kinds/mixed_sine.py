@@ -69,7 +69,7 @@ def simulate_mixed_sine(
     ----------
     config : MixedSineSimulationConfig, optional
     generator : Generator, optional
-        Source of all random numbers; by default a new one from the config's seed.
+        Draws all random numbers; by default a new one from the config's seed.
     **settings
         Fields of the config, when no config is given: `simulate_mixed_sine(n_modes=6, n_channels=20, seed=123)`.
 

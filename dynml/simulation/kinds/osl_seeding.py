@@ -99,20 +99,20 @@ def _signals(
     generator: AnyGenerator,
 ) -> NDArray[np.float64]:
     """Signals (T, C), drawn for one value of alpha after another in sorted order, by singular value decomposition."""
-    values, places = np.unique(alpha, axis=0, return_inverse=True)
-    places = places.ravel()
-    order = np.argsort(places, kind="stable")
+    values, numbers = np.unique(alpha, axis=0, return_inverse=True)
+    numbers = numbers.ravel()
+    order = np.argsort(numbers, kind="stable")
     noise = np.empty((len(alpha), means.shape[1]))
     noise[order] = generator.standard_normal(noise.shape)
     signals = np.empty_like(noise)
     chunk = max(1, MOST_NUMBERS // means.shape[1] ** 2)
     for start in range(0, len(alpha), chunk):
         rows = order[start : start + chunk]
-        first, last = places[rows[0]], places[rows[-1]]
+        first, last = numbers[rows[0]], numbers[rows[-1]]
         weights = values[first : last + 1].astype(np.float64)
         _, singular_values, directions = np.linalg.svd(_mixed_in_order(weights, covariances))
         factors = np.sqrt(singular_values)[..., None] * directions
-        own = places[rows] - first
+        own = numbers[rows] - first
         borders = np.append(np.flatnonzero(np.diff(own, prepend=-1)), len(own))
         for begin, end in itertools.pairwise(borders):
             signals[rows[begin:end]] = noise[rows[begin:end]] @ factors[own[begin]]

@@ -58,8 +58,8 @@ class MixedSineSimulationConfig(GaussianSimulationConfig):
         check_at_least("n_modes", self.n_modes, 1)
         for key, numbers in SOFT_MIXTURE.items():
             if getattr(self, key) is None:
-                places = np.linspace(0, len(numbers) - 1, self.n_modes)
-                object.__setattr__(self, key, np.interp(places, np.arange(len(numbers)), numbers).tolist())
+                positions = np.linspace(0, len(numbers) - 1, self.n_modes)
+                object.__setattr__(self, key, np.interp(positions, np.arange(len(numbers)), numbers).tolist())
             self._check_numbers(key, (self.n_modes,), ())
         check_choice("seeding", self.seeding, SEEDINGS)
         if self.seeding != "dynml":

@@ -75,13 +75,13 @@ def geometry_in_words(store: Store, group: str) -> str | None:
     if geometry is None:
         return None
     space = geometry.values.get("space", "unknown")
-    places = "with their centres" if geometry.has_positions else "without centres"
+    centres = "with their centres" if geometry.has_positions else "without centres"
     what = {
-        "labels": f"labels of {geometry.values.get('file')}, {places}",
-        "maps": f"maps of {geometry.values.get('file')}, {places}",
-        "parcels": f"parcels of CIFTI axes, {places}",
-        "grayordinates": f"grayordinates of CIFTI axes, {places}",
-        "sensors": "places and types of sensors",
+        "labels": f"labels of {geometry.values.get('file')}, {centres}",
+        "maps": f"maps of {geometry.values.get('file')}, {centres}",
+        "parcels": f"parcels of CIFTI axes, {centres}",
+        "grayordinates": f"grayordinates of CIFTI axes, {centres}",
+        "sensors": "positions and types of sensors",
     }[geometry.kind]
     return f"{what} (space: {space})"
 

@@ -47,10 +47,10 @@ def joined_over_gaps(
     Rows at the edges of gaps that a step has trimmed away are masked as well. Segments of different parts
     (`Recording.segment_parts`) are never joined.
     """
-    told = DataWarnings() if warned is None else warned
-    first_of_each = _firsts_of_joined(recording, where, told)
+    to_warn = DataWarnings() if warned is None else warned
+    first_of_each = _firsts_of_joined(recording, where, to_warn)
     if warned is None:
-        told.tell()
+        to_warn.tell()
     if len(first_of_each) == len(recording.segments):
         return recording
     last_of_each = np.append(first_of_each[1:], len(recording.segments)) - 1
@@ -78,17 +78,17 @@ def _firsts_of_joined(recording: Recording, where: str, warned: DataWarnings) ->
         if run != recording.segment_runs[number - 1] or parts[number] != parts[number - 1]:
             firsts.append(number)
             continue
-        place = f"{where}, run {recording.run_names[run]}"
+        of_run = f"{where}, run {recording.run_names[run]}"
         expected = sources[first, 0] + (segments[number, 0] - segments[first, 0]) * recording.source_step
         if abs(sources[number, 0] - expected) > LARGEST_DISAGREEMENT:
             warned.add(
-                "Gaps that are no whole number of rows long after downsampling stay cuts, and are not masked", place
+                "Gaps that are no whole number of rows long after downsampling stay cuts, and are not masked", of_run
             )
             firsts.append(number)
         elif segments[number, 0] - segments[number - 1, 1] > n_good[run]:
             warned.add(
                 "Gaps longer than all good samples of their run stay cuts, and are not masked",
-                f"{place}: {segments[number, 0] - segments[number - 1, 1]} samples",
+                f"{of_run}: {segments[number, 0] - segments[number - 1, 1]} samples",
             )
             firsts.append(number)
     return np.array(firsts, dtype=np.int64)

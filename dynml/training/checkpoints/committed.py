@@ -136,7 +136,7 @@ def newest_committed(target: Path) -> tuple[Path | None, list[str]]:
     path : Path or None
         The newest set whose manifest verifies.
     sentences : list of str
-        One sentence for every newer set that was passed over, to be told to the user.
+        One sentence for every newer set that was passed over, to warn the user.
 
     Raises
     ------
@@ -232,7 +232,7 @@ def _own_names(directory: Path) -> set[str]:
         return {path.name for path in directory.iterdir() if path.is_file()}
     name = directory.name.removesuffix(".new").removesuffix(".previous")
     own = {MANIFEST}
-    for place in {directory, *(directory.with_name(name + suffix) for suffix in ("", ".new", ".previous"))}:
+    for folder in {directory, *(directory.with_name(name + suffix) for suffix in ("", ".new", ".previous"))}:
         with contextlib.suppress(DynmlError, KeyError, TypeError, AttributeError):
-            own |= set(read_json(place / MANIFEST)["files"])
+            own |= set(read_json(folder / MANIFEST)["files"])
     return own if any((directory / each).exists() for each in own) else set()

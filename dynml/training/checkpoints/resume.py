@@ -64,7 +64,7 @@ FOLLOWING_FROM_DATA = ("dataset.preparation", "dataset.scale")
 def differences(old: dict[str, Any], new: dict[str, Any]) -> Iterator[tuple[str, Any, Any]]:
     """Settings that differ between two parameter files, as (dotted name, old value, new value)."""
     for section in SECTIONS_THAT_STAY:
-        before, after = (_flat(section, strict_json(source.get(section))) for source in (old, new))
+        before, after = (_flat(section, strict_json(parameters.get(section))) for parameters in (old, new))
         for key in sorted(before.keys() | after.keys()):
             # Whose data they are is part of their fingerprint, which is compared.
             if key.startswith("dataset.subsets.") and WHOSE.intersection(key.split(".")):

@@ -31,7 +31,7 @@ class RanksOfRuns:
     """Runs that are long enough to tell."""
     lowest: int | None
     """Lowest rank of a run; None where no run is long enough."""
-    lowest_place: str
+    lowest_run: str
     """Subject and run that has it."""
     n_deficient: int
     """Runs whose rank is below the number of channels."""
@@ -41,7 +41,7 @@ class RanksOfRuns:
         share = f"all {self.n_runs}" if self.n_deficient == self.n_runs else f"{self.n_deficient} of {self.n_runs}"
         return (
             f"{share} runs of the training data have a rank below their number of channels (rank {self.lowest} of "
-            f"{n_channels} in {self.lowest_place})"
+            f"{n_channels} in {self.lowest_run})"
         )
 
 
@@ -81,19 +81,19 @@ class _Found:
     def __init__(self) -> None:
         self.n_runs, self.nulls = 0, list[tuple[str, Tensor]]()
 
-    def add(self, place: str, sums: CentredSums) -> None:
+    def add(self, run: str, sums: CentredSums) -> None:
         self.n_runs += 1
         null = null_directions(sums.scatter_CC / sums.n_samples)
         if null.shape[1]:
-            self.nulls.append((place, null))
+            self.nulls.append((run, null))
 
 
 def _ranks(found: list[_Found], n_channels: int) -> tuple[RanksOfRuns, list[Tensor]]:
     n_runs, nulls = sum(one.n_runs for one in found), [null for one in found for null in one.nulls]
     if not nulls:
         return RanksOfRuns(n_runs, n_channels if n_runs else None, "", 0), []
-    place, most = max(nulls, key=lambda pair: pair[1].shape[1])
-    ranks = RanksOfRuns(n_runs, n_channels - most.shape[1], place, len(nulls))
+    run, most = max(nulls, key=lambda pair: pair[1].shape[1])
+    ranks = RanksOfRuns(n_runs, n_channels - most.shape[1], run, len(nulls))
     return ranks, [null for _, null in nulls]
 
 

@@ -128,8 +128,8 @@ class Occupancies:
     def _explained_by_sites(self, sums: NDArray[np.float64], people: list[str]) -> dict[str, Explained]:
         found = {}
         for name in dict.fromkeys(name for one in self.sites for name in one):
-            place = {person: one.get(name, "") for person, one in zip(self.people, self.sites, strict=True)}
-            labels = [place[person] for person in people]
+            site_of = {person: one.get(name, "") for person, one in zip(self.people, self.sites, strict=True)}
+            labels = [site_of[person] for person in people]
             values = list(dict.fromkeys(labels))
             if not 1 < len(values) < len(people):
                 continue

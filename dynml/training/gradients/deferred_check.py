@@ -79,7 +79,7 @@ class DeferredCheck:
         assert isinstance(step.made, torch.Tensor)
         self._n_faulty += step.usable & ~step.made
 
-    def look(self) -> int:
+    def read_count(self) -> int:
         """Read the count, which waits for the device, and start anew."""
         if not self.n_unseen:
             return 0

@@ -20,7 +20,7 @@ def look_at_losses(run: RunState) -> None:
     check = run.deferred_check
     if check is None:
         return
-    n_seen, n_faulty = check.n_unseen, check.look()
+    n_seen, n_faulty = check.n_unseen, check.read_count()
     if n_faulty and run.config.non_finite == "stop":
         raise NonFiniteLossError(
             f"A loss or its gradient is not finite in epoch {run.progress.epoch + 1}, among its last {n_seen} "
@@ -43,7 +43,7 @@ def refuse_loss(run: RunState, result: BatchResult, batch: Batch, *, is_faulty: 
         faults = run.processes.gather((result.loss.item(), ", ".join(spans)) if is_faulty else None)
         loss, where = next(fault for fault in faults if fault is not None)
         raise NonFiniteLossError(
-            f"The loss is {loss} in {_place(run)} ({where}); the model was left as it was before this step."
+            f"The loss is {loss} in {_epoch_and_batch(run)} ({where}); the model was left as it was before this step."
         )
     run.progress.n_skipped += 1
 
@@ -58,8 +58,8 @@ def refuse_gradient(run: RunState, step: Step) -> None:
     """
     if run.config.non_finite == "stop":
         raise NonFiniteLossError(
-            f"The norm of the gradient is {step.norm.item()} in {_place(run)}; the model was left as it was before "
-            "this step."
+            f"The norm of the gradient is {step.norm.item()} in {_epoch_and_batch(run)}; the model was left as it "
+            "was before this step."
         )
     run.progress.n_skipped += 1
 
@@ -76,5 +76,5 @@ def refuse_epoch_without_losses(run: RunState) -> None:
         raise NonFiniteLossError(f"All batches of epoch {run.progress.epoch + 1} had a loss that is not finite.")
 
 
-def _place(run: RunState) -> str:
+def _epoch_and_batch(run: RunState) -> str:
     return f"epoch {run.progress.epoch + 1}, batch {run.progress.position + 1}"

@@ -81,9 +81,9 @@ def _part(batch: Batch, first: int, stop: int) -> Batch:
 
 
 def _add(sums: list[Any], gradients: Sequence[Tensor | None]) -> None:
-    for place, gradient in enumerate(gradients):
+    for position, gradient in enumerate(gradients):
         if gradient is not None:
-            sums[place] = gradient if sums[place] is None else sums[place] + gradient
+            sums[position] = gradient if sums[position] is None else sums[position] + gradient
 
 
 def _plain(value: Tensor | float) -> Tensor | float:

@@ -226,7 +226,7 @@ class GradientLearner:
             mine | {name: group[name] for name in ("lr", "learning_rate") if name in group}
             for mine, group in zip(own, state["param_groups"])
         ]
-        there, here = ([len(g["params"]) for g in source] for source in (state["param_groups"], own))
+        there, here = ([len(group["params"]) for group in listed] for listed in (state["param_groups"], own))
         if there != here:
             raise CheckpointError(
                 f"The checkpoint's optimizer has groups of {there} parameters, this model's has groups of {here}."

@@ -67,7 +67,7 @@ class CometLogger:
     def log_epoch(self, epoch: int, metrics: Mapping[str, float]) -> None:
         """Tell the metrics of an epoch, in the contexts train and validate."""
         self._tell(f"epoch {epoch}", lambda experiment: tell_metrics(experiment, epoch, metrics))
-        self._reported.told(epoch)
+        self._reported.sent(epoch)
 
     def log_best_model(self, epoch: int, value: float, path: Path, sha256: str) -> None:
         """Tell which epoch is the best, and name and checksum of its weights."""

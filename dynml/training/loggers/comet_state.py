@@ -1,4 +1,4 @@
-"""The comet experiment that belongs to an experiment's folder: its key, how far it was told, its archives."""
+"""The comet experiment that belongs to an experiment's folder: its key, the last epoch that was sent, its archives."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ FOLDER, STATE = "comet", "experiment.json"
 
 @dataclass(frozen=True)
 class CometState:
-    """The comet experiment that belongs to a folder: its key, and how far it has been told."""
+    """The comet experiment that belongs to a folder: its key, and the last epoch that was sent."""
 
     experiment_key: str
     project: str | None

@@ -1,4 +1,4 @@
-"""Settings of the places that a run is reported to, beside its own folder. No torch here."""
+"""Settings of the loggers that a run is reported to, beside its own folder. No torch here."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Where a run is reported to, beside its own folder: one protocol, and a guard that no fault of a logger passes.
 
 The local logs are the truth. A logger may be slow to come up, lose its network or hold a wrong key; the training goes
-on as if it were not there, and the user is told once.
+on as if it were not there, and the user is warned once.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ PATH = re.compile(r"\S*/\S*")
 
 @dataclass(frozen=True)
 class RunDescription:
-    """What a logger is told when a run begins."""
+    """What a logger receives when a run begins."""
 
     experiment_name: str
     folder: Path
@@ -45,7 +45,7 @@ class RunDescription:
 
 
 class RunLogger(Protocol):
-    """One place to report a run to. Any method may raise; the guard takes care of it."""
+    """One service or file to report a run to. Any method may raise; the guard takes care of it."""
 
     name: str
     """What users call it."""

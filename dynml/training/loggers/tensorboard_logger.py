@@ -63,7 +63,7 @@ class TensorBoardLogger:
         scalars = [self._summary_class.Value(tag=_tag(log), simple_value=value) for log, value in metrics.items()]
         writer: Any = self._writer.file_writer
         writer.add_summary(self._summary_class(value=scalars), epoch)
-        self._reported.told(epoch)
+        self._reported.sent(epoch)
 
     def log_best_model(self, epoch: int, value: float, path: Path, sha256: str) -> None:
         """Write which epoch is the best, and name and checksum of its weights."""

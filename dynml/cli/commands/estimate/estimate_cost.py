@@ -114,11 +114,11 @@ def _drawn_out(
     loading = _line([probe.n_bytes for probe in probes], [probe.loading for probe in probes], n_bytes)
     seconds["opening"] = Seconds(opening.wall + loading.wall, opening.processor + loading.processor)
     more = (n_bytes - last.n_bytes) / MEBIBYTE if dataset.residence.is_resident else 0.0
-    place = "gpu_peak_memory_mebibytes" if dataset.residency == "device" else "peak_memory_mebibytes"
+    measure = "gpu_peak_memory_mebibytes" if dataset.residency == "device" else "peak_memory_mebibytes"
     return Estimate(
         seconds=seconds,
         max_epochs=request.configs["trainer"].max_epochs,
-        peaks={name: peak + (more if name == place else 0.0) for name, peak in last.peaks.items()},
+        peaks={name: peak + (more if name == measure else 0.0) for name, peak in last.peaks.items()},
         n_bytes=n_bytes,
         n_bytes_on_disk=last.n_bytes_on_disk,
         n_subjects=dataset.training_set.n_subjects,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from dynml.analysis.checks.verdicts import CHECKS
-from dynml.cli.model_options import add_group, add_model_options, add_places, dataset_given, experiment_given
+from dynml.cli.model_options import add_group, add_model_options, add_paths, dataset_given, experiment_given
 from dynml.cli.outputs.folders import check_output_folder, output_folder
 from dynml.cli.parsing import Namespace, ScriptParser
 from dynml.errors import ConfigurationError
@@ -16,7 +16,7 @@ MARKS = {True: "holds", False: "does not hold", None: "not made"}
 def parse_check(description: str | None) -> Namespace:
     """Parse the command line of dynml_check_model.py."""
     parser = ScriptParser(description=description)
-    add_places(parser)
+    add_paths(parser)
     parser.add_argument(
         "out_folder",
         metavar="OUT_FOLDER",

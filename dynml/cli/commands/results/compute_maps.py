@@ -10,7 +10,7 @@ from dynml.cli.model_options import (
     add_group,
     add_model_options,
     add_out_folder,
-    add_places,
+    add_paths,
     dataset_given,
     experiment_given,
 )
@@ -33,7 +33,7 @@ KINDS = {"means": "mean", "power": "power", "networks": "network"}
 def parse_maps(description: str | None) -> Namespace:
     """Parse the command line of dynml_compute_maps.py."""
     parser = ScriptParser(description=description)
-    add_places(parser, hdf5="store that the model was trained on, or one like it")
+    add_paths(parser, hdf5="store that the model was trained on, or one like it")
     add_out_folder(parser)
     parser.add_argument("--spectra", type=str, metavar="FOLDER", help="folder that dynml_compute_spectra.py made")
     parser.add_argument(
@@ -123,8 +123,8 @@ def _found(
     from dynml.models.inferred import ModelWithArrays
 
     component = experiment.family.components.removesuffix("s")
-    for place in np.flatnonzero(occupancies <= 0.0).tolist():
-        findings.append(f"{component.capitalize()} {place + 1} is never visited.")
+    for position in np.flatnonzero(occupancies <= 0.0).tolist():
+        findings.append(f"{component.capitalize()} {position + 1} is never visited.")
     group, subjects = dataset.group, list(dataset.subset("training").subjects) or list(store.subjects)
     described = store.attributes(subjects[0], group)
     arrays = experiment.model.arrays() if isinstance(experiment.model, ModelWithArrays) else {}

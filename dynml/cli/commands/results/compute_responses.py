@@ -11,7 +11,7 @@ from dynml.cli.model_options import (
     add_group,
     add_model_options,
     add_out_folder,
-    add_places,
+    add_paths,
     add_subset,
     dataset_given,
     experiment_given,
@@ -36,7 +36,7 @@ WINDOW, SLOW_WINDOW = (-0.5, 1.5), (-5.0, 20.0)
 def parse_responses(description: str | None) -> Namespace:
     """Parse the command line of dynml_compute_responses.py."""
     parser = ScriptParser(description=description)
-    add_places(parser)
+    add_paths(parser)
     add_out_folder(parser)
     parser.add_argument("--events", metavar="COLUMN", type=str, required=True, help="column of the events' labels")
     parser.add_argument("--conditions", nargs="+", type=str, help="labels to look at; default: all of the column")
@@ -83,7 +83,7 @@ def run_responses(arguments: Namespace) -> None:
     """Load the model, go through participants, write."""
     from dynml.analysis.responses.group import group_responses
     from dynml.cli.outputs.responses import ResponseOutput
-    from dynml.cli.outputs.series import subject_series, what_is_looked_at
+    from dynml.cli.outputs.series import kind_of_values, subject_series
 
     if arguments.n_surrogates < 99:
         raise ConfigurationError("--n_surrogates", arguments.n_surrogates, "a whole number from 99")
@@ -91,7 +91,7 @@ def run_responses(arguments: Namespace) -> None:
     experiment = experiment_given(arguments)
     dataset = dataset_given(experiment, arguments, arguments.group)
     names = subsets_given(arguments)
-    of = what_is_looked_at(experiment, arguments.of)
+    of = kind_of_values(experiment, arguments.of)
     component = {"features": "feature", "predictions": "channel"}.get(
         of, experiment.family.components.removesuffix("s")
     )
@@ -149,7 +149,7 @@ def _settings(
     if arguments.baseline is not None:
         start, stop = arguments.baseline
         baseline = Window.of_seconds(start, stop, rates[0], key="--baseline")
-        window.places_of(baseline)
+        window.positions_of(baseline)
     participants = {one for name in names for one in dataset.subset(name).participants}
     return ResponseSettings(
         conditions=(ANY_EVENT,) if arguments.pooled else labels,

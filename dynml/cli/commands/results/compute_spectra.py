@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from dynml.cli.model_options import (
     add_model_options,
     add_out_folder,
-    add_places,
+    add_paths,
     add_subset,
     dataset_given,
     experiment_given,
@@ -32,7 +32,7 @@ def parse_spectra(description: str | None) -> Namespace:
     from dynml.analysis.spectra.settings import METHODS
 
     parser = ScriptParser(description=description)
-    add_places(parser, hdf5="store that the model infers from")
+    add_paths(parser, hdf5="store that the model infers from")
     add_out_folder(parser)
     parser.add_argument(
         "--group", type=str, help="group whose spectra are computed, if not the one that the model is given"
@@ -73,7 +73,7 @@ def run_spectra(arguments: Namespace) -> None:
     dataset = dataset_given(experiment, arguments, arguments.model_group)
     source = None if arguments.signals_file is None else Store(arguments.signals_file)
     signals = signals_beside(dataset, source, arguments.group)
-    config.settled(signals.sampling_frequency, "multitaper")  # what is wrong with it is told before hours of work
+    config.settled(signals.sampling_frequency, "multitaper")  # what is wrong with it is refused before hours of work
     with output_folder(Path(arguments.out_folder), force=arguments.force) as out:
         if config.method == "model":
             lines = _from_model(experiment, dataset, config, arguments, out)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from dynml.cli.model_options import (
     add_group,
     add_model_options,
-    add_places,
+    add_paths,
     add_subset,
     dataset_given,
     experiment_given,
@@ -34,7 +34,7 @@ METHODS = ("gradient_x_input", "integrated_gradients")
 def parse_extraction(description: str | None, arguments: Sequence[str] | None = None) -> Namespace:
     """Parse the command line of dynml_extract_features.py."""
     parser = ScriptParser(description=description)
-    add_places(parser)
+    add_paths(parser)
     parser.add_argument("out", metavar="OUT", help="folder, or a file that ends in .hdf5 or .h5")
     add_group(parser)
     add_subset(parser)

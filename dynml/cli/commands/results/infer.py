@@ -13,7 +13,7 @@ from dynml.cli.model_options import (
     add_group,
     add_model_options,
     add_out_folder,
-    add_places,
+    add_paths,
     add_subset,
     dataset_given,
     experiment_given,
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 def parse_inference(description: str | None, arguments: Sequence[str] | None = None) -> Namespace:
     """Parse the command line of dynml_infer_from_model.py."""
     parser = ScriptParser(description=description)
-    add_places(parser)
+    add_paths(parser)
     add_out_folder(parser)
     add_subset(parser)
     add_group(parser)
@@ -92,11 +92,11 @@ def run_inference(arguments: Namespace) -> None:
 
 def _next_commands(arguments: Namespace, experiment: Experiment) -> list[list[str]]:
     """What to do with a model and its results; the report stands last, which takes in all of them."""
-    from dynml.cli.outputs.series import what_is_looked_at
+    from dynml.cli.outputs.series import kind_of_values
 
     has_components, has_values = experiment.family.inference is not None, True
     try:
-        what_is_looked_at(experiment, "auto")
+        kind_of_values(experiment, "auto")
     except CheckpointError:
         has_values = False
     given, out = [arguments.experiment_path, arguments.hdf5_file], arguments.out_folder

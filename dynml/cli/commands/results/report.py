@@ -55,7 +55,7 @@ def run_report(arguments: Namespace) -> None:
     from dynml.report.page import ReportInput, report_page
 
     with contextlib.ExitStack() as stack:
-        told = stack.enter_context(_warnings_noted())
+        warned = stack.enter_context(_warnings_noted())
         experiment = read_reported_experiment(arguments.experiment_path)
         results = _results(arguments, experiment, stack)
         page = report_page(
@@ -63,7 +63,7 @@ def run_report(arguments: Namespace) -> None:
                 experiment=experiment,
                 results=results,
                 hdf5=None if arguments.hdf5 is None else Path(arguments.hdf5),
-                warnings=list(dict.fromkeys(told)),
+                warnings=list(dict.fromkeys(warned)),
                 commands=[shlex.join(["dynml_report.py", *sys.argv[1:]])],
             )
         )
@@ -98,17 +98,17 @@ def check_page(path: Path, *, force: bool) -> None:
 
 @contextlib.contextmanager
 def _warnings_noted() -> Iterator[list[str]]:
-    """Note what is told in the block, which is shown as ever."""
-    told: list[str] = []
+    """Note the warnings of the block, which are shown as ever."""
+    warned: list[str] = []
     shown = warnings.showwarning
 
     def note(message: Warning | str, *where: Any, **further: Any) -> None:
-        told.append(str(message))
+        warned.append(str(message))
         shown(message, *where, **further)
 
     warnings.showwarning = note
     try:
-        yield told
+        yield warned
     finally:
         warnings.showwarning = shown
 

@@ -26,9 +26,9 @@ def carry_out(run: PlannedRun) -> dict[str, Any]:
     Returns
     -------
     dict
-        The committed row, or {"failed": one sentence}; in both `warnings`, what was told on the way.
+        The committed row, or {"failed": one sentence}; in both `warnings`, what was warned of on the way.
     """
-    with warnings.catch_warnings(record=True) as told:
+    with warnings.catch_warnings(record=True) as warned:
         warnings.simplefilter("always")
         try:
             row = _row(run)
@@ -36,7 +36,7 @@ def carry_out(run: PlannedRun) -> dict[str, Any]:
             row = {"failed": str(error)}
         except Exception as error:  # what one run comes to must not end the others
             row = {"failed": f"{type(error).__name__}: {' '.join(str(error).split())}"}
-    row["warnings"] = list(dict.fromkeys(str(one.message) for one in told if issubclass(one.category, UserWarning)))
+    row["warnings"] = list(dict.fromkeys(str(one.message) for one in warned if issubclass(one.category, UserWarning)))
     if "failed" not in row:
         write_json(run.folder / ROW, row)
     return row

@@ -37,7 +37,7 @@ class Outcome:
     reproducibility: dict[Key, Reproducibility]
     verdict: Verdict
     unit: str
-    told: list[str]
+    sentences: list[str]
     """Runs that failed and settings that are not ranked for it, warnings, then the verdict."""
 
     def words_of(self, settings: Mapping[str, Any]) -> str:
@@ -74,8 +74,10 @@ def outcome_of(results: list[Result], unit: str) -> Outcome:
     tried = {key: list(dict.fromkeys(run.settings[key] for run, _ in results)) for key in results[0][0].settings}
     said = verdict(ranking, of_chosen.seeds, of_chosen.halves, unit=unit, tried=tried)
     missing = [settings_in_words(own[0][0].settings) for key, own in by_key.items() if key not in ranked]
-    told = [*_failures(results), *_not_ranked(missing), *_warnings(results), *said.sentences]
-    return Outcome(results=results, ranking=ranking, reproducibility=agreements, verdict=said, unit=unit, told=told)
+    sentences = [*_failures(results), *_not_ranked(missing), *_warnings(results), *said.sentences]
+    return Outcome(
+        results=results, ranking=ranking, reproducibility=agreements, verdict=said, unit=unit, sentences=sentences
+    )
 
 
 def key_of(settings: Any) -> Key:

@@ -78,10 +78,8 @@ def planned_run(
         "trainer": dataclasses.replace(request.configs["trainer"], seed=seed, progress=False),
     }
     name = f"{_name(settings)}_seed-{seed}_{part if part == 'all' else f'{part}-{fold}'}"
-    places: dict[str, Any] = {"experiments_path": str(root / RUNS), "experiment_name": name}
-    return PlannedRun(
-        settings, seed, part, fold, dataclasses.replace(request, **places, configs=configs, resume="auto")
-    )
+    paths: dict[str, Any] = {"experiments_path": str(root / RUNS), "experiment_name": name}
+    return PlannedRun(settings, seed, part, fold, dataclasses.replace(request, **paths, configs=configs, resume="auto"))
 
 
 def settings_in_words(settings: Mapping[str, Any]) -> str:

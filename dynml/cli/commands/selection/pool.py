@@ -46,11 +46,12 @@ def carried_out(carry_out: CarryOut, runs: Sequence[PlannedRun], n_jobs: int) ->
         killed: list[int] = []
         yield from _by_one_pool(carry_out, runs, waiting, n_jobs, killed)
         under_way += killed
-    for place in under_way:  # one of them may have ended the process: each has one for itself now, and all the memory
+    # One of them may have ended the process: each has one for itself now, and all the memory.
+    for position in under_way:
         killed = []
-        yield from _by_one_pool(carry_out, runs, [place], 1, killed)
+        yield from _by_one_pool(carry_out, runs, [position], 1, killed)
         if killed:
-            yield runs[place], {"failed": "its process was killed, perhaps for memory; use a smaller --n_jobs"}
+            yield runs[position], {"failed": "its process was killed, perhaps for memory; use a smaller --n_jobs"}
 
 
 def _by_one_pool(
@@ -71,13 +72,13 @@ def _by_one_pool(
                     pending[pool.submit(carry_out, runs[waiting[0]])] = waiting[0]
                     del waiting[0]
                 for future in wait(pending, SECONDS_BETWEEN_LOOKS, FIRST_COMPLETED).done:
-                    place = pending.pop(future)
+                    position = pending.pop(future)
                     try:
                         row = future.result()
                     except BrokenProcessPool:
-                        killed += [place, *pending.values()]
+                        killed += [position, *pending.values()]
                         break
-                    yield runs[place], row
+                    yield runs[position], row
                 signals.raise_noted()
         except BrokenProcessPool:  # of submit, whose run is still waiting
             killed += pending.values()

@@ -38,7 +38,7 @@ def parse_selection(description: str | None) -> SelectionRequest:
         unused=(*OWN_SETTINGS, *(family.unused_settings if family else ())),
         beside="--grid KEY=VALUES ..",
     )
-    _add_places(parser)
+    _add_arguments(parser)
     _add_own_options(parser)
     groups = add_settings(parser, family)
     if family is None or is_help:
@@ -54,7 +54,7 @@ def parse_selection(description: str | None) -> SelectionRequest:
     check_at_least("--n_jobs", options.n_jobs, 1, optional=True)
     grid = settings_of_grid([one for key, one in own if key == "--grid"], groups)
     requests = [_request(description, of_training, setting) for setting in grid]
-    _check_places(requests[0][1])
+    _check_settings(requests[0][1])
     return SelectionRequest(
         root=Path(requests[0][1].experiments_path) / requests[0][1].experiment_name,
         requests=requests,
@@ -65,7 +65,7 @@ def parse_selection(description: str | None) -> SelectionRequest:
     )
 
 
-def _add_places(parser: ScriptParser) -> None:
+def _add_arguments(parser: ScriptParser) -> None:
     parser.add_argument("family", metavar="FAMILY", help=f"one of: {', '.join(family_names())}")
     parser.add_argument("experiments_path", metavar="EXPERIMENTS_PATH", help="folder of all experiments")
     parser.add_argument("experiment_name", metavar="NAME", help="name of the selection's own folder")
@@ -121,7 +121,7 @@ def _request(description: str | None, arguments: Sequence[str], setting: Setting
     return typed, request
 
 
-def _check_places(request: RunRequest) -> None:
+def _check_settings(request: RunRequest) -> None:
     config = request.configs["dataset"]
     if config.folds is not None or config.held_out != "validation":
         raise ConfigurationError("dataset.folds", config.folds, "absent; --folds N cuts the participants into N parts")

@@ -44,7 +44,7 @@ def run_selection(request: SelectionRequest, carry_out: CarryOut) -> None:
         results = _results(request, carry_out, runs[0::world_size])
         results += _of_others(request.root, runs, world_size, token)
         outcome = outcome_of(results, unit)
-        for sentence in outcome.told:
+        for sentence in outcome.sentences:
             print(f"Note: {sentence}")
         best, refits = _chosen_model(request, carry_out, outcome)
         write_outcome(request, outcome, best, refits)

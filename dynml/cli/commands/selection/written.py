@@ -48,7 +48,7 @@ def write_outcome(request: SelectionRequest, outcome: Outcome, best: Path, refit
         "n_runs": len(outcome.results) + len(refits),
         "failed": {run.folder.name: row["failed"] for run, row in outcome.results if "failed" in row},
         "pictures": [{"path": f"{FIGURE}.png", "alt": alt}],
-        "findings": outcome.told,
+        "findings": outcome.sentences,
     }
     write_json(root / "summary.json", summary)
     print(f"The chosen model, trained on all {outcome.unit}s: {best}. Results: {root}")

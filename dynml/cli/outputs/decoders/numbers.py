@@ -76,13 +76,14 @@ def _metrics(
     from dynml.analysis.number_scores import number_scores
     from dynml.analysis.tidy import KIND
     from dynml.cli.outputs.decoders.trials import about_decoding, runs_of
+    from dynml.models.sequence.decoding.baselines import serves
 
     trials, truth, predicted = predictions.trials, predictions.truth, predictions.predicted
     metrics = {KIND: "decoding", **number_scores(truth, predicted, trials.participants)}
     metrics |= about_decoding(experiment, dataset, name)
     metrics["permutation"] = chance_of_numbers(truth, predicted, trials.participants, runs_of(trials))
     metrics["baselines"] = {
-        key: _compared(one, predictions) for key, one in baselines.items() if one is not None and one.serves(trials)
+        key: _compared(one, predictions) for key, one in baselines.items() if one is not None and serves(key, trials)
     }
     if experiment.parameters["sampler"]["trials"] is None:
         metrics["by_subject"] = _by_subject(predictions)
@@ -121,7 +122,12 @@ def _by_subject(predictions: NumberPredictions) -> dict[str, Any]:
 
 
 def _write_tables(out: Path, found: list[NumberPredictions], baselines: Mapping[str, NumberBaseline | None]) -> None:
-    from dynml.cli.outputs.decoders.trials import TRIAL_COLUMNS, trial_rows, write_table
+    from dynml.cli.outputs.decoders.trials import (
+        TRIAL_COLUMNS,
+        trial_rows,
+        write_baseline_predictions,
+        write_table,
+    )
 
     rows = [
         [*trial, f"{value:.9g}"]
@@ -129,12 +135,4 @@ def _write_tables(out: Path, found: list[NumberPredictions], baselines: Mapping[
         for trial, value in zip(trial_rows(one.trials), one.predicted.tolist(), strict=True)
     ]
     write_table(out / "predictions.tsv", [*TRIAL_COLUMNS, "predicted"], rows)
-    fitted = {name: baseline for name, baseline in baselines.items() if baseline is not None}
-    if not fitted:
-        return
-    compared: list[list[Any]] = []
-    for one in found:
-        columns = [own.predict(one.trials).tolist() if own.serves(one.trials) else None for own in fitted.values()]
-        for number, trial in enumerate(trial_rows(one.trials)):
-            compared.append([*trial, *("n/a" if said is None else f"{said[number]:.9g}" for said in columns)])
-    write_table(out / "baseline_predictions.tsv", [*TRIAL_COLUMNS, *fitted], compared)
+    write_baseline_predictions(out, [one.trials for one in found], baselines, "{:.9g}".format)

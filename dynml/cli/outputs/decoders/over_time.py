@@ -1,4 +1,4 @@
-"""What dynml_infer_from_model.py --over_time writes: the classes of a decoder told apart at each sample of a trial."""
+"""What dynml_infer_from_model.py --over_time writes: the classes of a decoder separated at each sample of a trial."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def write_over_time(
 ) -> dict[str, Any]:
     """Fit a classifier to each sample of the training trials, and write how it does on those of some subsets.
 
-    Training trials are told by classifiers that have not seen their participant (or run). decoding_over_time.tsv and
+    Training trials are judged by classifiers that have not seen their participant (or run). decoding_over_time.tsv and
     .png have the course, generalization_over_time.npz and .png each classifier at all samples.
 
     Returns

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
     from dynml.dataset.dataset import MultiSubjectDataset
     from dynml.models.experiment import Experiment
+    from dynml.models.sequence.decoding.baselines import FittedBaseline
+    from dynml.models.sequence.decoding.numbers.baselines import NumberBaseline
     from dynml.models.sequence.decoding.targets import Trials
 
 FROM_MOST_TO_LEAST_NEW = ("testing", "validation", "training")
@@ -74,6 +76,26 @@ def trial_rows(trials: Trials) -> list[list[Any]]:
     """Participant, subject, run, number and true label of each trial."""
     columns = (trials.participants, trials.subjects, trials.run, trials.number.tolist(), trials.truth.tolist())
     return [[*trial, trials.names[truth]] for *trial, truth in zip(*columns, strict=True)]
+
+
+def write_baseline_predictions(
+    out: Path,
+    trials: Sequence[Trials],
+    baselines: Mapping[str, FittedBaseline | NumberBaseline | None],
+    word: Callable[[Any], str],
+) -> None:
+    """Write baseline_predictions.tsv: what each fitted baseline says of each trial, n/a where it serves not all."""
+    from dynml.models.sequence.decoding.baselines import serves
+
+    fitted = {name: baseline for name, baseline in baselines.items() if baseline is not None}
+    if not fitted:
+        return
+    rows: list[list[Any]] = []
+    for one in trials:
+        columns = [baseline.predict(one).tolist() if serves(name, one) else None for name, baseline in fitted.items()]
+        for number, trial in enumerate(trial_rows(one)):
+            rows.append([*trial, *("n/a" if column is None else word(column[number]) for column in columns)])
+    write_table(out / "baseline_predictions.tsv", [*TRIAL_COLUMNS, *fitted], rows)
 
 
 def write_table(path: Path, header: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:

@@ -118,8 +118,8 @@ def _draw(out: Path, question: Question, result: TermResult, n_terms: int) -> li
         kind=shown[0].effect.kind,
         title=f"{what} ({len(question.people)} rows{more})",
     )
-    place = list(question.design.terms).index(result.term)
-    stem = "comparison" if n_terms == 1 else f"comparison_{place}"
+    position = list(question.design.terms).index(result.term)
+    stem = "comparison" if n_terms == 1 else f"comparison_{position}"
     found = len(significant(result))
     alt = f"Effects of {what} on {len(chosen)} measures with intervals of 95 %; {found} measures differ, corrected"
     return [

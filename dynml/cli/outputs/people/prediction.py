@@ -126,11 +126,11 @@ def _rows(people: People, results: Sequence[Result]) -> Iterator[list[Any]]:
         for repeat, folds in enumerate(one.predicted.fold):
             for row, person in enumerate(people.names):
                 said = one.predicted.predicted[repeat, row, 0]
-                place = [person, one.features, repeat + 1, int(folds[row]) + 1, people.truth[row]]
+                shared = [person, one.features, repeat + 1, int(folds[row]) + 1, people.truth[row]]
                 if people.classes:
-                    yield [*place, None, people.classes[int(said.argmax())], *map(float, said)]
+                    yield [*shared, None, people.classes[int(said.argmax())], *map(float, said)]
                 else:
-                    yield [*place, float(one.predicted.truth[repeat, row, 0, 0]), float(said[0])]
+                    yield [*shared, float(one.predicted.truth[repeat, row, 0, 0]), float(said[0])]
 
 
 def _score_columns(people: People) -> list[Column]:

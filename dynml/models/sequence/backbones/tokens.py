@@ -4,7 +4,7 @@ Without pairs:  x_1 .. x_n CLS
 With pairs:     a_1 .. a_m SEP b_1 .. b_k SEP CLS
 
 The class token comes last, so that a causal backbone has seen everything when it reaches it, and it is read where it
-was put: its place follows from the window's length, not from the padding.
+was put: its position follows from the window's length, not from the padding.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ N_TOKENS, N_TOKENS_OF_PAIR = 1, 3
 
 @dataclass(frozen=True)
 class TokenLayout:
-    """Places in the extended sequence of S = T + 1 or T + 3 positions."""
+    """Positions of samples in the extended sequence of S = T + 1 or T + 3."""
 
     sample_BS: Tensor
     """Which sample stands at each position, int64; anything where a token or padding does."""

@@ -33,7 +33,7 @@ class TrainingMoments(Protocol):
         ...
 
     def drawn_windows(self, window_length: int, n_most: int) -> Tensor:
-        """Windows from evenly drawn places, (n, T, C); NaN in padding and at masked samples."""
+        """Windows from evenly drawn positions, (n, T, C); NaN in padding and at masked samples."""
         ...
 
 

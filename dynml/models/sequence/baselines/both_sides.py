@@ -149,7 +149,7 @@ class RidgeBothSides(Baseline):
         return self.mean_C + predicted_BTC
 
     def _codes(self, before: Runs, after: Runs) -> Tensor:
-        """Number of the regression: gaps by length and place, then sides of 2, 3, .. samples."""
+        """Number of the regression: gaps by length and position, then sides of 2, 3, .. samples."""
         n_hidden = before.distance_BT + after.distance_BT - 1
         gap = n_hidden * (n_hidden - 1) // 2 + before.distance_BT - 1
         n = torch.minimum(before.length_BT, after.length_BT).clamp(max=self.n_sides)

@@ -121,7 +121,7 @@ class TrainingPasses:
         return Halves(*(moments.second_moments() for moments in sums))
 
     def drawn_windows(self, window_length: int, n_most: int) -> Tensor:
-        """Windows from evenly drawn places, the same in all processes, (n, T, C); NaN in padding and masked samples."""
+        """Windows from evenly drawn positions, alike in all processes, (n, T, C); NaN in padding and masked samples."""
         subset = self.subset
         windows = drawn_windows(subset, window_length, n_most, self.seed)
         values = torch.full((len(windows), window_length, subset.n_channels), torch.nan, device=subset.device)
@@ -224,7 +224,7 @@ def _ranges(batch: Batch, half_of_subject: NDArray[np.int64] | None) -> Iterator
 
 
 def drawn_windows(subset: MultiSubjectSubset, window_length: int, n_most: int, seed: int) -> NDArray[np.int64]:
-    """Draw windows evenly from all places where one fits; a shorter segment is one window.
+    """Draw windows evenly from all positions where one fits; a shorter segment is one window.
 
     Returns
     -------

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from dynml.models.sequence.decoding.answer.folds import drawn_trials
 from dynml.models.sequence.decoding.evaluation import signals_of_trials
 from dynml.models.sequence.decoding.targets import Trials, cross_validation_groups
 
@@ -61,9 +62,14 @@ class FittedBaseline:
 
     def accuracy(self, trials: Trials) -> float | None:
         """Share of correct trials; None without trials, or where a trial is too short for it."""
-        if not len(trials) or (self.name == CONNECTIVITY and trials.spans.lengths.min() < SHORTEST_FOR_CONNECTIVITY):
-            return None
-        return float(np.mean(self.predict(trials) == trials.truth))
+        return float(np.mean(self.predict(trials) == trials.truth)) if serves(self.name, trials) else None
+
+
+def serves(name: str, trials: Trials) -> bool:
+    """Whether there are trials, and all are long enough for the baseline of that name."""
+    if not len(trials):
+        return False
+    return name != CONNECTIVITY or bool(trials.spans.lengths.min() >= SHORTEST_FOR_CONNECTIVITY)
 
 
 def fit_baselines(
@@ -90,7 +96,7 @@ def fit_baselines(
     """
     counts = np.bincount(trials.truth)
     majority = FittedBaseline(MAJORITY, _no_features, None, constant=int(counts.argmax()))
-    chosen = _drawn(trials, most_trials, seed)
+    chosen = trials.take(drawn_trials(len(trials), most_trials, seed, (_STREAM, 0)))
     groups, by = cross_validation_groups(chosen, by_runs=by_runs)
     problem = _Problem(chosen, groups, "balanced" if balanced else None, seed)
     fitted: dict[str, FittedBaseline | None] = {MAJORITY: majority, LINEAR: None, CONNECTIVITY: None}
@@ -112,11 +118,7 @@ class _Problem:
 
     def part(self) -> NDArray[np.int64]:
         """Trials that settings are chosen on."""
-        n_trials = len(self.trials)
-        if n_trials <= CHOICE_TRIALS:
-            return np.arange(n_trials)
-        generator = np.random.default_rng(np.random.SeedSequence((self.seed, _STREAM, 1)))
-        return np.sort(generator.choice(n_trials, CHOICE_TRIALS, replace=False))
+        return drawn_trials(len(self.trials), CHOICE_TRIALS, self.seed, (_STREAM, 1))
 
     def score(self, make: Callable[[int, int], Any], inputs: NDArray[np.float64], part: NDArray[np.int64]) -> float:
         """Cross-validated accuracy (mean of the classes' where they weigh the same) of a classifier."""
@@ -246,13 +248,6 @@ def _known_signals(trials: Trials) -> Iterator[NDArray[np.float32]]:
     for signals in signals_of_trials(trials, np.arange(len(trials))):
         is_known = np.isfinite(signals[:, 0])
         yield signals if is_known.all() else signals[is_known]
-
-
-def _drawn(trials: Trials, most: int, seed: int) -> Trials:
-    if len(trials) <= most:
-        return trials
-    generator = np.random.default_rng(np.random.SeedSequence((seed, _STREAM, 0)))
-    return trials.take(np.sort(generator.choice(len(trials), most, replace=False)))
 
 
 def _folds(

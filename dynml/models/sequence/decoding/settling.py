@@ -112,20 +112,20 @@ def _with_classes(config: DecodingConfig, target: Target, sampler: Any) -> Decod
 def _tell_of_balance(names: list[str], counts: NDArray[np.int64]) -> None:
     """Warn of classes that next to no training trial has, and of one that nearly all have."""
     rare = [f"{name} ({count})" for name, count in zip(names, counts.tolist()) if count < FEW_TRIALS]
-    told = []
+    faults = []
     if rare:
         more = " .." if len(rare) > MOST_NAMED else ""
-        told.append(
+        faults.append(
             f"some classes have a single training trial, which tells nothing: {', '.join(rare[:MOST_NAMED])}{more}"
         )
     share = float(counts.max() / counts.sum())
     if share > LARGEST_SHARE:
-        told.append(
+        faults.append(
             f"{share:.0%} of the training trials are of the class {names[int(counts.argmax())]}: look at balanced "
             "accuracy, and see model.class_weights"
         )
-    if told:
-        sentence = "; ".join(told)
+    if faults:
+        sentence = "; ".join(faults)
         warnings.warn(f"{sentence[0].upper()}{sentence[1:]}.", DataWarning, stacklevel=5)
 
 

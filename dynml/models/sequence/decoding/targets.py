@@ -170,13 +170,13 @@ class Target:
     def _check_durations(self, table: TrialTable, name: str) -> None:
         """Refuse events that last no time where these would say how long a trial is."""
         chosen = self.label_names if self.chosen is None else self.chosen
-        told_apart = np.isin(table.label, [code for code, label in enumerate(self.label_names) if label in chosen])
-        n_instants = int((table.is_instant & told_apart).sum())
+        is_of_class = np.isin(table.label, [code for code, label in enumerate(self.label_names) if label in chosen])
+        n_instants = int((table.is_instant & is_of_class).sum())
         if n_instants:
             raise ConfigurationError(
                 "sampler.trial_length",
                 None,
-                f"the samples of a trial, for {n_instants} of the {int(told_apart.sum())} {name} trials of "
+                f"the samples of a trial, for {n_instants} of the {int(is_of_class.sum())} {name} trials of "
                 f"{self.column!r} have events without a duration",
             )
 

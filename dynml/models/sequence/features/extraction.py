@@ -28,7 +28,7 @@ from dynml.ops.overlapping_windows import overlapping_windows
 if TYPE_CHECKING:
     from dynml.models.experiment import Experiment
 
-Place = tuple[int, int, int, int]
+Cut = tuple[int, int, int, int]
 Embedding = Literal["mean", "class_token", "code", "weighted_mean"]
 """What a vector is: the mean state of its samples, the state of the class token, the autoencoder's code, or the
 weighted means over time of the linear decoder."""
@@ -144,29 +144,29 @@ def states_of_subject(model: SequenceModel, subset: MultiSubjectSubset, index: i
         Rows align with the stored samples; NaN outside segments and where samples are masked.
     """
     states = np.full((int(subset.n_rows_of[index]), model.embedding_dim), np.nan, dtype=np.float32)
-    for windows, places, start in windows_of_subject(model, subset, index, length):
-        put_rows(states, model.states(windows).float(), places, start)
+    for windows, cuts, start in windows_of_subject(model, subset, index, length):
+        put_rows(states, model.states(windows).float(), cuts, start)
     observed = subset.observed(index)
     if observed is not None:
         states[~observed] = np.nan
     return states
 
 
-def put_rows(rows: NDArray[np.float32], values_BTd: Tensor, places: Sequence[Place], start: int) -> None:
+def put_rows(rows: NDArray[np.float32], values_BTd: Tensor, cuts: Sequence[Cut], start: int) -> None:
     """Put what was found of overlapping windows into the rows of their subject; see `windows_of_subject`."""
-    for of_window, (first, _, begin, end) in zip(values_BTd.cpu().numpy(), places):
+    for of_window, (first, _, begin, end) in zip(values_BTd.cpu().numpy(), cuts):
         rows[start + begin : start + end] = of_window[begin - first : end - first]
 
 
 def windows_of_subject(
     model: SequenceModel, subset: MultiSubjectSubset, index: int, length: int
-) -> Iterator[tuple[Windows, list[Place], int]]:
+) -> Iterator[tuple[Windows, list[Cut], int]]:
     """Give a subject's segments as windows that overlap, some at once.
 
     Yields
     ------
     windows : Windows
-    places : list of (first, last, begin, end)
+    cuts : list of (first, last, begin, end)
         See `overlapping_windows`: where each window lies in its segment, and what is taken from it.
     start : int
         Stored row of the segment's first sample.
@@ -176,9 +176,9 @@ def windows_of_subject(
     for start, stop in zip(segments.start.tolist(), segments.stop.tolist()):
         signals = subset.read(index, start, stop).to(device)
         is_known = observed_rows(signals) if subset.n_masked else None
-        places = overlapping_windows(stop - start, length, causal=getattr(model, "causal", False))
-        for number in range(0, len(places), WINDOWS_AT_ONCE):
-            some = places[number : number + WINDOWS_AT_ONCE]
+        cuts = overlapping_windows(stop - start, length, causal=getattr(model, "causal", False))
+        for number in range(0, len(cuts), WINDOWS_AT_ONCE):
+            some = cuts[number : number + WINDOWS_AT_ONCE]
             signals_BTC = torch.stack([signals[first:last] for first, last, _, _ in some])
             shape = signals_BTC.shape[:2]
             windows = Windows(

@@ -74,10 +74,10 @@ def errors_of_subject(model: SequenceModel, subset: MultiSubjectSubset, index: i
         to predict from.
     """
     errors = np.full((int(subset.n_rows_of[index]), subset.n_channels), np.nan, dtype=np.float32)
-    for windows, places, start in windows_of_subject(model, subset, index, length):
+    for windows, cuts, start in windows_of_subject(model, subset, index, length):
         task = _task_of(model, windows)
         costs_BTC = elementwise_loss(model(task).predicted_BTC.float(), task.windows.signals_BTC, model.config)
-        put_rows(errors, torch.where(task.scored, costs_BTC, torch.nan), places, start)
+        put_rows(errors, torch.where(task.scored, costs_BTC, torch.nan), cuts, start)
     return errors
 
 

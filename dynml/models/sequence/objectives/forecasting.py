@@ -12,7 +12,7 @@ from dynml.models.sequence.objectives.tasks import Task
 from dynml.models.sequence.windows import Windows
 
 Predictor = Callable[[Task], Tensor]
-"""Task to (B, T, C): each sample's prediction at its target's place."""
+"""Task to (B, T, C): each sample's prediction at its target's position."""
 
 
 def forecast(predictor: Predictor, windows: Windows, n_samples: int, seconds_per_sample_B: Tensor) -> Tensor:

@@ -3,8 +3,8 @@
     inputs: x_t, or the mask token where x_t is hidden;  h = transformer(embed(inputs) + time)
     x^_t = linear(..) + gate * (unembed(h_t) - linear(nearest shown samples on both sides)),  scored where hidden
 
-After Devlin et al. (2019) and Thomas, Re & Poldrack (2022). Target, mask, token types and the place of the class token
-are one and the same layout (`tokens.TokenLayout`), so none can be shifted against another.
+After Devlin et al. (2019) and Thomas, Re & Poldrack (2022). Target, mask, token types and the position of the class
+token are one and the same layout (`tokens.TokenLayout`), so none can be shifted against another.
 """
 
 from __future__ import annotations

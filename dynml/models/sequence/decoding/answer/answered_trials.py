@@ -20,7 +20,7 @@ from dynml.models.sequence.decoding.targets import Trials
 
 @dataclass(frozen=True)
 class AnsweredTrials:
-    """Logits and folds by subject and place.
+    """Logits and folds by subject and position.
 
     Windows of a recording that move from epoch to epoch have those of the unmoved window whose middle is nearest.
     """
@@ -67,7 +67,7 @@ class AnsweredTrials:
         rows = []
         for subject, _, start, stop in batch.sampled.columns[:4].T.tolist():
             of_subject = np.flatnonzero(self.subject == subject)
-            # A subject without any has trials of labels alone that are not told apart, which do not count.
+            # A subject without any has trials of labels alone that are no classes, which do not count.
             distances = np.abs(self.middle[of_subject] - start - stop)
             rows.append(int(of_subject[distances.argmin()]) if len(of_subject) else 0)
         return torch.tensor(rows, device=self.logits_NK.device)

@@ -91,7 +91,7 @@ def fit_answer(
     seed : int
         Of the draw.
     values : (n,), optional
-        Numbers of the trials, standardized, where these are what is told.
+        Numbers of the trials, standardized, where these are what is predicted.
     """
     drawn = drawn_trials(len(trials), most_trials, seed)
     if values is None:

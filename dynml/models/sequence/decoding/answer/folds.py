@@ -17,11 +17,11 @@ N_FOLDS = 5
 _STREAM = 37
 
 
-def drawn_trials(n_trials: int, most: int, seed: int) -> NDArray[np.int64]:
+def drawn_trials(n_trials: int, most: int, seed: int, stream: tuple[int, ...] = (_STREAM,)) -> NDArray[np.int64]:
     """Which of the trials are fitted to, ascending: all, or so many."""
     if n_trials <= most:
         return np.arange(n_trials)
-    generator = np.random.default_rng(np.random.SeedSequence((seed, _STREAM)))
+    generator = np.random.default_rng(np.random.SeedSequence((seed, *stream)))
     return np.sort(generator.choice(n_trials, most, replace=False))
 
 

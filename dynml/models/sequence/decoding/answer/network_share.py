@@ -83,24 +83,25 @@ def network_share(run: InnerRun, model: Decoding, trials: Trials, answered: OutO
     """
     n_epochs = epochs_at_most(run)
     folds = folds_to_try(answered.fold, answered.problem.groups, n_folds)
-    told = np.flatnonzero(np.isin(answered.fold, folds))
-    problem = answered.problem.part(told, ())
-    own = [np.flatnonzero(answered.fold[told] == fold) for fold in folds]
+    tried_trials = np.flatnonzero(np.isin(answered.fold, folds))
+    problem = answered.problem.part(tried_trials, ())
+    own = [np.flatnonzero(answered.fold[tried_trials] == fold) for fold in folds]
     tried = [
-        _one_fold(run, model, trials.take(told[rows]), fold, n_epochs) for fold, rows in zip(folds, own, strict=True)
+        _one_fold(run, model, trials.take(tried_trials[rows]), fold, n_epochs)
+        for fold, rows in zip(folds, own, strict=True)
     ]
     by_epoch: list[Floats] = []
     monitor = BestMonitor(run.config.patience_delta)
     for epoch in range(n_epochs if folds else 0):
-        added = np.zeros((len(told), answered.logits.shape[1]))
+        added = np.zeros((len(tried_trials), answered.logits.shape[1]))
         for rows, logits in zip(own, tried, strict=True):
             added[rows] = next(logits)
         by_epoch.append(added)
-        monitor.update(_least_loss(added, answered.logits[told], problem), epoch + 1)
+        monitor.update(_least_loss(added, answered.logits[tried_trials], problem), epoch + 1)
         if run.config.patience is not None and monitor.n_epochs_without_improvement >= run.config.patience:
             break
-    fold = answered.fold[told] if len(folds) > 1 else np.unique(problem.groups, return_inverse=True)[1] % 2
-    return decided(np.stack(by_epoch or [answered.logits[told]]), answered.logits[told], problem, fold)
+    fold = answered.fold[tried_trials] if len(folds) > 1 else np.unique(problem.groups, return_inverse=True)[1] % 2
+    return decided(np.stack(by_epoch or [answered.logits[tried_trials]]), answered.logits[tried_trials], problem, fold)
 
 
 def folds_to_try(fold: NDArray[np.int64], groups: NDArray[np.int64], n_folds: int) -> list[int]:

@@ -25,6 +25,7 @@ from dynml.models.sequence.decoding.baselines import (
     binned_means,
     correlations,
     principal_axes,
+    serves,
 )
 from dynml.models.sequence.decoding.numbers.values import Floats, values_of
 from dynml.models.sequence.decoding.targets import Trials
@@ -55,15 +56,9 @@ class NumberBaseline:
         predicted: Floats = self.mean + (self.features(trials) - self.centre) @ self.slopes
         return predicted
 
-    def serves(self, trials: Trials) -> bool:
-        """Whether there are trials, and all are long enough for it."""
-        if not len(trials):
-            return False
-        return self.name != CONNECTIVITY or bool(trials.spans.lengths.min() >= SHORTEST_FOR_CONNECTIVITY)
-
     def r_squared(self, trials: Trials) -> float | None:
         """R^2 about the mean of these trials; None where it does not serve them, or they are all alike."""
-        return r_squared(values_of(trials), self.predict(trials)) if self.serves(trials) else None
+        return r_squared(values_of(trials), self.predict(trials)) if serves(self.name, trials) else None
 
 
 def fit_number_baselines(
