@@ -21,7 +21,7 @@ from dynml.dataset.embedding import Embedding, fit_embedding
 from dynml.dataset.preparation_signature import preparation_signature, scale_of_training
 from dynml.dataset.residency import Residency, named_device
 from dynml.dataset.rows import Residence
-from dynml.dataset.signal_source import SignalSource, common_channels, only_group
+from dynml.dataset.signal_source import ChosenChannels, SignalSource, SourceOfAnother, common_channels, only_group
 from dynml.dataset.spans import SegmentTable
 from dynml.dataset.subset import MultiSubjectSubset, facts_of
 from dynml.dataset.subsets import refuse_fits_that_saw_held_out, subsets_in_force
@@ -207,6 +207,24 @@ class MultiSubjectDataset(Described):
         dataset.load_data()
         return dataset
 
+    def with_channels(self, columns: Sequence[int]) -> MultiSubjectDataset:
+        """Give the same subjects with some of the channels, in this order, loaded; itself where all are as they were.
+
+        Parameters
+        ----------
+        columns : sequence of int
+            Places among the channels of a dataset that is not embedded when it is read.
+        """
+        assert self.embedding is None
+        if list(columns) == list(range(self.n_channels)):
+            return self
+        dataset = type(self).__new__(type(self))
+        dataset.rank, dataset.world_size, dataset._members = self.rank, self.world_size, self._members
+        source = ChosenChannels(self.source, columns)
+        dataset._open(source, self.residence.requested, self.group, self.device, self.config)
+        dataset.load_data()
+        return dataset
+
     @property
     def training_set(self) -> MultiSubjectSubset:
         """Subjects that the model learns from."""
@@ -280,8 +298,11 @@ class MultiSubjectDataset(Described):
 
     @property
     def stored_source(self) -> SignalSource:
-        """The source of the channels as they are stored, before an embedding that is made when rows are read."""
-        return self.source.base if isinstance(self.source, EmbeddedSource) else self.source
+        """The source of all channels as they are stored, before what is done to them when rows are read."""
+        source = self.source
+        while isinstance(source, SourceOfAnother):
+            source = source.base
+        return source
 
     def participant(self, subject: str) -> str:
         """Person that a subject's signals come from."""
