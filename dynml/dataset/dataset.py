@@ -8,7 +8,7 @@ import os
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import torch
 from torch import Tensor
@@ -201,27 +201,19 @@ class MultiSubjectDataset(Described):
             if self.embedding.is_like(embedding):
                 return self
             raise DataError("The data are embedded already, in another way; give them without dataset.n_embeddings.")
-        dataset = type(self).__new__(type(self))
-        dataset.rank, dataset.world_size, dataset._members = self.rank, self.world_size, self._members
-        dataset._open(self.source, self.residence.requested, self.group, self.device, self.config, embedding)
-        dataset.load_data()
-        return dataset
+        return self._reading(self.source, embedding)
 
-    def with_channels(self, columns: Sequence[int]) -> MultiSubjectDataset:
-        """Give the same subjects with some of the channels, in this order, loaded; itself where all are as they were.
-
-        Parameters
-        ----------
-        columns : sequence of int
-            Places among the channels of a dataset that is not embedded when it is read.
-        """
+    def with_channels(self, columns: Sequence[int]) -> Self:
+        """Give the same subjects with the channels at these places, in this order, loaded; not of embedded ones."""
         assert self.embedding is None
-        if list(columns) == list(range(self.n_channels)):
-            return self
+        is_same = list(columns) == list(range(self.n_channels))
+        return self if is_same else self._reading(ChosenChannels(self.source, columns))
+
+    def _reading(self, source: SignalSource, embedding: Embedding | None = None) -> Self:
+        """The same subjects and subsets, loaded from another source."""
         dataset = type(self).__new__(type(self))
         dataset.rank, dataset.world_size, dataset._members = self.rank, self.world_size, self._members
-        source = ChosenChannels(self.source, columns)
-        dataset._open(source, self.residence.requested, self.group, self.device, self.config)
+        dataset._open(source, self.residence.requested, self.group, self.device, self.config, embedding)
         dataset.load_data()
         return dataset
 
@@ -299,10 +291,7 @@ class MultiSubjectDataset(Described):
     @property
     def stored_source(self) -> SignalSource:
         """The source of all channels as they are stored, before what is done to them when rows are read."""
-        source = self.source
-        while isinstance(source, SourceOfAnother):
-            source = source.base
-        return source
+        return self.source.stored if isinstance(self.source, SourceOfAnother) else self.source
 
     def participant(self, subject: str) -> str:
         """Person that a subject's signals come from."""
@@ -401,11 +390,9 @@ class MultiSubjectDataset(Described):
         self.channel_names = common_channels(self.source, self.group, self.subjects)
 
     def _check_ranks(self) -> None:
-        n_blocks = len(set(self.training_set.block.tolist()))
+        n_blocks, n_subjects = len(set(self.training_set.block.tolist())), self.training_set.n_subjects
         if self.world_size > 1 and self.world_size > n_blocks:
-            shared = (
-                f"{self.world_size} processes were started to share {self.training_set.n_subjects} training subjects"
-            )
+            shared = f"{self.world_size} processes were started to share {n_subjects} training subjects"
             raise DataError(f"{shared}: start at most {n_blocks}.")
 
     def _sampling_frequencies(self) -> list[float]:

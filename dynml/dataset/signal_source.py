@@ -150,6 +150,11 @@ class SourceOfAnother:
         self.base = base
 
     @property
+    def stored(self) -> SignalSource:
+        """The source at the bottom, of the channels as they are stored."""
+        return self.base.stored if isinstance(self.base, SourceOfAnother) else self.base
+
+    @property
     def path(self) -> Path | None:
         """File that is read, None for arrays."""
         return self.base.path

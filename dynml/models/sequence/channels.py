@@ -7,19 +7,17 @@ import re
 import warnings
 from collections import Counter
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol, Self, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from dynml.dataset.signal_source import SignalSource
 from dynml.errors import ConfigurationError, DataError, DataWarning
 from dynml.geometry.geometry import SPACE
 from dynml.store.geometry.stored import read_geometry
 from dynml.store.reading import Store
 from dynml.training.checkpoints.experiment_folder import ExperimentFolder
-
-if TYPE_CHECKING:
-    from dynml.dataset.dataset import MultiSubjectDataset
 
 NONE, NAME, POSITION = "none", "name", "position"
 STANDARD_SPACE, UNKNOWN_SPACE = "standard", "unknown"
@@ -33,9 +31,48 @@ N_NAMED = 3
 _SETTLED = ("channel_names", "known_channels", "channel_positions", "channel_space")
 
 
-def dataset_of_run(
-    configs: dict[str, Any], dataset: MultiSubjectDataset, pretrained: str | None
-) -> MultiSubjectDataset:
+class HasChannels(Protocol):
+    """The part of `MultiSubjectDataset` that says which channels there are; see there."""
+
+    @property
+    def source(self) -> SignalSource:
+        """What is read from."""
+        ...
+
+    @property
+    def group(self) -> str:
+        """Group of the store."""
+        ...
+
+    @property
+    def channel_names(self) -> Sequence[str]:
+        """In their order."""
+        ...
+
+    @property
+    def n_channels(self) -> int:
+        """How many there are."""
+        ...
+
+    @property
+    def embedding(self) -> object | None:
+        """What is done to channels when rows are read."""
+        ...
+
+    @property
+    def preparation(self) -> dict[str, Any]:
+        """How the stored signals were prepared."""
+        ...
+
+    def with_channels(self, columns: Sequence[int]) -> Self:
+        """Give some of the channels."""
+        ...
+
+
+Dataset = TypeVar("Dataset", bound=HasChannels)
+
+
+def dataset_of_run(configs: dict[str, Any], dataset: Dataset, pretrained: str | None) -> Dataset:
     """Give the channels of a dataset that a run can learn from; see `Family`."""
     config = with_pretrained_channels(configs["model"], pretrained)
     if config.channel_embedding == NONE:
@@ -71,7 +108,7 @@ def with_pretrained_channels(config: Any, pretrained: str | None) -> Any:
     return dataclasses.replace(config, channel_embedding=kind, **known)
 
 
-def with_channels_of(config: Any, dataset: MultiSubjectDataset) -> Any:
+def with_channels_of(config: Any, dataset: HasChannels) -> Any:
     """Note the channels of a dataset, all of which are taken, in a config; as it is where that was done before."""
     if config.channel_embedding == NONE or config.channel_names is not None:
         return config
@@ -84,7 +121,7 @@ def with_channels_of(config: Any, dataset: MultiSubjectDataset) -> Any:
     return with_names_and_places(config, dataset)
 
 
-def with_names_and_places(config: Any, dataset: MultiSubjectDataset) -> Any:
+def with_names_and_places(config: Any, dataset: HasChannels) -> Any:
     """Note the channels of a dataset in a config, whether the model knows them or not."""
     names = list(dataset.channel_names)
     noted: dict[str, Any] = {"channel_names": names, "known_channels": config.known_channels or names}
@@ -101,7 +138,7 @@ def without_channels(config: Any) -> Any:
     return dataclasses.replace(config, channel_embedding=NONE, **dict.fromkeys(_SETTLED))
 
 
-def dataset_taken(config: Any, dataset: MultiSubjectDataset) -> MultiSubjectDataset:
+def dataset_taken(config: Any, dataset: Dataset) -> Dataset:
     """Give the channels of a dataset that a trained model takes.
 
     Arrays whose channels have no names, and channels of the names that they had in the training where nothing is known
@@ -138,7 +175,7 @@ def places_in(config: Any, trained: Any) -> list[int]:
     return places
 
 
-def columns_taken(config: Any, dataset: MultiSubjectDataset) -> list[int]:
+def columns_taken(config: Any, dataset: HasChannels) -> list[int]:
     """Which channels of a dataset a model takes: by name in the model's order, by position in the dataset's.
 
     Parameters
@@ -165,7 +202,7 @@ def columns_taken(config: Any, dataset: MultiSubjectDataset) -> list[int]:
     return _by_position(config.channel_space, dataset)
 
 
-def places_of(dataset: MultiSubjectDataset) -> tuple[NDArray[np.float64], str]:
+def places_of(dataset: HasChannels) -> tuple[NDArray[np.float64], str]:
     """Where the channels of a dataset lie, (C, 3) in mm, NaN where that is unknown; and in which space."""
     places_C3, path = np.full((dataset.n_channels, 3), np.nan), dataset.source.path
     if path is None:
@@ -181,11 +218,11 @@ def places_of(dataset: MultiSubjectDataset) -> tuple[NDArray[np.float64], str]:
     return places_C3, space
 
 
-def _has_places(dataset: MultiSubjectDataset) -> bool:
+def _has_places(dataset: HasChannels) -> bool:
     return bool(np.isfinite(places_of(dataset)[0]).any())
 
 
-def _check_names(config: Any, dataset: MultiSubjectDataset) -> None:
+def _check_names(config: Any, dataset: HasChannels) -> None:
     names, kind = dataset.channel_names, config.channel_embedding
     if dataset.embedding is not None or all(re.fullmatch(r"component_\d+", name) for name in names):
         accepted = f"none for components and embedded channels, which have no {kind} that others share"
@@ -198,7 +235,7 @@ def _check_names(config: Any, dataset: MultiSubjectDataset) -> None:
         )
 
 
-def _by_name(known: Sequence[str] | None, dataset: MultiSubjectDataset) -> list[int]:
+def _by_name(known: Sequence[str] | None, dataset: HasChannels) -> list[int]:
     names = list(dataset.channel_names)
     if known is None:
         return list(range(len(names)))
@@ -221,7 +258,7 @@ def _by_name(known: Sequence[str] | None, dataset: MultiSubjectDataset) -> list[
     return columns
 
 
-def _by_position(space: str | None, dataset: MultiSubjectDataset) -> list[int]:
+def _by_position(space: str | None, dataset: HasChannels) -> list[int]:
     names, (places_C3, own_space) = dataset.channel_names, places_of(dataset)
     is_known_C = np.isfinite(places_C3).all(axis=1)
     if not is_known_C.any():
@@ -236,7 +273,7 @@ def _by_position(space: str | None, dataset: MultiSubjectDataset) -> list[int]:
         )
     columns = np.flatnonzero(is_known_C).tolist()
     _refuse_one_place([names[column] for column in columns], places_C3[columns], dataset)
-    unknown = [names[column] for column in np.flatnonzero(~is_known_C)]
+    unknown = [names[column] for column in np.flatnonzero(~is_known_C).tolist()]
     if unknown:
         _warn(
             dataset,
@@ -245,7 +282,7 @@ def _by_position(space: str | None, dataset: MultiSubjectDataset) -> list[int]:
     return columns
 
 
-def _refuse_one_place(names: Sequence[str], places_C3: NDArray[np.float64], dataset: MultiSubjectDataset) -> None:
+def _refuse_one_place(names: Sequence[str], places_C3: NDArray[np.float64], dataset: HasChannels) -> None:
     from scipy.spatial import cKDTree
 
     pairs = sorted(cKDTree(places_C3).query_pairs(SAME_PLACE))
@@ -257,12 +294,12 @@ def _refuse_one_place(names: Sequence[str], places_C3: NDArray[np.float64], data
         )
 
 
-def _warn(dataset: MultiSubjectDataset, told: Sequence[str]) -> None:
+def _warn(dataset: HasChannels, told: Sequence[str]) -> None:
     if told:
         warnings.warn(f"{_where(dataset)}: {'; '.join(told)}.", DataWarning, stacklevel=4)
 
 
-def _where(dataset: MultiSubjectDataset) -> str:
+def _where(dataset: HasChannels) -> str:
     return f"{dataset.source.path or 'The arrays'}, group {dataset.group}"
 
 
