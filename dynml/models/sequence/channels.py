@@ -21,6 +21,9 @@ from dynml.training.checkpoints.experiment_folder import ExperimentFolder
 
 NONE, NAME, POSITION = "none", "name", "position"
 STANDARD_SPACE, UNKNOWN_SPACE = "standard", "unknown"
+UNKNOWN_SPACES = (UNKNOWN_SPACE, "aligned")
+"""A header that says "aligned" does not say to what."""
+
 SAME_PLACE = 0.1
 """mm, below which two channels have the same vectors."""
 
@@ -175,6 +178,14 @@ def places_in(config: Any, trained: Any) -> list[int]:
     return places
 
 
+def tell_of_linear_path(places: Sequence[int], dataset: HasChannels) -> None:
+    """Warn of channels that are none of those which a linear path was fitted to."""
+    n_lacking = sum(place < 0 for place in places)
+    if n_lacking:
+        told = f"the model's linear path was not fitted to {n_lacking} of {len(places)} channels, which its network "
+        _warn(dataset, [f"{told}predicts alone (a run with --pretrained fits one to them)"])
+
+
 def columns_taken(config: Any, dataset: HasChannels) -> list[int]:
     """Which channels of a dataset a model takes: by name in the model's order, by position in the dataset's.
 
@@ -215,7 +226,7 @@ def places_of(dataset: HasChannels) -> tuple[NDArray[np.float64], str]:
     for column, name in enumerate(dataset.channel_names):
         places_C3[column] = known.get(name, np.nan)
     space = STANDARD_SPACE if geometry.is_standard else str(geometry.values.get(SPACE, UNKNOWN_SPACE))
-    return places_C3, space
+    return places_C3, UNKNOWN_SPACE if space in UNKNOWN_SPACES else space
 
 
 def _has_places(dataset: HasChannels) -> bool:

@@ -19,7 +19,7 @@ from dynml.models.sequence.backbones.transformer import Pooler, Transformer
 from dynml.models.sequence.baselines.baseline import Baseline
 from dynml.models.sequence.baselines.named import make_baseline
 from dynml.models.sequence.baselines.own_channels import OwnChannels
-from dynml.models.sequence.channels import dataset_taken, places_in, with_names_and_places
+from dynml.models.sequence.channels import dataset_taken, places_in, tell_of_linear_path, with_names_and_places
 from dynml.models.sequence.config import SequenceConfig
 from dynml.models.sequence.objectives.pairs import has_both_parts
 from dynml.models.sequence.objectives.tasks import Task, mean_loss
@@ -149,6 +149,7 @@ class SequenceModel(Summarized, nn.Module):
         self.own_channels = None
         if self.linear is not None:
             places = places_in(config, self.config)
+            tell_of_linear_path(places, dataset)
             device = next(self.parameters()).device
             self.own_channels = OwnChannels.of(places, len(self.config.channel_names), device)
         return taken
