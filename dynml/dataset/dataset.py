@@ -397,10 +397,3 @@ class MultiSubjectDataset(Described):
 
     def _sampling_frequencies(self) -> list[float]:
         return sorted({self.source.attributes(name, self.group).sampling_frequency for name in self.subjects})
-
-
-def check_dataset(key: str, dataset: object) -> None:
-    """Refuse what is no dataset (a path, arrays, a model) where one is asked for."""
-    if not callable(getattr(dataset, "subset", None)):
-        made_by = "MultiSubjectDataset(path) for a store, MultiSubjectDataset.from_arrays for arrays"
-        check_instance(key, dataset, MultiSubjectDataset, f"a MultiSubjectDataset: {made_by}")
