@@ -167,6 +167,38 @@ def test_by_position_order_makes_no_difference_and_new_places_are_predicted(fami
     assert without_linear
 
 
+def test_a_montage_that_was_never_seen_is_predicted_by_where_its_sensors_lie(tmp_path, places):
+    generator = np.random.default_rng(0)
+    names = [f"{montage}{number}" for montage in "AB" for number in range(32)]
+    directions = generator.normal(size=(67, 3))
+    directions /= np.linalg.norm(directions, axis=1, keepdims=True)
+    places |= dict(zip(names, (90 * directions[3:]).tolist()))
+    sources_K3 = 60 * directions[:3]
+
+    def montage(letter):
+        own = [name for name in names if name[0] == letter]
+        distances = np.linalg.norm(np.array([places[name] for name in own])[:, None] - sources_K3, axis=2)
+        arrays = []
+        for _ in range(7):
+            phases = np.arange(300)[:, None] * [0.3, 0.5, 0.8] + generator.uniform(0, 6, 3)
+            signals = np.cos(phases) @ np.exp(-((distances / 60) ** 2)).T
+            arrays.append((signals + 0.1 * generator.normal(size=signals.shape)).astype(np.float32))
+        return MultiSubjectDataset.from_arrays(arrays[:-1], arrays[-1:], channel_names=own, standardization="per_run")
+
+    settings = {"channel_embedding": "position", "linear_path": False, "dropout": 0.0, "embedding_dim": 32}
+    trained(tmp_path, montage("A"), "placed", max_epochs=15, learning_rate=3e-3, **settings)
+    experiment, other = load_experiment(tmp_path / "placed"), montage("B")
+    opened = experiment.open(other)
+    targets = opened.validation_set.rows(0, 0, 80).reshape(4, 20, 32)[:, 1:]
+    error = (predicted(experiment.model, opened)[:, 1:] - targets).abs().mean()
+    own = [places[name] for name in opened.channel_names]
+    places |= dict(zip(opened.channel_names, own[::-1]))
+    moved = (predicted(experiment.model, experiment.open(other))[:, 1:] - targets).abs().mean()
+    # At places that are not theirs the same signals are predicted hardly better than by 0.
+    assert error < 0.85 * targets.abs().mean()
+    assert error < 0.88 * moved
+
+
 def test_near_places_have_similar_vectors():
     channels = PlacedChannels(4, [[0, 0, 0], [3, 0, 0], [40, 0, 0], [0, 90, 0]])
     vectors_Cd = channels.of(torch.randn(200, channels.n_columns, generator=torch.Generator().manual_seed(1))).T
@@ -211,15 +243,16 @@ def test_channels_without_names_of_their_own_are_refused():
         model_of("csm", components, "names")
 
 
-def trained(folder, dataset, name, pretrained=None, **model):
+def trained(folder, dataset, name, pretrained=None, max_epochs=1, learning_rate=1e-30, **model):
     model_class, config_class = FAMILIES["csm"]
-    configs = {"model": config_class(**TINY, **model)}
+    configs = {"model": config_class(**TINY | model)}
     dataset = dataset_of_run(configs, dataset, pretrained)
     config = settle_with_data(configs, dataset, pretrained)["model"]
     torch.manual_seed(1)
     network = model_class(config, dataset.n_channels)
     sampler = BatchSampler(dataset, window_length=20, batch_size_training=8)
-    settings = {"max_epochs": 1, "progress": False, "device": "cpu", "learning_rate": 1e-30, "weight_decay": 0.0}
+    settings = {"max_epochs": max_epochs, "learning_rate": learning_rate, "weight_decay": 0.0, "warmup_steps": 2}
+    settings |= {"progress": False, "device": "cpu"}
     parameters = {"family": "csm", "model": dataclasses.asdict(config), "pretrained": pretrained}
     trainer = SequenceTrainer(
         *(network, folder, name, sampler, BatchLoader(dataset, network)),
