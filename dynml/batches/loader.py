@@ -17,9 +17,9 @@ from torch.utils.data import DataLoader, Dataset
 
 from dynml.batches.batch import Batch, keys_of
 from dynml.batches.loader_config import BatchLoaderConfig
-from dynml.batches.sampler import CONTEXTS, BatchSampler
+from dynml.batches.sampler import CONTEXTS, BatchSampler, check_dataset
 from dynml.configuration import check_choice, check_instance, config_from
-from dynml.dataset.dataset import MultiSubjectDataset, MultiSubjectSubset, check_dataset
+from dynml.dataset.dataset import MultiSubjectDataset, MultiSubjectSubset
 from dynml.dataset.rows import mask_of
 from dynml.dataset.slicer import RowSlicer
 from dynml.dataset.spans import Span, Spans

@@ -30,7 +30,7 @@ from dynml.batches.sampler_config import BatchSamplerConfig
 from dynml.batches.trial_checks import check_training_trials, check_trials_are_named, warn_of_lost_trials
 from dynml.batches.window_cutting import cut_random_lengths, cut_windows
 from dynml.configuration import check_at_least, check_choice, check_instance, config_from
-from dynml.dataset.dataset import MultiSubjectDataset, MultiSubjectSubset, check_dataset
+from dynml.dataset.dataset import MultiSubjectDataset, MultiSubjectSubset
 from dynml.dataset.spans import SegmentTable, Span, Spans
 from dynml.dataset.trials import TrialTable
 from dynml.errors import ConfigurationError, DataError, DataWarning
@@ -335,3 +335,10 @@ def _samples_covered(spans: SegmentTable) -> int:
     starts, stops = spans.start + origin, spans.stop + origin
     covered_before = np.concatenate([[0], np.maximum.accumulate(stops)[:-1]])
     return int(np.maximum(stops - np.maximum(starts, covered_before), 0).sum())
+
+
+def check_dataset(key: str, dataset: object) -> None:
+    """Refuse what is no dataset (a path, arrays, a model) where one is asked for."""
+    if not callable(getattr(dataset, "subset", None)):
+        made_by = "MultiSubjectDataset(path) for a store, MultiSubjectDataset.from_arrays for arrays"
+        check_instance(key, dataset, MultiSubjectDataset, f"a MultiSubjectDataset: {made_by}")

@@ -8,7 +8,7 @@ import os
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import torch
 from torch import Tensor
@@ -21,7 +21,7 @@ from dynml.dataset.embedding import Embedding, fit_embedding
 from dynml.dataset.preparation_signature import preparation_signature, scale_of_training
 from dynml.dataset.residency import Residency, named_device
 from dynml.dataset.rows import Residence
-from dynml.dataset.signal_source import SignalSource, common_channels, only_group
+from dynml.dataset.signal_source import ChosenChannels, SignalSource, SourceOfAnother, common_channels, only_group
 from dynml.dataset.spans import SegmentTable
 from dynml.dataset.subset import MultiSubjectSubset, facts_of
 from dynml.dataset.subsets import refuse_fits_that_saw_held_out, subsets_in_force
@@ -201,9 +201,19 @@ class MultiSubjectDataset(Described):
             if self.embedding.is_like(embedding):
                 return self
             raise DataError("The data are embedded already, in another way; give them without dataset.n_embeddings.")
+        return self._reading(self.source, embedding)
+
+    def with_channels(self, columns: Sequence[int]) -> Self:
+        """Give the same subjects with the channels at these places, in this order, loaded; not of embedded ones."""
+        assert self.embedding is None
+        is_same = list(columns) == list(range(self.n_channels))
+        return self if is_same else self._reading(ChosenChannels(self.source, columns))
+
+    def _reading(self, source: SignalSource, embedding: Embedding | None = None) -> Self:
+        """The same subjects and subsets, loaded from another source."""
         dataset = type(self).__new__(type(self))
         dataset.rank, dataset.world_size, dataset._members = self.rank, self.world_size, self._members
-        dataset._open(self.source, self.residence.requested, self.group, self.device, self.config, embedding)
+        dataset._open(source, self.residence.requested, self.group, self.device, self.config, embedding)
         dataset.load_data()
         return dataset
 
@@ -280,8 +290,8 @@ class MultiSubjectDataset(Described):
 
     @property
     def stored_source(self) -> SignalSource:
-        """The source of the channels as they are stored, before an embedding that is made when rows are read."""
-        return self.source.base if isinstance(self.source, EmbeddedSource) else self.source
+        """The source of all channels as they are stored, before what is done to them when rows are read."""
+        return self.source.stored if isinstance(self.source, SourceOfAnother) else self.source
 
     def participant(self, subject: str) -> str:
         """Person that a subject's signals come from."""
@@ -380,19 +390,10 @@ class MultiSubjectDataset(Described):
         self.channel_names = common_channels(self.source, self.group, self.subjects)
 
     def _check_ranks(self) -> None:
-        n_blocks = len(set(self.training_set.block.tolist()))
+        n_blocks, n_subjects = len(set(self.training_set.block.tolist())), self.training_set.n_subjects
         if self.world_size > 1 and self.world_size > n_blocks:
-            shared = (
-                f"{self.world_size} processes were started to share {self.training_set.n_subjects} training subjects"
-            )
+            shared = f"{self.world_size} processes were started to share {n_subjects} training subjects"
             raise DataError(f"{shared}: start at most {n_blocks}.")
 
     def _sampling_frequencies(self) -> list[float]:
         return sorted({self.source.attributes(name, self.group).sampling_frequency for name in self.subjects})
-
-
-def check_dataset(key: str, dataset: object) -> None:
-    """Refuse what is no dataset (a path, arrays, a model) where one is asked for."""
-    if not callable(getattr(dataset, "subset", None)):
-        made_by = "MultiSubjectDataset(path) for a store, MultiSubjectDataset.from_arrays for arrays"
-        check_instance(key, dataset, MultiSubjectDataset, f"a MultiSubjectDataset: {made_by}")

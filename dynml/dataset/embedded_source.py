@@ -9,8 +9,6 @@ import dataclasses
 import hashlib
 import json
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -19,16 +17,16 @@ from torch import Tensor
 
 from dynml.data_warnings import DataWarnings
 from dynml.dataset.embedding import Embedding, long_stretches
-from dynml.dataset.signal_source import SignalSource
+from dynml.dataset.signal_source import SignalSource, SourceOfAnother
 from dynml.errors import DataError
 from dynml.preparation.step import blocks
-from dynml.recording import Events, GroupDescription
+from dynml.recording import GroupDescription
 
 ROUNDING = 4.0 * float(np.finfo(np.float32).eps)
 """Share of the largest component below which another's variation may be rounding."""
 
 
-class EmbeddedSource:
+class EmbeddedSource(SourceOfAnother):
     """Gives what another source gives, but for channels, segments and rows.
 
     Parameters
@@ -51,7 +49,8 @@ class EmbeddedSource:
     """
 
     def __init__(self, base: SignalSource, group: str, subjects: Sequence[str], embedding: Embedding) -> None:
-        self.base, self.embedding = base, embedding
+        super().__init__(base)
+        self.embedding = embedding
         self._kept: dict[str, NDArray[np.bool_]] = {}
         self._means: dict[str, NDArray[np.float64]] = {}
         self._scaling: dict[str, Tensor] = {}
@@ -74,46 +73,6 @@ class EmbeddedSource:
             if embedding.standardize:
                 self._scaling[subject] = self._scaling_of_segments(subject, group, stretches, segment)
         warned.tell()
-
-    @property
-    def path(self) -> Path | None:
-        """File that is read, None for arrays."""
-        return self.base.path
-
-    @property
-    def split(self) -> str:
-        """What separates the subsets."""
-        return self.base.split
-
-    @property
-    def subjects(self) -> list[str]:
-        """All subjects."""
-        return self.base.subjects
-
-    def subset(self, name: str) -> list[str]:
-        """List a subset's subjects."""
-        return self.base.subset(name)
-
-    def groups(self, subject: str) -> list[str]:
-        """List a subject's groups."""
-        return self.base.groups(subject)
-
-    def participant(self, subject: str) -> str:
-        """Name the person behind a subject."""
-        return self.base.participant(subject)
-
-    def covariates(self, subject: str) -> dict[str, str]:
-        """Give a subject's data set and covariates; arrays have none."""
-        read = getattr(self.base, "covariates", None)
-        return {} if read is None else read(subject)
-
-    def run_names(self, subject: str, group: str) -> list[str]:
-        """List the names of the runs, in stored order."""
-        return self.base.run_names(subject, group)
-
-    def events(self, subject: str, group: str) -> Events | None:
-        """Give the events, whose rows are the store's."""
-        return self.base.events(subject, group)
 
     def attributes(self, subject: str, group: str) -> GroupDescription:
         """Describe the embedding of a subject's group."""
@@ -147,10 +106,6 @@ class EmbeddedSource:
         if subject not in self._masked:
             return np.zeros(self.base.attributes(subject, group).n_samples, dtype=bool)
         return self._masked[subject]
-
-    def verifying(self, subject: str, group: str) -> AbstractContextManager[None]:
-        """Compare the stored rows that are read in the block with their SHA-256."""
-        return self.base.verifying(subject, group)
 
     def fingerprint(self, group: str, subjects: Iterable[str]) -> str:
         """SHA-256 over the subjects, the settings of the embedding, and what its components were fitted to."""

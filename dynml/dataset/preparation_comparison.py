@@ -12,7 +12,6 @@ import numpy as np
 
 from dynml.configuration import check_choice
 from dynml.dataset.dataset import MultiSubjectDataset
-from dynml.dataset.embedded_source import EmbeddedSource
 from dynml.dataset.preparation_signature import EITHER_METHOD, RATE_OF_ARRAYS, UNKNOWN_UNITS, scales
 from dynml.errors import DataError, DataWarning
 from dynml.preparation.chain import step_class
@@ -262,7 +261,7 @@ def _of_scale(before: Mapping[str, Sequence[float]] | None, data: MultiSubjectDa
     """Subjects whose signals have another size than those of the training, whatever is said of their preparation."""
     if before is None:
         return
-    source = data.source.base if isinstance(data.source, EmbeddedSource) else data.source
+    source = data.stored_source
     lowest, highest = before["standard_deviation"]
     far, off = {}, {}
     for name, (deviation, mean) in scales(source, data.group, data.subjects).items():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -135,6 +136,110 @@ class RowEmbedding(Protocol):
     def apply_to_windows(self, rows_BTC: Tensor, scaling_B2P: Tensor | None = None) -> Tensor:
         """Embed each of several windows, (B, T, C) to (B, T - n + 1, P)."""
         ...
+
+
+class SourceOfAnother:
+    """Gives what another source gives; a subclass changes rows and what describes them.
+
+    Parameters
+    ----------
+    base : SignalSource
+    """
+
+    def __init__(self, base: SignalSource) -> None:
+        self.base = base
+
+    @property
+    def stored(self) -> SignalSource:
+        """The source at the bottom, of the channels as they are stored."""
+        return self.base.stored if isinstance(self.base, SourceOfAnother) else self.base
+
+    @property
+    def path(self) -> Path | None:
+        """File that is read, None for arrays."""
+        return self.base.path
+
+    @property
+    def split(self) -> str:
+        """What separates the subsets."""
+        return self.base.split
+
+    @property
+    def subjects(self) -> list[str]:
+        """All subjects."""
+        return self.base.subjects
+
+    def subset(self, name: str) -> list[str]:
+        """List a subset's subjects."""
+        return self.base.subset(name)
+
+    def groups(self, subject: str) -> list[str]:
+        """List a subject's groups."""
+        return self.base.groups(subject)
+
+    def participant(self, subject: str) -> str:
+        """Name the person behind a subject."""
+        return self.base.participant(subject)
+
+    def covariates(self, subject: str) -> dict[str, str]:
+        """Give a subject's data set and covariates; arrays have none."""
+        read = getattr(self.base, "covariates", None)
+        return {} if read is None else read(subject)
+
+    def run_names(self, subject: str, group: str) -> list[str]:
+        """List the names of the runs, in stored order."""
+        return self.base.run_names(subject, group)
+
+    def events(self, subject: str, group: str) -> Events | None:
+        """Give the events, whose rows are the store's."""
+        return self.base.events(subject, group)
+
+    def verifying(self, subject: str, group: str) -> AbstractContextManager[None]:
+        """Compare the stored rows that are read in the block with their SHA-256."""
+        return self.base.verifying(subject, group)
+
+
+class ChosenChannels(SourceOfAnother):
+    """Some channels of another source, in an order of their own.
+
+    Parameters
+    ----------
+    base : SignalSource
+    columns : sequence of int
+        Which of its channels, at least one.
+    """
+
+    def __init__(self, base: SignalSource, columns: Sequence[int]) -> None:
+        super().__init__(base)
+        assert len(columns)
+        self._columns = list(columns)
+
+    def attributes(self, subject: str, group: str) -> GroupDescription:
+        """Describe a subject's group with these channels alone."""
+        described = self.base.attributes(subject, group)
+        names = tuple(described.channel_names[column] for column in self._columns)
+        rank = min(described.rank, len(names))
+        return dataclasses.replace(described, n_channels=len(names), channel_names=names, rank=rank)
+
+    def segments(self, subject: str, group: str) -> NDArray[np.int64]:
+        """Give the good stretches [start, stop), (n_segments, 2)."""
+        return self.base.segments(subject, group)
+
+    def source_samples(self, subject: str, group: str) -> NDArray[np.int64]:
+        """Give the sample of its run where each segment starts, and that run, (n_segments, 2)."""
+        return self.base.source_samples(subject, group)
+
+    def masked_rows(self, subject: str, group: str) -> NDArray[np.bool_]:
+        """Say of every row whether it is masked, (T,)."""
+        return self.base.masked_rows(subject, group)
+
+    def fingerprint(self, group: str, subjects: Iterable[str]) -> str:
+        """SHA-256 of what is read, whichever channels of it are taken."""
+        return self.base.fingerprint(group, subjects)
+
+    def read(self, subject: str, group: str, start: int = 0, stop: int | None = None) -> NDArray[np.float32]:
+        """Read rows [start, stop), (n, C)."""
+        return np.ascontiguousarray(self.base.read(subject, group, start, stop)[:, self._columns])
 
 
 def only_group(source: SignalSource, subjects: Sequence[str]) -> str:

@@ -100,6 +100,8 @@ def trained(
 
 
 def _trainer(family: Family, dataset: MultiSubjectDataset, configs: dict[str, Any], path: Path) -> Any:
+    if family.dataset_of_run is not None:
+        dataset = load(family.dataset_of_run)(configs, dataset, None)
     if family.settle_with_data is not None:
         configs = load(family.settle_with_data)(configs, dataset, None)
     seed = configs["trainer"].seed

@@ -6,7 +6,7 @@ import dataclasses
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -30,6 +30,20 @@ SUBSETS = ("training", "validation", "testing")
 Data = str | Path | np.ndarray | Sequence[np.ndarray] | MultiSubjectDataset
 OtherPreparation = Literal["refuse", "allow"]
 SubsetsOf = Literal["training", "store"]
+
+
+@runtime_checkable
+class TakesChannels(Protocol):
+    """A model that may know channels by more than their order, as the sequence models do."""
+
+    @property
+    def takes_other_channels(self) -> bool:
+        """Whether it does."""
+        ...
+
+    def taking_channels_of(self, dataset: MultiSubjectDataset) -> MultiSubjectDataset:
+        """Go on with the channels of a dataset that the model can take, and give the dataset with them."""
+        ...
 
 
 class Experiment(Described):
@@ -151,6 +165,11 @@ class Experiment(Described):
         ------
         DataError
             With every difference; or when the number of channels differs, whatever is allowed.
+
+        Notes
+        -----
+        A model that knows its channels by name or position (`model.channel_embedding`) gives the dataset with those
+        channels that it can take, and predicts them until other data are opened.
         """
         check_choice("subsets_of", subsets_of, ("training", "store"))
         if isinstance(data, (str, Path)):
@@ -165,8 +184,7 @@ class Experiment(Described):
         self._compare(data, other_preparation)
         embedding = self._embedding_for(data)
         dataset = data if embedding is None else data.with_embedding(embedding)
-        self._check_channels(dataset)
-        return dataset
+        return self._with_channels(dataset)
 
     def _opened_store(
         self, path: str | Path, group: str | None, other_preparation: OtherPreparation, subsets_of: SubsetsOf
@@ -186,7 +204,7 @@ class Experiment(Described):
                 tell_of_redrawn(drawn, plain.source)
         if dataset is None:
             dataset = plain if embedding is None else plain.with_embedding(embedding)
-        self._check_channels(dataset)
+        dataset = self._with_channels(dataset)
         dataset.load_data()
         return dataset
 
@@ -196,6 +214,7 @@ class Experiment(Described):
             data,
             self.name,
             other_preparation=other_preparation,
+            same_channels=not self.takes_other_channels,
         )
 
     def _embedding_for(self, data: MultiSubjectDataset) -> Embedding | None:
@@ -207,10 +226,19 @@ class Experiment(Described):
         rate = rates[0] if rates else embedding.layout.sampling_frequency
         return dataclasses.replace(embedding, layout=Layout(sampling_frequency=rate, channel_names=names))
 
-    def _check_channels(self, dataset: MultiSubjectDataset) -> None:
+    @property
+    def takes_other_channels(self) -> bool:
+        """Whether data may have other channels than those of the training."""
+        return isinstance(self.model, TakesChannels) and self.model.takes_other_channels
+
+    def _with_channels(self, dataset: MultiSubjectDataset) -> MultiSubjectDataset:
+        """The channels that the model can take."""
+        if isinstance(self.model, TakesChannels) and self.model.takes_other_channels:
+            return self.model.taking_channels_of(dataset)
         n_trained = self.parameters["dataset"]["n_channels"]
         if dataset.n_channels != n_trained:
             raise DataError(f"The data have {dataset.n_channels} channels, but the model was trained on {n_trained}.")
+        return dataset
 
 
 def load_experiment(

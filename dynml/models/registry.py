@@ -67,6 +67,10 @@ class Family:
     """Called as `settle(configs)` with the Config of every group, when a run begins: gives them back with settings that
     follow from each other filled in; null: there are none."""
 
+    dataset_of_run: str | None = None
+    """Called as `dataset_of_run(configs, dataset, pretrained)` before `settle_with_data`: gives the dataset with the
+    channels that the model takes; null: it takes all of them."""
+
     settle_with_data: str | None = None
     """Called as `settle_with_data(configs, dataset, pretrained)` once the dataset is open, when a run begins and when
     it goes on: gives the configs back with what follows from the data filled in; null: there is nothing. `pretrained`

@@ -185,7 +185,7 @@ def build_trainer(request: RunRequest) -> Trainer:
         figures=functools.partial(figures_of_run, components=request.family.components),
     )
     if processes.is_first:
-        say(_dataset_summary(dataset))
+        say(_dataset_summary(trainer.dataset))
         say(model_summary(trainer.model))
     return trainer
 
@@ -211,6 +211,8 @@ def trainer_on(request: RunRequest, dataset: Any, **settings: Any) -> Trainer:
         configs = {**configs, "trainer": dataclasses.replace(configs["trainer"], progress=False)}
     if not dataset.training_set.n_subjects:
         raise DataError(f"{request.hdf5_file} has no training subjects.")
+    if family.dataset_of_run is not None:
+        dataset = load(family.dataset_of_run)(configs, dataset, request.pretrained)
     if family.settle_with_data is not None:
         configs = load(family.settle_with_data)(configs, dataset, request.pretrained)
     seed = configs["trainer"].seed

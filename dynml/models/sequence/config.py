@@ -26,6 +26,10 @@ class SequenceConfig:
     """Samples of a token of the transformers. More than 1: all channels of so many samples in a row are embedded at
     once, hidden at once and predicted at once, as suits 100 Hz and more: 0.1 to 0.2 s."""
 
+    channel_embedding: Literal["none", "name", "position"] = "none"
+    """What a channel is known by. none: its place in the order. name, position: the model can go on with recordings of
+    other channels: those whose names it knows, or whose places (of sensors, centres of parcels) the store keeps."""
+
     n_layers: int = 4
     """Layers of the backbone."""
 
@@ -78,6 +82,18 @@ class SequenceConfig:
     activation_checkpointing: bool = False
     """Compute activations twice instead of keeping them: less memory, a third more time."""
 
+    channel_names: list[str] | None = None
+    """Settled from the data, unless channel_embedding is none: the channels of the training."""
+
+    known_channels: list[str] | None = None
+    """Settled from the data or the pre-trained model: the channels that it was first trained with."""
+
+    channel_positions: list[list[float]] | None = None
+    """Settled from the data, for channel_embedding position: where the channels lie, mm."""
+
+    channel_space: str | None = None
+    """Settled from the data, for channel_embedding position: the space of these places."""
+
     def __post_init__(self) -> None:
         for name in (
             "embedding_dim",
@@ -96,6 +112,7 @@ class SequenceConfig:
                 "model.n_heads", self.n_heads, f"a divisor of embedding_dim ({self.embedding_dim})"
             )
         check_share("model.dropout", self.dropout)
+        check_choice("model.channel_embedding", self.channel_embedding, ("none", "name", "position"))
         check_choice("model.activation", self.activation, ("gelu_tanh", "gelu", "relu", "silu"))
         check_choice("model.norm", self.norm, ("pre", "post"))
         check_choice("model.loss", self.loss, LOSSES)

@@ -9,6 +9,7 @@ from dynml.models.registry import Family
 _WINDOWS: dict[str, Any] = {"window_length": 50, "batch_size_training": 64}
 _USUAL = (
     "model.embedding_dim",
+    "model.channel_embedding",
     "model.n_layers",
     "model.n_heads",
     "model.dropout",
@@ -25,12 +26,16 @@ _USUAL = (
 _SHARED: dict[str, Any] = {
     "trainer": "dynml.models.sequence.trainer:SequenceTrainer",
     "trainer_config": "dynml.models.sequence.trainer_config:SequenceTrainerConfig",
+    "dataset_of_run": "dynml.models.sequence.channels:dataset_of_run",
     "settle_with_data": "dynml.models.sequence.settling:settle_with_data",
     "held_out_scores": "dynml.models.sequence.held_out:held_out_scores",
     "write_inference": "dynml.models.sequence.inference:write_inference",
     "sampler_defaults": _WINDOWS,
     "usual_settings": _USUAL,
-    "unused_settings": ("sampler.trials", "sampler.onset_shift", "sampler.trial_length", "loader.labels"),
+    "unused_settings": (
+        *("sampler.trials", "sampler.onset_shift", "sampler.trial_length", "loader.labels"),
+        *("model.channel_names", "model.known_channels", "model.channel_positions", "model.channel_space"),
+    ),
 }
 
 CSM = Family(

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import torch
 from torch import Tensor, nn
 
 from dynml.batches.batch import Batch
+from dynml.dataset.dataset import MultiSubjectDataset
 from dynml.errors import ConfigurationError
+from dynml.models.sequence.backbones.channel_vectors import Channels, NamedChannels, PlacedChannels, of_channels
 from dynml.models.sequence.backbones.embedding import Embedder, TimeEmbedding, Unembedder
 from dynml.models.sequence.backbones.tokens import TokenLayout
 from dynml.models.sequence.backbones.transformer import Pooler, Transformer
 from dynml.models.sequence.baselines.baseline import Baseline
 from dynml.models.sequence.baselines.named import make_baseline
+from dynml.models.sequence.baselines.own_channels import OwnChannels
+from dynml.models.sequence.channels import dataset_taken, places_in, tell_of_linear_path, with_names_and_places
 from dynml.models.sequence.config import SequenceConfig
 from dynml.models.sequence.objectives.pairs import has_both_parts
 from dynml.models.sequence.objectives.tasks import Task, mean_loss
@@ -68,14 +73,18 @@ class SequenceModel(Summarized, nn.Module):
             raise ConfigurationError("model.time_precision, model.max_seconds", None, accepted)
         self.config: Any = config
         self.n_channels, self.embedding_dim = n_channels, config.embedding_dim
-        n_numbers = n_channels * config.patch_length
-        self.embedder = Embedder(n_numbers, config.embedding_dim, config.n_embedder_layers, config.dropout)
+        self.channels = _channels_of(config, n_channels)
+        self.n_columns = n_channels if self.channels is None else self.channels.n_columns
+        n_numbers = self.n_columns * config.patch_length
+        widths = n_numbers, config.embedding_dim
+        self.embedder = Embedder(*widths, config.n_embedder_layers, config.dropout, self.channels)
         self.time_embedding = TimeEmbedding(config.time_precision, config.n_time_rows, config.embedding_dim)
-        self.unembedder = Unembedder(n_numbers, config.embedding_dim, config.n_unembedder_layers, config.dropout)
+        self.unembedder = Unembedder(*widths, config.n_unembedder_layers, config.dropout, self.channels)
         self.linear: Baseline | None = None
+        self.own_channels: OwnChannels | None = None
         if config.linear_path and self.linear_baseline is not None:
             self.linear = make_baseline(self.linear_baseline, n_channels, config.linear_path_lags)
-            self.gate_C = nn.Parameter(torch.zeros(n_channels))
+            self.gate_C = nn.Parameter(torch.zeros(self.n_columns))
 
     def task_of(self, windows: Windows, subject_B: Tensor, dataset_B: Tensor) -> Task:
         """Make the task of this family."""
@@ -93,10 +102,57 @@ class SequenceModel(Summarized, nn.Module):
         if self.linear is None:
             return Outputs(task, *self.nonlinear_prediction(task))
         # The linear path first: where it waits for a GPU (see `asks_nothing`), there is least to wait for then.
-        linear_BTC = self.linear.predict(task)
+        linear_BTC = self.predicted_linearly(self.linear.predict, task)
         nonlinear_BTC, follows_logit_B = self.nonlinear_prediction(task)
-        predicted_BTC = linear_BTC + self.gate_C * (nonlinear_BTC - linear_BTC)
-        return Outputs(task, predicted_BTC, follows_logit_B, nonlinear_BTC)
+        return Outputs(task, self.through_gates(linear_BTC, nonlinear_BTC), follows_logit_B, nonlinear_BTC)
+
+    def predicted_linearly(self, predict: Callable[[Task], Tensor], task: Task) -> Tensor:
+        """What the linear path predicts, (B, T, C), of the channels that are there."""
+        if self.own_channels is None:
+            return predict(task)
+        assert self.linear is not None
+        return self.own_channels.predicted(predict, task, cast(Tensor, self.linear.mean_C))
+
+    def through_gates(self, linear_BTC: Tensor, nonlinear_BTC: Tensor) -> Tensor:
+        """From the linear prediction towards the nonlinear one; all the way where the linear path lacks a channel."""
+        gate_C = of_channels(self.channels, self.gate_C)
+        if self.own_channels is not None:
+            gate_C = torch.where(self.own_channels.is_there_C, gate_C, 1.0)
+        return linear_BTC + gate_C * (nonlinear_BTC - linear_BTC)
+
+    @property
+    def takes_other_channels(self) -> bool:
+        """Whether recordings may have other channels than those of the training."""
+        return self.channels is not None
+
+    def taking_channels_of(self, dataset: MultiSubjectDataset) -> MultiSubjectDataset:
+        """Predict the channels of a dataset from now on: those that the model can take, which are given back.
+
+        Raises
+        ------
+        DataError
+            When it can take none.
+
+        Warns
+        -----
+        DataWarning
+            With those that it cannot take.
+        """
+        assert self.channels is not None
+        taken = dataset_taken(self.config, dataset)
+        config = with_names_and_places(self.config, taken)
+        if isinstance(self.channels, NamedChannels):
+            self.channels.place(config.channel_names)
+        else:
+            self.channels.place(config.channel_positions)
+        self.n_channels = taken.n_channels
+        self.own_channels = None
+        if self.linear is not None:
+            places = places_in(config, self.config)
+            tell_of_linear_path(places, dataset)
+            device = next(self.parameters()).device
+            self.own_channels = OwnChannels.of(places, len(self.config.channel_names), device)
+        return taken
 
     def compute_loss(self, outputs: Outputs, batch: Batch | None = None) -> tuple[Tensor, Tensor]:
         """Mean loss over scored numbers (samples x channels), and how many there are: both on the device.
@@ -130,6 +186,21 @@ class SequenceModel(Summarized, nn.Module):
         return self.embedder(inputs_BTC) + self.time_embedding(windows.seconds_BT)
 
 
+def _channels_of(config: Any, n_channels: int) -> Channels | None:
+    """What a settled config says of how channels are known."""
+    if config.channel_embedding == "none":
+        return None
+    if config.channel_names is None:
+        accepted = "settled from the data: dynml.models.sequence.settling.settled_model(config, dataset)"
+        raise ConfigurationError("model.channel_names", None, accepted)
+    assert len(config.channel_names) == n_channels, (config.channel_names, n_channels)
+    if config.channel_embedding == "position":
+        return PlacedChannels(len(config.known_channels), config.channel_positions)
+    channels = NamedChannels(config.known_channels)
+    channels.place(config.channel_names)
+    return channels
+
+
 class TransformerModel(SequenceModel):
     """A transformer as the backbone, with a mask, a separator and a class token in the space of the inputs."""
 
@@ -151,7 +222,7 @@ class TransformerModel(SequenceModel):
         )
         # Learnt only where it is read: by pairs, and by what is put on a pooled window later.
         reads_class_token = getattr(config, "next_sequence", False)
-        n_numbers = n_channels * config.patch_length
+        n_numbers = self.n_columns * config.patch_length
         self.class_token_C = nn.Parameter(torch.randn(n_numbers), requires_grad=reads_class_token)
 
     @property
@@ -162,6 +233,7 @@ class TransformerModel(SequenceModel):
     def _token(self, token_C: Tensor) -> Tensor:
         """Embed one token, (d,): it stands at no time."""
         outside = torch.full((1, 1), -1.0, dtype=torch.float64, device=token_C.device)
+        token_C = of_channels(self.channels, token_C, self.config.patch_length)
         return (self.embedder(token_C[None, None]) + self.time_embedding(outside))[0, 0]
 
     def _tokens(self, inputs_BTC: Tensor, windows: Windows) -> tuple[Tensor, Windows]:
@@ -220,7 +292,7 @@ class MaskedModel(TransformerModel):
     def __init__(self, config: Any, n_channels: int) -> None:
         super().__init__(config, n_channels, n_token_types=2 if config.next_sequence else 0)
         if config.next_sequence:
-            self.separator_token_C = nn.Parameter(torch.randn(n_channels))
+            self.separator_token_C = nn.Parameter(torch.randn(self.n_columns))
             self.pooler = Pooler(config.embedding_dim, config.dropout)
             self.next_sequence_head = nn.Linear(config.embedding_dim, 1)
 

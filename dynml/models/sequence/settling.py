@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from dynml.errors import ConfigurationError
 from dynml.models.sequence.backbones.tokens import N_TOKENS_OF_PAIR
+from dynml.models.sequence.channels import with_channels_of, with_pretrained_channels
 from dynml.models.sequence.config import SequenceConfig
 from dynml.training.checkpoints.experiment_folder import ExperimentFolder
 
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def settled_model(config: Any, dataset: MultiSubjectDataset) -> Any:
-    """Fill in `time_precision` and `max_seconds` where they are open.
+    """Fill in `time_precision`, `max_seconds` and the channels where they are open.
 
     Parameters
     ----------
@@ -35,6 +36,7 @@ def settled_model(config: Any, dataset: MultiSubjectDataset) -> Any:
     """
     assert isinstance(config, SequenceConfig)
     rates = [rate / config.patch_length for rate in sampling_frequencies(dataset)]
+    config = with_channels_of(config, dataset)
     precision = config.time_precision or 0.5 / max(rates)
     max_seconds = config.max_seconds or config.n_positions / min(rates)
     if precision > 1 / max(rates) * (1 + 1e-9):
@@ -93,5 +95,5 @@ def settle_with_data(configs: dict[str, Any], dataset: MultiSubjectDataset, pret
         _, parameters = ExperimentFolder.at(pretrained).load_model()
         known = parameters.get("model") or {}
         taken = {name: known.get(name) for name in ("time_precision", "max_seconds") if getattr(model, name) is None}
-        model = dataclasses.replace(model, **taken)
+        model = dataclasses.replace(with_pretrained_channels(model, pretrained), **taken)
     return configs | {"model": settled_model(model, dataset)}

@@ -13,6 +13,7 @@ from dynml.models.sequence.baselines.baseline import Baseline
 from dynml.models.sequence.baselines.fitted import fit_baselines
 from dynml.models.sequence.baselines.named import applicable, make_baseline
 from dynml.models.sequence.baselines.passes import TrainingPasses
+from dynml.models.sequence.channels import has_other_channels
 from dynml.models.sequence.generation import LOSS as GENERATION_LOSS
 from dynml.models.sequence.generation import FreeRuns
 from dynml.models.sequence.objectives.csm import Csm
@@ -56,7 +57,8 @@ class SequenceTrainer(Trainer):
             raise ConfigurationError("trainer.generation_every", self.config.generation_every, "null: for csm alone")
         self._free_runs = FreeRuns(self.dataset, self.longest_window, self.processes)
         if pretrained is not None:
-            check_data_of_pretrained(pretrained, self.dataset, self.config.other_preparation)
+            known = self.model.takes_other_channels
+            check_data_of_pretrained(pretrained, self.dataset, self.config.other_preparation, same_channels=not known)
 
     def _prepare_learning(self) -> None:
         freeze(self.model, self.config)
@@ -79,12 +81,14 @@ class SequenceTrainer(Trainer):
                 seed=self.config.seed,
             )
             self.initialization_step_done()
-        if self.pretrained is not None:
-            own = self.model.state_dict()
-            self.model.load_state_dict(pretrained_weights(self.pretrained, own, f"a model of family {self.family}"))
-        elif self.model.linear is not None:
+        if self.model.linear is not None:
             fitted = self.baselines[str(self.model.linear_baseline)]
             self.model.linear.load_state_dict(fitted.state_dict())
+        if self.pretrained is not None:
+            own, what = self.model.state_dict(), f"a model of family {self.family}"
+            # The linear path is one of certain channels: that of others is the one which was just fitted.
+            left_out = ("linear",) if has_other_channels(self.model.config, self.pretrained) else ()
+            self.model.load_state_dict(own | pretrained_weights(self.pretrained, own, what, left_out=left_out))
 
     @property
     def family(self) -> str:

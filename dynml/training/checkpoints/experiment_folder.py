@@ -16,7 +16,7 @@ import datetime
 import json
 import os
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -268,7 +268,9 @@ class ExperimentFolder:
             _write_weights(folder / INPUT_TRANSFORM, self.input_transform)
 
 
-def pretrained_weights(path: str | Path, own: dict[str, torch.Tensor], what: str) -> dict[str, torch.Tensor]:
+def pretrained_weights(
+    path: str | Path, own: dict[str, torch.Tensor], what: str, *, left_out: Sequence[str] = ()
+) -> dict[str, torch.Tensor]:
     """Weights of the best model of another experiment, for a model of the same shape.
 
     Parameters
@@ -279,6 +281,8 @@ def pretrained_weights(path: str | Path, own: dict[str, torch.Tensor], what: str
         Weights of the model that is to take them over.
     what : str
         What the model is, for the message.
+    left_out : sequence of str
+        Parts of the model that take nothing over.
 
     Raises
     ------
@@ -288,7 +292,10 @@ def pretrained_weights(path: str | Path, own: dict[str, torch.Tensor], what: str
         With the first tensor whose shape differs.
     """
     weights, _ = ExperimentFolder.at(path).load_model()
+    weights = {name: tensor for name, tensor in weights.items() if name.partition(".")[0] not in left_out}
     for name in [*own, *weights]:
+        if name.partition(".")[0] in left_out:
+            continue
         there, here = (str(tuple(w[name].shape)) if name in w else "absent" for w in (weights, own))
         if there != here:
             accepted = f"{what} of the same shape ({name} is {there} there, {here} here)"

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from dynml.errors import ConfigurationError
+from dynml.models.sequence.backbones.channel_vectors import Channels, FromChannels, ToChannels
 
 INITIAL_STANDARD_DEVIATION = 0.02
 """Of all weights of matrices and embeddings (Radford et al. 2019; Devlin et al. 2019)."""
@@ -32,15 +33,28 @@ class Embedder(nn.Module):
         Linear maps in all; each but the last is followed by LayerNorm, GELU and dropout.
     dropout : float
         Share of units that are left out in training.
+    channels : NamedChannels or PlacedChannels, optional
+        Where the first map's weights are looked up; then n_channels counts columns of its table.
     """
 
-    def __init__(self, n_channels: int, embedding_dim: int, n_layers: int = 1, dropout: float = 0.1) -> None:
+    def __init__(
+        self,
+        n_channels: int,
+        embedding_dim: int,
+        n_layers: int = 1,
+        dropout: float = 0.1,
+        channels: Channels | None = None,
+    ) -> None:
         super().__init__()
         assert n_layers >= 1
-        widths = [n_channels] + [embedding_dim] * n_layers
-        layers = _hidden_layers(widths[:-1], dropout)
-        layers += [nn.Linear(widths[-2], embedding_dim), nn.LayerNorm(embedding_dim), nn.Dropout(dropout)]
-        self.layers = nn.Sequential(*layers)
+        widths = n_channels, embedding_dim
+        first = nn.Linear(*widths) if channels is None else FromChannels(channels, *widths)
+        layers: list[nn.Module] = [first]
+        if n_layers > 1:
+            layers += [nn.LayerNorm(embedding_dim), nn.GELU(), nn.Dropout(dropout)]
+            layers += _hidden_layers([embedding_dim] * (n_layers - 1), dropout)
+            layers += [nn.Linear(embedding_dim, embedding_dim)]
+        self.layers = nn.Sequential(*layers, nn.LayerNorm(embedding_dim), nn.Dropout(dropout))
         initialize_weights(self)
 
     def forward(self, inputs_BTC: Tensor) -> Tensor:
@@ -135,13 +149,24 @@ class Unembedder(nn.Module):
         Linear maps in all; each but the last is followed by LayerNorm, GELU and dropout.
     dropout : float
         Share of units of hidden layers that are left out in training.
+    channels : NamedChannels or PlacedChannels, optional
+        Where the last map's weights are looked up; then n_channels counts columns of its table.
     """
 
-    def __init__(self, n_channels: int, embedding_dim: int, n_layers: int = 1, dropout: float = 0.1) -> None:
+    def __init__(
+        self,
+        n_channels: int,
+        embedding_dim: int,
+        n_layers: int = 1,
+        dropout: float = 0.1,
+        channels: Channels | None = None,
+    ) -> None:
         super().__init__()
         assert n_layers >= 1
         layers = _hidden_layers([embedding_dim] * n_layers, dropout)
-        self.layers = nn.Sequential(*layers, nn.Linear(embedding_dim, n_channels))
+        widths = embedding_dim, n_channels
+        last = nn.Linear(*widths) if channels is None else ToChannels(channels, *widths)
+        self.layers = nn.Sequential(*layers, last)
         initialize_weights(self)
 
     def forward(self, hidden_BTd: Tensor) -> Tensor:

@@ -12,6 +12,7 @@ from dynml.configuration import config_from, config_to_dictionary
 from dynml.dataset.dataset import MultiSubjectDataset
 from dynml.errors import CheckpointError, ConfigurationError
 from dynml.models.seen_subjects import overlap_with
+from dynml.models.sequence.channels import NONE, columns_taken, with_names_and_places, without_channels
 from dynml.models.sequence.decoding.backbones import CLASS_TOKEN, PARTS_WITHOUT_USE
 from dynml.models.sequence.decoding.config import CONFIGS_OF_BACKBONES, SIZES, DecodingConfig
 from dynml.models.sequence.decoding.model import Decoding
@@ -22,7 +23,7 @@ from dynml.training.checkpoints.experiment_folder import ExperimentFolder
 N_NAMED = 3
 SEEN = ("training", "validation")
 """Subsets of the pre-training whose subjects must not be tested on."""
-LEARNT_ANEW = ("embedder", CLASS_TOKEN)
+LEARNT_ANEW = ("embedder", "channels", CLASS_TOKEN)
 """Parts whose shape depends on the number of channels."""
 
 
@@ -53,8 +54,10 @@ def with_pretrained_settings(config: DecodingConfig, path: str, dataset: MultiSu
     settings = config_from(CONFIGS_OF_BACKBONES[family], parameters["model"], "model")
     sizes = {name: getattr(settings, name) for name in SIZES}
     _refuse_other_sizes(config, sizes, path)
+    settings = _with_channels(settings, dataset, anew=not config.embedder_from_pretrained)
     n_channels = parameters["dataset"]["n_channels"]
-    if n_channels != dataset.n_channels and config.embedder_from_pretrained:
+    knows_others = settings.channel_embedding != NONE
+    if not knows_others and n_channels != dataset.n_channels and config.embedder_from_pretrained:
         accepted = (
             f"a model of {dataset.n_channels} channels as the data (it has {n_channels}); "
             "--model.embedder_from_pretrained false learns the embedder anew"
@@ -126,6 +129,14 @@ def _parameters_of(path: str) -> dict[str, Any]:
     if not set(SUBSET_NAMES) <= set(subsets):
         raise CheckpointError(f"{path} does not say which subjects it has seen, so overlap cannot be found.")
     return parameters
+
+
+def _with_channels(settings: Any, dataset: MultiSubjectDataset, *, anew: bool) -> Any:
+    """Settings of a backbone that reads the channels of the data that it can take, the others counting for nothing."""
+    if settings.channel_embedding == NONE or anew:
+        return without_channels(settings)
+    columns_taken(settings, dataset)
+    return with_names_and_places(settings, dataset)
 
 
 def _refuse_other_sizes(config: DecodingConfig, sizes: dict[str, Any], path: str) -> None:

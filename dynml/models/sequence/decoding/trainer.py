@@ -19,6 +19,7 @@ from torch import Tensor
 
 from dynml.batches.batch import Batch
 from dynml.errors import ConfigurationError, DataWarning
+from dynml.models.sequence.channels import NONE
 from dynml.models.sequence.decoding.answer.answered_trials import AnsweredTrials
 from dynml.models.sequence.decoding.answer.choice import Floats
 from dynml.models.sequence.decoding.answer.fitting import OutOfFold, fit_answer
@@ -62,7 +63,8 @@ class DecodingTrainer(Trainer):
         self.pretrained = pretrained
         config = self.model.config
         if pretrained is not None:
-            alike, same_channels = self.config.other_preparation, config.embedder_from_pretrained
+            alike, settings = self.config.other_preparation, config.backbone_settings or {}
+            same_channels = config.embedder_from_pretrained and settings.get("channel_embedding", NONE) == NONE
             check_data_of_pretrained(pretrained, self.dataset, alike, same_channels=same_channels)
         if self.batch_loader.config.collate != "padded":
             raise ConfigurationError("loader.collate", self.batch_loader.config.collate, "padded for decoding")

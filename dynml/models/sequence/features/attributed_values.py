@@ -117,8 +117,8 @@ def _gain(model: Any, task: Task) -> Value:
         predicted_BTC = model.nonlinear_prediction(given)[0]
         if model.linear is not None:
             # `predict` keeps no gradient, for none is needed in training.
-            linear_BTC = model.linear._predicted(given)
-            predicted_BTC = linear_BTC + model.gate_C * (predicted_BTC - linear_BTC)
+            linear_BTC = model.predicted_linearly(model.linear._predicted, given)
+            predicted_BTC = model.through_gates(linear_BTC, predicted_BTC)
         costs_BTC = elementwise_loss(predicted_BTC.float(), target_BTC, model.config)
         return -torch.where(scored_BTC, costs_BTC, 0.0).sum(dim=(1, 2)) / n_scored_B
 

@@ -15,6 +15,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from dynml.models.sequence.backbones.channel_vectors import of_channels
 from dynml.models.sequence.config import CsmConfig
 from dynml.models.sequence.objectives.tasks import Task, next_sample_task, single_position_task
 from dynml.models.sequence.sequence_model import TransformerModel
@@ -37,7 +38,7 @@ class Csm(TransformerModel):
     def __init__(self, config: CsmConfig, n_channels: int) -> None:
         super().__init__(config, n_channels)
         if config.objective == "single_mask":
-            self.mask_token_C = nn.Parameter(torch.randn(n_channels))
+            self.mask_token_C = nn.Parameter(torch.randn(self.n_columns))
 
     def task_of(self, windows: Windows, subject_B: Tensor, dataset_B: Tensor) -> Task:
         """All samples (or patches) but the first, or one sample of each window."""
@@ -49,7 +50,8 @@ class Csm(TransformerModel):
         """What the nonlinear path predicts of each sample (patch) from those before it; 0 for a window's first."""
         signals_BTC = task.windows.signals_BTC
         if self.config.objective == "single_mask":
-            inputs_BTC = torch.where(task.scored, self.mask_token_C, signals_BTC * task.visible)
+            mask_token_C = of_channels(self.channels, self.mask_token_C)
+            inputs_BTC = torch.where(task.scored, mask_token_C, signals_BTC * task.visible)
             return self.unembedder(self._states(inputs_BTC, task.windows)), None
         next_BNF = self.unembedder(self._states(signals_BTC, task.windows)[:, :-1])
         return self._samples_of_patches(nn.functional.pad(next_BNF, (0, 0, 1, 0)), task.windows), None

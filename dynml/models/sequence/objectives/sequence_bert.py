@@ -12,6 +12,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from dynml.models.sequence.backbones.channel_vectors import of_channels
 from dynml.models.sequence.config import SequenceBertConfig
 from dynml.models.sequence.objectives.pairs import paired_windows
 from dynml.models.sequence.objectives.tasks import Task, masked_samples_task
@@ -33,7 +34,7 @@ class SequenceBert(MaskedModel):
 
     def __init__(self, config: SequenceBertConfig, n_channels: int) -> None:
         super().__init__(config, n_channels)
-        self.mask_token_C = nn.Parameter(torch.randn(n_channels))
+        self.mask_token_C = nn.Parameter(torch.randn(self.n_columns))
 
     def task_of(self, windows: Windows, subject_B: Tensor, dataset_B: Tensor) -> Task:
         """Hide samples of windows, or of pairs."""
@@ -44,4 +45,4 @@ class SequenceBert(MaskedModel):
         return masked_samples_task(pairs, self.config.masking_rate, follows_B)
 
     def _inputs(self, task: Task) -> Tensor:
-        return torch.where(task.scored, self.mask_token_C, task.windows.signals_BTC)
+        return torch.where(task.scored, of_channels(self.channels, self.mask_token_C), task.windows.signals_BTC)

@@ -1,18 +1,22 @@
 import dataclasses
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 from decoding_data import RATE, configs_of, dataset_of, recording, small, trainer_of
 
 from dynml import MultiSubjectDataset
 from dynml.configuration import config_to_dictionary
-from dynml.errors import ConfigurationError
+from dynml.errors import ConfigurationError, DataWarning
 from dynml.models.registry import load
+from dynml.models.sequence import channels
 from dynml.models.sequence.decoding.backbones import MODELS
 from dynml.models.sequence.decoding.config import CONFIGS_OF_BACKBONES
 from dynml.models.sequence.decoding.model import Decoding
 from dynml.models.sequence.decoding.pretraining import load_pretrained, overlap_with_testing
+from dynml.models.sequence.settling import settled_model
+from dynml.models.sequence.windows import Windows
 from dynml.training.checkpoints.experiment_folder import ExperimentFolder
 
 SETTINGS = {
@@ -36,11 +40,11 @@ def described(dataset):
     return description
 
 
-def pretrain(folder, dataset, family="csm", name="pretraining"):
+def pretrain(folder, dataset, family="csm", name="pretraining", **settings):
     """An experiment folder with a model as it was made."""
     torch.manual_seed(5)
     own = {"embedding_dim": 16, "n_layers": 2, "n_positions": 32, "time_precision": 0.05, "max_seconds": 3.2}
-    config = CONFIGS_OF_BACKBONES[family](**own | SETTINGS[family])
+    config = settled_model(CONFIGS_OF_BACKBONES[family](**own | SETTINGS[family] | settings), dataset)
     model = load(MODELS[family])(config, dataset.n_channels)
     parameters = {"family": family, "model": config_to_dictionary(config), "dataset": described(dataset)}
     experiment = ExperimentFolder(folder, name)
@@ -194,3 +198,42 @@ def test_where_both_split_by_runs_a_shared_participant_is_no_overlap_but_a_share
     assert overlap_with_testing(parameters, by_runs)["subjects"] == [names[0]]
     parameters["dataset"]["split"] = "participants"
     assert overlap_with_testing(parameters, by_runs)["subjects"] == names
+
+
+@pytest.mark.parametrize("kind", ["name", "position"])
+@pytest.mark.parametrize("family", MODELS)
+def test_a_decoder_reads_the_channels_that_its_backbone_knows(tmp_path, family, kind, monkeypatch):
+    by_name = {"Fz": [0.0, 60, 50], "Cz": [0.0, 0, 90], "Pz": [0.0, -60, 60], "Oz": [0.0, -90, 10]}
+
+    def places_of(dataset):
+        return np.array([by_name.get(name, [np.nan] * 3) for name in dataset.channel_names]), "head"
+
+    monkeypatch.setattr(channels, "places_of", places_of)
+    names = ["Fz", "Cz", "Pz", "Oz"]
+    people = {"sub-x": recording(60), "sub-y": recording(61)}
+    named = {name: dataclasses.replace(one, channel_names=tuple(names)) for name, one in people.items()}
+    path, _ = pretrain(tmp_path, MultiSubjectDataset.from_arrays(named), family, channel_embedding=kind)
+    wider = tuple(["Pz", "X1", "Fz", "Oz", "X2"])
+    parts = [{f"sub-{n}": dataclasses.replace(recording(n, n_channels=5), channel_names=wider)} for n in range(3)]
+    dataset = MultiSubjectDataset.from_arrays(*parts)
+    with pytest.warns(DataWarning, match=r"2 of 5 channels.*\(X1, X2\)"):
+        model = Decoding(configs_of(dataset, path)["model"], 5).eval()
+    load_pretrained(model, path)
+    subset = dataset.training_set
+    signals_BTC = subset.rows(0, 0, 24).reshape(2, 12, 5)
+    features = features_of(model, signals_BTC)
+    signals_BTC[..., [1, 4]] = 1e3
+    assert torch.equal(features_of(model, signals_BTC), features)
+    signals_BTC[..., 3] += 1
+    assert not torch.equal(features_of(model, signals_BTC), features)
+    anew = configs_of(dataset, path, embedder_from_pretrained=False)["model"]
+    assert Decoding(anew, 5).backbone.channels is None
+    load_pretrained(Decoding(anew, 5), path)
+
+
+def features_of(model, signals_BTC):
+    mask_BT = torch.ones(signals_BTC.shape[:2], dtype=torch.bool)
+    seconds_BT = 0.1 * torch.arange(signals_BTC.shape[1], dtype=torch.float64).expand(mask_BT.shape)
+    windows = Windows(signals_BTC, mask_BT, seconds_BT, torch.zeros(len(signals_BTC), dtype=torch.int64))
+    with torch.no_grad():
+        return model.features(windows)

@@ -1,0 +1,318 @@
+"""Which channels of a dataset a model takes, by their names or by where they lie. No torch here."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+import warnings
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any, Protocol, Self, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dynml.dataset.signal_source import SignalSource
+from dynml.errors import ConfigurationError, DataError, DataWarning
+from dynml.geometry.geometry import SPACE
+from dynml.store.geometry.stored import read_geometry
+from dynml.store.reading import Store
+from dynml.training.checkpoints.experiment_folder import ExperimentFolder
+
+NONE, NAME, POSITION = "none", "name", "position"
+STANDARD_SPACE, UNKNOWN_SPACE = "standard", "unknown"
+UNKNOWN_SPACES = (UNKNOWN_SPACE, "aligned")
+"""A header that says "aligned" does not say to what."""
+
+SAME_PLACE = 0.1
+"""mm, below which two channels have the same vectors."""
+
+SAME_PARCEL = 1.0
+"""mm, within which channels of one name are the same."""
+
+N_NAMED = 3
+_SETTLED = ("channel_names", "known_channels", "channel_positions", "channel_space")
+
+
+class HasChannels(Protocol):
+    """The part of `MultiSubjectDataset` that says which channels there are; see there."""
+
+    @property
+    def source(self) -> SignalSource:
+        """What is read from."""
+        ...
+
+    @property
+    def group(self) -> str:
+        """Group of the store."""
+        ...
+
+    @property
+    def channel_names(self) -> Sequence[str]:
+        """In their order."""
+        ...
+
+    @property
+    def n_channels(self) -> int:
+        """How many there are."""
+        ...
+
+    @property
+    def embedding(self) -> object | None:
+        """What is done to channels when rows are read."""
+        ...
+
+    @property
+    def preparation(self) -> dict[str, Any]:
+        """How the stored signals were prepared."""
+        ...
+
+    def with_channels(self, columns: Sequence[int]) -> Self:
+        """Give some of the channels."""
+        ...
+
+
+Dataset = TypeVar("Dataset", bound=HasChannels)
+
+
+def dataset_of_run(configs: dict[str, Any], dataset: Dataset, pretrained: str | None) -> Dataset:
+    """Give the channels of a dataset that a run can learn from; see `Family`."""
+    config = with_pretrained_channels(configs["model"], pretrained)
+    if config.channel_embedding == NONE:
+        return dataset
+    return dataset.with_channels(columns_taken(config, dataset))
+
+
+def with_pretrained_channels(config: Any, pretrained: str | None) -> Any:
+    """Let a run know its channels as the model that it starts from does.
+
+    Raises
+    ------
+    ConfigurationError
+        When that model knows them otherwise, or by their order alone and places are asked for.
+    """
+    if pretrained is None or config.known_channels is not None:
+        return config
+    _, parameters = ExperimentFolder.at(pretrained).load_model()
+    before = parameters.get("model") or {}
+    kind = before.get("channel_embedding", NONE)
+    if kind == NONE:
+        if config.channel_embedding == NONE:
+            return config
+        if config.channel_embedding == POSITION:
+            accepted = f"absent or name: {pretrained} was not trained to know channels by their positions"
+            raise ConfigurationError("model.channel_embedding", POSITION, accepted)
+        # Its weights lie in the order of its channels, whose names were noted.
+        return dataclasses.replace(config, known_channels=list(parameters["dataset"]["channel_names"]))
+    if config.channel_embedding not in (NONE, kind):
+        accepted = f"absent, or {kind}, as {pretrained} has it"
+        raise ConfigurationError("model.channel_embedding", config.channel_embedding, accepted)
+    known = {name: before.get(name) for name in ("known_channels", "channel_space")}
+    return dataclasses.replace(config, channel_embedding=kind, **known)
+
+
+def with_channels_of(config: Any, dataset: HasChannels) -> Any:
+    """Note the channels of a dataset, all of which are taken, in a config; as it is where that was done before."""
+    if config.channel_embedding == NONE or config.channel_names is not None:
+        return config
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DataWarning)  # told when the channels were chosen
+        columns = columns_taken(config, dataset)
+    if columns != list(range(dataset.n_channels)):
+        accepted = "those that the model takes, in its order: dynml.models.sequence.channels.dataset_of_run gives them"
+        raise ConfigurationError("channels", f"{dataset.n_channels} channels", accepted)
+    return with_names_and_places(config, dataset)
+
+
+def with_names_and_places(config: Any, dataset: HasChannels) -> Any:
+    """Note the channels of a dataset in a config, whether the model knows them or not."""
+    names = list(dataset.channel_names)
+    noted: dict[str, Any] = {"channel_names": names, "known_channels": config.known_channels or names}
+    if config.channel_embedding == POSITION:
+        places_C3, space = places_of(dataset)
+        # JSON has no NaN.
+        places = [place if np.isfinite(place).all() else [] for place in places_C3.tolist()]
+        noted |= {"channel_positions": places, "channel_space": config.channel_space or space}
+    return dataclasses.replace(config, **noted)
+
+
+def without_channels(config: Any) -> Any:
+    """A config whose model knows channels by their order alone."""
+    return dataclasses.replace(config, channel_embedding=NONE, **dict.fromkeys(_SETTLED))
+
+
+def dataset_taken(config: Any, dataset: Dataset) -> Dataset:
+    """Give the channels of a dataset that a trained model takes.
+
+    Arrays whose channels have no names, and channels of the names that they had in the training where nothing is known
+    of their places, are taken to be those of the training if they are as many.
+    """
+    names = dataset.channel_names
+    if dataset.preparation["channel_names"] is None and len(names) == len(config.channel_names):
+        return dataset
+    if config.channel_embedding == POSITION and list(names) == config.channel_names and not _has_places(dataset):
+        return dataset
+    return dataset.with_channels(columns_taken(config, dataset))
+
+
+def has_other_channels(config: Any, pretrained: str) -> bool:
+    """Whether a settled config has other channels than the model that a run starts from."""
+    if config.channel_embedding == NONE:
+        return False
+    _, parameters = ExperimentFolder.at(pretrained).load_model()
+    before = parameters.get("model") or {}
+    names = before.get("channel_names") or parameters["dataset"]["channel_names"]
+    return names != config.channel_names or before.get("channel_positions") != config.channel_positions
+
+
+def places_in(config: Any, trained: Any) -> list[int]:
+    """Number of each channel of a settled config among those of another one; -1: it is none of them."""
+    numbers = {name: number for number, name in enumerate(trained.channel_names)}
+    places = [numbers.get(name, -1) for name in config.channel_names]
+    if config.channel_embedding == POSITION:
+        # Of two atlases there may be parcels of one name.
+        for column, place in enumerate(places):
+            apart = np.subtract(config.channel_positions[column], trained.channel_positions[place])
+            if not np.linalg.norm(apart) < SAME_PARCEL:
+                places[column] = -1
+    return places
+
+
+def tell_of_linear_path(places: Sequence[int], dataset: HasChannels) -> None:
+    """Warn of channels that are none of those which a linear path was fitted to."""
+    n_lacking = sum(place < 0 for place in places)
+    if n_lacking:
+        told = f"the model's linear path was not fitted to {n_lacking} of {len(places)} channels, which its network "
+        _warn(dataset, [f"{told}predicts alone (a run with --pretrained fits one to them)"])
+
+
+def columns_taken(config: Any, dataset: HasChannels) -> list[int]:
+    """Which channels of a dataset a model takes: by name in the model's order, by position in the dataset's.
+
+    Parameters
+    ----------
+    config : SequenceConfig
+        With `known_channels` and `channel_space`, if the model was trained before.
+    dataset : MultiSubjectDataset
+
+    Raises
+    ------
+    ConfigurationError
+        When channels are made as they are read, and have neither names nor places of their own.
+    DataError
+        When a name stands twice, two channels lie at one place, or the model can take none.
+
+    Warns
+    -----
+    DataWarning
+        With those that are not taken.
+    """
+    _check_names(config, dataset)
+    if config.channel_embedding == NAME:
+        return _by_name(config.known_channels, dataset)
+    return _by_position(config.channel_space, dataset)
+
+
+def places_of(dataset: HasChannels) -> tuple[NDArray[np.float64], str]:
+    """Where the channels of a dataset lie, (C, 3) in mm, NaN where that is unknown; and in which space."""
+    places_C3, path = np.full((dataset.n_channels, 3), np.nan), dataset.source.path
+    if path is None:
+        return places_C3, UNKNOWN_SPACE
+    with Store(path) as store:
+        geometry = read_geometry(store, dataset.group)
+    if geometry is None:
+        return places_C3, UNKNOWN_SPACE
+    known = dict(zip(geometry.channel_names, geometry.positions))
+    for column, name in enumerate(dataset.channel_names):
+        places_C3[column] = known.get(name, np.nan)
+    space = STANDARD_SPACE if geometry.is_standard else str(geometry.values.get(SPACE, UNKNOWN_SPACE))
+    return places_C3, UNKNOWN_SPACE if space in UNKNOWN_SPACES else space
+
+
+def _has_places(dataset: HasChannels) -> bool:
+    return bool(np.isfinite(places_of(dataset)[0]).any())
+
+
+def _check_names(config: Any, dataset: HasChannels) -> None:
+    names, kind = dataset.channel_names, config.channel_embedding
+    if dataset.embedding is not None or all(re.fullmatch(r"component_\d+", name) for name in names):
+        accepted = f"none for components and embedded channels, which have no {kind} that others share"
+        raise ConfigurationError("model.channel_embedding", kind, accepted)
+    twice = [name for name, count in Counter(names).items() if count > 1]
+    if twice:
+        raise DataError(
+            f"{_where(dataset)}: {_listed(twice)} is the name of several channels, so that a model cannot know them by "
+            f"{kind}."
+        )
+
+
+def _by_name(known: Sequence[str] | None, dataset: HasChannels) -> list[int]:
+    names = list(dataset.channel_names)
+    if known is None:
+        return list(range(len(names)))
+    columns = [names.index(name) for name in known if name in names]
+    if not columns:
+        raise DataError(
+            f"{_where(dataset)}: none of its channels ({_listed(names)}) has the name of one that the model knows "
+            f"({_listed(known)})."
+        )
+    unknown = [name for name in names if name not in set(known)]
+    missing = [name for name in known if name not in names]
+    told = []
+    if unknown:
+        told.append(
+            f"the model does not know {len(unknown)} of {len(names)} channels, unused here ({_listed(unknown)})"
+        )
+    if missing:
+        told.append(f"{len(missing)} of the {len(known)} that it knows are not there ({_listed(missing)})")
+    _warn(dataset, told)
+    return columns
+
+
+def _by_position(space: str | None, dataset: HasChannels) -> list[int]:
+    names, (places_C3, own_space) = dataset.channel_names, places_of(dataset)
+    is_known_C = np.isfinite(places_C3).all(axis=1)
+    if not is_known_C.any():
+        raise DataError(
+            f"{_where(dataset)}: nothing is known of where its channels lie, so that model.channel_embedding position "
+            "cannot be (stores of sensors and of parcels keep it; see dynml_print_hdf5_architecture.py)."
+        )
+    if space is not None and UNKNOWN_SPACE not in (space, own_space) and space != own_space:
+        raise DataError(
+            f"{_where(dataset)}: its channels lie in the space {own_space!r}, those that the model was trained on in "
+            f"{space!r}."
+        )
+    columns = np.flatnonzero(is_known_C).tolist()
+    _refuse_one_place([names[column] for column in columns], places_C3[columns], dataset)
+    unknown = [names[column] for column in np.flatnonzero(~is_known_C).tolist()]
+    if unknown:
+        _warn(
+            dataset,
+            [f"the place of {len(unknown)} of {len(names)} channels is unknown, unused here ({_listed(unknown)})"],
+        )
+    return columns
+
+
+def _refuse_one_place(names: Sequence[str], places_C3: NDArray[np.float64], dataset: HasChannels) -> None:
+    from scipy.spatial import cKDTree
+
+    pairs = sorted(cKDTree(places_C3).query_pairs(SAME_PLACE))
+    if pairs:
+        first, second = (names[number] for number in pairs[0])
+        raise DataError(
+            f"{_where(dataset)}: the channels {first} and {second} lie at the same place, so that a model cannot tell "
+            "them apart by position; keep one type of sensor by the step select_channels."
+        )
+
+
+def _warn(dataset: HasChannels, told: Sequence[str]) -> None:
+    if told:
+        warnings.warn(f"{_where(dataset)}: {'; '.join(told)}.", DataWarning, stacklevel=4)
+
+
+def _where(dataset: HasChannels) -> str:
+    return f"{dataset.source.path or 'The arrays'}, group {dataset.group}"
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(names[:N_NAMED]) + (", .." if len(names) > N_NAMED else "")
