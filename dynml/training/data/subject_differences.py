@@ -146,11 +146,7 @@ class Occupancies:
 
     def findings(self) -> list[str]:
         """Say which differences between subjects, runs and sites the states are made of."""
-        said = [
-            _words_of(name, one, self.kind)
-            for name, one in self.explained().items()
-            if one.is_finding(name)
-        ]
+        said = [_words_of(name, one, self.kind) for name, one in self.explained().items() if one.is_finding(name)]
         alone = self._living_in_one()
         if alone:
             said.append(
