@@ -20,9 +20,7 @@ def path_of(generator, n_samples, drift, n_states=3, lifetime=8.0):
 def courses_of(generator, drifts, n_samples=2000):
     found = Courses()
     for number, drift in enumerate(drifts):
-        windows = windows_of(path_of(generator, n_samples, drift))
-        assert windows is not None
-        found.windows[f"sub-{number}"] = [windows]
+        found.add_run(f"sub-{number}", (f"sub-{number}", 0), path_of(generator, n_samples, drift))
     return found
 
 

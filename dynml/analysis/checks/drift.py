@@ -21,7 +21,9 @@ Array = NDArray[np.float64]
 LEVEL, N_DRAWS = 0.05, 999
 VISITS_OF_WINDOW, MOST_WINDOWS, FEWEST_WINDOWS = 5, 20, 6
 """A window lasts so many visits, each sample counted by the visit that it is in: neighbours hardly depend on each other
-then. At most and at least so many are made of a run."""
+then, so that they can be permuted. At most and at least so many are made of a run."""
+N_PARTS = 10
+"""Parts of a run where signs of participants are flipped, which takes no independence of the parts."""
 FEWEST_RUNS, FEWEST_TO_FLIP = 6, 6
 """Runs of a participant that have an order worth testing, and participants whose signs are flipped."""
 WORDS = {"runs": "over the runs of a participant", "windows": "over the time within a run"}
@@ -59,6 +61,8 @@ class Courses:
     """Participant to subject, number and shares (K,) of each run."""
     windows: dict[str, list[Array]] = field(default_factory=dict)
     """Participant to shares (W, K), for each run that is long enough."""
+    parts: dict[str, list[Array]] = field(default_factory=dict)
+    """Participant to shares (10, K), for each run of so many samples."""
 
     def add_subject(self, subset: MultiSubjectSubset, subject: int, alpha_TK: NDArray[np.floating[Any]]) -> None:
         """Add a subject's stored rows; those outside of segments, and masked ones, do not count."""
@@ -73,17 +77,24 @@ class Courses:
                 ]
             ).astype(np.float64)
             rows = rows[np.isfinite(rows).all(axis=1)]
-            if not len(rows):
-                continue
-            self.runs.setdefault(person, []).append((subset.subjects[subject], run, rows.mean(axis=0)))
-            windows = windows_of(rows)
-            if windows is not None:
-                self.windows.setdefault(person, []).append(windows)
+            if len(rows):
+                self.add_run(person, (subset.subjects[subject], run), rows)
+
+    def add_run(self, person: str, place: tuple[str, int], alpha_TK: Array) -> None:
+        """Add the observed samples of a run, which is the so many-th of a recording."""
+        self.runs.setdefault(person, []).append((*place, alpha_TK.mean(axis=0)))
+        windows = windows_of(alpha_TK)
+        if windows is not None:
+            self.windows.setdefault(person, []).append(windows)
+        if len(alpha_TK) >= N_PARTS:
+            parts = [own.mean(axis=0) for own in np.array_split(alpha_TK, N_PARTS)]
+            self.parts.setdefault(person, []).append(np.array(parts))
 
     def trends(self, seed: int) -> list[Trends]:
         """Test both courses of time, as far as there is enough of them."""
         runs = [_in_order(own) for own in self.runs.values() if len(own) >= FEWEST_RUNS]
-        found = [("runs", [[one] for one in runs]), ("windows", list(self.windows.values()))]
+        within = self.parts if len(self.parts) >= FEWEST_TO_FLIP else self.windows
+        found = [("runs", [[one] for one in runs]), ("windows", list(within.values()))]
         return [_trends(kind, series, seed) for kind, series in found if series]
 
 
@@ -151,8 +162,8 @@ def drift_verdict(trends: Sequence[Trends], kind: str) -> Verdict:
     """Say whether one of the states (or modes) takes over from others in the course of time."""
     if not trends:
         why = (
-            f"No run is long enough for {FEWEST_WINDOWS} windows of several visits, and no participant has "
-            f"{FEWEST_RUNS} runs: a drift cannot be told from slow changes."
+            f"There are fewer than {FEWEST_TO_FLIP} participants, no run is long enough for {FEWEST_WINDOWS} windows "
+            f"of several visits, and none has {FEWEST_RUNS} runs: a drift cannot be told from slow changes."
         )
         return not_made("drift", why)
     first = min(trends, key=lambda one: one.p)
