@@ -130,3 +130,35 @@ def test_a_grid_is_every_combination():
 def test_faults_of_a_grid_are_named(entries, message):
     with pytest.raises(ConfigurationError, match=message):
         settings_of_grid(entries, GROUPS)
+
+
+def ranking_beside(**gains):
+    """Three states that gain 1 nat over one Gaussian; baselines that they gain as given over, in ten people."""
+    generator = np.random.default_rng(2)
+    people = generator.normal(20, 5, 10)
+    beside = {"gaussian": 1.0, "gaussian_mixture": 0.5, **gains}
+    names = [f"p{number}" for number in range(10)]
+    baselines = {name: dict(zip(names, people + gain + generator.normal(0, 0.05, 10))) for name, gain in beside.items()}
+    own = Candidate(
+        settings={"model.n_states": 3}, scores=dict(zip(names, people)), baselines=baselines, n_parameters=30
+    )
+    return rank([own])
+
+
+@pytest.mark.parametrize(
+    ("gains", "states", "words"),
+    [
+        ({"stationary_var": 0.9, "phase_randomized": 0.9}, True, "which have no states"),
+        ({"stationary_var": 0.0, "phase_randomized": 0.9}, False, "stationary autoregression (VAR)"),
+        ({"stationary_var": 0.9, "phase_randomized": -0.2}, False, "random phases"),
+        ({"stationary_var": 0.9, "phase_randomized": 0.9, "gaussian_mixture": 0.0}, None, "nothing is shown"),
+        ({"stationary_var": 0.9, "stationary_var_over_mixture": -0.1}, None, "a mixture and autocorrelation explain"),
+        ({"stationary_var": 0.9, "stationary_var_over_mixture": 0.3}, True, "which have no states"),
+        ({}, True, "were not tried"),
+    ],
+)
+def test_states_must_gain_more_than_of_data_that_have_none(gains, states, words):
+    said = verdict(ranking_beside(**gains), None, None, unit="participant", tried={"model.n_states": [3]})
+    assert said.states is states
+    assert words in said.sentences[0]
+    assert said.sentences[0].startswith("No states") == (states is False)

@@ -36,7 +36,7 @@ def request_of_runs(tmp_path, monkeypatch):
     create_store(tmp_path / "ready", tmp_path / "store.hdf5", tmp_path / "config.json", lists)
     (tmp_path / "experiments").mkdir()
     places = ["hmm", tmp_path / "experiments", "selection", tmp_path / "store.hdf5", "signals", "--n_jobs", 1]
-    options = ["--grid", "model.n_states=2:3", "--seeds", 1]
+    options = ["--grid", "model.n_states=2:3", "--seeds", 1, "--surrogates", "false"]
     monkeypatch.setattr(sys, "argv", ["dynml_select_model.py", *map(str, [*places, *options])])
     return parse_selection(None)
 

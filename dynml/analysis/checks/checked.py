@@ -15,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 
 from dynml.analysis.checks.covariates import covariate_verdicts, global_signal_verdict
+from dynml.analysis.checks.drift import Courses, Trends, drift_verdict
 from dynml.analysis.checks.dynamics import KINDS, overall_verdict, surrogate, surrogate_verdict, trimmed
 from dynml.analysis.checks.halves import FEWEST_PARTICIPANTS, Agreement, agreement, halves, halves_verdict
 from dynml.analysis.checks.motion import with_measured_motion
@@ -59,6 +60,8 @@ class Checked:
     verdicts: dict[str, Verdict] = field(default_factory=dict)
     occupancies: dict[str, NDArray[np.float64]] = field(default_factory=dict)
     """(K,) of each subject; NaN where nothing was observed."""
+    trends: list[Trends] = field(default_factory=list)
+    """Of occupancies, over runs and within them."""
     gain: float | None = None
     gains: dict[str, list[float]] = field(default_factory=dict)
     """Of each kind of surrogates."""
@@ -115,20 +118,22 @@ def _sees_channels(dataset: MultiSubjectDataset) -> bool:
 
 def _occupancy(experiment: Experiment, dataset: MultiSubjectDataset, settings: CheckSettings, found: Checked) -> None:
     components = experiment.family.components
-    occupancies = Occupancies(components)
+    occupancies, courses = Occupancies(components), Courses()
     covariates: dict[str, dict[str, str]] = {}
     sums: dict[str, NDArray[np.float64]] = {}
     for name in SUBSET_NAMES:
         subset = dataset.subset(name)
         for index, one in enumerate(inferred_subjects(experiment.family, experiment.model, subset)):
             occupancies.add_subject(subset, index, one.alpha)
+            courses.add_subject(subset, index, one.alpha)
             person = subset.participants[index]
             weights = np.asarray(np.nansum(one.observed_alpha, axis=0, dtype=np.float64))
             sums[person] = sums.get(person, np.zeros_like(weights)) + weights
             covariates.setdefault(person, {}).update(subset.covariates(index))
             found.occupancies[one.subject] = _shares(weights)
     if "occupancy" in settings.checks:
-        found.add(*occupancy_verdicts(occupancies))
+        found.trends = courses.trends(settings.seed)
+        found.add(*occupancy_verdicts(occupancies), drift_verdict(found.trends, components))
     if "covariates" in settings.checks:
         names = sorted({name for own in covariates.values() for name in own} - {"dataset"})
         columns = {name: [covariates[person].get(name, "") for person in sums] for name in names}

@@ -9,13 +9,10 @@ import numpy as np
 
 from dynml.analysis.checks.verdicts import Verdict, not_made
 from dynml.ops.explained_entropy import by_group, explained_share, share_by_chance
-from dynml.training.data.subject_differences import EXCESS, SITES, Explained, Occupancies
+from dynml.training.data.subject_differences import EXCESS, SITES, SUBJECT, Explained, Occupancies
 
 MOST_IN_ONE = 0.8
 """Mean share of a run's time in its most frequent state, from which on states hardly change."""
-MOST_OF_ENTROPY = 0.5
-"""Of the entropy that chance leaves, from which on states are subjects: a model with more states than there are, or few
-visits, makes subjects that share states look different, too, but not by so much."""
 UNITS = {"subject": "participant", "session": "session of its participant", "run": "run"}
 
 
@@ -70,8 +67,8 @@ def explained_by_sessions(occupancies: Occupancies) -> Explained | None:
 
 def _of_grouping(name: str, one: Explained, kind: str) -> Verdict:
     is_site = name.lower() in SITES
-    differs = one.is_finding(is_site)
-    stands_out = differs and (name != "subject" or _are_most(one.share, one.by_chance))
+    stands_out = one.is_finding(name)
+    differs = one.share - one.by_chance >= EXCESS
     unit = UNITS.get(name, f"{name} of its subject")
     by = f"Which {unit} a sample is of explains {one.share:.0%} of the entropy of the {kind}"
     by = f"{by}, by chance {one.by_chance:.0%}"
@@ -121,8 +118,4 @@ def are_subjects(verdicts: dict[str, Verdict]) -> bool:
     verdict = verdicts.get("occupancy_by_subject")
     if verdict is None or verdict.value is None or verdict.reference is None:
         return False
-    return verdict.value - verdict.reference >= EXCESS and _are_most(verdict.value, verdict.reference)
-
-
-def _are_most(share: float, by_chance: float) -> bool:
-    return share - by_chance >= MOST_OF_ENTROPY * (1 - by_chance)
+    return Explained(verdict.value, verdict.reference).is_finding(SUBJECT)

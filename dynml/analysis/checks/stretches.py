@@ -64,13 +64,17 @@ def _pieces(subset: MultiSubjectSubset, index: int) -> Iterator[Array]:
             yield rows[first:last]
 
 
-def dataset_of(subjects: Sequence[SubjectStretches], device: str | torch.device = "cpu") -> MultiSubjectDataset:
+def dataset_of(
+    subjects: Sequence[SubjectStretches],
+    device: str | torch.device = "cpu",
+    testing: Sequence[SubjectStretches] = (),
+) -> MultiSubjectDataset:
     """Make a dataset whose segments are the stretches; nothing is standardized again."""
-    recordings = {one.subject: _recording(one) for one in subjects}
     return MultiSubjectDataset.from_arrays(
-        recordings,
+        {one.subject: _recording(one) for one in subjects},
+        testing={one.subject: _recording(one) for one in testing},
         standardization="none",
-        participants={one.subject: one.participant for one in subjects},
+        participants={one.subject: one.participant for one in [*subjects, *testing]},
         device=device,
     )
 

@@ -11,6 +11,11 @@ import numpy as np
 
 CONFIDENCE = 0.95
 GAUSSIAN, MIXTURE = "gaussian", "gaussian_mixture"
+STATIONARY = {"var": "stationary_var", "phases": "phase_randomized"}
+"""Kind of surrogates to the baseline of their name: what the model would score if it gained as much over one Gaussian
+as it gains of data like the recordings that are stationary by construction."""
+OVER_MIXTURE = "_over_mixture"
+"""End of the name of the same in terms of the gain over a mixture, which heavy tails do not add to."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,8 +7,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from dynml.analysis.selection.agreement import Agreement
-from dynml.analysis.selection.ranking import GAUSSIAN, MIXTURE, Ranked, Ranking
+from dynml.analysis.selection.ranking import GAUSSIAN, MIXTURE, OVER_MIXTURE, STATIONARY, Estimate, Ranked, Ranking
 
+WORDS = {
+    "stationary_var": "draws from a stationary autoregression (VAR) of each",
+    "phase_randomized": "the same recordings with random phases",
+}
 LEAST_UNITS = 5
 """With fewer people the intervals say little."""
 
@@ -18,7 +22,8 @@ class Verdict:
     """Whether the data have states that new people share, and the sentences that say so."""
 
     states: bool | None
-    """False: the best-ranked model is not better than one Gaussian (or its first baseline); None: not known."""
+    """False: the best-ranked model is not better than one Gaussian (or its first baseline), or gains as much of
+    stationary data; None: not known, or not better than a mixture without order in time."""
 
     sentences: list[str]
 
@@ -66,17 +71,65 @@ def _are_there_states(best: Ranked, unit: str) -> tuple[bool | None, str]:
             f"{nothing}: on the {n_units} held-out {unit}s the best-ranked model ({_words(best)}) is not better than "
             f"its baseline, {baseline} (gain {gain.mean:.4g}, 95 % interval {gain.low:.4g} to {gain.high:.4g})."
         )
-    sentence = (
-        f"On the {n_units} held-out {unit}s the best-ranked model ({_words(best)}) is better than its baseline, "
-        f"{baseline}, by {gain.mean:.4g} (95 % interval {gain.low:.4g} to {gain.high:.4g})"
-    )
+    if name != GAUSSIAN:
+        return True, f"{_better_by(best, name, unit)}."
+    explained = _explained_by_stationary_data(best, "")
+    if explained:
+        return False, _as_stationary(best, explained, unit)
     mixture = best.gain.get(MIXTURE)
-    if name == GAUSSIAN and mixture is not None and not mixture.low > 0:
-        return True, (
-            f"{sentence}, but not better than a mixture of as many Gaussians without any order in time "
-            f"(gain {mixture.mean:.4g}, {mixture.low:.4g} to {mixture.high:.4g}): nothing is shown about dynamics."
+    if mixture is not None and not mixture.low > 0:
+        return None, (
+            f"{_better_by(best, name, unit)}, but not better than a mixture of as many Gaussians without any order in "
+            f"time (gain {mixture.mean:.4g}, {mixture.low:.4g} to {mixture.high:.4g}): nothing is shown about dynamics."
         )
-    return True, f"{sentence}."
+    as_ordered = _explained_by_stationary_data(best, OVER_MIXTURE)
+    if mixture is not None and as_ordered:
+        return None, f"{_better_by(best, name, unit)}{_as_ordered(mixture, as_ordered)}"
+    return True, f"{_better_by(best, name, unit)}{_beyond_stationary_data(best)}"
+
+
+def _better_by(best: Ranked, name: str, unit: str) -> str:
+    gain = best.gain[name]
+    return (
+        f"On the {len(best.candidate.scores)} held-out {unit}s the best-ranked model ({_words(best)}) is better than "
+        f"its baseline, {name.replace('_', ' ')}, by {gain.mean:.4g} (95 % interval {gain.low:.4g} to {gain.high:.4g})"
+    )
+
+
+def _explained_by_stationary_data(best: Ranked, ending: str) -> dict[str, Estimate]:
+    """Kinds of data without states that give the model as much, with how much more the recordings give."""
+    known = {name: best.gain[name + ending] for name in STATIONARY.values() if name + ending in best.gain}
+    return {name: beyond for name, beyond in known.items() if not beyond.low > 0}
+
+
+def _beyond_stationary_data(best: Ranked) -> str:
+    known = [name for name in STATIONARY.values() if name in best.gain]
+    if not known:
+        return ". Data without states that are as autocorrelated were not tried; they can give a model as much."
+    gain = best.gain[GAUSSIAN].mean
+    words = " and ".join(f"{gain - best.gain[name].mean:.4g} of {WORDS[name]}" for name in known)
+    return f"; it gains {words}, which have no states."
+
+
+def _as_ordered(mixture: Estimate, explained: Mapping[str, Estimate]) -> str:
+    """Say that the order of states in time gives no more than that of stationary data; the rest needs no order."""
+    name, beyond = min(explained.items(), key=lambda one: one[1].low)
+    return (
+        f", but over a mixture of as many Gaussians without any order in time by {mixture.mean:.4g}, and of "
+        f"{WORDS[name]} by {mixture.mean - beyond.mean:.4g} (difference {beyond.mean:.4g}, {beyond.low:.4g} to "
+        f"{beyond.high:.4g}): a mixture and autocorrelation explain as much, and nothing is shown about dynamics."
+    )
+
+
+def _as_stationary(best: Ranked, explained: Mapping[str, Estimate], unit: str) -> str:
+    """Say that data without states give the model as much."""
+    gain, (name, beyond) = best.gain[GAUSSIAN], min(explained.items(), key=lambda one: one[1].low)
+    return (
+        f"No states: on the {len(best.candidate.scores)} held-out {unit}s the best-ranked model ({_words(best)}) is "
+        f"better than one Gaussian by {gain.mean:.4g}, but of {WORDS[name]}, which have no states, it gains "
+        f"{gain.mean - beyond.mean:.4g} (difference {beyond.mean:.4g}, 95 % interval {beyond.low:.4g} to "
+        f"{beyond.high:.4g}): autocorrelation alone explains as much."
+    )
 
 
 def _which(ranking: Ranking, unit: str) -> list[str]:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from dynml.analysis.checks.checked import Checked, CheckSettings
+from dynml.analysis.checks.drift import course_of
 from dynml.analysis.checks.dynamics import KINDS
 from dynml.analysis.tidy import KIND, Column, write_tidy
 from dynml.models.experiment import Experiment
@@ -71,12 +72,16 @@ def _rows_of_occupancies(found: Checked) -> Iterator[list[Any]]:
 
 
 def _draw(folder: Path, found: Checked, component: str) -> list[dict[str, str]]:
-    from dynml.plotting.findings.checks import plot_against_draws, plot_agreement, plot_occupancies
+    from dynml.plotting.findings.checks import plot_against_draws, plot_agreement, plot_courses, plot_occupancies
 
     figures: dict[str, tuple[Any, str]] = {}
     if found.occupancies:
         alt = f"Share of each subject's time in each {component}, one bar a subject"
         figures["occupancies"] = plot_occupancies(found.occupancies, component), alt
+    if found.trends:
+        titles = {"runs": "Runs of a participant", "windows": "Time within a run"}
+        figure = plot_courses({titles[one.kind]: course_of(one) for one in found.trends}, component)
+        figures["drift"] = figure, f"Share of the time in each {component} over runs and within them, mean over people"
     if found.gain is not None and found.gains:
         drawn = {SHORT[kind]: found.gains[kind] for kind in KINDS if kind in found.gains}
         figure = plot_against_draws(

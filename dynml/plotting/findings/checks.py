@@ -38,6 +38,24 @@ def plot_occupancies(occupancies: Mapping[str, ArrayLike], component: str) -> Fi
     return figure
 
 
+def plot_courses(courses: Mapping[str, tuple[ArrayLike, ArrayLike]], component: str) -> Figure:
+    """Draw how occupancies go along time: a panel for each course, of positions 0 to 1 (P,) and shares (P, K)."""
+    figure = new_figure(1.6 + 2.8 * len(courses), 2.8)
+    panels = figure.subplots(1, len(courses), sharey=True, squeeze=False)[0]
+    for axes, (title, (positions, shares)) in zip(panels, courses.items()):
+        values = np.asarray(shares)
+        names = names_of_states(values.shape[1], None)
+        for state, colour in enumerate(state_colours(values.shape[1])):
+            label = names[state].replace("State", component.capitalize())
+            axes.plot(positions, values[:, state], color=colour, marker="o", markersize=3, linewidth=1.4, label=label)
+        axes.set(xlabel=title, ylim=(0, None))
+        axes.set_xticks([0, 1], ["begin", "end"])
+        plain_axes(axes)
+    panels[0].set_ylabel("Share of the time")
+    panels[-1].legend(fontsize=SMALL_TEXT_SIZE, frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5))
+    return figure
+
+
 def plot_against_draws(
     observed: Mapping[str, float], drawn: Mapping[str, Sequence[float]], y_label: str, names: Sequence[str]
 ) -> Figure:

@@ -16,6 +16,11 @@ if TYPE_CHECKING:
 Interval = tuple[float, float, float]
 """Value, low, high."""
 LINE_STYLES = ("--", ":", "-.")
+STATIONARY = {
+    "stationary_var": (INK, "gain as of a stationary VAR"),
+    "phase_randomized": ("#999999", "gain as with random phases"),
+}
+"""Baselines that one setting has: colours and words."""
 MARKERS = ("o", "s", "D", "^", "v", "P", "X")
 
 
@@ -100,11 +105,13 @@ def _draw_line(
             positions, [value for value, _, _ in values], errors, color=colour, marker=marker, markersize=4,
             linewidth=1.4, capsize=2, elinewidth=0.9, label=name or "model",
         )  # fmt: skip
-    for style, baseline in zip(LINE_STYLES, points[0].baselines):
+    of_all = [baseline for baseline in points[0].baselines if not baseline.startswith(tuple(STATIONARY))]
+    for style, baseline in zip(LINE_STYLES, of_all):
         of_baseline = [point.baselines.get(baseline, math.nan) for point in points]
         words = baseline.replace("_", " ") + (f", {name}" if name else "")
         panels[0].plot(positions, of_baseline, color=colour, linestyle=style, linewidth=1.1, label=words)
     for position, point in zip(positions, points):
+        _draw_stationary(panels[0], position, point)
         if point.is_not_worse:
             panels[1].plot(position, point.difference[0], marker, color=colour, markersize=8, fillstyle="none")
         if point.is_chosen:
@@ -113,6 +120,15 @@ def _draw_line(
             panels[0].plot(position, point.score[0], "*", color=INK, markersize=13, label="chosen", linestyle="None")
     if len(panels) > 2:
         _draw_agreement(panels[2], points, positions, name, colour, marker)
+
+
+def _draw_stationary(axes: Axes, position: float, point: Point) -> None:
+    """Bars where the setting would be if it gained no more than of data without states."""
+    for baseline, (colour, words) in STATIONARY.items():
+        if baseline in point.baselines:
+            axes.plot(
+                position, point.baselines[baseline], "_", color=colour, markersize=18, markeredgewidth=2.4, label=words,
+            )  # fmt: skip
 
 
 def _draw_agreement(

@@ -20,8 +20,12 @@ from dynml.training.processes import Processes
 SITES = ("dataset", "site", "site_id", "scanner", "center", "centre", "study")
 """Names of covariates, in small letters, that say where or by what a subject was recorded."""
 
+SUBJECT = "subject"
 EXCESS = 0.25
-"""A share of the entropy above chance that is a finding, for subjects and for runs."""
+"""A share of the entropy above chance that is a finding, for runs and, at least, for subjects."""
+MOST_OF_ENTROPY = 0.5
+"""Of the entropy that chance leaves, from which on states are subjects: a model with more states than there are, or few
+visits, makes subjects that share states look different, too, but not by so much."""
 EXCESS_OF_SITES = 0.1
 """The same for data sets and sites, of which there are few; shuffled ones must come to less in 95 % of cases."""
 LIVES_IN_ONE, FEWEST_SUBJECTS = 0.95, 4
@@ -116,7 +120,7 @@ class Occupancies:
         if share is None:
             return found
         if len(people) > 1:
-            found["subject"] = Explained(share, share_by_chance(sums, visits))
+            found[SUBJECT] = Explained(share, share_by_chance(sums, visits))
         of_runs = explained_share(self.weights)
         if len(self.weights) > len(people) and of_runs is not None:
             # Runs tell more than subjects by what differs between runs of one subject.
@@ -142,11 +146,7 @@ class Occupancies:
 
     def findings(self) -> list[str]:
         """Say which differences between subjects, runs and sites the states are made of."""
-        said = [
-            _words_of(name, one, self.kind)
-            for name, one in self.explained().items()
-            if one.is_finding(name.lower() in SITES)
-        ]
+        said = [_words_of(name, one, self.kind) for name, one in self.explained().items() if one.is_finding(name)]
         alone = self._living_in_one()
         if alone:
             said.append(
@@ -178,9 +178,11 @@ class Explained:
     seldom_by_chance: float = 0.0
     """What it would come to in 1 of 20 cases."""
 
-    def is_finding(self, is_site: bool) -> bool:
-        """Whether it is so much above chance that it has to be said."""
-        excess = EXCESS_OF_SITES if is_site else EXCESS
+    def is_finding(self, name: str) -> bool:
+        """Whether a grouping of that name is told apart so much more than by chance that it has to be said."""
+        excess = EXCESS_OF_SITES if name.lower() in SITES else EXCESS
+        if name == SUBJECT:
+            excess = max(excess, MOST_OF_ENTROPY * (1 - self.by_chance))
         return self.share - self.by_chance >= excess and self.share >= self.seldom_by_chance
 
 

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from dynml import MultiSubjectDataset
+from dynml.analysis.checks.occupancy import occupancy_verdicts
 from dynml.recording import recording_of_runs
 from dynml.training.data.subject_differences import Occupancies
 
@@ -98,3 +99,17 @@ def test_masked_samples_and_those_outside_of_segments_do_not_count():
     found = Occupancies("states")
     found.add_subject(subset, 0, alpha)
     assert found.weights[0].tolist() == [80, 0]
+
+
+def test_training_and_the_check_of_a_model_call_the_same_states_subjects(subset):
+    own, said = np.eye(N_STATES)[np.arange(N_SUBJECTS) % N_STATES], []
+    for share in (0.0, 0.5, 0.7, 0.8, 0.85, 0.95, 1.0):
+        found = occupancies_of(subset, share * own + (1 - share) / N_STATES)
+        explained = found.summary()["explained_entropy"]["subject"]
+        beyond = (explained["share"] - explained["by_chance"]) / (1 - explained["by_chance"])
+        are_subjects = any("Which subject" in finding for finding in found.findings())
+        verdict = next(one for one in occupancy_verdicts(found) if one.name == "occupancy_by_subject")
+        assert are_subjects == (not verdict.holds) == (beyond >= 0.5)
+        said.append((explained["share"] - explained["by_chance"] > 0.25, are_subjects))
+    assert (True, False) in said, "subjects that differ, but share the states"
+    assert (True, True) in said

@@ -6,6 +6,7 @@ import functools
 import warnings
 from typing import TYPE_CHECKING, Any
 
+from dynml.analysis.selection.ranking import STATIONARY
 from dynml.cli.commands.run_request import RunRequest
 from dynml.cli.commands.selection.planned_run import ALPHA, ROW, PlannedRun
 from dynml.cli.commands.train import trainer_on
@@ -46,6 +47,10 @@ def _row(run: PlannedRun) -> dict[str, Any]:
     from dynml.training.processes import Processes
 
     dataset = _dataset_of(run.request)
+    if run.part in STATIONARY:
+        from dynml.cli.commands.selection.stationary import stationary_like
+
+        dataset = stationary_like(dataset, run)
     trainer = trainer_on(run.request, dataset, processes=Processes())
     summary = trainer.train_and_validate()
     if trainer.interruption.exit_status:
@@ -63,7 +68,7 @@ def _row(run: PlannedRun) -> dict[str, Any]:
         **_criteria(run, trainer, summary),
     }
     scores = _inferred(run, trainer)
-    if run.part == "fold":
+    if run.is_scored:
         row["subjects"] = _scores(run, trainer, scores)
     return row
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
-from dynml.analysis.selection.ranking import Candidate, Ranking, rank
+from dynml.analysis.selection.ranking import GAUSSIAN, MIXTURE, OVER_MIXTURE, STATIONARY, Candidate, Ranking, rank
 from dynml.analysis.selection.verdict import Verdict, verdict
 from dynml.cli.commands.selection.planned_run import ALPHA, PlannedRun, settings_in_words
 from dynml.cli.commands.selection.pool import Result
@@ -60,15 +60,9 @@ def outcome_of(results: list[Result], unit: str) -> Outcome:
         When no setting has a run of every fold.
     """
     results = sorted(results, key=lambda one: one[0].folder.name)
-    by_key: dict[Key, list[Result]] = {}
-    for run, row in results:
-        by_key.setdefault(key_of(run.settings), []).append((run, row))
-    candidates = [one for own in by_key.values() if (one := _candidate(own, unit)) is not None]
-    if not candidates:
-        reason = next((row["failed"] for _, row in results if "failed" in row), "none was finished")
-        raise DynmlError(f"No setting has a run of every fold that could be finished: {reason}")
-    ranking = rank(candidates)
-    ranked = {key_of(one.settings) for one in candidates}
+    by_key = _by_key(results)
+    ranking = ranking_of(results, unit)
+    ranked = {key_of(one.candidate.settings) for one in ranking.ranked}
     agreements = {key: _reproducibility(own) for key, own in by_key.items() if key in ranked}
     of_chosen = agreements[key_of(ranking.chosen.candidate.settings)]
     tried = {key: list(dict.fromkeys(run.settings[key] for run, _ in results)) for key in results[0][0].settings}
@@ -78,6 +72,28 @@ def outcome_of(results: list[Result], unit: str) -> Outcome:
     return Outcome(
         results=results, ranking=ranking, reproducibility=agreements, verdict=said, unit=unit, sentences=sentences
     )
+
+
+def ranking_of(results: Sequence[Result], unit: str) -> Ranking:
+    """Rank settings by held-out people.
+
+    Raises
+    ------
+    DynmlError
+        When no setting has a run of every fold.
+    """
+    candidates = [one for own in _by_key(results).values() if (one := _candidate(own, unit)) is not None]
+    if not candidates:
+        reason = next((row["failed"] for _, row in results if "failed" in row), "none was finished")
+        raise DynmlError(f"No setting has a run of every fold that could be finished: {reason}")
+    return rank(candidates)
+
+
+def _by_key(results: Sequence[Result]) -> dict[Key, list[Result]]:
+    found: dict[Key, list[Result]] = {}
+    for run, row in sorted(results, key=lambda one: one[0].folder.name):
+        found.setdefault(key_of(run.settings), []).append((run, row))
+    return found
 
 
 def key_of(settings: Any) -> Key:
@@ -106,24 +122,58 @@ def _candidate(results: Sequence[Result], unit: str) -> Candidate | None:
     if not folds or not all(folds.values()):
         return None
     chosen = [min(rows, key=_objective) for rows in folds.values()]
-    subjects = {name: one for row in chosen for name, one in row["subjects"].items()}
-    units = {name: name if unit == "run" else one["participant"] for name, one in subjects.items()}
-    names = list(dict.fromkeys(units.values()))
-    of_unit = {name: [one for subject, one in subjects.items() if units[subject] == name] for name in names}
-    baselines = set.intersection(*(set(one["baselines"]) for one in subjects.values()))
+    subjects = [one for row in chosen for one in row["subjects"].values()]
+    scores = _of_units(chosen, unit)
     return Candidate(
         settings=results[0][0].settings,
-        scores={name: score_of_row({"subjects": dict(enumerate(own))}) or 0.0 for name, own in of_unit.items()},
+        scores=scores,
         baselines={
-            baseline: {
-                name: score_of_row({"subjects": dict(enumerate(own))}, baseline) or 0.0 for name, own in of_unit.items()
-            }
-            for baseline in sorted(baselines)
+            **{
+                baseline: _of_units(chosen, unit, baseline)
+                for baseline in sorted(set.intersection(*(set(one["baselines"]) for one in subjects)))
+            },
+            **_stationary(results, scores, unit),
         },
         n_parameters=chosen[0]["n_parameters"],
         aic=_mean([row["aic"] for row in chosen]),
         bic=_mean([row["bic"] for row in chosen]),
     )
+
+
+def _of_units(rows: Sequence[dict[str, Any]], unit: str, baseline: str | None = None) -> dict[str, float]:
+    """Score of each held-out unit, or of a baseline on it, per observed sample."""
+    of_unit: dict[str, dict[str, Any]] = {}
+    for row in rows:
+        for name, one in row["subjects"].items():
+            of_unit.setdefault(name if unit == "run" else one["participant"], {})[name] = one
+    return {name: score_of_row({"subjects": own}, baseline) or 0.0 for name, own in of_unit.items()}
+
+
+def _stationary(results: Sequence[Result], scores: Mapping[str, float], unit: str) -> dict[str, dict[str, float]]:
+    """What the setting would score if it gained as much over one Gaussian (or a mixture) as of surrogates, by kind.
+
+    Surrogates have one seed, so that their gain is set against that of the same seed on the recordings; the lowest
+    objective of several would gain a little more of anything.
+    """
+    found = {}
+    for kind, name in STATIONARY.items():
+        of_kind = [(run, row) for run, row in results if run.part == kind]
+        if not of_kind or not all(row.get("subjects") for _, row in of_kind):
+            continue
+        seed = of_kind[0][0].seed
+        own = [row for run, row in results if run.part == "fold" and run.seed == seed and row.get("subjects")]
+        for baseline, ending in ((GAUSSIAN, ""), (MIXTURE, OVER_MIXTURE)):
+            gains, stationary = (_gains(rows, unit, baseline) for rows in (own, [row for _, row in of_kind]))
+            if gains.keys() == stationary.keys() == scores.keys():
+                found[name + ending] = {one: scores[one] + gains[one] - stationary[one] for one in scores}
+    return found
+
+
+def _gains(rows: Sequence[dict[str, Any]], unit: str, baseline: str) -> dict[str, float]:
+    if not all(baseline in one["baselines"] for row in rows for one in row["subjects"].values()):
+        return {}
+    of_baseline = _of_units(rows, unit, baseline)
+    return {name: of_baseline[name] - score for name, score in _of_units(rows, unit).items()}
 
 
 def _objective(row: dict[str, Any]) -> float:
@@ -172,7 +222,7 @@ def _not_ranked(missing: Sequence[str]) -> list[str]:
 
 def _warnings(results: Sequence[Result]) -> list[str]:
     counts: dict[str, int] = {}
-    for _, row in results:
+    for _, row in (one for one in results if one[0].part not in STATIONARY):
         for text in row.get("warnings", []):
             counts[text] = counts.get(text, 0) + 1
     return [text if n == 1 else f"In {n} runs: {text}" for text, n in counts.items()]

@@ -13,8 +13,9 @@ from typing import Any, Literal
 from dynml.cli.commands.run_request import RunRequest
 from dynml.files import read_json
 
-Part = Literal["fold", "half", "all"]
-"""fold: one part of the participants is held out and scored; half: trained on one half of them; all: on all of them."""
+Part = Literal["fold", "half", "all", "var", "phases"]
+"""fold: one part of the participants is held out and scored; half: trained on one half of them; all: on all of them;
+var, phases: as fold, but of data that are stationary by construction and like the recordings otherwise."""
 RUNS, ROW, ALPHA = "runs", "selection_run.json", "alpha.npz"
 LONGEST_NAME = 80
 
@@ -47,7 +48,12 @@ class PlannedRun:
     @property
     def scored_subsets(self) -> tuple[str, ...]:
         """Whose states are kept, for the comparison of runs."""
-        return {"fold": ("testing",), "half": ("training", "testing"), "all": ("training",)}[self.part]
+        return {"half": ("training", "testing"), "all": ("training",)}.get(self.part, ("testing",))
+
+    @property
+    def is_scored(self) -> bool:
+        """Whether it holds out people on whom it is scored."""
+        return self.part not in ("half", "all")
 
 
 def planned_run(

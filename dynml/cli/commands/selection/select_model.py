@@ -18,7 +18,7 @@ from dynml.configuration import check_at_least
 from dynml.errors import ConfigurationError
 from dynml.models.registry import family_names
 
-OWN_OPTIONS = ("--grid", "--seeds", "--folds", "--n_jobs", "--split_halves")
+OWN_OPTIONS = ("--grid", "--seeds", "--folds", "--n_jobs", "--split_halves", "--surrogates")
 
 OWN_SETTINGS = (
     *("trainer.seed", "dataset.folds", "dataset.fold", "dataset.held_out"),
@@ -62,6 +62,7 @@ def parse_selection(description: str | None) -> SelectionRequest:
         folds=options.folds,
         n_jobs=options.n_jobs,
         split_halves=options.split_halves,
+        surrogates=options.surrogates,
     )
 
 
@@ -90,6 +91,12 @@ def _add_own_options(parser: ScriptParser) -> None:
     parser.add_argument("--n_jobs", type=int, help="processes; default: as many as CPUs, one on a GPU")
     parser.add_argument(
         "--split_halves", type=bool, default=True, help="also train on each half of the participants and compare"
+    )
+    parser.add_argument(
+        "--surrogates",
+        type=bool,
+        default=True,
+        help="also try the best-ranked setting on stationary data like the recordings, which have no states",
     )
 
 

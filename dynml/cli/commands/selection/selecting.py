@@ -12,10 +12,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from dynml.cli.commands.selection.outcome import Outcome, outcome_of
-from dynml.cli.commands.selection.planned_run import RUNS, PlannedRun, finished_row, planned_run
+from dynml.cli.commands.selection.outcome import Outcome, outcome_of, ranking_of
+from dynml.cli.commands.selection.planned_run import RUNS, PlannedRun, finished_row, planned_run, settings_in_words
 from dynml.cli.commands.selection.pool import CarryOut, Result, carried_out
 from dynml.cli.commands.selection.selection_request import SelectionRequest, default_n_jobs
+from dynml.cli.commands.selection.stationary import stationary_runs
 from dynml.cli.commands.selection.written import chosen_runs, write_outcome
 from dynml.configuration import config_to_dictionary
 from dynml.errors import DataError, DynmlError
@@ -43,6 +44,7 @@ def run_selection(request: SelectionRequest, carry_out: CarryOut) -> None:
         token = _token() if world_size > 1 else ""
         results = _results(request, carry_out, runs[0::world_size])
         results += _of_others(request.root, runs, world_size, token)
+        results += _on_stationary_data(request, carry_out, results, unit, folds)
         outcome = outcome_of(results, unit)
         for sentence in outcome.sentences:
             print(f"Note: {sentence}")
@@ -177,6 +179,17 @@ def _of_others(root: Path, runs: Sequence[PlannedRun], world_size: int, token: s
             failure = failures.get(run.folder.name, "it left no result")
             results.append((run, {"failed": failure, "warnings": []} if row is None else row))
     return results
+
+
+def _on_stationary_data(
+    request: SelectionRequest, carry_out: CarryOut, results: Sequence[Result], unit: str, folds: int
+) -> list[Result]:
+    """Try the best-ranked setting on surrogates of the same people."""
+    runs = stationary_runs(request, ranking_of(results, unit), folds)
+    if not runs:
+        return []
+    print(f"Training {settings_in_words(runs[0].settings)} on stationary data like the recordings.", flush=True)
+    return _results(request, carry_out, runs)
 
 
 def _chosen_model(request: SelectionRequest, carry_out: CarryOut, outcome: Outcome) -> tuple[Path, list[Result]]:

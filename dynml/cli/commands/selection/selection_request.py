@@ -25,6 +25,8 @@ class SelectionRequest:
 
     n_jobs: int | None
     split_halves: bool
+    surrogates: bool = True
+    """Whether the best-ranked setting is also tried on data that are stationary by construction."""
 
     @property
     def first(self) -> RunRequest:

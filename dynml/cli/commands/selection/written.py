@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dynml.analysis.selection.ranking import OVER_MIXTURE, STATIONARY
 from dynml.analysis.tidy import KIND, Column, write_tidy
 from dynml.cli.commands.selection.outcome import Outcome, alphas_of, key_of, score_of_row
 from dynml.cli.commands.selection.planned_run import ALPHA, PlannedRun
@@ -112,7 +113,11 @@ def _write_runs(root: Path, outcome: Outcome, refits: Sequence[Result], what: st
     columns = [
         *(Column(key, "Setting of the grid") for key in keys),
         Column("seed", "Seed of the run"),
-        Column("part", "fold: one fold is held out; half: trained on one half; all: trained on all"),
+        Column(
+            "part",
+            "fold: one fold is held out; half: trained on one half; all: trained on all; var, phases: as fold, of "
+            "stationary data like the recordings (a VAR; random phases)",
+        ),
         Column("fold", "Number of the fold or half that is held out, from 0"),
         Column("score", f"{what} of the model, mean over samples; lower is better"),
         *(Column(name, f"{what} of a baseline fitted to the same training data") for name in baselines),
@@ -151,7 +156,7 @@ def _write_people(root: Path, outcome: Outcome, what: str) -> None:
         *(Column(key, "Setting of the grid") for key in keys),
         Column(outcome.unit, f"The {outcome.unit} that was held out"),
         Column("score", f"{what} of the seed with the lowest objective; lower is better"),
-        *(Column(name, f"{what} of a baseline fitted to the same training data") for name in baselines),
+        *(Column(name, _of_baseline(name, what)) for name in baselines),
     ]
     rows = [
         [
@@ -164,6 +169,13 @@ def _write_people(root: Path, outcome: Outcome, what: str) -> None:
         for unit, score in one.candidate.scores.items()
     ]
     write_tidy(root / PEOPLE, columns, rows, Score=what)
+
+
+def _of_baseline(name: str, what: str) -> str:
+    if name.removesuffix(OVER_MIXTURE) in STATIONARY.values():
+        over = "a mixture" if name.endswith(OVER_MIXTURE) else "one Gaussian"
+        return f"{what} if the setting gained as much over {over} as of stationary data like the recordings"
+    return f"{what} of a baseline fitted to the same training data"
 
 
 def _draw(root: Path, outcome: Outcome, what: str) -> str:
