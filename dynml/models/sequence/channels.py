@@ -182,7 +182,7 @@ def tell_of_linear_path(places: Sequence[int], dataset: HasChannels) -> None:
     """Warn of channels that are none of those which a linear path was fitted to."""
     n_lacking = sum(place < 0 for place in places)
     if n_lacking:
-        told = f"the model's linear path was not fitted to {n_lacking} of {len(places)} channels, which its network "
+        words = f"the model's linear path was not fitted to {n_lacking} of {len(places)} channels, which its network "
         _warn(dataset, [f"{told}predicts alone (a run with --pretrained fits one to them)"])
 
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from dynml.batches.batch import Batch
 from dynml.dataset.dataset import MultiSubjectDataset
 from dynml.errors import ConfigurationError
-from dynml.models.sequence.backbones.channel_vectors import Channels, NamedChannels, PlacedChannels, of_channels
+from dynml.models.sequence.backbones.channel_vectors import Channels, NamedChannels, PositionedChannels, of_channels
 from dynml.models.sequence.backbones.embedding import Embedder, TimeEmbedding, Unembedder
 from dynml.models.sequence.backbones.tokens import TokenLayout
 from dynml.models.sequence.backbones.transformer import Pooler, Transformer
@@ -115,10 +115,14 @@ class SequenceModel(Summarized, nn.Module):
 
     def through_gates(self, linear_BTC: Tensor, nonlinear_BTC: Tensor) -> Tensor:
         """From the linear prediction towards the nonlinear one; all the way where the linear path lacks a channel."""
-        gate_C = of_channels(self.channels, self.gate_C)
+        gate_C = self.of_channels(self.gate_C)
         if self.own_channels is not None:
             gate_C = torch.where(self.own_channels.is_there_C, gate_C, 1.0)
         return linear_BTC + gate_C * (nonlinear_BTC - linear_BTC)
+
+    def of_channels(self, table: Tensor, n_samples: int = 1) -> Tensor:
+        """What a parameter of the channels, (.., P R), is for those that are there, (.., P C); P samples a token."""
+        return table if self.channels is None else of_channels(self.channels, table, n_samples)
 
     @property
     def takes_other_channels(self) -> bool:
@@ -142,9 +146,9 @@ class SequenceModel(Summarized, nn.Module):
         taken = dataset_taken(self.config, dataset)
         config = with_names_and_places(self.config, taken)
         if isinstance(self.channels, NamedChannels):
-            self.channels.place(config.channel_names)
+            self.channels.take(config.channel_names)
         else:
-            self.channels.place(config.channel_positions)
+            self.channels.take(config.channel_positions)
         self.n_channels = taken.n_channels
         self.own_channels = None
         if self.linear is not None:
@@ -195,9 +199,9 @@ def _channels_of(config: Any, n_channels: int) -> Channels | None:
         raise ConfigurationError("model.channel_names", None, accepted)
     assert len(config.channel_names) == n_channels, (config.channel_names, n_channels)
     if config.channel_embedding == "position":
-        return PlacedChannels(len(config.known_channels), config.channel_positions)
+        return PositionedChannels(len(config.known_channels), config.channel_positions)
     channels = NamedChannels(config.known_channels)
-    channels.place(config.channel_names)
+    channels.take(config.channel_names)
     return channels
 
 
@@ -233,7 +237,7 @@ class TransformerModel(SequenceModel):
     def _token(self, token_C: Tensor) -> Tensor:
         """Embed one token, (d,): it stands at no time."""
         outside = torch.full((1, 1), -1.0, dtype=torch.float64, device=token_C.device)
-        token_C = of_channels(self.channels, token_C, self.config.patch_length)
+        token_C = self.of_channels(token_C, self.config.patch_length)
         return (self.embedder(token_C[None, None]) + self.time_embedding(outside))[0, 0]
 
     def _tokens(self, inputs_BTC: Tensor, windows: Windows) -> tuple[Tensor, Windows]:

@@ -17,7 +17,7 @@ from dynml.cli.commands.results.infer import parse_inference, run_inference
 from dynml.cli.commands.train import build_trainer, parse_training
 from dynml.errors import ConfigurationError, DataError, DataWarning
 from dynml.models.sequence import channels as channels_of_models
-from dynml.models.sequence.backbones.channel_vectors import PlacedChannels
+from dynml.models.sequence.backbones.channel_vectors import PositionedChannels
 from dynml.models.sequence.channels import dataset_of_run
 from dynml.models.sequence.settling import settle_with_data, settled_model
 from dynml.models.sequence.trainer import SequenceTrainer
@@ -200,7 +200,7 @@ def test_a_montage_that_was_never_seen_is_predicted_by_where_its_sensors_lie(tmp
 
 
 def test_near_places_have_similar_vectors():
-    channels = PlacedChannels(4, [[0, 0, 0], [3, 0, 0], [40, 0, 0], [0, 90, 0]])
+    channels = PositionedChannels(4, [[0, 0, 0], [3, 0, 0], [40, 0, 0], [0, 90, 0]])
     vectors_Cd = channels.of(torch.randn(200, channels.n_columns, generator=torch.Generator().manual_seed(1))).T
     near, middle, far = (torch.corrcoef(vectors_Cd[[0, other]])[0, 1] for other in (1, 2, 3))
     assert near > 0.95

@@ -1,8 +1,8 @@
-"""Vectors of channels: what of a model belongs to its channels is looked up by their names, or made of their places.
+"""Vectors of channels: what of a model belongs to its channels is looked up by their names, or made of their positions.
 
     token_t = M / C sum_j x_tj w_j + b,  over the C channels that are there, M the usual number of channels
 
-name: w_j is a column of a table. position: w_j = Theta phi(place of j), with random Fourier features phi, so that
+name: w_j is a column of a table. position: w_j = Theta phi(position of j), with random Fourier features phi, so that
 channels that lie near each other have similar vectors, and channels that were never seen have some, too.
 
 Shapes: C channels, R columns of a table (channels by name, features by position), F features.
@@ -39,17 +39,17 @@ class NamedChannels(nn.Module):
         super().__init__()
         self.known = list(known)
         self.n_columns, self.scale = len(self.known), 1.0
-        self.place(self.known)
+        self.take(self.known)
 
-    def place(self, names: Sequence[str]) -> None:
-        """Be the channels of these names from now on; those that are not known count for nothing."""
+    def take(self, names: Sequence[str]) -> None:
+        """Stand for the channels of these names from now on; those that are not known count for nothing."""
         numbers = {name: number for number, name in enumerate(self.known)}
-        places = [numbers.get(name, -1) for name in names]
+        indices = [numbers.get(name, -1) for name in names]
         device = self.index_C.device if hasattr(self, "index_C") else None
-        self.register_buffer("index_C", torch.tensor(places, device=device), persistent=False)
-        n_known = sum(place >= 0 for place in places)
+        self.register_buffer("index_C", torch.tensor(indices, device=device), persistent=False)
+        n_known = sum(index >= 0 for index in indices)
         self.scale, self._are_all = self.n_columns / max(n_known, 1), list(names) == self.known
-        self._all_known = n_known == len(places)
+        self._all_known = n_known == len(indices)
 
     def of(self, table: Tensor) -> Tensor:
         """What a table (.., R) holds of the channels, (.., C); 0 of those that are not known."""
@@ -60,8 +60,8 @@ class NamedChannels(nn.Module):
         return torch.where(self.index_C >= 0, table.index_select(-1, self.index_C.clamp(min=0)), 0.0)
 
 
-class PlacedChannels(nn.Module):
-    """Columns of tables are features of places; what they hold of a channel is made of its features.
+class PositionedChannels(nn.Module):
+    """Columns of tables are features of positions; what they hold of a channel is made of its features.
 
     Parameters
     ----------
@@ -84,12 +84,12 @@ class PlacedChannels(nn.Module):
         # They travel with the weights, which mean nothing to other features.
         self.register_buffer("frequencies_F3", directions_F3 / widths_F[:, None])
         self.register_buffer("phases_F", 2 * math.pi * torch.rand(N_FEATURES, generator=generator))
-        self.place(positions)
+        self.take(positions)
 
-    def place(self, positions: Sequence[Sequence[float]]) -> None:
-        """Be the channels at these places from now on; those whose place is unknown count for nothing."""
+    def take(self, positions: Sequence[Sequence[float]]) -> None:
+        """Stand for the channels at these positions from now on; those without a position count for nothing."""
         unknown = [math.nan] * 3
-        positions_C3 = torch.tensor([list(place) or unknown for place in positions], dtype=torch.float32)
+        positions_C3 = torch.tensor([list(position) or unknown for position in positions], dtype=torch.float32)
         self.register_buffer("positions_C3", positions_C3.to(self.phases_F.device), persistent=False)
         self.scale = self.n_usual / max(int(positions_C3.isfinite().all(dim=1).sum()), 1)
 
@@ -101,13 +101,11 @@ class PlacedChannels(nn.Module):
         return table @ features_CF.T.to(table.dtype)
 
 
-Channels = NamedChannels | PlacedChannels
+Channels = NamedChannels | PositionedChannels
 
 
-def of_channels(channels: Channels | None, table: Tensor, n_samples: int = 1) -> Tensor:
+def of_channels(channels: Channels, table: Tensor, n_samples: int = 1) -> Tensor:
     """What a table holds of the channels that are there: (.., P C) of (.., P R), for each of P samples of a token."""
-    if channels is None:
-        return table
     if n_samples == 1:
         return channels.of(table)
     return channels.of(table.unflatten(-1, (n_samples, channels.n_columns))).flatten(-2)
@@ -118,7 +116,7 @@ class FromChannels(nn.Linear):
 
     Parameters
     ----------
-    channels : NamedChannels or PlacedChannels
+    channels : NamedChannels or PositionedChannels
         The model's, whose buffers are none of this layer.
     n_columns : int
         P R.

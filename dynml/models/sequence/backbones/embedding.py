@@ -33,7 +33,7 @@ class Embedder(nn.Module):
         Linear maps in all; each but the last is followed by LayerNorm, GELU and dropout.
     dropout : float
         Share of units that are left out in training.
-    channels : NamedChannels or PlacedChannels, optional
+    channels : NamedChannels or PositionedChannels, optional
         Where the first map's weights are looked up; then n_channels counts columns of its table.
     """
 
@@ -149,7 +149,7 @@ class Unembedder(nn.Module):
         Linear maps in all; each but the last is followed by LayerNorm, GELU and dropout.
     dropout : float
         Share of units of hidden layers that are left out in training.
-    channels : NamedChannels or PlacedChannels, optional
+    channels : NamedChannels or PositionedChannels, optional
         Where the last map's weights are looked up; then n_channels counts columns of its table.
     """
 

@@ -15,7 +15,6 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from dynml.models.sequence.backbones.channel_vectors import of_channels
 from dynml.models.sequence.config import CsmConfig
 from dynml.models.sequence.objectives.tasks import Task, next_sample_task, single_position_task
 from dynml.models.sequence.sequence_model import TransformerModel
@@ -50,7 +49,7 @@ class Csm(TransformerModel):
         """What the nonlinear path predicts of each sample (patch) from those before it; 0 for a window's first."""
         signals_BTC = task.windows.signals_BTC
         if self.config.objective == "single_mask":
-            mask_token_C = of_channels(self.channels, self.mask_token_C)
+            mask_token_C = self.of_channels(self.mask_token_C)
             inputs_BTC = torch.where(task.scored, mask_token_C, signals_BTC * task.visible)
             return self.unembedder(self._states(inputs_BTC, task.windows)), None
         next_BNF = self.unembedder(self._states(signals_BTC, task.windows)[:, :-1])

@@ -12,7 +12,6 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from dynml.models.sequence.backbones.channel_vectors import of_channels
 from dynml.models.sequence.config import SequenceBertConfig
 from dynml.models.sequence.objectives.pairs import paired_windows
 from dynml.models.sequence.objectives.tasks import Task, masked_samples_task
@@ -45,4 +44,4 @@ class SequenceBert(MaskedModel):
         return masked_samples_task(pairs, self.config.masking_rate, follows_B)
 
     def _inputs(self, task: Task) -> Tensor:
-        return torch.where(task.scored, of_channels(self.channels, self.mask_token_C), task.windows.signals_BTC)
+        return torch.where(task.scored, self.of_channels(self.mask_token_C), task.windows.signals_BTC)
