@@ -1,13 +1,14 @@
 # make demo   train an HMM on real fMRI, from the recordings to figures
 # make test   all checks and tests
-# Both make .venv first; only python3 (3.11 or newer) is needed. The demo installs what dynml runs with, the tests the
-# developers' tools as well.
+# make wheel-check   the README's blocks in a new environment outside the repository, from the wheel; minutes
+# The first two make .venv first; only python3 (3.11 or newer) is needed. The demo installs what dynml runs with, the
+# tests the developers' tools as well.
 
 PYTHON ?= python3
 BIN := .venv/bin
 DEMO_FOLDER ?= demo_output
 
-.PHONY: demo test lint unit processor docs clean
+.PHONY: demo test lint unit processor docs wheel-check clean
 
 # What keeps oneDNN, torch, numba and OpenBLAS from instructions beyond AVX2
 AVX2_ONLY := ONEDNN_MAX_CPU_ISA=AVX2 ATEN_CPU_CAPABILITY=avx2 NUMBA_CPU_NAME=haswell NUMBA_CPU_FEATURES=+avx2,+fma OPENBLAS_CORETYPE=Haswell
@@ -32,6 +33,12 @@ processor: .venv
 
 docs: .venv
 	$(BIN)/sphinx-build -q -W --keep-going docs docs/_build
+
+# Another build of PyTorch: TORCH=torch==2.13.0
+TORCH ?= torch
+
+wheel-check:
+	$(PYTHON) packaging/check_wheel.py --torch "$(TORCH)"
 
 .venv: .venv/installed
 

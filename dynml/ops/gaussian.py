@@ -43,7 +43,9 @@ def full_float32_precision(device: torch.device | str = "cpu") -> Iterator[None]
     TF32 keeps 10 bits of the mantissa, which would cost whole nats in a whitened distance. The setting belongs to the
     process, autocast to the thread.
     """
-    backends: list[Any] = [torch.backends.cuda.matmul, torch.backends.mkldnn.matmul]  # type: ignore[attr-defined]
+    # PyTorch before 2.9 has one setting for all, and none of a backend's own.
+    candidates: list[Any] = [torch.backends.cuda.matmul, getattr(torch.backends.mkldnn, "matmul", None)]
+    backends = [backend for backend in candidates if hasattr(backend, "fp32_precision")]
     per_backend = [backend.fp32_precision for backend in backends]
     try:
         before: str | None = torch.get_float32_matmul_precision()

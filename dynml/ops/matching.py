@@ -7,6 +7,7 @@ second may have more states than the first; those without a partner are left out
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from typing import Any, Literal
 
@@ -22,6 +23,9 @@ TimeCourses = ArrayLike | Tensor | Sequence[ArrayLike | Tensor]
 """One array (T, K), or several, one a subject."""
 Measure = Literal["riemannian", "frobenius", "rv", "correlation"]
 SIMILARITIES = ("rv", "correlation")
+
+_FEW = 5
+"""Columns whose orders are all tried: importing scipy's optimizers takes half a second of a short training."""
 
 
 def match_by_similarity(similarities_KK: ArrayLike | Tensor) -> Array:
@@ -44,6 +48,9 @@ def match_by_similarity(similarities_KK: ArrayLike | Tensor) -> Array:
     if len(np.unique(likeliest)) == n_first:
         # Each has the best that there is for it, and nothing is left to weigh.
         return np.asarray(likeliest)
+    if n_second <= _FEW:
+        orders = np.array(list(itertools.permutations(range(n_second), n_first)))
+        return np.asarray(orders[known[np.arange(n_first), orders].sum(axis=1).argmax()])
     from scipy.optimize import linear_sum_assignment
 
     _, order = linear_sum_assignment(known, maximize=True)

@@ -121,8 +121,14 @@ class Workers:
         if self._pool is None:
             yield from map(function, *items)
             return
+        every = zip(*items, strict=True)
+        beginning = list(itertools.islice(every, 2))
+        if len(beginning) < 2:
+            # Nothing to share: handing a single piece over costs more than a small one takes.
+            yield from itertools.starmap(function, beginning)
+            return
         pending: deque[Future[Result]] = deque()
-        for arguments in zip(*items, strict=True):
+        for arguments in itertools.chain(beginning, every):
             pending.append(self._pool.submit(function, *arguments))
             if len(pending) > 2 * self.n_threads:
                 yield pending.popleft().result()

@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -138,6 +139,18 @@ def test_reduced_precision_is_off_inside_and_restored_after(by):
         with full_float32_precision("cpu"), torch.autocast("cpu", enabled=False):
             assert not {"tf32", "bf16"} & set(precision_settings())
         assert precision_settings() == before
+    finally:
+        torch.set_float32_matmul_precision("highest")
+
+
+def test_older_torch_without_settings_of_backends_works(monkeypatch):
+    monkeypatch.setattr(torch.backends, "mkldnn", SimpleNamespace())
+    monkeypatch.setattr(torch.backends.cuda, "matmul", SimpleNamespace(allow_tf32=False))
+    try:
+        torch.set_float32_matmul_precision("medium")
+        with full_float32_precision("cpu"):
+            assert torch.get_float32_matmul_precision() == "highest"
+        assert torch.get_float32_matmul_precision() == "medium"
     finally:
         torch.set_float32_matmul_precision("highest")
 

@@ -5,6 +5,7 @@ import itertools
 import numpy as np
 import pytest
 import scipy.linalg
+import scipy.optimize
 import torch
 
 from dynml.errors import DataError
@@ -74,6 +75,15 @@ def test_hungarian_is_the_best_of_all_permutations(n_columns):
     for _ in range(20):
         similarities = generator.normal(size=(4, n_columns))
         assert match_by_similarity(similarities).tolist() == best_by_brute_force(similarities).tolist()
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 4), (2, 5), (3, 3), (5, 5), (4, 6), (7, 7)])
+def test_few_states_and_many_are_matched_as_by_scipy(shape):
+    generator = np.random.default_rng(sum(shape))
+    for _ in range(20):
+        similarities = generator.normal(size=shape)
+        _, expected = scipy.optimize.linear_sum_assignment(similarities, maximize=True)
+        assert match_by_similarity(similarities).tolist() == expected.tolist()
 
 
 def test_fewer_states_in_the_second_are_refused():

@@ -25,6 +25,13 @@ def test_work_runs_on_threads_with_one_core_each():
     assert cores == {1}
 
 
+@pytest.mark.parametrize("n_items", [0, 1])
+def test_a_single_piece_is_not_handed_over(n_items):
+    with Workers(2) as workers:
+        names = list(workers.map(lambda _: threading.current_thread().name, range(n_items)))
+    assert names == [threading.current_thread().name] * n_items
+
+
 def test_an_error_reaches_the_caller():
     def fail(item):
         raise ValueError(f"item {item}")
