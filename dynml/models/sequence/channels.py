@@ -24,7 +24,7 @@ STANDARD_SPACE, UNKNOWN_SPACE = "standard", "unknown"
 UNKNOWN_SPACES = (UNKNOWN_SPACE, "aligned")
 """A header that says "aligned" does not say to what."""
 
-SAME_PLACE = 0.1
+SAME_POSITION = 0.1
 """mm, below which two channels have the same vectors."""
 
 SAME_PARCEL = 1.0
@@ -89,7 +89,7 @@ def with_pretrained_channels(config: Any, pretrained: str | None) -> Any:
     Raises
     ------
     ConfigurationError
-        When that model knows them otherwise, or by their order alone and places are asked for.
+        When that model knows them otherwise, or by their order alone and positions are asked for.
     """
     if pretrained is None or config.known_channels is not None:
         return config
@@ -116,23 +116,23 @@ def with_channels_of(config: Any, dataset: HasChannels) -> Any:
     if config.channel_embedding == NONE or config.channel_names is not None:
         return config
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DataWarning)  # told when the channels were chosen
+        warnings.simplefilter("ignore", DataWarning)  # it was shown when the channels were chosen
         columns = columns_taken(config, dataset)
     if columns != list(range(dataset.n_channels)):
         accepted = "those that the model takes, in its order: dynml.models.sequence.channels.dataset_of_run gives them"
         raise ConfigurationError("channels", f"{dataset.n_channels} channels", accepted)
-    return with_names_and_places(config, dataset)
+    return with_names_and_positions(config, dataset)
 
 
-def with_names_and_places(config: Any, dataset: HasChannels) -> Any:
+def with_names_and_positions(config: Any, dataset: HasChannels) -> Any:
     """Note the channels of a dataset in a config, whether the model knows them or not."""
     names = list(dataset.channel_names)
     noted: dict[str, Any] = {"channel_names": names, "known_channels": config.known_channels or names}
     if config.channel_embedding == POSITION:
-        places_C3, space = places_of(dataset)
+        positions_C3, space = positions_of(dataset)
         # JSON has no NaN.
-        places = [place if np.isfinite(place).all() else [] for place in places_C3.tolist()]
-        noted |= {"channel_positions": places, "channel_space": config.channel_space or space}
+        positions = [own if np.isfinite(own).all() else [] for own in positions_C3.tolist()]
+        noted |= {"channel_positions": positions, "channel_space": config.channel_space or space}
     return dataclasses.replace(config, **noted)
 
 
@@ -145,12 +145,12 @@ def dataset_taken(config: Any, dataset: Dataset) -> Dataset:
     """Give the channels of a dataset that a trained model takes.
 
     Arrays whose channels have no names, and channels of the names that they had in the training where nothing is known
-    of their places, are taken to be those of the training if they are as many.
+    of their positions, are taken to be those of the training if they are as many.
     """
     names = dataset.channel_names
     if dataset.preparation["channel_names"] is None and len(names) == len(config.channel_names):
         return dataset
-    if config.channel_embedding == POSITION and list(names) == config.channel_names and not _has_places(dataset):
+    if config.channel_embedding == POSITION and list(names) == config.channel_names and not _has_positions(dataset):
         return dataset
     return dataset.with_channels(columns_taken(config, dataset))
 
@@ -165,25 +165,25 @@ def has_other_channels(config: Any, pretrained: str) -> bool:
     return names != config.channel_names or before.get("channel_positions") != config.channel_positions
 
 
-def places_in(config: Any, trained: Any) -> list[int]:
+def columns_in(config: Any, trained: Any) -> list[int]:
     """Number of each channel of a settled config among those of another one; -1: it is none of them."""
     numbers = {name: number for number, name in enumerate(trained.channel_names)}
-    places = [numbers.get(name, -1) for name in config.channel_names]
+    columns = [numbers.get(name, -1) for name in config.channel_names]
     if config.channel_embedding == POSITION:
         # Of two atlases there may be parcels of one name.
-        for column, place in enumerate(places):
-            apart = np.subtract(config.channel_positions[column], trained.channel_positions[place])
+        for column, of_trained in enumerate(columns):
+            apart = np.subtract(config.channel_positions[column], trained.channel_positions[of_trained])
             if not np.linalg.norm(apart) < SAME_PARCEL:
-                places[column] = -1
-    return places
+                columns[column] = -1
+    return columns
 
 
-def tell_of_linear_path(places: Sequence[int], dataset: HasChannels) -> None:
+def tell_of_linear_path(columns: Sequence[int], dataset: HasChannels) -> None:
     """Warn of channels that are none of those which a linear path was fitted to."""
-    n_lacking = sum(place < 0 for place in places)
+    n_lacking = sum(column < 0 for column in columns)
     if n_lacking:
-        words = f"the model's linear path was not fitted to {n_lacking} of {len(places)} channels, which its network "
-        _warn(dataset, [f"{told}predicts alone (a run with --pretrained fits one to them)"])
+        words = f"the model's linear path was not fitted to {n_lacking} of {len(columns)} channels, which its network "
+        _warn(dataset, [f"{words}predicts alone (a run with --pretrained fits one to them)"])
 
 
 def columns_taken(config: Any, dataset: HasChannels) -> list[int]:
@@ -198,7 +198,7 @@ def columns_taken(config: Any, dataset: HasChannels) -> list[int]:
     Raises
     ------
     ConfigurationError
-        When channels are made as they are read, and have neither names nor places of their own.
+        When channels are made as they are read, and have neither names nor positions of their own.
     DataError
         When a name stands twice, two channels lie at one place, or the model can take none.
 
@@ -213,24 +213,24 @@ def columns_taken(config: Any, dataset: HasChannels) -> list[int]:
     return _by_position(config.channel_space, dataset)
 
 
-def places_of(dataset: HasChannels) -> tuple[NDArray[np.float64], str]:
+def positions_of(dataset: HasChannels) -> tuple[NDArray[np.float64], str]:
     """Where the channels of a dataset lie, (C, 3) in mm, NaN where that is unknown; and in which space."""
-    places_C3, path = np.full((dataset.n_channels, 3), np.nan), dataset.source.path
+    positions_C3, path = np.full((dataset.n_channels, 3), np.nan), dataset.source.path
     if path is None:
-        return places_C3, UNKNOWN_SPACE
+        return positions_C3, UNKNOWN_SPACE
     with Store(path) as store:
         geometry = read_geometry(store, dataset.group)
     if geometry is None:
-        return places_C3, UNKNOWN_SPACE
+        return positions_C3, UNKNOWN_SPACE
     known = dict(zip(geometry.channel_names, geometry.positions))
     for column, name in enumerate(dataset.channel_names):
-        places_C3[column] = known.get(name, np.nan)
+        positions_C3[column] = known.get(name, np.nan)
     space = STANDARD_SPACE if geometry.is_standard else str(geometry.values.get(SPACE, UNKNOWN_SPACE))
-    return places_C3, UNKNOWN_SPACE if space in UNKNOWN_SPACES else space
+    return positions_C3, UNKNOWN_SPACE if space in UNKNOWN_SPACES else space
 
 
-def _has_places(dataset: HasChannels) -> bool:
-    return bool(np.isfinite(places_of(dataset)[0]).any())
+def _has_positions(dataset: HasChannels) -> bool:
+    return bool(np.isfinite(positions_of(dataset)[0]).any())
 
 
 def _check_names(config: Any, dataset: HasChannels) -> None:
@@ -258,20 +258,20 @@ def _by_name(known: Sequence[str] | None, dataset: HasChannels) -> list[int]:
         )
     unknown = [name for name in names if name not in set(known)]
     missing = [name for name in known if name not in names]
-    told = []
+    sentences = []
     if unknown:
-        told.append(
+        sentences.append(
             f"the model does not know {len(unknown)} of {len(names)} channels, unused here ({_listed(unknown)})"
         )
     if missing:
-        told.append(f"{len(missing)} of the {len(known)} that it knows are not there ({_listed(missing)})")
-    _warn(dataset, told)
+        sentences.append(f"{len(missing)} of the {len(known)} that it knows are not there ({_listed(missing)})")
+    _warn(dataset, sentences)
     return columns
 
 
 def _by_position(space: str | None, dataset: HasChannels) -> list[int]:
-    names, (places_C3, own_space) = dataset.channel_names, places_of(dataset)
-    is_known_C = np.isfinite(places_C3).all(axis=1)
+    names, (positions_C3, own_space) = dataset.channel_names, positions_of(dataset)
+    is_known_C = np.isfinite(positions_C3).all(axis=1)
     if not is_known_C.any():
         raise DataError(
             f"{_where(dataset)}: nothing is known of where its channels lie, so that model.channel_embedding position "
@@ -283,7 +283,7 @@ def _by_position(space: str | None, dataset: HasChannels) -> list[int]:
             f"{space!r}."
         )
     columns = np.flatnonzero(is_known_C).tolist()
-    _refuse_one_place([names[column] for column in columns], places_C3[columns], dataset)
+    _refuse_one_position([names[column] for column in columns], positions_C3[columns], dataset)
     unknown = [names[column] for column in np.flatnonzero(~is_known_C).tolist()]
     if unknown:
         _warn(
@@ -293,10 +293,10 @@ def _by_position(space: str | None, dataset: HasChannels) -> list[int]:
     return columns
 
 
-def _refuse_one_place(names: Sequence[str], places_C3: NDArray[np.float64], dataset: HasChannels) -> None:
+def _refuse_one_position(names: Sequence[str], positions_C3: NDArray[np.float64], dataset: HasChannels) -> None:
     from scipy.spatial import cKDTree
 
-    pairs = sorted(cKDTree(places_C3).query_pairs(SAME_PLACE))
+    pairs = sorted(cKDTree(positions_C3).query_pairs(SAME_POSITION))
     if pairs:
         first, second = (names[number] for number in pairs[0])
         raise DataError(
@@ -305,9 +305,9 @@ def _refuse_one_place(names: Sequence[str], places_C3: NDArray[np.float64], data
         )
 
 
-def _warn(dataset: HasChannels, told: Sequence[str]) -> None:
-    if told:
-        warnings.warn(f"{_where(dataset)}: {'; '.join(told)}.", DataWarning, stacklevel=4)
+def _warn(dataset: HasChannels, sentences: Sequence[str]) -> None:
+    if sentences:
+        warnings.warn(f"{_where(dataset)}: {'; '.join(sentences)}.", DataWarning, stacklevel=4)
 
 
 def _where(dataset: HasChannels) -> str:

@@ -19,7 +19,7 @@ from dynml.models.sequence.backbones.transformer import Pooler, Transformer
 from dynml.models.sequence.baselines.baseline import Baseline
 from dynml.models.sequence.baselines.named import make_baseline
 from dynml.models.sequence.baselines.own_channels import OwnChannels
-from dynml.models.sequence.channels import dataset_taken, places_in, tell_of_linear_path, with_names_and_places
+from dynml.models.sequence.channels import columns_in, dataset_taken, tell_of_linear_path, with_names_and_positions
 from dynml.models.sequence.config import SequenceConfig
 from dynml.models.sequence.objectives.pairs import has_both_parts
 from dynml.models.sequence.objectives.tasks import Task, mean_loss
@@ -144,7 +144,7 @@ class SequenceModel(Summarized, nn.Module):
         """
         assert self.channels is not None
         taken = dataset_taken(self.config, dataset)
-        config = with_names_and_places(self.config, taken)
+        config = with_names_and_positions(self.config, taken)
         if isinstance(self.channels, NamedChannels):
             self.channels.take(config.channel_names)
         else:
@@ -152,7 +152,7 @@ class SequenceModel(Summarized, nn.Module):
         self.n_channels = taken.n_channels
         self.own_channels = None
         if self.linear is not None:
-            places = places_in(config, self.config)
+            places = columns_in(config, self.config)
             tell_of_linear_path(places, dataset)
             device = next(self.parameters()).device
             self.own_channels = OwnChannels.of(places, len(self.config.channel_names), device)

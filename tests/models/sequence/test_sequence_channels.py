@@ -70,10 +70,10 @@ def places(monkeypatch):
     """Arrays have no places: give those that a store would keep."""
     known = dict(PLACES)
 
-    def places_of(dataset):
+    def positions_of(dataset):
         return np.array([known.get(name, [np.nan] * 3) for name in dataset.channel_names]), "head"
 
-    monkeypatch.setattr(channels_of_models, "places_of", places_of)
+    monkeypatch.setattr(channels_of_models, "positions_of", positions_of)
     return known
 
 
@@ -223,7 +223,7 @@ def test_what_lacks_a_place_is_named_and_what_cannot_be_told_apart_is_refused(pl
 
 def test_places_of_another_space_are_refused(places, monkeypatch):
     model = model_of("csm", dataset_with(NAMES), "position")
-    monkeypatch.setattr(channels_of_models, "places_of", lambda dataset: (np.eye(6, 3) * 50 + 1, "standard"))
+    monkeypatch.setattr(channels_of_models, "positions_of", lambda dataset: (np.eye(6, 3) * 50 + 1, "standard"))
     with pytest.raises(DataError, match="in the space 'standard', .* in 'head'"):
         model.taking_channels_of(dataset_with(NAMES))
 

@@ -12,7 +12,7 @@ from dynml.configuration import config_from, config_to_dictionary
 from dynml.dataset.dataset import MultiSubjectDataset
 from dynml.errors import CheckpointError, ConfigurationError
 from dynml.models.seen_subjects import overlap_with
-from dynml.models.sequence.channels import NONE, columns_taken, with_names_and_places, without_channels
+from dynml.models.sequence.channels import NONE, columns_taken, with_names_and_positions, without_channels
 from dynml.models.sequence.decoding.backbones import CLASS_TOKEN, PARTS_WITHOUT_USE
 from dynml.models.sequence.decoding.config import CONFIGS_OF_BACKBONES, SIZES, DecodingConfig
 from dynml.models.sequence.decoding.model import Decoding
@@ -136,7 +136,7 @@ def _with_channels(settings: Any, dataset: MultiSubjectDataset, *, anew: bool) -
     if settings.channel_embedding == NONE or anew:
         return without_channels(settings)
     columns_taken(settings, dataset)
-    return with_names_and_places(settings, dataset)
+    return with_names_and_positions(settings, dataset)
 
 
 def _refuse_other_sizes(config: DecodingConfig, sizes: dict[str, Any], path: str) -> None:

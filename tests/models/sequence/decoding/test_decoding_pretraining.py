@@ -205,10 +205,10 @@ def test_where_both_split_by_runs_a_shared_participant_is_no_overlap_but_a_share
 def test_a_decoder_reads_the_channels_that_its_backbone_knows(tmp_path, family, kind, monkeypatch):
     by_name = {"Fz": [0.0, 60, 50], "Cz": [0.0, 0, 90], "Pz": [0.0, -60, 60], "Oz": [0.0, -90, 10]}
 
-    def places_of(dataset):
+    def positions_of(dataset):
         return np.array([by_name.get(name, [np.nan] * 3) for name in dataset.channel_names]), "head"
 
-    monkeypatch.setattr(channels, "places_of", places_of)
+    monkeypatch.setattr(channels, "positions_of", positions_of)
     names = ["Fz", "Cz", "Pz", "Oz"]
     people = {"sub-x": recording(60), "sub-y": recording(61)}
     named = {name: dataclasses.replace(one, channel_names=tuple(names)) for name, one in people.items()}
