@@ -1,9 +1,9 @@
-"""Does pre-training pay? Accuracy against the number of labelled participants, where non-linear dynamics carry the class.
+"""Accuracy against the number of labelled participants, with and without pre-training, on nonlinear dynamics.
 
     python benchmarks/pretraining.py [--folder FOLDER] [--n_labelled 2 5 10] [--seeds 0 1 2 3 4] [--data_seed 1]
 
 Trials of `phase_multiplication`: two classes with the same distribution, covariances and spectra, in which the sources
-(95 % of the variance) follow another non-linear map. A causal model is trained on all 200 unlabelled participants; some
+(95 % of the variance) follow another nonlinear map. A causal model is trained on all 200 unlabelled participants; some
 of them are labelled, and 40 others are tested, 800 trials. Each seed draws labelled participants, initial weights and
 order of the batches anew. With the same participants and settings:
 

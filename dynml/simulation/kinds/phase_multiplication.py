@@ -52,7 +52,7 @@ class PhaseMultiplicationSimulationConfig(DynamicsSimulationConfig):
         numbers = self.multipliers
         whole = isinstance(numbers, list) and all(isinstance(own, int) and own > 1 for own in numbers)
         if not whole or len(numbers) < 2 or len(set(numbers)) < len(numbers):
-            raise ConfigurationError("multipliers", numbers, "at least two different whole numbers above 1, one a class")
+            raise ConfigurationError("multipliers", numbers, "two or more different whole numbers above 1")
         check_at_least("n_sources", self.n_sources, 1)
         if self.n_sources > self.n_channels:
             raise ConfigurationError("n_sources", self.n_sources, f"at most n_channels ({self.n_channels})")
@@ -101,14 +101,14 @@ class PhaseMultiplicationSimulation(Simulation):
 def simulate_phase_multiplication(
     config: PhaseMultiplicationSimulationConfig, generator: np.random.Generator
 ) -> PhaseMultiplicationSimulation:
-    """Simulate trials in which the phase of each source doubles from sample to sample, in class 1 with half a turn.
+    """Simulate sources that are cosines of phases, which are multiplied from sample to sample.
 
     Notes
     -----
-    phase_t = 2 phase_(t-1) + pi class + noise, source_t = cos(phase_t), so that without noise source_t = 2
-    source_(t-1)^2 - 1 in class 0, and minus that in class 1. Phases are uniform, so that no two samples of a source are
-    correlated, whatever the class; the mean of source_(t-1)^2 source_t is 1/4 in class 0 and -1/4 in class 1 (less by
-    the noise). The weights of sources are drawn first, then subject after subject: number of samples, order of the classes (all
+    phase_t = m phase_(t-1) + noise, source_t = cos(phase_t), m by class: without noise source_t is the Chebyshev
+    polynomial T_m of source_(t-1), 2 x^2 - 1 or 4 x^3 - 3 x. Phases are uniform, so that no two samples of a source are
+    correlated, whatever m; the mean of T_m(source_(t-1)) source_t is 1/2 (less by the noise) in the class of m, else 0.
+    The weights of sources are drawn first, then subject after subject: number of samples, order of the classes (all
     equally often, but for a remainder), phases, noise. More subjects under the same seed leave the first ones as they
     were.
     """

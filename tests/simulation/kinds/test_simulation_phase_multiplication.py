@@ -29,7 +29,7 @@ def pairs_of(simulation, label, lag=1):
 
 @pytest.mark.parametrize("label", [0, 1])
 def test_the_next_sample_is_the_polynomial_of_the_class_and_of_no_other(simulation, label):
-    """T_2 and T_3 are orthogonal under the distribution of a cosine of a uniform phase, and have the mean square 1/2."""
+    """Under the distribution of a cosine of a uniform phase T_2 and T_3 are orthogonal, with the mean square 1/2."""
     before, after = (sources[:, :2] for sources in pairs_of(simulation, label))
     polynomials = (2 * before**2 - 1, 4 * before**3 - 3 * before)
     tolerance = 5 / np.sqrt(len(before))
@@ -77,8 +77,8 @@ def test_trials_are_events_and_more_subjects_leave_the_first_as_they_were(simula
 @pytest.mark.parametrize(
     ("settings", "key", "words"),
     [
-        ({"multipliers": [2]}, "multipliers", "at least two different"),
-        ({"multipliers": [2, 2]}, "multipliers", "at least two different"),
+        ({"multipliers": [2]}, "multipliers", "two or more different"),
+        ({"multipliers": [2, 2]}, "multipliers", "two or more different"),
         ({"multipliers": [1, 2]}, "multipliers", "above 1"),
         ({"n_sources": 5}, "n_sources", "at most n_channels"),
         ({"nonlinear_share": 1.5}, "nonlinear_share", "1"),
