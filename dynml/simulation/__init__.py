@@ -12,6 +12,11 @@ _HOMES = {
     "kinds.hmm": ("HMMSimulation", "HMMSimulationConfig", "simulate_hmm"),
     "kinds.hsmm": ("HSMMSimulation", "HSMMSimulationConfig", "simulate_hsmm"),
     "kinds.mixed_sine": ("MixedSineSimulation", "simulate_mixed_sine"),
+    "kinds.phase_multiplication": (
+        "PhaseMultiplicationSimulation",
+        "PhaseMultiplicationSimulationConfig",
+        "simulate_phase_multiplication",
+    ),
     "kinds.sine_mixing": ("MixedSineSimulationConfig",),
     "kinds.sines": ("SinesSimulation", "SinesSimulationConfig", "simulate_sines"),
     "kinds.switching_var": ("SwitchingVarSimulation", "SwitchingVarSimulationConfig", "simulate_switching_var"),

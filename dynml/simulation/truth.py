@@ -4,8 +4,9 @@
 /truth/means ...                  the arrays that hold for all subjects
 /truth/states/<subject>           hmm, hsmm, switching_var: the state of every stored sample
 /truth/alpha/<subject>            mixed_sine: the mixing coefficients of every stored sample
-/truth/trials/<subject>           sines: onset and duration in samples, and class of every trial
+/truth/trials/<subject>           sines, phase_multiplication: onset and duration in samples, and class of every trial
 /truth/lags/<subject>             sines: seconds that each channel lags behind the onset of every trial
+/truth/sources/<subject>          phase_multiplication: the sources of every stored sample
 /truth/subject_covariances/<subject>    where subjects differ from the group
 
 Subjects' data sets stand in the attribute `dataset` where there are several, events beside the signals.
@@ -31,6 +32,7 @@ from dynml.simulation.filters.switching_var import SwitchingVar
 from dynml.simulation.kinds.hmm import HMMSimulation
 from dynml.simulation.kinds.hsmm import HSMMSimulation
 from dynml.simulation.kinds.mixed_sine import MixedSineSimulation
+from dynml.simulation.kinds.phase_multiplication import PhaseMultiplicationSimulation
 from dynml.simulation.kinds.sines import SinesSimulation
 from dynml.simulation.kinds.switching_var import SwitchingVarSimulation
 from dynml.simulation.kinds.var import VarSimulation
@@ -48,6 +50,7 @@ KINDS: dict[str, type[Simulation]] = {
         HMMSimulation,
         HSMMSimulation,
         MixedSineSimulation,
+        PhaseMultiplicationSimulation,
         SinesSimulation,
         SwitchingVarSimulation,
         VarSimulation,
@@ -62,7 +65,7 @@ class SimulationTruth:
     """What the signals of a store were simulated from; None for what a kind does not have."""
 
     kind: str
-    """What was simulated: hmm, hsmm, mixed_sine, var, switching_var or sines."""
+    """What was simulated: hmm, hsmm, mixed_sine, var, switching_var, sines or phase_multiplication."""
     arguments: dict[str, Any]
     """Settings of the simulation, its seed among them."""
     means: Array | None = None
@@ -100,11 +103,15 @@ class SimulationTruth:
     amplitudes: Array | None = None
     """sines: (C,)."""
     offsets: Array | None = None
-    """sines: (C,)."""
+    """sines, phase_multiplication: (C,)."""
     noise_deviations: Array | None = None
-    """sines: (C,)."""
+    """sines, phase_multiplication: (C,)."""
+    source_weights: Array | None = None
+    """phase_multiplication: (C, S), what a source adds to each channel."""
+    sources: dict[str, Array] | None = None
+    """phase_multiplication: subject to its sources, (T, S)."""
     trials: dict[str, NDArray[np.int64]] | None = None
-    """sines: subject to onset and duration in samples, and class of its trials, (n_trials, 3)."""
+    """sines, phase_multiplication: subject to onset and duration in samples, and class of its trials, (n_trials, 3)."""
     lags: dict[str, Array] | None = None
     """sines: subject to the lag of each channel in each trial in seconds, (n_trials, C)."""
 

@@ -17,6 +17,7 @@ from dynml.simulation import (
     HMMSimulationConfig,
     HSMMSimulationConfig,
     MixedSineSimulationConfig,
+    PhaseMultiplicationSimulationConfig,
     SinesSimulationConfig,
     SwitchingVarSimulationConfig,
     VarSimulationConfig,
@@ -139,6 +140,7 @@ SETTINGS_OF_PAGES = [
     ("simulation_dynamics.md", defaults_of(VarSimulationConfig)),
     ("simulation_dynamics.md", defaults_of(SwitchingVarSimulationConfig)),
     ("simulation_dynamics.md", defaults_of(SinesSimulationConfig)),
+    ("simulation_dynamics.md", defaults_of(PhaseMultiplicationSimulationConfig)),
 ]
 
 
@@ -159,6 +161,7 @@ SETTINGS_OF_PAGES = [
         "var",
         "switching_var",
         "sines",
+        "phase_multiplication",
     ],
 )
 def test_every_row_has_the_default_of_the_code(page, settings):
@@ -187,7 +190,7 @@ def test_every_script_is_shown_in_use():
 
 def test_there_is_no_family_or_simulation_that_the_guide_does_not_know():
     families = ["autoencoder", "csm", "decoding", "dynemo", "hmm", "network_bert", "sequence_bert"]
-    kinds = ["hmm", "hsmm", "mixed_sine", "sines", "switching_var", "var"]
+    kinds = ["hmm", "hsmm", "mixed_sine", "phase_multiplication", "sines", "switching_var", "var"]
     assert (sorted(FAMILIES), sorted(KINDS)) == (families, kinds)
 
 

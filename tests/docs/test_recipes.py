@@ -39,8 +39,18 @@ PUBLISHED = {
         "model": {"n_states": 6, "learn_means": False, "learn_covariances": True},
         "trainer": {"max_epochs": 20},
     },
+    "learning_from_brains_autoencoder": {
+        "model": {"embedding_dim": 768, "n_layers": 2, "dropout": 0.2, "teacher_forcing_ratio": 0.5},
+        "sampler": {"batch_size_training": 192},
+        "trainer": {"learning_rate": 0.0002, "weight_decay": 0.1},
+    },
+    "learning_from_brains_decoding": {
+        "model": {"backbone": None, "fine_tuning": "full", "pooling": "class_token", "linear_answer": "none"},
+        "sampler": {"batch_size_training": 64},
+        "trainer": {"learning_rate": 0.0001, "max_epochs": None, "max_steps": 10000, "warmup_steps": 100},
+    },
 }
-"""What the tutorials of osl-dynamics pass to their Config."""
+"""What the tutorials of osl-dynamics pass to their Config, and the published settings of learning-from-brains."""
 
 
 def comments_of(recipe):

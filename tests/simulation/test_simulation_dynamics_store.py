@@ -9,6 +9,7 @@ from dynml.dataset.dataset import MultiSubjectDataset
 from dynml.errors import ConfigurationError, DataCorruptionError, DataError
 from dynml.simulation import (
     read_truth,
+    simulate_phase_multiplication,
     simulate_sines,
     simulate_switching_var,
     simulate_var,
@@ -21,6 +22,7 @@ SIMULATIONS = {
     "var": (simulate_var, {"n_lags": 2, "density": 0.5}),
     "switching_var": (simulate_switching_var, {"n_states": 3, "mean_deviation": 0.2}),
     "sines": (simulate_sines, {"noise": 0.2, "periods": [[9.0], [21.0, 30.0], [50.0]]}),
+    "phase_multiplication": (simulate_phase_multiplication, {"n_sources": 3, "multipliers": [2, 3, 4]}),
 }
 SHARED = {"n_subjects": 5, "n_channels": 4, "n_samples": 120, "sampling_frequencies": [0.5, 1.0], "seed": 2}
 

@@ -56,6 +56,11 @@ KINDS = {
         simulate="dynml.simulation.kinds.sines:simulate_sines",
         summary="trials of sines, whose periods depend on the trial's class",
     ),
+    "phase_multiplication": SimulationKind(
+        config="dynml.simulation.kinds.phase_multiplication:PhaseMultiplicationSimulationConfig",
+        simulate="dynml.simulation.kinds.phase_multiplication:simulate_phase_multiplication",
+        summary="trials whose class lies in a nonlinear map from sample to sample alone",
+    ),
 }
 
 

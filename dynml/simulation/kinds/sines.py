@@ -119,7 +119,14 @@ def simulate_sines(config: SinesSimulationConfig, generator: np.random.Generator
     for subject in range(config.n_subjects):
         n_samples = config.number_of_samples(subject, generator)
         rate = config.sampling_frequency_of(subject)
-        own = _trials(config, n_samples, rate, generator)
+        own = trials_of_run(
+            n_samples,
+            rate,
+            trial_duration=config.trial_duration,
+            rest_duration=config.rest_duration,
+            n_classes=len(config.periods),
+            generator=generator,
+        )
         lags = generator.uniform(0, config.max_lag, size=(len(own), n_channels))
         signals = config.noise * generator.normal(size=(n_samples, n_channels))
         for (onset, duration, label), own_lags in zip(own.tolist(), lags):
@@ -147,16 +154,23 @@ def trial_of(
     return np.sin(2 * np.pi * (seconds - lags_C) / periods_C)
 
 
-def _trials(
-    config: SinesSimulationConfig, n_samples: int, rate: float, generator: np.random.Generator
+def trials_of_run(
+    n_samples: int,
+    rate: float,
+    *,
+    trial_duration: float,
+    rest_duration: float,
+    n_classes: int,
+    generator: np.random.Generator,
 ) -> NDArray[np.int64]:
-    period = config.trial_duration + config.rest_duration
+    """Onset and duration in samples, and class of trials in random order, (n_trials, 3); durations in seconds."""
+    period = trial_duration + rest_duration
     n_trials = int(n_samples / rate / period + 1e-9)
-    duration = round(config.trial_duration * rate)
+    duration = round(trial_duration * rate)
     if n_trials == 0 or duration < 2:
         accepted = f"enough for one trial of at least 2 samples and its rest ({period:g} s) at {rate:g} Hz"
         raise ConfigurationError("n_samples", n_samples, accepted)
-    starts = np.arange(n_trials) * period + config.rest_duration / 2
+    starts = np.arange(n_trials) * period + rest_duration / 2
     onsets = np.minimum(np.round(starts * rate).astype(np.int64), n_samples - duration)
-    classes = generator.permutation(np.arange(n_trials) % len(config.periods))
+    classes = generator.permutation(np.arange(n_trials) % n_classes)
     return np.stack([onsets, np.full(n_trials, duration), classes], axis=1)

@@ -69,9 +69,9 @@ class DecodingConfig:
     """What a pre-trained model goes on to learn. full: everything. frozen: a hidden layer and a linear head on a fixed
     backbone, with the class token. linear_probe: a linear head alone."""
 
-    pooling: Literal["class_token", "mean"] = "class_token"
+    pooling: Literal["class_token", "mean"] | None = None
     """Transformers: what a trial is read from: a class token put after its last sample, or the mean state of its
-    samples. Pre-training without next_sequence teaches nothing to the class token: for a linear_probe take the mean."""
+    samples. null: the class token of a model whose pre-training has trained it (next_sequence), else the mean."""
 
     layer_learning_rate_decay: float = 1.0
     """The learning rate of each layer is that of the layer above times this, from the head down to the embedder."""
@@ -164,7 +164,7 @@ class DecodingConfig:
         check_choice("model.backbone", self.backbone, (None, *BACKBONES))
         check_choice("model.target_values", self.target_values, ("classes", "numbers"))
         check_choice("model.fine_tuning", self.fine_tuning, ("full", "frozen", "linear_probe"))
-        check_choice("model.pooling", self.pooling, ("class_token", "mean"))
+        check_choice("model.pooling", self.pooling, (None, "class_token", "mean"))
         check_choice("model.class_weights", self.class_weights, (None, "balanced"))
         check_choice("model.linear_answer", self.linear_answer, ("best", "none"))
         check_fraction("model.layer_learning_rate_decay", self.layer_learning_rate_decay)
@@ -174,12 +174,13 @@ class DecodingConfig:
         if self.tells_numbers:
             self._refuse_without_effect(("classes", "class_weights", "label_smoothing"), "target_values numbers")
         if self.backbone == LINEAR:
-            self._refuse_without_effect((*SIZES, *FREE_SETTINGS, "pooling", "layer_learning_rate_decay"))
+            self._refuse_without_effect((*SIZES, *FREE_SETTINGS, "layer_learning_rate_decay"))
         elif self.backbone is not None:
             self._refuse_without_effect(("linear_rank",))
             self.backbone_config()
-        if self.backbone == "autoencoder":
-            self._refuse_without_effect(("pooling",))
+        if self.backbone in (LINEAR, "autoencoder") and self.pooling == "mean":
+            accepted = f"absent: it has no effect on the backbone {self.backbone}"
+            raise ConfigurationError("model.pooling", self.pooling, accepted)
         if self.fine_tuning == "linear_probe" and not self.embedder_from_pretrained:
             accepted = "true for a linear_probe, which learns no embedder (fine_tuning full or frozen does)"
             raise ConfigurationError("model.embedder_from_pretrained", False, accepted)

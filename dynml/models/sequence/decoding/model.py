@@ -104,7 +104,7 @@ class Decoding(Summarized, nn.Module):
         """What the backbone makes of trials, (B, F)."""
         if self.config.backbone == LINEAR:
             return self.backbone.pooled(windows)
-        return self.backbone.pooled(windows, self.config.pooling)
+        return self.backbone.pooled(windows, self.config.pooling or "mean")
 
     def train(self, mode: bool = True) -> Decoding:
         """Enter training or evaluation; a fixed backbone has no dropout in either."""

@@ -70,7 +70,7 @@ def settle_with_data(configs: dict[str, Any], dataset: MultiSubjectDataset, pret
     elif model.backbone_settings is None:
         model = with_pretrained_settings(model, pretrained, dataset)
     if model.backbone != LINEAR:
-        model = _with_times(model, dataset)
+        model = _with_pooling(_with_times(model, dataset))
     if model.linear_answer != "none":
         assert model.trial_length is not None
         bands = bands_within(sampling_frequencies(dataset), model.trial_length)
@@ -164,3 +164,11 @@ def _with_times(config: DecodingConfig, dataset: MultiSubjectDataset) -> Decodin
     assert config.trial_length is not None
     check_windows(backbone, config.trial_length, min(sampling_frequencies(dataset)))
     return dataclasses.replace(config, time_precision=backbone.time_precision, max_seconds=backbone.max_seconds)
+
+
+def _with_pooling(config: DecodingConfig) -> DecodingConfig:
+    """Read trials from the class token where pre-training has trained it, else from the mean of their states."""
+    if config.pooling is not None or config.backbone == "autoencoder":
+        return config
+    has_trained_token = bool((config.backbone_settings or {}).get("next_sequence"))
+    return dataclasses.replace(config, pooling="class_token" if has_trained_token else "mean")

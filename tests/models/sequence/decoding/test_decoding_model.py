@@ -95,7 +95,8 @@ def test_all_that_is_trained_is_reached_by_the_loss(dataset, backbone, pooling):
 
 @pytest.mark.parametrize("backbone", FAMILIES)
 def test_what_is_fixed_neither_learns_nor_drops_out(dataset, backbone):
-    config = dataclasses.replace(configs_of(dataset, **small(backbone))["model"], fine_tuning="linear_probe")
+    settled = configs_of(dataset, **small(backbone, pooling="class_token"))["model"]
+    config = dataclasses.replace(settled, fine_tuning="linear_probe")
     probe = Decoding(config, 4).train()
     assert {name for name, p in probe.named_parameters() if p.requires_grad} == {"head.weight", "head.bias"}
     windows = windows_of_lengths([TRIAL, 5], TRIAL)
@@ -103,6 +104,8 @@ def test_what_is_fixed_neither_learns_nor_drops_out(dataset, backbone):
     frozen = Decoding(dataclasses.replace(config, fine_tuning="frozen"), 4)
     trained = {name.split(".")[0] for name, p in frozen.named_parameters() if p.requires_grad}
     assert trained == ({"head", "hidden"} if backbone == "autoencoder" else {"head", "hidden", "backbone"})
+    mean = Decoding(dataclasses.replace(frozen.config, pooling=None if backbone == "autoencoder" else "mean"), 4)
+    assert {name.split(".")[0] for name, p in mean.named_parameters() if p.requires_grad} == {"head", "hidden"}
     anew = dataclasses.replace(config, fine_tuning="frozen", embedder_from_pretrained=False)
     model = Decoding(anew, 4).train()
     assert all(p.requires_grad for p in model.backbone.embedder.parameters())

@@ -86,6 +86,17 @@ def test_family_sizes_and_every_weight_are_taken_over(tmp_path, others, family, 
     }
 
 
+@pytest.mark.parametrize(
+    ("family", "pooling"), [("csm", "mean"), ("sequence_bert", "class_token"), ("network_bert", "mean")]
+)
+def test_trials_are_read_from_the_class_token_only_where_pretraining_has_trained_it(tmp_path, others, family, pooling):
+    path, _ = pretrain(tmp_path, others, family)
+    dataset = dataset_of(2, 1, 1)
+    assert configs_of(dataset, path)["model"].pooling == pooling
+    assert configs_of(dataset, path, pooling="class_token")["model"].pooling == "class_token"
+    assert configs_of(dataset, **small(family))["model"].pooling == "mean"
+
+
 def test_a_run_starts_from_the_weights_and_its_settings_need_the_experiment_no_more(tmp_path, others):
     path, pretrained = pretrain(tmp_path, others)
     dataset = dataset_of(2, 1, 1)

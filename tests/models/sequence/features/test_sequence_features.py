@@ -175,7 +175,7 @@ def test_what_no_model_can_give_is_refused(dataset):
         settled_pooling(csm, "class_token")
     with pytest.raises(ConfigurationError, match="--pooling is 'mean', but must be absent for the autoencoder"):
         settled_pooling(model_of("autoencoder"), "mean")
-    linear, probe = decoder_of(data, backbone="linear"), decoder_of(data, **small("csm"))
+    linear, probe = decoder_of(data, backbone="linear"), decoder_of(data, **small("csm", pooling="class_token"))
     assert (settled_pooling(linear, None), settled_pooling(probe, "class_token")) == ("weighted_mean", "class_token")
     with pytest.raises(ConfigurationError, match="what its head reads \\(class_token\\)"):
         settled_pooling(probe, "mean")

@@ -1,0 +1,158 @@
+"""Simulation of trials whose class lies in a nonlinear map from sample to sample, and nowhere else.
+
+Shapes: T samples, C channels, S sources.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dynml.configuration import check_at_least, check_fraction, check_positive
+from dynml.errors import ConfigurationError
+from dynml.recording import Events
+from dynml.simulation.kinds.dynamics_config import DynamicsSimulationConfig
+from dynml.simulation.kinds.sines import TRIAL_TYPE, trials_of_run
+from dynml.simulation.result import Simulation, named_events, simulator
+
+
+@dataclass(frozen=True, kw_only=True)
+class PhaseMultiplicationSimulationConfig(DynamicsSimulationConfig):
+    """Trials of classes that differ in the map from one sample of a source to the next, which is not linear.
+
+    Distribution and spectrum of each source are the same in all classes and at rest, and so are means, covariances and
+    cross-spectra of channels.
+    """
+
+    n_channels: int = 4
+    """Channels C."""
+
+    n_sources: int = 2
+    """Sources S, mixed onto the channels by the same orthogonal weights in all subjects."""
+
+    nonlinear_share: float = 0.9
+    """Share of the signals' variance that the sources have in the mean over channels; the rest is white noise."""
+
+    multipliers: list[int] = field(default_factory=lambda: [2, 3])
+    """One a class, 2 or more: what phases are multiplied by from sample to sample."""
+
+    phase_noise: float = 0.1
+    """Standard deviation of what is added to each phase at every sample, radians."""
+
+    trial_duration: float = 40.0
+    """Seconds of a trial."""
+
+    rest_duration: float = 20.0
+    """Seconds between trials, in which each sample has phases of its own; half of it before the first."""
+
+    def _check_own(self) -> None:
+        numbers = self.multipliers
+        whole = isinstance(numbers, list) and all(isinstance(own, int) and own > 1 for own in numbers)
+        if not whole or len(numbers) < 2 or len(set(numbers)) < len(numbers):
+            raise ConfigurationError("multipliers", numbers, "two or more different whole numbers above 1")
+        check_at_least("n_sources", self.n_sources, 1)
+        if self.n_sources > self.n_channels:
+            raise ConfigurationError("n_sources", self.n_sources, f"at most n_channels ({self.n_channels})")
+        check_fraction("nonlinear_share", self.nonlinear_share)
+        # Doubling shifts the digits of a number out: without noise a phase is 0 after some fifty samples.
+        check_positive("phase_noise", self.phase_noise)
+        check_positive("trial_duration", self.trial_duration)
+        check_at_least("rest_duration", self.rest_duration, 0.0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PhaseMultiplicationSimulation(Simulation):
+    """Trials of many subjects, and the truth behind them."""
+
+    kind: ClassVar[str] = "phase_multiplication"
+    parameters: ClassVar[tuple[str, ...]] = ("source_weights", "offsets", "noise_deviations")
+    courses: ClassVar[tuple[str, ...]] = ("trials", "sources")
+
+    source_weights: NDArray[np.float64]
+    """(C, S), what a source adds to each channel."""
+    offsets: NDArray[np.float64]
+    """(C,), what signals are around."""
+    noise_deviations: NDArray[np.float64]
+    """(C,)."""
+    trials: list[NDArray[np.int64]]
+    """Onset and duration in samples, and class, one (n_trials, 3) array a subject."""
+    sources: list[NDArray[np.float64]]
+    """Cosines of the phases, one (T, S) array a subject."""
+    config: PhaseMultiplicationSimulationConfig
+
+    @property
+    def events(self) -> list[Events]:
+        """The trials, with labels class-0 and so on in the column `trial_type`."""
+        n_classes = len(self.config.multipliers)
+        return [named_events(TRIAL_TYPE, "class", n_classes, own[:, :2], own[:, 2]) for own in self.trials]
+
+    def _rescaled(self, mean: NDArray[np.float64], std: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
+        return {
+            "source_weights": self.source_weights / std[:, None],
+            "offsets": (self.offsets - mean) / std,
+            "noise_deviations": self.noise_deviations / std,
+        }
+
+
+@simulator(PhaseMultiplicationSimulationConfig)
+def simulate_phase_multiplication(
+    config: PhaseMultiplicationSimulationConfig, generator: np.random.Generator
+) -> PhaseMultiplicationSimulation:
+    """Simulate sources that are cosines of phases, which are multiplied from sample to sample.
+
+    Notes
+    -----
+    phase_t = m phase_(t-1) + noise, source_t = cos(phase_t), m by class: without noise source_t is the Chebyshev
+    polynomial T_m of source_(t-1), 2 x^2 - 1 or 4 x^3 - 3 x. Phases are uniform, so that no two samples of a source are
+    correlated, whatever m; the mean of T_m(source_(t-1)) source_t is 1/2 (less by the noise) in the class of m, else 0.
+    The weights of sources are drawn first, then subject after subject: number of samples, order of the classes (all
+    equally often, but for a remainder), phases, noise. More subjects under the same seed leave the first ones as they
+    were.
+    """
+    n_channels, n_sources = config.n_channels, config.n_sources
+    directions = np.linalg.qr(generator.normal(size=(n_channels, n_channels)))[0][:, :n_sources]
+    # The variance of a source is 1/2, the sum of squares of a direction 1.
+    weights = directions * np.sqrt(2 * config.nonlinear_share * n_channels / n_sources)
+    noise_deviation = float(np.sqrt(1 - config.nonlinear_share))
+    time_series, trials, sources = [], [], []
+    for subject in range(config.n_subjects):
+        n_samples = config.number_of_samples(subject, generator)
+        own = trials_of_run(
+            n_samples,
+            config.sampling_frequency_of(subject),
+            trial_duration=config.trial_duration,
+            rest_duration=config.rest_duration,
+            n_classes=len(config.multipliers),
+            generator=generator,
+        )
+        sources.append(np.cos(_phases(config, n_samples, own, generator)))
+        noise = noise_deviation * generator.normal(size=(n_samples, n_channels))
+        time_series.append((sources[-1] @ weights.T + noise).astype(np.float32))
+        trials.append(own)
+    return PhaseMultiplicationSimulation(
+        time_series=time_series,
+        trials=trials,
+        sources=sources,
+        source_weights=weights,
+        offsets=np.zeros(n_channels),
+        noise_deviations=np.full(n_channels, noise_deviation),
+        config=config,
+    )
+
+
+def _phases(
+    config: PhaseMultiplicationSimulationConfig,
+    n_samples: int,
+    trials: NDArray[np.int64],
+    generator: np.random.Generator,
+) -> NDArray[np.float64]:
+    """Phases (T, S): of their own at each sample of a rest and at the onset of each trial, multiplied within trials."""
+    phases = generator.uniform(0, 2 * np.pi, size=(n_samples, config.n_sources))
+    added = config.phase_noise * generator.normal(size=phases.shape)
+    for onset, duration, label in trials.tolist():
+        for time in range(onset + 1, onset + duration):
+            phases[time] = (config.multipliers[label] * phases[time - 1] + added[time]) % (2 * np.pi)
+    return phases
