@@ -126,6 +126,10 @@ def store_settings():
     return defaults_of_keys() | whole
 
 
+def without(settings, name):
+    return {other: value for other, value in settings.items() if other != name}
+
+
 SETTINGS_OF_PAGES = [
     ("training_hmm.md", hmm_settings()),
     ("training_dynemo.md", dynemo_settings()),
@@ -140,7 +144,8 @@ SETTINGS_OF_PAGES = [
     ("simulation_dynamics.md", defaults_of(VarSimulationConfig)),
     ("simulation_dynamics.md", defaults_of(SwitchingVarSimulationConfig)),
     ("simulation_dynamics.md", defaults_of(SinesSimulationConfig)),
-    ("simulation_dynamics.md", defaults_of(PhaseMultiplicationSimulationConfig)),
+    # Its number of channels is another one, and stands in its own section.
+    ("simulation_dynamics.md", without(defaults_of(PhaseMultiplicationSimulationConfig), "n_channels")),
 ]
 
 
@@ -186,6 +191,11 @@ def test_every_script_is_shown_in_use():
     )
     for script in sorted((ROOT / "scripts_python").glob("dynml_*.py")):
         assert re.search(rf"^{script.name} ", commands, flags=re.MULTILINE), script.name
+
+
+def test_simulated_nonlinear_maps_have_the_channels_that_the_page_says():
+    page = (ROOT / "docs" / "simulation_dynamics.md").read_text(encoding="utf-8")
+    assert f"`n_channels` is {PhaseMultiplicationSimulationConfig().n_channels} here" in " ".join(page.split())
 
 
 def test_there_is_no_family_or_simulation_that_the_guide_does_not_know():
