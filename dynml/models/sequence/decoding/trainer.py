@@ -320,7 +320,7 @@ def share_findings(answer_report: dict[str, Any] | None, loss: str = "cross-entr
     if found is None:
         return [
             "All of the network is added to the linear answer, and no left-out trials were asked whether it helps "
-            "(trainer.inner_folds, which several processes do not use)."
+            "(by folds: trainer.inner_folds above 0, on one process)."
         ]
     if found["share"]:
         return []
