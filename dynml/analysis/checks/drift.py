@@ -6,7 +6,6 @@ Shapes: R runs, W windows of a run, K states, N participants.
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,6 +15,7 @@ from numpy.typing import NDArray
 
 from dynml.analysis.checks.verdicts import Verdict, not_made, p_of_draws
 from dynml.dataset.subset import MultiSubjectSubset
+from dynml.store.layout import natural_order
 
 Array = NDArray[np.float64]
 LEVEL, N_DRAWS = 0.05, 999
@@ -80,9 +80,9 @@ class Courses:
             if len(rows):
                 self.add_run(person, (subset.subjects[subject], run), rows)
 
-    def add_run(self, person: str, place: tuple[str, int], alpha_TK: Array) -> None:
-        """Add the observed samples of a run, which is the so many-th of a recording."""
-        self.runs.setdefault(person, []).append((*place, alpha_TK.mean(axis=0)))
+    def add_run(self, person: str, run: tuple[str, int], alpha_TK: Array) -> None:
+        """Add the observed samples of a run, which is known by its recording and its number in it."""
+        self.runs.setdefault(person, []).append((*run, alpha_TK.mean(axis=0)))
         windows = windows_of(alpha_TK)
         if windows is not None:
             self.windows.setdefault(person, []).append(windows)
@@ -113,11 +113,7 @@ def windows_of(alpha_TK: Array) -> Array | None:
 
 def _in_order(runs: Sequence[tuple[str, int, Array]]) -> Array:
     """Runs by the name of the recording, with its numbers as numbers, and as they are stored in it."""
-    return np.array([shares for _, _, shares in sorted(runs, key=lambda one: (_natural(one[0]), one[1]))])
-
-
-def _natural(name: str) -> list[tuple[bool, int, str]]:
-    return [(part.isdigit(), int(part) if part.isdigit() else 0, part) for part in re.split(r"(\d+)", name)]
+    return np.array([shares for _, _, shares in sorted(runs, key=lambda one: (natural_order(one[0]), one[1]))])
 
 
 def _trends(kind: str, series: list[list[Array]], seed: int) -> Trends:
