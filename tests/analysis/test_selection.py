@@ -162,3 +162,4 @@ def test_states_must_gain_more_than_of_data_that_have_none(gains, states, words)
     assert said.states is states
     assert words in said.sentences[0]
     assert said.sentences[0].startswith("No states") == (states is False)
+    assert not any("other settings are worse" in sentence for sentence in said.sentences)  # there are none

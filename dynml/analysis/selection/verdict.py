@@ -134,6 +134,8 @@ def _as_stationary(best: Ranked, explained: Mapping[str, Estimate], unit: str) -
 
 def _which(ranking: Ranking, unit: str) -> list[str]:
     chosen, best, others = ranking.chosen, ranking.best_ranked, ranking.not_worse
+    if len(ranking.ranked) == 1:
+        return [f"One setting was tried, {_words(chosen)}: whether another one is better is not known."]
     if len(others) == 1:
         return [f"All other settings are worse on held-out {unit}s: {_words(chosen)} is chosen."]
     named = "; ".join(_words(one) for one in others)
