@@ -18,6 +18,7 @@ import numpy as np
 import pytest
 import torch
 from installing import install
+from shown_output import first_difference
 
 from dynml.simulation import simulate_hmm
 
@@ -25,6 +26,8 @@ ROOT = Path(__file__).parents[2]
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", flags=re.MULTILINE | re.DOTALL)
 PAGES = sorted(page for page in (ROOT / "README.md", *(ROOT / "docs").glob("*.md")))
 EXECUTED = ("bash", "python")
+SHOWING_OUTPUT = ("tutorial_", "finding_meg", "is_it_dynamics")
+"""Pages whose blocks marked `text` are what the blocks before them print."""
 MARKS = {*EXECUTED, "sh", "text", "yaml", "json", "toml"}
 
 
@@ -49,16 +52,20 @@ def what_a_reader_has(page, folder):
 
 
 def run_commands(text, folder, capsys):
-    """Run a block as bash would, but the scripts in this process, which has torch and the compiled loops at hand."""
-    others = []
+    """Run a block as bash would, but the scripts in this process, which has torch and the compiled loops at hand.
+
+    Returns what was printed.
+    """
+    others, printed = [], []
     for line in [*re.sub(r"\\\n\s*", "", text).splitlines(), "dynml_end"]:
         if not line.startswith("dynml_"):
             others.append(line)
             continue
-        run_by_bash("\n".join(others), folder)
+        printed.append(run_by_bash("\n".join(others), folder))
         others = []
         if line != "dynml_end":
-            run_script(line, capsys)
+            printed.append(run_script(line, capsys))
+    return "\n".join(printed)
 
 
 def run_by_bash(commands, folder):
@@ -68,6 +75,7 @@ def run_by_bash(commands, folder):
         ["bash", "-euo", "pipefail", "-c", commands], cwd=folder, env=environment, capture_output=True, text=True
     )
     assert done.returncode == 0, f"{commands}\n{done.stderr}"
+    return done.stdout
 
 
 def run_script(line, capsys):
@@ -80,7 +88,9 @@ def run_script(line, capsys):
             runpy.run_path(str(ROOT / "scripts_python" / name), run_name="__main__")
         except SystemExit as end:
             status = end.code
-    assert not status, f"{line}\nstatus {status}: {capsys.readouterr().err}"
+    output = capsys.readouterr()
+    assert not status, f"{line}\nstatus {status}: {output.err}"
+    return output.out
 
 
 @pytest.fixture
@@ -98,16 +108,20 @@ def test_what_a_page_says_runs(page, tmp_path, monkeypatch, capsys):
     what_a_reader_has(page, tmp_path)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("MPLBACKEND", "Agg")
-    names = {"__name__": page.stem}
+    names, printed = {"__name__": page.stem}, ""
     for mark, line, text in blocks_of(page):
         if mark == "bash":
-            run_commands(text, tmp_path, capsys)
+            printed += run_commands(text, tmp_path, capsys)
         elif mark == "sh":
             for folder in re.findall(r"^pip install \./(\S+)$", text, flags=re.MULTILINE):
                 install(tmp_path / folder, tmp_path / "site")
                 monkeypatch.syspath_prepend(tmp_path / "site")
         elif mark == "python":
             exec(compile("\n" * line + text, str(page), "exec"), names)
+            printed += capsys.readouterr().out
+        elif mark == "text" and page.stem.startswith(SHOWING_OUTPUT):
+            missing = first_difference(text, printed)
+            assert missing is None, f"{page.name}, line {line}: {missing!r} is not in the output:\n{printed[-4000:]}"
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)

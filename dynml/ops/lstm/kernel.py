@@ -36,7 +36,7 @@ from dynml.ops.lstm.lanes import (
 )
 from dynml.ops.mixture.mixture_gaussian_lanes import VECTOR_BYTES, load, splat, store
 
-LANES_CHECKSUM = "af5075ce"
+LANES_CHECKSUM = "cac8c8d0"
 """CRC-32 of `lanes.py` and `mixture_gaussian_lanes.py`, which are compiled into these kernels. numba's cache on disk
 looks at this file alone; a test compares, so that a change of theirs changes it too."""
 
