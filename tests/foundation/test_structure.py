@@ -1,5 +1,8 @@
 """Rooms stay small, folders can be looked over, and imports go round in no circle."""
 
+import re
+from pathlib import Path
+
 import structure
 
 
@@ -41,3 +44,11 @@ def test_earlier_names_are_found():
     from dynml.store.reading import Store as Reading
 
     assert (simulate_hmm, Store) == (simulate, Reading)
+
+
+def test_scripts_that_the_code_and_the_guide_name_are_there():
+    root = Path(__file__).parents[2]
+    files = [*(root / "dynml").rglob("*.py"), *(root / "docs").glob("*.md"), root / "README.md"]
+    named = {name for file in files for name in re.findall(r"dynml_[a-z0-9_]+\.py", file.read_text(encoding="utf-8"))}
+    assert len(named) > 20
+    assert {name for name in named if not (root / "scripts_python" / name).is_file()} == set()

@@ -109,9 +109,7 @@ def volume_of(geometry: Geometry, values: ArrayLike) -> Any:
     if axis.volume_shape is None or axis.affine is None:
         return None
     if isinstance(axis, ParcelsAxis):
-        positions = [np.asarray(voxels).reshape(-1, 3) for voxels in axis.voxels]
-        row_of = np.repeat(rows, [len(voxels) for voxels in positions])
-        voxels = np.concatenate(positions)
+        voxels, row_of = joined_parcels([np.asarray(voxels).reshape(-1, 3) for voxels in axis.voxels], rows)
     else:
         voxels, row_of = np.asarray(axis.voxel)[axis.volume_mask], rows[axis.volume_mask]
     voxels, row_of = voxels[row_of >= 0], row_of[row_of >= 0]
@@ -120,6 +118,11 @@ def volume_of(geometry: Geometry, values: ArrayLike) -> Any:
     volume = np.full(axis.volume_shape, np.nan, dtype=np.float32)
     volume[tuple(voxels.T)] = own[row_of]
     return nibabel.Nifti1Image(volume, axis.affine)
+
+
+def joined_parcels(members: Sequence[NDArray[Any]], rows: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Voxels or vertices of all parcels end to end, and the channel of each."""
+    return np.concatenate(list(members)), np.repeat(rows, [len(own) for own in members])
 
 
 def axis_of(geometry: Geometry) -> Any:

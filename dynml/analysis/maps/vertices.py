@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from dynml.analysis.maps.images import axis_of
+from dynml.analysis.maps.images import axis_of, joined_parcels
 from dynml.errors import DataCorruptionError, DataError
 from dynml.geometry.geometry import Geometry
 from dynml.readers.guard import faults_as_errors
@@ -72,9 +72,8 @@ def values_on_vertices(geometry: Geometry, values: ArrayLike) -> dict[str, NDArr
         if structure not in axis.nvertices:
             continue
         if isinstance(axis, ParcelsAxis):
-            of_parcels = [np.asarray(own_vertices.get(structure, ()), dtype=np.int64) for own_vertices in axis.vertices]
-            row_of = np.repeat(rows, [len(vertices) for vertices in of_parcels])
-            vertices = np.concatenate(of_parcels)
+            of_parcels = [np.asarray(members.get(structure, ()), dtype=np.int64) for members in axis.vertices]
+            vertices, row_of = joined_parcels(of_parcels, rows)
         else:
             inside = axis.name == structure
             vertices, row_of = np.asarray(axis.vertex)[inside], rows[inside]

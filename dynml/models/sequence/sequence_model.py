@@ -152,10 +152,10 @@ class SequenceModel(Summarized, nn.Module):
         self.n_channels = taken.n_channels
         self.own_channels = None
         if self.linear is not None:
-            places = columns_in(config, self.config)
-            tell_of_linear_path(places, dataset)
+            columns = columns_in(config, self.config)
+            tell_of_linear_path(columns, dataset)
             device = next(self.parameters()).device
-            self.own_channels = OwnChannels.of(places, len(self.config.channel_names), device)
+            self.own_channels = OwnChannels.of(columns, len(self.config.channel_names), device)
         return taken
 
     def compute_loss(self, outputs: Outputs, batch: Batch | None = None) -> tuple[Tensor, Tensor]:
