@@ -275,7 +275,7 @@ def _by_position(space: str | None, dataset: HasChannels) -> list[int]:
     if not is_known_C.any():
         raise DataError(
             f"{_where(dataset)}: nothing is known of where its channels lie, so that model.channel_embedding position "
-            "cannot be (stores of sensors and of parcels keep it; see dynml_hdf5_print_architecture.py)."
+            "cannot be used (stores of sensors and of parcels keep it; see dynml_hdf5_print_architecture.py)."
         )
     if space is not None and UNKNOWN_SPACE not in (space, own_space) and space != own_space:
         raise DataError(
