@@ -8,7 +8,7 @@ import time
 
 import h5py
 import pytest
-from running_hmms import INFER, RESUME, TRAIN, start, switching_signals, train, wait_for_commits
+from running_hmms import INFER, RESUME, TRAIN, commit_stamps, start, switching_signals, train, wait_for_commits
 from running_scripts import create_store, run_script
 
 from dynml import BatchLoader, BatchSampler, GaussianHMM, HMMConfig, HMMTrainer, MultiSubjectDataset
@@ -126,10 +126,7 @@ def test_kill_9_and_sigterm_at_random_times_lose_nothing_but_time(hdf5_file, tmp
     generator, n_killed = random.Random(1), 0
     experiment = tmp_path / "broken"
     for attempt in range(4):
-        stamps = [
-            path.stat().st_mtime_ns if path.exists() else 0
-            for path in (experiment / "parameters_latest.json", experiment / "checkpoint" / "manifest.json")
-        ]
+        stamps = commit_stamps(experiment)
         process = start(tmp_path, hdf5_file, "broken")
         wait_for_commits(experiment, process, (0, 4, 1, 10)[attempt], stamps)
         time.sleep(generator.uniform(0.0, longest))

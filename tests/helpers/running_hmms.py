@@ -49,14 +49,27 @@ def start(folder, hdf5_file, name):
     )
 
 
+def commit_stamps(experiment):
+    """When a run was begun and when it last committed, in ns, 0 for never.
+
+    Asked of each file in one call: between a question whether it exists and one for its time, a commit may move it.
+    """
+    stamps = []
+    for path in (experiment / "parameters_latest.json", experiment / "checkpoint" / "manifest.json"):
+        try:
+            stamps.append(path.stat().st_mtime_ns)
+        except FileNotFoundError:
+            stamps.append(0)
+    return stamps
+
+
 def wait_for_commits(experiment, process, n_commits, commits_before):
     """Wait until a run has begun and committed so many checkpoints, or has come to its end."""
-    begun, manifest = experiment / "parameters_latest.json", experiment / "checkpoint" / "manifest.json"
     seen = set()
     while process.poll() is None:
-        stamps = [path.stat().st_mtime_ns if path.exists() else 0 for path in (begun, manifest)]
+        stamps = commit_stamps(experiment)
         if stamps[0] != commits_before[0]:
-            seen |= {stamps[1]} - {commits_before[1]}
+            seen |= {stamps[1]} - {commits_before[1], 0}
             if len(seen) >= n_commits:
                 return
         time.sleep(0.002)
