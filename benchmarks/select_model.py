@@ -39,7 +39,7 @@ def main() -> None:
         run("dynml_simulate_data.py", "hmm", store, *sizes)
         grid = ("--grid", f"model.n_states={states}", "model.covariance_type=full,diagonal")
         jobs = () if arguments.n_jobs is None else ("--n_jobs", arguments.n_jobs)
-        few = ("--seeds", 1, "--folds", folds, "--split_halves", "false")
+        few = ("--seeds", 1, "--folds", folds, "--split_halves", "false", "--surrogates", "false")
         places = ("hmm", experiments, "selection", store, "signals")
         wall, processor = run("dynml_select_model.py", *places, *grid, *few, *jobs)
         with (experiments / "selection" / "selection.tsv").open(encoding="utf-8", newline="") as stream:
