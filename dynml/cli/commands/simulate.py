@@ -51,7 +51,7 @@ def parse_simulation(description: str | None, arguments: Sequence[str] | None = 
         if kind not in KINDS:
             near = nearest_name(kind, KINDS)
             raise ConfigurationError("KIND", kind, f"a known kind of simulation, in first place{near}")
-        parser.add_class_arguments(_config_class(kind), as_group=True)
+        parser.add_class_arguments(config_class(kind), as_group=True)
     return parser.parse_args(given)
 
 
@@ -61,9 +61,9 @@ def run_simulation(arguments: Namespace) -> None:
     from dynml.simulation.store import write_simulation
     from dynml.store.writing import check_target
 
-    config_class = _config_class(arguments.kind)
-    names = [field.name for field in dataclasses.fields(config_class)]
-    config = config_class(**{name: _numbers(name, arguments[name]) for name in names})
+    config_of_kind = config_class(arguments.kind)
+    names = [field.name for field in dataclasses.fields(config_of_kind)]
+    config = config_of_kind(**{name: _numbers(name, arguments[name]) for name in names})
     target = Path(arguments.out_hdf5)
     check_target(target, arguments.force)
     with writing_to(target):
@@ -86,7 +86,8 @@ def run_simulation(arguments: Namespace) -> None:
     )
 
 
-def _config_class(kind: str) -> Any:
+def config_class(kind: str) -> Any:
+    """Settings of a kind of simulation; only its own modules are imported."""
     return getattr(dynml.simulation, f"{KINDS[kind][0]}SimulationConfig")
 
 
