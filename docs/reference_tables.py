@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import importlib
 import io
 import json
 import runpy
@@ -20,7 +19,7 @@ from docutils import nodes
 from docutils.parsers.rst import Directive
 from docutils.statemachine import StringList
 
-from dynml.cli.commands.simulate import KINDS
+from dynml.cli.commands.simulate import KINDS, config_class
 from dynml.cli.commands.train import LOGGERS
 from dynml.configuration import defaults_of, documented_settings
 from dynml.conversion.keys import parameters_of_steps, sections_of_keys
@@ -74,8 +73,7 @@ def tables_of(what: str, name: str) -> str:
     if what == "logger":
         return table(config_rows(LOGGERS[name], f"{name}."))
     if what == "simulation":
-        module, config = KINDS[name].config.split(":")
-        return table(config_rows(getattr(importlib.import_module(module), config)))
+        return table(config_rows(config_class(name)))
     keys = sections_of_keys() if what == "store" else parameters_of_steps()
     sections = {title: rows for title, rows in keys.items() if rows}
     return "\n".join(

@@ -188,6 +188,14 @@ def write_json(path: Path, content: Any) -> None:
         )
 
 
+def write_array(path: Path, array: Any, *, durable: bool = False) -> None:
+    """Write an array as `.npy` atomically; see `replacing`."""
+    import numpy as np
+
+    with replacing(path, durable=durable) as temporary, temporary.open("wb") as stream:
+        np.save(stream, array)
+
+
 def read_json(path: Path) -> Any:
     """Read JSON; the error names the file, the line and the column.
 

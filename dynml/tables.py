@@ -1,15 +1,18 @@
-"""Tables with a first line of names: separated by tabs, as BIDS has them, or by commas."""
+"""Tables with a first line of names, read and written: separated by tabs, as BIDS has them, or by commas."""
 
 from __future__ import annotations
 
 import csv
 import html
 import io
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from dynml.compressed import read_text_or_compressed
 from dynml.errors import DataError
+from dynml.files import replacing
 
 NOT_AVAILABLE = "n/a"
 LONGEST_NAME = 1000
@@ -67,6 +70,16 @@ def read_table(path: Path, delimiter: str = "\t") -> Table:
         name: [line[position].strip() or NOT_AVAILABLE for _, line in lines[1:]] for position, name in enumerate(header)
     }
     return Table(path, columns)
+
+
+def write_table(path: Path, header: Iterable[str], rows: Iterable[Iterable[Any]], *, durable: bool = True) -> None:
+    """Write a table whose first line names the columns, separated by tabs, atomically; see `dynml.files.replacing`."""
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, delimiter="\t", lineterminator="\n")
+    writer.writerow(header)
+    writer.writerows(rows)
+    with replacing(path, durable=durable) as temporary:
+        temporary.write_text(text.getvalue(), encoding="utf-8")
 
 
 class Described:

@@ -6,8 +6,6 @@ that a report finds it.
 
 from __future__ import annotations
 
-import csv
-import io
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,8 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from dynml.files import replacing, write_json
-from dynml.tables import NOT_AVAILABLE
+from dynml.files import write_json
+from dynml.tables import NOT_AVAILABLE, write_table
 
 KIND = "results"
 """Key of summary.json: what a folder of results holds."""
@@ -47,14 +45,8 @@ def write_tidy(path: Path, columns: Sequence[Column], rows: Iterable[Sequence[An
         What else the sidecar says: methods, versions, names of conditions.
     """
     assert path.suffix == ".tsv", path
-    text = io.StringIO(newline="")
-    writer = csv.writer(text, delimiter="\t", lineterminator="\n")
-    writer.writerow([column.name for column in columns])
-    for row in rows:
-        assert len(row) == len(columns), (row, columns)
-        writer.writerow([_cell(value) for value in row])
-    with replacing(path) as partial:
-        partial.write_text(text.getvalue(), encoding="utf-8")
+    cells = ([_cell(value) for value, _ in zip(row, columns, strict=True)] for row in rows)
+    write_table(path, [column.name for column in columns], cells)
     write_sidecar(path, columns, **about)
 
 

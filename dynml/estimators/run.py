@@ -10,16 +10,14 @@ from typing import Any
 
 import torch
 
-from dynml.batches.loader import BatchLoader
-from dynml.batches.sampler import BatchSampler
-from dynml.configuration import config_from, config_to_dictionary, nearest_name
+from dynml.configuration import config_from, nearest_name
 from dynml.dataset.config import DatasetConfig
 from dynml.dataset.dataset import MultiSubjectDataset
 from dynml.errors import ConfigurationError
+from dynml.models.build import settled_trainer
 from dynml.models.experiment import Experiment, load_experiment
 from dynml.models.registry import Family, load
 from dynml.training.environment import resolve_device
-from dynml.training.progress import seed_generators
 
 ORDER = ("model", "initialization", "trainer", "dataset", "sampler", "loader")
 
@@ -89,7 +87,7 @@ def trained(
     path = Path(tempfile.mkdtemp(prefix="dynml_")) / "experiment" if folder is None else Path(folder)
     try:
         with torch.random.fork_rng(devices=[]):  # a caller's own random numbers stay as they were
-            trainer = _trainer(family, dataset, configs, path)
+            trainer = settled_trainer(family, dataset, configs, (path.parent, path.name), resume="auto")
             summary = trainer.train_and_validate()
         if trainer.interruption.exit_status:
             raise KeyboardInterrupt
@@ -97,26 +95,3 @@ def trained(
     finally:
         if folder is None:
             shutil.rmtree(path.parent, ignore_errors=True)
-
-
-def _trainer(family: Family, dataset: MultiSubjectDataset, configs: dict[str, Any], path: Path) -> Any:
-    if family.dataset_of_run is not None:
-        dataset = load(family.dataset_of_run)(configs, dataset, None)
-    if family.settle_with_data is not None:
-        configs = load(family.settle_with_data)(configs, dataset, None)
-    seed = configs["trainer"].seed
-    seed_generators(seed, resolve_device(configs["trainer"].device))
-    model = load(family.model)(configs["model"], dataset.n_channels)
-    sections = {group: config_to_dictionary(config) for group, config in configs.items() if group != "dataset"}
-    further = {"initialization": configs["initialization"]} if "initialization" in configs else {}
-    return load(family.trainer)(
-        model,
-        path.parent,
-        path.name,
-        BatchSampler(dataset, configs["sampler"], seed=seed),
-        BatchLoader(dataset, model, config=configs["loader"], seed=seed),
-        configs["trainer"],
-        parameters={"family": family.name, "pretrained": None, **sections},
-        resume="auto",
-        **further,
-    )

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from dynml.files import made_folder, replacing
+from dynml.files import made_folder, replacing, write_array
 
 
 class EpochMonitor:
@@ -155,11 +155,7 @@ class History:
         made_folder(folder)
         names = self.names
         for name in names:
-            with (
-                replacing(folder / f"{name}_per_epoch.npy", durable=False) as temporary,
-                temporary.open("wb") as stream,
-            ):
-                np.save(stream, self.column(name))
+            write_array(folder / f"{name}_per_epoch.npy", self.column(name))
         with replacing(folder / "metrics.csv", durable=False) as temporary, temporary.open("w", newline="") as stream:
             writer = csv.writer(stream)
             writer.writerow(["epoch", *names])

@@ -13,15 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dynml.analysis.checks.stretches import SubjectStretches, dataset_of
-from dynml.batches.loader import BatchLoader
-from dynml.batches.sampler import BatchSampler
 from dynml.configuration import config_from
 from dynml.errors import CheckpointError
+from dynml.models.build import trainer_of
 from dynml.models.experiment import Experiment
 from dynml.models.inferred import inferred_subjects
-from dynml.models.registry import Family, load
+from dynml.models.registry import Family
 from dynml.training.environment import resolve_device
-from dynml.training.progress import seed_generators
 
 MIXTURE = "gaussian_mixture"
 
@@ -60,23 +58,10 @@ def refitted(experiment: Experiment, subjects: Sequence[SubjectStretches], devic
         if parameters.get(group) is not None
     }
     configs["trainer"] = dataclasses.replace(configs["trainer"], device=device, max_time=None)
-    seed = configs["trainer"].seed
     with tempfile.TemporaryDirectory(prefix="dynml_check_") as folder, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         dataset = dataset_of(subjects, resolve_device(device))
-        seed_generators(seed, resolve_device(device))
-        model = load(family.model)(configs["model"], dataset.n_channels)
-        further = {"initialization": configs["initialization"]} if "initialization" in configs else {}
-        trainer = load(family.trainer)(
-            model,
-            folder,
-            "refitted",
-            BatchSampler(dataset, configs["sampler"], seed=seed),
-            BatchLoader(dataset, model, config=configs["loader"], seed=seed),
-            configs["trainer"],
-            progress=False,
-            **further,
-        )
+        trainer = trainer_of(family, dataset, configs, (folder, "refitted"), progress=False)
         summary = trainer.train_and_validate()
         if trainer.interruption.exit_status:  # a signal ends the checks, not only this fit
             raise SystemExit(trainer.interruption.exit_status)

@@ -5,8 +5,6 @@ Shapes: T samples, K states. Every segment stands for itself: no visit and no in
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,8 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from dynml.analysis.state_statistics.visits import pieces_of, visits_of
 from dynml.analysis.tidy import Column, write_sidecar
-from dynml.files import replacing
-from dynml.tables import NOT_AVAILABLE
+from dynml.tables import NOT_AVAILABLE, write_table
 
 SUBJECT = Column("subject", "Subject of the store")
 STATE = Column("state", "State or mode, from 1: column state - 1 of alpha")
@@ -192,15 +189,12 @@ def write_state_statistics(path: str | Path, statistics: Mapping[str, StateStati
     DynmlError
         When the file cannot be written; an old one stays.
     """
-    text = io.StringIO()
-    writer = csv.writer(text, delimiter="\t", lineterminator="\n")
-    writer.writerow(COLUMNS)
-    for subject, own in statistics.items():
-        numbers = [getattr(own, column) for column in COLUMNS[2:]]
-        for state in range(own.n_states):
-            writer.writerow([subject, state + 1, *(_number(values[state]) for values in numbers)])
-    with replacing(Path(path)) as temporary:
-        temporary.write_text(text.getvalue(), encoding="utf-8")
+    rows = [
+        [subject, state + 1, *(_number(getattr(own, column)[state]) for column in COLUMNS[2:])]
+        for subject, own in statistics.items()
+        for state in range(own.n_states)
+    ]
+    write_table(Path(path), COLUMNS, rows)
     write_sidecar(Path(path), DESCRIBED)
 
 

@@ -3,65 +3,30 @@
 from __future__ import annotations
 
 import dataclasses
-import importlib
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import dynml.simulation
 from dynml.cli.parsing import Namespace, ScriptParser
 from dynml.configuration import nearest_name
 from dynml.errors import ConfigurationError
 from dynml.reading_files import check_plain_file
 
-
-@dataclass(frozen=True)
-class SimulationKind:
-    """One kind of simulation, by dotted names, so that only the chosen one is imported."""
-
-    config: str
-    simulate: str
-    summary: str
-
-
 KINDS = {
-    "hmm": SimulationKind(
-        config="dynml.simulation.kinds.hmm:HMMSimulationConfig",
-        simulate="dynml.simulation.kinds.hmm:simulate_hmm",
-        summary="hidden Markov model with Gaussian states",
-    ),
-    "hsmm": SimulationKind(
-        config="dynml.simulation.kinds.hsmm:HSMMSimulationConfig",
-        simulate="dynml.simulation.kinds.hsmm:simulate_hsmm",
-        summary="hidden semi-Markov model, with lifetimes from Gamma distributions",
-    ),
-    "mixed_sine": SimulationKind(
-        config="dynml.simulation.kinds.sine_mixing:MixedSineSimulationConfig",
-        simulate="dynml.simulation.kinds.mixed_sine:simulate_mixed_sine",
-        summary="soft mixture of Gaussian modes, mixed by sinusoids",
-    ),
-    "var": SimulationKind(
-        config="dynml.simulation.kinds.var:VarSimulationConfig",
-        simulate="dynml.simulation.kinds.var:simulate_var",
-        summary="autoregression: samples driven by those before them",
-    ),
-    "switching_var": SimulationKind(
-        config="dynml.simulation.kinds.switching_var:SwitchingVarSimulationConfig",
-        simulate="dynml.simulation.kinds.switching_var:simulate_switching_var",
-        summary="autoregressions that hidden states switch between",
-    ),
-    "sines": SimulationKind(
-        config="dynml.simulation.kinds.sines:SinesSimulationConfig",
-        simulate="dynml.simulation.kinds.sines:simulate_sines",
-        summary="trials of sines, whose periods depend on the trial's class",
-    ),
-    "phase_multiplication": SimulationKind(
-        config="dynml.simulation.kinds.phase_multiplication:PhaseMultiplicationSimulationConfig",
-        simulate="dynml.simulation.kinds.phase_multiplication:simulate_phase_multiplication",
-        summary="trials whose class lies in a nonlinear map from sample to sample alone",
+    "hmm": ("HMM", "hidden Markov model with Gaussian states"),
+    "hsmm": ("HSMM", "hidden semi-Markov model, with lifetimes from Gamma distributions"),
+    "mixed_sine": ("MixedSine", "soft mixture of Gaussian modes, mixed by sinusoids"),
+    "var": ("Var", "autoregression: samples driven by those before them"),
+    "switching_var": ("SwitchingVar", "autoregressions that hidden states switch between"),
+    "sines": ("Sines", "trials of sines, whose periods depend on the trial's class"),
+    "phase_multiplication": (
+        "PhaseMultiplication",
+        "trials whose class lies in a nonlinear map from sample to sample alone",
     ),
 }
+"""Kinds of simulation: what their classes are called, and a summary."""
 
 
 def parse_simulation(description: str | None, arguments: Sequence[str] | None = None) -> Namespace:
@@ -69,7 +34,7 @@ def parse_simulation(description: str | None, arguments: Sequence[str] | None = 
     given = list(sys.argv[1:] if arguments is None else arguments)
     kind = next((argument for argument in given if not argument.startswith("-")), None)
     parser = ScriptParser(description=description)
-    summaries = "; ".join(f"{name}: {known.summary}" for name, known in KINDS.items())
+    summaries = "; ".join(f"{name}: {summary}" for name, (_, summary) in KINDS.items())
     parser.add_argument("kind", metavar="KIND", help=f"what to simulate ({summaries})")
     parser.add_argument("out_hdf5", metavar="OUT_HDF5", help="store to make, .hdf5 or .h5")
     parser.add_argument("-f", "--force", action="store_true", help="replace an existing store")
@@ -86,26 +51,23 @@ def parse_simulation(description: str | None, arguments: Sequence[str] | None = 
         if kind not in KINDS:
             near = nearest_name(kind, KINDS)
             raise ConfigurationError("KIND", kind, f"a known kind of simulation, in first place{near}")
-        parser.add_class_arguments(_load(KINDS[kind].config), as_group=True)
+        parser.add_class_arguments(config_class(kind), as_group=True)
     return parser.parse_args(given)
 
 
 def run_simulation(arguments: Namespace) -> None:
     """Simulate, write the store and say what is in it."""
-    from pathlib import Path
-
     from dynml.locks.writing import writing_to
     from dynml.simulation.store import write_simulation
     from dynml.store.writing import check_target
 
-    kind = KINDS[arguments.kind]
-    config_class = _load(kind.config)
-    names = [field.name for field in dataclasses.fields(config_class)]
-    config = config_class(**{name: _numbers(name, arguments[name]) for name in names})
+    config_of_kind = config_class(arguments.kind)
+    names = [field.name for field in dataclasses.fields(config_of_kind)]
+    config = config_of_kind(**{name: _numbers(name, arguments[name]) for name in names})
     target = Path(arguments.out_hdf5)
     check_target(target, arguments.force)
     with writing_to(target):
-        simulation = _load(kind.simulate)(config)
+        simulation = getattr(dynml.simulation, f"simulate_{arguments.kind}")(config)
         if arguments.standardize:
             simulation = simulation.standardize()
         subsets = write_simulation(
@@ -124,9 +86,9 @@ def run_simulation(arguments: Namespace) -> None:
     )
 
 
-def _load(dotted: str) -> Any:
-    module, name = dotted.split(":")
-    return getattr(importlib.import_module(module), name)
+def config_class(kind: str) -> Any:
+    """Settings of a kind of simulation; only its own modules are imported."""
+    return getattr(dynml.simulation, f"{KINDS[kind][0]}SimulationConfig")
 
 
 def _numbers(name: str, value: Any) -> Any:

@@ -15,9 +15,10 @@ from dynml.cli.outputs.run_figures import figures_of_run
 from dynml.cli.parsing import ScriptParser
 from dynml.cli.shipped import with_recipes
 from dynml.cli.verbosity import say, shows_progress
-from dynml.configuration import config_from, config_to_dictionary
+from dynml.configuration import config_from
 from dynml.dataset.config import DatasetConfig
 from dynml.errors import CheckpointError, DataError
+from dynml.models.build import settled_trainer
 from dynml.models.registry import Family, family_names, get_family, load
 from dynml.training.loggers.config import CometConfig, TensorBoardConfig
 
@@ -201,41 +202,15 @@ def trainer_on(request: RunRequest, dataset: Any, **settings: Any) -> Trainer:
     **settings
         Of the trainer, besides those of the request: processes, loggers, figures.
     """
-    from dynml.batches.loader import BatchLoader
-    from dynml.batches.sampler import BatchSampler
-    from dynml.training.environment import resolve_device
-    from dynml.training.progress import seed_generators
-
-    configs, family = request.configs, request.family
+    configs = request.configs
     if not shows_progress():
         configs = {**configs, "trainer": dataclasses.replace(configs["trainer"], progress=False)}
     if not dataset.training_set.n_subjects:
         raise DataError(f"{request.hdf5_file} has no training subjects.")
-    if family.dataset_of_run is not None:
-        dataset = load(family.dataset_of_run)(configs, dataset, request.pretrained)
-    if family.settle_with_data is not None:
-        configs = load(family.settle_with_data)(configs, dataset, request.pretrained)
-    seed = configs["trainer"].seed
-    seed_generators(seed, resolve_device(configs["trainer"].device))
-    model = load(family.model)(configs["model"], dataset.n_channels)
-    sampler = BatchSampler(dataset, configs["sampler"], seed=seed)
-    loader = BatchLoader(dataset, model, config=configs["loader"], seed=seed)
-    further = {"initialization": configs["initialization"]} if "initialization" in configs else {}
-    if request.pretrained is not None:
-        further["pretrained"] = request.pretrained
-    trainer: Trainer = load(family.trainer)(
-        model,
-        request.experiments_path,
-        request.experiment_name,
-        sampler,
-        loader,
-        configs["trainer"],
-        parameters=_sections(request, configs),
-        resume=request.resume,
-        **settings,
-        **further,
+    folder = request.experiments_path, request.experiment_name
+    return settled_trainer(
+        request.family, dataset, configs, folder, request.pretrained, resume=request.resume, **settings
     )
-    return trainer
 
 
 def run_training(request: RunRequest) -> int:
@@ -251,11 +226,6 @@ def run_training(request: RunRequest) -> int:
         return trainer.interruption.exit_status
     finally:
         leave_processes()
-
-
-def _sections(request: RunRequest, configs: dict[str, Any]) -> dict[str, Any]:
-    groups = {group: config_to_dictionary(config) for group, config in configs.items() if group != "dataset"}
-    return {"family": request.family.name, "pretrained": request.pretrained, **groups}
 
 
 def _without_alias(argument: str) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import dataclasses
 import math
 import re
@@ -16,6 +15,7 @@ from dynml.cli.parsing import Namespace, ScriptParser
 from dynml.cli.verbosity import shows_progress
 from dynml.configuration import check_choice, check_positive, nearest_name
 from dynml.errors import DataError, DynmlError
+from dynml.tables import write_table
 
 if TYPE_CHECKING:
     from dynml.analysis.covariance_distances import CovarianceShelf
@@ -214,17 +214,15 @@ def _write_page(
 
 def _write_table(entries: Sequence[SubjectEntry], path: Path) -> None:
     """Write the numbers of the page as a table, one row a subject, in the order of the page."""
-    from dynml.files import replacing
     from dynml.plotting.data_pages import COLUMNS, far_first, numbers_of
 
     names = [name.replace(" ", "_") for name, _ in COLUMNS]
-    with replacing(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as stream:
-        writer = csv.writer(stream, delimiter="\t", lineterminator="\n")
-        writer.writerow(["subject", "participant", "subset", *names, "far_from_the_others_in"])
-        for entry in far_first(entries):
-            own = entry.summary
-            reasons = "; ".join(flag.words for flag in entry.flags)
-            writer.writerow([own.subject, own.participant, own.subset, *map(_cell, numbers_of(own)), reasons])
+    rows = []
+    for entry in far_first(entries):
+        own = entry.summary
+        reasons = "; ".join(flag.words for flag in entry.flags)
+        rows.append([own.subject, own.participant, own.subset, *map(_cell, numbers_of(own)), reasons])
+    write_table(path, ["subject", "participant", "subset", *names, "far_from_the_others_in"], rows)
 
 
 def _cell(value: float) -> str:

@@ -189,12 +189,8 @@ def _write_confusion(path: Path, metrics: Mapping[str, Any], subset: str) -> Non
 
 
 def _write_tables(out: Path, found: list[Predictions], baselines: Mapping[str, FittedBaseline | None]) -> None:
-    from dynml.cli.outputs.decoders.trials import (
-        TRIAL_COLUMNS,
-        trial_rows,
-        write_baseline_predictions,
-        write_table,
-    )
+    from dynml.cli.outputs.decoders.trials import TRIAL_COLUMNS, trial_rows, write_baseline_predictions
+    from dynml.tables import write_table
 
     names = found[0].trials.names
     n_classes = found[0].probabilities.shape[1]
@@ -204,5 +200,5 @@ def _write_tables(out: Path, found: list[Predictions], baselines: Mapping[str, F
         for one in found
         for trial, predicted, probabilities in zip(trial_rows(one.trials), one.predicted, one.probabilities)
     ]
-    write_table(out / "predictions.tsv", header, rows)
+    write_table(out / "predictions.tsv", header, rows, durable=False)
     write_baseline_predictions(out, [one.trials for one in found], baselines, names.__getitem__)

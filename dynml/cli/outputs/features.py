@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import csv
-import io
 import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -12,6 +10,8 @@ from typing import Any, Protocol
 
 from dynml.cli.outputs.folders import check_output_folder, output_folder
 from dynml.errors import DynmlError
+from dynml.files import write_array
+from dynml.tables import write_table
 
 HDF5_ENDINGS = (".hdf5", ".h5")
 Columns = dict[str, list[Any]]
@@ -105,17 +105,17 @@ class _Folder:
 
         subjects = np.array(columns["subject"])
         for subject in dict.fromkeys(columns["subject"]):
-            self._save(f"{subject}_embeddings.npy", vectors[subjects == subject])
+            write_array(self.path / f"{subject}_embeddings.npy", vectors[subjects == subject])
         if label_names:
             columns = columns | {"label": [label_names[code] if code >= 0 else "n/a" for code in columns["label"]]}
         self._write_table(f"{kind}s.tsv", columns)
 
     def states(self, subject: str, states: Any) -> None:
-        self._save(f"{subject}_states.npy", states)
+        write_array(self.path / f"{subject}_states.npy", states)
 
     def group(self, name: str, arrays: Mapping[str, Any], tables: Mapping[str, Columns]) -> None:
         for key, array in arrays.items():
-            self._save(f"{name}_{key}.npy", array)
+            write_array(self.path / f"{name}_{key}.npy", array)
         for key, columns in tables.items():
             self._write_table(f"{name}_{key}.tsv", columns)
 
@@ -127,23 +127,8 @@ class _Folder:
     def figure(self, name: str) -> Path:
         return self.path / f"{name}.png"
 
-    def _save(self, name: str, array: Any) -> None:
-        import numpy as np
-
-        from dynml.files import replacing
-
-        with replacing(self.path / name, durable=False) as temporary, temporary.open("wb") as stream:
-            np.save(stream, array)
-
     def _write_table(self, name: str, columns: Columns) -> None:
-        from dynml.files import replacing
-
-        text = io.StringIO()
-        writer = csv.writer(text, delimiter="\t", lineterminator="\n")
-        writer.writerow(columns)
-        writer.writerows(zip(*columns.values(), strict=True))
-        with replacing(self.path / name, durable=False) as temporary:
-            temporary.write_text(text.getvalue(), encoding="utf-8")
+        write_table(self.path / name, columns, zip(*columns.values(), strict=True), durable=False)
 
 
 class _File:

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from dynml.files import write_array
+
 if TYPE_CHECKING:
     import numpy as np
     from matplotlib.figure import Figure
@@ -39,14 +41,9 @@ class Drawn:
 
 def write_arrays(out: Path, found: Sequence[Found]) -> None:
     """Write `<name>.npy` with the values, and `<name>_relative.npy` with the differences from the average."""
-    import numpy as np
-
-    from dynml.files import replacing
-
     for one in found:
         for name, values in ((one.name, one.values), (f"{one.name}_relative", one.relative)):
-            with replacing(out / f"{name}.npy") as temporary, temporary.open("wb") as stream:
-                np.save(stream, values)
+            write_array(out / f"{name}.npy", values, durable=True)
 
 
 def write_tables(out: Path, found: Sequence[Found], kept: dict[str, list[KeptEdges]], component: str) -> None:

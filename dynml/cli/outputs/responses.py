@@ -11,6 +11,7 @@ import numpy as np
 from dynml.analysis.responses.group import LEVEL, GroupResponses, findings
 from dynml.analysis.responses.participants import ParticipantResponses, ResponseSettings
 from dynml.analysis.tidy import KIND, Column, write_tidy
+from dynml.files import write_array
 
 if TYPE_CHECKING:
     from dynml.models.experiment import Experiment
@@ -60,7 +61,7 @@ class ResponseOutput:
             if not len(epochs.rows):
                 self._counts[subject] = epochs.counts() | self._counts[subject]
                 continue
-            _save(self._folder / f"{subject}_trials.npy", epochs.values)
+            write_array(self._folder / f"{subject}_trials.npy", epochs.values)
             self._counts[subject] = epochs.counts() | self._counts[subject]
             shares = np.isfinite(epochs.values[:, :, 0]).mean(axis=1)
             for number in range(len(epochs.rows)):
@@ -257,10 +258,3 @@ _SENTENCES = {
     "without_baseline": "{n} of {of} trials were left out, since nothing of their baseline was observed.",
     "unlabelled": "{n} events beside the {of} have no label, or none that was asked for.",
 }
-
-
-def _save(path: Path, array: Any) -> None:
-    from dynml.files import replacing
-
-    with replacing(path, durable=False) as temporary, temporary.open("wb") as stream:
-        np.save(stream, array)

@@ -10,10 +10,11 @@ import torch
 
 from dynml.batches.fixed_windows import FixedWindows
 from dynml.dataset.dataset import MultiSubjectDataset
-from dynml.files import replacing, write_json
+from dynml.files import write_array, write_json
 from dynml.models.sequence.objectives.tasks import elementwise_loss
 from dynml.models.sequence.settling import check_windows
 from dynml.models.sequence.windows import datasets_of, windows_of
+from dynml.tables import write_table
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -76,11 +77,12 @@ def write_inference(
                 embeddings[span.subject].append(vector_d)
                 sums[subject] = sums.get(subject, np.zeros(2)) + np.array([total, count])
         for number, vectors in embeddings.items():
-            _save(out_folder / f"{subset.subjects[number]}_embeddings.npy", np.array(vectors, dtype=np.float32))
+            write_array(out_folder / f"{subset.subjects[number]}_embeddings.npy", np.array(vectors, dtype=np.float32))
         total, count = sum((sums[subject] for subject in subset.subjects if subject in sums), np.zeros(2))
         score[name] = float(total / count) if count else None
     each = {subject: float(total / count) if count else None for subject, (total, count) in sums.items()}
-    _write_table(out_folder / "windows.tsv", rows)
+    numbered = ([*columns, f"{loss:.6g}"] for *columns, loss in rows)
+    write_table(out_folder / "windows.tsv", COLUMNS, numbered, durable=False)
     content = {
         "results": "predictions",
         "experiment": experiment.name,
@@ -102,15 +104,3 @@ def window_length_of(parameters: dict[str, Any], dataset: MultiSubjectDataset, s
     if length is None:
         return max(int(dataset.subset(name).segments.lengths.max(initial=1)) for name in subset_names)
     return int(length[1] if isinstance(length, list) else length)
-
-
-def _save(path: Path, array: np.ndarray) -> None:
-    with replacing(path, durable=False) as temporary, temporary.open("wb") as stream:
-        np.save(stream, array)
-
-
-def _write_table(path: Path, rows: list[tuple[Any, ...]]) -> None:
-    with replacing(path, durable=False) as temporary, temporary.open("w", encoding="utf-8") as stream:
-        stream.write("\t".join(COLUMNS) + "\n")
-        for *columns, loss in rows:
-            stream.write("\t".join(map(str, columns)) + f"\t{loss:.6g}\n")

@@ -13,18 +13,16 @@ from numpy.typing import NDArray
 
 from dynml.configuration import check_at_least, check_fraction, check_positive
 from dynml.errors import ConfigurationError
-from dynml.recording import Events
-from dynml.simulation.kinds.dynamics_config import DynamicsSimulationConfig
-from dynml.simulation.kinds.sines import TRIAL_TYPE, trials_of_run
-from dynml.simulation.result import Simulation, named_events, simulator
+from dynml.simulation.kinds.trials import TrialsSimulation, TrialsSimulationConfig
+from dynml.simulation.result import simulator
 
 
 @dataclass(frozen=True, kw_only=True)
-class PhaseMultiplicationSimulationConfig(DynamicsSimulationConfig):
+class PhaseMultiplicationSimulationConfig(TrialsSimulationConfig):
     """Trials of classes that differ in the map from one sample of a source to the next, which is not linear.
 
     Distribution and spectrum of each source are the same in all classes and at rest, and so are means, covariances and
-    cross-spectra of channels.
+    cross-spectra of channels. At rest, between trials, each sample has phases of its own.
     """
 
     n_channels: int = 4
@@ -42,11 +40,10 @@ class PhaseMultiplicationSimulationConfig(DynamicsSimulationConfig):
     phase_noise: float = 0.1
     """Standard deviation of what is added to each phase at every sample, radians."""
 
-    trial_duration: float = 40.0
-    """Seconds of a trial."""
-
-    rest_duration: float = 20.0
-    """Seconds between trials, in which each sample has phases of its own; half of it before the first."""
+    @property
+    def n_classes(self) -> int:
+        """As many as there are multipliers."""
+        return len(self.multipliers)
 
     def _check_own(self) -> None:
         numbers = self.multipliers
@@ -59,13 +56,12 @@ class PhaseMultiplicationSimulationConfig(DynamicsSimulationConfig):
         check_fraction("nonlinear_share", self.nonlinear_share)
         # Doubling shifts the digits of a number out: without noise a phase is 0 after some fifty samples.
         check_positive("phase_noise", self.phase_noise)
-        check_positive("trial_duration", self.trial_duration)
-        check_at_least("rest_duration", self.rest_duration, 0.0)
+        super()._check_own()
 
 
 @dataclass(frozen=True, kw_only=True)
-class PhaseMultiplicationSimulation(Simulation):
-    """Trials of many subjects, and the truth behind them."""
+class PhaseMultiplicationSimulation(TrialsSimulation):
+    """Trials of many subjects whose class lies in a nonlinear map, and the truth behind them."""
 
     kind: ClassVar[str] = "phase_multiplication"
     parameters: ClassVar[tuple[str, ...]] = ("source_weights", "offsets", "noise_deviations")
@@ -73,28 +69,12 @@ class PhaseMultiplicationSimulation(Simulation):
 
     source_weights: NDArray[np.float64]
     """(C, S), what a source adds to each channel."""
-    offsets: NDArray[np.float64]
-    """(C,), what signals are around."""
-    noise_deviations: NDArray[np.float64]
-    """(C,)."""
-    trials: list[NDArray[np.int64]]
-    """Onset and duration in samples, and class, one (n_trials, 3) array a subject."""
     sources: list[NDArray[np.float64]]
     """Cosines of the phases, one (T, S) array a subject."""
     config: PhaseMultiplicationSimulationConfig
 
-    @property
-    def events(self) -> list[Events]:
-        """The trials, with labels class-0 and so on in the column `trial_type`."""
-        n_classes = len(self.config.multipliers)
-        return [named_events(TRIAL_TYPE, "class", n_classes, own[:, :2], own[:, 2]) for own in self.trials]
-
     def _rescaled(self, mean: NDArray[np.float64], std: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
-        return {
-            "source_weights": self.source_weights / std[:, None],
-            "offsets": (self.offsets - mean) / std,
-            "noise_deviations": self.noise_deviations / std,
-        }
+        return {"source_weights": self.source_weights / std[:, None], **super()._rescaled(mean, std)}
 
 
 @simulator(PhaseMultiplicationSimulationConfig)
@@ -120,14 +100,7 @@ def simulate_phase_multiplication(
     time_series, trials, sources = [], [], []
     for subject in range(config.n_subjects):
         n_samples = config.number_of_samples(subject, generator)
-        own = trials_of_run(
-            n_samples,
-            config.sampling_frequency_of(subject),
-            trial_duration=config.trial_duration,
-            rest_duration=config.rest_duration,
-            n_classes=len(config.multipliers),
-            generator=generator,
-        )
+        own = config.trials_of_run(n_samples, config.sampling_frequency_of(subject), generator)
         sources.append(np.cos(_phases(config, n_samples, own, generator)))
         noise = noise_deviation * generator.normal(size=(n_samples, n_channels))
         time_series.append((sources[-1] @ weights.T + noise).astype(np.float32))

@@ -11,38 +11,34 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from dynml.configuration import check_at_least, check_positive
+from dynml.configuration import check_at_least
 from dynml.errors import ConfigurationError
-from dynml.recording import Events
 from dynml.simulation.config import is_positive
-from dynml.simulation.kinds.dynamics_config import DynamicsSimulationConfig
-from dynml.simulation.result import Simulation, named_events, simulator
-
-TRIAL_TYPE = "trial_type"
-"""Label column of the trials."""
+from dynml.simulation.kinds.trials import TrialsSimulation, TrialsSimulationConfig
+from dynml.simulation.result import simulator
 
 
 @dataclass(frozen=True, kw_only=True)
-class SinesSimulationConfig(DynamicsSimulationConfig):
+class SinesSimulationConfig(TrialsSimulationConfig):
     """Trials of several classes: every channel is a sine, whose period depends on the class of the trial.
 
-    The lag of every channel is drawn anew in every trial, so that a class shows in the periods alone.
+    The lag of every channel is drawn anew in every trial, so that a class shows in the periods alone. Between trials
+    there is noise alone.
     """
 
     periods: list[list[float]] = field(default_factory=lambda: [[8.0, 12.0, 16.0], [24.0, 32.0, 40.0]])
     """Periods in seconds, one list a class; each channel keeps to one of them in all trials of the class."""
-
-    trial_duration: float = 40.0
-    """Seconds of a trial."""
-
-    rest_duration: float = 20.0
-    """Seconds between trials, with noise alone; half of it before the first."""
 
     max_lag: float = 4.0
     """Largest lag of a channel behind the onset of its trial in seconds."""
 
     noise: float = 0.5
     """Standard deviation of white noise upon the signals, in units of the sines' amplitude."""
+
+    @property
+    def n_classes(self) -> int:
+        """As many as there are lists of periods."""
+        return len(self.periods)
 
     def _check_own(self) -> None:
         lists = self.periods
@@ -53,14 +49,14 @@ class SinesSimulationConfig(DynamicsSimulationConfig):
             if not is_positive(own) or own <= shortest:
                 accepted = f"seconds above {shortest:g}, two samples at the lowest of sampling_frequencies"
                 raise ConfigurationError("periods", own, accepted)
-        check_positive("trial_duration", self.trial_duration)
-        for key in ("rest_duration", "max_lag", "noise"):
+        super()._check_own()
+        for key in ("max_lag", "noise"):
             check_at_least(key, getattr(self, key), 0.0)
 
 
 @dataclass(frozen=True, kw_only=True)
-class SinesSimulation(Simulation):
-    """Trials of many subjects, and the truth behind them."""
+class SinesSimulation(TrialsSimulation):
+    """Trials of sines of many subjects, and the truth behind them."""
 
     kind: ClassVar[str] = "sines"
     parameters: ClassVar[tuple[str, ...]] = ("periods", "amplitudes", "offsets", "noise_deviations")
@@ -70,21 +66,9 @@ class SinesSimulation(Simulation):
     """(n_classes, C), seconds."""
     amplitudes: NDArray[np.float64]
     """(C,)."""
-    offsets: NDArray[np.float64]
-    """(C,), what signals are around."""
-    noise_deviations: NDArray[np.float64]
-    """(C,)."""
-    trials: list[NDArray[np.int64]]
-    """Onset and duration in samples, and class, one (n_trials, 3) array a subject."""
     lags: list[NDArray[np.float64]]
     """Seconds that each channel lags behind the onset, one (n_trials, C) array a subject."""
     config: SinesSimulationConfig
-
-    @property
-    def events(self) -> list[Events]:
-        """The trials, with labels class-0 and so on in the column `trial_type`."""
-        n_classes = len(self.periods)
-        return [named_events(TRIAL_TYPE, "class", n_classes, own[:, :2], own[:, 2]) for own in self.trials]
 
     def clean_signals(self, subject: int = 0) -> NDArray[np.float64]:
         """Signals (T, C) of a subject, counted from 0, without their noise."""
@@ -96,11 +80,7 @@ class SinesSimulation(Simulation):
         return clean
 
     def _rescaled(self, mean: NDArray[np.float64], std: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
-        return {
-            "amplitudes": self.amplitudes / std,
-            "offsets": (self.offsets - mean) / std,
-            "noise_deviations": self.noise_deviations / std,
-        }
+        return {"amplitudes": self.amplitudes / std, **super()._rescaled(mean, std)}
 
 
 @simulator(SinesSimulationConfig)
@@ -119,14 +99,7 @@ def simulate_sines(config: SinesSimulationConfig, generator: np.random.Generator
     for subject in range(config.n_subjects):
         n_samples = config.number_of_samples(subject, generator)
         rate = config.sampling_frequency_of(subject)
-        own = trials_of_run(
-            n_samples,
-            rate,
-            trial_duration=config.trial_duration,
-            rest_duration=config.rest_duration,
-            n_classes=len(config.periods),
-            generator=generator,
-        )
+        own = config.trials_of_run(n_samples, rate, generator)
         lags = generator.uniform(0, config.max_lag, size=(len(own), n_channels))
         signals = config.noise * generator.normal(size=(n_samples, n_channels))
         for (onset, duration, label), own_lags in zip(own.tolist(), lags):
@@ -152,25 +125,3 @@ def trial_of(
     """Sines (n_samples, C) from the onset of a trial on; periods and lags in seconds."""
     seconds = np.arange(n_samples)[:, None] / sampling_frequency
     return np.sin(2 * np.pi * (seconds - lags_C) / periods_C)
-
-
-def trials_of_run(
-    n_samples: int,
-    rate: float,
-    *,
-    trial_duration: float,
-    rest_duration: float,
-    n_classes: int,
-    generator: np.random.Generator,
-) -> NDArray[np.int64]:
-    """Onset and duration in samples, and class of trials in random order, (n_trials, 3); durations in seconds."""
-    period = trial_duration + rest_duration
-    n_trials = int(n_samples / rate / period + 1e-9)
-    duration = round(trial_duration * rate)
-    if n_trials == 0 or duration < 2:
-        accepted = f"enough for one trial of at least 2 samples and its rest ({period:g} s) at {rate:g} Hz"
-        raise ConfigurationError("n_samples", n_samples, accepted)
-    starts = np.arange(n_trials) * period + rest_duration / 2
-    onsets = np.minimum(np.round(starts * rate).astype(np.int64), n_samples - duration)
-    classes = generator.permutation(np.arange(n_trials) % n_classes)
-    return np.stack([onsets, np.full(n_trials, duration), classes], axis=1)

@@ -23,6 +23,7 @@ from dynml.cli.outputs.folders import output_folder
 from dynml.cli.parsing import Namespace, ScriptParser
 from dynml.cli.verbosity import say
 from dynml.errors import CheckpointError, ConfigurationError
+from dynml.files import write_array
 
 if TYPE_CHECKING:
     from dynml.dataset.dataset import MultiSubjectDataset
@@ -259,32 +260,23 @@ def _write_model(experiment: Experiment, out: Path) -> None:
 
     if isinstance(experiment.model, ModelWithArrays):
         for name, array in experiment.model.arrays().items():
-            _save(out / f"{name}.npy", array)
+            write_array(out / f"{name}.npy", array)
 
 
 def _write_subject(result: InferredSubject, out: Path, *, dual: bool) -> None:
     if dual and (result.means is None or result.covariances is None):
         accepted = "absent for a family whose inference gives no means and covariances of a subject's own"
         raise ConfigurationError("--dual_estimation", True, accepted)
-    _save(out / f"{result.subject}_alpha.npy", result.alpha)
+    write_array(out / f"{result.subject}_alpha.npy", result.alpha)
     if result.observed is None:
         (out / f"{result.subject}_observed.npy").unlink(missing_ok=True)  # of an earlier run with --force
     else:
-        _save(out / f"{result.subject}_observed.npy", result.observed)
+        write_array(out / f"{result.subject}_observed.npy", result.observed)
     if result.states is not None:
-        _save(out / f"{result.subject}_viterbi.npy", result.states)
+        write_array(out / f"{result.subject}_viterbi.npy", result.states)
     if dual:
-        _save(out / f"{result.subject}_means.npy", result.means)
-        _save(out / f"{result.subject}_covariances.npy", result.covariances)
-
-
-def _save(path: Path, array: Any) -> None:
-    import numpy as np
-
-    from dynml.files import replacing
-
-    with replacing(path, durable=False) as temporary, temporary.open("wb") as stream:
-        np.save(stream, array)
+        write_array(out / f"{result.subject}_means.npy", result.means)
+        write_array(out / f"{result.subject}_covariances.npy", result.covariances)
 
 
 def _criteria(experiment: Experiment, log_likelihood: float, n_samples: int) -> dict[str, float] | None:

@@ -122,17 +122,13 @@ def _by_subject(predictions: NumberPredictions) -> dict[str, Any]:
 
 
 def _write_tables(out: Path, found: list[NumberPredictions], baselines: Mapping[str, NumberBaseline | None]) -> None:
-    from dynml.cli.outputs.decoders.trials import (
-        TRIAL_COLUMNS,
-        trial_rows,
-        write_baseline_predictions,
-        write_table,
-    )
+    from dynml.cli.outputs.decoders.trials import TRIAL_COLUMNS, trial_rows, write_baseline_predictions
+    from dynml.tables import write_table
 
     rows = [
         [*trial, f"{value:.9g}"]
         for one in found
         for trial, value in zip(trial_rows(one.trials), one.predicted.tolist(), strict=True)
     ]
-    write_table(out / "predictions.tsv", [*TRIAL_COLUMNS, "predicted"], rows)
+    write_table(out / "predictions.tsv", [*TRIAL_COLUMNS, "predicted"], rows, durable=False)
     write_baseline_predictions(out, [one.trials for one in found], baselines, "{:.9g}".format)

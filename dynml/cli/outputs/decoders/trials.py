@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -86,6 +84,7 @@ def write_baseline_predictions(
 ) -> None:
     """Write baseline_predictions.tsv: what each fitted baseline says of each trial, n/a where it serves not all."""
     from dynml.models.sequence.decoding.baselines import serves
+    from dynml.tables import write_table
 
     fitted = {name: baseline for name, baseline in baselines.items() if baseline is not None}
     if not fitted:
@@ -95,16 +94,4 @@ def write_baseline_predictions(
         columns = [baseline.predict(one).tolist() if serves(name, one) else None for name, baseline in fitted.items()]
         for number, trial in enumerate(trial_rows(one)):
             rows.append([*trial, *("n/a" if column is None else word(column[number]) for column in columns)])
-    write_table(out / "baseline_predictions.tsv", [*TRIAL_COLUMNS, *fitted], rows)
-
-
-def write_table(path: Path, header: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
-    """Write a table separated by tabs."""
-    from dynml.files import replacing
-
-    text = io.StringIO()
-    writer = csv.writer(text, delimiter="\t", lineterminator="\n")
-    writer.writerow(header)
-    writer.writerows(rows)
-    with replacing(path, durable=False) as temporary:
-        temporary.write_text(text.getvalue(), encoding="utf-8")
+    write_table(out / "baseline_predictions.tsv", [*TRIAL_COLUMNS, *fitted], rows, durable=False)

@@ -1,0 +1,73 @@
+"""From a family, its settings and a dataset to a trainer that is ready to run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dynml.configuration import config_to_dictionary
+from dynml.models.registry import Family, load
+
+if TYPE_CHECKING:
+    from dynml.dataset.dataset import MultiSubjectDataset
+
+
+def settled_trainer(
+    family: Family,
+    dataset: MultiSubjectDataset,
+    configs: dict[str, Any],
+    folder: tuple[str | Path, str],
+    pretrained: str | None = None,
+    **settings: Any,
+) -> Any:
+    """As `trainer_of`, of what the family makes of dataset and settings; both are noted in the run's parameters."""
+    if family.dataset_of_run is not None:
+        dataset = load(family.dataset_of_run)(configs, dataset, pretrained)
+    if family.settle_with_data is not None:
+        configs = load(family.settle_with_data)(configs, dataset, pretrained)
+    sections = {group: config_to_dictionary(config) for group, config in configs.items() if group != "dataset"}
+    settings["parameters"] = {"family": family.name, "pretrained": pretrained, **sections}
+    if pretrained is not None:
+        settings["pretrained"] = pretrained
+    return trainer_of(family, dataset, configs, folder, **settings)
+
+
+def trainer_of(
+    family: Family,
+    dataset: MultiSubjectDataset,
+    configs: dict[str, Any],
+    folder: tuple[str | Path, str],
+    **settings: Any,
+) -> Any:
+    """Make model, sampler, loader and trainer, all random numbers by the run's seed.
+
+    Parameters
+    ----------
+    family : Family
+    dataset : MultiSubjectDataset
+        Loaded.
+    configs : dict
+        Group of settings to its Config.
+    folder : tuple
+        Folder of the experiment's folder, and its name.
+    **settings
+        Of the trainer, besides those of the configs.
+    """
+    from dynml.batches.loader import BatchLoader
+    from dynml.batches.sampler import BatchSampler
+    from dynml.training.environment import resolve_device
+    from dynml.training.progress import seed_generators
+
+    seed = configs["trainer"].seed
+    seed_generators(seed, resolve_device(configs["trainer"].device))
+    model = load(family.model)(configs["model"], dataset.n_channels)
+    if "initialization" in configs:
+        settings["initialization"] = configs["initialization"]
+    return load(family.trainer)(
+        model,
+        *folder,
+        BatchSampler(dataset, configs["sampler"], seed=seed),
+        BatchLoader(dataset, model, config=configs["loader"], seed=seed),
+        configs["trainer"],
+        **settings,
+    )
