@@ -28,25 +28,25 @@ class PhaseMultiplicationSimulationConfig(DynamicsSimulationConfig):
     """
 
     n_channels: int = 4
-    """Channels C."""
+    """Number of channels C."""
 
     n_sources: int = 2
-    """Sources S, mixed onto the channels by the same orthogonal weights in all subjects."""
+    """Number of sources S, mixed onto the channels by the same orthogonal weights in all subjects."""
 
     nonlinear_share: float = 0.9
-    """Share of the signals' variance that the sources have in the mean over channels; the rest is white noise."""
+    """Fraction of the signals' variance that is due to the sources, averaged over channels; the rest is white noise."""
 
     multipliers: list[int] = field(default_factory=lambda: [2, 3])
-    """One a class, 2 or more: what phases are multiplied by from sample to sample."""
+    """One whole number of at least 2 per class, by which phases are multiplied from sample to sample."""
 
     phase_noise: float = 0.1
-    """Standard deviation of what is added to each phase at every sample, radians."""
+    """Standard deviation of noise added to each phase at every sample, radians."""
 
     trial_duration: float = 40.0
-    """Seconds of a trial."""
+    """Duration of a trial in seconds."""
 
     rest_duration: float = 20.0
-    """Seconds between trials, in which each sample has phases of its own; half of it before the first."""
+    """Seconds between trials, with random phases at each sample; half of it before the first."""
 
     def _check_own(self) -> None:
         numbers = self.multipliers
@@ -78,9 +78,9 @@ class PhaseMultiplicationSimulation(Simulation):
     noise_deviations: NDArray[np.float64]
     """(C,)."""
     trials: list[NDArray[np.int64]]
-    """Onset and duration in samples, and class, one (n_trials, 3) array a subject."""
+    """Onset and duration in samples, and class, one (n_trials, 3) array per subject."""
     sources: list[NDArray[np.float64]]
-    """Cosines of the phases, one (T, S) array a subject."""
+    """Cosines of the phases, one (T, S) array per subject."""
     config: PhaseMultiplicationSimulationConfig
 
     @property

@@ -30,24 +30,24 @@ class SinesSimulationConfig(DynamicsSimulationConfig):
     """
 
     periods: list[list[float]] = field(default_factory=lambda: [[8.0, 12.0, 16.0], [24.0, 32.0, 40.0]])
-    """Periods in seconds, one list a class; each channel keeps to one of them in all trials of the class."""
+    """Periods in seconds, one list per class; each channel has one of them in all trials of the class."""
 
     trial_duration: float = 40.0
-    """Seconds of a trial."""
+    """Duration of a trial in seconds."""
 
     rest_duration: float = 20.0
-    """Seconds between trials, with noise alone; half of it before the first."""
+    """Seconds of noise between trials; half of it before the first."""
 
     max_lag: float = 4.0
-    """Largest lag of a channel behind the onset of its trial in seconds."""
+    """Maximum lag of a channel after the onset of its trial, in seconds."""
 
     noise: float = 0.5
-    """Standard deviation of white noise upon the signals, in units of the sines' amplitude."""
+    """Standard deviation of white noise added to the signals, in units of the sines' amplitude."""
 
     def _check_own(self) -> None:
         lists = self.periods
         if not isinstance(lists, list) or not all(isinstance(own, list) and own for own in lists) or len(lists) < 2:
-            raise ConfigurationError("periods", lists, "at least two lists of seconds, one a class")
+            raise ConfigurationError("periods", lists, "at least two lists of seconds, one per class")
         shortest = 2 / min(self.sampling_frequencies)
         for own in [period for periods in lists for period in periods]:
             if not is_positive(own) or own <= shortest:
@@ -75,9 +75,9 @@ class SinesSimulation(Simulation):
     noise_deviations: NDArray[np.float64]
     """(C,)."""
     trials: list[NDArray[np.int64]]
-    """Onset and duration in samples, and class, one (n_trials, 3) array a subject."""
+    """Onset and duration in samples, and class, one (n_trials, 3) array per subject."""
     lags: list[NDArray[np.float64]]
-    """Seconds that each channel lags behind the onset, one (n_trials, C) array a subject."""
+    """Seconds that each channel lags behind the onset, one (n_trials, C) array per subject."""
     config: SinesSimulationConfig
 
     @property
