@@ -84,7 +84,7 @@ def decoded(trainer: Any, subset: str) -> Predictions:
 
 
 def write_subjects(folder: Path, config: Mapping[str, Any], subjects: Mapping[str, Mapping[str, Any]]) -> None:
-    """Write files into one folder a subject, and the config of stores of them.
+    """Write files into one folder per subject, and the config of stores of them.
 
     Parameters
     ----------

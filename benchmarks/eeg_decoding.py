@@ -9,7 +9,7 @@ test trials; each such look is noted in the results, in order. The recordings st
 
 The package's files hold less than their six channels: channel k is channel 0 moved by 6 k samples, and the last 6 k
 samples of it are those that the next electrode began with. So one derivation (A1-Cz) is read, and three channels are
-made of it, at 4 samples a second:
+made of it, at 4 samples per second:
 
     potential   the potential itself, filtered against aliasing
     change      the potential minus its mean over the first eighth of a second of feedback: days differ in their offset

@@ -1,4 +1,4 @@
-"""How many samples a second transformers train on, by single samples and by patches.
+"""How many samples per second transformers train on, by single samples and by patches.
 
     python benchmarks/sequence_patches.py [--windows 8] [--steps 5]
 
@@ -55,7 +55,7 @@ def operations_of_step(config: SequenceBertConfig | CsmConfig, n_windows: int) -
 
 
 def measured(family: str, dataset: MultiSubjectDataset, n_windows: int, steps: int, **settings) -> dict[str, float]:
-    """Seconds of a step, samples a second, and the share of a plain multiplication's rate."""
+    """Seconds of a step, samples per second, and the share of a plain multiplication's rate."""
     model_class, config_class = FAMILIES[family]
     config = settled_model(config_class(n_positions=WINDOW + 8, **settings), dataset)
     torch.manual_seed(0)
@@ -113,7 +113,7 @@ def main() -> None:
             }
             ratio = run["patches"]["samples_per_second"] / run["samples"]["samples_per_second"]
             report[f"{family}, linear path {path}".lower()] = {**run, "times_as_many_samples": ratio}
-            print(f"{family}, linear path {path}: {ratio:.1f} times as many samples a second", flush=True)
+            print(f"{family}, linear path {path}: {ratio:.1f} times as many samples per second", flush=True)
     RESULTS.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
 
 

@@ -48,7 +48,7 @@ def make_store(folder: Path, series: np.ndarray, n_subjects: int) -> Path:
 
 
 def train(folder: Path, store: Path, name: str, n_states: int, n_processes: int) -> dict:
-    """One run with one thread a process; seconds of the whole command and of its phases."""
+    """One run with one thread per process; seconds of the whole command and of its phases."""
     script = [SCRIPTS / "dynml_train_model.py", "hmm", folder, name, store, "signals"]
     settings = ["--model.n_states", n_states, "--trainer.max_epochs", 8, "--trainer.tolerance", 0]
     command = [*([*TORCHRUN, n_processes] if n_processes > 1 else [sys.executable]), *script, *settings]
@@ -93,7 +93,7 @@ def main() -> None:
     }
     report = {
         "date": datetime.date.today().isoformat(),
-        "machine": f"{platform.machine()}, {os.cpu_count()} cores, one thread a process",
+        "machine": f"{platform.machine()}, {os.cpu_count()} cores, one thread per process",
         "data": f"{arguments.data.name}, {arguments.subjects} subjects",
         "medians_of_1_and_2_processes": medians,
         "speedup": {key: values[0] / values[1] for key, values in medians.items()},

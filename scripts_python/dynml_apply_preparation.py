@@ -1,14 +1,14 @@
 #!/usr/bin/env python3
-"""Make a store (HDF5) of new subjects, prepared exactly as those of another store were.
+"""Make a store (HDF5) of new subjects, prepared exactly as those of another store.
 
 dynml_apply_preparation.py store.hdf5 new_subjects/ new.hdf5
 dynml_apply_preparation.py exported_model new_subjects/ new.hdf5
 
-The config, with its steps of preparation, is that of the other store, and so are the fits across its training subjects
-(principal components, the template of signs): nothing is fitted anew. READY_FOLDER is a folder of subjects or a table,
-as for dynml_create_hdf5_dataset.py. A new subject that the fits have seen cannot be held out.
+The config with its preparation steps is taken from the other store, and so is what was fitted to its training subjects
+(principal components, the template of signs): nothing is fitted again. READY_FOLDER is a folder of subjects or a table,
+as for dynml_create_hdf5_dataset.py. New subjects whose data were used in these fits cannot be held out.
 
-OUT_HDF5 appears when it is complete and verified; the other store is only read.
+OUT_HDF5 appears only when it is complete and verified; the other store is only read.
 """
 
 from pathlib import Path

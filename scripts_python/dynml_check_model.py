@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""Check a trained model: whether what it has found is dynamics, or subjects, motion or noise.
+"""Check whether a trained model has found dynamics, or differences between subjects, motion or noise.
 
     dynml_check_model.py experiments/my_hmm store.hdf5
 
-Who uses which state; covariates and the global signal; the same model refitted to stationary data without states; data
-that the model draws beside the recordings; states of two halves of the participants. verdicts.json has a number, what
-it is set against and a sentence for each check; tables and pictures lie beside it.
+Checks: occupancy of states by subjects; correlation with covariates and the global signal; the same model refitted to
+stationary surrogate data; data simulated from the model compared with the recordings; agreement of models of two halves
+of the participants. verdicts.json has a value, its reference and a sentence for each check, beside tables and pictures.
 """
 
 import sys

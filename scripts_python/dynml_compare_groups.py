@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""Test what differs between people: a table of results against a design, by permutation.
+"""Test for differences between people: regress a table of results on a design, with permutation tests.
 
     dynml_compare_groups.py inferred/state_statistics.tsv participants.tsv "group + age" compared
 
-comparison.tsv (term, measure, coefficient, statistic, p, p_corrected, effect with its interval), pictures and
+Writes comparison.tsv (term, measure, coefficient, statistic, p, p_corrected, effect with its interval), pictures and
 summary.json.
 """
 

@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""Draw the states of a trained model: maps and networks, on the brain where the store knows where its channels lie.
+"""Draw maps and networks of a trained model's states, on the brain where the store has positions of channels.
 
     dynml_compute_maps.py experiments/my_hmm store.hdf5 maps
     dynml_compute_maps.py experiments/my_hmm store.hdf5 maps --spectra spectra --bands alpha=8-13 beta=13-30
 
-maps.tsv and networks.tsv (tidy tables), the same as .npy arrays, images for other programs (NIfTI, CIFTI), pictures/
-with one picture for each state and kind, and summary.json.
+Writes maps.tsv and networks.tsv (tidy tables), the same as .npy arrays, images for other programs (NIfTI, CIFTI),
+pictures/ with one picture for each state and kind, and summary.json.
 """
 
 import sys

@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""Look at what states, modes or features do around events, and whether it is more than chance.
+"""Average states, modes or features around events, and test the responses against chance.
 
     dynml_compute_responses.py experiments/my_hmm store.hdf5 responses --events trial_type
 
-responses.tsv (condition, time, state, mean, standard_error, n_trials, p), responses.npz, locking.tsv (each
+Writes responses.tsv (condition, time, state, mean, standard_error, n_trials, p), responses.npz, locking.tsv (each
 participant), trials.tsv with <subject>_trials.npy, pictures and summary.json.
 """
 

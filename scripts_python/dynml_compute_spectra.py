@@ -4,7 +4,7 @@
     dynml_compute_spectra.py experiments/my_hmm store.hdf5 spectra
     dynml_compute_spectra.py experiments/my_hmm store.hdf5 spectra --group parcels --bands alpha=8-13,beta=13-30
 
-Written are spectra.npz (frequencies, power, coherence, group_power, group_coherence, ..), band_power.tsv, networks.tsv
+Writes spectra.npz (frequencies, power, coherence, group_power, group_coherence, ..), band_power.tsv, networks.tsv
 and estimates.tsv, each with a JSON sidecar, pictures as .png and .svg, and summary.json.
 """
 

@@ -7,17 +7,18 @@ dynml_create_hdf5_dataset.py files.csv store.hdf5 config.json
 dynml_create_hdf5_dataset.py more/ store.hdf5 config.json more.txt - - --add
 dynml_create_hdf5_dataset.py ready/ store.hdf5 config.json training.txt - - --part 3/8
 
-READY_FOLDER holds one folder a subject, all with the same inner structure. Or it is a table with one row a run and the
-columns subject and file (relative to the table), and, if need be, session, run, group, subset, events, participant;
-all other columns are covariates. CONFIG_JSON then leaves out files and events. CONFIG_JSON names the groups to make:
+READY_FOLDER holds one folder per subject, all with the same inner structure; or it is a table with one row per run
+and the columns subject and file (relative to the table), and optionally session, run, group, subset, events and
+participant; all other columns are covariates. With a table, CONFIG_JSON has no keys files and events.
+CONFIG_JSON defines the groups of signals:
 
   {"signals": {"type": "timeseries", "files": ["run-*.npy"], "sampling_frequency": 250}}
   {"bold": {"type": "timeseries", "files": ["*_bold.nii.gz"], "atlas": "atlas.nii.gz", "events": "*_events.tsv"}}
 
-Paths that keys name are relative to the subject's folder, then to the folder of CONFIG_JSON; files to the subject's
-only. A key of a format is refused for files that are not of it. All keys stand below.
+Paths are looked up in the subject's folder, then in the folder of CONFIG_JSON; `files` in the subject's only. Keys of
+one file format are an error for files of another. All keys are listed below.
 
-All files are checked before anything is written. OUT_HDF5 appears when it is complete and verified.
+All files are checked before anything is written. OUT_HDF5 appears only when it is complete and verified.
 """
 
 from pathlib import Path

@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""Say what a training will cost on this machine: time of an epoch and of the run, memory, disk.
+"""Estimate what a training costs on this machine: time per epoch and in all, memory, disk.
 
     dynml_estimate_cost.py hmm store.hdf5 bold --model.n_states 12
     dynml_estimate_cost.py csm store.hdf5 signals --loader.residency lazy --trainer.max_epochs 50
 
-Settings are given as to dynml_train_model.py. The run is begun on some of its subjects and then on more, for three
-epochs each, until an epoch takes two seconds; what these took is drawn out to all subjects. Nothing of it is kept.
+Settings are those of dynml_train_model.py. The model is trained on a few subjects and then on more, for three epochs
+each, until an epoch takes two seconds; the measurements are extrapolated to all subjects. Nothing is kept.
 """
 
 import sys

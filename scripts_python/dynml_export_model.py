@@ -1,13 +1,13 @@
 #!/usr/bin/env python3
-"""Write a trained model into one folder that can be given away, without anybody's name, path or recording.
+"""Export a trained model into one folder for sharing, without names of people, paths or recordings.
 
 dynml_export_model.py experiments/my_hmm my_hmm_exported --license cc-by-4.0 --data "Rest, MEG, 60 healthy adults."
 dynml_apply_preparation.py my_hmm_exported new_subjects/ new.hdf5
 dynml_infer_from_model.py my_hmm_exported new.hdf5 results
 
-The folder holds weights (safetensors), settings, channel names, scores, what preparation has learnt (principal
-components, the template of signs), and a model card, in the layout of the Hugging Face hub. It is taken wherever an
-experiment is.
+The folder holds weights (safetensors), settings, channel names, scores, what was fitted in the preparation (principal
+components, the template of signs), and a model card, in the layout of the Hugging Face hub. Scripts accept it in place
+of an experiment.
 """
 
 import sys

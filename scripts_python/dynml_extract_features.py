@@ -1,13 +1,13 @@
 #!/usr/bin/env python3
-"""Take out what a sequence model or a decoder has learnt of recordings: one vector a window or trial.
+"""Extract features of recordings by a sequence model or decoder: one vector per window or trial.
 
     dynml_extract_features.py experiments/my_csm store.hdf5 features
     dynml_extract_features.py experiments/my_decoder store.hdf5 features.hdf5 --subset testing --attribution
 
-OUT is a folder (<subject>_embeddings.npy and windows.tsv or trials.tsv, which tells where each vector comes from), or a
-file that ends in .hdf5 or .h5. Recordings are cut as in the model's training, unless --window_length or --trials says
-otherwise. --per_sample adds the hidden state of every stored sample, --attribution which networks and moments the
-output hangs on, --attention how far back and forward each head looks; the last two with pictures.
+OUT is a folder (<subject>_embeddings.npy, and windows.tsv or trials.tsv with the origin of each vector), or a file that
+ends in .hdf5 or .h5. Recordings are cut as in the model's training, unless --window_length or --trials is given.
+--per_sample adds the hidden state of every stored sample, --attribution the contribution of each network and sample to
+the output, --attention the mean attention of each head by lag; the last two with pictures.
 """
 
 import sys

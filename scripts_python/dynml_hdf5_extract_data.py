@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Take one subject's signals out of a store, as .npy (time x channels) or as a table with channel names.
+"""Extract one subject's signals from a store, as .npy (time x channels) or as a table with channel names.
 
 dynml_hdf5_extract_data.py store.hdf5 sub-01 signals sub-01.npy --original_units
 """

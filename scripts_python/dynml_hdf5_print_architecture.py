@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""Print what a store holds: its attributes and a table of all subjects.
+"""Print the contents of a store: its attributes and a table of all subjects.
 
 dynml_hdf5_print_architecture.py store.hdf5
 
-Samples and seconds count what lies within segments, that is without what was cut out; masked samples are in.
+Samples and seconds are those within segments: stretches that were cut out do not count, masked samples do.
 """
 
 from dynml.cli.commands.store_commands import parse_printing

@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""Read every byte of a store and check it: checksums, structure, segments, events, subsets.
+"""Read every byte of a store and check its checksums, structure, segments, events and subsets.
 
 dynml_hdf5_verify.py store.hdf5
 
-Prints one line a fault on standard error and ends with status 2 if there is any.
+Prints one line per fault on standard error and exits with status 2 if there are any.
 """
 
 import sys

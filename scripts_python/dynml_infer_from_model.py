@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""Infer from a trained model: what it says of every subject of a store.
+"""Apply a trained model to every subject of a store: states, modes, or predictions.
 
     dynml_infer_from_model.py experiments/my_hmm store.hdf5 results
 
-HMM: <subject>_alpha.npy (state probabilities; rows align with the stored samples, NaN outside segments),
-<subject>_viterbi.npy, means.npy, covariances.npy, transition_probabilities.npy, initial_probabilities.npy,
+For an HMM, it writes <subject>_alpha.npy (state probabilities; rows align with the stored samples, NaN outside
+segments), <subject>_viterbi.npy, means.npy, covariances.npy, transition_probabilities.npy, initial_probabilities.npy,
 state_statistics.tsv and summary.json (free energies, AIC, BIC).
 """
 

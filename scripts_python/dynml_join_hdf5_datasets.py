@@ -1,13 +1,13 @@
 #!/usr/bin/env python3
-"""Join stores into one, by links to their subjects: nothing is copied, and the parts stay where they are.
+"""Join stores into one, by links to their subjects: nothing is copied, and the parts stay in place.
 
 dynml_join_hdf5_datasets.py store.hdf5
 dynml_join_hdf5_datasets.py all.hdf5 site_a.hdf5 site_b.hdf5
 dynml_join_hdf5_datasets.py store.hdf5 --copy
 
-Without PART, all parts of OUT_HDF5 are joined that dynml_create_hdf5_dataset.py --part made beside it; those that are
-missing are named. The stores must be made by the same config, and hold other subjects each. Every byte is verified
-before OUT_HDF5 appears. A joined store is read as any other; it and its parts can be moved together.
+Without PART, all parts of OUT_HDF5 that dynml_create_hdf5_dataset.py --part made beside it are joined; missing ones are
+an error. The stores must be made with the same config and have no subject in common. Every byte is verified before
+OUT_HDF5 appears. A joined store is used like any other; it can be moved together with its parts.
 """
 
 from pathlib import Path

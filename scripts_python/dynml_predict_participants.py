@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""Predict age, scores or diagnosis of people from their results, in people who were not learnt from.
+"""Predict age, scores or diagnosis of people from their results, by nested cross-validation.
 
     dynml_predict_participants.py inferred participants.tsv age predicted --hdf5 store.hdf5 --groups family
 
-predictions.tsv (each person, left out), scores.tsv (each set of features, with p by permutation), a picture and
+Writes predictions.tsv (each person, held out), scores.tsv (each set of features, with p by permutation), a picture and
 summary.json.
 """
 

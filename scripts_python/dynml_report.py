@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
-"""Make one page of an experiment, to read and to send: what was asked, what was found, and how far to trust it.
+"""Write a report of an experiment as one HTML page: what was asked, what was found, and how reliable it is.
 
     dynml_report.py experiments/my_hmm report.html --hdf5 store.hdf5
 
-The page has the data, the training beside its baselines, states or modes over time, scores of recordings, findings,
-and how to make it again; for decoders the confusion of classes. --results adds the pictures and tables of other
-scripts (spectra, maps, responses), and takes their states instead of inferring them anew. It is one file, which needs
-no network. Of a run that has not finished it shows what is there.
+The page shows the data, the training compared with baselines, states or modes over time, scores of recordings,
+findings, and how to reproduce it; for decoders also the confusion of classes. --results adds the pictures and tables of
+other scripts (spectra, maps, responses), and uses their states instead of inferring them again. The page is one file
+and needs no network. Of an unfinished run, it shows what is available.
 """
 
 import sys

@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""Go on with a training run from its latest checkpoint, to the same numbers as if it had never stopped.
+"""Resume a training run from its latest checkpoint; the results are those of a run without interruption.
 
 dynml_resume_training_from_checkpoint.py experiments my_hmm --new_max_epochs 300
 
-A finished run has nothing to do unless it is given more epochs or patience. A run that was killed before its first
-checkpoint starts anew.
+A finished run continues only if it is given more epochs or patience. A run that was killed before its first checkpoint
+starts again.
 """
 
 import sys

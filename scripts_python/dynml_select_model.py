@@ -1,14 +1,14 @@
 #!/usr/bin/env python3
-"""Try settings of a model on held-out people: how many states there are, and whether they come back.
+"""Compare settings of a model on held-out people: number of states, and whether the states are reproducible.
 
     dynml_select_model.py hmm experiments how_many store.hdf5 bold --grid model.n_states=2:12
     dynml_select_model.py hmm experiments how_many store.hdf5 bold --grid model.n_states=2:8
         model.covariance_type=full,diagonal --seeds 3 --folds 5 --initialization.n_init 3
 
-Every setting is trained with every seed on every fold, and scored on the participants that were held out.
-EXPERIMENTS_PATH/NAME then holds selection.tsv (one row a run), selection.png and .svg, summary.json, and in best/ the
-chosen model, trained on all participants. Begun again, the command goes on where it was. Settings of every run are
-given as to dynml_train_model.py.
+Every setting is trained with every seed on every fold, and scored on the held-out participants.
+EXPERIMENTS_PATH/NAME then holds selection.tsv (one row per run), selection.png and .svg, summary.json, and in best/ the
+chosen model, trained on all participants. The same command resumes an interrupted selection. Other settings are those
+of dynml_train_model.py.
 """
 
 import sys

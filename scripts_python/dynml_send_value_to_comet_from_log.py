@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""Send logs of an experiment to comet.ml, for a run that was trained without it or lost its network.
+"""Send logs of an experiment to comet.ml, for a run that was trained without it or without a network.
 
     dynml_send_value_to_comet_from_log.py experiments/my_hmm training_loss validation_loss --comet.project my_project
 
-The values stand in the experiment's folder logs/. They go to the comet experiment of the run if it has one, and cannot
-be taken back. Without a key or a network an archive is made, to be uploaded by: comet upload ARCHIVE
+The values are read from the experiment's folder logs/ and sent to the run's comet experiment if it has one; this cannot
+be undone. Without a key or a network, an archive is written, to be uploaded by: comet upload ARCHIVE
 """
 
 import sys

@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""Send one value to the comet experiment of a run, for instance a score that was computed later.
+"""Send one value to the comet experiment of a run, such as a score that was computed later.
 
     dynml_send_value_to_comet_manually.py experiments/my_hmm decoding_accuracy 0.62 --context test
 
-Instead of the folder, the key of a comet experiment can be given. The value cannot be taken back. Without a key or a
-network an archive is made, to be uploaded by: comet upload ARCHIVE
+Instead of the folder, the key of a comet experiment can be given. This cannot be undone. Without a key or a network, an
+archive is written, to be uploaded by: comet upload ARCHIVE
 """
 
 import sys

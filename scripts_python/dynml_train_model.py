@@ -3,8 +3,8 @@
 
     dynml_train_model.py hmm experiments my_hmm store.hdf5 bold --model.n_states 6
 
-Everything goes into EXPERIMENTS_PATH/EXPERIMENT_NAME: the best model, a checkpoint to resume from, logs and
-summary.json. The settings of a family are shown by: dynml_train_model.py FAMILY --help
+EXPERIMENTS_PATH/EXPERIMENT_NAME then holds the best model, a checkpoint to resume from, logs and summary.json.
+ The settings of a family are shown by: dynml_train_model.py FAMILY --help
 """
 
 import sys

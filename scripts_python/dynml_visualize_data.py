@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-r"""Draw the recordings of a store: one HTML page with a picture of each subject, and those far from the others first.
+r"""Draw the recordings of a store: one HTML page with a picture of each subject, outliers first.
 
     dynml_visualize_data.py store.hdf5 signals looked_at --subset training --max_seconds 300
 
-OUT_FOLDER gets index.html, subjects.tsv with the numbers, and the folder pictures. Each picture shows signals with
-segments and events, power spectra, correlations of channels, and the segments over the original samples. Recordings
-are read one at a time and in pieces. The page needs no network.
+OUT_FOLDER then holds index.html, subjects.tsv with the numbers, and the folder pictures. Each picture shows signals
+with segments and events, power spectra, correlations of channels, and the segments over the original samples.
+Recordings are read one at a time and in blocks. The page needs no network.
 """
 
 import sys

@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-r"""Draw the logs of one or several experiments: one panel a log, one colour an experiment, a dot at the best epoch.
+r"""Draw the logs of one or several experiments: one panel per log, one colour per experiment, a dot at the best epoch.
 
     dynml_visualize_logs.py experiments/first experiments/second --save_figures figures/logs --save_to_csv logs.csv
     dynml_visualize_logs.py experiments/first --graph Loss training_loss validation_loss 7 9 \
         --graph "Overfitting" "diff(validation_loss,training_loss)" --save_figures figures/logs.pdf
 
-A LOG is the name of a log, diff(a,b) or sum(a,b,...). Experiments that still run are drawn as far as they have come.
+A LOG is the name of a log, diff(a,b) or sum(a,b,...). Running experiments are drawn up to their latest epoch.
 """
 
 import sys

@@ -4,8 +4,8 @@ r"""Correlate two logs over epochs, for each experiment and over all of them: Pe
     dynml_visualize_logs_correlation.py experiments/first experiments/second training_loss validation_loss \
         --ignore_first_epochs 2 --show_first_order_fit --save_figures figures/losses --save_to_csv losses.csv
 
-Epochs of a run follow on one another, so that p is too small and trends alone make r large. Beside r stands that of the
-steps from epoch to epoch, in which slow trends weigh less.
+Successive epochs of a run are not independent: p is too small, and common trends make r large. Therefore r of the
+differences between successive epochs, in which slow trends count less, is given as well.
 """
 
 import sys

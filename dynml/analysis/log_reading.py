@@ -1,6 +1,6 @@
 """Logs of experiments as they lie on disk, also of runs that are still writing them.
 
-A log is one value an epoch: (n_epochs,) float64, NaN where an epoch has none.
+A log is one value per epoch: (n_epochs,) float64, NaN where an epoch has none.
 """
 
 from __future__ import annotations
@@ -125,7 +125,7 @@ def check_is_experiment(folder: Path) -> None:
 
 
 def read_logs(experiment: str | Path) -> Logs:
-    """Read all logs of an experiment folder, metric to one value an epoch.
+    """Read all logs of an experiment folder, metric to one value per epoch.
 
     Raises
     ------
@@ -155,7 +155,7 @@ def _read_log(path: Path) -> NDArray[np.float64] | None:
             reason = str(error)
             continue
         if not isinstance(values, np.ndarray) or values.ndim != 1 or values.dtype.kind not in "fiub":
-            raise CheckpointError(f"{path} is no log: it must hold one number an epoch.")
+            raise CheckpointError(f"{path} is no log: it must hold one number per epoch.")
         return values.astype(np.float64)
     if not is_there(path):
         warnings.warn(f"{path} vanished while it was read and is left out.", DataWarning, stacklevel=2)

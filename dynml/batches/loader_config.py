@@ -12,16 +12,17 @@ from dynml.ops.augmentation.amounts import Augmentation
 
 @dataclass(frozen=True, kw_only=True)
 class BatchLoaderConfig(Augmentation):
-    """How spans become tensors. Augmentation is for training only, and off by default."""
+    """How batches are loaded. Augmentation is applied in training only, and off by default."""
 
     collate: Literal["padded", "packed"] = "padded"
-    """padded: signals (B, T, C) and a mask (B, T). packed: spans end to end, signals (n, C), and where each starts."""
+    """padded: signals (B, T, C) and a mask (B, T). packed: spans concatenated, signals (n, C), and the start of
+    each."""
 
     residency: Literal["auto", "device", "memory", "lazy"] = "auto"
-    """Where the series live: on the device, in host memory, or in the file; auto: the fastest that fits."""
+    """Where the data are kept: on the device, in memory, or in the file (lazy); auto: the fastest that fits."""
 
     n_workers: int = 0
-    """Processes that read ahead from the file; of use to lazy data only. Batches are the same with any number."""
+    """Processes that read ahead from the file, for lazy data only. Batches are the same with any number."""
 
     labels: tuple[str, ...] = ()
     """Columns of the events whose label is given for every sample."""

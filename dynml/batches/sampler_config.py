@@ -15,63 +15,62 @@ STRATEGIES = ("random_windows", "fixed_windows", "whole_segments", "trials")
 
 @dataclass(frozen=True, kw_only=True)
 class BatchSamplerConfig:
-    """Which windows make a batch, and in which order."""
+    """How windows are cut, ordered and grouped into batches."""
 
     strategy: Literal["random_windows", "fixed_windows", "whole_segments", "trials"] | None = None
-    """random_windows: segments are cut at other positions in every epoch. fixed_windows: always at the same positions.
-    whole_segments: nothing is cut. trials: what events mark. null: trials if they are named, random_windows if there
-    is a window_length, else whole_segments."""
+    """random_windows: segments are cut at different positions in every epoch. fixed_windows: always at the same
+    positions. whole_segments: no cuts. trials: windows marked by events. null: trials if sampler.trials is given,
+    random_windows if there is a window_length, else whole_segments."""
 
     window_length: int | list[int] | None = None
-    """Samples of a window, or [shortest, longest] (on the command line 10,50 as well), between which the length of
-    every random window is drawn."""
+    """Samples of a window, or [shortest, longest] (on the command line also 10,50), between which the length of every
+    random window is drawn."""
 
     step: int | None = None
     """Samples from the start of one window to the start of the next; null: window_length + gap. Below window_length,
-    windows overlap and samples come several times in an epoch."""
+    windows overlap and samples occur several times in an epoch."""
 
     gap: int = 0
     """Samples left out between windows."""
 
     minimum_length: int | None = None
-    """Shortest span that is used, in samples. The ends of a segment that are shorter than a window, and segments
-    that are, come as shorter spans if they have so many. null: in training whole windows only; in validation and
-    testing every end, so that all samples count."""
+    """Minimum length in samples of a span that is shorter than a window: a short segment, or the end of a segment.
+    null: in training whole windows only; in validation and testing every end, so that all samples count."""
 
     trials: str | None = None
-    """Column of the events whose labels make trials; events without a label are none."""
+    """Column of the events whose labels define trials; events without a label are not used."""
 
     onset_shift: float = 0.0
-    """Seconds from the onset of an event to that of its trial, as for a haemodynamic delay."""
+    """Seconds from the onset of an event to the start of its trial, for example for a haemodynamic delay."""
 
     trial_length: int | None = None
-    """Samples of a trial; null: the event's duration. A trial that reaches beyond its segment is cut there if at
-    least half of it remains, and left out otherwise."""
+    """Samples of a trial; null: the event's duration. A trial that extends beyond its segment is cut there if at least
+    half of it remains, and left out otherwise."""
 
     batch_size_training: int = 64
-    """Windows (or samples, see `batch_size_units`) in a training batch, over all ranks."""
+    """Windows (or samples, see `batch_size_units`) in a training batch, over all processes."""
 
     batch_size_validation: int | None = None
-    """The same for validation and testing; null: as in training."""
+    """Windows (or samples) in a validation or testing batch; null: as in training."""
 
     max_validation_batches: int | None = None
-    """Validate on at most so many batches, evenly spread over all of them and the same in every epoch; null: on all."""
+    """Maximum number of validation batches, evenly spread over all and the same in every epoch; null: all."""
 
     batch_size_units: Literal["nb_windows", "nb_samples"] = "nb_windows"
-    """What `batch_size_*` counts. A span with more samples than nb_samples allows is a batch of its own."""
+    """Unit of `batch_size_*`. With nb_samples, a span longer than that is a batch of its own."""
 
     nb_subjects_per_batch: int | None = None
-    """Draw the windows of a training batch from so many subjects only; null: from all."""
+    """Draw the windows of a training batch from this number of subjects only; null: from all."""
 
     cycles: int | None = None
-    """Keep the drawn subjects for so many batches (less reading of large data); null: 1."""
+    """Keep the drawn subjects for this number of batches (less reading of large data); null: 1."""
 
     draws_per_epoch: int | None = None
-    """Make a training epoch of so many windows drawn from all; null: every window once."""
+    """Number of windows drawn for one training epoch; null: every window once."""
 
     dataset_temperature: float | None = None
-    """Draw from a data set with a probability in proportion to its windows to the power 1 / dataset_temperature:
-    large values give all data sets of a mixture the same share; null: 1, in proportion."""
+    """Draw from each data set with a probability proportional to its number of windows to the power 1 /
+    dataset_temperature: large values give all data sets the same share; null: 1, in proportion."""
 
     def __post_init__(self) -> None:
         if self.strategy is not None:

@@ -31,14 +31,14 @@ def main() -> None:
         metavar="OUT_FOLDER",
         nargs="?",
         default="dynml_demo",
-        help="folder for everything that the demo makes",
+        help="folder for all files of the demo",
     )
     parser.add_argument(
         "recipe",
         metavar="RECIPE",
         nargs="?",
         default="haxby_hmm",
-        help="name of a recipe, or YAML file, of the training's settings",
+        help="recipe, or YAML file, with the settings of the training",
     )
     arguments = parser.parse_args()
     with user_errors_in_one_sentence(arguments.debug):

@@ -55,7 +55,8 @@ def type_in_words(hint: Any) -> str:
     if origin is Literal:
         return ", ".join(map(str, parts))
     if origin in (list, tuple):
-        return f"list of {type_in_words(parts[0])}s"
+        first, of, rest = type_in_words(parts[0]).partition(" of ")
+        return f"list of {first}{'' if first == 'text' else 's'}{of}{rest}"
     return WORDS.get(origin or hint, getattr(hint, "__name__", str(hint)))
 
 

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from dynml.models.experiment import Experiment
 
 EXPERIMENT_HELP = "EXPERIMENTS_PATH/EXPERIMENT_NAME, or the folder of an exported model"
-OF_CHANNELS = "store; it needs the channels of the training data"
+OF_CHANNELS = "store with the channels of the training data"
 
 
 def add_paths(parser: ScriptParser, *, hdf5: str = OF_CHANNELS) -> None:
@@ -28,19 +28,19 @@ def add_out_folder(parser: ScriptParser) -> None:
 
 def add_group(parser: ScriptParser) -> None:
     """Add `--group`."""
-    parser.add_argument("--group", type=str, help="group of the store, if not the one of the training")
+    parser.add_argument("--group", type=str, help="group of the store; default: the group of the training")
 
 
 def add_subset(parser: ScriptParser) -> None:
     """Add `--subset`; see `subsets_given`."""
     choices = ["training", "validation", "testing", "all"]
-    parser.add_argument("--subset", choices=choices, default="all", help="subjects to take")
+    parser.add_argument("--subset", choices=choices, default="all", help="subjects to use")
 
 
 def add_model_options(parser: ScriptParser, *, force: str = "overwrite the results in an existing folder") -> None:
     """Add what `experiment_given` and `dataset_given` ask for, and `-f`."""
     add_comparison_options(parser)
-    parser.add_argument("--use_latest_epoch", action="store_true", help="the latest epoch instead of the best one")
+    parser.add_argument("--use_latest_epoch", action="store_true", help="use the latest epoch instead of the best one")
     parser.add_argument("--device", type=str, default="auto", help="cpu, cuda, ...")
     parser.add_argument("-f", "--force", action="store_true", help=force)
 
@@ -51,13 +51,14 @@ def add_comparison_options(parser: ScriptParser) -> None:
         "--other_preparation",
         choices=["refuse", "allow"],
         default="refuse",
-        help="data that were prepared otherwise than the training data: refuse them, or go on with a warning",
+        help="what to do with data that were prepared differently from the training data: stop, or continue with a "
+        "warning",
     )
     parser.add_argument(
         "--subsets_of",
         choices=["training", "store"],
         default="training",
-        help="where the training drew its subsets anew: take those, or the store's own",
+        help="subsets to use: those of the training, which may have been drawn anew, or the store's own",
     )
 
 

@@ -69,8 +69,8 @@ class ScriptParser(ArgumentParser):
         )
         self.add_argument("--version", action="version", version=__version__)
         self.add_argument("--debug", action="store_true", help="Show the traceback of an error.")
-        self.add_argument("-q", "--quiet", action="store_true", help="Tell warnings, errors, results.")
-        self.add_argument("-v", "--verbose", action="store_true", help="Also tell time and memory taken.")
+        self.add_argument("-q", "--quiet", action="store_true", help="Print only warnings, errors and results.")
+        self.add_argument("-v", "--verbose", action="store_true", help="Also print the time and memory used.")
 
     def parse_args(self, args: Sequence[str] | None = None, namespace: Any = None, **settings: Any) -> Namespace:  # type: ignore[override]
         """Parse the command line; a mistake ends the process with one sentence and status 2."""

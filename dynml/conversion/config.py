@@ -1,4 +1,4 @@
-"""What a store is to hold: the config file, one section a group, and the three lists of subjects."""
+"""What a store is to hold: the config file, one section per group, and the three lists of subjects."""
 
 from __future__ import annotations
 
@@ -43,10 +43,10 @@ class TimeseriesGroupConfig(CleaningConfig):
     """Kind of the group."""
 
     files: list[str] = dataclasses.field(default_factory=list)
-    """Patterns of the runs' files. Patterns count in their order, the files of one pattern in natural order."""
+    """Patterns of the runs' files, in order; files of one pattern are sorted in natural order."""
 
     bids: dict[str, Any] | None = dataclasses.field(default=None, metadata={"settings": BidsConfig})
-    """Which runs of BIDS derivatives to take, instead of files: a mapping of settings."""
+    """Runs of BIDS derivatives to use instead of files: a mapping of settings."""
 
     standardization: Literal["per_run", "per_subject", "none"] = "per_run"
     """Subtract each channel's mean and divide by its standard deviation, in each run or over all runs of a subject."""
@@ -55,35 +55,35 @@ class TimeseriesGroupConfig(CleaningConfig):
     """Remove each run's linear trend, around the channel's mean."""
 
     sampling_frequency: float | None = None
-    """Samples per second, Hz. Overrides what the files say, with a warning."""
+    """Samples per second, Hz. Overrides the value in the files, with a warning."""
 
     repetition_time: float | None = None
-    """Seconds between samples: the same as `sampling_frequency`, as fMRI states it."""
+    """Seconds between samples, an alternative to `sampling_frequency` for fMRI."""
 
     exclude_channels: list[str] = dataclasses.field(default_factory=list)
-    """Names of channels (labels, parcels, columns) to leave out of the files of all subjects."""
+    """Names of channels (labels, parcels, columns) to exclude for all subjects."""
 
     events: str | None = None
     """Pattern of .tsv files: BIDS events (onset and duration in seconds), or one label per sample."""
 
     channel_names: str | list[str] | None = None
-    """Names of the channels, or a text file with one name a line."""
+    """Names of the channels, or a text file with one name per line."""
 
     match_channels: bool = False
-    """Bring channels that subjects have in different orders into one order, by their names."""
+    """Bring the channels of all subjects into the same order by their names."""
 
     units: str = "arbitrary"
-    """Units of the signals before standardization. Overrides what the files say, with a warning."""
+    """Units of the signals before standardization. Overrides the value in the files, with a warning."""
 
     encoding: str | None = None
     """Encoding of text in and beside the files (tables, names, annotations); by default UTF-8, or else Windows-1252."""
 
     missing: Literal["error", "segment", "mask"] = "error"
-    """What to do with samples that are NaN or infinite: refuse them, cut them out of the segments, or mask them."""
+    """What to do with samples that are NaN or infinite: stop (error), cut them out of the segments, or mask them."""
 
     bad_stretches: Literal["tell", "cut", "error"] = "tell"
-    """What to do with dropouts, held values, clipping and isolated spikes: tell of them, make gaps of them, or refuse
-    them."""
+    """What to do with dropouts, constant stretches, clipping and isolated spikes: warn (tell), cut them out of the
+    segments, or stop (error)."""
 
     preparation: list[str | dict[str, Any]] = dataclasses.field(default_factory=list)
     """Steps applied in this order before standardization: {"step": name, parameter: value, ..}, or a name alone."""
@@ -192,10 +192,10 @@ class StoreConfig:
     groups: dict[str, TimeseriesGroupConfig]
 
     allow_mixed_sampling_frequency: bool = False
-    """Subjects may differ in their rate."""
+    """Subjects may differ in their sampling frequency."""
 
     split: str = "participants"
-    """"runs": runs of one participant may stand in several subsets."""
+    """"participants", or "runs": runs of one participant may be in several subsets."""
 
     participants: str | dict[str, Any] | None = None
     """A .tsv file with a column subject (or participant_id) that names the folders, and columns participant, dataset
@@ -251,7 +251,7 @@ def store_config_from(content: Any, folder: Path, name: str = "the config", *, n
 
 
 def read_subject_list(path: Path) -> list[str]:
-    """Read the names of a subset's subjects: one a line; empty lines and lines that start with # do not count.
+    """Read the names of a subset's subjects: one per line; empty lines and lines that start with # do not count.
 
     Raises
     ------

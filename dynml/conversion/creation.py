@@ -54,12 +54,12 @@ def create_store(
     overwrite: bool = False,
     progress: bool = False,
 ) -> str:
-    """Make a store from one folder a subject, from BIDS derivatives, or from a table of files.
+    """Make a store from one folder per subject, from BIDS derivatives, or from a table of files.
 
     Parameters
     ----------
     source : Path
-        A folder that holds one folder a subject, all with the same inner structure, or a table; see `source_table`.
+        A folder that holds one folder per subject, all with the same inner structure, or a table; see `source_table`.
     target : Path
         The HDF5 file to make.
     config_file : Path

@@ -12,7 +12,7 @@ from dynml.errors import ConfigurationError
 
 @dataclass(frozen=True, kw_only=True)
 class DatasetConfig:
-    """Which participants train, validate and test; nothing given: the store's own subsets.
+    """Division into subsets, and embedding of channels; by default as in the store.
 
     The settings apply one after another: `subsets`, then `folds`, then `n_training_subjects`. All subjects (sessions,
     runs) of a participant go together, but for folds of a store that is split by runs. From `n_embeddings` on: what is
@@ -21,41 +21,43 @@ class DatasetConfig:
 
     subsets: str | None = None
     """JSON file {"training": [...], "validation": [...], "testing": [...]} with names of participants or subjects.
-    Those that stand nowhere are not used."""
+    Those that are not listed are not used."""
 
     folds: int | None = None
-    """Cut the participants of training and validation into so many balanced parts, or their runs where the store is
-    split by runs. Testing stays as it is."""
+    """Number of balanced folds of the participants of training and validation (of their runs where the store is split
+    by runs). The testing subset stays as it is."""
 
     fold: int | None = None
-    """Which part is held out for validation, from 0 to folds - 1."""
+    """Fold that is held out for validation, from 0 to folds - 1."""
 
     held_out: Literal["validation", "testing", "nothing"] = "validation"
-    """What held-out participants are for. testing: the fold is the only testing data and all others of training and
-    validation train, so that nothing is chosen by it; nothing: those of validation train, too."""
+    """Use of the held-out participants. validation: they validate. testing: the fold is the only testing data, and all
+    others of training and validation train, so that the fold has no influence on the model. nothing: there are no
+    folds, and the participants of validation train, too."""
 
     n_training_subjects: int | None = None
-    """Keep so many participants, drawn by `seed`, for training; with one seed, fewer are always among more."""
+    """Number of participants kept for training, drawn by `seed`; smaller draws by one seed are part of larger ones."""
 
     seed: int = 0
-    """Draws the folds and the training participants. The run's own seed has no part in it."""
+    """Seed of the folds and of the draw of training participants, independent of trainer.seed."""
 
     n_embeddings: int | None = None
-    """Put so many neighbouring samples side by side, an odd number, when rows are read; segments lose half of them at
-    each end."""
+    """Time-delay embedding: this number (odd) of neighbouring samples are put side by side when rows are read; segments
+    lose half of them at each end."""
 
     n_components: int | None = None
-    """Project the channels, embedded if `n_embeddings` is given, onto so many principal components of the training
-    subjects, fitted anew in each run."""
+    """Number of principal components of the training subjects onto which the channels (embedded, if `n_embeddings` is
+    given) are projected; fitted anew in each run."""
 
     whiten: bool = False
     """Divide each component by its standard deviation over the training subjects."""
 
     standardize_components: bool = False
-    """Bring each component of each run to mean 0 and standard deviation 1, as a prepared store does by default."""
+    """Standardize each component of each run to mean 0 and standard deviation 1, as a prepared store does by
+    default."""
 
     cache_embedded: bool = False
-    """Keep the embedded series in memory rather than the stored channels: faster to read, and larger."""
+    """Keep the embedded time series in memory instead of the stored channels: faster, but it needs more memory."""
 
     def __post_init__(self) -> None:
         self._check_embedding()

@@ -110,7 +110,7 @@ class Spans(Sequence[Span]):
     Parameters
     ----------
     columns : (6, n) int64
-        The fields of `Span`, one a row.
+        The fields of `Span`, one per row.
     """
 
     __slots__ = ("columns",)

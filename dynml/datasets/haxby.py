@@ -91,7 +91,7 @@ class ReadyFolder:
     """The arguments of `dynml_create_hdf5_dataset.py`, in its order (the store's own path comes second there)."""
 
     subjects_folder: Path
-    """One folder a run, which is stored as a subject of its own."""
+    """One folder per run, which is stored as a subject of its own."""
     config: Path
     training: Path
     validation: Path

@@ -25,7 +25,7 @@ from dynml.store.layout import SUBSET_NAMES
 
 
 class CSM(TransformerMixin, TimeSeriesEstimator):  # type: ignore[misc]
-    """Causal sequence model: a transformer that predicts each sample from those before it.
+    """Causal sequence model: a transformer that predicts each sample from the preceding ones.
 
     `transform` gives a hidden state of every sample, `predict` each sample as predicted from those before it in its
     window, and `score` minus the mean loss of these predictions. The parameters from `sampling_frequency` on are those
@@ -34,10 +34,10 @@ class CSM(TransformerMixin, TimeSeriesEstimator):  # type: ignore[misc]
     Parameters
     ----------
     embedding_dim : int
-        Numbers of a hidden state, d.
+        Dimension d of the hidden states.
     n_layers : int
     n_heads : int, optional
-        Attention heads of each layer; default: one for each 64 numbers of the embedding.
+        Attention heads per layer; default: one per 64 dimensions of the embedding.
     dropout : float
     loss : {"l1", "l2", "huber"}
     window_length : int

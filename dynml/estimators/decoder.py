@@ -37,24 +37,24 @@ class Decoder(ClassifierMixin, TimeSeriesEstimator):  # type: ignore[misc]
     Parameters
     ----------
     backbone : {"linear", "csm", "sequence_bert", "network_bert", "autoencoder"}
-        What reads a trial. The sizes of sequence models go into `settings`, such as {"model.n_layers": 2}.
+        Model that encodes a trial. Sizes of sequence models are set in `settings`, such as {"model.n_layers": 2}.
     target : str, optional
         Column of the events of a store, or covariate of its subjects, that is decoded.
     class_weights : {"balanced"} or None
-        balanced: rare classes count more.
+        balanced: weight the loss so that all classes count the same.
     label_smoothing : float
-        Share of each training target that is spread evenly over the classes.
+        Fraction of each training target that is spread evenly over the classes.
     linear_rank : int
-        linear: weighted means over time that the head sees of every channel.
+        linear: number of weighted means over time that the head sees of each channel.
     max_epochs : int
         Passes over the training trials.
     learning_rate : float
     batch_size_training : int
         Trials in a batch.
     standardization : {"training", "none"}
-        Bring each channel to mean 0 and standard deviation 1 by the moments of all training trials, or not.
+        Standardize each channel by the mean and standard deviation of all training trials, or not.
     validation_fraction : float, optional
-        As for `HMM`; without `groups`, that share of the trials of each class is held out.
+        As for `HMM`; without `groups`, this fraction of the trials of each class is held out.
 
     Attributes
     ----------
@@ -104,7 +104,7 @@ class Decoder(ClassifierMixin, TimeSeriesEstimator):  # type: ignore[misc]
         self._keep(locals())
 
     def fit(self, X: Any, y: Any = None, *, groups: Any = None) -> Self:
-        """Learn from trials.
+        """Fit the model to trials.
 
         Parameters
         ----------
@@ -113,7 +113,7 @@ class Decoder(ClassifierMixin, TimeSeriesEstimator):  # type: ignore[misc]
         y : sequence of n labels
             Not for a store.
         groups : sequence of n, optional
-            Person of each trial: baselines are then chosen across persons.
+            Participant of each trial; baselines are then chosen by cross-validation across participants.
 
         Returns
         -------

@@ -23,14 +23,14 @@ class DyNeMo(StatesEstimator):
     n_modes : int
         Number of modes J.
     sequence_length : int
-        Samples of a window that the networks see at once.
+        Samples of a window given to the recurrent networks.
     covariance_type : {"full", "diagonal"}
     learn_means, learn_covariances : bool
-        What is learnt. Means are usually left at 0 (False) for time-delay embedded data.
+        What is learnt. For time-delay embedded data, means are usually fixed at 0 (False).
     inference_n_units, model_n_units : int
         Units of the recurrent network that infers the coefficients, and of the one that predicts them.
     n_kl_annealing_epochs : int
-        Epochs until the prior counts in full.
+        Epochs until the KL term has full weight.
     max_epochs : int
         Passes over the training data.
     learning_rate : float

@@ -27,19 +27,19 @@ class StatesEstimator(TransformerMixin, DensityMixin, TimeSeriesEstimator):  # t
     _component: ClassVar[str]
 
     def fit(self, X: Any, y: Any = None, *, groups: Any = None) -> Self:
-        """Learn from recordings.
+        """Fit the model to recordings.
 
         Parameters
         ----------
         X : array (T, C) or (n, T, C), table, Raw, Epochs, list or dict of these, or path of a store
-            A list has one entry a recording, of any length. In an array (n, T, C) and in Epochs each trial is a segment
-            that begins anew. Of a store the training subset is learnt from, and the validation subset chooses the best
-            epoch.
+            A list has one entry per recording, of any length. In an array (n, T, C) and in Epochs each trial is a
+            separate segment. Of a store, the model is fitted to the training subset, and the validation subset chooses
+            the best epoch.
         y : None
             Not used.
         groups : sequence, optional
-            Person of each recording of a list, of each trial, or of each row of a single array, which is then cut where
-            the group changes.
+            Participant of each recording of a list, of each trial, or of each row of a single array, which is then cut
+            where the group changes.
 
         Returns
         -------
@@ -56,13 +56,13 @@ class StatesEstimator(TransformerMixin, DensityMixin, TimeSeriesEstimator):  # t
         return self
 
     def transform(self, X: Any) -> Any:
-        """Give what is active when, in the form of X.
+        """Give the probabilities of states, or the mixing coefficients of modes, over time, in the form of X.
 
         Returns
         -------
         array, (T, K) or (n, T, K)
-            Probabilities of states, or mixing coefficients of modes, which sum to 1; NaN where nothing was observed. Of
-            a list: an object array of these; of a dict or a store: a dict by name.
+            They sum to 1; NaN where nothing was observed. Of a list: an object array of these; of a dict or a store: a
+            dict by name.
         """
         return self._of_rows(X, lambda one: one.observed_alpha)
 
@@ -133,44 +133,45 @@ class HMM(StatesEstimator):
         Number of states K.
     covariance_type : {"full", "diagonal"}
     learn_means, learn_covariances, learn_transitions : bool
-        What is learnt. Means are usually left at 0 (False) for time-delay embedded data.
+        What is learnt. For time-delay embedded data, means are usually fixed at 0 (False).
     covariances_epsilon : float
-        Added to the diagonal of learnt covariances.
+        Value added to the diagonal of learnt covariances.
     covariance_prior_samples : float
-        Strength of the prior around the covariance of all data, in pseudo-samples for each state.
+        Strength of the prior around the covariance of all data, in pseudo-samples per state.
     transition_prior : float
         Pseudo-counts added to every entry of the expected transition counts.
     n_init : int
-        Most starts.
+        Maximum number of starts.
     max_epochs : int
-        Most iterations of EM.
+        Maximum number of EM iterations.
     tolerance : float
-        Converged when an iteration lowers the training objective by less than this, in nats a sample.
+        Converged when an iteration lowers the training objective by less than this, in nats per sample.
     n_embeddings : int, optional
-        Put so many neighbouring samples side by side, an odd number (time-delay embedding).
+        Time-delay embedding of this number (odd) of neighbouring samples.
     n_components : int, optional
-        Project the channels, embedded if `n_embeddings` is given, onto so many principal components.
+        Number of principal components onto which the channels (embedded, if `n_embeddings` is given) are projected.
     sampling_frequency : float, optional
-        Hz, of arrays; objects of MNE and stores have their own.
+        Hz; for arrays (MNE objects and stores have their own).
     standardization : {"per_run", "per_subject", "training", "none"}
-        Bring each channel to mean 0 and standard deviation 1: of each recording; of each person's recording; by the
-        moments of the training data, also of new data; or not at all. A store has its own.
+        Standardize each channel to mean 0 and standard deviation 1 in each recording; over the recordings of each
+        participant; by the moments of the training data, for new data, too; or not at all. Stores are already
+        standardized.
     missing : {"error", "segment", "mask"}
-        What to do with samples that are NaN: refuse them, cut them out, or keep and marginalise them.
+        What to do with samples that are NaN: raise an error, cut them out, or marginalize over them.
     picks : str or list of str, optional
-        Channels of objects of MNE: types or names; default: all channels of data that are not marked bad.
+        Channels of MNE objects: types or names; default: all data channels that are not marked bad.
     group : str, optional
         Group of a store, where it has several.
     validation_fraction : float, optional
-        Hold so large a share of the people (`groups`, or else recordings) out of learning, to choose the best epoch by
-        them, and to stop where settings={"trainer.patience": 5} says so.
+        Fraction of the participants (`groups`, or else recordings) held out for validation: they choose the best
+        epoch, and allow early stopping by settings={"trainer.patience": 5}.
     random_state : int, RandomState or None
-        Seed of the run; None: always the same one.
+        Seed of the run; None: a fixed seed.
     device : str
         cpu, cuda, ..; auto: the GPU if there is one.
     folder : path, optional
-        Keep the run there as an experiment, for the scripts, too. A run that was interrupted goes on, and a finished
-        one is not repeated. Other data or parameters need another folder.
+        Keep the run there as an experiment, which the scripts can read. Fitting again resumes an interrupted run and
+        does not repeat a finished one. Other data or parameters need another folder.
     settings : dict, optional
         Further settings by their names on the command line, such as {"trainer.algorithm": "incremental"}.
     verbose : bool

@@ -60,7 +60,7 @@ class OslHMM:
     """Of the components in the template, (P,)."""
     explained_variance: float | None
     free_energies: NDArray[np.float64] | None
-    """Of the published sessions, in nats a sample."""
+    """Of the published sessions, in nats per sample."""
     n_embeddings: int
     files: dict[str, str]
     """SHA-256 of each."""

@@ -1,4 +1,4 @@
-"""Tar files in the layout of learning-from-brains: one run a file, `<key>.bold.pyd` with its `<key>.t_r.pyd`.
+"""Tar files in the layout of learning-from-brains: one run per file, `<key>.bold.pyd` with its `<key>.t_r.pyd`.
 
 A tar of a run without labels holds one sample, the whole run; one for decoding holds many, `<run>_sample_000` and so
 on, each with its labels. Nothing is unpacked to the disk, and no pickle is executed.

@@ -29,7 +29,7 @@ OF_CHANNELS: dict[str, tuple[str, ...]] = {
     "labels": ("values",),
     "sensors": ("loc", "codes"),
 }
-"""Arrays with one row a channel, beside the positions, by kind."""
+"""Arrays with one row per channel, beside the positions, by kind."""
 CHANNEL_OF = {"maps": "channels", "parcels": "rows", "grayordinates": "rows"}
 """Arrays that hold numbers of channels, -1 for none, by kind."""
 

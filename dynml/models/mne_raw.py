@@ -1,4 +1,4 @@
-"""Alpha as MNE's raw object: one channel a state, NaN and BAD annotations where nothing was observed.
+"""Alpha as MNE's raw object: one channel per state, NaN and BAD annotations where nothing was observed.
 
 mne is imported where it is used.
 """

@@ -20,7 +20,7 @@ from dynml.ops.metrics import known_paths, pairwise_correlation, pairwise_covari
 
 Array = NDArray[Any]
 TimeCourses = ArrayLike | Tensor | Sequence[ArrayLike | Tensor]
-"""One array (T, K), or several, one a subject."""
+"""One array (T, K), or several, one per subject."""
 Measure = Literal["riemannian", "frobenius", "rv", "correlation"]
 SIMILARITIES = ("rv", "correlation")
 
@@ -84,7 +84,7 @@ def match_posteriors(first_TK: TimeCourses, second_TK: TimeCourses) -> Array:
 
     Parameters
     ----------
-    first_TK, second_TK : array (T, K), or sequence of arrays, one a subject
+    first_TK, second_TK : array (T, K), or sequence of arrays, one per subject
         Samples with NaN in either are left out.
 
     Returns
@@ -110,7 +110,7 @@ def match_modes(first: TimeCourses, *others: TimeCourses) -> list[Any]:
 
     Parameters
     ----------
-    first : array (T, K), or sequence of arrays, one a subject
+    first : array (T, K), or sequence of arrays, one per subject
         Stays as it is.
     *others : alike
         Time courses of the same samples.

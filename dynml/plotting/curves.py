@@ -36,7 +36,7 @@ def plot_free_energy(
     Parameters
     ----------
     curves : mapping
-        Name (training, validation) to one value an epoch, in nats per sample; NaN where there is none.
+        Name (training, validation) to one value per epoch, in nats per sample; NaN where there is none.
     baselines : mapping, optional
         Name to its value, or to the values by curve as in summary.json ({"gaussian": {"training": .., "validation":
         ..}}); a mark by curve has that curve's colour. None and NaN are left out.

@@ -1,4 +1,4 @@
-"""Pictures of the recordings in a store: one a subject, and two of all subjects together.
+"""Pictures of the recordings in a store: one per subject, and two of all subjects together.
 
 Shapes: T rows, C channels, F frequencies, B bins.
 """
@@ -269,7 +269,7 @@ def plot_all_spectra(summaries: Sequence[SubjectSummary], flags: Sequence[Sequen
 
 
 def plot_measures(summaries: Sequence[SubjectSummary], flags: Sequence[Sequence[Flag]]) -> Figure:
-    """Draw each number that differs as a row of dots, one a subject; those far from the others in it are named."""
+    """Draw each number that differs as a row of dots, one per subject; those far from the others in it are named."""
     drawn = [measure for measure in MEASURES if _differs([getattr(own, measure.name) for own in summaries])]
     figure = new_figure(10.0, 0.95 * max(len(drawn), 1) + 0.5)
     if not drawn:

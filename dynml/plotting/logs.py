@@ -1,4 +1,4 @@
-"""Logs of experiments over epochs: one panel a graph, one colour an experiment, one line style a log."""
+"""Logs of experiments over epochs: one panel a graph, one colour per experiment, one line style a log."""
 
 from __future__ import annotations
 

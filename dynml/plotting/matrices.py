@@ -42,7 +42,7 @@ def plot_covariances(
     units: str = "signal units",
     title: str | None = None,
 ) -> Figure:
-    """Draw one matrix a state, all on one colour scale that is symmetric around zero.
+    """Draw one matrix per state, all on one colour scale that is symmetric around zero.
 
     Parameters
     ----------

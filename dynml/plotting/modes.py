@@ -61,7 +61,7 @@ def plot_alpha(
     n_samples : int, optional
         Draw the first ones only; default all, averaged over bins where they are more than the figure has columns.
     titles : sequence of str, optional
-        One a panel.
+        One per panel.
     mode_names : sequence of J names, optional
     y_label, title : str, optional
 
@@ -171,7 +171,7 @@ def plot_loss(
     Parameters
     ----------
     losses : mapping
-        Name (training, validation, negative log-likelihood) to one value an epoch, in nats per sample; NaN where there
+        Name (training, validation, negative log-likelihood) to one value per epoch, in nats per sample; NaN where there
         is none. The first tenth of the epochs may lie above the panel, where it would flatten the others.
     divergences : mapping, optional
         KL divergences alike, in a panel of their own: they are far smaller.

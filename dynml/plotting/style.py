@@ -47,7 +47,7 @@ FORMATS = ("png", "pdf", "svg")
 
 
 def state_colours(n_states: int) -> list[str]:
-    """Give one colour a state: the palette, then colours that are as far as can be from all before them."""
+    """Give one colour per state: the palette, then colours that are as far as can be from all before them."""
     if n_states <= len(PALETTE):
         return list(PALETTE[:n_states])
     return list(_further_colours(n_states))

@@ -43,7 +43,7 @@ class ArrayConfig(ReaderConfig):
     seen_otherwise: ClassVar[tuple[str, ...]] = ("time_axis",)
 
     time_axis: Literal["first", "last"] = "first"
-    """Which axis of the files' arrays is time: "first" for time x channels, "last" for channels x time."""
+    """Axis of the files' arrays that is time: "first" for time x channels, "last" for channels x time."""
 
     def __post_init__(self) -> None:
         check_choice("time_axis", self.time_axis, ["first", "last"])

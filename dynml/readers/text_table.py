@@ -1,4 +1,4 @@
-"""Reads tables of numbers as text (`.txt`, `.csv`, `.tsv`): one line a sample, one column a channel."""
+"""Reads tables of numbers as text (`.txt`, `.csv`, `.tsv`): one line per sample, one column per channel."""
 
 from __future__ import annotations
 

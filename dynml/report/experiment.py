@@ -29,7 +29,7 @@ class ReportedExperiment:
     summary: dict[str, Any]
     """Content of summary.json; {} where the run has not written one."""
     logs: Logs
-    """Metric to one value an epoch; {} where no epoch is over."""
+    """Metric to one value per epoch; {} where no epoch is over."""
     family: Family | None
     """None for a model that was built in Python and is of no registered family."""
     fault_of_model: str | None

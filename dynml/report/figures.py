@@ -33,7 +33,7 @@ def plot_curves(
     Parameters
     ----------
     curves : mapping
-        Name to one value an epoch.
+        Name to one value per epoch.
     label : str
         Of the y axis.
     best_epoch : int or None
@@ -120,7 +120,7 @@ def plot_starts(starts: Starts, component: str) -> Figure:
 
 
 def plot_scores(values: Mapping[str, Mapping[str, float]], label: str, lines: Mapping[str, float]) -> Figure:
-    """Draw one dot a subject in a column for each subset, with their median; baselines as lines.
+    """Draw one dot per subject in a column for each subset, with their median; baselines as lines.
 
     Parameters
     ----------

@@ -25,20 +25,20 @@ class SimulationConfig:
     """
 
     n_subjects: int = 1
-    """Subjects, each with a time course and noise of its own."""
+    """Number of subjects, each with its own time course and noise."""
 
     n_samples: int | list[int] = 400
-    """Samples of every subject, or a list with one number a subject."""
+    """Samples per subject, or a list with one number per subject."""
 
     n_samples_range: list[int] | None = None
-    """Two numbers [shortest, longest]: each subject's number of samples is drawn between them, both included. It takes
-    the place of n_samples."""
+    """Two numbers [shortest, longest], instead of n_samples: each subject's number of samples is drawn between them,
+    both included."""
 
     n_channels: int = 8
-    """Channels C."""
+    """Number of channels C."""
 
     seed: int = 0
-    """Seed of the one generator behind all random numbers."""
+    """Random seed."""
 
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):

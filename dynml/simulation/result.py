@@ -55,10 +55,10 @@ class Simulation(ABC):
     parameters: ClassVar[tuple[str, ...]]
     """Names of the arrays that hold for all subjects."""
     courses: ClassVar[tuple[str, ...]] = ()
-    """Names of the lists of arrays, one a subject."""
+    """Names of the lists of arrays, one per subject."""
 
     time_series: list[NDArray[np.float32]]
-    """One (T, C) array a subject."""
+    """One (T, C) array per subject."""
     config: SimulationConfig
     mean: NDArray[np.float64] | None = None
     """What `standardize` subtracted, (C,); None before it."""
@@ -86,7 +86,7 @@ class Simulation(ABC):
 
     @property
     def events(self) -> list[Events] | None:
-        """What happened when, one a subject; None where nothing does."""
+        """What happened when, one per subject; None where nothing does."""
         return None
 
     def standardize(self) -> Self:
@@ -154,11 +154,11 @@ class StateSimulation(GaussianSimulation):
     courses: ClassVar[tuple[str, ...]] = ("states",)
 
     states: list[NDArray[np.int64]]
-    """The state of every sample, one (T,) array a subject."""
+    """The state of every sample, one (T,) array per subject."""
 
     @property
     def alpha(self) -> list[NDArray[np.float32]]:
-        """The states as time courses of zeros and ones, one (T, K) array a subject."""
+        """The states as time courses of zeros and ones, one (T, K) array per subject."""
         return [one_hot(states, len(self.means)) for states in self.states]
 
 

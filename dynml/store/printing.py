@@ -42,7 +42,7 @@ def architecture_lines(store: Store, group: str | None = None) -> Iterator[str]:
     Yields
     ------
     str
-        Root attributes, one line a subject and group, then totals.
+        Root attributes, one line per subject and group, then totals.
 
     Raises
     ------

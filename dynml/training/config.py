@@ -17,45 +17,45 @@ class RunConfig:
     """Stop after this many epochs; null: as many as max_steps needs."""
 
     max_steps: int | None = None
-    """Stop after this many training batches, in the middle of an epoch if need be."""
+    """Stop after this many training batches, if necessary in the middle of an epoch."""
 
     patience: int | None = None
     """Stop after this many epochs without improvement of the monitored value; null: never."""
 
     patience_delta: float = 1e-6
-    """An improvement is a fall of the monitored value by more than this."""
+    """Minimum decrease of the monitored value that counts as an improvement."""
 
     seed: int = 1234
-    """The one seed of the run: starts, order of batches, augmentation and dropout all derive from it."""
+    """Random seed of the run: for initialization, order of batches, augmentation and dropout."""
 
     device: str = "auto"
-    """cpu, cuda, cuda:1, xpu ...; auto: the accelerator that torch finds, if there is one."""
+    """cpu, cuda, cuda:1, xpu ...; auto: an accelerator if torch finds one, else the CPU."""
 
     max_time: float | None = None
-    """Stop, saved and resumable, after this many minutes (cluster limits)."""
+    """Stop after this many minutes with a checkpoint, so that the run can be resumed (time limits of clusters)."""
 
     save_every: float = 10.0
-    """Minutes between checkpoints inside a long epoch."""
+    """Minutes between checkpoints within a long epoch."""
 
     saving_share: float = 0.01
-    """Checkpoints at the end of an epoch may take at most this share of the time: very short epochs are not all
-    saved. The first, the last and any interrupted one always are. 1: every epoch."""
+    """Maximum fraction of the time spent on checkpoints at the end of epochs: very short epochs are not all saved. The
+    first, the last and an interrupted one always are. 1: save every epoch."""
 
     non_finite: Literal["stop", "skip"] = "stop"
-    """A NaN or infinite loss: stop before the step, or skip that batch and count it."""
+    """What to do about a NaN or infinite loss. stop: end before the step; skip: leave out the batch and count it."""
 
     other_preparation: Literal["refuse", "allow"] = "refuse"
-    """Weights or modes of an experiment whose training data were prepared otherwise: refuse them, with every
-    difference, or go on with a warning."""
+    """What to do if an experiment given for its weights or modes was trained on data prepared differently. refuse: stop
+    and list every difference; allow: continue with a warning."""
 
     deterministic: bool = False
-    """Ask torch for deterministic algorithms (slower on a GPU; on CPU runs repeat bit for bit anyway)."""
+    """Use deterministic algorithms of torch (slower on a GPU; on a CPU runs repeat exactly anyway)."""
 
     progress: bool = True
     """Show progress bars."""
 
     profile: bool = False
-    """Trace some training batches with torch.profiler: logs/trace.json, and a table of where the time goes."""
+    """Profile some training batches with torch.profiler: logs/trace.json, and a table of the time spent."""
 
     def __post_init__(self) -> None:
         check_at_least("trainer.max_epochs", self.max_epochs, 1, optional=self.max_steps is not None)
@@ -72,27 +72,27 @@ class RunConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class TrainerConfig(RunConfig):
-    """A run that learns by gradients."""
+    """A run that is trained by gradients."""
 
     learning_rate: float | str = 0.001
-    """One value, or a list by epochs such as "0.001*3 0.0001" (three epochs, then the last value is kept)."""
+    """One value, or values per epoch such as "0.001*3 0.0001" (0.001 for three epochs, then 0.0001 to the end)."""
 
     learning_rate_schedule: Literal["constant", "cosine", "linear", "exponential"] = "constant"
-    """What is multiplied onto the learning rate over the run."""
+    """Schedule of the learning rate over the run."""
 
     learning_rate_decay: float = 0.1
     """exponential: rate of decay per epoch, exp(-decay * epoch). cosine, linear: the final fraction of the learning
     rate."""
 
     schedule_by: Literal["epoch", "step"] = "epoch"
-    """When the schedule sets the learning rate: at the start of each epoch, or before each step (a training batch, as
-    max_steps counts). Its length is that of the run as it was when the run began."""
+    """Update the learning rate at the start of each epoch, or before each step (training batch). The schedule spans the
+    length that the run had when it was first started."""
 
     warmup_epochs: int = 0
     """Epochs over which the learning rate rises linearly from near zero."""
 
     warmup_steps: int = 0
-    """The same in steps, for schedule_by step."""
+    """Steps over which the learning rate rises linearly from near zero; needs schedule_by step."""
 
     optimizer: Literal["adamw", "adam", "radam", "sgd"] = "adamw"
     """Optimizer of torch.optim."""
@@ -101,23 +101,23 @@ class TrainerConfig(RunConfig):
     """Weight decay: decoupled for adamw, an L2 term for the others."""
 
     weight_decay_on: Literal["all", "matrices"] = "all"
-    """What decays: all parameters, or those of two and more dimensions that are neither of an embedding nor of a
-    normalization, and no bias."""
+    """Parameters that decay. all: all of them; matrices: those with two or more dimensions, except embeddings and
+    normalizations."""
 
     adam_beta_1: float = 0.9
-    """adamw, adam, radam: how much of its past the mean of the gradient keeps."""
+    """adamw, adam, radam: decay rate of the running mean of the gradient."""
 
     adam_beta_2: float = 0.999
-    """adamw, adam, radam: how much of its past the mean square of the gradient keeps."""
+    """adamw, adam, radam: decay rate of the running mean of the squared gradient."""
 
     adam_epsilon: float = 1e-8
-    """adamw, adam, radam: added to the root of the mean square."""
+    """adamw, adam, radam: value added to the denominator for numerical stability."""
 
     clip_gradient: float | None = None
-    """Largest global norm of the gradient; null: no clipping, the norm is only logged."""
+    """Maximum norm of the gradient over all parameters; null: no clipping, the norm is only logged."""
 
     accumulate_gradients: int = 1
-    """Batches whose gradients are summed before a step."""
+    """Number of batches whose gradients are summed before a step."""
 
     precision: Literal["float32", "bf16"] = "float32"
     """bf16: automatic mixed precision where it is safe; LSTMs in float32 on a CPU that has no kernel for them."""
@@ -126,12 +126,12 @@ class TrainerConfig(RunConfig):
     """Compile the model with torch.compile."""
 
     weight_averaging: float | None = None
-    """Decay of a moving average of the weights (such as 0.999), which is validated, saved as best model and reported,
-    while training goes on with the weights themselves; null: none."""
+    """Decay of an exponential moving average of the weights (such as 0.999). The average is validated, saved as best
+    model and reported; training continues with the weights themselves. null: none."""
 
     non_finite_check_every: int | None = None
-    """Batches between two looks of the host at whether losses and gradients are finite. Above 1 a faulty step is left
-    out on the device, and training never waits for the device in between. null: 1 on a CPU, 50 on a GPU."""
+    """Number of batches between checks that losses and gradients are finite. Above 1, a faulty step is skipped on the
+    device, without waiting for it. null: 1 on a CPU, 50 on a GPU."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

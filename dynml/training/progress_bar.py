@@ -1,4 +1,4 @@
-"""Progress: a bar each for starts, epochs, batches that take long and the report; a line an epoch in a log file."""
+"""Progress: a bar each for starts, epochs, batches that take long and the report; a line per epoch in a log file."""
 
 from __future__ import annotations
 

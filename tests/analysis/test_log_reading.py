@@ -116,7 +116,7 @@ def test_damaged_and_strange_logs_are_named(tmp_path, monkeypatch):
     with pytest.raises(CheckpointError, match="loss_per_epoch.npy could not be read"):
         read_experiment(path)
     np.save(path / "logs" / "loss_per_epoch.npy", np.zeros((2, 2)))
-    with pytest.raises(CheckpointError, match="one number an epoch"):
+    with pytest.raises(CheckpointError, match="one number per epoch"):
         read_experiment(path)
     (tmp_path / "listed" / "logs").mkdir(parents=True)
     (tmp_path / "listed" / "summary.json").write_text("[1]")

@@ -16,7 +16,7 @@ GROUPS = ("dataset", "model", "initialization", "trainer")
 
 
 def lasting_states(seed, n_states=3, lengths=(4000, 3000)):
-    """One-hot time courses of states that last ten samples on average, one array a subject."""
+    """One-hot time courses of states that last ten samples on average, one array per subject."""
     generator = np.random.default_rng(seed)
     paths = [np.repeat(generator.integers(0, n_states, n), generator.geometric(0.1, n))[:n] for n in lengths]
     return [np.eye(n_states)[path] for path in paths]

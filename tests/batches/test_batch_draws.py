@@ -17,7 +17,7 @@ DATASETS = ["x", "y", "z"]
 
 
 class Mixture:
-    """Stands for a dataset of one subject a data set, or of as many as `datasets` names."""
+    """Stands for a dataset of one subject per data set, or of as many as `datasets` names."""
 
     def __init__(self, lengths=LENGTHS, datasets=DATASETS, own=None):
         segments = [np.array([[0, length]], dtype=np.int64) for length in lengths]

@@ -88,7 +88,7 @@ def test_padded_batches_hold_the_rows_and_zeros(store, rows, residency):
     assert batch.segment.tolist() == [1, 0, 0]
     assert batch.start_sample.tolist() == [95, 0, 3]
     assert batch.lengths.tolist() == [10, 7, 10]
-    # Run 1 of subject a starts at row 90; two samples a second.
+    # Run 1 of subject a starts at row 90; two samples per second.
     assert batch.times_seconds[0, :2].tolist() == [2.5, 3.0]
     assert batch.times_seconds[2, :2].tolist() == [1.5, 2.0]
     # Labels 0, 1, 2 are task-a, task-b, task-c; they hold from row 10 to 24.

@@ -1,4 +1,4 @@
-"""Pictures of attributions on the brain: one a class, and none where nobody knows where the channels lie."""
+"""Pictures of attributions on the brain: one per class, and none where nobody knows where the channels lie."""
 
 import numpy as np
 

@@ -41,6 +41,6 @@ def test_a_decoder_without_anything_of_each_sample_has_nothing_around_events():
             CheckpointError, match="A decoder with the backbone linear has one vector and one prediction"
         ):
             kind_of_values(linear, asked)
-    with pytest.raises(CheckpointError, match="one prediction a trial or window"):
+    with pytest.raises(CheckpointError, match="one prediction per trial or window"):
         kind_of_values(linear, "predictions")
     assert kind_of_values(experiment_of(decoder_of(dataset, **small("csm")), "decoding"), "auto") == "features"

@@ -86,7 +86,7 @@ def test_a_missing_config_file_is_named(tmp_path):
         ),
         ({"training": ["sub-aa"]}, r"has no folder of subject sub-aa \(did you mean 'sub-a'"),
         ({"training": ["../sub-a"]}, r"names a subject '\.\./sub-a', which cannot be the name of a folder"),
-        ({"training": ["sub-a sub-b"]}, "one name a line"),
+        ({"training": ["sub-a sub-b"]}, "one name per line"),
     ],
 )
 def test_faulty_lists_are_refused(tmp_path, lists, sentence):

@@ -102,7 +102,7 @@ def test_segments_samples_and_times(store):
         (1, 0, 0, 50),
     ]
     assert (subset.n_subjects, subset.n_samples, subset.n_rows) == (2, 148, 153)
-    # The second stretch starts 35 samples into its run, the third at the start of another run; 4 samples a second.
+    # The second stretch starts 35 samples into its run, the third at the start of another run; 4 samples per second.
     subject, segment, row = np.array([0, 0, 0, 1]), np.array([0, 1, 2, 0]), np.array([3, 36, 74, 50])
     np.testing.assert_array_equal(subset.seconds_of_rows(subject, segment, row), [0.75, 9.0, 1.0, 12.5])
 

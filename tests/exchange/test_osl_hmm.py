@@ -26,7 +26,7 @@ def recording(seed, n_samples=1500):
 
 
 def embedded_as_osl(signals):
-    """Rows of n samples a channel, channel by channel, the latest first: x_c[t], x_c[t - 1], .., for one t a row."""
+    """Rows of n samples per channel, channel by channel, latest first: x_c[t], x_c[t - 1], .., for one t per row."""
     windows = np.lib.stride_tricks.sliding_window_view(signals, N_LAGS, axis=0)  # (T - n + 1, C, n), earliest first
     return windows[:, :, ::-1].reshape(len(windows), -1)
 

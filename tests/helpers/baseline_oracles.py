@@ -42,7 +42,7 @@ CUTS = ([[0, 40], [45, 150]], [[3, 60], [60, 64], [70, 120]], [[0, 80]], [[10, 1
 
 
 def windows_at(segments, window_length):
-    """All windows of good stretches, one a row."""
+    """All windows of good stretches, one per row."""
     return np.array(
         [
             one[t : t + window_length].ravel()

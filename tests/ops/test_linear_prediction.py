@@ -28,7 +28,7 @@ def series(lengths, n_channels, seed=0):
 
 
 def all_windows(segments, window_length):
-    """One row a window, explicitly."""
+    """One row per window, explicitly."""
     return np.array(
         [one[t : t + window_length].ravel() for one in segments for t in range(len(one) - window_length + 1)]
     )

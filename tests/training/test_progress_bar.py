@@ -1,4 +1,4 @@
-"""Progress: a line an epoch in a log file, and on a terminal a bar each for starts and epochs."""
+"""Progress: a line per epoch in a log file, and on a terminal a bar each for starts and epochs."""
 
 import sys
 

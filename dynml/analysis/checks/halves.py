@@ -49,7 +49,7 @@ def agreement(first: Sequence[Array], second: Sequence[Array], seed: int) -> Agr
     Parameters
     ----------
     first, second : sequence of arrays (T, K)
-        One a subject.
+        One per subject.
     """
     generator = np.random.default_rng(seed)
     known = [

@@ -74,7 +74,7 @@ class Measures:
         )
 
     def with_values(self, people: list[str], values: NDArray[np.float64]) -> Measures:
-        """Give the same measures of other rows, one a person."""
+        """Give the same measures of other rows, one per person."""
         return Measures(self.path, people, [{} for _ in people], self.measures, values, self.ignored)
 
 
@@ -86,7 +86,7 @@ def read_any_table(path: Path) -> Table:
 def read_measures(
     path: Path, chosen: Sequence[str] | None = None, keys: Sequence[str] | None = None, within: str | None = None
 ) -> Measures:
-    """Read a table of results, long (one row a subject and state) or wide (one row a subject).
+    """Read a table of results, long (one row per subject and state) or wide (one row per subject).
 
     Parameters
     ----------

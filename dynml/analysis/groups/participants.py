@@ -115,7 +115,7 @@ def matched(measures: Measures, participants: Participants) -> Matched:
 
 
 def averaged(found: Matched) -> Matched:
-    """Give one row a participant: the mean of those that it has; a value that some rows lack is that of the others."""
+    """Give one row per participant: the mean of its rows, without values that are missing."""
     rows_of: dict[str, list[int]] = {}
     for row, name in enumerate(found.people):
         rows_of.setdefault(name, []).append(row)
@@ -141,7 +141,7 @@ def averaged(found: Matched) -> Matched:
 
 
 def paired(found: Matched, column: str) -> tuple[Matched, str]:
-    """Give one row a participant: the difference between the two values of a column.
+    """Give one row per participant: the difference between the two values of a column.
 
     Returns
     -------

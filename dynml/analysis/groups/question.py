@@ -67,7 +67,7 @@ def read_question(asked: Asked) -> Question:
     """
     if asked.paired is not None and asked.sessions != "mean":
         raise ConfigurationError(
-            "--sessions", asked.sessions, "absent with --paired, which makes one row a participant"
+            "--sessions", asked.sessions, "absent with --paired, which makes one row per participant"
         )
     found = matched(
         read_measures(asked.table, asked.measures, asked.keys, asked.paired), read_participants(asked.participants)

@@ -1,4 +1,4 @@
-"""One vector a subject from what dynml_extract_features.py has written: the mean over its windows or trials.
+"""One vector per subject from what dynml_extract_features.py has written: the mean over its windows or trials.
 
 Shapes: W windows or trials of a subject, D dimensions.
 """

@@ -1,6 +1,6 @@
 """Where sets of features come from: tables, folders of inference, a store, a model.
 
-Each gives one row a participant; those of sessions are averaged.
+Each gives one row per participant; those of sessions are averaged.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class Gathered:
     findings: list[str] = field(default_factory=list)
 
     def add(self, name: str, found: Matched) -> None:
-        """Take one row a participant."""
+        """Take one row per participant."""
         self.sets[name] = dict(zip(found.people, found.measures.values))
         table = found.participants.table
         self.columns = list(table.columns)
@@ -144,7 +144,7 @@ def _names(own: Any) -> list[str]:
 
 
 def gather_arrays(gathered: Gathered, name: str, arrays: Mapping[str, Doubles], participants: Participants) -> None:
-    """Take one array a subject; those of one participant are averaged."""
+    """Take one array per subject; those of one participant are averaged."""
     subjects = list(arrays)
     nothing = Measures(participants.table.path, subjects, [{} for _ in subjects], [], np.zeros((len(subjects), 0)))
     found = matched(nothing, participants)

@@ -18,7 +18,7 @@ from dynml.ops.matching import match_by_similarity
 
 Array = NDArray[Any]
 Series = Sequence[Array]
-"""Probabilities of states (T, K), one array a subject; every sample is observed."""
+"""Probabilities of states (T, K), one array per subject; every sample is observed."""
 N_SHIFTS = 20
 MOST_PAIRS_SHIFTED, MOST_SAMPLES_SHIFTED = 20, 20_000
 """Pairs, and samples of a subject, that shifts are made of; more would hardly change what they give."""
@@ -143,7 +143,7 @@ def match_runs(runs: Sequence[Series], objectives: Sequence[float] | None = None
     Parameters
     ----------
     runs : sequence of sequences of arrays, (T, K) each
-        For each run the probabilities of its states, one array a subject, without samples that are NaN.
+        For each run the probabilities of its states, one array per subject, without samples that are NaN.
     objectives : sequence of float, optional
         What each run minimised: free energy with the priors' part.
 
@@ -181,7 +181,7 @@ def average_runs(runs: Sequence[Series], n_states: int | None = None) -> list[Ar
     Returns
     -------
     list of arrays, (T, n_states)
-        One a subject; each row sums to 1.
+        One per subject; each row sums to 1.
 
     Notes
     -----

@@ -31,7 +31,7 @@ COLUMNS = tuple(column.name for column in DESCRIBED)
 
 @dataclass(frozen=True, kw_only=True)
 class StateStatistics:
-    """One subject's statistics, one number a state, (K,) each."""
+    """One subject's statistics, one number per state, (K,) each."""
 
     fractional_occupancy: NDArray[np.float64]
     """Share of the samples in segments that belong to the state; sums to 1."""

@@ -15,9 +15,12 @@ def parse_import(description: str | None, arguments: Sequence[str] | None = None
     """Arguments of dynml_import_webdataset.py."""
     parser = ScriptParser(description=description)
     parser.add_argument(
-        "inputs", metavar="FOLDER_OR_TARS", nargs="+", help="Tar files, or folders that hold them or folders of them."
+        "inputs",
+        metavar="FOLDER_OR_TARS",
+        nargs="+",
+        help="Tar files, or folders (or folders of folders) of tar files.",
     )
-    parser.add_argument("out_hdf5", metavar="OUT_HDF5", help="Store to make; its name ends in .hdf5 or .h5.")
+    parser.add_argument("out_hdf5", metavar="OUT_HDF5", help="Store to write; the name ends in .hdf5 or .h5.")
     parser.add_argument("-f", "--force", action="store_true", help="Replace OUT_HDF5, once the new one is complete.")
     parser.add_argument("--group", type=str, default="bold", help="Name of the signals' group in the store.")
     for subset in SUBSETS:
@@ -26,21 +29,21 @@ def parse_import(description: str | None, arguments: Sequence[str] | None = None
             metavar="FILE",
             type=str,
             default=None,
-            help=f"Text file with the {subset} participants (ds-<dataset>_sub-<id>) or subjects, one a line.",
+            help=f"Text file with the {subset} participants (ds-<dataset>_sub-<id>) or subjects, one per line.",
         )
     for subset in SUBSETS[1:]:
         parser.add_argument(
             f"--{subset}_fraction",
             type=float,
             default=0.0,
-            help=f"Share of the participants that is drawn for {subset}, where there are no lists.",
+            help=f"Fraction of the participants drawn for {subset}, if there are no lists.",
         )
     parser.add_argument("--seed", type=int, default=0, help="Seed of this draw.")
     parser.add_argument(
         "--standardization",
         type=str,
         default="none",
-        help="none: signals stay as they are, z-scored by whoever made the tars; per_run: z-score them in each tar.",
+        help="none: keep the signals as they are in the tars, usually z-scored; per_run: z-score them in each tar.",
     )
     parser.add_argument(
         "--allow_mixed_sampling_frequency", action="store_true", help="Runs may differ in their repetition time."
@@ -51,7 +54,7 @@ def parse_import(description: str | None, arguments: Sequence[str] | None = None
         metavar="JSON",
         type=str,
         default=None,
-        help='Names of labels, as {"task_label": {"0": "rest", "1": "motor"}}; by default their codes are the names.',
+        help='Names of labels, as {"task_label": {"0": "rest", "1": "motor"}}; default: the codes are the names.',
     )
     return parser.parse_args(arguments)
 

@@ -25,7 +25,7 @@ def parse_weights(description: str | None, arguments: Sequence[str] | None = Non
     """Arguments of dynml_import_weights.py."""
     parser = ScriptParser(description=description)
     parser.add_argument(
-        "weights", metavar="WEIGHTS", help="Published weights, pytorch_model.bin; of hmm: the folder of arrays (.npy)."
+        "weights", metavar="WEIGHTS", help="Published weights, pytorch_model.bin; hmm: the folder of arrays (.npy)."
     )
     parser.add_argument("experiments_path", metavar="EXPERIMENTS_PATH", help="Folder that holds experiments.")
     parser.add_argument("experiment_name", metavar="EXPERIMENT_NAME", help="Name of the experiment to make.")
@@ -33,45 +33,45 @@ def parse_weights(description: str | None, arguments: Sequence[str] | None = Non
         "--family",
         type=str,
         required=True,
-        help="What the weights are of: csm, sequence_bert, network_bert or autoencoder (learning-from-brains), or hmm "
-        "(osl-dynamics).",
+        help="Model family: csm, sequence_bert, network_bert or autoencoder (of learning-from-brains), or hmm (of "
+        "osl-dynamics).",
     )
     parser.add_argument(
         "--n_heads",
         type=int | None,
         default=None,
-        help="Attention heads, which shapes do not tell; by default one for each 64 numbers of the embedding.",
+        help="Attention heads, which the weights do not determine; default: one per 64 dimensions of the embedding.",
     )
     parser.add_argument(
         "--time_precision",
         type=float | None,
         default=None,
-        help="Seconds of one row of the time embedding; by default 0.2.",
+        help="Resolution of the time embedding in seconds; default: 0.2.",
     )
     parser.add_argument(
         "--activation",
         type=str | None,
         default=None,
-        help="Activation of the feed-forward layers; by default gelu_tanh.",
+        help="Activation of the feed-forward layers; default: gelu_tanh.",
     )
     parser.add_argument(
         "--n_embeddings",
         type=int | None,
         default=None,
-        help="Of hmm: samples side by side that the principal components are of; by default 15.",
+        help="hmm: number of embedded samples of the principal components; default: 15.",
     )
     parser.add_argument(
         "--sampling_frequency",
         type=float | None,
         default=None,
-        help="Of hmm: Hz of the recordings; by default 250.",
+        help="hmm: sampling frequency in Hz; default: 250.",
     )
     parser.add_argument(
         "--channel_names",
         metavar="FILE",
         type=str,
         default=None,
-        help="Text file with the names of networks or channels, one a line; by default network_0 (of hmm: channel_0) "
+        help="Text file with the names of networks or channels, one per line; default: network_0 (hmm: channel_0) "
         "and so on.",
     )
     parser.add_argument(
@@ -79,8 +79,9 @@ def parse_weights(description: str | None, arguments: Sequence[str] | None = Non
         metavar="FILE",
         type=str,
         default=None,
-        help="Text file with the participants that the weights were trained on, one a line: no testing subset may "
-        "hold them.",
+        help="Text file with the participants whose data the weights were trained on, one per line: no testing "
+        "subset may "
+        "contain them.",
     )
     return parser.parse_args(arguments)
 

@@ -15,22 +15,26 @@ def parse_resume(description: str | None) -> RunRequest:
     """
     parser = ScriptParser(description=description)
     parser.add_argument("experiments_path", metavar="EXPERIMENTS_PATH", help="folder of all experiments")
-    parser.add_argument("experiment_name", metavar="EXPERIMENT_NAME", help="the experiment to go on with")
-    parser.add_argument("--new_max_epochs", type=int, help="epochs in all, those done before included")
-    parser.add_argument("--new_max_steps", type=int, help="training batches in all, those done before included")
+    parser.add_argument("experiment_name", metavar="EXPERIMENT_NAME", help="experiment to resume")
+    parser.add_argument("--new_max_epochs", type=int, help="maximum number of epochs, including those already done")
+    parser.add_argument(
+        "--new_max_steps",
+        type=int,
+        help="maximum number of training batches, including those already done",
+    )
     parser.add_argument("--new_patience", type=int, help="epochs without improvement before stopping")
     parser.add_argument(
-        "--new_max_time", type=float, help="stop, saved, after this many minutes; the other limits hold too"
+        "--new_max_time", type=float, help="stop with a checkpoint after this many minutes; the other limits remain"
     )
     parser.add_argument("--new_learning_rate", type=str, help="learning rate from now on (gradient families)")
     parser.add_argument("--new_batch_size_training", type=int, help="batch size from now on")
-    parser.add_argument("--hdf5_file", type=str, help="where the store is now; it must hold the same data")
+    parser.add_argument("--hdf5_file", type=str, help="store, if it has been moved; it must hold the same data")
     parser.add_argument("--device", type=str, help="cpu, cuda, ...")
     parser.add_argument("--residency", type=str, help="auto, device, memory or lazy")
-    parser.add_argument("--force", action="store_true", help="go on although the data or settings differ")
+    parser.add_argument("--force", action="store_true", help="continue although the data or settings differ")
     parser.add_argument("--comet.project", type=str, help="report to this project of comet.ml from now on")
     parser.add_argument("--comet.workspace", type=str, help="workspace of the project")
-    parser.add_argument("--comet.mode", type=str, help="auto, online, offline, or off: no longer")
+    parser.add_argument("--comet.mode", type=str, help="auto, online, offline, or off (stop reporting)")
     parser.add_argument("--tensorboard.enabled", type=bool, help="write event files for TensorBoard from now on")
     arguments = parser.parse_args()
 

@@ -10,7 +10,7 @@ from dynml.models.registry import Family
 
 @dataclass(frozen=True)
 class RunRequest:
-    """All that is needed to build a run: family, paths and one Config a group."""
+    """All that is needed to build a run: family, paths and one Config per group."""
 
     family: Family
     experiments_path: str

@@ -26,10 +26,14 @@ def parse_sending_of_logs(description: str | None) -> Namespace:
     """Parse the command line of dynml_send_value_to_comet_from_log.py."""
     parser = ScriptParser(description=description)
     parser.add_argument("experiment", metavar="EXPERIMENT_PATH", help="EXPERIMENTS_PATH/EXPERIMENT_NAME")
-    parser.add_argument("logs", nargs="+", metavar="LOG", help="logs to send, as in logs/LOG_per_epoch.npy")
-    parser.add_argument("--metric_names", nargs="+", metavar="NAME", help="other names for them, in their order")
+    parser.add_argument("logs", nargs="+", metavar="LOG", help="logs to send, named as in logs/LOG_per_epoch.npy")
+    parser.add_argument("--metric_names", nargs="+", metavar="NAME", help="other names for the logs, in order")
     parser.add_argument("--use_best", action="store_true", help="send the lowest value so far instead of each value")
-    parser.add_argument("--comet.project", type=str, help="project, for an experiment that was never reported")
+    parser.add_argument(
+        "--comet.project",
+        type=str,
+        help="project, for an experiment that was not reported to comet.ml",
+    )
     parser.add_argument("--comet.workspace", type=str, help="workspace of the project")
     _add_mode(parser)
     return parser.parse_args()
@@ -40,9 +44,9 @@ def parse_sending_of_one_value(description: str | None) -> Namespace:
     parser = ScriptParser(description=description)
     parser.add_argument("experiment", metavar="EXPERIMENT", help="an experiment's folder, or a comet experiment key")
     parser.add_argument("metric", metavar="NAME", help="name of the metric")
-    parser.add_argument("value", metavar="VALUE", type=float, help="its value")
-    parser.add_argument("--epoch", type=int, help="epoch that it belongs to, from 1")
-    parser.add_argument("--context", choices=["train", "validate", "test"], help="context that it belongs to")
+    parser.add_argument("value", metavar="VALUE", type=float, help="value of the metric")
+    parser.add_argument("--epoch", type=int, help="epoch of the value, from 1")
+    parser.add_argument("--context", choices=["train", "validate", "test"], help="context of the value")
     _add_mode(parser)
     return parser.parse_args()
 

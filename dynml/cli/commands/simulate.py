@@ -36,16 +36,16 @@ def parse_simulation(description: str | None, arguments: Sequence[str] | None = 
     parser = ScriptParser(description=description)
     summaries = "; ".join(f"{name}: {summary}" for name, (_, summary) in KINDS.items())
     parser.add_argument("kind", metavar="KIND", help=f"what to simulate ({summaries})")
-    parser.add_argument("out_hdf5", metavar="OUT_HDF5", help="store to make, .hdf5 or .h5")
+    parser.add_argument("out_hdf5", metavar="OUT_HDF5", help="store to write, .hdf5 or .h5")
     parser.add_argument("-f", "--force", action="store_true", help="replace an existing store")
     parser.add_argument("--group", type=str, default="signals", help="name of the signals' group in the store")
     parser.add_argument("--n_validation_subjects", type=int, default=0, help="subjects kept for validation")
-    parser.add_argument("--n_testing_subjects", type=int, default=0, help="subjects kept for testing, the last ones")
+    parser.add_argument("--n_testing_subjects", type=int, default=0, help="subjects kept for testing (the last ones)")
     parser.add_argument(
         "--standardize",
         type=bool,
         default=True,
-        help="z-score channels over all subjects together, and rescale the truth alike",
+        help="z-score channels over all subjects together, and rescale the ground truth accordingly",
     )
     if kind is not None:
         if kind not in KINDS:

@@ -13,7 +13,7 @@ from dynml.errors import DataError
 STORE_HELP = "Store made by dynml_create_hdf5_dataset.py."
 
 
-SOURCE_HELP = "Folder that holds one folder a subject, or BIDS derivatives, or a table of files (.csv, .tsv)."
+SOURCE_HELP = "Folder that holds one folder per subject, or BIDS derivatives, or a table of files (.csv, .tsv)."
 JOBS_HELP = "Processes that read and prepare subjects; the result is the same."
 NO_LIST = "-"
 
@@ -23,19 +23,23 @@ def parse_creation(description: str | None) -> Namespace:
     is_asked = not {"-h", "--help"}.isdisjoint(sys.argv[1:])
     parser = ScriptParser(description=f"{description}\n{_keys_formats_and_steps()}" if is_asked else description)
     parser.add_argument("ready_folder", metavar="READY_FOLDER", help=SOURCE_HELP)
-    parser.add_argument("out_hdf5", metavar="OUT_HDF5", help="Store to make; its name ends in .hdf5 or .h5.")
-    parser.add_argument("config_json", metavar="CONFIG_JSON", help="What the store is to hold; see above.")
+    parser.add_argument("out_hdf5", metavar="OUT_HDF5", help="Store to write; the name ends in .hdf5 or .h5.")
+    parser.add_argument(
+        "config_json",
+        metavar="CONFIG_JSON",
+        help="JSON file that defines the groups of the store; see above.",
+    )
     for subset in ("training", "validation", "testing"):
         parser.add_argument(
             f"{subset}_subjs",
             metavar=f"{subset.upper()}_SUBJS",
             nargs="?",
             default=None,
-            help=f"Text file with the names of the {subset} subjects, one a line; may be empty, or - for none.",
+            help=f"Text file with the names of the {subset} subjects, one per line; may be empty, or - for none.",
         )
     parser.add_argument("-f", "--force", action="store_true", help="Replace OUT_HDF5, once the new one is complete.")
     parser.add_argument(
-        "--add", action="store_true", help="Add the subjects to OUT_HDF5, which was made by the same CONFIG_JSON."
+        "--add", action="store_true", help="Add the subjects to OUT_HDF5, which was made with the same CONFIG_JSON."
     )
     parser.add_argument(
         "--draw_subsets",
@@ -43,11 +47,15 @@ def parse_creation(description: str | None) -> Namespace:
         type=str,
         nargs="+",
         default=None,
-        help="Draw the subsets by participant, such as validation=0.1 testing=0.1, instead of lists.",
+        help="Draw the subsets at random by participant instead of by lists, such as validation=0.1 testing=0.1.",
     )
-    parser.add_argument("--seed", type=int, default=None, help="Of the draw; 0 by default.")
+    parser.add_argument("--seed", type=int, default=None, help="Seed of --draw_subsets; 0 by default.")
     parser.add_argument(
-        "--stratify", metavar="COLUMN", type=str, default=None, help="Covariate to be as frequent in each drawn subset."
+        "--stratify",
+        metavar="COLUMN",
+        type=str,
+        default=None,
+        help="Covariate by which the drawn subsets are stratified.",
     )
     parser.add_argument(
         "--part",
@@ -55,7 +63,7 @@ def parse_creation(description: str | None) -> Namespace:
         type=str,
         default=None,
         help="Make one of several parts, such as 3/8, as OUT.part-3-of-8.hdf5; dynml_join_hdf5_datasets.py joins them. "
-        "A part that is there already is kept.",
+        "Existing parts are kept.",
     )
     parser.add_argument("--n_jobs", type=int, default=1, help=JOBS_HELP)
     return parser.parse_args()
@@ -64,13 +72,13 @@ def parse_creation(description: str | None) -> Namespace:
 def parse_joining(description: str | None) -> Namespace:
     """Arguments of dynml_join_hdf5_datasets.py."""
     parser = ScriptParser(description=description)
-    parser.add_argument("out_hdf5", metavar="OUT_HDF5", help="Store to make; its name ends in .hdf5 or .h5.")
+    parser.add_argument("out_hdf5", metavar="OUT_HDF5", help="Store to write; the name ends in .hdf5 or .h5.")
     parser.add_argument(
         "parts",
         metavar="PART",
         nargs="*",
         default=[],
-        help="Stores to join, in this order; by default all parts of OUT_HDF5.",
+        help="Stores to join, in this order; default: all parts of OUT_HDF5.",
     )
     parser.add_argument("--copy", action="store_true", help="Copy the subjects instead of linking to them.")
     parser.add_argument("-f", "--force", action="store_true", help="Replace OUT_HDF5, once the new one is complete.")
@@ -153,7 +161,7 @@ def parse_application(description: str | None) -> Namespace:
     parser = ScriptParser(description=description)
     parser.add_argument("hdf5", metavar="HDF5", help=f"{STORE_HELP[:-1]}, or the folder of an exported model.")
     parser.add_argument("ready_folder", metavar="READY_FOLDER", help=SOURCE_HELP)
-    parser.add_argument("out_hdf5", metavar="OUT_HDF5", help="Store to make; its name ends in .hdf5 or .h5.")
+    parser.add_argument("out_hdf5", metavar="OUT_HDF5", help="Store to write; the name ends in .hdf5 or .h5.")
     parser.add_argument(
         "--files",
         metavar="PATTERN",
@@ -167,24 +175,27 @@ def parse_application(description: str | None) -> Namespace:
         metavar="LIST",
         type=str,
         default=None,
-        help="Text file with the names of the subjects to take, one a line; all by default.",
+        help="Text file with the names of the subjects to use, one per line; default: all.",
     )
     parser.add_argument(
-        "--subset", type=str, default=None, help="Where they go: training, validation or testing (the default)."
+        "--subset",
+        type=str,
+        default=None,
+        help="Subset of the subjects: training, validation or testing (the default).",
     )
     parser.add_argument(
         "--participants",
         metavar="TSV",
         type=str,
         default=None,
-        help="Table that says whose the subjects are; by default each is a participant.",
+        help="Table that assigns subjects to participants; by default each subject is a participant.",
     )
     parser.add_argument(
         "--config_folder",
         metavar="FOLDER",
         type=str,
         default=None,
-        help="Where relative paths in the stored config (an atlas) start; the folder of HDF5 by default.",
+        help="Folder to which paths in the stored config (such as an atlas) are relative; default: the folder of HDF5.",
     )
     parser.add_argument("-f", "--force", action="store_true", help="Replace OUT_HDF5, once the new one is complete.")
     parser.add_argument("--n_jobs", type=int, default=1, help=JOBS_HELP)
@@ -195,7 +206,7 @@ def parse_printing(description: str | None) -> Namespace:
     """Arguments of dynml_hdf5_print_architecture.py."""
     parser = ScriptParser(description=description)
     parser.add_argument("hdf5", metavar="HDF5", help=STORE_HELP)
-    parser.add_argument("--group", type=str, default=None, help="Tell of this group only.")
+    parser.add_argument("--group", type=str, default=None, help="Print this group only.")
     return parser.parse_args()
 
 
@@ -210,11 +221,13 @@ def parse_extraction(description: str | None) -> Namespace:
     """Arguments of dynml_hdf5_extract_data.py."""
     parser = ScriptParser(description=description)
     parser.add_argument("hdf5", metavar="HDF5", help=STORE_HELP)
-    parser.add_argument("subject", metavar="SUBJECT", help="Name of the subject, as the store has it.")
+    parser.add_argument("subject", metavar="SUBJECT", help="Name of the subject in the store.")
     parser.add_argument("group", metavar="GROUP", help="Name of the group.")
     parser.add_argument("out", metavar="OUT", help="File to write: .npy (time x channels), or .tsv with channel names.")
     parser.add_argument("-f", "--force", action="store_true", help="Replace OUT if it exists.")
     parser.add_argument(
-        "--original_units", action="store_true", help="Undo the standardization by the means and deviations stored."
+        "--original_units",
+        action="store_true",
+        help="Undo the standardization, by the stored means and standard deviations.",
     )
     return parser.parse_args()

@@ -61,17 +61,17 @@ def parse_training(
     parser.add_argument("family", metavar="FAMILY", help=", ".join(family_names()))
     if not of_estimate:
         parser.add_argument("experiments_path", metavar="EXPERIMENTS_PATH", help="folder of all experiments")
-        parser.add_argument("experiment_name", metavar="EXPERIMENT_NAME", help="its own new folder in there")
-    parser.add_argument("hdf5_file", metavar="HDF5", help="store to learn from")
+        parser.add_argument("experiment_name", metavar="EXPERIMENT_NAME", help="name of the experiment's new folder")
+    parser.add_argument("hdf5_file", metavar="HDF5", help="store to train on")
     parser.add_argument("input_group", metavar="INPUT_GROUP", help="group of the store")
-    parser.add_argument("--config", action="config", help="YAML file of settings, or a recipe's name")
+    parser.add_argument("--config", action="config", help="YAML file of settings, or name of a recipe")
     parser.add_argument("--pretrained", metavar="EXPERIMENT_PATH", help="start from the best model of an experiment")
     if not of_estimate:
         parser.add_argument(
             "--resume",
             choices=["auto", "anew"],
-            help="auto: go on if the experiment exists, so that the command can be repeated; anew: move what the "
-            "folder holds to EXPERIMENT_NAME.before_DATE, and begin",
+            help="auto: continue if the experiment exists, so that the command can be repeated; anew: move an "
+            "existing folder to EXPERIMENT_NAME.before_DATE, and start again",
         )
     groups = add_settings(parser, family)
     namespace = parser.parse_args(with_recipes([_without_alias(argument) for argument in given]))

@@ -34,12 +34,10 @@ def parse_visualization(description: str | None) -> Namespace:
     parser.add_argument("hdf5", metavar="HDF5", help=STORE_HELP)
     parser.add_argument("group", metavar="GROUP", help="Name of the group.")
     parser.add_argument("out_folder", metavar="OUT_FOLDER", help="Folder for the page and its pictures.")
-    parser.add_argument("--subset", type=str, default=ALL, help="training, validation, testing or all.")
-    parser.add_argument("--subjects", nargs="+", type=str, metavar="SUBJECT", help="Look at these only.")
-    parser.add_argument(
-        "--max_seconds", type=float, metavar="S", help="Look at the first S seconds of each subject only."
-    )
-    parser.add_argument("--format", type=str, default="png", help="Of the pictures: png or svg.")
+    parser.add_argument("--subset", type=str, default=ALL, help="Subset to draw: training, validation, testing or all.")
+    parser.add_argument("--subjects", nargs="+", type=str, metavar="SUBJECT", help="Subjects to draw; default: all.")
+    parser.add_argument("--max_seconds", type=float, metavar="S", help="Use only the first S seconds of each subject.")
+    parser.add_argument("--format", type=str, default="png", help="Format of the pictures: png or svg.")
     parser.add_argument("-f", "--force", action="store_true", help="Write into OUT_FOLDER even if it is not empty.")
     return parser.parse_args()
 
@@ -213,7 +211,7 @@ def _write_page(
 
 
 def _write_table(entries: Sequence[SubjectEntry], path: Path) -> None:
-    """Write the numbers of the page as a table, one row a subject, in the order of the page."""
+    """Write the numbers of the page as a table, one row per subject, in the order of the page."""
     from dynml.plotting.data_pages import COLUMNS, far_first, numbers_of
 
     names = [name.replace(" ", "_") for name, _ in COLUMNS]

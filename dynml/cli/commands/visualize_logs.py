@@ -31,28 +31,28 @@ def parse_visualization(description: str | None) -> Namespace:
         "--logs",
         nargs="+",
         metavar="LOG",
-        help="logs to draw, a panel each; default: all but times and memory",
+        help="logs to draw, one panel each; default: all except times and memory",
     )
     parser.add_argument(
         "--graph",
         nargs="+",
         action="append",
         metavar="WORD",
-        help="one panel: a title, its logs, and limits of y if wanted (TITLE LOG... [YMIN YMAX]); may be given again",
+        help="one panel: title, logs, and optional y limits (TITLE LOG... [YMIN YMAX]); may be repeated",
     )
     parser.add_argument(
-        "--save_figures", metavar="PREFIX", help="save as PREFIX_<number>.png; PREFIX.pdf: as PDF, and so on"
+        "--save_figures", metavar="PREFIX", help="save as PREFIX_<number>.png; other formats by suffix (PREFIX.pdf)"
     )
     parser.add_argument("--save_to_csv", metavar="FILE", help="save all values as a table")
     parser.add_argument("--show_now", action="store_true", help="show the figures on the screen")
-    parser.add_argument("--nb_plots_per_fig", type=int, default=3, help="panels in a figure")
+    parser.add_argument("--nb_plots_per_fig", type=int, default=3, help="number of panels per figure")
     parser.add_argument("--xlim", nargs="+", type=float, metavar="EPOCH", help="[first and] last epoch to show")
-    parser.add_argument("--ylims", nargs=2, type=float, metavar=("YMIN", "YMAX"), help="limits of y in all panels")
+    parser.add_argument("--ylims", nargs=2, type=float, metavar=("YMIN", "YMAX"), help="y limits of all panels")
     parser.add_argument("--log_scale", action="store_true", help="logarithmic y axes")
     parser.add_argument(
-        "--remove_outliers", action="store_true", help="leave outliers out of the limits of y, and count them"
+        "--remove_outliers", action="store_true", help="ignore outliers in the y limits, and print their number"
     )
-    parser.add_argument("--names", nargs="+", metavar="NAME", help="names of the experiments, in their order")
+    parser.add_argument("--names", nargs="+", metavar="NAME", help="names of the experiments, in order")
     parser.add_argument("--title", type=str, help="title of the figures")
     parser.add_argument(
         "--fig_size", nargs=2, type=float, metavar=("WIDTH", "HEIGHT"), help="size of a figure in inches"
@@ -201,7 +201,7 @@ def _pages(graphs: list[LogGraph], step: int) -> list[list[LogGraph]]:
 
 
 def _warn_of_missing_logs(graphs: Sequence[LogGraph], experiments: Sequence[ExperimentLogs]) -> None:
-    """One sentence an experiment, so that many logs of two families make no flood."""
+    """One sentence per experiment, so that many logs of two families make no flood."""
     for experiment in experiments:
         expressions = [expression for graph in graphs for expression in graph.expressions]
         lacking = [name for expression in expressions for name in expression.missing_in(experiment.logs)]

@@ -24,20 +24,20 @@ def parse_correlation(description: str | None) -> Namespace:
     """Parse the command line of dynml_visualize_logs_correlation.py."""
     parser = ScriptParser(description=description)
     parser.add_argument("experiments", nargs="+", metavar="EXPERIMENT_PATH", help="experiment folders")
-    parser.add_argument("log_1", metavar="LOG1", help="log on the x axis; diff(a,b) and sum(a,b,...) too")
-    parser.add_argument("log_2", metavar="LOG2", help="log on the y axis; diff(a,b) and sum(a,b,...) too")
-    parser.add_argument("--ignore_first_epochs", type=int, default=0, metavar="N", help="leave the first N epochs out")
-    parser.add_argument("--show_first_order_fit", action="store_true", help="draw straight lines of least squares")
-    parser.add_argument("--show_second_order_fit", action="store_true", help="draw parabolas of least squares")
-    parser.add_argument("--show_individual_logs", action="store_true", help="draw each log over epochs too")
+    parser.add_argument("log_1", metavar="LOG1", help="log on the x axis; also diff(a,b) or sum(a,b,...)")
+    parser.add_argument("log_2", metavar="LOG2", help="log on the y axis; also diff(a,b) or sum(a,b,...)")
+    parser.add_argument("--ignore_first_epochs", type=int, default=0, metavar="N", help="ignore the first N epochs")
+    parser.add_argument("--show_first_order_fit", action="store_true", help="draw linear fits")
+    parser.add_argument("--show_second_order_fit", action="store_true", help="draw quadratic fits")
+    parser.add_argument("--show_individual_logs", action="store_true", help="also draw each log over epochs")
     parser.add_argument("--rename_log1", metavar="NAME", help="name of the first log in figure and table")
     parser.add_argument("--rename_log2", metavar="NAME", help="name of the second log in figure and table")
-    parser.add_argument("--names", nargs="+", metavar="NAME", help="names of the experiments, in their order")
+    parser.add_argument("--names", nargs="+", metavar="NAME", help="names of the experiments, in order")
     parser.add_argument("--title", type=str, help="title of the figure")
     parser.add_argument("--xlim", nargs=2, type=float, metavar=("XMIN", "XMAX"), help="limits of the first log")
     parser.add_argument("--ylim", nargs=2, type=float, metavar=("YMIN", "YMAX"), help="limits of the second log")
     parser.add_argument(
-        "--save_figures", metavar="PREFIX", help="save as PREFIX_correlation.png; PREFIX.pdf: as PDF, .."
+        "--save_figures", metavar="PREFIX", help="save as PREFIX_correlation.png; other formats by suffix"
     )
     parser.add_argument("--save_to_csv", metavar="FILE", help="save the numbers as a table")
     parser.add_argument("--show_now", action="store_true", help="show the figure on the screen")
@@ -126,7 +126,7 @@ def _correlations(
 
 
 def _print_table(correlations: Sequence[LogCorrelation], logs: tuple[str, str]) -> None:
-    print(f"x: {logs[0]}; y: {logs[1]}; one point an epoch")
+    print(f"x: {logs[0]}; y: {logs[1]}; one point per epoch")
     width = max(len(found.name) for found in correlations)
     print(f"{'':{width}}  {'n':>6} {'r':>8} {'p':>10} {'slope':>10} {'r of differences':>17} {'p':>10}")
     for found in correlations:

@@ -76,7 +76,7 @@ def _draw(folder: Path, found: Checked, component: str) -> list[dict[str, str]]:
 
     figures: dict[str, tuple[Any, str]] = {}
     if found.occupancies:
-        alt = f"Share of each subject's time in each {component}, one bar a subject"
+        alt = f"Share of each subject's time in each {component}, one bar per subject"
         figures["occupancies"] = plot_occupancies(found.occupancies, component), alt
     if found.trends:
         titles = {"runs": "Runs of a participant", "windows": "Time within a run"}

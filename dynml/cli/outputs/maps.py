@@ -1,4 +1,4 @@
-"""Files of maps and networks: arrays, tidy tables, images for other programs, and one picture a state."""
+"""Files of maps and networks: arrays, tidy tables, images for other programs, and one picture per state."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def write_arrays(out: Path, found: Sequence[Found]) -> None:
 
 
 def write_tables(out: Path, found: Sequence[Found], kept: dict[str, list[KeptEdges]], component: str) -> None:
-    """Write `maps.tsv` and `networks.tsv`, one row a state and channel, or pair of channels."""
+    """Write `maps.tsv` and `networks.tsv`, one row per state and channel, or pair of channels."""
     from dynml.analysis.tidy import Column, write_tidy
 
     state = Column("state", f"Number of the {component}, from 1")

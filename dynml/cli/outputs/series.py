@@ -36,7 +36,7 @@ def kind_of_values(experiment: Experiment, asked: str) -> str:
             model_of_states(model)
         except ConfigurationError:
             raise CheckpointError(
-                f"A decoder with the backbone {model.config.backbone} has one vector and one prediction a trial, and "
+                f"A decoder with the backbone {model.config.backbone} has one vector and one prediction per trial, and "
                 "nothing of each sample, so that there is nothing around its events; predictions.tsv of "
                 "dynml_infer_from_model.py has the predictions of all trials."
             ) from None

@@ -26,7 +26,7 @@ class BidsConfig:
     """
 
     pipeline: Literal["fmriprep", "xcp_d"]
-    """Which program wrote the derivatives."""
+    """Pipeline that wrote the derivatives."""
 
     task: Labels = None
     """Entity `task`."""
@@ -80,10 +80,11 @@ class BidsConfig:
     """Labels of any other entities, such as {"proc": "sss"}."""
 
     dropped_volumes: int | None = None
-    """Volumes that the pipeline dropped from the start of each run, for events; by default as its files say."""
+    """Number of volumes that the pipeline dropped from the start of each run, to align events; by default read from its
+    files."""
 
     start_time: float | None = None
-    """Seconds from a run's start to what its first acquired volume stands for; by default as the sidecars say."""
+    """Time in a run, in seconds, that its first acquired volume represents; by default read from the sidecars."""
 
     raw: str | None = None
     """Folder of the raw data set, for events, repetition times and participants.tsv."""

@@ -21,7 +21,7 @@ NO_LABEL = "none"
 def chosen_series(
     files: list[BidsFile], config: BidsConfig, folder: Path, where: str, warned: DataWarnings
 ) -> list[BidsFile]:
-    """Choose the files of the runs that the config asks for, one file a run.
+    """Choose the files of the runs that the config asks for, one file per run.
 
     Parameters
     ----------

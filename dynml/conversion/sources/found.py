@@ -46,7 +46,7 @@ def find_sources(
     Parameters
     ----------
     ready_folder : Path
-        Holds one folder a subject; the table's folder where there is one.
+        Holds one folder per subject; the table's folder where there is one.
     config : StoreConfig
     subsets : dict
         Subset name to its subjects.
@@ -163,7 +163,7 @@ def _check_folders(
         more = f" nor of {len(missing) - 1} more subjects" if len(missing) > 1 else ""
         raise DataError(
             f"{ready_folder} has no folder of subject {missing[0]}{more}{near if len(near) < 200 else ''}; lists of "
-            "subjects hold one name a line."
+            "subjects hold one name per line."
         )
     unlisted = [name for name in present if name not in {*subjects, *known}]
     if unlisted:

@@ -31,7 +31,7 @@ def shared_files(
     Parameters
     ----------
     ready_folder : Path
-        Holds one folder a subject; the table's folder where there is one.
+        Holds one folder per subject; the table's folder where there is one.
     config : StoreConfig
     subjects : sequence of str
     table : SourceTable or None

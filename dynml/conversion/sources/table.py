@@ -1,4 +1,4 @@
-"""A table of files in the place of a folder a subject: one row a run.
+"""A table of files in the place of a folder a subject: one row per run.
 
 Columns: `subject` and `file` are needed; `session`, `run`, `group`, `subset`, `events` and `participant` may be there;
 every other column is a covariate. Paths are relative to the table.

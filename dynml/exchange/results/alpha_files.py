@@ -16,7 +16,7 @@ FORMATS = ("npy", "tsv", "mat")
 
 
 def alpha_table(alpha: NDArray[np.float32], component: str) -> str:
-    """A table with one line a row and one column a state; NaN is n/a."""
+    """A table with one line per row and one column per state; NaN is n/a."""
     text = io.StringIO()
     text.write("\t".join(f"{component}-{number}" for number in range(1, alpha.shape[1] + 1)) + "\n")
     seen = np.asarray(np.isfinite(alpha).all(axis=1))

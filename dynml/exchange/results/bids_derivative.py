@@ -135,9 +135,9 @@ class BidsDerivative:
 DESCRIPTIONS = {"state": "Probability, given the whole recording, of", "mode": "Mixing coefficient of"}
 README = """# {description}
 
-One series a run, written by dynml: a row a sample, a column a {component}; n/a where nothing was observed. Rows are at
-`StartTime` + row / `SamplingFrequency` seconds of the source. Files whose sources have no BIDS names stand in the
-subject's folder without a data type.
+Time series by dynml, one file per run: one row per sample, one column per {component}; n/a where nothing was observed.
+The time of a row in the source is `StartTime` + row / `SamplingFrequency` seconds. Files whose sources have no BIDS
+names are in the subject's folder, without a data type.
 """
 
 

@@ -17,88 +17,90 @@ ACTIVATIONS = ("relu", "elu", "tanh", "gelu")
 
 @dataclass(frozen=True, kw_only=True)
 class DynemoConfig:
-    """Dynamic network modes: Gaussian modes, mixed at every sample by coefficients that recurrent networks infer."""
+    """Dynamic network modes (DyNeMo): Gaussian modes, mixed at every sample by inferred coefficients."""
 
     n_modes: int
-    """Number of modes J. Start with 6 to 12 and see that the findings do not hang on it."""
+    """Number of modes J. Start with 6 to 12, and check that the findings do not depend on it."""
 
     sequence_length: int = 200
-    """Samples of a window that the networks see at once; it sets sampler.window_length."""
+    """Samples of a window given to the recurrent networks; sets sampler.window_length."""
 
     learn_means: bool = True
     """Learn the modes' means; false: they stay zero (usual for time-delay embedded data)."""
 
     learn_covariances: bool = True
-    """Learn the modes' covariances; false: they stay at what the start gave them."""
+    """Learn the modes' covariances; false: they keep their initial values."""
 
     covariance_type: Literal["full", "diagonal"] = "full"
     """Full covariances, or variances only."""
 
     covariances_epsilon: float = 1e-6
-    """Added to the diagonal of learnt covariances."""
+    """Value added to the diagonal of learnt covariances."""
 
     covariance_prior_samples: float = 0.0
-    """Strength of an inverse-Wishart prior around the data's covariance, in pseudo-samples for each mode. 0: none."""
+    """Strength of an inverse-Wishart prior around the covariance of all data, in pseudo-samples per mode. 0: no
+    prior."""
 
     means_prior_samples: float = 0.0
-    """Strength of a Gaussian prior around the data's mean, in pseudo-samples for each mode. 0: none."""
+    """Strength of a Gaussian prior around the mean of all data, in pseudo-samples per mode. 0: no prior."""
 
     inference_rnn: Literal["lstm", "gru"] = "lstm"
-    """Recurrent network that infers the coefficients; it reads each window in both directions."""
+    """Recurrent network that infers the coefficients (the inference network); it reads each window in both
+    directions."""
 
     inference_n_layers: int = 1
-    """Its layers."""
+    """Number of layers of the inference network."""
 
     inference_n_units: int = 64
-    """Its units in each direction."""
+    """Number of units of the inference network in each direction."""
 
     inference_normalization: Literal["layer", "batch"] | None = "layer"
-    """Normalization after each of its layers."""
+    """Normalization after each layer of the inference network."""
 
     inference_activation: Literal["relu", "elu", "tanh", "gelu"] | None = None
-    """Activation after each of its layers."""
+    """Activation after each layer of the inference network."""
 
     inference_dropout: float = 0.0
-    """Dropout of the signals and after each of its layers."""
+    """Dropout of the signals and after each layer of the inference network."""
 
     model_rnn: Literal["lstm", "gru"] = "lstm"
-    """Recurrent network that predicts the coefficients from those before: the prior."""
+    """Recurrent network that predicts the coefficients from the preceding ones (the prior)."""
 
     model_n_layers: int = 1
-    """Its layers."""
+    """Number of layers of the prior's network."""
 
     model_n_units: int = 64
-    """Its units."""
+    """Number of units of the prior's network."""
 
     model_normalization: Literal["layer", "batch"] | None = "layer"
-    """Normalization after each of its layers."""
+    """Normalization after each layer of the prior's network."""
 
     model_activation: Literal["relu", "elu", "tanh", "gelu"] | None = None
-    """Activation after each of its layers."""
+    """Activation after each layer of the prior's network."""
 
     model_dropout: float = 0.0
-    """Dropout of the logits and after each of its layers."""
+    """Dropout of the logits and after each layer of the prior's network."""
 
     learn_alpha_temperature: bool = True
     """Learn the temperature of the softmax that turns logits into coefficients."""
 
     initial_alpha_temperature: float = 1.0
-    """The temperature, or where it starts."""
+    """Initial temperature of the softmax, or its fixed value."""
 
     do_kl_annealing: bool = True
-    """Let the prior come in slowly; false: it counts in full from the beginning."""
+    """Increase the weight of the prior (the KL term) gradually; false: full weight from the beginning."""
 
     kl_annealing_curve: Literal["tanh", "linear", "cyclical"] = "tanh"
-    """How the weight of the prior rises from 0 to 1; cyclical: tanh, several times."""
+    """How the weight of the KL term rises from 0 to 1; cyclical: tanh, several times."""
 
     kl_annealing_sharpness: float = 10.0
-    """Steepness of tanh."""
+    """Steepness of the tanh curve."""
 
     n_kl_annealing_epochs: int = 40
-    """Epochs until the prior counts in full."""
+    """Epochs until the KL term has full weight."""
 
     n_kl_annealing_cycles: int = 4
-    """cyclical: how often the weight rises within these epochs."""
+    """cyclical: number of times that the weight rises within these epochs."""
 
     def __post_init__(self) -> None:
         for name in (
@@ -136,31 +138,31 @@ class DynemoConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class DynemoInitializationConfig:
-    """Where training starts from; it decides which optimum is found."""
+    """Initialization; it decides which optimum is found."""
 
     method: Literal["unmixing", "hmm", "random_subset", "random"] = "unmixing"
-    """unmixing: an HMM with `states_per_mode` states a mode, its states' covariances then explained as mixtures of the
-    modes. hmm: the states of an HMM with as many states as modes. random_subset: random modes, trained a little on a
+    """unmixing: an HMM with `states_per_mode` states per mode, whose covariances are then explained as mixtures of the
+    modes. hmm: the states of an HMM with as many states as modes. random_subset: random modes, trained briefly on a
     part of the data, the best of `n_init`. random: random modes."""
 
     states_per_mode: int = 3
-    """unmixing: states of the HMM for each mode."""
+    """unmixing: states of the HMM per mode."""
 
     n_init: int = 1
-    """Number of starts. Several are trained for `n_epochs` each, and the one with the best bound is kept."""
+    """Number of starts. If several, each is trained for `n_epochs`, and the one with the best bound is kept."""
 
     n_epochs: int = 5
-    """Epochs that each of several starts is trained for."""
+    """Epochs of training per start, if there are several."""
 
     take: float = 1.0
-    """Share of the training windows that each of several starts is trained on."""
+    """Fraction of the training windows used for each start, if there are several."""
 
     max_samples: int = 50_000
-    """The HMM sees at most this many samples."""
+    """Maximum number of samples used for the HMM."""
 
     from_experiment: str | None = None
-    """Experiment (an HMM or a DyNeMo of as many states or modes) whose means and covariances training starts from;
-    on the command line also --initialization.from."""
+    """Experiment (an HMM or DyNeMo with as many states or modes) whose means and covariances are the initial ones; on
+    the command line also --initialization.from."""
 
     def __post_init__(self) -> None:
         check_choice("initialization.method", self.method, ("unmixing", "hmm", "random_subset", "random"))
@@ -173,16 +175,16 @@ class DynemoInitializationConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class DynemoTrainerConfig(TrainerConfig):
-    """Stochastic gradients of the bound on the likelihood."""
+    """Training by stochastic gradients of the evidence lower bound."""
 
     max_epochs: int = 160
-    """Most epochs."""
+    """Maximum number of epochs."""
 
     learning_rate: float | str = 0.01
-    """One value, or a list by epochs such as "0.01*30 0.001" (thirty epochs, then the last value is kept)."""
+    """One value, or values per epoch such as "0.01*30 0.001" (0.01 for thirty epochs, then 0.001 to the end)."""
 
     learning_rate_schedule: Literal["constant", "cosine", "linear", "exponential"] = "cosine"
-    """What is multiplied onto the learning rate after the prior has come in; until then it is constant."""
+    """Schedule of the learning rate after the KL annealing; until then it is constant."""
 
     learning_rate_decay: float = 0.01
     """exponential: rate of decay per epoch, exp(-decay * epoch). cosine: the final fraction of the learning rate."""
@@ -194,10 +196,10 @@ class DynemoTrainerConfig(TrainerConfig):
     """Weight decay: decoupled for adamw, an L2 term for the others."""
 
     clip_gradient: float | None = 0.3
-    """Largest global norm of the gradient; null: no clipping, the norm is only logged."""
+    """Maximum norm of the gradient over all parameters; null: no clipping, the norm is only logged."""
 
     n_draws: int = 10
-    """Draws of the logits for each window when the bound is validated and reported."""
+    """Number of draws of the logits per window when the bound is validated and reported."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -206,8 +208,6 @@ class DynemoTrainerConfig(TrainerConfig):
             raise ConfigurationError("trainer.precision", self.precision, "float32 for DyNeMo")
         if self.compile:
             raise ConfigurationError("trainer.compile", True, "false for DyNeMo: its loops are compiled already")
-        if self.compile:
-            raise ConfigurationError("trainer.compile", self.compile, "false for DyNeMo")
 
 
 def settle_windows(configs: dict[str, Any]) -> dict[str, Any]:

@@ -111,7 +111,7 @@ class _AlphaOfSegments:
 def choosing_bound(model: Dynemo, windows: FixedWindows, processes: Processes, n_samples: int) -> float:
     """Bound with the prior in full, nats per observed sample, on a part of the training windows that do not move.
 
-    One draw a window suffices: windows and draws are the same for all models that are compared.
+    One draw per window suffices: windows and draws are the same for all models that are compared.
     """
     total = torch.zeros(2, dtype=torch.float64)
     model.eval()

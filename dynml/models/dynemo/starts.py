@@ -24,7 +24,7 @@ HMM_TOLERANCE = 1e-3
 """Nats per sample: an iteration that gains less ends the HMM."""
 HMM_PRIOR_SAMPLES = 1.0
 SAMPLES_PER_STATE = 5
-"""An HMM has at most one state for so many samples a channel."""
+"""An HMM has at most one state for so many samples per channel."""
 
 Modes = tuple[Tensor, Tensor | None]
 """Covariances (J, C, C) and means (J, C), float64; None: zero means."""

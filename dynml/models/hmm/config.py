@@ -27,26 +27,26 @@ class HMMConfig:
     """Hidden Markov model with Gaussian states."""
 
     n_states: int
-    """Number of states K. Start with 6 to 12 and see that the findings do not hang on it."""
+    """Number of states K. Start with 6 to 12, and check that the findings do not depend on it."""
 
     learn_means: bool = True
     """Learn the states' means; false: they stay zero (usual for time-delay embedded data)."""
 
     learn_covariances: bool = True
-    """Learn the states' covariances; false: they stay at what the start gave them."""
+    """Learn the states' covariances; false: they keep their initial values."""
 
     covariance_type: Literal["full", "diagonal"] = "full"
     """Full covariances, or variances only."""
 
     tied_covariance: bool = False
-    """All states share one covariance, so that they differ in their means alone; it needs learn_means."""
+    """All states share one covariance and differ only in their means; needs learn_means."""
 
     covariances_epsilon: float = 0.0
-    """Added to the diagonal of learnt covariances."""
+    """Value added to the diagonal of learnt covariances."""
 
     covariance_prior_samples: float = 0.01
-    """Strength of the inverse-Wishart prior around the covariance of all data, in pseudo-samples for each state.
-    0: no prior. Raise it (to tens or hundreds) for short recordings with many channels."""
+    """Strength of the inverse-Wishart prior around the covariance of all data, in pseudo-samples per state. 0: no
+    prior. Increase it (to tens or hundreds) for short recordings with many channels."""
 
     learn_transitions: bool = True
     """Learn the transition probabilities; false: they stay at 0.9 on the diagonal."""
@@ -55,13 +55,14 @@ class HMMConfig:
     """Pseudo-counts added to every entry of the expected transition counts (a Dirichlet prior)."""
 
     sticky_prior: float = 0.0
-    """Further pseudo-counts of staying, added to the diagonal: visits become longer where the data leave it open."""
+    """Pseudo-counts added to the diagonal only, which favours longer visits."""
 
     transition_prior_matrix: list[list[float]] | None = None
-    """Further pseudo-counts of each transition, K rows (from) of K numbers (to)."""
+    """Pseudo-counts added to each transition: a matrix with K rows (from) and K columns (to)."""
 
     allowed_transitions: list[list[int]] | None = None
-    """Which transitions there are, K rows (from) of K numbers (to), 1 or 0: those with 0 have the probability 0."""
+    """Allowed transitions: a matrix of 1 and 0 with K rows (from) and K columns (to). Transitions marked 0 have
+    probability 0."""
 
     def __post_init__(self) -> None:
         check_at_least("model.n_states", self.n_states, 1)
@@ -117,27 +118,28 @@ def check_allowed(rows: list[list[int]] | None, n_states: int) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class HMMInitializationConfig:
-    """Where EM starts from: several starts on a part of the data, the best by free energy is kept."""
+    """Initialization of EM: several starts on a part of the data; the one with the lowest free energy is kept."""
 
     method: Literal["window_clustering", "random_state_time_course", "random_subset"] = "window_clustering"
-    """How a start is made: Gaussians clustered over short windows; Gaussians of the samples that a random state path
-    gives to each state; or random parameters, each start on another random part of the data."""
+    """How each start is made. window_clustering: Gaussians clustered over short windows. random_state_time_course:
+    Gaussians of the samples that a random state path assigns to each state. random_subset: random parameters, each
+    start on a different random part of the data."""
 
     n_init: int = 3
-    """Most starts."""
+    """Maximum number of starts."""
 
     agreement: float = 1e-4
-    """No further start is made when the two best have the same states and agree in their objective (free energy and
-    priors) to within this, in nats per sample. 0: always make all."""
+    """Make no further start when the two best have the same states and their objectives (free energy and priors) differ
+    by at most this, in nats per sample. 0: always make all starts."""
 
     n_epochs: int = 10
-    """EM iterations of each start."""
+    """EM iterations per start."""
 
     take: float = 1.0
-    """Share of the training samples that starts see (whole segments, chosen at random)."""
+    """Fraction of the training samples used for the starts (whole segments, chosen at random)."""
 
     max_samples: int = 50_000
-    """Starts see at most this many samples."""
+    """Maximum number of samples used for the starts."""
 
     def __post_init__(self) -> None:
         methods = ("window_clustering", "random_state_time_course", "random_subset")
@@ -151,25 +153,25 @@ class HMMInitializationConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class HMMTrainerConfig(RunConfig):
-    """EM: an epoch is one pass over all training segments."""
+    """Training by EM; an epoch is one pass over all training segments."""
 
     max_epochs: int = 200
-    """Most EM iterations."""
+    """Maximum number of EM iterations."""
 
     tolerance: float = 1e-6
     """Converged when an epoch lowers the training objective (free energy and priors) by less than this, in nats per
     sample. 0: never."""
 
     algorithm: Literal["batch", "incremental"] = "batch"
-    """batch: exact EM, one M-step an epoch. incremental: an M-step after every batch from decayed statistics, for
-    data so large that few epochs are possible."""
+    """batch: exact EM, one M-step per epoch. incremental: an M-step after every batch from decayed statistics, for data
+    so large that only a few epochs are possible."""
 
     forgetting: float = 0.7
-    """incremental: the weight of batch t is (t + 2) ** -forgetting, above 0.5 and at most 1."""
+    """incremental: batch t has the weight (t + 2) ** -forgetting; above 0.5 and at most 1."""
 
     empty_states: Literal["revive", "freeze"] = "revive"
-    """A state that no sample belongs to: split the state that two Gaussians explain most better than
-    one, or leave it as it is."""
+    """What to do with a state to which no sample belongs. revive: split the state that gains most from two Gaussians
+    instead of one; freeze: leave it as it is."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -20,24 +20,25 @@ class SequenceConfig:
     """What all sequence models have: an embedder, a backbone, an un-embedder, and a loss."""
 
     embedding_dim: int = 128
-    """Numbers that each sample (or patch) is embedded in, d."""
+    """Dimension d of the embedding of each sample (or patch)."""
 
     patch_length: int = 1
-    """Samples of a token of the transformers. More than 1: all channels of so many samples in a row are embedded at
-    once, hidden at once and predicted at once, as suits 100 Hz and more: 0.1 to 0.2 s."""
+    """Samples per token of the transformers. Above 1, all channels of this number of consecutive samples are embedded,
+    masked and predicted together, which suits sampling frequencies of 100 Hz and more: patches of 0.1 to 0.2 s."""
 
     channel_embedding: Literal["none", "name", "position"] = "none"
-    """What a channel is known by. none: its place in the order. name, position: the model can go on with recordings of
-    other channels: those whose names it knows, or whose places (of sensors, centres of parcels) the store keeps."""
+    """How a channel is identified. none: by its index. name, position: by its name, or by its position in the store (of
+    a sensor or the centre of a parcel); the model can then be applied to other channels of known name, or with
+    positions."""
 
     n_layers: int = 4
     """Layers of the backbone."""
 
     n_heads: int | None = None
-    """Attention heads of each layer; null: one for each 64 numbers of the embedding."""
+    """Attention heads per layer; null: one per 64 dimensions of the embedding."""
 
     feed_forward_factor: int = 4
-    """Width of a layer's feed-forward part, in embedding_dim."""
+    """Width of a layer's feed-forward part, as a multiple of embedding_dim."""
 
     dropout: float = 0.1
     """Dropout of the embedder and of every layer."""
@@ -46,19 +47,18 @@ class SequenceConfig:
     """Activation of the feed-forward part."""
 
     norm: Literal["pre", "post"] = "pre"
-    """Layer normalization before each part of a layer (as GPT-2) or after it (as BERT)."""
+    """Layer normalization before each part of a layer (as in GPT-2) or after it (as in BERT)."""
 
     n_positions: int = 512
-    """Most samples (or patches), and special tokens, of a window: each has a learnt embedding of its number in the
-    window."""
+    """Maximum number of samples (or patches) and special tokens in a window; each position has a learnt embedding."""
 
     time_precision: float | None = None
-    """Seconds of one row of the learnt embedding of time, so that recordings of several rates mix; null: half the
-    smallest sampling interval in the store (half a patch)."""
+    """Resolution of the learnt time embedding in seconds, which allows recordings of different sampling frequencies;
+    null: half the smallest sampling interval in the store (half a patch)."""
 
     max_seconds: float | None = None
-    """Seconds that the embedding of time covers; null: n_positions samples (patches) of the lowest rate in the
-    store."""
+    """Seconds that the time embedding covers; null: n_positions samples (patches) at the lowest sampling frequency in
+    the store."""
 
     n_embedder_layers: int = 1
     """Layers from channels to the embedding."""
@@ -67,32 +67,32 @@ class SequenceConfig:
     """Layers from the backbone back to channels."""
 
     loss: Literal["l1", "l2", "huber"] = "l1"
-    """What errors cost: their absolute value, their square, or Huber's mean of both."""
+    """Loss of a prediction error: its absolute value, its square, or Huber's loss."""
 
     huber_delta: float = 1.0
-    """Error from which Huber's loss grows linearly."""
+    """Error above which Huber's loss grows linearly."""
 
     linear_path: bool = True
-    """Start from the best linear baseline, fitted to the training subset: learnt gates go from it to the nonlinear
-    path's prediction, channel by channel. false: the nonlinear path alone."""
+    """Start from the best linear baseline, fitted to the training subset; learnt gates move each channel from it
+    towards the nonlinear prediction. false: the nonlinear path only."""
 
     linear_path_lags: int = 3
-    """Samples before the predicted one that linear baselines look at."""
+    """Number of preceding samples that linear baselines use."""
 
     activation_checkpointing: bool = False
-    """Compute activations twice instead of keeping them: less memory, a third more time."""
+    """Recompute activations instead of storing them: less memory, about a third more time."""
 
     channel_names: list[str] | None = None
-    """Settled from the data, unless channel_embedding is none: the channels of the training."""
+    """Set from the data, unless channel_embedding is none: the channels of the training data."""
 
     known_channels: list[str] | None = None
-    """Settled from the data or the pre-trained model: the channels that it was first trained with."""
+    """Set from the data or the pre-trained model: the channels with which it was first trained."""
 
     channel_positions: list[list[float]] | None = None
-    """Settled from the data, for channel_embedding position: where the channels lie, mm."""
+    """Set from the data, for channel_embedding position: positions of the channels, mm."""
 
     channel_space: str | None = None
-    """Settled from the data, for channel_embedding position: the space of these places."""
+    """Set from the data, for channel_embedding position: the space of these positions."""
 
     def __post_init__(self) -> None:
         for name in (
@@ -147,14 +147,14 @@ def refuse_patches(config: SequenceConfig, what: str) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class CsmConfig(SequenceConfig):
-    """Causal sequence model: every sample is predicted from those before it."""
+    """Causal sequence model: every sample is predicted from the preceding ones."""
 
     objective: Literal["all_positions", "single_mask"] = "all_positions"
-    """all_positions: each sample of a window is a target. single_mask: one hidden sample a window, the last one that is
-    shown, as in learning-from-brains; it learns from far fewer targets for the same work."""
+    """all_positions: each sample of a window is a target. single_mask: one masked sample per window, the last one
+    shown, as in learning-from-brains; it learns from far fewer targets for the same computation."""
 
     forecast_samples: int = 5
-    """How far ahead the report's forecasts go: predictions are fed back, and each horizon is scored."""
+    """Horizon of the report's forecasts in samples; predictions are fed back, and each step is scored."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -169,20 +169,21 @@ class MaskedConfig(SequenceConfig):
     """What the two masked models share."""
 
     masking_rate: float = 0.2
-    """Share of samples (or networks) that are hidden and predicted."""
+    """Fraction of samples (or networks) that are masked and predicted."""
 
     next_sequence: bool = False
-    """Also tell whether the second part of a window follows on the first, or comes from another window of the same data
-    set (of the same subject where the batch has one)."""
+    """Also classify whether the second part of a window follows the first, or comes from another window of the same
+    data set (of the same subject where the batch has one)."""
 
     next_sequence_weight: float = 1.0
-    """Weight of that second loss."""
+    """Weight of the loss of next_sequence."""
 
     min_gap: int = 1
-    """next_sequence: fewest samples left out between the two parts. Above 1 every window needs room for max_gap."""
+    """next_sequence: minimum number of samples left out between the two parts. Above 1, every window needs room for
+    max_gap."""
 
     max_gap: int = 4
-    """next_sequence: most samples left out between the two parts; 0: none are."""
+    """next_sequence: maximum number of samples left out between the two parts; 0: none."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -200,30 +201,30 @@ class MaskedConfig(SequenceConfig):
 
 @dataclass(frozen=True, kw_only=True)
 class SequenceBertConfig(MaskedConfig):
-    """Sequence-BERT: whole samples are hidden, and predicted from those on both sides."""
+    """Sequence-BERT: whole samples are masked, and predicted from those on both sides."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class NetworkBertConfig(MaskedConfig):
-    """Network-BERT: some networks are hidden over the whole window, and predicted from the others."""
+    """Network-BERT: some networks are masked over the whole window, and predicted from the others."""
 
     masking_rate: float = 0.1
-    """Share of samples (or networks) that are hidden and predicted."""
+    """Fraction of samples (or networks) that are masked and predicted."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class AutoencoderConfig(SequenceConfig):
-    """Recurrent autoencoder: a window becomes one code of embedding_dim numbers, and a window again."""
+    """Recurrent autoencoder: a window is encoded in one vector of embedding_dim numbers, and decoded again."""
 
     n_layers: int = 2
     """LSTM layers of the encoder, and of the decoder."""
 
     linear_path: bool = False
-    """Always false: what went past the code would not be learnt by it."""
+    """Always false: information that bypasses the code would not be learnt by it."""
 
     teacher_forcing_ratio: float = 0.5
-    """Share of training batches whose decoder is given the true samples before the one that it predicts, instead of its
-    own predictions."""
+    """Fraction of training batches in which the decoder is given the true preceding samples instead of its own
+    predictions."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

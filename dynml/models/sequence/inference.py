@@ -1,4 +1,4 @@
-"""What a trained sequence model says of recordings: one vector a window, and how well each window was predicted."""
+"""What a trained sequence model says of recordings: one vector per window, and how well each window was predicted."""
 
 from __future__ import annotations
 

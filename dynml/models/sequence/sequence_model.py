@@ -177,7 +177,7 @@ class SequenceModel(Summarized, nn.Module):
         raise NotImplementedError
 
     def pooled(self, windows: Windows, pooling: Pooling = "class_token") -> Tensor:
-        """One vector a window, (B, d): the state of a class token put after its last sample, or the samples' mean."""
+        """One vector per window, (B, d): the state of a class token put after its last sample, or the samples' mean."""
         raise NotImplementedError
 
     def mean_state(self, windows: Windows) -> Tensor:
@@ -284,7 +284,7 @@ class TransformerModel(SequenceModel):
         return of_samples(states_BNd, self.config.patch_length, windows.shape[1])
 
     def pooled(self, windows: Windows, pooling: Pooling = "class_token") -> Tensor:
-        """One vector a window, (B, d): the state of a class token put after its last sample, or the samples' mean."""
+        """One vector per window, (B, d): the state of a class token put after its last sample, or the samples' mean."""
         if pooling == "mean":
             return self.mean_state(windows)
         return self._states_and_class(windows.signals_BTC, windows)[1]

@@ -15,10 +15,10 @@ class SequenceTrainerConfig(TrainerConfig):
     """Stochastic gradients, with the settings that transformers are usually trained with."""
 
     learning_rate: float | str = 0.0005
-    """One value, or a list by epochs such as "0.001*3 0.0001" (three epochs, then the last value is kept)."""
+    """One value, or values per epoch such as "0.001*3 0.0001" (0.001 for three epochs, then 0.0001 to the end)."""
 
     learning_rate_schedule: Literal["constant", "cosine", "linear", "exponential"] = "cosine"
-    """What is multiplied onto the learning rate over the run."""
+    """Schedule of the learning rate over the run."""
 
     learning_rate_decay: float = 0.01
     """exponential: rate of decay per epoch, exp(-decay * epoch). cosine, linear: the final fraction of the learning
@@ -34,24 +34,25 @@ class SequenceTrainerConfig(TrainerConfig):
     """Weight decay: decoupled for adamw, an L2 term for the others."""
 
     weight_decay_on: Literal["all", "matrices"] = "matrices"
-    """What decays: all parameters, or matrices without embeddings, normalizations and biases."""
+    """Parameters that decay. all: all of them; matrices: those with two or more dimensions, except embeddings and
+    normalizations."""
 
     clip_gradient: float | None = 1.0
-    """Largest global norm of the gradient; null: no clipping, the norm is only logged."""
+    """Maximum norm of the gradient over all parameters; null: no clipping, the norm is only logged."""
 
     freeze_embedder: bool = False
-    """Keep the embedder of the model that the run starts from: its map from channels, its embedding of time, and its
-    tokens."""
+    """Do not train the embedder of the pre-trained model: its map from channels, its time embedding and its tokens."""
 
     freeze_unembedder: bool = False
-    """Keep the map back to channels of the model that the run starts from."""
+    """Do not train the pre-trained model's map back to channels."""
 
     generation_every: int | None = None
-    """csm: after every so many epochs (and the last) the model runs on from the beginnings of validation windows, its
-    predictions fed back, for forecast_samples; the error is logged beside those of baselines. null: only in the end."""
+    """csm: after this many epochs (and after the last) the model generates forecast_samples from the beginnings of
+    validation windows by feeding its predictions back; the error is logged beside those of baselines. null: only at the
+    end."""
 
     generation_chooses: bool = False
-    """The error of these runs chooses the best epoch, not the loss of the next sample."""
+    """Choose the best epoch by the error of generation_every instead of the loss of the next sample."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -13,22 +13,22 @@ class Augmentation:
     """Standard deviation of Gaussian noise, in units of the signals."""
 
     sign_flip: float = 0.0
-    """Probability that a window is multiplied by -1, all channels together: covariances stay."""
+    """Probability that a window is multiplied by -1 (all channels together, so that covariances stay the same)."""
 
     channel_dropout: float = 0.0
-    """Probability, for each channel of a window, that it is 0 throughout."""
+    """Probability that a channel of a window is set to 0."""
 
     amplitude_jitter: float = 0.0
-    """A window is multiplied by a number drawn evenly from 1 - amplitude_jitter to 1 + amplitude_jitter."""
+    """A window is multiplied by a number drawn uniformly from 1 - amplitude_jitter to 1 + amplitude_jitter."""
 
     time_jitter: int = 0
-    """A window is moved by up to so many samples within its segment. Windows may then share samples."""
+    """Maximum shift of a window within its segment, in samples. Windows may then share samples."""
 
     time_masking: int = 0
-    """In each window one stretch of 0 to so many samples is 0."""
+    """Maximum length, in samples, of one stretch of each window that is set to 0."""
 
     channel_masking: int = 0
-    """In each window 0 to so many channels are 0 throughout."""
+    """Maximum number of channels of each window that are set to 0."""
 
     @property
     def changes_values(self) -> bool:

@@ -144,7 +144,7 @@ def _scaled_forward(n_states: int) -> Callable[..., Any]:  # noqa: C901
                         shifts[row], total = _possible_weights(ll[tile + row], expected, weight)
                     log_scale += shifts[row]
                     product *= total
-                    if product < 1e-200:  # a logarithm once in a while is cheaper than one a row
+                    if product < 1e-200:  # a logarithm once in a while is cheaper than one per row
                         log_scale += math.log(product)
                         product = 1.0
                     inverse = 1.0 / total

@@ -1,4 +1,4 @@
-"""Weighted first and second moments of signals, one set a state.
+"""Weighted first and second moments of signals, one set per state.
 
 Shapes: T samples, C channels, K states. Products are made in the signals' own type and summed over chunks in float64,
 about a centre of each state (say, its last mean), so that large means cost no digits. A centre is a number of the

@@ -37,7 +37,7 @@ def plot_map(
     label: str,
     title: str,
 ) -> Figure:
-    """Draw one value a channel, where the channels lie.
+    """Draw one value per channel, where the channels lie.
 
     Parameters
     ----------

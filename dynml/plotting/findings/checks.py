@@ -20,7 +20,7 @@ MOST_NAMES = 30
 
 
 def plot_occupancies(occupancies: Mapping[str, ArrayLike], component: str) -> Figure:
-    """Draw the share of each subject's time in each state, one bar a subject; (K,) each, NaN where there is none."""
+    """Draw the share of each subject's time in each state, one bar per subject; (K,) each, NaN where there is none."""
     values = np.nan_to_num(np.array([np.asarray(own, dtype=np.float64) for own in occupancies.values()]))
     n_subjects, n_states = values.shape
     figure = new_figure(min(2.5 + 0.25 * n_subjects, 12.0), 2.8)

@@ -1,4 +1,4 @@
-"""Figures of responses to events: one panel a state, one curve a condition, bars where they are significant.
+"""Figures of responses to events: one panel per state, one curve per condition, bars where they are significant.
 
 Shapes: D conditions, W samples of an epoch, K states.
 """

@@ -149,7 +149,7 @@ def plot_networks(
     state_names: Sequence[str] | None = None,
     title: str | None = None,
 ) -> Figure:
-    """Draw matrices of coherence, a row a state and a column a band, all on one scale from 0.
+    """Draw matrices of coherence, a row per state and a column per band, all on one scale from 0.
 
     Parameters
     ----------

@@ -51,13 +51,13 @@ class CleaningConfig:
     """Keys of a group that say what is removed from each run together, after it was read."""
 
     confounds: str | None = None
-    """Pattern of .tsv files of confounds, one a run, as fMRIPrep writes them; BIDS derivatives find their own."""
+    """Pattern of the confounds' .tsv files, one per run, as written by fMRIPrep; not needed for BIDS derivatives."""
 
     confounds_strategy: list[str] = dataclasses.field(default_factory=list)
-    """What to remove: motion, wm_csf, global_signal, compcor, high_pass, scrub, or names of columns."""
+    """Confounds to remove: motion, wm_csf, global_signal, compcor, high_pass, scrub, or names of columns."""
 
     confounds_parameters: dict[str, Any] = dataclasses.field(default_factory=dict)
-    """Parameters of the strategies, under nilearn's names, such as {"motion": "basic", "fd_threshold": 0.2}."""
+    """Parameters of the strategies, named as in nilearn, such as {"motion": "basic", "fd_threshold": 0.2}."""
 
     high_pass: float | None = None
     """Hz; lower frequencies are removed together with the confounds."""

@@ -50,9 +50,9 @@ class PrincipalComponents(FittedStep):
     keeps_units: ClassVar[bool] = False
 
     n_components: int | None = None
-    """Components to keep."""
+    """Number of components to keep."""
     explained_variance: float | None = None
-    """Instead: keep the fewest that explain this share of the variance."""
+    """Instead of n_components: keep as few components as explain this fraction of the variance."""
     whiten: bool = False
     """Give all components the same variance."""
 
@@ -156,7 +156,7 @@ class EmbeddedPrincipalComponents(PrincipalComponents):
     libraries: ClassVar[tuple[str, ...]] = ("numpy", "scipy")
 
     n_embeddings: int
-    """Samples side by side, odd; half of them are lost at each end of each segment."""
+    """Number of samples in the embedding, odd; half of them are lost at each end of each segment."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -1,4 +1,4 @@
-"""The step `sign_alignment`: one sign a channel and subject, so that all subjects correlate like one of them.
+"""The step `sign_alignment`: one sign per channel and subject, so that all subjects correlate like one of them.
 
 Source reconstruction leaves the sign of each parcel open. Correlations between parcels then differ in sign from
 subject to subject, and a model of all of them averages them away.
@@ -44,11 +44,11 @@ class SignAlignment(FittedStep):
     settings_of_fit: ClassVar[tuple[str, ...]] = ("fit", "template")
 
     n_embeddings: int
-    """Lags below this number are compared; 1 for correlations at the same time only."""
+    """Covariances at lags below this number are compared; 1 for correlations at the same time only."""
     n_starts: int = 10
-    """Random starts of the search, beside two fixed ones."""
+    """Number of random starts of the search, beside two fixed ones."""
     template: str | None = None
-    """A training subject, instead of the one that is chosen."""
+    """Training subject to use as template; by default it is chosen."""
 
     def __post_init__(self) -> None:
         for key in ("n_embeddings", "n_starts"):

@@ -49,21 +49,21 @@ class RemoveBadSamples(PreparationStep):
     keeps_units: ClassVar[bool] = False
 
     window_length: float = 2.0
-    """Seconds."""
+    """Window length in seconds."""
     metric: Literal["std", "maximum_absolute"] = "std"
-    """Size of a window: its standard deviation, or how far it goes from the channel's typical level."""
+    """Amplitude of a window: its standard deviation, or its largest distance from the channel's typical level."""
     method: Literal["gesd", "robust_z"] = "gesd"
-    """Generalized ESD test, or a threshold of robust scores."""
+    """Outlier test: generalized ESD, or a threshold of robust z-scores."""
     significance_level: float | None = None
-    """Of the generalized ESD test, for each run; 0.05 by default."""
+    """gesd: significance level of the test in each run; 0.05 by default."""
     threshold: float | None = None
-    """Robust standard deviations from the median; 5 by default."""
+    """robust_z: robust standard deviations from the median; 5 by default."""
     channels: Literal["mean", "any"] = "mean"
-    """Test the mean size over channels, or each channel: a window is bad where any channel stands out."""
+    """Test the mean amplitude over channels, or each channel: a window is then bad if any channel is an outlier."""
     margin: float = 0.0
-    """Seconds before and after a bad stretch that go as well."""
+    """Seconds that are also removed before and after a bad stretch."""
     maximum_share: float = 0.5
-    """Runs that would lose more than this share are refused."""
+    """Runs that would lose more than this fraction are an error."""
 
     def __post_init__(self) -> None:
         check_positive("window_length", self.window_length)

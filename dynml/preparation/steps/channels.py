@@ -24,9 +24,9 @@ class SelectChannels(PreparationStep):
     libraries: ClassVar[tuple[str, ...]] = ("numpy",)
 
     channels: list[str] | None = None
-    """Names to keep."""
+    """Names of the channels to keep."""
     exclude: list[str] | None = None
-    """Names to leave out, instead of `channels`."""
+    """Names of the channels to exclude, instead of `channels`."""
 
     def __post_init__(self) -> None:
         if (self.channels is None) == (self.exclude is None):
@@ -81,7 +81,7 @@ class TimeDelayEmbedding(PreparationStep):
     libraries: ClassVar[tuple[str, ...]] = ("numpy",)
 
     n_embeddings: int
-    """Samples side by side, odd; half of them are lost at each end of each segment."""
+    """Number of samples in the embedding, odd; half of them are lost at each end of each segment."""
 
     def __post_init__(self) -> None:
         check_odd("n_embeddings", self.n_embeddings)

@@ -27,11 +27,11 @@ class Filter(PreparationStep):
     name: ClassVar[str] = "filter"
 
     low_frequency: float | None = None
-    """Hz; what is slower is removed."""
+    """Lower cut-off, Hz."""
     high_frequency: float | None = None
-    """Hz; what is faster is removed."""
+    """Upper cut-off, Hz."""
     order: int = 5
-    """Of the Butterworth design; a band-pass has twice as many poles."""
+    """Order of the Butterworth filter; a band-pass has twice as many poles."""
 
     def __post_init__(self) -> None:
         check_positive("low_frequency", self.low_frequency, optional=True)
@@ -86,7 +86,7 @@ class Notch(PreparationStep):
     frequency: float
     """Hz."""
     quality: float = 30.0
-    """Frequency over the width of the band that one pass lowers by 3 dB or more."""
+    """Quality factor: frequency divided by the 3 dB bandwidth of one pass."""
 
     def __post_init__(self) -> None:
         check_positive("frequency", self.frequency)

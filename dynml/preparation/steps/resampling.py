@@ -1,4 +1,4 @@
-"""The step `downsample`: fewer samples a second, with segments, events and source samples brought along."""
+"""The step `downsample`: fewer samples per second, with segments, events and source samples brought along."""
 
 from __future__ import annotations
 

@@ -39,7 +39,7 @@ class Extraction:
 
 
 class Atlas(Protocol):
-    """What turns a volume into one number a channel."""
+    """What turns a volume into one number per channel."""
 
     path: Path
     names: tuple[str, ...]

@@ -41,10 +41,11 @@ class MotionCorrectionConfig:
     """The key `motion_correction` of a group of NIfTI images."""
 
     reference: Literal["middle", "mean"] = "middle"
-    """What each volume is brought onto: the middle volume of its run, or the mean of all."""
+    """Reference volume: the middle volume of the run, or the mean of all."""
 
     level_iterations: list[int] = dataclasses.field(default_factory=lambda: [100, 50, 20])
-    """Most iterations at a quarter, a half and all of the resolution; fewer numbers leave the coarse levels out."""
+    """Maximum number of iterations at a quarter, a half and the full resolution; with fewer numbers, the coarse levels
+    are left out."""
 
     def __post_init__(self) -> None:
         check_choice("motion_correction.reference", self.reference, ["middle", "mean"])

@@ -57,12 +57,12 @@ class NiftiConfig(ReaderConfig):
     seen_otherwise: ClassVar[tuple[str, ...]] = ("atlas_labels", "motion_correction", "smoothing")
 
     atlas: str | Path | None = None
-    """Needed: a 3D image of whole-number labels, 0 outside, whose voxels are averaged, or a 4D image of one map a
-    channel. One on another grid is brought onto the recordings'."""
+    """Needed: a 3D image of integer labels, 0 outside, whose voxels are averaged, or a 4D image of one map per channel.
+    An atlas on another grid is resampled to that of the recordings."""
 
     atlas_labels: str | Path | list[str] | dict[str, str] | None = None
-    """The labels' names: a list, a mapping {"3": "name"}, a .json file of either, or a .tsv file with columns index and
-    name."""
+    """Names of the labels: a list, a mapping {"3": "name"}, a .json file of either, or a .tsv file with columns index
+    and name."""
 
     mask: str | Path | None = None
     """3D image of the voxels to use, or "auto": the brain as dipy's median_otsu finds it in each run's mean image."""
@@ -70,10 +70,10 @@ class NiftiConfig(ReaderConfig):
     motion_correction: bool | dict[str, Any] = dataclasses.field(
         default=False, metadata={"settings": MotionCorrectionConfig}
     )
-    """Take the motion of the head out of the images before anything else: true, or a mapping of settings."""
+    """Correct the images for head motion before anything else: true, or a mapping of settings."""
 
     smoothing: float | None = None
-    """Full width at half maximum, mm, of the Gaussian that smooths images before the atlas."""
+    """Full width at half maximum, mm, of a Gaussian filter applied to the images before the atlas."""
 
     def __post_init__(self) -> None:
         for key in ("atlas", "mask"):
@@ -127,7 +127,7 @@ class NiftiReader(Reader):
     def __init__(self, config: ReaderConfig | None = None, excluded: tuple[str, ...] = ()) -> None:
         super().__init__(config, excluded)
         if self.config.atlas is None:
-            raise DataError("NIfTI images need the key 'atlas': an image of labels, or of one map a channel.")
+            raise DataError("NIfTI images need the key 'atlas': an image of labels, or of one map per channel.")
         atlas, labels = Path(self.config.atlas), self.config.atlas_labels
         assert not isinstance(labels, str)
         shape = load_image(atlas, "The atlas").shape

@@ -1,4 +1,4 @@
-"""Probabilistic atlases: an image of overlapping maps, one a channel, fitted to each volume by least squares."""
+"""Probabilistic atlases: an image of overlapping maps, one per channel, fitted to each volume by least squares."""
 
 from __future__ import annotations
 

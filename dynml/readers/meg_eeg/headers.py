@@ -84,8 +84,8 @@ def check_one_rate(path: Path, header: EdfHeader, names: Sequence[str], chosen: 
     for channel in chosen:
         if header.rates[channel] != header.rates[first]:
             raise DataError(
-                f"{path}: channel {names[channel]} has {header.rates[channel]:g} samples a second, but {names[first]} "
-                f"{header.rates[first]:g}; choose channels of one rate by 'picks'."
+                f"{path}: channel {names[channel]} has {header.rates[channel]:g} samples per second, but "
+                f"{names[first]} {header.rates[first]:g}; choose channels of one sampling frequency by 'picks'."
             )
 
 

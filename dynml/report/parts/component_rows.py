@@ -1,4 +1,4 @@
-"""One row a state or mode: its statistics, what it looks like, and the pictures that other results have of it.
+"""One row per state or mode: its statistics, what it looks like, and the pictures that other results have of it.
 
 Shapes: C channels, K states or modes.
 """

@@ -30,10 +30,10 @@ class AutoregressionConfig(DynamicsSimulationConfig):
     """
 
     spectral_radius: float = 0.9
-    """Size of the largest eigenvalue of random coefficients, below 1: how slowly signals forget."""
+    """Largest absolute eigenvalue of random coefficients, below 1: the higher, the slower the signals."""
 
     density: float = 1.0
-    """Share of the other channels by which each channel is driven, under random coefficients."""
+    """Fraction of the other channels that drive each channel, for random coefficients."""
 
     def _check_own(self) -> None:
         check_positive("spectral_radius", self.spectral_radius)

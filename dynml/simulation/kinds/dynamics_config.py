@@ -17,7 +17,8 @@ class DynamicsSimulationConfig(SimulationConfig):
     """
 
     sampling_frequencies: list[float] = field(default_factory=lambda: [0.5])
-    """Samples per second, Hz. Several make as many data sets, dataset-0 and so on, with subjects in turn."""
+    """Sampling frequencies, Hz. Several make as many data sets, dataset-0 and so on, to which subjects belong in
+    turn."""
 
     def sampling_frequency_of(self, subject: int) -> float:
         """Samples per second of a subject, counted from 0."""

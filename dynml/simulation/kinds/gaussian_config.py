@@ -21,25 +21,25 @@ class GaussianSimulationConfig(SimulationConfig):
     """
 
     n_samples: int | list[int] = 25_600
-    """Samples of every subject, or a list with one number a subject."""
+    """Samples per subject, or a list with one number per subject."""
 
     n_channels: int = 11
-    """Channels C."""
+    """Number of channels C."""
 
     means: str | list[list[float]] = "zero"
-    """"zero", "random" (normal, standard deviation 0.2), or numbers, one row of C a state or mode."""
+    """"zero", "random" (normal, standard deviation 0.2), or numbers, one row of C per state or mode."""
 
     covariances: str | list[list[list[float]]] = "random"
-    """"random", or numbers, one matrix (C, C) a state or mode."""
+    """"random", or numbers, one matrix (C, C) per state or mode."""
 
     n_covariance_activations: int = 1
-    """How often random covariances get active channels: more often sets states or modes further apart."""
+    """Number of times that random covariances get active channels: higher values make states or modes differ more."""
 
     observation_error: float = 0.0
-    """Standard deviation of white noise upon the signals; its variance is part of the covariances of the truth."""
+    """Standard deviation of white noise added to the signals; its variance is part of the true covariances."""
 
     covariance_variability: float = 0.0
-    """How far subjects' covariances lie from the group's: the root mean square, over channels, of the logarithms of the
+    """Distance of subjects' covariances from the group's: the root mean square, over channels, of the logarithms of the
     eigenvalues of (group's covariance)^-1 (subject's covariance). 0: all subjects share the group's."""
 
     sampling_frequency: float = 250.0

@@ -35,17 +35,18 @@ class HMMSimulationConfig(GaussianSimulationConfig):
     """
 
     n_states: int = 5
-    """States K."""
+    """Number of states K."""
 
     transition_probabilities: str | list[list[float]] = "sequence"
-    """"sequence" (stay, or go on to the next state, the first after the last), "uniform" (stay, or go to any other
-    state alike), or numbers (K, K), rows = from-state."""
+    """"sequence" (stay, or go to the next state, and from the last to the first), "uniform" (stay, or go to any other
+    state with equal probability), or numbers (K, K), rows = from-state."""
 
     stay_probability: float = 0.9
-    """Probability to stay in a state from one sample to the next, under "sequence" and "uniform"."""
+    """Probability of staying in a state from one sample to the next, for "sequence" and "uniform"."""
 
     initial_probabilities: str | list[float] = "uniform"
-    """Where paths start: "uniform", "stationary" (what the transitions leave as it is), or K numbers."""
+    """Initial state probabilities: "uniform", "stationary" (the stationary distribution of the transitions), or K
+    numbers."""
 
     @property
     def n_gaussians(self) -> int:

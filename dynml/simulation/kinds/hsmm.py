@@ -35,19 +35,19 @@ class HSMMSimulationConfig(GaussianSimulationConfig):
     """
 
     n_states: int = 5
-    """States K, at least 2."""
+    """Number of states K, at least 2."""
 
     gamma_shape: float | list[float] = 10.0
     """Shape of the lifetimes' Gamma distribution: one number, or K."""
 
     gamma_scale: float | list[float] = 5.0
     """Scale of the lifetimes' Gamma distribution in samples: one number, or K. The mean lifetime is shape x scale, its
-    standard deviation sqrt(shape) x scale; a lifetime is rounded, and lasts one sample at least."""
+    standard deviation sqrt(shape) x scale; lifetimes are rounded to at least one sample."""
 
     transition_probabilities: str | list[list[float]] = "sequence"
-    """Where a state goes when its lifetime ends: "sequence" (to the next state, to the first after the last), "uniform"
-    (to any other state alike), "random" (rows drawn uniformly from all distributions over the other states), or numbers
-    (K, K), rows = from-state, with zeros on the diagonal."""
+    """Next state at the end of a lifetime: "sequence" (the next state, after the last the first), "uniform" (any other
+    state with equal probability), "random" (rows drawn uniformly from all distributions over the other states), or
+    numbers (K, K), rows = from-state, with zeros on the diagonal."""
 
     @property
     def n_gaussians(self) -> int:

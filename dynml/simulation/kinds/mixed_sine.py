@@ -32,9 +32,9 @@ class MixedSineSimulation(GaussianSimulation):
     courses: ClassVar[tuple[str, ...]] = ("alpha",)
 
     alpha: list[NDArray[np.float32]]
-    """Mixing coefficients, one (T, J) array a subject; rows sum to 1."""
+    """Mixing coefficients, one (T, J) array per subject; rows sum to 1."""
     logits: list[NDArray[np.float32]]
-    """The sinusoids that alpha is the softmax of, one (T, J) array a subject."""
+    """The sinusoids that alpha is the softmax of, one (T, J) array per subject."""
     phases: NDArray[np.float64]
     """(n_subjects, J), phase of each sinusoid at the first sample."""
     config: MixedSineSimulationConfig

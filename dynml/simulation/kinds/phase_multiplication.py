@@ -26,19 +26,19 @@ class PhaseMultiplicationSimulationConfig(TrialsSimulationConfig):
     """
 
     n_channels: int = 4
-    """Channels C."""
+    """Number of channels C."""
 
     n_sources: int = 2
-    """Sources S, mixed onto the channels by the same orthogonal weights in all subjects."""
+    """Number of sources S, mixed onto the channels by the same orthogonal weights in all subjects."""
 
     nonlinear_share: float = 0.9
-    """Share of the signals' variance that the sources have in the mean over channels; the rest is white noise."""
+    """Fraction of the signals' variance that is due to the sources, averaged over channels; the rest is white noise."""
 
     multipliers: list[int] = field(default_factory=lambda: [2, 3])
-    """One a class, 2 or more: what phases are multiplied by from sample to sample."""
+    """One whole number of at least 2 per class, by which phases are multiplied from sample to sample."""
 
     phase_noise: float = 0.1
-    """Standard deviation of what is added to each phase at every sample, radians."""
+    """Standard deviation of noise added to each phase at every sample, radians."""
 
     @property
     def n_classes(self) -> int:
@@ -70,7 +70,7 @@ class PhaseMultiplicationSimulation(TrialsSimulation):
     source_weights: NDArray[np.float64]
     """(C, S), what a source adds to each channel."""
     sources: list[NDArray[np.float64]]
-    """Cosines of the phases, one (T, S) array a subject."""
+    """Cosines of the phases, one (T, S) array per subject."""
     config: PhaseMultiplicationSimulationConfig
 
     def _rescaled(self, mean: NDArray[np.float64], std: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:

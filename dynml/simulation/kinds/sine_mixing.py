@@ -33,21 +33,21 @@ class MixedSineSimulationConfig(GaussianSimulationConfig):
     """
 
     n_modes: int = 6
-    """Modes J."""
+    """Number of modes J."""
 
     relative_activation: list[float] | None = None
-    """J numbers, the mean of each mode's logit. null: 1, 0.5, 0.5, 0.25, 0.25, 0.1 for six modes, and for another
-    number of modes what lies between these at even steps."""
+    """J numbers, the mean of each mode's logit. null: 1, 0.5, 0.5, 0.25, 0.25, 0.1 for six modes, interpolated for
+    other numbers of modes."""
 
     amplitudes: list[float] | None = None
-    """J numbers, the amplitude of each mode's sinusoid. null: 6, 5, 4, 3, 2, 1, or what lies between."""
+    """J numbers, the amplitude of each mode's sinusoid. null: 6, 5, 4, 3, 2, 1, or interpolated."""
 
     frequencies: list[float] | None = None
-    """J numbers, the frequency of each mode's sinusoid in Hz. null: 1, 2, 3, 4, 6, 8, or what lies between."""
+    """J numbers, the frequency of each mode's sinusoid in Hz. null: 1, 2, 3, 4, 6, 8, or interpolated."""
 
     seeding: Literal["dynml", "osl", "osl_legacy"] = "dynml"
-    """Which random numbers a seed stands for: "dynml" (one generator), "osl_legacy" (those of osl-dynamics up to 1.3.0
-    with random_seed), or "osl" (those of later versions after numpy.random.seed). The last two are for one subject."""
+    """Random numbers of a seed: "dynml" (one generator), "osl_legacy" (those of osl-dynamics up to 1.3.0 with
+    random_seed), or "osl" (those of later versions after numpy.random.seed). The last two are for one subject."""
 
     @property
     def n_gaussians(self) -> int:

@@ -27,13 +27,13 @@ class SinesSimulationConfig(TrialsSimulationConfig):
     """
 
     periods: list[list[float]] = field(default_factory=lambda: [[8.0, 12.0, 16.0], [24.0, 32.0, 40.0]])
-    """Periods in seconds, one list a class; each channel keeps to one of them in all trials of the class."""
+    """Periods in seconds, one list per class; each channel has one of them in all trials of the class."""
 
     max_lag: float = 4.0
-    """Largest lag of a channel behind the onset of its trial in seconds."""
+    """Maximum lag of a channel after the onset of its trial, in seconds."""
 
     noise: float = 0.5
-    """Standard deviation of white noise upon the signals, in units of the sines' amplitude."""
+    """Standard deviation of white noise added to the signals, in units of the sines' amplitude."""
 
     @property
     def n_classes(self) -> int:
@@ -43,7 +43,7 @@ class SinesSimulationConfig(TrialsSimulationConfig):
     def _check_own(self) -> None:
         lists = self.periods
         if not isinstance(lists, list) or not all(isinstance(own, list) and own for own in lists) or len(lists) < 2:
-            raise ConfigurationError("periods", lists, "at least two lists of seconds, one a class")
+            raise ConfigurationError("periods", lists, "at least two lists of seconds, one per class")
         shortest = 2 / min(self.sampling_frequencies)
         for own in [period for periods in lists for period in periods]:
             if not is_positive(own) or own <= shortest:
@@ -67,7 +67,7 @@ class SinesSimulation(TrialsSimulation):
     amplitudes: NDArray[np.float64]
     """(C,)."""
     lags: list[NDArray[np.float64]]
-    """Seconds that each channel lags behind the onset, one (n_trials, C) array a subject."""
+    """Seconds that each channel lags behind the onset, one (n_trials, C) array per subject."""
     config: SinesSimulationConfig
 
     def clean_signals(self, subject: int = 0) -> NDArray[np.float64]:

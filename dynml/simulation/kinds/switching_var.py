@@ -39,26 +39,27 @@ class SwitchingVarSimulationConfig(AutoregressionConfig):
     """
 
     n_states: int = 4
-    """States K."""
+    """Number of states K."""
 
     transition_probabilities: str | list[list[float]] = "uniform"
-    """"uniform" (stay, or go to any other state alike), "sequence" (stay, or go on to the next state, the first after
-    the last), or numbers (K, K), rows = from-state."""
+    """"uniform" (stay, or go to any other state with equal probability), "sequence" (stay, or go to the next state, and
+    from the last to the first), or numbers (K, K), rows = from-state."""
 
     stay_probability: float = 0.95
-    """Probability to stay in a state from one sample to the next, under "sequence" and "uniform"."""
+    """Probability of staying in a state from one sample to the next, for "sequence" and "uniform"."""
 
     initial_probabilities: str | list[float] = "stationary"
-    """Where paths start: "uniform", "stationary" (what the transitions leave as it is), or K numbers."""
+    """Initial state probabilities: "uniform", "stationary" (the stationary distribution of the transitions), or K
+    numbers."""
 
     coefficients: str | list[list[list[float]]] = RANDOM
-    """"random", or numbers (K, C, C): one matrix a state, row = the channel that is driven."""
+    """"random", or numbers (K, C, C): one matrix per state, row = the driven channel."""
 
     noise_covariances: str | list[list[list[float]]] = RANDOM
     """"random", or numbers (K, C, C)."""
 
     mean_deviation: float = 0.0
-    """Standard deviation of the level that channels tend to in each state. 0: states differ in their dynamics alone."""
+    """Standard deviation of the channels' means in each state. 0: states differ only in their dynamics."""
 
     @property
     def chain(self) -> HMMSimulationConfig:
@@ -97,7 +98,7 @@ class SwitchingVarSimulation(Simulation):
     courses: ClassVar[tuple[str, ...]] = ("states",)
 
     states: list[NDArray[np.int64]]
-    """The state of every sample, one (T,) array a subject."""
+    """The state of every sample, one (T,) array per subject."""
     coefficients: NDArray[np.float64]
     """(K, C, C); row = the channel that is driven."""
     intercepts: NDArray[np.float64]

@@ -22,14 +22,14 @@ class TrialsSimulationConfig(DynamicsSimulationConfig):
     """Settings of every simulation of trials."""
 
     trial_duration: float = 40.0
-    """Seconds of a trial."""
+    """Duration of a trial in seconds."""
 
     rest_duration: float = 20.0
     """Seconds between trials; half of it before the first."""
 
     @property
     def n_classes(self) -> int:
-        """Classes of trials."""
+        """Number of classes of trials."""
         raise NotImplementedError
 
     def trials_of_run(self, n_samples: int, rate: float, generator: np.random.Generator) -> NDArray[np.int64]:
@@ -59,7 +59,7 @@ class TrialsSimulation(Simulation):
     noise_deviations: NDArray[np.float64]
     """(C,)."""
     trials: list[NDArray[np.int64]]
-    """Onset and duration in samples, and class, one (n_trials, 3) array a subject."""
+    """Onset and duration in samples, and class, one (n_trials, 3) array per subject."""
     config: TrialsSimulationConfig
 
     @property

@@ -32,10 +32,10 @@ class VarSimulationConfig(AutoregressionConfig):
     """
 
     n_lags: int = 1
-    """Lags p."""
+    """Number of lags p."""
 
     coefficients: str | list[list[list[float]]] = RANDOM
-    """"random", or numbers (p, C, C): one matrix a lag, row = the channel that is driven."""
+    """"random", or numbers (p, C, C): one matrix per lag, row = the driven channel."""
 
     noise_covariance: str | list[list[float]] = RANDOM
     """"random", or numbers (C, C)."""

@@ -1,4 +1,4 @@
-"""One folder an experiment: parameters, best model, checkpoint, logs, summary, under the names users of dwi_ml know.
+"""One folder per experiment: parameters, best model, checkpoint, logs, summary, under the names users of dwi_ml know.
 
 EXPERIMENTS_PATH/EXPERIMENT_NAME/
     parameters_<date>.json, parameters_latest.json

@@ -11,7 +11,7 @@ from dynml.errors import ConfigurationError
 
 @dataclass(frozen=True, kw_only=True)
 class CometConfig:
-    """comet.ml: naming a project asks for it. The API key is comet's own matter and never stands here."""
+    """comet.ml; used if a project is named. The API key is read by comet itself and is never given here."""
 
     project: str | None = None
     """Project to report to; null: comet.ml is not used."""
@@ -20,8 +20,8 @@ class CometConfig:
     """Workspace of the project; null: the default one of the API key."""
 
     mode: Literal["auto", "online", "offline", "off"] = "auto"
-    """auto: online, or an archive to upload later when there is no key or no network; online: the same, but without a
-    key the run does not start; offline: always an archive; off: nothing, whatever the project."""
+    """auto: online, or an archive to upload later if there is no key or no network; online: the same, but without a key
+    the run does not start; offline: always an archive; off: comet.ml is not used."""
 
     def __post_init__(self) -> None:
         check_choice("comet.mode", self.mode, ("auto", "online", "offline", "off"))

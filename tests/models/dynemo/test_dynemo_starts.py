@@ -78,7 +78,7 @@ def test_the_hmm_has_as_many_states_as_asked_for_and_as_the_data_afford(mixture,
     dataset = dataset_of(mixture[0])
     start(dataset, max_samples=2000)
     start(dataset, states_per_mode=2, max_samples=2000)
-    start(dataset, max_samples=215)  # 215 samples of 6 channels: 7 states of 5 samples a channel
+    start(dataset, max_samples=215)  # 215 samples of 6 channels: 7 states of 5 samples per channel
     start(dataset, max_samples=60)  # never fewer than modes
     start(dataset, method="hmm", max_samples=2000)
     assert seen == [(2000, 9), (2000, 6), (215, 7), (60, 3), (2000, 3)]

@@ -321,7 +321,7 @@ def mixed_edf(tmp_path):
 
 def test_channels_of_several_rates_are_refused_and_slow_ones_keep_their_own(mixed_edf):
     path, rows = mixed_edf
-    with pytest.raises(DataError, match="channel Resp has 10 samples a second, but EEG 100; choose"):
+    with pytest.raises(DataError, match="channel Resp has 10 samples per second, but EEG 100; choose"):
         described(path)
     np.testing.assert_allclose(read(path, picks="EEG")[:, 0], rows[0] * 1e-6, rtol=1e-9, atol=1e-15)
     description = described(path, picks=["Temp", "Resp"])

@@ -13,9 +13,7 @@ def parse_comparison(description: str | None) -> Namespace:
     """Parse the command line of dynml_compare_groups.py."""
     parser = ScriptParser(description=description)
     parser.add_argument("table", metavar="TABLE", help="results (.tsv, .csv) with a column of subjects, long or wide")
-    parser.add_argument(
-        "participants", metavar="PARTICIPANTS", help="table with participant_id and what is known of them"
-    )
+    parser.add_argument("participants", metavar="PARTICIPANTS", help="table with participant_id and variables")
     parser.add_argument("formula", metavar="FORMULA", type=str, help="design, such as 'group + age'; 1 for the mean")
     parser.add_argument("out_folder", metavar="OUT_FOLDER", help="folder for the results; must not exist or be empty")
     parser.add_argument(
@@ -26,20 +24,25 @@ def parse_comparison(description: str | None) -> Namespace:
         nargs="+",
         type=str,
         metavar="COLUMN",
-        help="columns of TABLE that say what a value is of (state, band)",
+        help="columns of TABLE that index the values (state, band)",
     )
     parser.add_argument("--test", nargs="+", type=str, metavar="TERM", help="terms of FORMULA to test; default: all")
     parser.add_argument(
         "--sessions",
         choices=["mean", "separate"],
         default="mean",
-        help="several rows a participant: averaged, or a row each (with --within or --whole)",
+        help="several rows per participant: average them, or keep them (with --within or --whole)",
     )
-    parser.add_argument("--paired", type=str, metavar="COLUMN", help="column of two values; their difference is tested")
-    parser.add_argument("--within", type=str, metavar="COLUMN", help="exchange only rows with the same value (site)")
-    parser.add_argument("--whole", type=str, metavar="COLUMN", help="exchange all rows of a value together (family)")
+    parser.add_argument(
+        "--paired",
+        type=str,
+        metavar="COLUMN",
+        help="column with two values, whose difference is tested within participants",
+    )
+    parser.add_argument("--within", type=str, metavar="COLUMN", help="permute only rows with the same value (site)")
+    parser.add_argument("--whole", type=str, metavar="COLUMN", help="permute all rows of a value together (family)")
     parser.add_argument("--n_permutations", type=int, default=5000, help="permutations or sign flips")
-    parser.add_argument("--seed", type=int, default=0, help="of the permutations")
+    parser.add_argument("--seed", type=int, default=0, help="random seed")
     parser.add_argument("-f", "--force", action="store_true", help="overwrite the results in an existing folder")
     return parser.parse_args()
 

@@ -22,26 +22,41 @@ def parse_prediction(description: str | None) -> Namespace:
         metavar="TABLE",
         help="results (.tsv, .csv), a folder of dynml_infer_from_model.py, or output of dynml_extract_features.py",
     )
-    parser.add_argument("participants", metavar="PARTICIPANTS", help="table with participant_id and what is known")
+    parser.add_argument("participants", metavar="PARTICIPANTS", help="table with participant_id and variables")
     parser.add_argument(
-        "target", metavar="TARGET", type=str, help="column of PARTICIPANTS: numbers, or names of classes"
+        "target", metavar="TARGET", type=str, help="column of PARTICIPANTS to predict: numbers, or names of classes"
     )
     parser.add_argument("out_folder", metavar="OUT_FOLDER", help="folder for the results; must not exist or be empty")
     parser.add_argument(
         "--measures", nargs="+", type=str, metavar="COLUMN", help="columns of TABLE; default: all numbers"
     )
-    parser.add_argument("--confounds", nargs="+", type=str, metavar="COLUMN", help="removed within folds (age, site)")
     parser.add_argument(
-        "--groups", nargs="+", type=str, metavar="COLUMN", help="people who stay together (family, site)"
+        "--confounds",
+        nargs="+",
+        type=str,
+        metavar="COLUMN",
+        help="columns of PARTICIPANTS to regress out within folds (age, site)",
     )
-    parser.add_argument("--hdf5", type=str, help="store; adds static covariances, as a baseline")
+    parser.add_argument(
+        "--groups",
+        nargs="+",
+        type=str,
+        metavar="COLUMN",
+        help="columns whose participants stay in one fold (family, site)",
+    )
+    parser.add_argument("--hdf5", type=str, help="store; adds static covariances as a baseline")
     parser.add_argument("--group", type=str, help="group of the store")
     parser.add_argument("--experiment", type=str, metavar="PATH", help="trained HMM; adds Fisher scores (with --hdf5)")
     parser.add_argument("--n_folds", type=int, default=5, help="outer folds")
-    parser.add_argument("--n_inner_folds", type=int, default=5, help="folds that the penalty is chosen by")
-    parser.add_argument("--n_repeats", type=int, default=5, help="divisions into folds")
-    parser.add_argument("--n_permutations", type=int, default=1000, help="of the target, through the whole pipeline")
-    parser.add_argument("--seed", type=int, default=0, help="of folds, permutations and intervals")
+    parser.add_argument("--n_inner_folds", type=int, default=5, help="inner folds, which choose the penalty")
+    parser.add_argument("--n_repeats", type=int, default=5, help="repetitions with other folds")
+    parser.add_argument(
+        "--n_permutations",
+        type=int,
+        default=1000,
+        help="permutations of the target, each through the whole pipeline",
+    )
+    parser.add_argument("--seed", type=int, default=0, help="random seed")
     parser.add_argument("-f", "--force", action="store_true", help="overwrite the results in an existing folder")
     return parser.parse_args()
 

@@ -24,15 +24,20 @@ def parse_check(description: str | None) -> Namespace:
         default=None,
         help="folder for the results; must not exist or be empty; default: EXPERIMENT_PATH_check",
     )
-    parser.add_argument("--checks", nargs="+", choices=CHECKS, default=list(CHECKS), help="which ones to make")
+    parser.add_argument("--checks", nargs="+", choices=CHECKS, default=list(CHECKS), help="checks to run")
     parser.add_argument(
         "--n_surrogates",
         type=int,
         default=5,
-        help="surrogates of each of the two kinds; the model is refitted to each; 0: none",
+        help="surrogate data sets of each of the two kinds; the model is refitted to each; 0: none",
     )
-    parser.add_argument("--n_draws", type=int, default=19, help="data sets that the model draws to be compared by")
-    parser.add_argument("--seed", type=int, default=0, help="of surrogates, draws, halves and permutations")
+    parser.add_argument(
+        "--n_draws",
+        type=int,
+        default=19,
+        help="data sets that are simulated from the model for the predictive check",
+    )
+    parser.add_argument("--seed", type=int, default=0, help="random seed")
     add_group(parser)
     add_model_options(parser)
     return parser.parse_args()

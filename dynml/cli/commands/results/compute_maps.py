@@ -35,38 +35,45 @@ def parse_maps(description: str | None) -> Namespace:
     parser = ScriptParser(description=description)
     add_paths(parser, hdf5="store that the model was trained on, or one like it")
     add_out_folder(parser)
-    parser.add_argument("--spectra", type=str, metavar="FOLDER", help="folder that dynml_compute_spectra.py made")
+    parser.add_argument("--spectra", type=str, metavar="FOLDER", help="output folder of dynml_compute_spectra.py")
     parser.add_argument(
         "--bands", nargs="+", metavar="NAME=LOW-HIGH", help="bands of the spectra, Hz; default: those of the folder"
     )
     parser.add_argument(
-        "--what", nargs="+", choices=list(KINDS), default=list(KINDS), help="what to draw; default: all there is"
+        "--what",
+        nargs="+",
+        choices=list(KINDS),
+        default=list(KINDS),
+        help="what to draw; default: all that is available",
     )
     parser.add_argument(
         "--edges",
         type=str,
         default="mixture",
         metavar="mixture|PERCENTILE",
-        help="edges to keep: those of the outer of two Gaussians, or those above a percentile of all sizes",
+        help="edges to keep: those of the outer Gaussian of a mixture of two, or those whose size is above a "
+        "percentile",
     )
     parser.add_argument(
-        "--absolute", action="store_true", help="draw the values themselves, not differences from the average"
+        "--absolute",
+        action="store_true",
+        help="draw the values themselves instead of differences from the average over states",
     )
-    parser.add_argument("--surface", action="store_true", help="maps of atlases also on the surface of the cortex")
+    parser.add_argument("--surface", action="store_true", help="also draw maps of atlases on the cortical surface")
     parser.add_argument(
         "--meshes",
         nargs=2,
         metavar=("LEFT", "RIGHT"),
-        help="GIFTI surfaces (.surf.gii) of the cortex that the vertices of CIFTI channels belong to, to draw on",
+        help="cortical surfaces (GIFTI, .surf.gii) to draw CIFTI channels on, with the same vertices",
     )
-    parser.add_argument("--seed", type=int, default=0, help="of the starts of the mixture")
+    parser.add_argument("--seed", type=int, default=0, help="random seed of the mixture")
     add_group(parser)
-    parser.add_argument("--atlas", type=str, help="atlas to draw on, where the store keeps none")
+    parser.add_argument("--atlas", type=str, help="atlas to draw on, if the store has none")
     parser.add_argument("--atlas_labels", type=str, help="names of its labels (.tsv or .json)")
     parser.add_argument(
         "--space",
         choices=["standard", "native"],
-        help="whether places are those of a standard brain (MNI); default: what the store says",
+        help="whether positions are in a standard space (MNI); default: as in the store",
     )
     add_model_options(parser)
     return parser.parse_args()

@@ -38,41 +38,52 @@ def parse_responses(description: str | None) -> Namespace:
     parser = ScriptParser(description=description)
     add_paths(parser)
     add_out_folder(parser)
-    parser.add_argument("--events", metavar="COLUMN", type=str, required=True, help="column of the events' labels")
-    parser.add_argument("--conditions", nargs="+", type=str, help="labels to look at; default: all of the column")
     parser.add_argument(
-        "--pooled", action="store_true", help="all conditions but rest as one, named any event, in place of each"
+        "--events",
+        metavar="COLUMN",
+        type=str,
+        required=True,
+        help="column of the events with their labels",
+    )
+    parser.add_argument("--conditions", nargs="+", type=str, help="labels to analyse; default: all of the column")
+    parser.add_argument(
+        "--pooled", action="store_true", help="pool all conditions except rest into one, named any event"
     )
     parser.add_argument(
         "--window",
         nargs=2,
         type=float,
         metavar=("FROM", "TO"),
-        help="seconds around an event; default: -0.5 1.5, of slow signals (below 4 Hz) -5 20",
+        help="seconds around an event; default: -0.5 1.5; below 4 Hz -5 20",
     )
     parser.add_argument(
         "--baseline",
         nargs=2,
         type=float,
         metavar=("FROM", "TO"),
-        help="seconds whose mean is subtracted from each trial; default: none, tests compare with the overall mean",
+        help="seconds whose mean is subtracted from each trial; default: none, and tests compare with the overall mean",
     )
     parser.add_argument(
         "--haemodynamic",
         choices=["auto", "none", "glover", "spm"],
         default="auto",
-        help="response that locking is modelled with; auto: glover of slow signals (below 4 Hz), none of others",
+        help="haemodynamic response function; auto: glover for sampling frequencies below 4 Hz, else none",
     )
     parser.add_argument(
         "--of",
         choices=["auto", "alpha", "features", "predictions"],
         default="auto",
-        help="what to look at: alpha, the probabilities of states and coefficients of modes; features, the hidden "
-        "states of sequence models and decoders; predictions, how far a sequence model's predictions are off; auto: "
-        "alpha or features",
+        help="time courses to analyse: alpha, probabilities of states or coefficients of modes; features, hidden "
+        "states of sequence models and decoders; predictions, prediction errors of a sequence model; auto: alpha or "
+        "features",
     )
-    parser.add_argument("--n_surrogates", type=int, default=1000, help="shifts of each participant's series")
-    parser.add_argument("--seed", type=int, default=0, help="of shifts and flips")
+    parser.add_argument(
+        "--n_surrogates",
+        type=int,
+        default=1000,
+        help="circular shifts of each participant's time series",
+    )
+    parser.add_argument("--seed", type=int, default=0, help="random seed")
     add_subset(parser)
     add_group(parser)
     add_model_options(parser)

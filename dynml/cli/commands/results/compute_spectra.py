@@ -35,27 +35,43 @@ def parse_spectra(description: str | None) -> Namespace:
     add_paths(parser, hdf5="store that the model infers from")
     add_out_folder(parser)
     parser.add_argument(
-        "--group", type=str, help="group whose spectra are computed, if not the one that the model is given"
+        "--group", type=str, help="group whose spectra are computed; default: the group of --model_group"
     )
-    parser.add_argument("--signals_file", type=str, help="store that has this group, if it is another one")
-    parser.add_argument("--model_group", type=str, help="group that the model infers from, if not that of the training")
-    parser.add_argument("--method", choices=list(METHODS), default="auto", help="estimator")
+    parser.add_argument("--signals_file", type=str, help="store with this group; default: HDF5")
+    parser.add_argument(
+        "--model_group",
+        type=str,
+        help="group that the model infers from; default: the group of the training",
+    )
+    parser.add_argument("--method", choices=list(METHODS), default="auto", help="spectral estimator")
     add_subset(parser)
     parser.add_argument(
-        "--bands", nargs="+", type=str, help="NAME=LOW-HIGH in Hz; default delta, theta, alpha, beta, gamma"
+        "--bands", nargs="+", type=str, help="bands in Hz, NAME=LOW-HIGH; default: delta, theta, alpha, beta, gamma"
     )
     parser.add_argument(
         "--frequency_range",
         nargs=2,
         type=float,
         metavar=("LOW", "HIGH"),
-        help="Hz; default 1 45 (below 5 Hz 0.01 0.5), no further than 0.95 of half the sampling frequency",
+        help="Hz; default: 1 45 (0.01 0.5 if sampled below 5 Hz), at most 0.95 of the Nyquist frequency",
     )
-    parser.add_argument("--window_length", type=float, help="seconds; default 2, regression 0.5 (below 5 Hz 50 times)")
-    parser.add_argument("--time_half_bandwidth", type=float, help="of the tapers; default 4 (below 5 Hz 2)")
-    parser.add_argument("--longest_lag", type=float, help="seconds between a pair's samples; default 1 (below 5 Hz 50)")
     parser.add_argument(
-        "--n_components", type=int, default=0, help="spectral components that coherence is factorized into"
+        "--window_length",
+        type=float,
+        help="seconds; default: 2, regression 0.5 (50 times that if sampled below 5 Hz)",
+    )
+    parser.add_argument(
+        "--time_half_bandwidth",
+        type=float,
+        help="time-half-bandwidth product of the tapers; default: 4 (2 if sampled below 5 Hz)",
+    )
+    parser.add_argument(
+        "--longest_lag",
+        type=float,
+        help="method pairs: maximum lag in seconds; default: 1 (50 if sampled below 5 Hz)",
+    )
+    parser.add_argument(
+        "--n_components", type=int, default=0, help="number of spectral components into which coherence is factorized"
     )
     add_model_options(parser)
     return parser.parse_args()

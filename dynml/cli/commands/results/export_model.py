@@ -19,19 +19,34 @@ def parse_export(description: str | None, arguments: Sequence[str] | None = None
         help="EXPERIMENTS_PATH/EXPERIMENT_NAME; or hf://USER/NAME, to fetch an exported model from the hub",
     )
     parser.add_argument("out_folder", metavar="OUT_FOLDER", help="folder to make; must not exist")
-    parser.add_argument(
-        "--hdf5", metavar="HDF5", type=str, help="store of the training, if it is elsewhere than the training read it"
-    )
+    parser.add_argument("--hdf5", metavar="HDF5", type=str, help="store of the training, if it has been moved")
     parser.add_argument(
         "--without_preparation",
         action="store_true",
-        help="leave out what recordings go through, and do without the store",
+        help="leave out the preparation of recordings; the store is then not needed",
     )
-    parser.add_argument("--license", metavar="NAME", type=str, default="", help="such as cc-by-4.0, for the model card")
-    parser.add_argument("--data", metavar="TEXT", type=str, default="", help="what it was trained on, for the card")
-    parser.add_argument("--title", metavar="TEXT", type=str, help="of the card; default: the experiment's name")
-    parser.add_argument("--push", metavar="USER/NAME", type=str, help="also upload it to the Hugging Face hub")
-    parser.add_argument("--public", action="store_true", help="with --push: for everybody to see")
+    parser.add_argument(
+        "--license",
+        metavar="NAME",
+        type=str,
+        default="",
+        help="licence for the model card, such as cc-by-4.0",
+    )
+    parser.add_argument(
+        "--data",
+        metavar="TEXT",
+        type=str,
+        default="",
+        help="description of the training data, for the model card",
+    )
+    parser.add_argument(
+        "--title",
+        metavar="TEXT",
+        type=str,
+        help="title of the model card; default: the experiment's name",
+    )
+    parser.add_argument("--push", metavar="USER/NAME", type=str, help="also upload the folder to the Hugging Face hub")
+    parser.add_argument("--public", action="store_true", help="with --push: make it public")
     return parser.parse_args(arguments)
 
 

@@ -44,12 +44,12 @@ def parse_extraction(description: str | None, arguments: Sequence[str] | None = 
         type=int,
         help="samples of a window; default: as in training",
     )
-    parser.add_argument("--trials", metavar="COLUMN", type=str, help="label column of the events that mark trials")
+    parser.add_argument("--trials", metavar="COLUMN", type=str, help="column of the events whose labels define trials")
     parser.add_argument(
         "--onset_shift",
         metavar="S",
         type=float,
-        help="seconds from an event's onset to its trial's; default: as in training, else 0",
+        help="seconds from an event's onset to the start of its trial; default: as in training, else 0",
     )
     parser.add_argument(
         "--trial_length",
@@ -60,18 +60,19 @@ def parse_extraction(description: str | None, arguments: Sequence[str] | None = 
     parser.add_argument(
         "--pooling",
         choices=["mean", "class_token"],
-        help="what a vector is: the mean state of its samples (default), or the state of the class token",
+        help="the vector of a window: the mean hidden state of its samples (default), or the state of the class token",
     )
-    parser.add_argument("--per_sample", action="store_true", help="also the hidden state of every stored sample")
+    parser.add_argument("--per_sample", action="store_true", help="also write the hidden state of every stored sample")
     parser.add_argument(
         "--attribution",
         nargs="?",
         const=METHODS[1],
         choices=METHODS,
-        help="also which networks and moments the output hangs on; without a value: integrated_gradients",
+        help="also write how much each network and sample contributes to the output; without a value: "
+        "integrated_gradients",
     )
-    parser.add_argument("--attention", action="store_true", help="also the mean attention of each head by lag")
-    add_model_options(parser, force="overwrite what is in OUT")
+    parser.add_argument("--attention", action="store_true", help="also write the mean attention of each head by lag")
+    add_model_options(parser, force="overwrite OUT")
     return parser.parse_args(arguments)
 
 

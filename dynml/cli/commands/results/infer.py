@@ -38,33 +38,48 @@ def parse_inference(description: str | None, arguments: Sequence[str] | None = N
     add_out_folder(parser)
     add_subset(parser)
     add_group(parser)
-    parser.add_argument("--dual_estimation", action="store_true", help="also each subject's own means and covariances")
+    parser.add_argument(
+        "--dual_estimation",
+        action="store_true",
+        help="also estimate each subject's own means and covariances",
+    )
     parser.add_argument(
         "--alpha_format",
         nargs="+",
         choices=["npy", "tsv", "mat"],
         default=["npy"],
-        help="further files of alpha beside <subject>_alpha.npy, which is always written",
+        help="further formats of alpha; <subject>_alpha.npy is always written",
     )
-    parser.add_argument("--save_fif", action="store_true", help="also alpha of each run as MNE's raw .fif")
-    parser.add_argument("--bids", metavar="OUT", type=str, help="also all results as a BIDS derivative in this folder")
+    parser.add_argument("--save_fif", action="store_true", help="also write alpha of each run as MNE Raw (.fif)")
+    parser.add_argument(
+        "--bids",
+        metavar="OUT",
+        type=str,
+        help="also write all results as a BIDS derivative into this folder",
+    )
     parser.add_argument(
         "--statistics_window",
         metavar="SECONDS",
         type=float,
-        help="length of the windows of windows.tsv; default: 10, but 50 samples at least",
+        help="window length of windows.tsv; default: 10, but at least 50 samples",
     )
     parser.add_argument(
         "--binarise",
         choices=["argmax", "percentile", "mixture"],
-        help="also a table of when alpha is on: the largest one, above a percentile, or in the upper of two Gaussians",
+        help="also write a table of visits: where alpha is the largest, above a percentile, or in the upper of two "
+        "Gaussians",
     )
     parser.add_argument(
         "--over_time",
         action="store_true",
-        help="decoders of classes: also a classifier of each sample of a trial, with its course and generalization",
+        help="decoders of classes: also decode each sample of a trial, with generalization over time",
     )
-    parser.add_argument("--percentile", type=float, default=90.0, help="of each subject's alpha, for --binarise")
+    parser.add_argument(
+        "--percentile",
+        type=float,
+        default=90.0,
+        help="percentile of each subject's alpha, for --binarise percentile",
+    )
     add_model_options(parser)
     return parser.parse_args(arguments)
 

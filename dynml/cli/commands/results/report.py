@@ -29,19 +29,17 @@ def parse_report(description: str | None) -> Namespace:
     """Parse the command line of dynml_report.py."""
     parser = ScriptParser(description=description)
     parser.add_argument("experiment_path", metavar="EXPERIMENT_PATH", help="EXPERIMENTS_PATH/EXPERIMENT_NAME")
-    parser.add_argument("out_html", metavar="OUT_HTML", help="page to make, .html")
-    parser.add_argument(
-        "--hdf5", type=str, metavar="F", help="store: shows events and what was left out, and is inferred from"
-    )
+    parser.add_argument("out_html", metavar="OUT_HTML", help="HTML page to write")
+    parser.add_argument("--hdf5", type=str, metavar="F", help="store, for events, excluded data and inference")
     parser.add_argument(
         "--results",
         type=str,
         metavar="FOLDER",
-        help="results of this experiment: a folder that a script of dynml wrote, or one with several of them in it",
+        help="results of this experiment: an output folder of another script, or a folder with several of them",
     )
     add_comparison_options(parser)
-    parser.add_argument("--device", type=str, default="auto", help="cpu, cuda, ..., for what is inferred")
-    parser.add_argument("-f", "--force", action="store_true", help="replace a page that this script made before")
+    parser.add_argument("--device", type=str, default="auto", help="cpu, cuda, ..., for inference")
+    parser.add_argument("-f", "--force", action="store_true", help="overwrite an existing report")
     return parser.parse_args()
 
 

@@ -205,7 +205,7 @@ def _pairs_of_seeds(runs: Sequence[PlannedRun]) -> Iterator[tuple[PlannedRun, Pl
 
 
 def alphas_of(run: PlannedRun) -> list[Any]:
-    """States' probabilities that a run left, one array a subject, by name."""
+    """States' probabilities that a run left, one array per subject, by name."""
     import numpy as np
 
     with np.load(run.folder / ALPHA) as stored:

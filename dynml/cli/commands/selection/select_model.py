@@ -69,34 +69,39 @@ def parse_selection(description: str | None) -> SelectionRequest:
 def _add_arguments(parser: ScriptParser) -> None:
     parser.add_argument("family", metavar="FAMILY", help=f"one of: {', '.join(family_names())}")
     parser.add_argument("experiments_path", metavar="EXPERIMENTS_PATH", help="folder of all experiments")
-    parser.add_argument("experiment_name", metavar="NAME", help="name of the selection's own folder")
+    parser.add_argument("experiment_name", metavar="NAME", help="name of the selection's new folder")
     parser.add_argument("hdf5_file", metavar="HDF5", help="store made by dynml_create_hdf5_dataset.py")
-    parser.add_argument("input_group", metavar="GROUP", help="group of the store to learn from")
-    parser.add_argument("--config", action="config", help="YAML file of settings, or a recipe's name")
+    parser.add_argument("input_group", metavar="GROUP", help="group of the store to train on")
+    parser.add_argument("--config", action="config", help="YAML file of settings, or name of a recipe")
     parser.add_argument(
         "--grid",
         nargs="+",
         required=True,
         metavar="KEY=VALUES",
-        help="settings to try, in all combinations: model.n_states=2:12, model.covariance_type=full,diagonal",
+        help="settings to try in all combinations, such as model.n_states=2:12 model.covariance_type=full,diagonal",
     )
 
 
 def _add_own_options(parser: ScriptParser) -> None:
     """Add the options that no training has."""
-    parser.add_argument("--seeds", type=int, default=5, help="runs of each setting and fold, with seeds 0, 1, ..")
+    parser.add_argument("--seeds", type=int, default=5, help="number of runs per setting and fold, with seeds 0, 1, ..")
     parser.add_argument(
-        "--folds", type=int, help="parts of the participants, each held out once; default: 5, or one a participant"
+        "--folds",
+        type=int,
+        help="folds of the participants, each held out once; default: 5, or one per participant if there are fewer",
     )
-    parser.add_argument("--n_jobs", type=int, help="processes; default: as many as CPUs, one on a GPU")
+    parser.add_argument("--n_jobs", type=int, help="number of processes; default: one per CPU, or one on a GPU")
     parser.add_argument(
-        "--split_halves", type=bool, default=True, help="also train on each half of the participants and compare"
+        "--split_halves",
+        type=bool,
+        default=True,
+        help="also train on each half of the participants and compare the results",
     )
     parser.add_argument(
         "--surrogates",
         type=bool,
         default=True,
-        help="also try the best-ranked setting on stationary data like the recordings, which have no states",
+        help="also train the best-ranked setting on stationary surrogate data, which have no states",
     )
 
 

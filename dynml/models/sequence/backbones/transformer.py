@@ -300,7 +300,7 @@ class FeedForward(nn.Module):
 
 
 class Pooler(nn.Module):
-    """One vector a window from the hidden state of one token: Dropout(tanh(W h + b)).
+    """One vector per window from the hidden state of one token: Dropout(tanh(W h + b)).
 
     Parameters
     ----------

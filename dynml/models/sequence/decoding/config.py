@@ -48,72 +48,73 @@ FREE_SETTINGS = ("dropout", "activation_checkpointing")
 
 @dataclass(frozen=True, kw_only=True)
 class DecodingConfig:
-    """A backbone, and a head that tells the classes of trials from what the backbone makes of them."""
+    """A backbone, and a head that decodes the classes of trials from its output."""
 
     backbone: Literal["linear", "csm", "sequence_bert", "network_bert", "autoencoder"] | None = None
-    """What reads a trial. linear: a weighted mean over time, the same for all channels. Others: the models of these
-    families, from scratch or (--pretrained) as one of their experiments left them. null: the family of --pretrained,
-    or linear without it."""
+    """Model that encodes a trial. linear: a weighted mean over time, the same for all channels. Others: the models of
+    these families, from scratch or (--pretrained) from one of their experiments. null: the family of --pretrained, or
+    linear without it."""
 
     target: str | None = None
     """What is decoded: a label column of the events, or a covariate of the subjects."""
 
     target_values: Literal["classes", "numbers"] = "classes"
-    """What the target holds. classes: labels that are told apart, whatever they are. numbers: a quantity (a rating, a
-    force, an age) that is predicted by least squares."""
+    """Kind of target. classes: labels, whatever they are. numbers: a quantity (a rating, a force, an age), predicted by
+    least squares."""
 
     classes: list[str] | None = None
-    """Labels that are told apart; trials of other labels (rest, say) are left out. null: all labels."""
+    """Labels to decode; trials with other labels (such as rest) are left out. null: all labels."""
 
     fine_tuning: Literal["full", "frozen", "linear_probe"] = "full"
-    """What a pre-trained model goes on to learn. full: everything. frozen: a hidden layer and a linear head on a fixed
-    backbone, with the class token. linear_probe: a linear head alone."""
+    """Which part of a pre-trained model is trained. full: everything. frozen: a hidden layer and a linear head on a
+    fixed backbone, with the class token. linear_probe: a linear head only."""
 
     pooling: Literal["class_token", "mean"] | None = None
-    """Transformers: what a trial is read from: a class token put after its last sample, or the mean state of its
+    """Transformers: how a trial is summarized, by a class token after its last sample, or by the mean state of its
     samples. null: the class token of a model whose pre-training has trained it (next_sequence), else the mean."""
 
     layer_learning_rate_decay: float = 1.0
-    """The learning rate of each layer is that of the layer above times this, from the head down to the embedder."""
+    """Factor of the learning rate from each layer to the one below it, from the head down to the embedder."""
 
     class_weights: Literal["balanced"] | None = None
-    """balanced: rare classes count more in the loss, so that all classes weigh the same. null: all trials do."""
+    """balanced: weight the loss so that all classes count the same. null: all trials count the same."""
 
     label_smoothing: float = 0.0
-    """Share of each training target that is spread evenly over the classes."""
+    """Fraction of each training target that is spread evenly over the classes."""
 
     head_dropout: float = 0.1
-    """Dropout of what the linear head sees."""
+    """Dropout of the input of the linear head."""
 
     linear_rank: int = 1
-    """linear: weighted means over time that the head sees of every channel."""
+    """linear: number of weighted means over time that the head sees of each channel."""
 
     linear_answer: Literal["best", "none"] = "best"
-    """What the network's logits are added to. best: a linear answer from course, power, covariances or connectivity of
-    the trial, chosen and fitted on training trials. none: nothing; the network learns from the classes' frequencies."""
+    """Linear model to whose output the network's logits are added. best: one on the time course, power, covariances or
+    connectivity of the trial, chosen and fitted on training trials. none: no such model; the network starts from the
+    class frequencies."""
 
     embedder_from_pretrained: bool = True
-    """Take over the pre-trained embedder; false: learn it anew, as is needed for another number of channels."""
+    """Use the pre-trained embedder; false: train a new one, as a different number of channels needs."""
 
     allow_overlap: bool = False
-    """Go on although the pre-training saw participants or files of the testing subset; on the command line also
+    """Continue although the pre-training saw participants or files of the testing subset; on the command line also
     --allow_overlap."""
 
     embedding_dim: int = SequenceConfig.embedding_dim
-    """Numbers that each sample is embedded in. This and the next ones are settings of the backbone, if it is not the
-    linear one, and come from the pre-trained model, if there is one."""
+    """Dimension of the embedding of each sample. This and the following settings belong to the backbone, unless it is
+    linear, and come from the pre-trained model if there is one."""
 
     patch_length: int = SequenceConfig.patch_length
-    """Samples of a token of the transformers."""
+    """Samples per token of the transformers."""
 
     n_layers: int = SequenceConfig.n_layers
     """Layers of the backbone."""
 
     n_heads: int | None = SequenceConfig.n_heads
-    """Attention heads of each layer; null: one for each 64 numbers of the embedding."""
+    """Attention heads per layer; null: one per 64 dimensions of the embedding."""
 
     feed_forward_factor: int = SequenceConfig.feed_forward_factor
-    """Width of a layer's feed-forward part, in embedding_dim."""
+    """Width of a layer's feed-forward part, as a multiple of embedding_dim."""
 
     dropout: float = SequenceConfig.dropout
     """Dropout of the embedder and of every layer."""
@@ -122,43 +123,44 @@ class DecodingConfig:
     """Activation of the feed-forward part."""
 
     norm: Literal["pre", "post"] = SequenceConfig.norm
-    """Layer normalization before each part of a layer (as GPT-2) or after it (as BERT)."""
+    """Layer normalization before each part of a layer (as in GPT-2) or after it (as in BERT)."""
 
     n_positions: int = SequenceConfig.n_positions
-    """Most samples, and special tokens, of a trial."""
+    """Maximum number of samples and special tokens in a trial."""
 
     time_precision: float | None = SequenceConfig.time_precision
-    """Seconds of one row of the learnt embedding of time; null: half the smallest sampling interval in the store."""
+    """Resolution of the learnt time embedding in seconds; null: half the smallest sampling interval in the store."""
 
     max_seconds: float | None = SequenceConfig.max_seconds
-    """Seconds that the embedding of time covers; null: n_positions samples of the lowest rate in the store."""
+    """Seconds that the time embedding covers; null: n_positions samples at the lowest sampling frequency in the
+    store."""
 
     n_embedder_layers: int = SequenceConfig.n_embedder_layers
     """Layers from channels to the embedding."""
 
     activation_checkpointing: bool = SequenceConfig.activation_checkpointing
-    """Compute activations twice instead of keeping them: less memory, a third more time."""
+    """Recompute activations instead of storing them: less memory, about a third more time."""
 
     class_names: list[str] | None = None
-    """Settled from the data: the classes that training trials have."""
+    """Set from the data: the classes that training trials have."""
 
     class_counts: list[int] | None = None
-    """Settled from the data: training trials of each class."""
+    """Set from the data: training trials of each class."""
 
     value_moments: list[float] | None = None
-    """Settled from the data: mean and standard deviation of the numbers of training trials; null for classes."""
+    """Set from the data: mean and standard deviation of the numbers of training trials; null for classes."""
 
     trial_length: int | None = None
-    """Settled from the data: samples of the longest trial."""
+    """Set from the data: samples of the longest trial."""
 
     answer_bands: list[list[float]] | None = None
-    """Settled from the data: frequency bands (Hz) of the linear answer; null without one."""
+    """Set from the data: frequency bands (Hz) of the linear model; null without one."""
 
     backbone_settings: dict[str, Any] | None = None
-    """Settled from the pre-trained model: all its settings."""
+    """Set from the pre-trained model: all its settings."""
 
     pretraining_overlap: dict[str, Any] | None = None
-    """Settled from the data: participants and files of the testing subset that the pre-training saw."""
+    """Set from the data: participants and files of the testing subset that the pre-training saw."""
 
     def __post_init__(self) -> None:
         check_choice("model.backbone", self.backbone, (None, *BACKBONES))
@@ -213,28 +215,28 @@ class DecodingConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class DecodingTrainerConfig(SequenceTrainerConfig):
-    """Gradients of the cross-entropy, or of the squared error of numbers."""
+    """Training by gradients of the cross-entropy, or of the squared error of numbers."""
 
     max_epochs: int | None = 50
-    """Stop after this many epochs; null: as many as max_steps take."""
+    """Stop after this many epochs; null: as many as max_steps needs."""
 
     learning_rate: float | str = 0.001
-    """One value, or a list by epochs such as "0.001*3 0.0001" (three epochs, then the last value is kept)."""
+    """One value, or values per epoch such as "0.001*3 0.0001" (0.001 for three epochs, then 0.0001 to the end)."""
 
     warmup_steps: int = 20
     """Steps over which the learning rate rises linearly from near zero."""
 
     monitor: Literal["cross_entropy", "accuracy"] = "cross_entropy"
-    """What chooses the best epoch, and what patience looks at: the cross-entropy (of numbers: the squared error), or
-    the accuracy, of validation trials (of training trials, if there are no others)."""
+    """Value that chooses the best epoch and that patience monitors: the cross-entropy (of numbers: the squared error)
+    or the accuracy of validation trials (of training trials if there are no others)."""
 
     baseline_trials: int = 4000
-    """The baselines and the linear answer are fitted to at most this many training trials."""
+    """Maximum number of training trials to which the baselines and the linear model are fitted."""
 
     inner_folds: int = 2
-    """How many of the (at most) five folds of the training trials the network is tried on, after training without
-    them: they say how many epochs it learns and how much of it is added to the linear answer. Each costs a training. 0:
-    monitor chooses the epoch, and all of it is."""
+    """Number of folds of the training trials (out of at most five) on which the network is tested after training
+    without them. They determine the number of epochs, and how much of the network is added to the linear model. Each
+    costs one training. 0: monitor chooses the epoch, and the network is added in full."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -31,7 +31,7 @@ def settle_with_data(configs: dict[str, Any], dataset: MultiSubjectDataset, pret
     Parameters
     ----------
     configs : dict
-        One Config a group of settings.
+        One Config per group of settings.
     dataset : MultiSubjectDataset
     pretrained : str or None
         Experiment whose model becomes the backbone.

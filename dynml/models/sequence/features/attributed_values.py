@@ -35,7 +35,7 @@ from dynml.models.sequence.sequence_model import SequenceModel
 from dynml.models.sequence.windows import Windows
 
 Value = Callable[[Tensor], Tensor]
-"""Signals (B, T, C) to one number a window, (B,)."""
+"""Signals (B, T, C) to one number per window, (B,)."""
 
 
 @dataclass(frozen=True)

@@ -144,7 +144,7 @@ def attribution_maps(model: SequenceModel | Decoding, parts: Sequence[Trials], m
     Returns
     -------
     AttributionMaps
-        Of a decoder: one group a class, those without trials left out. Else: one group.
+        Of a decoder: one group per class, those without trials left out. Else: one group.
 
     Raises
     ------

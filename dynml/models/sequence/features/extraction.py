@@ -1,4 +1,4 @@
-"""What sequence models and decoders make of recordings: one vector a window or trial, or a hidden state every sample.
+"""What sequence models and decoders make of recordings: one vector per window or trial, or a hidden state every sample.
 
 Shapes: n windows or trials, B of a batch, T samples, d numbers of an embedding.
 """
@@ -118,7 +118,7 @@ def model_of_states(model: SequenceModel | Decoding) -> SequenceModel:
     if isinstance(model, SequenceModel):
         return model
     if model.config.backbone in (LINEAR, "autoencoder"):
-        accepted = f"absent: a decoder with the backbone {model.config.backbone} has one vector a trial alone"
+        accepted = f"absent: a decoder with the backbone {model.config.backbone} has one vector per trial alone"
         raise ConfigurationError("--per_sample", True, accepted)
     backbone: SequenceModel = model.backbone
     return backbone

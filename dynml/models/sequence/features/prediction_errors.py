@@ -32,12 +32,12 @@ def model_of_predictions(experiment: Experiment) -> SequenceModel:
     Raises
     ------
     CheckpointError
-        For decoders, which have one prediction a trial, and for models that predict what is hidden from them only.
+        For decoders, which have one prediction per trial, and for models that predict what is hidden from them only.
     """
     model = model_with_embeddings(experiment)
     if isinstance(model, Decoding):
         raise CheckpointError(
-            "A decoder has one prediction a trial or window, not one a sample, so that there is nothing around its "
+            "A decoder has one prediction per trial or window, not one per sample, so that there is nothing around its "
             "events: predictions.tsv of dynml_infer_from_model.py has those of all trials, and --of features takes the "
             "hidden states of its samples."
         )

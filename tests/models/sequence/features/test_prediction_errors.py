@@ -51,5 +51,5 @@ def test_models_that_predict_a_part_of_each_window_are_refused(kind):
 
 def test_a_decoder_has_no_prediction_of_a_sample():
     decoder = decoder_of(dataset_of(), **small("csm"))
-    with pytest.raises(CheckpointError, match="one prediction a trial or window, not one a sample"):
+    with pytest.raises(CheckpointError, match="one prediction per trial or window, not one per sample"):
         model_of_predictions(experiment_of(decoder, "decoding"))
