@@ -44,8 +44,8 @@ class Decoder(ClassifierMixin, TimeSeriesEstimator):  # type: ignore[misc]
         balanced: rare classes count more.
     label_smoothing : float
         Share of each training target that is spread evenly over the classes.
-    linear_rank : int
-        linear: weighted means over time that the head sees of every channel.
+    linear_rank : int, optional
+        linear: weighted means over time that the head sees of every channel; None: chosen by held-out training trials.
     max_epochs : int
         Passes over the training trials.
     learning_rate : float
@@ -85,7 +85,7 @@ class Decoder(ClassifierMixin, TimeSeriesEstimator):  # type: ignore[misc]
         target: str | None = None,
         class_weights: Literal["balanced"] | None = None,
         label_smoothing: float = 0.0,
-        linear_rank: int = 1,
+        linear_rank: int | None = None,
         max_epochs: int = 50,
         learning_rate: float | str = 0.001,
         batch_size_training: int = 32,
