@@ -13,13 +13,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from sklearn.base import ClassifierMixin
-from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import check_consistent_length, column_or_1d
+from sklearn.utils.validation import check_consistent_length
 
 from dynml.configuration import check_choice
 from dynml.dataset.dataset import MultiSubjectDataset
-from dynml.errors import DataError
+from dynml.errors import ConfigurationError, DataError
 from dynml.estimators.base import DEFAULT_SEED, TimeSeriesEstimator, seed_of
+from dynml.estimators.labels import labels_of
 from dynml.estimators.series import LABELS
 from dynml.estimators.validation import check_fraction_held_out, trials_held_out
 from dynml.models.sequence.decoding.evaluation import TRIALS_AT_ONCE
@@ -44,8 +44,9 @@ class Decoder(ClassifierMixin, TimeSeriesEstimator):  # type: ignore[misc]
         balanced: weight the loss so that all classes count the same.
     label_smoothing : float
         Fraction of each training target that is spread evenly over the classes.
-    linear_rank : int
-        linear: number of weighted means over time that the head sees of each channel.
+    linear_rank : int, optional
+        linear: number of weighted means over time that the head sees of each channel; None: chosen on held-out
+        training trials.
     max_epochs : int
         Passes over the training trials.
     learning_rate : float
@@ -85,7 +86,7 @@ class Decoder(ClassifierMixin, TimeSeriesEstimator):  # type: ignore[misc]
         target: str | None = None,
         class_weights: Literal["balanced"] | None = None,
         label_smoothing: float = 0.0,
-        linear_rank: int = 1,
+        linear_rank: int | None = None,
         max_epochs: int = 50,
         learning_rate: float | str = 0.001,
         batch_size_training: int = 32,
@@ -120,7 +121,10 @@ class Decoder(ClassifierMixin, TimeSeriesEstimator):  # type: ignore[misc]
         self
         """
         check_choice("standardization", self.standardization, ("training", "none"))
+        self._refuse_other_targets()
         if isinstance(X, (str, Path, MultiSubjectDataset)):
+            if y is not None:
+                raise DataError("y is not for a store, whose events have the labels: name their column by target.")
             self._fitted_to(X, None, None)
             self.classes_ = np.array(self._class_names)
             return self
@@ -128,9 +132,8 @@ class Decoder(ClassifierMixin, TimeSeriesEstimator):  # type: ignore[misc]
             X = np.stack(list(X))
         if y is None:
             raise ValueError("Decoder requires y to be passed, but the target y is None: one label for each trial.")
-        labels = column_or_1d(y, warn=True)
-        check_classification_targets(labels)
-        check_consistent_length(X, labels)
+        check_consistent_length(X, y)
+        labels = labels_of(y)
         self.classes_, codes = np.unique(labels, return_inverse=True)
         names = self._names_of_classes()
         check_fraction_held_out(self.validation_fraction)
@@ -156,6 +159,12 @@ class Decoder(ClassifierMixin, TimeSeriesEstimator):  # type: ignore[misc]
         names = self._names_of_classes()
         order = [self._class_names.index(name) for name in names]
         return self._probabilities(item.blocks, next(iter(series.recordings.values())).sampling_frequency)[:, order]
+
+    def _refuse_other_targets(self) -> None:
+        kind = (self.settings or {}).get("model.target_values", "classes")
+        if kind != "classes":
+            accepted = "absent: Decoder is a classifier (dynml_train_model.py decodes others)"
+            raise ConfigurationError("settings['model.target_values']", kind, accepted)
 
     @property
     def _class_names(self) -> list[str]:

@@ -37,6 +37,9 @@ PARTS_WITHOUT_USE = (
 
 CLASS_TOKEN = "class_token_C"
 
+MOST_WEIGHTINGS = 8
+"""Of the linear backbone, where their number is that of the course's parts."""
+
 
 class LinearBackbone(nn.Module):
     """Means over time with learnt weights that all channels share: f_rc = sum_t a_rt x_tc over known samples.
@@ -51,10 +54,15 @@ class LinearBackbone(nn.Module):
         T, samples of the longest trial.
     rank : int
         R.
+    is_open : bool
+        Whether fewer weightings than R may be used, as `use` says; the others then add nothing.
     """
 
-    def __init__(self, n_channels: int, trial_length: int, rank: int = 1) -> None:
+    n_used: Tensor | None
+
+    def __init__(self, n_channels: int, trial_length: int, rank: int = 1, *, is_open: bool = False) -> None:
         super().__init__()
+        self.register_buffer("n_used", torch.tensor(rank) if is_open else None)
         self.n_features = rank * n_channels
         times_T = (torch.arange(trial_length) + 0.5) / trial_length
         cosines_RT = torch.cos(math.pi * torch.arange(rank)[:, None] * times_T)
@@ -64,14 +72,30 @@ class LinearBackbone(nn.Module):
         """Features of trials, (B, R C)."""
         n_times = windows.shape[1]
         known_BTC = torch.where(windows.known_BT[:, :, None], windows.signals_BTC, 0.0)
-        return torch.einsum("rt,btc->brc", self.weights_RT[:, :n_times], known_BTC).flatten(1)
+        weights_RT: Tensor = self.weights_RT
+        if self.n_used is not None:
+            is_used_R = torch.arange(len(weights_RT), device=weights_RT.device) < self.n_used
+            weights_RT = weights_RT * is_used_R[:, None]
+        return torch.einsum("rt,btc->brc", weights_RT[:, :n_times], known_BTC).flatten(1)
+
+    @property
+    def n_weightings(self) -> int:
+        """Weightings in use."""
+        return len(self.weights_RT) if self.n_used is None else int(self.n_used)
+
+    def use(self, n_weightings: int) -> None:
+        """Use so many of the weightings, where their number is open, and all if there are fewer."""
+        if self.n_used is not None:
+            self.n_used.fill_(min(n_weightings, len(self.weights_RT)))
 
 
 def make_backbone(config: DecodingConfig, n_channels: int) -> nn.Module:
     """Build the backbone of a settled config; parts that decoding has no use for are not there."""
     if config.backbone == LINEAR:
         assert config.trial_length is not None
-        return LinearBackbone(n_channels, config.trial_length, config.linear_rank)
+        if config.linear_rank is not None or config.answer_bands is None:
+            return LinearBackbone(n_channels, config.trial_length, config.linear_rank or 1)
+        return LinearBackbone(n_channels, config.trial_length, min(MOST_WEIGHTINGS, config.trial_length), is_open=True)
     assert config.backbone is not None
     module, _, name = MODELS[config.backbone].partition(":")
     backbone: nn.Module = getattr(importlib.import_module(module), name)(config.backbone_config(), n_channels)

@@ -85,8 +85,9 @@ class DecodingConfig:
     head_dropout: float = 0.1
     """Dropout of the input of the linear head."""
 
-    linear_rank: int = 1
-    """linear: number of weighted means over time that the head sees of each channel."""
+    linear_rank: int | None = None
+    """linear: number of weighted means over time that the head sees of each channel. null: as many as the parts of a
+    trial (at most 8) whose means predict held-out training trials best; 1 without a linear answer."""
 
     linear_answer: Literal["best", "none"] = "best"
     """Linear model to whose output the network's logits are added. best: one on the time course, power, covariances or
@@ -172,13 +173,15 @@ class DecodingConfig:
         check_fraction("model.layer_learning_rate_decay", self.layer_learning_rate_decay)
         check_share("model.label_smoothing", self.label_smoothing)
         check_share("model.head_dropout", self.head_dropout)
-        check_at_least("model.linear_rank", self.linear_rank, 1)
+        if self.linear_rank is not None:
+            check_at_least("model.linear_rank", self.linear_rank, 1)
         if self.tells_numbers:
             self._refuse_without_effect(("classes", "class_weights", "label_smoothing"), "target_values numbers")
         if self.backbone == LINEAR:
             self._refuse_without_effect((*SIZES, *FREE_SETTINGS, "layer_learning_rate_decay"))
         elif self.backbone is not None:
-            self._refuse_without_effect(("linear_rank",))
+            if self.linear_rank != 1:  # of experiments whose default it was
+                self._refuse_without_effect(("linear_rank",))
             self.backbone_config()
         if self.backbone in (LINEAR, "autoencoder") and self.pooling == "mean":
             accepted = f"absent: it has no effect on the backbone {self.backbone}"

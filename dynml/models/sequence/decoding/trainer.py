@@ -22,8 +22,10 @@ from dynml.errors import ConfigurationError, DataWarning
 from dynml.models.sequence.channels import NONE
 from dynml.models.sequence.decoding.answer.answered_trials import AnsweredTrials
 from dynml.models.sequence.decoding.answer.choice import Floats
+from dynml.models.sequence.decoding.answer.features import COURSE
 from dynml.models.sequence.decoding.answer.fitting import OutOfFold, fit_answer
 from dynml.models.sequence.decoding.answer.network_share import NetworkShare, epochs_at_most, network_share
+from dynml.models.sequence.decoding.backbones import LinearBackbone
 from dynml.models.sequence.decoding.baselines import BASELINE_NAMES, fit_baselines
 from dynml.models.sequence.decoding.config import DecodingTrainerConfig
 from dynml.models.sequence.decoding.evaluation import predictions_of, windows_of_trials
@@ -211,6 +213,9 @@ class DecodingTrainer(Trainer):
             name: AnsweredTrials.of(self.trials(name), *known, self.device) for name, known in answered.items()
         }
         self._answer_report = out_of_fold.report
+        if isinstance(self.model.backbone, LinearBackbone):
+            self.model.backbone.use(out_of_fold.report["kinds"][COURSE]["n_bins"])
+            self._answer_report["linear_rank"] = self.model.backbone.n_weightings
 
     def _decide(self, found: NetworkShare) -> None:
         self._chosen_epochs, self._chosen_among = found.epochs if found.share else 1, epochs_at_most(self)

@@ -363,3 +363,45 @@ def test_trials_of_a_fold_have_no_part_in_what_is_learnt_without_them(tmp_path):
             after = trainer.result_of(trainer.model, batch, left_out)
             assert float(before.n) == float((~left).sum())
             assert before.loss.item() == pytest.approx(after.loss.item(), rel=1e-6)
+
+
+def with_late_signal(seed, n_trials=24):
+    """Trials of two classes that differ in the sign of a wave of two cycles, whose mean is 0."""
+    generator = np.random.default_rng(seed)
+    labels = generator.permutation(np.arange(n_trials) % 2)
+    wave = np.sin(2 * np.pi * 2 * (np.arange(TRIAL) + 0.5) / TRIAL)
+    signals = generator.normal(size=(n_trials * TRIAL, 4))
+    for trial, label in enumerate(labels):
+        signals[trial * TRIAL : (trial + 1) * TRIAL, 1] += (2 * label - 1) * wave
+    events = Events(
+        onset=np.arange(n_trials) * TRIAL,
+        duration=np.full(n_trials, TRIAL),
+        labels={"stimulus": labels},
+        names={"stimulus": ("down", "up")},
+    )
+    return recording_of_runs([signals], sampling_frequency=RATE, events=events)
+
+
+def test_the_network_of_weighted_means_is_as_fine_as_held_out_trials_want_it(tmp_path):
+    people = {f"sub-{seed}": with_late_signal(seed) for seed in range(4)}
+    dataset = MultiSubjectDataset.from_arrays(people, {"sub-9": with_late_signal(9)})
+    trainer = trainer_of(dataset, tmp_path, linear_answer="best", backbone="linear", trainer={"max_epochs": 2})
+    summary = trainer.train_and_validate()
+    found, model = summary["linear_answer"], trainer.model
+    n_bins = found["kinds"]["course"]["n_bins"]
+    assert n_bins >= 4  # a mean over half a trial, or all of it, holds nothing
+    assert found["linear_rank"] == min(n_bins, 8) == model.backbone.n_weightings
+    loaded = load_experiment(tmp_path / "run").model
+    assert loaded.backbone.n_weightings == found["linear_rank"]
+    (windows,) = windows_of_trials(trainer.trials("validation"), torch.device("cpu"))
+    unused = model.backbone.pooled(windows).unflatten(1, (8, 4))[:, found["linear_rank"] :]
+    assert not unused.any()
+
+
+def test_a_stated_number_of_weighted_means_is_kept():
+    dataset = dataset_of(2, 1, 0)
+    for rank, answer, expected in ((3, "best", 3), (None, "none", 1), (2, "none", 2)):
+        config = configs_of(dataset, backbone="linear", linear_rank=rank, linear_answer=answer)["model"]
+        model = Decoding(config, 4)
+        model.backbone.use(7)
+        assert model.backbone.n_weightings == expected == len(model.backbone.weights_RT)

@@ -1,0 +1,84 @@
+"""What a decoder is given as y: a label for each trial."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import column_or_1d
+
+from dynml.errors import DataError
+from dynml.models.sequence.decoding.numbers.values import number_of
+
+N_NAMED = 3
+NO_QUANTITIES = (
+    "but Decoder tells classes; numbers of a store's events are decoded by dynml_train_model.py with "
+    "--model.target_values numbers"
+)
+
+
+def labels_of(y: Any) -> NDArray[Any]:
+    """Read y as labels, (n,): texts, whole numbers, or true and false.
+
+    Raises
+    ------
+    DataError
+        When labels are missing, are numbers with decimals, or are of several types.
+    """
+    try:
+        given = np.asarray(y)
+    except ValueError as error:
+        raise DataError("y has several labels for a trial, but Decoder tells one class of each.") from error
+    labels = _of_one_type(column_or_1d(given, warn=True))
+    if labels.dtype.kind == "f":
+        _refuse_numbers(labels)
+    check_classification_targets(labels)
+    classes = np.unique(labels)
+    if len(classes) == 1:
+        raise DataError(f"All trials of y have one class ({labels[0]}): there is nothing to tell apart.")
+    if labels.dtype.kind != "b" and 2 * len(classes) > len(labels):
+        _refuse_quantities(labels, len(classes))
+    return labels
+
+
+def _of_one_type(labels: NDArray[Any]) -> NDArray[Any]:
+    """Objects as an array of their type, which comparing and sorting needs."""
+    if labels.dtype != object:
+        return labels
+    values = labels.tolist()
+    missing = [number for number, value in enumerate(values) if _is_missing(value)]
+    if missing:
+        _refuse_missing(missing, values[missing[0]])
+    kinds = sorted({type(value).__name__ for value in values})
+    if len(kinds) > 1:
+        raise DataError(f"y has labels of several types ({', '.join(kinds)}), but all must be of one.")
+    return np.array(values) if isinstance(values[0], (bool, int, float)) else labels
+
+
+def _is_missing(value: Any) -> bool:
+    return (
+        value is None or type(value).__name__ in ("NAType", "NaTType") or (isinstance(value, float) and value != value)
+    )
+
+
+def _refuse_missing(missing: list[int], value: Any) -> None:
+    shown = ", ".join(map(str, missing[:N_NAMED])) + (" .." if len(missing) > N_NAMED else "")
+    raise DataError(f"y has no label ({value}) for {len(missing)} of its trials ({shown}): leave these out.")
+
+
+def _refuse_numbers(labels: NDArray[Any]) -> None:
+    missing = np.flatnonzero(~np.isfinite(labels)).tolist()
+    if missing:
+        _refuse_missing(missing, labels[missing[0]])
+    others = labels[labels != np.round(labels)].tolist()
+    if others:
+        shown = ", ".join(f"{value:g}" for value in others[:N_NAMED])
+        raise DataError(f"y has continuous numbers ({shown}{' ..' if len(others) > N_NAMED else ''}), {NO_QUANTITIES}.")
+
+
+def _refuse_quantities(labels: NDArray[Any], n_classes: int) -> None:
+    """Response times in milliseconds, say, or numbers as text."""
+    if all(number_of(str(label)) is not None for label in labels.tolist()):
+        raise DataError(f"y has {n_classes} different numbers in {len(labels)} trials, {NO_QUANTITIES}.")
