@@ -116,7 +116,7 @@ class DatasetConfig:
 
         So it reads the same as in runs that were begun before there were these settings.
         """
-        later = ("n_embeddings", "n_components", "whiten", "standardize_components", "cache_embedded")
+        later: tuple[str, ...] = ("n_embeddings", "n_components", "whiten", "standardize_components", "cache_embedded")
         later += tuple(key_by_dataset(subset) for subset in SUBSETS_BY_DATASET)
         values = {name: value for name, value in dataclasses.asdict(self).items() if name not in later or value}
         if self.held_out == "validation":
