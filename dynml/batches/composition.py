@@ -5,6 +5,7 @@ A composition is `order`, the spans' indices batch after batch, and `borders`, w
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -61,6 +62,27 @@ def evenly_spread(composition: Composition, n_most: int) -> Composition:
     pieces = [composition.order[start:stop] for start, stop in zip(starts, stops)]
     borders = np.concatenate([[0], np.cumsum(stops - starts)])
     return Composition(np.concatenate(pieces), borders, n_batches - n_most)
+
+
+def between(composition: Composition, first: int, last: int) -> Composition:
+    """Keep the batches from number `first` to before number `last`."""
+    borders = composition.borders[first : last + 1]
+    return Composition(composition.order[borders[0] : borders[-1]], borders - borders[0])
+
+
+def one_after_another(compositions: Sequence[Composition], n_spans: Sequence[int]) -> Composition:
+    """Put batches of several lists of spans one after another, whose spans are counted on from list to list.
+
+    Parameters
+    ----------
+    compositions : sequence of Composition
+    n_spans : sequence of int
+        Spans of each list.
+    """
+    offsets = np.concatenate([[0], np.cumsum(n_spans[:-1], dtype=np.int64)])
+    order = np.concatenate([one.order + offset for one, offset in zip(compositions, offsets)])
+    sizes = np.concatenate([np.diff(one.borders) for one in compositions])
+    return Composition(order, np.concatenate([[0], np.cumsum(sizes)]))
 
 
 def shuffled_batches(composition: Composition, generator: np.random.Generator) -> Composition:

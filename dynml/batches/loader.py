@@ -124,36 +124,37 @@ class BatchLoader:
         """
         assert sampler.context == self.context, (sampler.context, self.context)
         # The subset is kept, so that validating amid an epoch does not disturb the epoch.
-        arguments = (sampler, sampler.batches(epoch, start), epoch, self.dataset.subset(self.context))
+        batches = zip(sampler.batches(epoch, start), sampler.passes(epoch, start))
+        arguments = (sampler, batches, self.dataset.subset(self.context))
         if self.dataset.residence.is_resident or not self.config.n_workers:
             return self._iterate_here(*arguments)
         return self._iterate_with_workers(*arguments)
 
     def _iterate_here(
-        self, sampler: BatchSampler, batches: Iterator[Spans], epoch: int, subset: MultiSubjectSubset
+        self, sampler: BatchSampler, batches: Iterator[tuple[Spans, int]], subset: MultiSubjectSubset
     ) -> Iterator[Batch]:
         may_be_sliced = self._may_be_sliced
-        for spans in batches:
+        for spans, epoch in batches:
             is_sliced = may_be_sliced and sampler.is_oversized(spans, subset.name)
             load = self._sliced_batch if is_sliced else self._load
             yield self.on_device(load(spans, epoch, subset))
 
     def _iterate_with_workers(
-        self, sampler: BatchSampler, batches: Iterator[Spans], epoch: int, subset: MultiSubjectSubset
+        self, sampler: BatchSampler, batches: Iterator[tuple[Spans, int]], subset: MultiSubjectSubset
     ) -> Iterator[Batch]:
-        under_way: deque[tuple[Spans, Spans | None]] = deque()
+        under_way: deque[tuple[Spans, Spans | None, int]] = deque()
         may_be_sliced = self._may_be_sliced
 
         def orders() -> Iterator[Spans | None]:
-            for sampled in batches:
+            for sampled, epoch in batches:
                 is_sliced = may_be_sliced and sampler.is_oversized(sampled, subset.name)
                 moved = None if is_sliced else self._moved(sampled, epoch, subset)
-                under_way.append((sampled, moved))
+                under_way.append((sampled, moved, epoch))
                 yield moved
 
         reading = _Reading(subset, self.config.collate == "packed", self.config.labels)
         for data in _worker_pool(reading, orders(), self.config.n_workers, self.dataset.device):
-            sampled, moved = under_way.popleft()
+            sampled, moved, epoch = under_way.popleft()
             if isinstance(data, DynmlError):
                 raise data
             if moved is None:

@@ -7,6 +7,7 @@ at any step.
 
 from __future__ import annotations
 
+import bisect
 import copy
 import dataclasses
 import itertools
@@ -20,10 +21,12 @@ from numpy.typing import NDArray
 
 from dynml.batches.composition import (
     Composition,
+    between,
     by_subjects,
     drawn_from_datasets,
     evenly_spread,
     in_order,
+    one_after_another,
     shuffled_batches,
 )
 from dynml.batches.sampler_config import BatchSamplerConfig
@@ -68,6 +71,8 @@ class BatchSampler:
     With `draws_per_epoch` a training epoch is so many spans drawn from all: within a data set every span comes before
     one comes again, and `dataset_temperature` says how often each data set of a mixture has its turn.
 
+    With `batches_per_epoch` epochs are stretches of so many batches, cut out of such passes laid end to end.
+
     Over several processes, batches are those that one process would make, and each process gets the spans of its own
     subjects: the same number of steps everywhere, and in some steps an empty list.
 
@@ -109,6 +114,8 @@ class BatchSampler:
         self.config = config if config is not None else config_from(BatchSamplerConfig, settings, "sampler")
         check_trials_are_named(self.config)
         self._plans: dict[str, tuple[int, NDArray[np.int64], Composition]] = {}
+        self._pass: tuple[int, NDArray[np.int64], Composition] | None = None
+        self._pass_borders = [0]
         self._checked: set[str] = set()
         self.context = "training"
         self.set_context("training")
@@ -172,6 +179,18 @@ class BatchSampler:
             return Spans(np.ascontiguousarray(found[:, is_own[found[0]]]))
 
         return (batch(first, last) for first, last in itertools.pairwise(composition.borders[start:]))
+
+    def passes(self, epoch: int, start: int = 0) -> Iterator[int]:
+        """Number of the pass that each batch of `batches` is of, by which augmentation is keyed: the epoch's own.
+
+        With `batches_per_epoch` a window may come in several passes of one epoch, and is augmented anew in each.
+        """
+        n_batches = self.config.batches_per_epoch
+        if self.context != "training" or n_batches is None:
+            return itertools.repeat(epoch)
+        self._plan(epoch)
+        positions = range(epoch * n_batches + start, (epoch + 1) * n_batches)
+        return (bisect.bisect_right(self._pass_borders, position) - 1 for position in positions)
 
     def first_own_span(self, epoch: int) -> Span:
         """A span of this process, for a step in which its share of the batch is empty but all must take part."""
@@ -261,9 +280,39 @@ class BatchSampler:
         """All spans of an epoch as the columns of `Spans`, and which of them make each batch."""
         epoch = epoch if self.context == "training" else 0
         if self.context not in self._plans or self._plans[self.context][0] != epoch:
-            spans = self._cut(epoch)
-            self._plans[self.context] = (epoch, self._columns(spans), self._compose(spans, epoch))
+            is_stretch = self.context == "training" and self.config.batches_per_epoch is not None
+            self._plans[self.context] = (epoch, *(self._stretch(epoch) if is_stretch else self._one_pass(epoch)))
         return self._plans[self.context][1:]
+
+    def _one_pass(self, number: int) -> tuple[NDArray[np.int64], Composition]:
+        spans = self._cut(number)
+        return self._columns(spans), self._compose(spans, number)
+
+    def _training_pass(self, number: int) -> tuple[NDArray[np.int64], Composition]:
+        """Spans and batches of a training pass, of which the last one is kept: epochs shorter than it share it."""
+        if self._pass is None or self._pass[0] != number:
+            self._pass = (number, *self._one_pass(number))
+        return self._pass[1:]
+
+    def _stretch(self, epoch: int) -> tuple[NDArray[np.int64], Composition]:
+        """As `_plan`, for `batches_per_epoch`: batches of as many passes as the epoch reaches over."""
+        n_batches = self.config.batches_per_epoch
+        assert n_batches is not None
+        first, last = epoch * n_batches, (epoch + 1) * n_batches
+        while self._pass_borders[-1] < last:
+            # Passes differ a little in their batches, so that where one begins is known once those before are cut.
+            number = len(self._pass_borders) - 1
+            self._pass_borders.append(self._pass_borders[-1] + len(self._training_pass(number)[1].borders) - 1)
+        columns, pieces = [], []
+        for number in range(bisect.bisect_right(self._pass_borders, first) - 1, len(self._pass_borders) - 1):
+            begin, end = self._pass_borders[number : number + 2]
+            if begin < last:
+                spans, composition = self._training_pass(number)
+                columns.append(spans)
+                pieces.append(between(composition, max(first - begin, 0), min(last, end) - begin))
+        if len(pieces) == 1:
+            return columns[0], pieces[0]
+        return np.concatenate(columns, axis=1), one_after_another(pieces, [spans.shape[1] for spans in columns])
 
     def _cut(self, epoch: int) -> SegmentTable:
         if self.strategy == "trials":

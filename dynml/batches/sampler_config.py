@@ -68,6 +68,11 @@ class BatchSamplerConfig:
     draws_per_epoch: int | None = None
     """Number of windows drawn for one training epoch; null: every window once."""
 
+    batches_per_epoch: int | None = None
+    """End a training epoch after so many batches (steps); the next one goes on where it stopped, so that all windows
+    come once before one comes again. Validation, the best model and patience count these epochs. null: an epoch is one
+    pass over all windows (draws)."""
+
     dataset_temperature: float | None = None
     """Draw from each data set with a probability proportional to its number of windows to the power 1 /
     dataset_temperature: large values give all data sets the same share; null: 1, in proportion."""
@@ -85,6 +90,7 @@ class BatchSamplerConfig:
             "max_validation_batches",
             "nb_subjects_per_batch",
             "cycles",
+            "batches_per_epoch",
         ):
             check_at_least(f"sampler.{name}", getattr(self, name), 1, optional=True)
         self._check_trials()

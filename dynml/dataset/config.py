@@ -9,14 +9,17 @@ from typing import Any, Literal
 from dynml.configuration import check_at_least, check_choice
 from dynml.errors import ConfigurationError
 
+SUBSETS_BY_DATASET = ("testing", "validation", "training")
+"""Subsets in the order in which participants of each data set are drawn for them."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class DatasetConfig:
     """Division into subsets, and embedding of channels; by default as in the store.
 
-    The settings apply one after another: `subsets`, then `folds`, then `n_training_subjects`. All subjects (sessions,
-    runs) of a participant go together, but for folds of a store that is split by runs. From `n_embeddings` on: what is
-    done to the channels when rows are read.
+    The settings apply one after another: `subsets`, then `folds`, then numbers of participants by data set, then
+    `n_training_subjects`. All subjects (sessions, runs) of a participant go together, but for folds of a store that is
+    split by runs. From `n_embeddings` on: what is done to the channels when rows are read.
     """
 
     subsets: str | None = None
@@ -38,8 +41,18 @@ class DatasetConfig:
     n_training_subjects: int | None = None
     """Number of participants kept for training, drawn by `seed`; smaller draws by one seed are part of larger ones."""
 
+    n_testing_subjects_per_dataset: int | None = None
+    """Number of testing participants of each data set, drawn by `seed` from its testing participants, or from its
+    training participants where it has none. Testing participants that are not drawn are not used."""
+
+    n_validation_subjects_per_dataset: int | None = None
+    """The same for validation, drawn after the testing participants."""
+
+    n_training_subjects_per_dataset: int | None = None
+    """Number of participants of each data set kept for training, drawn by `seed` after the other two."""
+
     seed: int = 0
-    """Seed of the folds and of the draw of training participants, independent of trainer.seed."""
+    """Seed of the folds and of the draws of participants, independent of trainer.seed."""
 
     n_embeddings: int | None = None
     """Time-delay embedding: this number (odd) of neighbouring samples are put side by side when rows are read; segments
@@ -64,6 +77,11 @@ class DatasetConfig:
         check_at_least("dataset.seed", self.seed, 0)
         check_at_least("dataset.folds", self.folds, 2, optional=True)
         check_at_least("dataset.n_training_subjects", self.n_training_subjects, 1, optional=True)
+        for subset in SUBSETS_BY_DATASET:
+            check_at_least(f"dataset.{key_by_dataset(subset)}", self.n_by_dataset(subset), 1, optional=True)
+        if self.n_training_subjects is not None and self.n_training_subjects_per_dataset is not None:
+            accepted = "absent where dataset.n_training_subjects_per_dataset is given"
+            raise ConfigurationError("dataset.n_training_subjects", self.n_training_subjects, accepted)
         check_choice("dataset.held_out", self.held_out, ("validation", "testing", "nothing"))
         if self.held_out == ("testing" if self.folds is None else "nothing"):
             accepted = "validation or testing where dataset.folds is given, and validation or nothing where it is not"
@@ -98,10 +116,11 @@ class DatasetConfig:
     def in_force(self) -> dict[str, Any]:
         """Plain values from which the config can be made again, without later settings that are not in use.
 
-        So it reads the same as in runs that were begun before there were embeddings.
+        So it reads the same as in runs that were begun before there were these settings.
         """
-        embedding = ("n_embeddings", "n_components", "whiten", "standardize_components", "cache_embedded")
-        values = {name: value for name, value in dataclasses.asdict(self).items() if name not in embedding or value}
+        later: tuple[str, ...] = ("n_embeddings", "n_components", "whiten", "standardize_components", "cache_embedded")
+        later += tuple(key_by_dataset(subset) for subset in SUBSETS_BY_DATASET)
+        values = {name: value for name, value in dataclasses.asdict(self).items() if name not in later or value}
         if self.held_out == "validation":
             del values["held_out"]
         return values
@@ -115,4 +134,19 @@ class DatasetConfig:
     def redraws(self) -> bool:
         """Whether anything but the store's own subsets is asked for."""
         drawn = any(value is not None for value in (self.subsets, self.folds, self.n_training_subjects))
-        return drawn or self.held_out != "validation"
+        return drawn or self.draws_by_dataset or self.held_out != "validation"
+
+    @property
+    def draws_by_dataset(self) -> bool:
+        """Whether participants of each data set are drawn."""
+        return any(self.n_by_dataset(subset) is not None for subset in SUBSETS_BY_DATASET)
+
+    def n_by_dataset(self, subset: str) -> int | None:
+        """Participants of each data set that are asked for in a subset."""
+        number: int | None = getattr(self, key_by_dataset(subset))
+        return number
+
+
+def key_by_dataset(subset: str) -> str:
+    """Name of the setting that says how many participants of each data set a subset has."""
+    return f"n_{subset}_subjects_per_dataset"

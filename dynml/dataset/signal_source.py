@@ -17,6 +17,15 @@ from dynml.errors import DataError
 from dynml.recording import Events, GroupDescription
 
 
+@runtime_checkable
+class KnowsCovariates(Protocol):
+    """A source that knows more about its subjects than their participants, as a store does."""
+
+    def covariates(self, subject: str) -> dict[str, str]:
+        """Give a subject's data set and covariates, by name."""
+        ...
+
+
 class SignalSource(Protocol):
     """The part of `Store` that a dataset needs; see there for what each gives."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -13,22 +13,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from dynml.dataset.rows import Residence, SubsetRows
-from dynml.dataset.signal_source import SignalSource
+from dynml.dataset.signal_source import KnowsCovariates, SignalSource
 from dynml.dataset.spans import Spans, segment_table
 from dynml.dataset.trials import TrialCut, TrialTable, trial_table
 from dynml.recording import NO_LABEL
 from dynml.store.layout import DATASET
 
 _BLOCK_SAMPLES, _MANY_BLOCKS = 4096, 64
-
-
-@runtime_checkable
-class KnowsCovariates(Protocol):
-    """A source that knows more about its subjects than their participants, as a store does."""
-
-    def covariates(self, subject: str) -> dict[str, str]:
-        """Give a subject's data set and covariates, by name."""
-        ...
 
 
 class SubjectsOfDataset(Protocol):

@@ -8,19 +8,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 
 from dynml.configuration import nearest_name
-from dynml.dataset.config import DatasetConfig
-from dynml.dataset.signal_source import SignalSource
+from dynml.dataset.config import SUBSETS_BY_DATASET, DatasetConfig, key_by_dataset
+from dynml.dataset.signal_source import KnowsCovariates, SignalSource
 from dynml.errors import ConfigurationError, DataError
 from dynml.files import read_json
-from dynml.store.layout import PREPARATION_FITS, SUBSET_NAMES, natural_order
+from dynml.store.layout import DATASET, PREPARATION_FITS, SUBSET_NAMES, natural_order
 from dynml.store.reading import Store
 from dynml.store.subsets import Subsets, check_fit_saw_no_held_out, subjects_seen_by_fits
 
-_FOLDS_STREAM, _TRAINING_STREAM = 1, 2
+_FOLDS_STREAM, _TRAINING_STREAM, _OF_DATASETS_STREAM = 1, 2, 3
 
 
 def subsets_in_force(
@@ -32,7 +33,10 @@ def subsets_in_force(
     """Read the lists of a source, or take those that are given instead, and redraw them as a config says."""
     listed = source.subset if members is None else members.__getitem__
     stored = Subsets({name: list(listed(name)) for name in SUBSET_NAMES}, source.split)
-    return draw_subsets(stored, participants, config)
+    datasets: dict[str, str] = {}
+    if config.draws_by_dataset and isinstance(source, KnowsCovariates):
+        datasets = {subject: source.covariates(subject).get(DATASET, "") for subject in participants}
+    return draw_subsets(stored, participants, config, datasets)
 
 
 def refuse_fits_that_saw_held_out(
@@ -50,7 +54,12 @@ def refuse_fits_that_saw_held_out(
         check_fit_saw_no_held_out(subsets, participants, subjects_seen_by_fits(source, group), where)
 
 
-def draw_subsets(stored: Subsets, participants: Mapping[str, str], config: DatasetConfig) -> Subsets:
+def draw_subsets(
+    stored: Subsets,
+    participants: Mapping[str, str],
+    config: DatasetConfig,
+    datasets: Mapping[str, str] = MappingProxyType({}),
+) -> Subsets:
     """Redraw subsets as a config says.
 
     Parameters
@@ -60,6 +69,8 @@ def draw_subsets(stored: Subsets, participants: Mapping[str, str], config: Datas
     participants : mapping
         Participant of every subject in the store.
     config : DatasetConfig
+    datasets : mapping
+        Data set of every subject in the store, where that is known.
 
     Raises
     ------
@@ -74,6 +85,8 @@ def draw_subsets(stored: Subsets, participants: Mapping[str, str], config: Datas
         subsets = _with_fold_held_out(subsets, participants, config.folds, config.fold, config.seed)
     if config.held_out != "validation":
         subsets = _without_validation(subsets, config.held_out)
+    if config.draws_by_dataset:
+        subsets = _drawn_by_dataset(subsets, participants, config, datasets)
     if config.n_training_subjects is not None:
         subsets = _with_fewer_in_training(subsets, participants, config.n_training_subjects, config.seed)
     return subsets
@@ -203,6 +216,72 @@ def _with_fewer_in_training(subsets: Subsets, participants: Mapping[str, str], n
     kept = set(_shuffled(people, seed, _TRAINING_STREAM)[:n])
     training = [subject for subject in subsets.subjects["training"] if participants[subject] in kept]
     return Subsets({**subsets.subjects, "training": training}, subsets.split)
+
+
+def _drawn_by_dataset(
+    subsets: Subsets, participants: Mapping[str, str], config: DatasetConfig, datasets: Mapping[str, str]
+) -> Subsets:
+    """Draw so many participants of each data set for one subset after another."""
+    people = {name: _people(subsets.subjects[name], participants) for name in SUBSET_NAMES}
+    # A participant of several data sets (a travelling subject) stays whole, and counts in the first of them by name.
+    home = {participants[subject]: datasets.get(subject, "") for subject in sorted(participants, reverse=True)}
+    everyone = {home[person] for name in SUBSET_NAMES for person in people[name]}
+    moved: dict[str, str] = {}
+    for subset in SUBSETS_BY_DATASET:
+        if config.n_by_dataset(subset) is None:
+            continue
+        pools = [
+            {name: [person for person in people[name] if home[person] == dataset] for name in (subset, "training")}
+            for dataset in sorted(everyone)
+        ]
+        drawn = [
+            _drawn_of_dataset(subset, pool, config, dataset, whole=subsets.split != "runs")
+            for dataset, pool in zip(sorted(everyone), pools)
+        ]
+        before = set(people[subset])
+        people[subset] = [person for persons in drawn for person in persons]
+        moved |= {person: subset for person in people[subset] if person not in before}
+        people["training"] = [person for person in people["training"] if person not in moved]
+    return Subsets(
+        {name: _subjects_kept(name, subsets, participants, people, moved) for name in SUBSET_NAMES}, subsets.split
+    )
+
+
+def _drawn_of_dataset(
+    subset: str, pool: Mapping[str, list[str]], config: DatasetConfig, dataset: str, *, whole: bool
+) -> list[str]:
+    """Draw participants of one data set from those of the subset, or from those who train if there are none.
+
+    Raises
+    ------
+    ConfigurationError
+        When there are too few, with their number.
+    """
+    n_asked, from_training = config.n_by_dataset(subset), whole and subset != "training" and not pool[subset]
+    assert n_asked is not None
+    people = pool["training"] if from_training else pool[subset]
+    n_most = max(len(people) - from_training, 0)
+    if n_asked > n_most:
+        where = f"data set {dataset}" if dataset else "the data, which name no data set"
+        of_whom = f"the {subset} participants of {where}"
+        if from_training:
+            of_whom = f"so that one of the {len(people)} training participants of {where} goes on to train"
+        accepted = f"at most {n_most}, {of_whom}"
+        raise ConfigurationError(f"dataset.{key_by_dataset(subset)}", n_asked, accepted)
+    return _shuffled(people, config.seed, _OF_DATASETS_STREAM, SUBSETS_BY_DATASET.index(subset))[:n_asked]
+
+
+def _subjects_kept(
+    subset: str,
+    subsets: Subsets,
+    participants: Mapping[str, str],
+    people: Mapping[str, Sequence[str]],
+    moved: Mapping[str, str],
+) -> list[str]:
+    """Stored subjects of the participants whom a subset has now; of those who moved into it, the training ones."""
+    own = [subject for subject in subsets.subjects[subset] if participants[subject] in people[subset]]
+    given = [subject for subject in subsets.subjects["training"] if moved.get(participants[subject]) == subset]
+    return own + [subject for subject in given if participants[subject] in people[subset]]
 
 
 def _people(subjects: Sequence[str], participants: Mapping[str, str]) -> list[str]:

@@ -47,6 +47,8 @@ class RecordedRun(RunState):
         row = {name: monitor.mean for name, monitor in self.monitors.items()}
         if self.learner is not None:
             row["learning_rate"] = self.learner.learning_rate
+        if getattr(self.batch_sampler.config, "batches_per_epoch", None) is not None:
+            row["step"] = float(self.progress.step)
         row |= costs_of_epoch(self)
         if self.best.update(self.monitored_value(row), self.progress.epoch + 1):
             with self.averaged_weights():

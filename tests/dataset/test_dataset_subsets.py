@@ -230,3 +230,109 @@ def test_what_is_held_out_for_testing_leaves_nothing_to_choose_by():
     assert whole["testing"] == stored.subjects["testing"]
     assert "held_out" not in DatasetConfig(**fold).in_force()
     assert DatasetConfig(**DatasetConfig(held_out="nothing").in_force()).redraws
+
+
+def of_sites():
+    """Six participants of site a (two sessions each) that train, and of b four that train, three that validate."""
+    participants = {f"a{i}_s{j}": f"a{i}" for i in range(6) for j in range(2)} | {f"b{i}": f"b{i}" for i in range(7)}
+    of_b = [f"b{i}" for i in range(7)]
+    training = [subject for subject in participants if subject not in of_b[4:]]
+    stored = Subsets({"training": training, "validation": of_b[4:], "testing": []}, "participants")
+    return stored, participants, {subject: subject[0] for subject in participants}
+
+
+def people_of(drawn, participants):
+    return {name: {participants[subject] for subject in subjects} for name, subjects in drawn.subjects.items()}
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_participants_of_each_data_set_are_drawn_and_nobody_comes_back_into_training(seed):
+    stored, participants, datasets = of_sites()
+    numbers = {"testing": 1, "validation": 2, "training": 2}
+    settings = {f"n_{name}_subjects_per_dataset": n for name, n in numbers.items()} | {"seed": seed}
+    config = DatasetConfig(**settings)
+    drawn = draw_subsets(stored, participants, config, datasets)
+    people = people_of(drawn, participants)
+    for name, n in numbers.items():
+        assert sorted(person[0] for person in people[name]) == ["a"] * n + ["b"] * n
+    assert not people["training"] & people["validation"] | people["testing"] & (
+        people["training"] | people["validation"]
+    )
+    # Site b has participants for validation: they are taken from those, while others come from training.
+    before = people_of(stored, participants)
+    assert {person for person in people["validation"] if person[0] == "b"} < before["validation"]
+    assert people["training"] | people["testing"] <= before["training"]
+    assert all(
+        len(subjects) == len({participants[s] for s in subjects}) + sum(p[0] == "a" for p in people[name])
+        for name, subjects in drawn.subjects.items()
+    )
+    assert draw_subsets(stored, participants, DatasetConfig(**config.in_force()), datasets) == drawn
+    more = draw_subsets(
+        stored, participants, DatasetConfig(**settings | {"n_training_subjects_per_dataset": 3}), datasets
+    )
+    assert people["training"] < people_of(more, participants)["training"]
+
+
+def test_draws_by_data_set_depend_on_the_seed_and_leave_other_subsets_alone():
+    stored, participants, datasets = of_sites()
+    drawn = [
+        draw_subsets(stored, participants, DatasetConfig(n_validation_subjects_per_dataset=1, seed=seed), datasets)
+        for seed in range(8)
+    ]
+    assert len({tuple(one.subjects["validation"]) for one in drawn}) > 3
+    for one in drawn:
+        assert one.subjects["testing"] == []
+        assert len(people_of(one, participants)["training"]) == 9
+    assert "n_validation_subjects_per_dataset" not in DatasetConfig().in_force()
+
+
+@pytest.mark.parametrize(
+    ("subset", "n", "words"),
+    [
+        ("training", 5, "at most 4, the training participants of data set b"),
+        ("validation", 4, "at most 3, the validation participants of data set b"),
+        ("testing", 4, "at most 3, so that one of the 4 training participants of data set b goes on to train"),
+    ],
+)
+def test_too_few_participants_of_a_data_set_are_refused(subset, n, words):
+    stored, participants, datasets = of_sites()
+    config = DatasetConfig(**{f"n_{subset}_subjects_per_dataset": n})
+    with pytest.raises(ConfigurationError, match=words) as error:
+        draw_subsets(stored, participants, config, datasets)
+    assert error.value.key == f"dataset.n_{subset}_subjects_per_dataset"
+
+
+def test_without_data_sets_all_are_of_one_and_both_numbers_of_training_participants_are_refused():
+    stored, participants, _ = of_sites()
+    drawn = draw_subsets(stored, participants, DatasetConfig(n_training_subjects_per_dataset=3))
+    assert len(people_of(drawn, participants)["training"]) == 3
+    with pytest.raises(ConfigurationError, match="at most 10, the training participants of the data"):
+        draw_subsets(stored, participants, DatasetConfig(n_training_subjects_per_dataset=11))
+    with pytest.raises(ConfigurationError, match="n_training_subjects_per_dataset is given"):
+        DatasetConfig(n_training_subjects=3, n_training_subjects_per_dataset=3)
+
+
+def test_runs_of_one_participant_are_not_moved_between_subsets():
+    runs = [f"sub-1_run-{i}" for i in range(6)]
+    stored = Subsets({"training": runs[:4], "validation": [], "testing": runs[4:]}, "runs")
+    participants = dict.fromkeys(runs, "sub-1")
+    with pytest.raises(ConfigurationError, match="at most 0, the validation participants of the data"):
+        draw_subsets(stored, participants, DatasetConfig(n_validation_subjects_per_dataset=1))
+    assert draw_subsets(stored, participants, DatasetConfig(n_testing_subjects_per_dataset=1)) == stored
+
+
+def test_a_store_says_of_which_data_set_its_subjects_are(tmp_path):
+    path, names = tmp_path / "store.hdf5", [f"sub-{i}" for i in range(6)]
+    rng = np.random.default_rng(0)
+    with new_store(path, {}, {"training": names, "validation": [], "testing": []}) as writer:
+        for number, name in enumerate(names):
+            of_set = {"dataset": "xy"[number % 2]}
+            writer.add_subject(SubjectIdentity(subject=name, participant=name, covariates=of_set))
+            recording = recording_of_runs([rng.normal(size=(20, 2)).astype(np.float32)], sampling_frequency=1.0)
+            writer.add_group(name, "signals", standardized(recording, "none"), 2)
+    config = DatasetConfig(n_validation_subjects_per_dataset=1, n_training_subjects_per_dataset=1)
+    dataset = MultiSubjectDataset(path, config=config)
+    assert sorted(dataset.training_set.datasets) == sorted(dataset.validation_set.datasets) == ["x", "y"]
+    described = dataset.describe()
+    assert described["config"]["n_validation_subjects_per_dataset"] == 1
+    assert described["subsets"]["validation"]["subjects"] == list(dataset.validation_set.subjects)

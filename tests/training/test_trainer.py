@@ -143,6 +143,49 @@ def test_max_steps_ends_in_the_middle_of_an_epoch(make_trainer):
     assert (summary["stopping_reason"], summary["steps"], summary["epochs"]) == ("max_steps", 6, 2)
 
 
+@pytest.mark.parametrize("n_batches", [2, 6])
+def test_epochs_of_a_number_of_batches_are_validated_and_chosen_and_stopped_by(make_trainer, n_batches):
+    passes = make_trainer("passes", learning_rate=1e-30, max_epochs=4)
+    passes.train_and_validate()
+    trainer = make_trainer("stretches", batches_per_epoch=n_batches, max_epochs=None, max_steps=4 * n_batches + 1)
+    summary = trainer.train_and_validate()
+    assert (summary["epochs"], summary["steps"], summary["stopping_reason"]) == (5, 4 * n_batches + 1, "max_steps")
+    steps = [n_batches * number for number in range(1, 5)] + [4 * n_batches + 1]
+    np.testing.assert_array_equal(trainer.history.column("step"), steps)
+    assert np.isfinite(trainer.history.column("validation_loss")).all()
+    assert summary["best_epoch"] == int(np.argmin(trainer.history.column("validation_loss"))) + 1
+    assert (trainer.folder.logs / "metrics.csv").read_text().splitlines()[0].split(",").count("step") == 1
+    assert "step" not in passes.history.names
+    patient = make_trainer("patient", batches_per_epoch=2, max_epochs=50, patience=3, patience_delta=10.0)
+    assert patient.train_and_validate()["steps"] == 8
+
+
+def test_epochs_of_a_number_of_batches_change_no_batch(make_trainer):
+    def one(name, **settings):
+        trainer = make_trainer(name, learning_rate=0.01, **settings)
+        trainer.model.dropout.p = 0.0
+        trainer.train_and_validate()
+        return trainer
+
+    # Four batches a pass, each augmented by noise as in its pass.
+    passes, stretches = one("passes", max_epochs=2), one("stretches", batches_per_epoch=8, max_epochs=1)
+    assert passes.progress.step == stretches.progress.step == 8
+    torch.testing.assert_close(stretches.weights(), passes.folder.load_checkpoint().weights, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("n_batches", [1, 3, 4, 8, 9])
+def test_a_run_in_epochs_of_a_number_of_batches_goes_on_to_the_same_numbers(make_trainer, n_batches):
+    whole = make_trainer("whole", batches_per_epoch=4)
+    whole.train_and_validate()
+    first = make_trainer("broken", batches_per_epoch=4)
+    interrupt_after(first, n_batches)
+    first.train_and_validate()
+    second = make_trainer("broken", batches_per_epoch=4, resume="auto")
+    assert second.train_and_validate()["stopping_reason"] == "max_epochs"
+    assert metrics_of(second) == metrics_of(whole)
+    torch.testing.assert_close(second.weights(), whole.weights(), rtol=0, atol=0)
+
+
 def test_max_time_ends_the_run_and_it_goes_on_later(make_trainer):
     trainer = make_trainer(max_time=1e-9)
     assert trainer.train_and_validate()["stopping_reason"] == "max_time"

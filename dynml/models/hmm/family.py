@@ -37,7 +37,7 @@ FAMILY = Family(
         "trainer.device",
     ),
     unused_settings=(
-        *(f"sampler.{name}" for name in (*_OF_WINDOWS, "dataset_temperature")),
+        *(f"sampler.{name}" for name in (*_OF_WINDOWS, "dataset_temperature", "batches_per_epoch")),
         *(f"loader.{name}" for name in ("collate", "labels", *AUGMENTATIONS)),
     ),
 )

@@ -344,9 +344,8 @@ class HMMTrainer(Trainer):
     def _check_sizes(self, n_samples: int) -> None:
         n_states = self.model.config.n_states
         if n_states > n_samples:
-            raise ConfigurationError(
-                "model.n_states", n_states, f"at most the number of training samples ({n_samples})"
-            )
+            accepted = f"at most the number of training samples ({n_samples})"
+            raise ConfigurationError("model.n_states", n_states, accepted)
 
     def _check_loader(self) -> None:
         """EM sums over whole, unchanged segments: refuse padding, windows and augmentation."""
@@ -355,6 +354,9 @@ class HMMTrainer(Trainer):
             raise ConfigurationError("loader.collate", loader.collate, "packed for an HMM")
         if sampler.strategy != "whole_segments":
             raise ConfigurationError("sampler.strategy", sampler.strategy, "whole_segments for an HMM")
+        for name in ("batches_per_epoch", "draws_per_epoch"):
+            if (found := getattr(sampler.config, name)) is not None:
+                raise ConfigurationError(f"sampler.{name}", found, "null for an HMM, whose EM goes over all segments")
         for name in AUGMENTATIONS:
             if getattr(loader, name):
                 raise ConfigurationError(f"loader.{name}", getattr(loader, name), "0 for an HMM, whose EM is exact")

@@ -224,6 +224,14 @@ def test_padding_and_augmentation_are_refused(simulation, tmp_path, settings, se
         HMMTrainer(model, tmp_path, "run", BatchSampler(dataset), loader)
 
 
+@pytest.mark.parametrize("name", ["batches_per_epoch", "draws_per_epoch"])
+def test_epochs_that_are_no_pass_over_all_segments_are_refused(simulation, tmp_path, name):
+    dataset = MultiSubjectDataset.from_arrays(simulation.time_series)
+    model, sampler = GaussianHMM(HMMConfig(n_states=3), 6), BatchSampler(dataset, **{name: 2})
+    with pytest.raises(ConfigurationError, match=rf"sampler\.{name} is 2, but must be null for an HMM"):
+        HMMTrainer(model, tmp_path, "run", sampler, BatchLoader(dataset, model, collate="packed"))
+
+
 def test_too_many_states_are_refused(make_trainer, simulation):
     with pytest.raises(
         ConfigurationError, match=r"model\.n_states is 12, but must be at most the number of training samples .9."
