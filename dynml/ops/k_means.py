@@ -1,6 +1,7 @@
 """K-means: labels of points by the nearest of a few centres.
 
-Shapes: n points, F features.
+Shapes: n points, F features, K clusters, R restarts. All restarts go on together, as one product an iteration: for the
+few points that there are, a small operation a restart would cost more than its arithmetic.
 """
 
 from __future__ import annotations
@@ -13,6 +14,14 @@ _LARGEST_SAMPLE, _N_RESTARTS = 4000, 6
 
 _N_CANDIDATES = 4
 """Points that are tried for each of the first centres."""
+
+_MOST_ITERATIONS = 30
+
+_HALVED_AFTER = (5, 10)
+"""Iterations after which the better half of the restarts goes on: by then they seldom change places."""
+
+_ENOUGH = 1e-4
+"""A restart is over when an iteration lowers its sum of squared distances by less than this share."""
 
 
 def k_means_labels(points: Tensor, n_clusters: int, generator: np.random.Generator) -> Tensor:
@@ -31,13 +40,9 @@ def k_means_labels(points: Tensor, n_clusters: int, generator: np.random.Generat
     rows = np.sort(generator.permutation(len(points))[:_LARGEST_SAMPLE])
     some = points[torch.from_numpy(rows).to(points.device)].double().cpu()
     points, some = _near_zero(points, some)
-    best: tuple[float, Tensor] | None = None
-    for _ in range(_N_RESTARTS if n_clusters > 1 else 1):
-        candidate = _iterate(some, _spread_centres(some, n_clusters, generator))
-        if best is None or candidate[0] < best[0]:
-            best = candidate
-    assert best is not None
-    return _nearest(points, best[1].to(points))[1]
+    first = _spread_centres(some, n_clusters, _N_RESTARTS if n_clusters > 1 else 1, generator)
+    centres = _best_centres(some, first).to(points)
+    return (centres.square().sum(1) - 2 * points @ centres.T).argmin(1)
 
 
 def _near_zero(points: Tensor, some: Tensor) -> tuple[Tensor, Tensor]:
@@ -49,34 +54,53 @@ def _near_zero(points: Tensor, some: Tensor) -> tuple[Tensor, Tensor]:
     return points - mean.to(points.device), deviations
 
 
-def _spread_centres(points: Tensor, n_clusters: int, generator: np.random.Generator) -> Tensor:
-    """k-means++ with the best of a few candidates for each centre (Arthur & Vassilvitskii 2007)."""
-    centres = points[[int(generator.integers(len(points)))]]
-    distances = (points - centres).square().sum(1)
+def _spread_centres(points: Tensor, n_clusters: int, n_restarts: int, generator: np.random.Generator) -> Tensor:
+    """k-means++ with the best of a few candidates for each centre (Arthur & Vassilvitskii 2007): (R, K, F)."""
+    squares, n_points = points.square().sum(1), len(points)
+
+    def distances_to(rows: Tensor) -> Tensor:
+        products = (points[rows.flatten()] @ points.T).view(*rows.shape, n_points)
+        return (squares + squares[rows].unsqueeze(-1) - 2 * products).clamp(min=0)
+
+    chosen = torch.from_numpy(generator.integers(n_points, size=(n_restarts, 1)))
+    distances, each = distances_to(chosen)[:, 0], torch.arange(n_restarts)
     for _ in range(1, n_clusters):
-        total = float(distances.sum())
-        shares = (distances / total).numpy() if total > 0 else np.full(len(points), 1 / len(points))
-        candidates = points[generator.choice(len(points), size=_N_CANDIDATES, p=shares / shares.sum())]
-        with_each = torch.minimum(distances.unsqueeze(1), torch.cdist(points, candidates).square())
-        chosen = int(with_each.sum(0).argmin())
-        centres, distances = torch.cat([centres, candidates[[chosen]]]), with_each[:, chosen]
-    return centres
+        uniforms = torch.from_numpy(generator.random((n_restarts, _N_CANDIDATES)))
+        cumulative = distances.cumsum(1)
+        total = cumulative[:, -1:]
+        drawn = torch.searchsorted(cumulative, uniforms * total, right=True)
+        # Where all points are centres, any will do.
+        candidates = torch.where(total > 0, drawn, (uniforms * n_points).long()).clamp(max=n_points - 1)
+        with_each = torch.minimum(distances.unsqueeze(1), distances_to(candidates))
+        best = with_each.sum(2).argmin(1)
+        chosen = torch.cat([chosen, candidates[each, best].unsqueeze(1)], 1)
+        distances = with_each[each, best]
+    return points[chosen]
 
 
-def _iterate(points: Tensor, centres: Tensor, n_iterations: int = 30) -> tuple[float, Tensor]:
-    """Lloyd's iterations: sum of squared distances, and the centres. A centre without points stays where it is."""
-    inertia = float("inf")
-    for _ in range(n_iterations):
-        distances, labels = _nearest(points, centres)
-        if not float(distances.sum()) < inertia:
+def _best_centres(points: Tensor, centres: Tensor) -> Tensor:
+    """Lloyd's iterations of all restarts (R, K, F); the centres (K, F) of the best. One without points stays in place.
+
+    Points that are equally near to several centres count for each of them.
+    """
+    transposed, with_ones = points.T.contiguous(), torch.nn.functional.pad(points, (0, 1), value=1.0)
+    squares = float(points.square().sum())
+    inertia, lowest, best = points.new_full((len(centres),), float("inf")), float("inf"), centres[0]
+    for iteration in range(_MOST_ITERATIONS):
+        flat = centres.flatten(0, 1)
+        shifted = torch.addmm(flat.square().sum(1, keepdim=True), flat, transposed, alpha=-2).view(*centres.shape[:2], -1)
+        nearest = shifted.amin(1)
+        before, inertia = inertia, nearest.sum(1) + squares
+        leader = int(inertia.argmin())
+        if float(inertia[leader]) < lowest:
+            lowest, best = float(inertia[leader]), centres[leader]
+        goes_on = inertia < (1 - _ENOUGH) * before
+        if iteration in _HALVED_AFTER:
+            goes_on &= inertia.argsort().argsort() < (len(inertia) + 1) // 2
+        if not bool(goes_on.any()):
             break
-        inertia = float(distances.sum())
-        members = torch.nn.functional.one_hot(labels, len(centres)).to(points)
-        counts = members.sum(0).unsqueeze(1)
-        centres = torch.where(counts > 0, members.T @ points / counts.clamp(min=1), centres)
-    return inertia, centres
-
-
-def _nearest(points: Tensor, centres: Tensor) -> tuple[Tensor, Tensor]:
-    nearest = (centres.square().sum(1) - 2 * points @ centres.T).min(1)
-    return nearest.values + points.square().sum(1), nearest.indices
+        centres, shifted, nearest, inertia = (one[goes_on] for one in (centres, shifted, nearest, inertia))
+        sums = (shifted <= nearest.unsqueeze(1)).to(points).flatten(0, 1) @ with_ones
+        means = sums[:, :-1] / sums[:, -1:].clamp(min=1)
+        centres = torch.where(sums[:, -1:] > 0, means, centres.flatten(0, 1)).view_as(centres)
+    return best
