@@ -92,6 +92,10 @@ class RunState:
         """Value that chooses the best model, out of the metrics of an epoch; lower is better."""
         return row[self.monitored_name()]
 
+    def is_best(self, row: dict[str, float]) -> bool:
+        """Whether the epoch that ends, with these metrics, is the best so far; remember it if so."""
+        return self.best.update(self.monitored_value(row), self.progress.epoch + 1)
+
     def stopping_reason(self) -> str | None:
         """Why the run is over after this epoch, or None."""
         if self.config.patience is not None and self.best.n_epochs_without_improvement >= self.config.patience:

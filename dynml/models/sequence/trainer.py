@@ -56,6 +56,9 @@ class SequenceTrainer(Trainer):
         self._check_batches()
         if self.config.generation_every is not None and not isinstance(self.model, Csm):
             raise ConfigurationError("trainer.generation_every", self.config.generation_every, "null: for csm alone")
+        if self._has_moving_target and self.config.patience is not None:
+            accepted = "null with model.latent_weight, whose target moves: the last epoch is kept"
+            raise ConfigurationError("trainer.patience", self.config.patience, accepted)
         self._free_runs = FreeRuns(self.dataset, self.longest_window, self.processes)
         if pretrained is not None:
             known = self.model.takes_other_channels
@@ -146,6 +149,16 @@ class SequenceTrainer(Trainer):
     def monitored_value(self, row: dict[str, float]) -> float:
         """Value that chooses the best model; NaN after epochs without free runs, if these choose."""
         return row.get(self.monitored_name(), float("nan"))
+
+    def is_best(self, row: dict[str, float]) -> bool:
+        """Whether the epoch that ends is the best; the last one where a target moves, whose losses do not compare."""
+        if not self._has_moving_target:
+            return super().is_best(row)
+        return self.best.take(self.monitored_value(row), self.progress.epoch + 1)
+
+    @property
+    def _has_moving_target(self) -> bool:
+        return any(target.moves for target in self.model.further_targets)
 
     def _metrics_of_pairs(self, outputs: Outputs) -> dict[str, Tensor | float]:
         if not isinstance(self.model, MaskedModel) or outputs.follows_logit_B is None:

@@ -124,6 +124,18 @@ def test_scores_baselines_and_variances_are_those_of_independent_sums(tmp_path):
     assert np.isfinite(trainer.history.column("validation_latents_variance")).all()
 
 
+def test_the_last_epoch_is_kept_since_losses_of_a_moving_target_do_not_compare(tmp_path):
+    model = {"patch_length": 5, "latent_weight": 1.0}
+    trainer = trainer_of(tmp_path, "sequence_bert", model=model, max_epochs=3)
+    trainer.monitored_value = lambda row: float(trainer.progress.epoch)  # ever worse
+    summary = trainer.train_and_validate()
+    assert (summary["best_epoch"], summary["best_value"]) == (3, 2.0)
+    weights, _ = trainer.folder.load_model()
+    torch.testing.assert_close(weights, trainer.folder.load_checkpoint().weights, rtol=0, atol=0)
+    with pytest.raises(ConfigurationError, match=r"trainer\.patience is 2, but must be null with model\.latent_weight"):
+        trainer_of(tmp_path, "sequence_bert", "patient", model=model, patience=2)
+
+
 def test_a_teacher_whose_states_are_all_alike_is_said_to_have_collapsed(tmp_path):
     trainer = trainer_of(tmp_path, "sequence_bert", model={"patch_length": 5, "latent_weight": 1.0})
     with torch.no_grad():

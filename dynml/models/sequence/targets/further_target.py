@@ -39,6 +39,9 @@ class FurtherTarget(nn.Module):
     """A head that predicts further numbers of hidden tokens from the states of the transformer."""
 
     name: ClassVar[str]
+    moves: ClassVar[bool] = False
+    """Whether what is to be predicted changes from step to step, so that losses of epochs do not compare."""
+
     weight: float
     """Of its loss beside that of the signals."""
 

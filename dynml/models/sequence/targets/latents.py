@@ -44,7 +44,7 @@ class LatentTarget(FurtherTarget):
         Whose parts are averaged.
     """
 
-    name = "latents"
+    name, moves = "latents", True
     usual_Nd: Tensor
     n_updates: Tensor
 
