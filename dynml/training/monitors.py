@@ -117,6 +117,12 @@ class BestMonitor:
         self.n_epochs_without_improvement += 1
         return False
 
+    def take(self, value: float, epoch: int) -> bool:
+        """Take `epoch` as the best one whatever its value, as long as that is finite."""
+        if math.isfinite(value):
+            self.best_value = None
+        return self.update(value, epoch)
+
     def state_dict(self) -> dict[str, Any]:
         """Plain values for a checkpoint."""
         return {

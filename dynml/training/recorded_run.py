@@ -50,7 +50,7 @@ class RecordedRun(RunState):
         if getattr(self.batch_sampler.config, "batches_per_epoch", None) is not None:
             row["step"] = float(self.progress.step)
         row |= costs_of_epoch(self)
-        if self.best.update(self.monitored_value(row), self.progress.epoch + 1):
+        if self.is_best(row):
             with self.averaged_weights():
                 self._best_weights = {name: tensor.detach().cpu().clone() for name, tensor in self.weights().items()}
         row["best_value"] = float("nan") if self.best.best_value is None else self.best.best_value

@@ -72,6 +72,11 @@ class RunState:
         if self.learner is not None:
             self.learner.start_of_epoch(self.progress)
 
+    def end_of_step(self, made: torch.Tensor | bool) -> None:
+        """Follow a step of the optimizer (gradient families); whether it was made may be known on the device alone."""
+        if self.average is not None:
+            self.average.update(made)
+
     def end_of_training_epoch(self) -> None:
         """Do what follows the last training batch of an epoch."""
 
@@ -86,6 +91,10 @@ class RunState:
     def monitored_value(self, row: dict[str, float]) -> float:
         """Value that chooses the best model, out of the metrics of an epoch; lower is better."""
         return row[self.monitored_name()]
+
+    def is_best(self, row: dict[str, float]) -> bool:
+        """Whether the epoch that ends, with these metrics, is the best so far; remember it if so."""
+        return self.best.update(self.monitored_value(row), self.progress.epoch + 1)
 
     def stopping_reason(self) -> str | None:
         """Why the run is over after this epoch, or None."""

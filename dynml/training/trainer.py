@@ -346,8 +346,7 @@ class Trainer(RecordedRun):
         elif not step.made:
             refuse_gradient(self, step)
             return
-        if self.average is not None:
-            self.average.update(step.made)
+        self.end_of_step(step.made)
         usable = step.made if isinstance(step.made, torch.Tensor) else None
         self.monitors.setdefault("gradient_norm", EpochMonitor()).add(step.norm, 1.0, usable)
 

@@ -272,7 +272,9 @@ def _last_words(summary: dict[str, Any], path: Path) -> str:
     if "free_energy" in summary:
         lines += _comparison(summary, summary["free_energy"], "nats per sample, lower is better")
     elif "score" in summary:
-        lines += _comparison(summary, summary["score"], SCORES.get(summary["loss"], summary["loss"]))
+        for name, content in summary.get("further_targets", {}).items():
+            lines += _table({"model": content["score"], **content["baselines"]}, f"{name}: {_title(summary)}")
+        lines += _comparison(summary, summary["score"], _title(summary))
         lines += _balanced(summary)
     return "\n".join([*lines, f"Results: {path}"])
 
@@ -299,10 +301,19 @@ def _comparison(summary: dict[str, Any], own: dict[str, Any], title: str) -> lis
     rows = {"model": own, **summary.get("baselines", {})}
     if "most_frequent_of_subset" in summary:
         rows["most frequent of these trials"] = summary["most_frequent_of_subset"]
+    return [*_table(rows, title), *(f"Note: {finding}" for finding in summary.get("findings", []))]
+
+
+def _title(summary: dict[str, Any]) -> str:
+    return SCORES.get(summary["loss"], summary["loss"])
+
+
+def _table(rows: dict[str, Any], title: str) -> list[str]:
+    """Lines of scores by name; those that are null make no sense for the family."""
     lines = [f"{title:<34}{'training':>12}{'validation':>12}"]
     for name, values in rows.items():
         if values is None:
             continue
         cells = [values.get(subset) for subset in ("training", "validation")]
         lines.append(f"  {name:<32}" + "".join(f"{'-' if cell is None else format(cell, '.4f'):>12}" for cell in cells))
-    return [*lines, *(f"Note: {finding}" for finding in summary.get("findings", []))]
+    return lines

@@ -11,6 +11,7 @@ from dynml.errors import ConfigurationError
 
 LOSSES = ("l1", "l2", "huber")
 UNITS_PER_HEAD = 64
+SHORTEST_SPECTRUM = 4
 ROUNDING = 1e-6
 """Rows of the embedding of time are counted but for rounding: 300 s in rows of 0.2 s are 1,500."""
 
@@ -146,7 +147,47 @@ def refuse_patches(config: SequenceConfig, what: str) -> None:
 
 
 @dataclass(frozen=True, kw_only=True)
-class CsmConfig(SequenceConfig):
+class SpectralConfig(SequenceConfig):
+    """Settings of models whose targets may include spectra of patches."""
+
+    signal_weight: float = 1.0
+    """Weight of the loss of signals beside those of other targets; 0: signals are no target, and are predicted by the
+    linear path alone."""
+
+    spectral_weight: float | None = None
+    """Weight of the loss of spectra (log amplitudes, nepers) of masked or next patches; null: none."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_positive("model.spectral_weight", self.spectral_weight, optional=True)
+        check_at_least("model.signal_weight", self.signal_weight, 0.0)
+        if self.spectral_weight is not None and self.patch_length < SHORTEST_SPECTRUM:
+            accepted = f"null for patches of fewer than {SHORTEST_SPECTRUM} samples (model.patch_length)"
+            raise ConfigurationError("model.spectral_weight", self.spectral_weight, accepted)
+        self._check_other_targets()
+
+    @property
+    def weights_of_other_targets(self) -> dict[str, float]:
+        """Settings that ask for other targets than signals, and their values."""
+        names = ("spectral_weight", "latent_weight")
+        return {name: getattr(self, name) for name in names if getattr(self, name, None) is not None}
+
+    def _check_other_targets(self) -> None:
+        for name, value in self.weights_of_other_targets.items():
+            if self.channel_embedding != "none":
+                accepted = f"null where model.channel_embedding is {self.channel_embedding}"
+                raise ConfigurationError(f"model.{name}", value, accepted)
+            if getattr(self, "next_sequence", False):
+                raise ConfigurationError(f"model.{name}", value, "null with model.next_sequence")
+        if self.signal_weight == 0 and not self.weights_of_other_targets:
+            raise ConfigurationError("model.signal_weight", 0, "above 0 where there is no other target")
+        if self.signal_weight == 0 and not self.linear_path:
+            accepted = "above 0 without model.linear_path, since nothing would predict signals"
+            raise ConfigurationError("model.signal_weight", 0, accepted)
+
+
+@dataclass(frozen=True, kw_only=True)
+class CsmConfig(SpectralConfig):
     """Causal sequence model: every sample is predicted from the preceding ones."""
 
     objective: Literal["all_positions", "single_mask"] = "all_positions"
@@ -200,8 +241,20 @@ class MaskedConfig(SequenceConfig):
 
 
 @dataclass(frozen=True, kw_only=True)
-class SequenceBertConfig(MaskedConfig):
+class SequenceBertConfig(MaskedConfig, SpectralConfig):
     """Sequence-BERT: whole samples are masked, and predicted from those on both sides."""
+
+    latent_weight: float | None = None
+    """Weight of the loss of latent prediction: hidden states of masked tokens are predicted as a teacher has them that
+    sees all tokens and is a moving average of the model; null: none."""
+
+    teacher_decay: float = 0.996
+    """latent_weight: weight of the teacher's own weights in the moving average, once many steps were made."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_positive("model.latent_weight", self.latent_weight, optional=True)
+        check_share("model.teacher_decay", self.teacher_decay)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -18,6 +18,8 @@ REPORTED = ("training", "validation")
 OVERFITTING = 1.1
 """A validation loss above this many training losses draws a finding."""
 
+_NO_TARGET = "Signals were no target of the training (model.signal_weight 0): their predictions are those of {}."
+
 
 def report(
     model: SequenceModel,
@@ -51,6 +53,8 @@ def report(
     }
     if judged[MODEL].by_horizon is not None:
         content["score_by_horizon"] = {name: values.by_horizon for name, values in judged.items()}
+    if getattr(model.config, "signal_weight", 1.0) == 0:
+        return {**content, "findings": [_NO_TARGET.format(model.linear_baseline)]}
     return {**content, "findings": _findings(judged, subsets[-1], content["score"])}
 
 

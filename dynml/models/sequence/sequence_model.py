@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, Literal, cast
+from dataclasses import dataclass, field
+from typing import Any, Literal, NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
@@ -23,6 +23,8 @@ from dynml.models.sequence.channels import columns_in, dataset_taken, tell_of_li
 from dynml.models.sequence.config import SequenceConfig
 from dynml.models.sequence.objectives.pairs import has_both_parts
 from dynml.models.sequence.objectives.tasks import Task, mean_loss
+from dynml.models.sequence.targets.further_target import FurtherPrediction, FurtherTarget
+from dynml.models.sequence.targets.spectra import SpectralTarget
 from dynml.models.sequence.windows import Windows, in_patches, of_samples, patched
 from dynml.training.model_summary import Summarized
 
@@ -42,6 +44,20 @@ class Outputs:
 
     nonlinear_BTC: Tensor | None = None
     """What the nonlinear path predicts alone, where there is a linear one beside it."""
+
+    further: dict[str, FurtherPrediction] = field(default_factory=dict)
+    """What is predicted beside the signals, by target."""
+
+
+class Nonlinear(NamedTuple):
+    """What the nonlinear path says of a task."""
+
+    signals_BTC: Tensor
+    follows_logit_B: Tensor | None = None
+    """Log-odds of pairs."""
+
+    states_BNd: Tensor | None = None
+    """States of the transformer, each where the token lies that is predicted by it."""
 
 
 class SequenceModel(Summarized, nn.Module):
@@ -90,8 +106,8 @@ class SequenceModel(Summarized, nn.Module):
         """Make the task of this family."""
         raise NotImplementedError
 
-    def nonlinear_prediction(self, task: Task) -> tuple[Tensor, Tensor | None]:
-        """What the nonlinear path predicts alone, (B, T, C); and the log-odds of pairs, if any."""
+    def nonlinear_prediction(self, task: Task) -> Nonlinear:
+        """What the nonlinear path predicts alone."""
         raise NotImplementedError
 
     def forward(self, task: Task) -> Outputs:
@@ -100,11 +116,25 @@ class SequenceModel(Summarized, nn.Module):
         The gates start at 0, so learning begins at the baseline's loss.
         """
         if self.linear is None:
-            return Outputs(task, *self.nonlinear_prediction(task))
+            said = self.nonlinear_prediction(task)
+            return Outputs(task, said.signals_BTC, said.follows_logit_B, further=self._further(task, said))
         # The linear path first: where it waits for a GPU (see `asks_nothing`), there is least to wait for then.
         linear_BTC = self.predicted_linearly(self.linear.predict, task)
-        nonlinear_BTC, follows_logit_B = self.nonlinear_prediction(task)
-        return Outputs(task, self.through_gates(linear_BTC, nonlinear_BTC), follows_logit_B, nonlinear_BTC)
+        said = self.nonlinear_prediction(task)
+        predicted_BTC, further = self.through_gates(linear_BTC, said.signals_BTC), self._further(task, said)
+        return Outputs(task, predicted_BTC, said.follows_logit_B, said.signals_BTC, further)
+
+    @property
+    def further_targets(self) -> list[FurtherTarget]:
+        """What is predicted beside the signals."""
+        return [part for part in self.children() if isinstance(part, FurtherTarget)]
+
+    def _further(self, task: Task, said: Nonlinear) -> dict[str, FurtherPrediction]:
+        targets = self.further_targets
+        if not targets:
+            return {}
+        assert said.states_BNd is not None
+        return {target.name: target(self, task, said.states_BNd) for target in targets}
 
     def predicted_linearly(self, predict: Callable[[Task], Tensor], task: Task) -> Tensor:
         """What the linear path predicts, (B, T, C), of the channels that are there."""
@@ -170,6 +200,10 @@ class SequenceModel(Summarized, nn.Module):
         if self.training and outputs.nonlinear_BTC is not None:
             own, _ = mean_loss(outputs.nonlinear_BTC, target_BTC, scored, self.config)
             loss = loss + (own - own.detach())
+        if outputs.further:
+            loss = self.config.signal_weight * loss
+            for target in self.further_targets:
+                loss = loss + target.weight * outputs.further[target.name].mean_loss(self.config)
         return loss, n_scored
 
     def states(self, windows: Windows) -> Tensor:
@@ -228,6 +262,8 @@ class TransformerModel(SequenceModel):
         reads_class_token = getattr(config, "next_sequence", False)
         n_numbers = self.n_columns * config.patch_length
         self.class_token_C = nn.Parameter(torch.randn(n_numbers), requires_grad=reads_class_token)
+        if getattr(config, "spectral_weight", None) is not None:
+            self.spectra = SpectralTarget(config, n_channels, causal=self.causal)
 
     @property
     def backbone(self) -> Transformer:
@@ -274,9 +310,17 @@ class TransformerModel(SequenceModel):
         """States of tokens (samples, or patches) where no special one is needed, (B, N, d)."""
         if windows.token_types_BT is not None:
             return self._states_and_class(inputs_BTC, windows)[0]
+        return self.states_of(inputs_BTC, windows, self)
+
+    def states_of(self, inputs_BTC: Tensor, windows: Windows, parts: Any) -> Tensor:
+        """States of tokens of windows in one piece, by this model's parts or a copy of them, (B, N, d)."""
         inputs_BTC, windows = self._tokens(inputs_BTC, windows)
-        embedded_BTd, mask_BT = self.embedded(inputs_BTC, windows), windows.mask_BT if windows.ragged else None
-        return self.transformer(embedded_BTd, mask_BT, causal=self.causal, observed_BT=windows.observed_BT)
+        embedded_BTd = parts.embedder(inputs_BTC) + parts.time_embedding(windows.seconds_BT)
+        mask_BT = windows.mask_BT if windows.ragged else None
+        states_BTd: Tensor = parts.transformer(
+            embedded_BTd, mask_BT, causal=self.causal, observed_BT=windows.observed_BT
+        )
+        return states_BTd
 
     def states(self, windows: Windows) -> Tensor:
         """Hidden state of every sample (that of its patch), (B, T, d), nothing hidden from the model."""
@@ -304,14 +348,15 @@ class MaskedModel(TransformerModel):
         """Signals with what is hidden replaced, (B, T, C)."""
         raise NotImplementedError
 
-    def nonlinear_prediction(self, task: Task) -> tuple[Tensor, Tensor | None]:
+    def nonlinear_prediction(self, task: Task) -> Nonlinear:
         """What the nonlinear path predicts for hidden samples, and the log-odds of pairs, if any."""
         inputs_BTC = self._inputs(task)
         if task.follows_B is None:
-            predicted_BNF = self.unembedder(self._states(inputs_BTC, task.windows))
-            return self._samples_of_patches(predicted_BNF, task.windows), None
+            states_BNd = self._states(inputs_BTC, task.windows)
+            predicted_BTC = self._samples_of_patches(self.unembedder(states_BNd), task.windows)
+            return Nonlinear(predicted_BTC, states_BNd=states_BNd)
         states_BTd, class_Bd = self._states_and_class(inputs_BTC, task.windows)
-        return self.unembedder(states_BTd), self.next_sequence_head(self.pooler(class_Bd))[:, 0]
+        return Nonlinear(self.unembedder(states_BTd), self.next_sequence_head(self.pooler(class_Bd))[:, 0])
 
     def compute_loss(self, outputs: Outputs, batch: Batch | None = None) -> tuple[Tensor, Tensor]:
         """Reconstruction, plus the weighted cross-entropy of pairs."""

@@ -21,6 +21,7 @@ from dynml.models.sequence.objectives.pairs import has_both_parts
 from dynml.models.sequence.report import report
 from dynml.models.sequence.sequence_model import MaskedModel, Outputs, SequenceModel
 from dynml.models.sequence.settling import check_windows, sampling_frequencies
+from dynml.models.sequence.targets.scores import findings_of_further, metrics_of, scores_of_further
 from dynml.models.sequence.trainer_config import SequenceTrainerConfig
 from dynml.models.sequence.windows import datasets_of, windows_of
 from dynml.training.batch_result import BatchResult
@@ -55,6 +56,9 @@ class SequenceTrainer(Trainer):
         self._check_batches()
         if self.config.generation_every is not None and not isinstance(self.model, Csm):
             raise ConfigurationError("trainer.generation_every", self.config.generation_every, "null: for csm alone")
+        if self._has_moving_target and self.config.patience is not None:
+            accepted = "null with model.latent_weight, whose target moves: the last epoch is kept"
+            raise ConfigurationError("trainer.patience", self.config.patience, accepted)
         self._free_runs = FreeRuns(self.dataset, self.longest_window, self.processes)
         if pretrained is not None:
             known = self.model.takes_other_channels
@@ -80,6 +84,8 @@ class SequenceTrainer(Trainer):
                 code_size=self.model.embedding_dim,
                 seed=self.config.seed,
             )
+            for target in self.model.further_targets:
+                target.fit(passes, self.longest_window)
             self.initialization_step_done()
         if self.model.linear is not None:
             fitted = self.baselines[str(self.model.linear_baseline)]
@@ -113,7 +119,13 @@ class SequenceTrainer(Trainer):
         with self.autocast():
             outputs = self.model(task)
         loss, n = self.model.compute_loss(outputs, batch)
-        return BatchResult(loss, n, self._metrics_of_pairs(outputs))
+        return BatchResult(loss, n, self._metrics_of_pairs(outputs) | metrics_of(outputs.further, self.model.config))
+
+    def end_of_step(self, made: Tensor | bool) -> None:
+        """Follow a step of the optimizer."""
+        super().end_of_step(made)
+        for target in self.model.further_targets:
+            target.end_of_step(self.model, made)
 
     def validate_one_epoch(self, bars: ProgressBars) -> None:
         """Validate, and let a causal model run on from validation windows where that is due."""
@@ -137,6 +149,16 @@ class SequenceTrainer(Trainer):
     def monitored_value(self, row: dict[str, float]) -> float:
         """Value that chooses the best model; NaN after epochs without free runs, if these choose."""
         return row.get(self.monitored_name(), float("nan"))
+
+    def is_best(self, row: dict[str, float]) -> bool:
+        """Whether the epoch that ends is the best; the last one where a target moves, whose losses do not compare."""
+        if not self._has_moving_target:
+            return super().is_best(row)
+        return self.best.take(self.monitored_value(row), self.progress.epoch + 1)
+
+    @property
+    def _has_moving_target(self) -> bool:
+        return any(target.moves for target in self.model.further_targets)
 
     def _metrics_of_pairs(self, outputs: Outputs) -> dict[str, Tensor | float]:
         if not isinstance(self.model, MaskedModel) or outputs.follows_logit_B is None:
@@ -171,10 +193,13 @@ class SequenceTrainer(Trainer):
     def final_report(self) -> dict[str, Any]:
         """Scores of the best model beside its baselines, by network and by horizon, and findings."""
         baselines = self.baselines_on_device()
-        content = report(self.model, baselines, self.dataset, self.longest_window, self.processes)
-        return content | {
-            "findings": content["findings"] + findings_of_frozen(self.model, self.config, self.pretrained)
-        }
+        data = self.dataset, self.longest_window, self.processes
+        content = report(self.model, baselines, *data)
+        findings = content["findings"] + findings_of_frozen(self.model, self.config, self.pretrained)
+        further = scores_of_further(self.model, *data)
+        if not further:
+            return content | {"findings": findings}
+        return content | {"further_targets": further, "findings": findings + findings_of_further(further)}
 
     def baselines_on_device(self) -> dict[str, Baseline]:
         """Fitted baselines where the model computes."""

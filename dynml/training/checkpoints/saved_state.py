@@ -185,12 +185,19 @@ def _load_state(run: RunState, checkpoint: Checkpoint) -> None:
 
 def _with_defaults(parameters: dict[str, Any], run: RunState) -> dict[str, Any]:
     """Parameters of a run that may be older than some settings: what was not there yet worked as the default does."""
-    defaults = {
-        field.name: field.default
-        for field in dataclasses.fields(run.config)
-        if field.default is not dataclasses.MISSING
+    settings = {"trainer": run.config, "model": getattr(run.model, "config", None)}
+    completed = {
+        section: _defaults_of(config) | (parameters.get(section) or {})
+        for section, config in settings.items()
+        if dataclasses.is_dataclass(config)
     }
-    return parameters | {"trainer": defaults | (parameters.get("trainer") or {})}
+    return parameters | completed
+
+
+def _defaults_of(config: Any) -> dict[str, Any]:
+    return {
+        field.name: field.default for field in dataclasses.fields(config) if field.default is not dataclasses.MISSING
+    }
 
 
 def _check_same_everywhere(run: RunState) -> None:

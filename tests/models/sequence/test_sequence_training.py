@@ -157,6 +157,14 @@ def test_an_interrupted_run_goes_on_to_the_same_numbers(tmp_path, family, call, 
         assert summary[key] == expected[key], key
 
 
+def test_a_run_that_is_older_than_a_setting_of_its_model_goes_on_with_its_default(tmp_path):
+    first = trainer_of(tmp_path, "csm", max_epochs=1)
+    for name in ("signal_weight", "patch_length"):
+        del first.parameters["model"][name]
+    first.train_and_validate()
+    assert trainer_of(tmp_path, "csm", max_epochs=2, resume="auto").train_and_validate()["epochs"] == 2
+
+
 def test_a_model_starts_from_another_experiment(tmp_path):
     first = trainer_of(tmp_path, "csm", "first")
     first.train_and_validate()

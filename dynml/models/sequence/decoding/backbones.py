@@ -32,6 +32,8 @@ PARTS_WITHOUT_USE = (
     "separator_token_C",
     "pooler",
     "next_sequence_head",
+    "spectra",
+    "latents",
 )
 """Parts of the sequence models that a pooled state does not go through."""
 

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from dynml.models.sequence.backbones.recurrent import RecurrentDecoder, RecurrentEncoder
 from dynml.models.sequence.config import AutoencoderConfig
 from dynml.models.sequence.objectives.tasks import Task, reconstruction_task
-from dynml.models.sequence.sequence_model import Pooling, SequenceModel
+from dynml.models.sequence.sequence_model import Nonlinear, Pooling, SequenceModel
 from dynml.models.sequence.windows import Windows
 
 
@@ -48,7 +48,7 @@ class Autoencoder(SequenceModel):
         """Codes of windows, (B, embedding_dim)."""
         return self.encoder(self.embedded(windows.signals_BTC, windows), windows.lengths_to_pack_by)
 
-    def nonlinear_prediction(self, task: Task) -> tuple[Tensor, Tensor | None]:
+    def nonlinear_prediction(self, task: Task) -> Nonlinear:
         """Reconstruct windows from their codes."""
         windows = task.windows
         embedded_BTd = self.embedded(windows.signals_BTC, windows)
@@ -57,7 +57,7 @@ class Autoencoder(SequenceModel):
         # The generator on the host is seeded for each batch, so the coin needs no word from the device.
         if self.training and float(torch.rand(())) < self.config.teacher_forcing_ratio:
             previous_BTd = nn.functional.pad(embedded_BTd[:, :-1], (0, 0, 1, 0))
-        return self.unembedder(self.decoder(code_Bd, windows.shape[1], previous_BTd)), None
+        return Nonlinear(self.unembedder(self.decoder(code_Bd, windows.shape[1], previous_BTd)))
 
     def states(self, windows: Windows) -> Tensor:
         """States of the decoder at every sample, (B, T, d)."""

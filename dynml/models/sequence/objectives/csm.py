@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from dynml.models.sequence.config import CsmConfig
 from dynml.models.sequence.objectives.tasks import Task, next_sample_task, single_position_task
-from dynml.models.sequence.sequence_model import TransformerModel
+from dynml.models.sequence.sequence_model import Nonlinear, TransformerModel
 from dynml.models.sequence.windows import Windows
 
 
@@ -45,12 +45,14 @@ class Csm(TransformerModel):
             return single_position_task(windows)
         return next_sample_task(windows, self.config.patch_length)
 
-    def nonlinear_prediction(self, task: Task) -> tuple[Tensor, Tensor | None]:
+    def nonlinear_prediction(self, task: Task) -> Nonlinear:
         """What the nonlinear path predicts of each sample (patch) from those before it; 0 for a window's first."""
         signals_BTC = task.windows.signals_BTC
         if self.config.objective == "single_mask":
             mask_token_C = self.of_channels(self.mask_token_C)
             inputs_BTC = torch.where(task.scored, mask_token_C, signals_BTC * task.visible)
-            return self.unembedder(self._states(inputs_BTC, task.windows)), None
-        next_BNF = self.unembedder(self._states(signals_BTC, task.windows)[:, :-1])
-        return self._samples_of_patches(nn.functional.pad(next_BNF, (0, 0, 1, 0)), task.windows), None
+            return Nonlinear(self.unembedder(self._states(inputs_BTC, task.windows)))
+        states_BNd = self._states(signals_BTC, task.windows)[:, :-1]
+        next_BNF = nn.functional.pad(self.unembedder(states_BNd), (0, 0, 1, 0))
+        of_next_BNd = nn.functional.pad(states_BNd, (0, 0, 1, 0))
+        return Nonlinear(self._samples_of_patches(next_BNF, task.windows), states_BNd=of_next_BNd)

@@ -16,6 +16,7 @@ from dynml.models.sequence.config import SequenceBertConfig
 from dynml.models.sequence.objectives.pairs import paired_windows
 from dynml.models.sequence.objectives.tasks import Task, masked_samples_task
 from dynml.models.sequence.sequence_model import MaskedModel
+from dynml.models.sequence.targets.latents import LatentTarget
 from dynml.models.sequence.windows import Windows
 
 
@@ -34,6 +35,8 @@ class SequenceBert(MaskedModel):
     def __init__(self, config: SequenceBertConfig, n_channels: int) -> None:
         super().__init__(config, n_channels)
         self.mask_token_C = nn.Parameter(torch.randn(self.n_columns))
+        if config.latent_weight is not None:
+            self.latents = LatentTarget(config, self)
 
     def task_of(self, windows: Windows, subject_B: Tensor, dataset_B: Tensor) -> Task:
         """Hide samples of windows, or of pairs."""

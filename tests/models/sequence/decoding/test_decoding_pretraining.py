@@ -97,6 +97,18 @@ def test_trials_are_read_from_the_class_token_only_where_pretraining_has_trained
     assert configs_of(dataset, **small(family))["model"].pooling == "mean"
 
 
+def test_heads_and_teachers_of_other_targets_are_left_behind(tmp_path, others):
+    targets = {"next_sequence": False, "patch_length": 4, "latent_weight": 1.0, "spectral_weight": 1.0}
+    path, pretrained = pretrain(tmp_path, others, "sequence_bert", **targets)
+    dataset = dataset_of(2, 1, 1)
+    model = Decoding(configs_of(dataset, path, pooling="mean")["model"], dataset.n_channels)
+    load_pretrained(model, path)
+    parts = {name.partition(".")[0] for name in model.backbone.state_dict()}
+    assert parts == {"embedder", "time_embedding", "transformer"}
+    for name, tensor in model.backbone.state_dict().items():
+        torch.testing.assert_close(tensor, pretrained.state_dict()[name], rtol=0, atol=0)
+
+
 def test_a_run_starts_from_the_weights_and_its_settings_need_the_experiment_no_more(tmp_path, others):
     path, pretrained = pretrain(tmp_path, others)
     dataset = dataset_of(2, 1, 1)
