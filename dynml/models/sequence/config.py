@@ -156,6 +156,9 @@ class CsmConfig(SequenceConfig):
     forecast_samples: int = 5
     """How far ahead the report's forecasts go: predictions are fed back, and each horizon is scored."""
 
+    conditioning_channels: list[str] | None = None
+    """Settled from the data: channels of the second group (dataset.conditioning_group), which are not predicted."""
+
     def __post_init__(self) -> None:
         super().__post_init__()
         check_choice("model.objective", self.objective, ("all_positions", "single_mask"))
