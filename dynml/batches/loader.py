@@ -227,7 +227,11 @@ class BatchLoader:
         return self._changed_rows(batch, rows, torch.zeros_like(position), position)
 
     def _changed_rows(self, batch: Batch, rows: Tensor, span: Tensor, position: Tensor) -> Tensor:
-        return augmented_rows(rows, span, position, batch.keys, batch.lengths, self.config, has_masked=batch.has_masked)
+        n_own = self.n_channels - self.dataset.n_conditioning
+        changed = augmented_rows(
+            rows[:, :n_own], span, position, batch.keys, batch.lengths, self.config, has_masked=batch.has_masked
+        )
+        return changed if n_own == self.n_channels else torch.cat([changed, rows[:, n_own:]], dim=1)
 
     def _check(self, model: Any, input_group_name: str | None) -> None:
         if input_group_name is not None and input_group_name != self.dataset.group:

@@ -249,7 +249,8 @@ class BatchSampler:
     def _check_segments(self) -> None:
         segments, minimum = self.subset.segments, self._minimum_length()
         usable = segments.lengths >= (minimum or self._shortest_window())
-        if self.context == "training" and not len(segments):
+        # Windows that do not move are those of scores and inference, which new data need no training subset for.
+        if self.context == "training" and not len(segments) and self.strategy != "fixed_windows":
             raise DataError("The training subset has no samples in good segments.")
         if len(segments) and not usable.any():
             if minimum is None:

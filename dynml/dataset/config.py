@@ -1,4 +1,4 @@
-"""Settings of a dataset: how its subsets are redrawn and its channels embedded without a new store. No torch here."""
+"""Settings of a dataset: how its subsets are redrawn, its channels embedded or conditioned. No torch here."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class DatasetConfig:
 
     The settings apply one after another: `subsets`, then `folds`, then numbers of participants by data set, then
     `n_training_subjects`. All subjects (sessions, runs) of a participant go together, but for folds of a store that is
-    split by runs. From `n_embeddings` on: what is done to the channels when rows are read.
+    split by runs. From `conditioning_group` on: what is done to the channels when rows are read.
     """
 
     subsets: str | None = None
@@ -54,6 +54,15 @@ class DatasetConfig:
     seed: int = 0
     """Seed of the folds and of the draws of participants, independent of trainer.seed."""
 
+    conditioning_group: str | None = None
+    """csm and decoding: a second group of the store (stimulus course, physiology, another modality) whose channels are
+    laid beside the signals by time. A model is given them, and so are its baselines; csm does not predict them."""
+
+    conditioning_lead: int = 0
+    """Samples by which the second group is moved ahead. 0: csm predicts a sample from what was measured up to the one
+    before it. 1: it also knows the second group at the predicted sample, as suits a course of stimuli. Below 0: it
+    comes later."""
+
     n_embeddings: int | None = None
     """Time-delay embedding: this number (odd) of neighbouring samples are put side by side when rows are read; segments
     lose half of them at each end."""
@@ -74,6 +83,7 @@ class DatasetConfig:
 
     def __post_init__(self) -> None:
         self._check_embedding()
+        self._check_conditioning()
         check_at_least("dataset.seed", self.seed, 0)
         check_at_least("dataset.folds", self.folds, 2, optional=True)
         check_at_least("dataset.n_training_subjects", self.n_training_subjects, 1, optional=True)
@@ -113,12 +123,24 @@ class DatasetConfig:
             accepted = "false where dataset.standardize_components is true, which makes it of no effect"
             raise ConfigurationError("dataset.whiten", True, accepted)
 
+    def _check_conditioning(self) -> None:
+        lead = self.conditioning_lead
+        if not isinstance(lead, int) or isinstance(lead, bool):
+            raise ConfigurationError("dataset.conditioning_lead", lead, "a whole number of samples")
+        if lead and self.conditioning_group is None:
+            accepted = "0 unless dataset.conditioning_group names a group"
+            raise ConfigurationError("dataset.conditioning_lead", lead, accepted)
+        if self.conditioning_group is not None and self.embeds:
+            accepted = "absent where dataset.n_embeddings or dataset.n_components is given"
+            raise ConfigurationError("dataset.conditioning_group", self.conditioning_group, accepted)
+
     def in_force(self) -> dict[str, Any]:
         """Plain values from which the config can be made again, without later settings that are not in use.
 
         So it reads the same as in runs that were begun before there were these settings.
         """
         later: tuple[str, ...] = ("n_embeddings", "n_components", "whiten", "standardize_components", "cache_embedded")
+        later += ("conditioning_group", "conditioning_lead")
         later += tuple(key_by_dataset(subset) for subset in SUBSETS_BY_DATASET)
         values = {name: value for name, value in dataclasses.asdict(self).items() if name not in later or value}
         if self.held_out == "validation":

@@ -15,6 +15,8 @@ from torch import Tensor
 
 from dynml.configuration import check_instance, nearest_name
 from dynml.dataset.array_source import ArraySource, Series
+from dynml.dataset.conditioning.conditioned_dataset import ConditionedDataset, conditioned
+from dynml.dataset.conditioning.conditioned_source import Conditioning
 from dynml.dataset.config import DatasetConfig
 from dynml.dataset.embedded_source import EmbeddedSource
 from dynml.dataset.embedding import Embedding, fit_embedding
@@ -23,7 +25,7 @@ from dynml.dataset.residency import Residency, named_device
 from dynml.dataset.rows import Residence
 from dynml.dataset.signal_source import ChosenChannels, SignalSource, SourceOfAnother, common_channels, only_group
 from dynml.dataset.spans import SegmentTable
-from dynml.dataset.subset import MultiSubjectSubset, facts_of
+from dynml.dataset.subset import MultiSubjectSubset, check_ranks, facts_of, only_rate
 from dynml.dataset.subsets import refuse_fits_that_saw_held_out, subsets_in_force
 from dynml.dataset.trials import label_names_of
 from dynml.errors import ConfigurationError, DataError
@@ -35,7 +37,7 @@ from dynml.tables import Described
 __all__ = ["DatasetConfig", "MultiSubjectDataset", "MultiSubjectSubset", "SegmentTable"]
 
 
-class MultiSubjectDataset(Described):
+class MultiSubjectDataset(ConditionedDataset, Described):
     """Training, validation and testing subjects of one group of a store.
 
     Parameters
@@ -56,6 +58,8 @@ class MultiSubjectDataset(Described):
         One that was fitted before, in place of what the config says of it.
     members : mapping, optional
         Subset to its subjects, in place of the store's own lists.
+    conditioning : Conditioning, optional
+        How a second group is laid beside the first, in place of what the config says of it.
 
     Raises
     ------
@@ -75,11 +79,12 @@ class MultiSubjectDataset(Described):
         world_size: int = 1,
         embedding: Embedding | None = None,
         members: Mapping[str, Sequence[str]] | None = None,
+        conditioning: Conditioning | None = None,
     ) -> None:
         accepted = "the path of a store; arrays go to MultiSubjectDataset.from_arrays"
         check_instance("hdf5_file", hdf5_file, (str, os.PathLike), accepted)
         self.rank, self.world_size = rank, world_size
-        self._members = members
+        self._members, self._conditioning = members, conditioning
         self._open(Store(hdf5_file), residency, group, device, config, embedding)
 
     @classmethod
@@ -164,7 +169,8 @@ class MultiSubjectDataset(Described):
         self.subjects = [subject for name in SUBSET_NAMES for subject in self._subsets.subjects[name]]
         self.group = only_group(source, self.subjects) if group is None else group
         refuse_fits_that_saw_held_out(source, self.group, self._subsets, self._participants)
-        self.channel_names = common_channels(source, self.group, self.subjects)
+        self.source = conditioned(source, self.group, self.subjects, self._conditioning, self.config)
+        self.channel_names = common_channels(self.source, self.group, self.subjects)
         n_stored_channels = len(self.channel_names)
         self.embedding = embedding
         self._embed()
@@ -182,7 +188,7 @@ class MultiSubjectDataset(Described):
         self._by_name = {
             name: MultiSubjectSubset(self, name, self._subsets.subjects[name], self.residence) for name in SUBSET_NAMES
         }
-        self._check_ranks()
+        check_ranks(self.training_set, self.world_size)
         self.residence.choose(residency)
         if self.config.cache_embedded and not self.residence.is_resident:
             needed = "dataset.cache_embedded needs the series in memory, but their residency is lazy"
@@ -206,8 +212,9 @@ class MultiSubjectDataset(Described):
     def with_channels(self, columns: Sequence[int]) -> Self:
         """Give the same subjects with the channels at these places, in this order, loaded; not of embedded ones."""
         assert self.embedding is None
-        is_same = list(columns) == list(range(self.n_channels))
-        return self if is_same else self._reading(ChosenChannels(self.source, columns))
+        if list(columns) == list(range(self.n_channels)):
+            return self
+        return self._reading(ChosenChannels(self.source, columns))
 
     def _reading(self, source: SignalSource, embedding: Embedding | None = None) -> Self:
         """The same subjects and subsets, loaded from another source."""
@@ -262,11 +269,7 @@ class MultiSubjectDataset(Described):
         DataError
             When subjects differ; a subset's `sampling_frequencies` has them one by one.
         """
-        rates = self._sampling_frequencies()
-        if len(rates) > 1:
-            listed = ", ".join(f"{rate:g}" for rate in rates)
-            raise DataError(f"The sampling frequencies differ between subjects: {listed} Hz.")
-        return rates[0]
+        return only_rate(self._sampling_frequencies())
 
     @property
     def n_masked(self) -> int:
@@ -366,6 +369,9 @@ class MultiSubjectDataset(Described):
             "split": self.split,
             "redrawn": self.config.redraws,
             "config": self.config.in_force(),
+            **self.described_conditioning(
+                lambda group: preparation_signature(self.stored_source, group, self.subjects)
+            ),
             "embedding": None if self.embedding is None else self.embedding.describe(),
             "preparation": self.preparation,
             "scale": scale_of_training(self.stored_source, self.group, self.training_set.subjects),
@@ -388,12 +394,6 @@ class MultiSubjectDataset(Described):
             self.embedding.check_layout(layout, where, named=self.source.path is not None)
         self.source = EmbeddedSource(self.source, self.group, self.subjects, self.embedding)
         self.channel_names = common_channels(self.source, self.group, self.subjects)
-
-    def _check_ranks(self) -> None:
-        n_blocks, n_subjects = len(set(self.training_set.block.tolist())), self.training_set.n_subjects
-        if self.world_size > 1 and self.world_size > n_blocks:
-            shared = f"{self.world_size} processes were started to share {n_subjects} training subjects"
-            raise DataError(f"{shared}: start at most {n_blocks}.")
 
     def _sampling_frequencies(self) -> list[float]:
         return sorted({self.source.attributes(name, self.group).sampling_frequency for name in self.subjects})

@@ -12,7 +12,13 @@ import numpy as np
 
 from dynml.configuration import check_choice
 from dynml.dataset.dataset import MultiSubjectDataset
-from dynml.dataset.preparation_signature import EITHER_METHOD, RATE_OF_ARRAYS, UNKNOWN_UNITS, scales
+from dynml.dataset.preparation_signature import (
+    EITHER_METHOD,
+    RATE_OF_ARRAYS,
+    UNKNOWN_UNITS,
+    preparation_signature,
+    scales,
+)
 from dynml.errors import DataError, DataWarning
 from dynml.preparation.chain import step_class
 from dynml.preparation.fitted.fitted_step import FittedStep
@@ -98,7 +104,29 @@ def check_same_preparation(
 def differences(trained: Mapping[str, Any], data: MultiSubjectDataset, *, same_channels: bool = True) -> Iterator[str]:
     """Every way in which data were prepared otherwise than the training data, in words with both values."""
     before: Mapping[str, Any] = trained.get("preparation") or _of_older_experiment(trained)
-    now = data.preparation
+    yield from _of_preparations(before, data.preparation, same_channels=same_channels)
+    yield from _of_scale(trained.get("scale"), data)
+    yield from _of_conditioning(trained.get("conditioning"), data, same_channels=same_channels)
+
+
+def _of_conditioning(
+    before: Mapping[str, Any] | None, data: MultiSubjectDataset, *, same_channels: bool
+) -> Iterator[str]:
+    """Differences of a second group, where the training had one; where it had none, it shows in the channels."""
+    now = data.conditioning
+    if before is None or now is None:
+        return
+    for name in ("group", "lead"):
+        if before[name] != getattr(now, name):
+            yield (
+                f"dataset.conditioning_{name} is {before[name]!r} in the training data and {getattr(now, name)!r} here"
+            )
+    prepared = preparation_signature(data.stored_source, now.group, data.subjects)
+    for found in _of_preparations(before["preparation"], prepared, same_channels=same_channels):
+        yield f"in the conditioning group {found}"
+
+
+def _of_preparations(before: Mapping[str, Any], now: Mapping[str, Any], *, same_channels: bool) -> Iterator[str]:
     if same_channels:
         yield from _of_channels(before.get("channel_names"), now["channel_names"])
     yield from _of_rates(before.get("sampling_frequencies"), now["sampling_frequencies"])
@@ -114,7 +142,6 @@ def differences(trained: Mapping[str, Any], data: MultiSubjectDataset, *, same_c
         yield from _of_files(*contents, [key for key in known if key not in left_out])
     if same_channels and before.get("fits") is not None and now["fits"] is not None:
         yield from _of_fits(before["fits"], now["fits"])
-    yield from _of_scale(trained.get("scale"), data)
 
 
 def _of_older_experiment(trained: Mapping[str, Any]) -> dict[str, Any]:

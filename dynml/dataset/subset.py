@@ -16,6 +16,7 @@ from dynml.dataset.rows import Residence, SubsetRows
 from dynml.dataset.signal_source import KnowsCovariates, SignalSource
 from dynml.dataset.spans import Spans, segment_table
 from dynml.dataset.trials import TrialCut, TrialTable, trial_table
+from dynml.errors import DataError
 from dynml.recording import NO_LABEL
 from dynml.store.layout import DATASET
 
@@ -235,6 +236,34 @@ class MultiSubjectSubset(SubsetRows):
         common = [names.index(label) for label in events.names[column]]
         codes = np.array([*common, NO_LABEL], dtype=np.int32)
         return codes[events.labels_of_samples(column, n_rows)]
+
+
+def check_ranks(training: MultiSubjectSubset, world_size: int) -> None:
+    """Refuse more processes than there is training data for.
+
+    Raises
+    ------
+    DataError
+        With the most that may share it.
+    """
+    n_blocks = len(set(training.block.tolist()))
+    if world_size > 1 and world_size > n_blocks:
+        shared = f"{world_size} processes were started to share {training.n_subjects} training subjects"
+        raise DataError(f"{shared}: start at most {n_blocks}.")
+
+
+def only_rate(rates: Sequence[float]) -> float:
+    """Sampling frequency of all subjects, of those that occur.
+
+    Raises
+    ------
+    DataError
+        When there are several.
+    """
+    if len(rates) > 1:
+        listed = ", ".join(f"{rate:g}" for rate in rates)
+        raise DataError(f"The sampling frequencies differ between subjects: {listed} Hz.")
+    return rates[0]
 
 
 def facts_of(

@@ -147,7 +147,7 @@ class CSM(TransformerMixin, TimeSeriesEstimator):  # type: ignore[misc]
         model: Any = self.experiment_.model
         subset, sums = dataset.subset(name), np.zeros(2)
         found = {
-            subject: np.full((int(n_rows), dataset.n_channels), np.nan, dtype=np.float32)
+            subject: np.full((int(n_rows), model.n_predicted), np.nan, dtype=np.float32)
             for subject, n_rows in zip(subset.subjects, subset.n_rows_of)
         }
         for batch in FixedWindows(dataset, length)(name) if subset.n_subjects else ():
@@ -155,7 +155,7 @@ class CSM(TransformerMixin, TimeSeriesEstimator):  # type: ignore[misc]
             task = model.task_of(windows, batch.subject, datasets_of(batch))
             predicted_BTC = model(task).predicted_BTC.float()
             scored_BTC = task.scored.expand_as(predicted_BTC)
-            losses_BTC = elementwise_loss(predicted_BTC, windows.signals_BTC, model.config)
+            losses_BTC = elementwise_loss(predicted_BTC, task.windows.signals_BTC, model.config)
             sums += [float(losses_BTC[scored_BTC].double().sum()), float(scored_BTC.sum())]
             shown = torch.where(scored_BTC, predicted_BTC, torch.nan).cpu().numpy()
             for span, rows in zip(batch.spans, shown):

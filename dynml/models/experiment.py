@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from dynml.configuration import check_choice, check_instance, config_from
+from dynml.dataset.conditioning.conditioned_source import Conditioning
 from dynml.dataset.dataset import MultiSubjectDataset
 from dynml.dataset.embedding import Embedding
 from dynml.dataset.preparation_comparison import check_same_preparation
@@ -192,13 +193,16 @@ class Experiment(Described):
         trained = self.parameters["dataset"]
         group = group or trained["group"]
         device = next((tensor.device for tensor in self.model.state_dict().values()), torch.device("cpu"))
-        plain = MultiSubjectDataset(path, group=group, device=device)
+        conditioning = Conditioning.of_described(trained.get("conditioning"))
+        plain = MultiSubjectDataset(path, group=group, device=device, conditioning=conditioning)
         self._compare(plain, other_preparation)
         embedding = self._embedding_for(plain)
         members = redrawn_members(trained, plain.source, group) if subsets_of == "training" else None
         dataset = None
         if members is not None:
-            drawn = MultiSubjectDataset(path, group=group, device=device, embedding=embedding, members=members)
+            drawn = MultiSubjectDataset(
+                path, group=group, device=device, embedding=embedding, members=members, conditioning=conditioning
+            )
             if has_data_of_training(trained, drawn):
                 dataset = drawn
                 tell_of_redrawn(drawn, plain.source)
@@ -237,7 +241,11 @@ class Experiment(Described):
             return self.model.taking_channels_of(dataset)
         n_trained = self.parameters["dataset"]["n_channels"]
         if dataset.n_channels != n_trained:
-            raise DataError(f"The data have {dataset.n_channels} channels, but the model was trained on {n_trained}.")
+            described = self.parameters["dataset"].get("conditioning")
+            of_which = "" if described is None else f" ({len(described['channel_names'])} of the conditioning group)"
+            raise DataError(
+                f"The data have {dataset.n_channels} channels, but the model was trained on {n_trained}{of_which}."
+            )
         return dataset
 
 

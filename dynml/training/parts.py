@@ -41,6 +41,21 @@ def check_parts(trainer: type[RunState], model: Any, sampler: Any, loader: Any, 
     n_channels, of_data = getattr(model, "n_channels", None), loader.dataset.n_channels
     if isinstance(n_channels, int) and n_channels != of_data:
         raise ConfigurationError("model.n_channels", n_channels, f"the data's ({of_data})")
+    conditioning = loader.dataset.conditioning
+    check_takes_conditioning(type(model), None if conditioning is None else conditioning.group)
+
+
+def check_takes_conditioning(model_class: type[Any], group: str | None) -> None:
+    """Refuse a second group for a model that would take its channels for signals.
+
+    Raises
+    ------
+    ConfigurationError
+        When there is one.
+    """
+    if group is not None and not getattr(model_class, "takes_conditioning", False):
+        accepted = f"absent for {model_class.__name__}: the families csm and decoding take a second group"
+        raise ConfigurationError("dataset.conditioning_group", group, accepted)
 
 
 def check_own_model(model: torch.nn.Module, dataset: MultiSubjectDataset) -> None:

@@ -10,30 +10,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
-from dynml.dataset.signal_source import SignalSource
+from dynml.dataset.conditioning.clocks import Clock
 from dynml.errors import DataError
 
 SAME_RATE = 1e-6
-
-
-@dataclass(frozen=True, kw_only=True)
-class Clock:
-    """Where the rows of one subject's group lie in its recording."""
-
-    where: str
-    """For messages."""
-    segments: NDArray[np.int64]
-    """(n, 2), [start, stop) in rows."""
-    starts: NDArray[np.float64]
-    """Original sample of each segment's first row, (n,)."""
-    runs: tuple[str, ...]
-    """Run of each segment."""
-    sampling_frequency: float
-    """Hz, of the rows."""
-    step: float
-    """Original samples from one row to the next."""
 
 
 @dataclass(frozen=True)
@@ -46,20 +27,6 @@ class AlignedSpan:
     """Row of the second group."""
     length: int
     run: str
-
-
-def clock_of(source: SignalSource, subject: str, group: str) -> Clock:
-    """Read the clock of a subject's group."""
-    described = source.attributes(subject, group)
-    samples, names = source.source_samples(subject, group), source.run_names(subject, group)
-    return Clock(
-        where=f"group {group} of {source.path or 'the arrays'}",
-        segments=source.segments(subject, group),
-        starts=samples[:, 0].astype(np.float64) + described.source_offset,
-        runs=tuple(names[run] for run in samples[:, 1]),
-        sampling_frequency=described.sampling_frequency,
-        step=described.source_step,
-    )
 
 
 def aligned_spans(first: Clock, second: Clock, subject: str) -> list[AlignedSpan]:

@@ -15,9 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dynml.analysis.signal_units import signal_units
-from dynml.analysis.spectra.alignment import Clock, aligned_spans, clock_of
+from dynml.analysis.spectra.alignment import aligned_spans
 from dynml.analysis.spectra.estimation import WeightedSignals, weighted_signals
 from dynml.analysis.state_statistics import visit_lengths
+from dynml.dataset.conditioning.clocks import Clock, clock_of
 from dynml.dataset.dataset import MultiSubjectDataset
 from dynml.dataset.signal_source import SignalSource
 from dynml.errors import DataError

@@ -160,9 +160,11 @@ def build_trainer(request: RunRequest) -> Trainer:
     from dynml.training.environment import resolve_device
     from dynml.training.loggers.asked_for import loggers_asked_for
     from dynml.training.model_summary import model_summary
+    from dynml.training.parts import check_takes_conditioning
     from dynml.training.processes import join_processes
 
     configs = request.configs
+    check_takes_conditioning(load(request.family.model), configs["dataset"].conditioning_group)
     processes = join_processes(configs["trainer"].device)
     folder = ExperimentFolder(request.experiments_path, request.experiment_name, may_make_root=True)
     processes.from_first(lambda: goes_on(folder, request.resume))
@@ -257,10 +259,11 @@ def _dataset_summary(dataset: Any) -> str:
     sets = (dataset.training_set, dataset.validation_set, dataset.testing_set)
     counts = ", ".join(f"{subset.name} {subset.n_subjects} ({subset.n_samples} samples)" for subset in sets)
     shared = f"; {dataset.world_size} processes share the subjects" if dataset.world_size > 1 else ""
+    beside = f" ({dataset.n_conditioning} of group {dataset.conditioning.group})" if dataset.n_conditioning else ""
     rates = sorted({float(rate) for subset in sets for rate in subset.sampling_frequencies})
     shown = ", ".join(f"{rate:g}" for rate in (rates if len(rates) <= 3 else (rates[0], rates[-1])))
     return (
-        f"Subjects: {counts}; {dataset.n_channels} channels at {shown}{' ..' * (len(rates) > 3)} Hz; "
+        f"Subjects: {counts}; {dataset.n_channels} channels{beside} at {shown}{' ..' * (len(rates) > 3)} Hz; "
         f"{dataset.residency}{shared}"
     )
 

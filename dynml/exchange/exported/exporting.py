@@ -106,7 +106,9 @@ def export_experiment(
     preparation = _preparation_of(folder, parameters, store) if with_preparation else None
     people = people_of(parameters, preparation)
     if preparation is not None and not folder.is_exported:
-        preparation = preparation_without_people(preparation, parameters["dataset"]["group"], people)
+        trained = parameters["dataset"]
+        groups = [one["group"] for one in (trained, trained.get("conditioning")) if one is not None]
+        preparation = preparation_without_people(preparation, groups, people)
     summary = read_json(folder.summary) if is_there(folder.summary) else {}
     findings = tuple(one for one in summary.get("findings") or () if not people.are_in(one))
     exported = Exported(

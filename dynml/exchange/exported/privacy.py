@@ -13,7 +13,10 @@ from dynml.store.layout import PARTICIPANTS, TOP_LEVEL_KEYS
 
 KEPT_SECTIONS = ("family", "model_class", "model", "sampler")
 KEPT_OF_TRAINER = ("seed", "baseline_trials", "loss")
-KEPT_OF_DATASET = ("group", "n_channels", "channel_names", "sampling_frequencies", "split", "preparation", "scale")
+KEPT_OF_DATASET = (
+    *("group", "n_channels", "channel_names", "sampling_frequencies", "split", "preparation", "scale"),
+    "conditioning",
+)
 KEPT_OF_SUBSETS = ("n_subjects", "n_participants", "n_segments", "n_samples", "n_masked")
 KEPT_OF_EMBEDDING = ("fitted_to",)
 """Keys of an embedding on the fly that are emptied: a digest over names of subjects."""
@@ -112,31 +115,36 @@ def parameters_without_people(parameters: Mapping[str, Any], people: People) -> 
     return result
 
 
-def preparation_without_people(preparation: StoredPreparation, group: str, people: People) -> StoredPreparation:
-    """One group's preparation, without subjects, participants and folders.
+def preparation_without_people(
+    preparation: StoredPreparation, groups: Collection[str], people: People
+) -> StoredPreparation:
+    """The preparation of some groups, without subjects, participants and folders.
 
     Parameters
     ----------
     preparation : StoredPreparation
-    group : str
-        The one that the model was trained on.
+    groups : collection of str
+        The one that the model was trained on, and the one that it is conditioned by, if there is one.
     people : People
     """
-    kept = {*TOP_LEVEL_KEYS, group} - {PARTICIPANTS}
+    kept = {*TOP_LEVEL_KEYS, *groups} - {PARTICIPANTS}
     config = people.left_out({key: value for key, value in preparation.config.items() if key in kept})
-    section = config.get(group)
-    if isinstance(section, dict) and not section.get("files", True):
-        del section["files"]  # patterns that named people
+    for section in (config.get(group) for group in groups):
+        if isinstance(section, dict) and not section.get("files", True):
+            del section["files"]  # patterns that named people
     fits = {
-        name: dataclasses.replace(fit, values=people.left_out(fit.values))
-        for name, fit in preparation.fits.get(group, {}).items()
+        group: {
+            name: dataclasses.replace(fit, values=people.left_out(fit.values))
+            for name, fit in preparation.fits.get(group, {}).items()
+        }
+        for group in groups
     }
-    shared = {name: files for name, files in preparation.shared_files.items() if name == group}
+    shared = {name: files for name, files in preparation.shared_files.items() if name in groups}
     return dataclasses.replace(
         preparation,
         config=config,
-        layouts={group: preparation.layouts[group]},
-        fits={group: fits},
+        layouts={group: preparation.layouts[group] for group in groups},
+        fits=fits,
         shared_files=shared,
         participants={},
     )

@@ -58,6 +58,11 @@ class HasChannels(Protocol):
         ...
 
     @property
+    def n_conditioning(self) -> int:
+        """How many of them are a second group's."""
+        ...
+
+    @property
     def embedding(self) -> object | None:
         """What is done to channels when rows are read."""
         ...
@@ -80,6 +85,9 @@ def dataset_of_run(configs: dict[str, Any], dataset: Dataset, pretrained: str | 
     config = with_pretrained_channels(configs["model"], pretrained)
     if config.channel_embedding == NONE:
         return dataset
+    if dataset.n_conditioning:
+        accepted = "none where dataset.conditioning_group is given: that group's channels are known by their order"
+        raise ConfigurationError("model.channel_embedding", config.channel_embedding, accepted)
     return dataset.with_channels(columns_taken(config, dataset))
 
 

@@ -197,6 +197,9 @@ class CsmConfig(SpectralConfig):
     forecast_samples: int = 5
     """Horizon of the report's forecasts in samples; predictions are fed back, and each step is scored."""
 
+    conditioning_channels: list[str] | None = None
+    """Settled from the data: channels of the second group (dataset.conditioning_group), which are not predicted."""
+
     def __post_init__(self) -> None:
         super().__post_init__()
         check_choice("model.objective", self.objective, ("all_positions", "single_mask"))

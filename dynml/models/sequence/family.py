@@ -35,6 +35,7 @@ _SHARED: dict[str, Any] = {
     "unused_settings": (
         *("sampler.trials", "sampler.onset_shift", "sampler.trial_length", "loader.labels"),
         *("model.channel_names", "model.known_channels", "model.channel_positions", "model.channel_space"),
+        "model.conditioning_channels",
     ),
 }
 

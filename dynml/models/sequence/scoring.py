@@ -94,19 +94,22 @@ def scores_of_subset(
     subset = dataset.subset(name)
     n_horizons = _n_horizons(model, window_length)
     device = dataset.device
-    tallies = {key: Tally(model.n_channels, n_horizons, subset.n_subjects, device) for key in predictors}
+    tallies = {key: Tally(model.n_predicted, n_horizons, subset.n_subjects, device) for key in predictors}
     rates_S = torch.from_numpy(subset.sampling_frequencies).to(device)
     for batch in FixedWindows(dataset, window_length)(name):
         windows = windows_of(batch)
         task = model.task_of(windows, batch.subject, datasets_of(batch))
         whole_B = batch.lengths == window_length
-        known, future_BHC, scored_BH = _known_and_future(windows, whole_B, window_length - n_horizons, n_horizons)
+        known, future_BHR, scored_BH = _known_and_future(windows, whole_B, window_length - n_horizons, n_horizons)
+        future_BHC, beside_BHJ = future_BHR.split([model.n_predicted, model.n_conditioning], dim=2)
+        known = None if known is None else known.conditioned(model.n_conditioning)
         interval_B = 1.0 / rates_S[batch.subject]
         for key, predictor in predictors.items():
             costs_BTC = elementwise_loss(predictor(task).float(), task.windows.signals_BTC, model.config)
             tallies[key].add(costs_BTC, task.scored, batch.subject)
             if known is not None:
-                forecast_BHC = forecast(predictor, known, n_horizons, interval_B[whole_B])
+                beside = beside_BHJ if model.n_conditioning else None
+                forecast_BHC = forecast(predictor, known, n_horizons, interval_B[whole_B], beside)
                 tallies[key].add_forecasts(elementwise_loss(forecast_BHC, future_BHC, model.config), scored_BH)
     return {key: tally.scores(processes, subset.subjects) for key, tally in tallies.items()}
 

@@ -91,16 +91,24 @@ class SequenceModel(Summarized, nn.Module):
         self.n_channels, self.embedding_dim = n_channels, config.embedding_dim
         self.channels = _channels_of(config, n_channels)
         self.n_columns = n_channels if self.channels is None else self.channels.n_columns
-        n_numbers = self.n_columns * config.patch_length
-        widths = n_numbers, config.embedding_dim
-        self.embedder = Embedder(*widths, config.n_embedder_layers, config.dropout, self.channels)
+        self.n_conditioning = len(getattr(config, "conditioning_channels", None) or ())
+        n_predicted_columns = self.n_columns - self.n_conditioning
+        n_numbers, n_predicted = (n * config.patch_length for n in (self.n_columns, n_predicted_columns))
+        width = config.embedding_dim
+        self.embedder = Embedder(n_numbers, width, config.n_embedder_layers, config.dropout, self.channels)
         self.time_embedding = TimeEmbedding(config.time_precision, config.n_time_rows, config.embedding_dim)
-        self.unembedder = Unembedder(*widths, config.n_unembedder_layers, config.dropout, self.channels)
+        self.unembedder = Unembedder(n_predicted, width, config.n_unembedder_layers, config.dropout, self.channels)
         self.linear: Baseline | None = None
         self.own_channels: OwnChannels | None = None
         if config.linear_path and self.linear_baseline is not None:
-            self.linear = make_baseline(self.linear_baseline, n_channels, config.linear_path_lags)
-            self.gate_C = nn.Parameter(torch.zeros(self.n_columns))
+            numbers = self.n_predicted, config.linear_path_lags
+            self.linear = make_baseline(self.linear_baseline, *numbers, n_conditioning=self.n_conditioning)
+            self.gate_C = nn.Parameter(torch.zeros(n_predicted_columns))
+
+    @property
+    def n_predicted(self) -> int:
+        """C, channels that are predicted; behind them `n_channels` counts those of a second group, which are not."""
+        return self.n_channels - self.n_conditioning
 
     def task_of(self, windows: Windows, subject_B: Tensor, dataset_B: Tensor) -> Task:
         """Make the task of this family."""
@@ -286,7 +294,7 @@ class TransformerModel(SequenceModel):
         length = self.config.patch_length
         if length == 1:
             return predicted_BNF
-        return predicted_BNF.unflatten(2, (length, self.n_channels)).flatten(1, 2)[:, : windows.shape[1]]
+        return predicted_BNF.unflatten(2, (length, self.n_predicted)).flatten(1, 2)[:, : windows.shape[1]]
 
     def _states_and_class(self, inputs_BTC: Tensor, windows: Windows) -> tuple[Tensor, Tensor]:
         """States of tokens (B, N, d) and of the class token (B, d)."""
@@ -324,14 +332,14 @@ class TransformerModel(SequenceModel):
 
     def states(self, windows: Windows) -> Tensor:
         """Hidden state of every sample (that of its patch), (B, T, d), nothing hidden from the model."""
-        states_BNd = self._states(windows.signals_BTC, windows)
+        states_BNd = self._states(windows.rows_BTR, windows)
         return of_samples(states_BNd, self.config.patch_length, windows.shape[1])
 
     def pooled(self, windows: Windows, pooling: Pooling = "class_token") -> Tensor:
         """One vector per window, (B, d): the state of a class token put after its last sample, or the samples' mean."""
         if pooling == "mean":
             return self.mean_state(windows)
-        return self._states_and_class(windows.signals_BTC, windows)[1]
+        return self._states_and_class(windows.rows_BTR, windows)[1]
 
 
 class MaskedModel(TransformerModel):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from dynml.errors import ConfigurationError
 from dynml.models.sequence.backbones.tokens import N_TOKENS_OF_PAIR
 from dynml.models.sequence.channels import with_channels_of, with_pretrained_channels
-from dynml.models.sequence.config import SequenceConfig
+from dynml.models.sequence.config import CsmConfig, SequenceConfig
 from dynml.training.checkpoints.experiment_folder import ExperimentFolder
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def settled_model(config: Any, dataset: MultiSubjectDataset) -> Any:
-    """Fill in `time_precision`, `max_seconds` and the channels where they are open.
+    """Fill in `time_precision`, `max_seconds`, the channels and those of a second group where they are open.
 
     Parameters
     ----------
@@ -37,6 +37,8 @@ def settled_model(config: Any, dataset: MultiSubjectDataset) -> Any:
     assert isinstance(config, SequenceConfig)
     rates = [rate / config.patch_length for rate in sampling_frequencies(dataset)]
     config = with_channels_of(config, dataset)
+    if isinstance(config, CsmConfig) and config.conditioning_channels is None and dataset.n_conditioning:
+        config = dataclasses.replace(config, conditioning_channels=list(dataset.conditioning_names))
     precision = config.time_precision or 0.5 / max(rates)
     max_seconds = config.max_seconds or config.n_positions / min(rates)
     if precision > 1 / max(rates) * (1 + 1e-9):

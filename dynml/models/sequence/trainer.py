@@ -74,7 +74,10 @@ class SequenceTrainer(Trainer):
         """Fit the baselines to the training subset; the model starts at the best of them, or at another experiment."""
         if not self.baselines:
             passes = TrainingPasses(self.dataset, self.processes)
-            warn_of_scale(*passes.mean_and_scale, "Sequence models")
+            conditioning = self.dataset.conditioning
+            n_marks = int(conditioning is not None and bool(conditioning.marks_missing))
+            mean_C, scale_C = (values[: len(values) - n_marks] for values in passes.mean_and_scale)
+            warn_of_scale(mean_C, scale_C, "Sequence models")
             self.baselines = fit_baselines(
                 applicable(self.family),
                 self.dataset,
@@ -181,10 +184,14 @@ class SequenceTrainer(Trainer):
 
     def load_family_state(self, state: dict[str, Any]) -> None:
         """Go on from `family_state`."""
-        sizes = (self.model.n_channels, self.model.config.linear_path_lags)
+        sizes = (self.model.n_predicted, self.model.config.linear_path_lags)
         for name, tensors in state["baselines"].items():
             baseline = make_baseline(
-                name, *sizes, window_length=self.longest_window, code_size=self.model.embedding_dim
+                name,
+                *sizes,
+                window_length=self.longest_window,
+                code_size=self.model.embedding_dim,
+                n_conditioning=self.model.n_conditioning,
             )
             baseline.load_state_dict(tensors)
             self.baselines[name] = baseline.to(self.device)

@@ -16,7 +16,7 @@ from dynml.batches.batch import Batch
 class Windows:
     """Windows padded at their ends.
 
-    Shapes: B windows, T samples of the longest, C channels.
+    Shapes: B windows, T samples of the longest, C channels, J channels of a second group.
     """
 
     signals_BTC: Tensor
@@ -45,6 +45,9 @@ class Windows:
     lengths_on_host: tuple[int, ...] | None = None
     """Samples of each window, where the host knows them: not where masked samples may have shortened one."""
 
+    conditioning_BTJ: Tensor | None = None
+    """What may be looked at and is not predicted, once it is told apart (`conditioned`); 0 where signals are."""
+
     @property
     def known_BT(self) -> Tensor:
         """Samples that are neither padding nor masked, bool: what may be looked at, and what counts."""
@@ -61,6 +64,20 @@ class Windows:
         if self.lengths_on_host is None:
             return self.lengths_B.cpu()
         return torch.tensor(self.lengths_on_host, dtype=torch.int64)
+
+    @property
+    def rows_BTR(self) -> Tensor:
+        """All that may be looked at: signals, and behind them what conditions a model, (B, T, C + J)."""
+        if self.conditioning_BTJ is None:
+            return self.signals_BTC
+        return torch.cat([self.signals_BTC, self.conditioning_BTJ], dim=2)
+
+    def conditioned(self, n_conditioning: int) -> Windows:
+        """Tell the last J channels apart, which condition a model."""
+        if not n_conditioning:
+            return self
+        signals_BTC, conditioning_BTJ = self.signals_BTC[..., :-n_conditioning], self.signals_BTC[..., -n_conditioning:]
+        return dataclasses.replace(self, signals_BTC=signals_BTC, conditioning_BTJ=conditioning_BTJ)
 
     @property
     def shape(self) -> tuple[int, int, int]:

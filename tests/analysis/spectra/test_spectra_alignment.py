@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
-from dynml.analysis.spectra.alignment import Clock, aligned_spans
+from dynml.analysis.spectra.alignment import aligned_spans
 from dynml.analysis.spectra.estimation import weighted_signals
+from dynml.dataset.conditioning.clocks import Clock
 from dynml.errors import DataError
 
 

@@ -48,7 +48,10 @@ def fit_baselines(
     passes = TrainingPasses(dataset, processes, seed)
     baselines = {}
     for name in names:
-        baseline = make_baseline(name, dataset.n_channels, n_lags, window_length, code_size).to(dataset.device)
+        n_channels, n_conditioning = dataset.n_channels - dataset.n_conditioning, dataset.n_conditioning
+        baseline = make_baseline(name, n_channels, n_lags, window_length, code_size, n_conditioning=n_conditioning).to(
+            dataset.device
+        )
         baseline.fit(passes)
         baselines[name] = baseline
     return baselines

@@ -46,7 +46,13 @@ def applicable(family: str) -> tuple[str, ...]:
 
 
 def make_baseline(
-    name: str, n_channels: int, n_lags: int = 1, window_length: int | None = None, code_size: int | None = None
+    name: str,
+    n_channels: int,
+    n_lags: int = 1,
+    window_length: int | None = None,
+    code_size: int | None = None,
+    *,
+    n_conditioning: int = 0,
 ) -> Baseline:
     """Make a baseline that has not been fitted, or to load the state of a fitted one into.
 
@@ -55,10 +61,13 @@ def make_baseline(
     name : str
         One of `BASELINE_NAMES`.
     n_channels : int
+        Those that are predicted.
     n_lags : int
         Samples that ridge_var looks back, and ridge_both_sides looks to either side.
     window_length, code_size : int, optional
         Of pca, which needs both.
+    n_conditioning : int
+        Channels of a second group, which ridge_var looks at, too.
     """
     match name:
         case "zero":
@@ -68,7 +77,7 @@ def make_baseline(
         case "ar1":
             return Ar1(n_channels)
         case "ridge_var":
-            return RidgeVar(n_channels, n_lags)
+            return RidgeVar(n_channels, n_lags, n_conditioning)
         case "interpolation":
             return Interpolation()
         case "ridge_both_sides":

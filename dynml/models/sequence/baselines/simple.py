@@ -67,8 +67,9 @@ class Ar1(Baseline):
         products, squares = moments.neighbour_products()
         # Powers of a coefficient above 1 would grow without limit.
         coefficients = (products / squares.clamp(min=torch.finfo(squares.dtype).tiny)).clamp(-1, 1)
-        self.mean_C.copy_(moments.mean_and_scale[0])
-        self.coefficients_C.copy_(coefficients)
+        n_channels = len(self.mean_C)  # without those of a second group
+        self.mean_C.copy_(moments.mean_and_scale[0][:n_channels])
+        self.coefficients_C.copy_(coefficients[:n_channels])
 
     def _predicted(self, task: Task) -> Tensor:
         before = Neighbours.before(task)

@@ -5,6 +5,7 @@ Shapes: B windows, T samples, C channels, P samples of a stretch, M stretches wi
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 
 import torch
@@ -55,6 +56,8 @@ def predicted_by_stretch(predict: Callable[[Task], Tensor], task: Task) -> Tenso
         torch.zeros(n_windows * n_stretches, before + length, dtype=torch.float64, device=windows.device),
         windows.keys_B.repeat_interleave(n_stretches),
     )
+    if windows.conditioning_BTJ is not None:
+        own = dataclasses.replace(own, conditioning_BTJ=unfolded(windows.conditioning_BTJ).flatten(0, 1))
     shown = unfolded(visible).flatten(0, 1) & is_before_T[:, None]
     asked = unfolded(scored).flatten(0, 1) & ~is_before_T[:, None]
     predicted = predict(Task(own, shown, asked, causal=True, longest_gap=longest_gap))[:, before:]

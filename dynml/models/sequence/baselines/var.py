@@ -35,12 +35,19 @@ class RidgeVar(Baseline):
     Fitting takes n_lags + 1 products of the whole training subset and solves of n_lags C equations: for 1,024 channels
     and 3 lags about two minutes on two CPU cores, 1.5 GiB, and 24 MiB of coefficients.
 
+    Channels of a second group are looked at wherever a visible sample is; they are not predicted, and over hidden
+    samples they are taken to be at their mean.
+
     Parameters
     ----------
     n_channels, n_lags : int
+    n_conditioning : int
+        Channels of a second group, J.
 
     Attributes
     ----------
+    mean_C : Tensor, (C + J,)
+    coefficients_NCC : Tensor, (n_lags (n_lags + 1) / 2, C + J, C)
     penalties : Tensor, (n_lags,), float64
         Chosen ridge penalty of each number of lags, as a share of the number of training samples (standardized).
     """
@@ -50,11 +57,12 @@ class RidgeVar(Baseline):
     coefficients_NCC: Tensor
     penalties: Tensor
 
-    def __init__(self, n_channels: int, n_lags: int) -> None:
+    def __init__(self, n_channels: int, n_lags: int, n_conditioning: int = 0) -> None:
         super().__init__()
-        self.n_lags = n_lags
-        self.register_buffer("mean_C", torch.zeros(n_channels))
-        self.register_buffer("coefficients_NCC", torch.zeros(n_lags * (n_lags + 1) // 2, n_channels, n_channels))
+        self.n_lags, self.n_channels = n_lags, n_channels
+        n_rows = n_channels + n_conditioning
+        self.register_buffer("mean_C", torch.zeros(n_rows))
+        self.register_buffer("coefficients_NCC", torch.zeros(n_lags * (n_lags + 1) // 2, n_rows, n_channels))
         self.register_buffer("penalties", torch.zeros(n_lags, dtype=torch.float64))
 
     def fit(self, moments: TrainingMoments) -> None:
@@ -62,16 +70,18 @@ class RidgeVar(Baseline):
         window_length = moments.longest_window(self.n_lags + 1)
         mean, scale = moments.mean_and_scale
         halves = moments.halves(window_length)
-        coefficients, penalties = fitted_orders(halves, window_length, self.n_lags, scale, backward=False)
+        coefficients, penalties = fitted_orders(
+            halves, window_length, self.n_lags, scale, backward=False, n_predicted=self.n_channels
+        )
         self.mean_C.copy_(mean)
         self.coefficients_NCC.copy_(coefficients)
         self.penalties.copy_(penalties)
 
     def _predicted(self, task: Task) -> Tensor:
         visible_BT, scored_BT = wholly_visible(task), scored_samples(task)
-        deviations_BTC = torch.where(visible_BT[:, :, None], task.windows.signals_BTC - self.mean_C, 0.0)
-        return self.mean_C + forecasts(
-            deviations_BTC,
+        deviations_BTR = torch.where(visible_BT[:, :, None], task.windows.rows_BTR - self.mean_C, 0.0)
+        return self.mean_C[: self.n_channels] + forecasts(
+            deviations_BTR,
             visible_BT,
             parts_of(task),
             scored_BT,
@@ -82,9 +92,11 @@ class RidgeVar(Baseline):
 
 
 def fitted_orders(
-    halves: Halves, window_length: int, n_lags: int, scale_C: Tensor, *, backward: bool
+    halves: Halves, window_length: int, n_lags: int, scale_C: Tensor, *, backward: bool, n_predicted: int | None = None
 ) -> tuple[Tensor, Tensor]:
     """Regress a sample on the 1, 2, .. `n_lags` samples before it (backward: after it).
+
+    With `n_predicted`, only as many channels of it, the first ones: coefficients are (.., C, n_predicted) then.
 
     Returns
     -------
@@ -93,27 +105,36 @@ def fitted_orders(
         those of the longest regression there is, with zeros.
     penalties : Tensor, (n_lags,), float64
     """
-    n_channels = len(scale_C)
     orders, penalties = [], []
     for n in range(1, n_lags + 1):
         n_fitted = min(n, window_length - 1)
         if n_fitted == n:
             last = window_length - 1
             rows = list(range(1, n + 1)) if backward else list(range(last - 1, last - 1 - n, -1))
-            blocks, penalty = coefficients_of_rows(halves, rows, 0 if backward else last, scale_C)
-        orders.append(torch.cat([blocks, blocks.new_zeros(n - n_fitted, n_channels, n_channels)]))
+            blocks, penalty = coefficients_of_rows(halves, rows, 0 if backward else last, scale_C, None, n_predicted)
+        orders.append(torch.cat([blocks, blocks.new_zeros(n - n_fitted, *blocks.shape[1:])]))
         penalties.append(penalty)
     return torch.cat(orders), torch.tensor(penalties, dtype=torch.float64)
 
 
 def coefficients_of_rows(
-    halves: Halves, rows: Sequence[int], target: int, scale_C: Tensor, penalty: float | None = None
+    halves: Halves,
+    rows: Sequence[int],
+    target: int,
+    scale_C: Tensor,
+    penalty: float | None = None,
+    n_predicted: int | None = None,
 ) -> tuple[Tensor, float]:
-    """Regress one row of a window on others: (n_rows, C, C) for channels as they are measured, and the penalty."""
+    """Regress one row of a window on others: (n_rows, C, C) for channels as they are measured, and the penalty.
+
+    With `n_predicted`, only as many channels of that row, the first ones.
+    """
     n_channels, device = len(scale_C), scale_C.device
-    inputs, outputs = numbers_of_rows(rows, n_channels, device), numbers_of_rows([target], n_channels, device)
+    inputs = numbers_of_rows(rows, n_channels, device)
+    outputs = numbers_of_rows([target], n_channels, device)[:n_predicted]
     coefficients, penalty = ridge_coefficients(halves, inputs, outputs, penalty)
-    return coefficients.view(len(rows), n_channels, n_channels) / scale_C[:, None] * scale_C, penalty
+    scaled = coefficients.view(len(rows), n_channels, -1) / scale_C[:, None] * scale_C[:n_predicted]
+    return scaled, penalty
 
 
 def forecasts(
@@ -130,8 +151,8 @@ def forecasts(
 
     Parameters
     ----------
-    deviations_BTC : Tensor, (B, T, C)
-        From the mean; 0 where hidden.
+    deviations_BTC : Tensor, (B, T, C or C + J)
+        From the mean; 0 where hidden. Channels beyond those that the coefficients predict are looked at alone.
     visible_BT, wanted_BT : Tensor, (B, T), bool
     parts_BT : Tensor, (B, T), int64
     coefficients_NCC : Tensor
@@ -155,14 +176,15 @@ def forecasts(
         assert longest_gap is not None
         most = _most_by_code(codes_BT.shape, n_lags, longest_gap)
     known = with_spare_rows(deviations_BTC.flatten(0, 1), 1)
-    predicted, hidden = torch.zeros_like(known), with_spare_rows(~visible_BT.flatten()[:, None], 1)
+    own = known[:, : coefficients_NCC.shape[2]]
+    predicted, hidden = torch.zeros_like(own), with_spare_rows(~visible_BT.flatten()[:, None], 1)
     for code, rows in rows_by_code(codes_BT, most):
         n = code % n_lags + 1
         blocks = coefficients_NCC[n * (n - 1) // 2 :][:n]
         found = products_of_neighbours(known, rows, range(-1, -n - 1, -1), blocks)
         predicted[rows] = found
-        known[rows] += hidden[rows] * found
-    return torch.where(wanted_BT[:, :, None], predicted[:-1].view_as(deviations_BTC), 0.0)
+        own[rows] += hidden[rows] * found
+    return torch.where(wanted_BT[:, :, None], predicted[:-1].view(*wanted_BT.shape, -1), 0.0)
 
 
 def _most_by_code(shape_BT: torch.Size, n_lags: int, longest_gap: int) -> dict[int, int]:

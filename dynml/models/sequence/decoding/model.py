@@ -43,6 +43,9 @@ class Decoding(Summarized, nn.Module):
         When the classes are open.
     """
 
+    takes_conditioning = True
+    """Channels of a second group are channels of the trial like others."""
+
     network_share: Tensor
     """How much of the network is added to the linear answer, from 0 to 1; in training all of it is."""
 

@@ -108,12 +108,13 @@ def _middle(windows: Windows) -> Tensor:
 
 def _gain(model: Any, task: Task) -> Value:
     """Minus the mean loss of each window's scored numbers, its targets fixed."""
-    target_BTC = task.windows.signals_BTC
+    target_BTC = task.windows.conditioned(model.n_conditioning).signals_BTC
     scored_BTC = task.scored.expand_as(target_BTC)
     n_scored_B = scored_BTC.sum(dim=(1, 2)).clamp(min=1)
 
-    def value(signals_BTC: Tensor) -> Tensor:
-        given = dataclasses.replace(task, windows=dataclasses.replace(task.windows, signals_BTC=signals_BTC))
+    def value(rows_BTR: Tensor) -> Tensor:
+        windows = dataclasses.replace(task.windows, signals_BTC=rows_BTR).conditioned(model.n_conditioning)
+        given = dataclasses.replace(task, windows=windows)
         predicted_BTC = model.nonlinear_prediction(given)[0]
         if model.linear is not None:
             # `predict` keeps no gradient, for none is needed in training.

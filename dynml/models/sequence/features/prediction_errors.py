@@ -73,7 +73,7 @@ def errors_of_subject(model: SequenceModel, subset: MultiSubjectSubset, index: i
         Rows align with the stored samples; NaN outside segments, where samples are masked, and where nothing was there
         to predict from.
     """
-    errors = np.full((int(subset.n_rows_of[index]), subset.n_channels), np.nan, dtype=np.float32)
+    errors = np.full((int(subset.n_rows_of[index]), model.n_predicted), np.nan, dtype=np.float32)
     for windows, cuts, start in windows_of_subject(model, subset, index, length):
         task = _task_of(model, windows)
         costs_BTC = elementwise_loss(model(task).predicted_BTC.float(), task.windows.signals_BTC, model.config)

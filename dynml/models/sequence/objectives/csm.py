@@ -6,6 +6,9 @@
 With patches (`patch_length` P), h_n sees patches 1 .. n, and all P samples of patch n + 1 are predicted from it; the
 linear path forecasts them from the samples before the patch.
 
+Channels u_t of a second group (`dataset.conditioning_group`) stand beside x_t wherever it is looked at, in the network
+and in the linear path: x_(t+1) is predicted from x_1 .. x_t and u_1 .. u_t. They are not predicted.
+
 All positions of a window are targets at once. learning-from-brains (Thomas, Re & Poldrack 2022) hides one sample of
 each window instead and predicts that one alone; `objective="single_mask"` does so.
 """
@@ -33,6 +36,7 @@ class Csm(TransformerModel):
     family_name = "csm"
     linear_baseline = "ridge_var"
     causal = True
+    takes_conditioning = True
 
     def __init__(self, config: CsmConfig, n_channels: int) -> None:
         super().__init__(config, n_channels)
@@ -41,18 +45,19 @@ class Csm(TransformerModel):
 
     def task_of(self, windows: Windows, subject_B: Tensor, dataset_B: Tensor) -> Task:
         """All samples (or patches) but the first, or one sample of each window."""
+        windows = windows.conditioned(self.n_conditioning)
         if self.config.objective == "single_mask":
             return single_position_task(windows)
         return next_sample_task(windows, self.config.patch_length)
 
     def nonlinear_prediction(self, task: Task) -> Nonlinear:
         """What the nonlinear path predicts of each sample (patch) from those before it; 0 for a window's first."""
-        signals_BTC = task.windows.signals_BTC
+        rows_BTR = task.windows.rows_BTR
         if self.config.objective == "single_mask":
             mask_token_C = self.of_channels(self.mask_token_C)
-            inputs_BTC = torch.where(task.scored, mask_token_C, signals_BTC * task.visible)
-            return Nonlinear(self.unembedder(self._states(inputs_BTC, task.windows)))
-        states_BNd = self._states(signals_BTC, task.windows)[:, :-1]
+            inputs_BTR = torch.where(task.scored, mask_token_C, rows_BTR * task.visible)
+            return Nonlinear(self.unembedder(self._states(inputs_BTR, task.windows)))
+        states_BNd = self._states(rows_BTR, task.windows)[:, :-1]
         next_BNF = nn.functional.pad(self.unembedder(states_BNd), (0, 0, 1, 0))
         of_next_BNd = nn.functional.pad(states_BNd, (0, 0, 1, 0))
         return Nonlinear(self._samples_of_patches(next_BNF, task.windows), states_BNd=of_next_BNd)

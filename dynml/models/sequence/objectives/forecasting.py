@@ -15,7 +15,13 @@ Predictor = Callable[[Task], Tensor]
 """Task to (B, T, C): each sample's prediction at its target's position."""
 
 
-def forecast(predictor: Predictor, windows: Windows, n_samples: int, seconds_per_sample_B: Tensor) -> Tensor:
+def forecast(
+    predictor: Predictor,
+    windows: Windows,
+    n_samples: int,
+    seconds_per_sample_B: Tensor,
+    conditioning_BHJ: Tensor | None = None,
+) -> Tensor:
     """Predict the samples after windows.
 
     Parameters
@@ -27,14 +33,20 @@ def forecast(predictor: Predictor, windows: Windows, n_samples: int, seconds_per
     n_samples : int
         How far ahead.
     seconds_per_sample_B : Tensor, (B,)
+    conditioning_BHJ : Tensor, (B, n_samples, J), optional
+        What was recorded of a second group beside the samples that are predicted: each prediction is fed back with it.
 
     Returns
     -------
     Tensor, (B, n_samples, C), float32
     """
     n_known = windows.shape[1]
-    for _ in range(n_samples):
+    for number in range(n_samples):
         longer = _with_unknown_sample(windows, seconds_per_sample_B)
+        if conditioning_BHJ is not None:
+            assert windows.conditioning_BTJ is not None
+            parts = [windows.conditioning_BTJ, conditioning_BHJ[:, number : number + 1]]
+            longer = dataclasses.replace(longer, conditioning_BTJ=torch.cat(parts, dim=1))
         is_last_BT = torch.zeros_like(longer.mask_BT)
         is_last_BT[:, -1] = True
         task = Task(longer, (longer.known_BT & ~is_last_BT)[:, :, None], is_last_BT[:, :, None], causal=True)
