@@ -65,6 +65,17 @@ def read_published_weights(path: Path) -> Weights:
     CheckpointError
         When it is missing, damaged, or holds anything but tensors.
     """
+    return checked_tensors(read_published_file(path), str(path))
+
+
+def read_published_file(path: Path) -> Any:
+    """Read a file of tensors and plain values; nothing in it is executed.
+
+    Raises
+    ------
+    CheckpointError
+        When it is missing, damaged, or holds anything else.
+    """
     if is_there(path):
         check_plain_file(path)
     try:
@@ -76,16 +87,20 @@ def read_published_weights(path: Path) -> Weights:
         raise CheckpointError(f"{path} is a pointer of Git LFS, not the file itself: fetch that by git lfs pull.")
     check_claimed_size(path, _unfolded_bytes(path), "tensors")
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
         raise CheckpointError(f"{path} is damaged or holds more than tensors, and was not loaded.") from error
+
+
+def checked_tensors(content: object, where: str) -> Weights:
+    """Refuse what is no mapping of names to finite tensors."""
     if not isinstance(content, Mapping) or not content:
-        raise CheckpointError(f"{path} holds no tensors by name, but {type(content).__name__}.")
+        raise CheckpointError(f"{where} holds no tensors by name, but {type(content).__name__}.")
     for name, tensor in content.items():
         if not isinstance(name, str) or not isinstance(tensor, Tensor):
-            raise CheckpointError(f"{path} must hold tensors by name, but {name!r} is of {type(tensor).__name__}.")
+            raise CheckpointError(f"{where} must hold tensors by name, but {name!r} is of {type(tensor).__name__}.")
         if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
-            raise CheckpointError(f"{path}: {name} holds values that are NaN or infinite.")
+            raise CheckpointError(f"{where}: {name} holds values that are NaN or infinite.")
     return dict(content)
 
 
@@ -177,32 +192,54 @@ def import_published_weights(
     ConfigurationError
         When the number of names is not that of the networks.
     """
-    _check_new(folder)
+    check_new_experiment(folder)
     converted = convert_published_weights(read_published_weights(path), family, where=str(path), **conversion)
     names = [f"network_{number}" for number in range(converted.n_channels)]
     if channel_names is not None and len(channel_names) != converted.n_channels:
         raise ConfigurationError("channel_names", f"{len(channel_names)} names", f"{converted.n_channels} names")
+    save_as_experiment(converted, path, folder, dataset_unknown(list(channel_names or names), seen))
+    return converted
+
+
+def save_as_experiment(
+    converted: ConvertedWeights, path: Path, folder: ExperimentFolder, dataset: dict[str, Any], **about: Any
+) -> None:
+    """Write an experiment of converted weights.
+
+    Parameters
+    ----------
+    converted : ConvertedWeights
+    path : Path
+        The published file.
+    folder : ExperimentFolder
+    dataset : dict
+        What is known of the data of the training.
+    **about
+        Further entries of `imported` in parameters.json.
+    """
+    seen = dataset["subsets"]["training"]["subjects"]
     parameters = {
-        "family": family,
+        "family": converted.family,
         "model": converted.settings,
         "environment": describe_environment(),
-        "dataset": _dataset_unknown(list(channel_names or names), seen),
+        "dataset": dataset,
         "imported": {
             "file": path.name,
             "bytes": path.stat().st_size,
             "sha256": sha256_of_file(path),
             "without_place": list(converted.left_out),
             "says_who_it_saw": bool(seen),
+            **about,
         },
     }
     with folder.locked():
-        _check_new(folder)  # again: another process may have made it while the file was read
+        check_new_experiment(folder)  # again: another process may have made it while the file was read
         folder.save_best_model(converted.weights, parameters, {"best_epoch": None, "best_value": None})
         folder.save_parameters(parameters)
-    return converted
 
 
-def _check_new(folder: ExperimentFolder) -> None:
+def check_new_experiment(folder: ExperimentFolder) -> None:
+    """Refuse a folder that holds an experiment."""
     if any(is_there(folder.path / name) for name in ("parameters_latest.json", "best_model", "checkpoint")):
         raise CheckpointError(f"The experiment {folder.path} exists already: choose another name.")
 
@@ -217,12 +254,12 @@ def _check_shapes(weights: Weights, expected: Mapping[str, Tensor], where: str) 
             raise CheckpointError(f"{where}: what becomes {name} has the shape {found}, but must have {needed}.")
 
 
-def _dataset_unknown(channel_names: list[str], seen: Sequence[str]) -> dict[str, Any]:
+def dataset_unknown(channel_names: list[str], seen: Sequence[str], group: str | None = "bold") -> dict[str, Any]:
     """Describe the data of a training elsewhere, as far as they are known."""
     subjects = {name: list(seen) if name == "training" else [] for name in SUBSET_NAMES}
     return {
         "hdf5_file": None,
-        "group": "bold",
+        "group": group,
         "n_channels": len(channel_names),
         "channel_names": channel_names,
         "subsets": {name: {"subjects": listed, "n_subjects": len(listed)} for name, listed in subjects.items()},

@@ -124,6 +124,9 @@ FAMILIES = {
     "sequence_bert": "dynml.models.sequence.family:SEQUENCE_BERT",
 }
 
+IMPORTED_BACKBONES = ("cbramod", "cortex_mae")
+"""What experiments of imported weights are of that only a decoder can use."""
+
 
 def family_names() -> list[str]:
     """Names of all families, those of other packages included."""
@@ -142,6 +145,12 @@ def get_family(name: str) -> Family:
     """
     if name in FAMILIES:
         return load(FAMILIES[name])
+    if name in IMPORTED_BACKBONES:
+        accepted = (
+            f"a family that is trained here: {name} is imported by dynml_import_weights.py, and says something of data "
+            "once dynml_train_model.py decoding --pretrained has adapted it"
+        )
+        raise ConfigurationError("FAMILY", name, accepted)
     if name not in names_of_group(ENTRY_POINT_GROUP):
         raise ConfigurationError("FAMILY", name, f"a known family{nearest_name(name, family_names())}")
     family: Any = loaded_entry(ENTRY_POINT_GROUP, name)

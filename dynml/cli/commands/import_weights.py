@@ -12,6 +12,7 @@ from dynml.cli.parsing import Namespace, ScriptParser
 from dynml.cli.verbosity import say
 from dynml.errors import ConfigurationError, DataWarning
 from dynml.models.registry import get_family
+from dynml.models.sequence.backbones.published.config import CONFIGS_OF_PUBLISHED
 from dynml.reading_files import read_text
 
 if TYPE_CHECKING:
@@ -25,7 +26,10 @@ def parse_weights(description: str | None, arguments: Sequence[str] | None = Non
     """Arguments of dynml_import_weights.py."""
     parser = ScriptParser(description=description)
     parser.add_argument(
-        "weights", metavar="WEIGHTS", help="Published weights, pytorch_model.bin; hmm: the folder of arrays (.npy)."
+        "weights",
+        metavar="WEIGHTS",
+        help="Published weights: pytorch_model.bin (learning-from-brains), pretrained_weights.pth (cbramod), "
+        "checkpoint-last.pth (cortex_mae); hmm: the folder of arrays (.npy).",
     )
     parser.add_argument("experiments_path", metavar="EXPERIMENTS_PATH", help="Folder that holds experiments.")
     parser.add_argument("experiment_name", metavar="EXPERIMENT_NAME", help="Name of the experiment to make.")
@@ -33,14 +37,15 @@ def parse_weights(description: str | None, arguments: Sequence[str] | None = Non
         "--family",
         type=str,
         required=True,
-        help="Model family: csm, sequence_bert, network_bert or autoencoder (of learning-from-brains), or hmm (of "
-        "osl-dynamics).",
+        help="Model family: csm, sequence_bert, network_bert or autoencoder (of learning-from-brains), cbramod (EEG), "
+        "cortex_mae (fMRI parcels), or hmm (of osl-dynamics).",
     )
     parser.add_argument(
         "--n_heads",
         type=int | None,
         default=None,
-        help="Attention heads, which the weights do not determine; default: one per 64 dimensions of the embedding.",
+        help="Attention heads, which the weights do not determine; default: one per 64 dimensions of the embedding "
+        "(cbramod: 8).",
     )
     parser.add_argument(
         "--time_precision",
@@ -72,7 +77,7 @@ def parse_weights(description: str | None, arguments: Sequence[str] | None = Non
         type=str,
         default=None,
         help="Text file with the names of networks or channels, one per line; default: network_0 (hmm: channel_0) "
-        "and so on.",
+        "and so on (cbramod: those of its pre-training).",
     )
     parser.add_argument(
         "--seen_participants",
@@ -90,6 +95,8 @@ def run_weights_import(arguments: Namespace) -> None:
     """Import and say what was made."""
     if arguments.family == OF_OSL:
         _import_osl(arguments)
+    elif arguments.family in CONFIGS_OF_PUBLISHED:
+        _import_backbone(arguments)
     else:
         _import_learning_from_brains(arguments)
 
@@ -147,6 +154,31 @@ def _import_learning_from_brains(arguments: Namespace) -> None:
     n_numbers = sum(tensor.numel() for tensor in converted.weights.values())
     print(f"{folder.path}: {converted.family} of {converted.n_channels} networks, {n_numbers} numbers.")
     print(f"Its settings, for training on from it: {_as_arguments(converted.family, converted.settings)}")
+
+
+def _import_backbone(arguments: Namespace) -> None:
+    from dynml.exchange.published_backbones import import_published_backbone
+
+    _refuse(arguments, ("n_embeddings", "sampling_frequency", "time_precision", "activation"))
+    folder = _experiment(arguments)
+    seen = _lines(arguments.seen_participants)
+    converted, config = import_published_backbone(
+        Path(arguments.weights),
+        folder,
+        arguments.family,
+        channel_names=_lines(arguments.channel_names),
+        seen=seen or (),
+        n_heads=arguments.n_heads,
+    )
+    _tell_unseen(seen)
+    warnings.warn(f"{config.title}: {config.licence}.", DataWarning, stacklevel=2)
+    n_numbers = sum(tensor.numel() for tensor in converted.weights.values())
+    left_out = f"; {len(converted.left_out)} tensors of its way back to signals left out" if converted.left_out else ""
+    print(
+        f"{folder.path}: {config.title} of {config.n_layers} layers, {n_numbers} numbers in {len(converted.weights)} "
+        f"tensors{left_out}."
+    )
+    say(f"Next: dynml_train_model.py decoding .. --pretrained {folder.path} --model.target COLUMN")
 
 
 def _experiment(arguments: Namespace) -> ExperimentFolder:

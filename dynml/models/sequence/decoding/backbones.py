@@ -22,6 +22,11 @@ MODELS = {
     "autoencoder": "dynml.models.sequence.objectives.autoencoder:Autoencoder",
 }
 
+PUBLISHED_MODELS = {
+    "cbramod": "dynml.models.sequence.backbones.published.cbramod:CBraMod",
+    "cortex_mae": "dynml.models.sequence.backbones.published.cortex_mae:CortexMae",
+}
+
 PARTS_WITHOUT_USE = (
     "unembedder",
     "linear",
@@ -99,7 +104,7 @@ def make_backbone(config: DecodingConfig, n_channels: int) -> nn.Module:
             return LinearBackbone(n_channels, config.trial_length, config.linear_rank or 1)
         return LinearBackbone(n_channels, config.trial_length, min(MOST_WEIGHTINGS, config.trial_length), is_open=True)
     assert config.backbone is not None
-    module, _, name = MODELS[config.backbone].partition(":")
+    module, _, name = (MODELS | PUBLISHED_MODELS)[config.backbone].partition(":")
     backbone: nn.Module = getattr(importlib.import_module(module), name)(config.backbone_config(), n_channels)
     without_use = PARTS_WITHOUT_USE if config.pooling == "class_token" else (*PARTS_WITHOUT_USE, CLASS_TOKEN)
     for part in without_use:
@@ -110,7 +115,7 @@ def make_backbone(config: DecodingConfig, n_channels: int) -> nn.Module:
 
 def n_features_of(backbone: Any) -> int:
     """Numbers of one trial's pooled state."""
-    return int(backbone.n_features if isinstance(backbone, LinearBackbone) else backbone.embedding_dim)
+    return int(getattr(backbone, "n_features", None) or backbone.embedding_dim)
 
 
 def depth_of(name: str, n_layers: int) -> int:

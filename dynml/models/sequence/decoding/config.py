@@ -8,6 +8,7 @@ from typing import Any, Final, Literal
 
 from dynml.configuration import check_at_least, check_choice, check_fraction
 from dynml.errors import ConfigurationError
+from dynml.models.sequence.backbones.published.config import CONFIGS_OF_PUBLISHED
 from dynml.models.sequence.config import (
     AutoencoderConfig,
     CsmConfig,
@@ -25,7 +26,7 @@ CONFIGS_OF_BACKBONES: dict[str, type[SequenceConfig]] = {
     "network_bert": NetworkBertConfig,
     "autoencoder": AutoencoderConfig,
 }
-BACKBONES = (LINEAR, *CONFIGS_OF_BACKBONES)
+BACKBONES = (LINEAR, *CONFIGS_OF_BACKBONES, *CONFIGS_OF_PUBLISHED)
 
 SIZES = (
     "embedding_dim",
@@ -50,10 +51,12 @@ FREE_SETTINGS = ("dropout", "activation_checkpointing")
 class DecodingConfig:
     """A backbone, and a head that decodes the classes of trials from its output."""
 
-    backbone: Literal["linear", "csm", "sequence_bert", "network_bert", "autoencoder"] | None = None
-    """Model that encodes a trial. linear: a weighted mean over time, the same for all channels. Others: the models of
-    these families, from scratch or (--pretrained) from one of their experiments. null: the family of --pretrained, or
-    linear without it."""
+    backbone: (
+        Literal["linear", "csm", "sequence_bert", "network_bert", "autoencoder", "cbramod", "cortex_mae"] | None
+    ) = None
+    """Model that encodes a trial. linear: a weighted mean over time, the same for all channels. cbramod, cortex_mae:
+    imported weights, named by --pretrained. Others: the models of these families, from scratch or (--pretrained) from
+    one of their experiments. null: the family of --pretrained, or linear without it."""
 
     target: str | None = None
     """What is decoded: a label column of the events, or a covariate of the subjects."""
@@ -96,6 +99,10 @@ class DecodingConfig:
 
     embedder_from_pretrained: bool = True
     """Use the pre-trained embedder; false: train a new one, as a different number of channels needs."""
+
+    unlike_input: Literal["refuse", "convert"] = "refuse"
+    """cbramod, cortex_mae: what to do with recordings at another rate, or with channels in another order, than those
+    that the weights were trained on. convert: resample each trial, and reorder the channels."""
 
     allow_overlap: bool = False
     """Continue although the pre-training saw participants or files of the testing subset; on the command line also
@@ -169,6 +176,7 @@ class DecodingConfig:
         check_choice("model.fine_tuning", self.fine_tuning, ("full", "frozen", "linear_probe"))
         check_choice("model.pooling", self.pooling, (None, "class_token", "mean"))
         check_choice("model.class_weights", self.class_weights, (None, "balanced"))
+        check_choice("model.unlike_input", self.unlike_input, ("refuse", "convert"))
         check_choice("model.linear_answer", self.linear_answer, ("best", "none"))
         check_fraction("model.layer_learning_rate_decay", self.layer_learning_rate_decay)
         check_share("model.label_smoothing", self.label_smoothing)
@@ -179,6 +187,8 @@ class DecodingConfig:
             self._refuse_without_effect(("classes", "class_weights", "label_smoothing"), "target_values numbers")
         if self.backbone == LINEAR:
             self._refuse_without_effect((*SIZES, *FREE_SETTINGS, "layer_learning_rate_decay"))
+        elif self.is_published:
+            self._refuse_without_effect((*SIZES, "linear_rank"))
         elif self.backbone is not None:
             if self.linear_rank != 1:  # of experiments whose default it was
                 self._refuse_without_effect(("linear_rank",))
@@ -186,6 +196,8 @@ class DecodingConfig:
         if self.backbone in (LINEAR, "autoencoder") and self.pooling == "mean":
             accepted = f"absent: it has no effect on the backbone {self.backbone}"
             raise ConfigurationError("model.pooling", self.pooling, accepted)
+        if self.pooling == "class_token" and self.is_published and not self.backbone_config().has_class_token:
+            raise ConfigurationError("model.pooling", self.pooling, f"mean: {self.backbone} has no such token")
         if self.fine_tuning == "linear_probe" and not self.embedder_from_pretrained:
             accepted = "true for a linear_probe, which learns no embedder (fine_tuning full or frozen does)"
             raise ConfigurationError("model.embedder_from_pretrained", False, accepted)
@@ -203,6 +215,11 @@ class DecodingConfig:
         return self.target_values == "numbers"
 
     @property
+    def is_published(self) -> bool:
+        """Whether the backbone is a model that others have trained, imported."""
+        return self.backbone in CONFIGS_OF_PUBLISHED
+
+    @property
     def n_classes(self) -> int:
         """Classes, once they are settled; 1, the prediction, for numbers."""
         assert self.class_names is not None
@@ -211,6 +228,9 @@ class DecodingConfig:
     def backbone_config(self) -> Any:
         """Config of the backbone's own family; its predictions and losses are not needed here."""
         assert self.backbone is not None
+        if self.is_published:
+            own = {name: getattr(self, name) for name in FREE_SETTINGS}
+            return CONFIGS_OF_PUBLISHED[self.backbone](**(self.backbone_settings or {}) | own)
         config_class = CONFIGS_OF_BACKBONES[self.backbone]
         settings = dict(self.backbone_settings or {}) | {name: getattr(self, name) for name in (*SIZES, *FREE_SETTINGS)}
         return config_class(**settings | {"linear_path": False})

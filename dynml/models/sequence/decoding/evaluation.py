@@ -34,6 +34,8 @@ def check_trials(config: DecodingConfig, trials: Trials, dataset: MultiSubjectDa
         With what is accepted.
     """
     longest = int(trials.spans.lengths.max(initial=1))
+    if config.is_published:
+        return
     if config.backbone != LINEAR:
         check_windows(settled_model(config.backbone_config(), dataset), longest, min(sampling_frequencies(dataset)))
     elif longest > (config.trial_length or 0):

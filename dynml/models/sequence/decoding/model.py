@@ -56,12 +56,13 @@ class Decoding(Summarized, nn.Module):
             raise ConfigurationError("model.class_names", config.class_names, accepted)
         self.config, self.n_channels = config, n_channels
         self.backbone: Any = make_backbone(config, n_channels)
-        n_features = n_features_of(self.backbone)
+        n_features = n_hidden = n_features_of(self.backbone)
         self.hidden: nn.Module = nn.Identity()
         if config.backbone != LINEAR and config.fine_tuning != "linear_probe":
-            self.hidden = nn.Sequential(nn.Linear(n_features, n_features), nn.Tanh())
+            n_hidden = int(self.backbone.embedding_dim)
+            self.hidden = nn.Sequential(nn.Linear(n_features, n_hidden), nn.Tanh())
         self.dropout = nn.Dropout(config.head_dropout)
-        self.head = nn.Linear(n_features, config.n_classes)
+        self.head = nn.Linear(n_hidden, config.n_classes)
         # Before anything is learnt the network adds nothing to the linear answer; where there is none, all classes are
         # as likely as their trials are frequent.
         nn.init.zeros_(self.head.weight)
@@ -121,7 +122,7 @@ class Decoding(Summarized, nn.Module):
     def parameter_groups(self) -> list[tuple[float, list[nn.Parameter]]]:
         """Trained parameters with the factor of their learning rate: 1 for the head, less with every layer below."""
         groups: dict[int, list[nn.Parameter]] = {0: [*self.hidden.parameters(), *self.head.parameters()]}
-        n_layers = 0 if self.config.backbone == LINEAR else self.config.n_layers
+        n_layers = 0 if self.config.backbone == LINEAR else self.backbone.config.n_layers
         for name, parameter in self.backbone.named_parameters():
             if parameter.requires_grad:
                 groups.setdefault(depth_of(name, n_layers), []).append(parameter)

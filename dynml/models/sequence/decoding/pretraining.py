@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from torch import Tensor
 
@@ -12,6 +12,8 @@ from dynml.configuration import config_from, config_to_dictionary
 from dynml.dataset.dataset import MultiSubjectDataset
 from dynml.errors import CheckpointError, ConfigurationError
 from dynml.models.seen_subjects import overlap_with
+from dynml.models.sequence.backbones.published.config import CONFIGS_OF_PUBLISHED
+from dynml.models.sequence.backbones.published.input_checks import config_for_input
 from dynml.models.sequence.channels import NONE, columns_taken, with_names_and_positions, without_channels
 from dynml.models.sequence.decoding.backbones import CLASS_TOKEN, PARTS_WITHOUT_USE
 from dynml.models.sequence.decoding.config import CONFIGS_OF_BACKBONES, SIZES, DecodingConfig
@@ -27,7 +29,9 @@ LEARNT_ANEW = ("embedder", "channels", CLASS_TOKEN)
 """Parts whose shape depends on the number of channels."""
 
 
-def with_pretrained_settings(config: DecodingConfig, path: str, dataset: MultiSubjectDataset) -> DecodingConfig:
+def with_pretrained_settings(
+    config: DecodingConfig, path: str, dataset: MultiSubjectDataset, other_preparation: Literal["refuse", "allow"]
+) -> DecodingConfig:
     """Let the family of a pre-trained model be the backbone, and its sizes those of the backbone.
 
     Parameters
@@ -37,6 +41,8 @@ def with_pretrained_settings(config: DecodingConfig, path: str, dataset: MultiSu
         The experiment.
     dataset : MultiSubjectDataset
         What is to be decoded.
+    other_preparation : {"refuse", "allow"}
+        What to do with signals that are not what imported weights were trained on.
 
     Raises
     ------
@@ -46,11 +52,15 @@ def with_pretrained_settings(config: DecodingConfig, path: str, dataset: MultiSu
     """
     parameters = _parameters_of(path)
     family = parameters.get("family")
-    if family not in CONFIGS_OF_BACKBONES:
-        accepted = f"an experiment of one of {', '.join(CONFIGS_OF_BACKBONES)} (this one is of {family})"
+    if family not in {**CONFIGS_OF_BACKBONES, **CONFIGS_OF_PUBLISHED}:
+        known = ", ".join([*CONFIGS_OF_BACKBONES, *CONFIGS_OF_PUBLISHED])
+        accepted = f"an experiment of one of {known} (this one is of {family})"
         raise ConfigurationError("pretrained", path, accepted)
     if config.backbone not in (None, family):
         raise ConfigurationError("model.backbone", config.backbone, f"absent, or {family}, the family of {path}")
+    if family in CONFIGS_OF_PUBLISHED:
+        settings = _published_settings(config, family, parameters, dataset, path, other_preparation)
+        return _adapting(config, family, settings, parameters, dataset, path)
     settings = config_from(CONFIGS_OF_BACKBONES[family], parameters["model"], "model")
     sizes = {name: getattr(settings, name) for name in SIZES}
     _refuse_other_sizes(config, sizes, path)
@@ -64,6 +74,19 @@ def with_pretrained_settings(config: DecodingConfig, path: str, dataset: MultiSu
         )
         raise ConfigurationError("pretrained", path, accepted)
     _refuse_other_rates(settings.patch_length, parameters, dataset, path)
+    return _adapting(config, family, settings, parameters, dataset, path, **sizes)
+
+
+def _adapting(
+    config: DecodingConfig,
+    family: Any,
+    settings: Any,
+    parameters: dict[str, Any],
+    dataset: MultiSubjectDataset,
+    path: str,
+    **sizes: Any,
+) -> DecodingConfig:
+    """Config of a decoder on a pre-trained model that has not seen what it is to be tested on."""
     overlap = overlap_with_testing(parameters, dataset)
     if overlap["subjects"] and not config.allow_overlap:
         raise ConfigurationError("pretrained", path, _unseen(overlap))
@@ -73,6 +96,24 @@ def with_pretrained_settings(config: DecodingConfig, path: str, dataset: MultiSu
         **sizes,
         backbone_settings=config_to_dictionary(settings),
         pretraining_overlap=overlap,
+    )
+
+
+def _published_settings(
+    config: DecodingConfig,
+    family: str,
+    parameters: dict[str, Any],
+    dataset: MultiSubjectDataset,
+    path: str,
+    other_preparation: Literal["refuse", "allow"],
+) -> Any:
+    """Settings of imported weights, with what is done to the signals before them."""
+    if not config.embedder_from_pretrained:
+        accepted = f"true for {family}, whose first layers belong to its weights"
+        raise ConfigurationError("model.embedder_from_pretrained", False, accepted)
+    settings = config_from(CONFIGS_OF_PUBLISHED[family], parameters["model"], "model")
+    return config_for_input(
+        settings, dataset, pretrained=path, unlike_input=config.unlike_input, other_preparation=other_preparation
     )
 
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from dynml.dataset.dataset import MultiSubjectDataset
 from dynml.errors import ConfigurationError, DataError, DataWarning
+from dynml.models.sequence.backbones.published.trial_lengths import check_published_trials
 from dynml.models.sequence.decoding.answer.features import bands_within
 from dynml.models.sequence.decoding.config import LINEAR, DecodingConfig
 from dynml.models.sequence.decoding.numbers.values import number_of, with_numbers
@@ -68,9 +69,14 @@ def settle_with_data(configs: dict[str, Any], dataset: MultiSubjectDataset, pret
         _refuse_without_pretrained(model)
         model = dataclasses.replace(model, backbone=model.backbone or LINEAR)
     elif model.backbone_settings is None:
-        model = with_pretrained_settings(model, pretrained, dataset)
+        alike: Any = getattr(configs.get("trainer"), "other_preparation", "refuse")
+        model = with_pretrained_settings(model, pretrained, dataset, alike)
+        if model.is_published:
+            check_published_trials(model.backbone_config(), int(model.trial_length or 0))
+    if model.backbone != LINEAR and not model.is_published:
+        model = _with_times(model, dataset)
     if model.backbone != LINEAR:
-        model = _with_pooling(_with_times(model, dataset))
+        model = _with_pooling(model)
     if model.linear_answer != "none":
         assert model.trial_length is not None
         bands = bands_within(sampling_frequencies(dataset), model.trial_length)
@@ -152,6 +158,9 @@ def _refuse_numbers_without_classes(target: Target, names: list[str], n_trials: 
 
 def _refuse_without_pretrained(config: DecodingConfig) -> None:
     accepted = "{} unless --pretrained names an experiment"
+    if config.is_published:
+        needed = f"absent unless --pretrained names {config.backbone} as dynml_import_weights.py has made it"
+        raise ConfigurationError("model.backbone", config.backbone, needed)
     if config.fine_tuning != "full":
         raise ConfigurationError("model.fine_tuning", config.fine_tuning, accepted.format("full"))
     if not config.embedder_from_pretrained:

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from dynml.batches.batch import Batch
 from dynml.errors import ConfigurationError, DataWarning
+from dynml.models.sequence.backbones.published.input_checks import in_words
 from dynml.models.sequence.channels import NONE
 from dynml.models.sequence.decoding.answer.answered_trials import AnsweredTrials
 from dynml.models.sequence.decoding.answer.choice import Floats
@@ -64,7 +65,7 @@ class DecodingTrainer(Trainer):
         super().__init__(*arguments, **settings)
         self.pretrained = pretrained
         config = self.model.config
-        if pretrained is not None:
+        if pretrained is not None and not config.is_published:
             alike, settings = self.config.other_preparation, config.backbone_settings or {}
             same_channels = config.embedder_from_pretrained and settings.get("channel_embedding", NONE) == NONE
             check_data_of_pretrained(pretrained, self.dataset, alike, same_channels=same_channels)
@@ -273,7 +274,9 @@ class DecodingTrainer(Trainer):
             "balanced_accuracy": {name: predictions[name].balanced_accuracy for name in SUBSETS},
             "balanced_accuracy_chance": {name: balanced_accuracy_chance(trials[name].truth) for name in SUBSETS},
             "linear_answer": self._answer_report,
-            "findings": findings(accuracy, baselines, commonest["validation"]) + share_findings(self._answer_report),
+            "findings": findings(accuracy, baselines, commonest["validation"])
+            + share_findings(self._answer_report)
+            + self._findings_of_backbone(),
         }
 
     def _report_of_numbers(self) -> dict[str, Any]:
@@ -287,8 +290,13 @@ class DecodingTrainer(Trainer):
                 seed=self.config.seed,
             ),
         )
-        report["findings"] += share_findings(self._answer_report, "squared error")
+        report["findings"] += share_findings(self._answer_report, "squared error") + self._findings_of_backbone()
         return report | {"pretrained": self.pretrained, "linear_answer": self._answer_report}
+
+    def _findings_of_backbone(self) -> list[str]:
+        """What is done to signals before imported weights, and how these are licensed."""
+        config = self.model.config
+        return [in_words(config.backbone_config())] if config.is_published else []
 
     def _labels(self, batch: Batch) -> Tensor:
         """Label of each trial of a batch, (B,); -1 for none."""

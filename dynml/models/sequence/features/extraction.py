@@ -117,7 +117,7 @@ def model_of_states(model: SequenceModel | Decoding) -> SequenceModel:
     """
     if isinstance(model, SequenceModel):
         return model
-    if model.config.backbone in (LINEAR, "autoencoder"):
+    if model.config.backbone in (LINEAR, "autoencoder") or model.config.is_published:
         accepted = f"absent: a decoder with the backbone {model.config.backbone} has one vector per trial alone"
         raise ConfigurationError("--per_sample", True, accepted)
     backbone: SequenceModel = model.backbone

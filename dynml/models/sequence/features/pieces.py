@@ -177,6 +177,8 @@ def check_length(model: SequenceModel | Decoding, dataset: MultiSubjectDataset, 
                 accepted = f"at most {config.trial_length}, the samples that the linear decoder has weights for"
                 raise ConfigurationError(key, longest, accepted)
             return
+        if config.is_published:
+            return
         config = config.backbone_config()
     try:
         check_windows(settled_model(config, dataset), longest, min(sampling_frequencies(dataset)))
