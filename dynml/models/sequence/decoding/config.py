@@ -97,6 +97,11 @@ class DecodingConfig:
     connectivity of the trial, chosen and fitted on training trials. none: no such model; the network starts from the
     class frequencies."""
 
+    n_networks: int = 1
+    """Networks whose logits are averaged. 1: it learns from all training trials. More: each starts anew and leaves out
+    one of the (at most five) folds of the training trials in turn, so that 15 are three of each. Attention and hidden
+    states by sample are those of the first."""
+
     embedder_from_pretrained: bool = True
     """Use the pre-trained embedder; false: train a new one, as a different number of channels needs."""
 
@@ -183,6 +188,10 @@ class DecodingConfig:
         check_share("model.head_dropout", self.head_dropout)
         if self.linear_rank is not None:
             check_at_least("model.linear_rank", self.linear_rank, 1)
+        check_at_least("model.n_networks", self.n_networks, 1)
+        if self.n_networks > 1 and self.linear_answer == "none":
+            accepted = "1 without a linear answer, whose folds they leave out"
+            raise ConfigurationError("model.n_networks", self.n_networks, accepted)
         if self.tells_numbers:
             self._refuse_without_effect(("classes", "class_weights", "label_smoothing"), "target_values numbers")
         if self.backbone == LINEAR:

@@ -141,7 +141,7 @@ def overlap_with_testing(parameters: dict[str, Any], dataset: MultiSubjectDatase
 
 
 def load_pretrained(model: Decoding, path: str | Path) -> None:
-    """Put the weights of a pre-trained model into a decoder's backbone, each of them or none.
+    """Put the weights of a pre-trained model into a decoder's backbones, each of them or none.
 
     Raises
     ------
@@ -161,7 +161,8 @@ def load_pretrained(model: Decoding, path: str | Path) -> None:
         if there != here:
             accepted = f"a {model.config.backbone} of the same shape ({name} is {there} there, {here} here)"
             raise ConfigurationError("pretrained", str(path), accepted)
-    model.backbone.load_state_dict(own | given)
+    for network in model.networks:
+        network.backbone.load_state_dict(network.backbone.state_dict() | given)
 
 
 def _parameters_of(path: str) -> dict[str, Any]:

@@ -22,14 +22,17 @@ from dynml.errors import ConfigurationError, DataWarning
 from dynml.models.sequence.backbones.published.input_checks import in_words
 from dynml.models.sequence.channels import NONE
 from dynml.models.sequence.decoding.answer.answered_trials import AnsweredTrials
+from dynml.models.sequence.decoding.answer.averaged_networks import held_out_of_networks
 from dynml.models.sequence.decoding.answer.choice import Floats
 from dynml.models.sequence.decoding.answer.features import COURSE
 from dynml.models.sequence.decoding.answer.fitting import OutOfFold, fit_answer
+from dynml.models.sequence.decoding.answer.folds import trial_problem
 from dynml.models.sequence.decoding.answer.network_share import NetworkShare, epochs_at_most, network_share
 from dynml.models.sequence.decoding.backbones import LinearBackbone
 from dynml.models.sequence.decoding.baselines import BASELINE_NAMES, fit_baselines
 from dynml.models.sequence.decoding.config import DecodingTrainerConfig
 from dynml.models.sequence.decoding.evaluation import predictions_of, windows_of_trials
+from dynml.models.sequence.decoding.findings import findings, share_findings, share_of_most_frequent
 from dynml.models.sequence.decoding.losses import ClassLoss, NumberLoss, TrialLoss
 from dynml.models.sequence.decoding.model import Decoding
 from dynml.models.sequence.decoding.numbers.baselines import fit_number_baselines
@@ -123,6 +126,11 @@ class DecodingTrainer(Trainer):
             known_B = known_B & (answered.fold_of(batch) != left_out)
         with self.autocast():
             logits_BK = model(windows, None if answered is None else answered.logits_of(batch))
+        n_networks = len(logits_BK) // max(len(label_B), 1)
+        if n_networks > 1:
+            assert answered is not None
+            is_own_MB = answered.fold_of(batch) != answered.left_out(n_networks)[:, None]
+            label_B, known_B = label_B.repeat(n_networks), (known_B & is_own_MB).flatten()
         loss_B = self._loss.of(logits_BK, label_B, in_training=batch.context == "training")
         n_known = known_B.sum()
         loss = torch.where(known_B, loss_B, 0.0).sum() / n_known.clamp(min=1)
@@ -196,7 +204,7 @@ class DecodingTrainer(Trainer):
             balanced=self.model.config.class_weights == "balanced",
             most_trials=self.config.baseline_trials,
             seed=self.config.seed,
-            values=self._standardized(values_of(trials)) if self.model.config.tells_numbers else None,
+            values=self._values(trials),
         )
         windows = windows_of_trials(self.trials("validation"), torch.device("cpu"))
         said = [np.zeros((0, self.model.config.n_classes)), *(answer(one).double().numpy() for one in windows)]
@@ -274,6 +282,7 @@ class DecodingTrainer(Trainer):
             "balanced_accuracy": {name: predictions[name].balanced_accuracy for name in SUBSETS},
             "balanced_accuracy_chance": {name: balanced_accuracy_chance(trials[name].truth) for name in SUBSETS},
             "linear_answer": self._answer_report,
+            "networks": self._held_out_of_networks(),
             "findings": findings(accuracy, baselines, commonest["validation"])
             + share_findings(self._answer_report)
             + self._findings_of_backbone(),
@@ -291,7 +300,22 @@ class DecodingTrainer(Trainer):
             ),
         )
         report["findings"] += share_findings(self._answer_report, "squared error") + self._findings_of_backbone()
-        return report | {"pretrained": self.pretrained, "linear_answer": self._answer_report}
+        own = {"linear_answer": self._answer_report, "networks": self._held_out_of_networks()}
+        return report | own | {"pretrained": self.pretrained}
+
+    def _held_out_of_networks(self) -> dict[str, Any] | None:
+        if self.model.answer is None or self.model.config.n_networks == 1:
+            return None
+        trials, log_priors = self.trials("training"), self.model.answer.bias_K.cpu().numpy()
+        problem, _ = trial_problem(
+            trials,
+            log_priors,
+            by_runs=self.dataset.split == "runs",
+            balanced=self.model.config.class_weights == "balanced",
+            drawn=np.arange(len(trials)),
+            values=self._values(trials),
+        )
+        return held_out_of_networks(self.model, trials, self._answered["training"], problem)
 
     def _findings_of_backbone(self) -> list[str]:
         """What is done to signals before imported weights, and how these are licensed."""
@@ -314,59 +338,10 @@ class DecodingTrainer(Trainer):
         classes = self.target.class_of_labels(config.class_names)
         return ClassLoss(classes, counts, config.label_smoothing, self.device)
 
+    def _values(self, trials: Trials) -> Floats | None:
+        return self._standardized(values_of(trials)) if self.model.config.tells_numbers else None
+
     def _standardized(self, values: Floats) -> Floats:
         assert self.model.config.value_moments is not None
         mean, scale = self.model.config.value_moments
         return (values - mean) / scale
-
-
-def share_of_most_frequent(trials: Trials) -> float | None:
-    """Accuracy of always answering the class that these trials have most often; None without trials."""
-    return float(np.bincount(trials.truth).max() / len(trials)) if len(trials) else None
-
-
-def share_findings(answer_report: dict[str, Any] | None, loss: str = "cross-entropy") -> list[str]:
-    """Say where nothing of the network stays, and where all of it does although no trials have borne it out."""
-    if answer_report is None:
-        return []
-    found = answer_report.get("network")
-    if found is None:
-        return [
-            "All of the network is added to the linear answer, and no left-out trials were asked whether it helps "
-            "(by folds: trainer.inner_folds above 0, on one process)."
-        ]
-    if found["share"]:
-        return []
-    why = "left-out training trials were all of one participant or run, which cannot tell whether it helps"
-    if not found["n_trials"]:
-        why = "there were no left-out training trials"
-    elif found["gain"] <= 0 and found["standard_error_of_gain"] is not None:
-        why = f"it does not lower the {loss} of left-out training trials"
-    elif found["standard_error_of_gain"] is not None:
-        gain, error = found["gain"], found["standard_error_of_gain"]
-        why = f"it lowers the {loss} of left-out training trials by {gain:.2g}, with standard error {error:.2g}"
-    return [f"Nothing of the network is added to the linear answer: {why}."]
-
-
-def findings(
-    accuracy: dict[str, float | None],
-    baselines: dict[str, dict[str, float | None]],
-    most_frequent: float | None = None,
-) -> list[str]:
-    """Say where a decoder is no better than a baseline, on validation trials if there are any.
-
-    `most_frequent` is the share of their own most frequent class, which that of the training trials need not be.
-    """
-    if accuracy["validation"] is None:
-        return ["There are no validation trials, so nothing is known about new ones."]
-    own = accuracy["validation"]
-    better = {name: scores["validation"] for name, scores in baselines.items()}
-    commonest = {"always the most frequent class of these trials": most_frequent}
-    named = [
-        f"{name.replace('_', ' ')}, {score:.3f}"
-        for name, score in (better | commonest).items()
-        if score is not None and score >= own
-    ]
-    if not named:
-        return []
-    return [f"On validation trials decoding ({own:.3f}) is no better than its baselines ({'; '.join(named)})."]

@@ -31,10 +31,10 @@ from dynml.models.sequence.decoding.answer.features import (
 )
 from dynml.models.sequence.decoding.answer.network_share import decided, folds_to_try
 from dynml.models.sequence.decoding.evaluation import predictions_of, windows_of_trials
+from dynml.models.sequence.decoding.findings import share_findings
 from dynml.models.sequence.decoding.inference import decode
 from dynml.models.sequence.decoding.model import Decoding
 from dynml.models.sequence.decoding.targets import Target
-from dynml.models.sequence.decoding.trainer import share_findings
 from dynml.models.sequence.features.attribution import attribution_maps
 from dynml.models.sequence.windows import Windows
 from dynml.recording import Events, recording_of_runs

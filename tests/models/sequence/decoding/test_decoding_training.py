@@ -10,7 +10,7 @@ from dynml import MultiSubjectDataset
 from dynml.batches.sampler_config import BatchSamplerConfig
 from dynml.errors import ConfigurationError
 from dynml.models.sequence.decoding.evaluation import check_trials, predictions_of
-from dynml.models.sequence.decoding.trainer import findings
+from dynml.models.sequence.decoding.findings import findings
 
 pytestmark = pytest.mark.filterwarnings("ignore::dynml.errors.DataWarning")
 

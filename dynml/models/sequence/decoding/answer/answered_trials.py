@@ -1,6 +1,6 @@
 """What the linear answer says of training trials that it has not seen, found again for the trials of a batch.
 
-Shapes: n trials, B trials of a batch, K classes.
+Shapes: n trials, B trials of a batch, K classes, M networks.
 """
 
 from __future__ import annotations
@@ -47,6 +47,12 @@ class AnsweredTrials:
     def fold_of(self, batch: Batch) -> Tensor:
         """Fold of each trial of a batch, (B,)."""
         return self.fold_N[self._rows(batch)]
+
+    def left_out(self, n_networks: int) -> Tensor:
+        """Number of the fold that each of several networks does not learn from, (M,); -2 where there are no folds."""
+        n_folds = int(self.fold_N.max()) + 1
+        numbers = torch.arange(n_networks, device=self.fold_N.device)
+        return numbers % n_folds if n_folds else torch.full_like(numbers, -2)
 
     def state(self) -> dict[str, Any]:
         """Tensors for a checkpoint."""

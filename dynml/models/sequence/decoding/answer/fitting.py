@@ -38,11 +38,11 @@ from dynml.models.sequence.decoding.answer.features import (
     tangent,
     whitening,
 )
-from dynml.models.sequence.decoding.answer.folds import drawn_trials, folds_of, number_problem
+from dynml.models.sequence.decoding.answer.folds import drawn_trials, trial_problem
 from dynml.models.sequence.decoding.answer.linear_answer import LinearAnswer, trials_of
 from dynml.models.sequence.decoding.baselines import CHOICE_TRIALS, principal_axes
 from dynml.models.sequence.decoding.evaluation import windows_of_trials
-from dynml.models.sequence.decoding.targets import Trials, cross_validation_groups
+from dynml.models.sequence.decoding.targets import Trials
 
 
 @dataclass(frozen=True)
@@ -94,10 +94,8 @@ def fit_answer(
         Numbers of the trials, standardized, where these are what is predicted.
     """
     drawn = drawn_trials(len(trials), most_trials, seed)
-    if values is None:
-        problem, by = _problem(trials, answer.bias_K.numpy(), by_runs=by_runs, balanced=balanced, drawn=drawn)
-    else:
-        problem, by = number_problem(trials, values, by_runs=by_runs, drawn=drawn)
+    log_priors = answer.bias_K.numpy()
+    problem, by = trial_problem(trials, log_priors, by_runs=by_runs, balanced=balanced, drawn=drawn, values=values)
     features = _features(answer, trials)
     choices = _choices(features, problem, seed)
     weights = stacked(choices, problem)
@@ -106,18 +104,6 @@ def fit_answer(
     fold = _fold_of(problem)
     logits[fold < 0] = in_no_fold[fold < 0]
     return OutOfFold(logits, fold, problem, _report(choices, weights, logits, problem, by, answer))
-
-
-def _problem(
-    trials: Trials, log_priors: Floats, *, by_runs: bool, balanced: bool, drawn: NDArray[np.int64]
-) -> tuple[Problem, str]:
-    truth = trials.truth
-    counts = np.bincount(truth, minlength=len(log_priors))
-    weights = len(truth) / (len(counts) * counts[truth]) if balanced else np.ones(len(truth))
-    groups, by = cross_validation_groups(trials, by_runs=by_runs)
-    own = np.arange(len(truth)) if groups is None else groups
-    folds = [(drawn[fit], drawn[out]) for fit, out in folds_of(truth[drawn], None if groups is None else groups[drawn])]
-    return Problem(truth, weights, log_priors, own, folds), by
 
 
 def _features(answer: LinearAnswer, trials: Trials) -> dict[str, list[tuple[int, Floats]]]:

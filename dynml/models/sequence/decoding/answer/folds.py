@@ -1,6 +1,6 @@
 """Which training trials are fitted to and which held out.
 
-Shapes: n trials.
+Shapes: n trials, K classes.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dynml.models.sequence.decoding.answer.choice import Floats, NumberProblem
+from dynml.models.sequence.decoding.answer.choice import Floats, NumberProblem, Problem
 from dynml.models.sequence.decoding.targets import Trials, cross_validation_groups
 
 N_FOLDS = 5
@@ -23,6 +23,41 @@ def drawn_trials(n_trials: int, most: int, seed: int, stream: tuple[int, ...] = 
         return np.arange(n_trials)
     generator = np.random.default_rng(np.random.SeedSequence((seed, *stream)))
     return np.sort(generator.choice(n_trials, most, replace=False))
+
+
+def trial_problem(
+    trials: Trials,
+    log_priors: Floats,
+    *,
+    by_runs: bool,
+    balanced: bool,
+    drawn: NDArray[np.int64],
+    values: Floats | None = None,
+) -> tuple[Problem, str]:
+    """Classes of trials, or their numbers, with folds; and the name of what is held out together.
+
+    Parameters
+    ----------
+    trials : Trials
+    log_priors : (K,)
+    by_runs : bool
+        Whether subsets are split by runs, so that folds have to be, too.
+    balanced : bool
+        Whether classes weigh the same.
+    drawn : int array
+        Trials that are fitted to.
+    values : (n,), optional
+        Numbers of the trials, standardized, where these are what is predicted.
+    """
+    if values is not None:
+        return number_problem(trials, values, by_runs=by_runs, drawn=drawn)
+    truth = trials.truth
+    counts = np.bincount(truth, minlength=len(log_priors))
+    weights = len(truth) / (len(counts) * counts[truth]) if balanced else np.ones(len(truth))
+    groups, by = cross_validation_groups(trials, by_runs=by_runs)
+    own = np.arange(len(truth)) if groups is None else groups
+    folds = [(drawn[fit], drawn[out]) for fit, out in folds_of(truth[drawn], None if groups is None else groups[drawn])]
+    return Problem(truth, weights, log_priors, own, folds), by
 
 
 def number_problem(

@@ -204,6 +204,7 @@ def epochs_at_most(run: InnerRun) -> int:
 def _one_fold(run: InnerRun, model: Decoding, held_out: Trials, fold: int, n_epochs: int) -> Iterator[Floats]:
     """Logits of the network alone for the trials of a fold, after each epoch without them, (n, K)."""
     inner = copy.deepcopy(model)
+    inner.keep_one_network()
     learner = GradientLearner.for_model(inner, run.config, run.processes)
     assert learner is not None
     windows = list(windows_of_trials(held_out, next(inner.parameters()).device))

@@ -1,0 +1,61 @@
+"""What is said of a trained decoder in sentences."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from dynml.models.sequence.decoding.targets import Trials
+
+
+def share_of_most_frequent(trials: Trials) -> float | None:
+    """Accuracy of always answering the class that these trials have most often; None without trials."""
+    return float(np.bincount(trials.truth).max() / len(trials)) if len(trials) else None
+
+
+def share_findings(answer_report: dict[str, Any] | None, loss: str = "cross-entropy") -> list[str]:
+    """Say where nothing of the network stays, and where all of it does although no trials have borne it out."""
+    if answer_report is None:
+        return []
+    found = answer_report.get("network")
+    if found is None:
+        return [
+            "All of the network is added to the linear answer, and no left-out trials were asked whether it helps "
+            "(by folds: trainer.inner_folds above 0, on one process)."
+        ]
+    if found["share"]:
+        return []
+    why = "left-out training trials were all of one participant or run, which cannot tell whether it helps"
+    if not found["n_trials"]:
+        why = "there were no left-out training trials"
+    elif found["gain"] <= 0 and found["standard_error_of_gain"] is not None:
+        why = f"it does not lower the {loss} of left-out training trials"
+    elif found["standard_error_of_gain"] is not None:
+        gain, error = found["gain"], found["standard_error_of_gain"]
+        why = f"it lowers the {loss} of left-out training trials by {gain:.2g}, with standard error {error:.2g}"
+    return [f"Nothing of the network is added to the linear answer: {why}."]
+
+
+def findings(
+    accuracy: dict[str, float | None],
+    baselines: dict[str, dict[str, float | None]],
+    most_frequent: float | None = None,
+) -> list[str]:
+    """Say where a decoder is no better than a baseline, on validation trials if there are any.
+
+    `most_frequent` is the share of their own most frequent class, which that of the training trials need not be.
+    """
+    if accuracy["validation"] is None:
+        return ["There are no validation trials, so nothing is known about new ones."]
+    own = accuracy["validation"]
+    better = {name: scores["validation"] for name, scores in baselines.items()}
+    commonest = {"always the most frequent class of these trials": most_frequent}
+    named = [
+        f"{name.replace('_', ' ')}, {score:.3f}"
+        for name, score in (better | commonest).items()
+        if score is not None and score >= own
+    ]
+    if not named:
+        return []
+    return [f"On validation trials decoding ({own:.3f}) is no better than its baselines ({'; '.join(named)})."]

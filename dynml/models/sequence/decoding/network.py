@@ -1,0 +1,83 @@
+"""A network of a decoder: a backbone that makes one vector of a trial, and a head that makes logits from it.
+
+Shapes: B trials, K classes, F features.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Self
+
+import torch
+from torch import Tensor, nn
+
+from dynml.models.sequence.decoding.backbones import CLASS_TOKEN, depth_of, make_backbone, n_features_of
+from dynml.models.sequence.decoding.config import LINEAR, DecodingConfig
+from dynml.models.sequence.windows import Windows
+
+
+class Network(nn.Module):
+    """What learns by gradients.
+
+    Parameters
+    ----------
+    config : DecodingConfig
+        Settled.
+    n_channels : int
+    start_K : Tensor
+        Logits of every trial before anything is learnt.
+    """
+
+    def __init__(self, config: DecodingConfig, n_channels: int, start_K: Tensor) -> None:
+        super().__init__()
+        self.config = config
+        self.backbone: Any = make_backbone(config, n_channels)
+        n_features = n_hidden = n_features_of(self.backbone)
+        self.hidden: nn.Module = nn.Identity()
+        if config.backbone != LINEAR and config.fine_tuning != "linear_probe":
+            n_hidden = int(self.backbone.embedding_dim)
+            self.hidden = nn.Sequential(nn.Linear(n_features, n_hidden), nn.Tanh())
+        self.dropout = nn.Dropout(config.head_dropout)
+        self.head = nn.Linear(n_hidden, config.n_classes)
+        nn.init.zeros_(self.head.weight)
+        with torch.no_grad():
+            self.head.bias.copy_(start_K)
+        self._fix_parameters()
+
+    def added(self, windows: Windows) -> Tensor:
+        """Logits of trials, (B, K)."""
+        logits: Tensor = self.head(self.dropout(self.hidden(self.pooled(windows))))
+        return logits
+
+    def pooled(self, windows: Windows) -> Tensor:
+        """What the backbone makes of trials, (B, F)."""
+        if self.config.backbone == LINEAR:
+            return self.backbone.pooled(windows)
+        return self.backbone.pooled(windows, self.config.pooling or "mean")
+
+    def train(self, mode: bool = True) -> Self:
+        """Enter training or evaluation; a fixed backbone has no dropout in either."""
+        super().train(mode)
+        if self.config.fine_tuning != "full":
+            self.backbone.eval()
+            if not self.config.embedder_from_pretrained:
+                self.backbone.embedder.train(mode)
+        return self
+
+    def trained_parameters(self) -> list[tuple[int, nn.Parameter]]:
+        """Parameters that learn, with the layers between each and the head: 0 for the head itself."""
+        found = [(0, parameter) for parameter in (*self.hidden.parameters(), *self.head.parameters())]
+        n_layers = 0 if self.config.backbone == LINEAR else self.backbone.config.n_layers
+        for name, parameter in self.backbone.named_parameters():
+            if parameter.requires_grad:
+                found.append((depth_of(name, n_layers), parameter))
+        return found
+
+    def _fix_parameters(self) -> None:
+        # The class token is fixed in families that never read it.
+        self.backbone.requires_grad_(self.config.fine_tuning == "full")
+        if self.config.fine_tuning == "full":
+            return
+        if not self.config.embedder_from_pretrained:
+            self.backbone.embedder.requires_grad_(True)
+        if self.config.fine_tuning == "frozen" and CLASS_TOKEN in self.backbone._parameters:
+            getattr(self.backbone, CLASS_TOKEN).requires_grad_(True)
