@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -129,6 +129,13 @@ class MultiSubjectSubset(SubsetRows):
     def runs_of_segments(self, subject: int) -> NDArray[np.int64]:
         """Position in `run_names` of the run that each of a subject's segments comes from, (n_segments,)."""
         return self._dataset.signal_source.source_samples(self.subjects[subject], self._dataset.group)[:, 1]
+
+    def segments_of_runs(self, subject: int) -> Iterator[tuple[int, list[tuple[int, int]]]]:
+        """Position in `run_names` of each of a subject's runs, with its segments [start, stop), in stored order."""
+        table, runs = self.segments.of_subject(subject), self.runs_of_segments(subject)
+        segments = list(zip(table.start.tolist(), table.stop.tolist(), strict=True))
+        for run in dict.fromkeys(runs.tolist()):
+            yield run, [segments[number] for number in np.flatnonzero(runs == run)]
 
     @property
     def n_rows(self) -> int:
