@@ -26,6 +26,12 @@ def stretches_of(rows: NDArray[np.bool_]) -> NDArray[np.int64]:
     return borders.reshape(-1, 2).astype(np.int64)
 
 
+def runs_of_equal(values: NDArray[Any]) -> NDArray[np.int64]:
+    """Longest stretches [start, stop) of one value each, (n, 2), ascending; all values lie in one."""
+    borders = np.concatenate([[0], np.flatnonzero(np.diff(values)) + 1, [len(values)]]).astype(np.int64)
+    return np.stack([borders[:-1], borders[1:]], axis=1)
+
+
 def common_stretches(first: NDArray[np.int64], second: NDArray[np.int64]) -> NDArray[np.int64]:
     """Stretches [start, stop) that lie in one of the first and one of the second, (n, 2), ascending.
 

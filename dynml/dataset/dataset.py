@@ -163,14 +163,14 @@ class MultiSubjectDataset(ConditionedDataset, Described):
         embedding: Embedding | None = None,
     ) -> None:
         check_instance("config", config, (DatasetConfig, type(None)), "a DatasetConfig")
-        self.source, self.device, self.config = source, named_device(device), config or DatasetConfig()
+        self.signal_source, self.device, self.config = source, named_device(device), config or DatasetConfig()
         self._participants = {subject: source.participant(subject) for subject in source.subjects}
         self._subsets = subsets_in_force(source, self._members, self._participants, self.config)
         self.subjects = [subject for name in SUBSET_NAMES for subject in self._subsets.subjects[name]]
         self.group = only_group(source, self.subjects) if group is None else group
         refuse_fits_that_saw_held_out(source, self.group, self._subsets, self._participants)
-        self.source = conditioned(source, self.group, self.subjects, self._conditioning, self.config)
-        self.channel_names = common_channels(self.source, self.group, self.subjects)
+        self.signal_source = conditioned(source, self.group, self.subjects, self._conditioning, self.config)
+        self.channel_names = common_channels(self.signal_source, self.group, self.subjects)
         n_stored_channels = len(self.channel_names)
         self.embedding = embedding
         self._embed()
@@ -178,7 +178,7 @@ class MultiSubjectDataset(ConditionedDataset, Described):
         # What is kept and read: channels of the store, unless embedded channels are.
         embedding_of_rows = None if self.config.cache_embedded else self.embedding
         self.residence = Residence(
-            self.source,
+            self.signal_source,
             self.group,
             self.device,
             embedding_of_rows,
@@ -207,14 +207,14 @@ class MultiSubjectDataset(ConditionedDataset, Described):
             if self.embedding.is_like(embedding):
                 return self
             raise DataError("The data are embedded already, in another way; give them without dataset.n_embeddings.")
-        return self._reading(self.source, embedding)
+        return self._reading(self.signal_source, embedding)
 
     def with_channels(self, columns: Sequence[int]) -> Self:
         """Give the same subjects with the channels at these places, in this order, loaded; not of embedded ones."""
         assert self.embedding is None
         if list(columns) == list(range(self.n_channels)):
             return self
-        return self._reading(ChosenChannels(self.source, columns))
+        return self._reading(ChosenChannels(self.signal_source, columns))
 
     def _reading(self, source: SignalSource, embedding: Embedding | None = None) -> Self:
         """The same subjects and subsets, loaded from another source."""
@@ -241,7 +241,7 @@ class MultiSubjectDataset(ConditionedDataset, Described):
 
     def facts(self) -> dict[str, str]:
         """Subjects and hours of each subset, channels, rates, and where they come from, in words."""
-        return facts_of(self._by_name.values(), self.channel_names, self.source.path, self.group)
+        return facts_of(self._by_name.values(), self.channel_names, self.signal_source.path, self.group)
 
     def subset(self, name: str) -> MultiSubjectSubset:
         """Give the subset `training`, `validation` or `testing`.
@@ -284,7 +284,7 @@ class MultiSubjectDataset(ConditionedDataset, Described):
     @cached_property
     def fingerprints(self) -> dict[str, str]:
         """The fingerprint of each subset."""
-        return {name: self.source.fingerprint(self.group, self._subsets.subjects[name]) for name in SUBSET_NAMES}
+        return {name: self.signal_source.fingerprint(self.group, self._subsets.subjects[name]) for name in SUBSET_NAMES}
 
     @cached_property
     def preparation(self) -> dict[str, Any]:
@@ -294,7 +294,7 @@ class MultiSubjectDataset(ConditionedDataset, Described):
     @property
     def stored_source(self) -> SignalSource:
         """The source of all channels as they are stored, before what is done to them when rows are read."""
-        return self.source.stored if isinstance(self.source, SourceOfAnother) else self.source
+        return self.signal_source.stored if isinstance(self.signal_source, SourceOfAnother) else self.signal_source
 
     def participant(self, subject: str) -> str:
         """Person that a subject's signals come from."""
@@ -351,13 +351,13 @@ class MultiSubjectDataset(ConditionedDataset, Described):
             When no subject has the column.
         """
         if column not in self._label_names:
-            self._label_names[column] = label_names_of(self.source, self.group, self.subjects, column)
+            self._label_names[column] = label_names_of(self.signal_source, self.group, self.subjects, column)
         return self._label_names[column]
 
     def describe(self) -> dict[str, Any]:
         """Plain values that say which data a run has seen, ready for JSON."""
         return {
-            "hdf5_file": None if self.source.path is None else str(self.source.path),
+            "hdf5_file": None if self.signal_source.path is None else str(self.signal_source.path),
             "group": self.group,
             "residency": self.residency,
             "residency_reason": self.residency_reason,
@@ -388,12 +388,12 @@ class MultiSubjectDataset(ConditionedDataset, Described):
         layout = Layout(sampling_frequency=self.sampling_frequency, channel_names=self.channel_names)
         if self.embedding is None:
             training = self._subsets.subjects["training"]
-            self.embedding = fit_embedding(self.source, self.group, layout, training, self.config)
+            self.embedding = fit_embedding(self.signal_source, self.group, layout, training, self.config)
         else:
-            where = str(self.source.path or "The dataset")
-            self.embedding.check_layout(layout, where, named=self.source.path is not None)
-        self.source = EmbeddedSource(self.source, self.group, self.subjects, self.embedding)
-        self.channel_names = common_channels(self.source, self.group, self.subjects)
+            where = str(self.signal_source.path or "The dataset")
+            self.embedding.check_layout(layout, where, named=self.signal_source.path is not None)
+        self.signal_source = EmbeddedSource(self.signal_source, self.group, self.subjects, self.embedding)
+        self.channel_names = common_channels(self.signal_source, self.group, self.subjects)
 
     def _sampling_frequencies(self) -> list[float]:
-        return sorted({self.source.attributes(name, self.group).sampling_frequency for name in self.subjects})
+        return sorted({self.signal_source.attributes(name, self.group).sampling_frequency for name in self.subjects})

@@ -77,7 +77,7 @@ def check_same_preparation(
         Where they are allowed, or where the experiment is older than the notes that are compared.
     """
     check_choice("other_preparation", other_preparation, OTHER_PREPARATION)
-    where = str(data.source.path or "the arrays")
+    where = str(data.signal_source.path or "the arrays")
     if trained.get("preparation") is None:
         warnings.warn(
             f"{model} does not say how its training data were prepared, so that {where} could be compared by channels "

@@ -63,7 +63,7 @@ class Residence:
         n_channels: int,
         n_kept_channels: int,
     ) -> None:
-        self.source, self.group, self.device, self.embedding = source, group, device, embedding
+        self.signal_source, self.group, self.device, self.embedding = source, group, device, embedding
         self.n_channels, self.n_kept_channels = n_channels, n_kept_channels
         self.n_rows = 0
         self._series: Tensor | None = None
@@ -111,9 +111,9 @@ class Residence:
     def read_source(self, subject: str, start: int, stop: int) -> Tensor:
         """Rows [start, stop) of a subject as they are before `embedding`, from the source into host memory."""
         if self.embedding is not None:
-            assert isinstance(self.source, EmbedsRows)
-            return torch.from_numpy(self.source.stored_rows(subject, self.group, start, stop))
-        read = self.source.read(subject, self.group, start, stop)
+            assert isinstance(self.signal_source, EmbedsRows)
+            return torch.from_numpy(self.signal_source.stored_rows(subject, self.group, start, stop))
+        read = self.signal_source.read(subject, self.group, start, stop)
         return torch.from_numpy(np.ascontiguousarray(read, dtype=np.float32))
 
     def __getstate__(self) -> dict[str, Any]:
@@ -144,18 +144,18 @@ class Residence:
         for subset, index in tqdm(numbered, desc="Reading subjects", unit="subject", **shown):
             subject, n_rows = subset.subjects[index], int(subset.n_rows_of[index])
             own = slice(int(subset.row_offsets[index]), int(subset.row_offsets[index]) + n_rows)
-            with self.source.verifying(subject, self.group):
+            with self.signal_source.verifying(subject, self.group):
                 for start in range(0, n_rows, rows_per_reading):
                     stop = min(start + rows_per_reading, n_rows)
                     rows = self._rows_to_keep(subject, start, stop)
                     if series is not None:
                         series[own][start:stop] = rows
-            if series is not None and series.device.type == "cpu" and isinstance(self.source, HoldsRows):
-                self.source.share_rows(subject, series[own].numpy())
+            if series is not None and series.device.type == "cpu" and isinstance(self.signal_source, HoldsRows):
+                self.signal_source.share_rows(subject, series[own].numpy())
 
     def _rows_to_keep(self, subject: str, start: int, stop: int) -> Tensor:
-        if self.embedding is None and isinstance(self.source, EmbedsRows):
-            return self.source.read_on(self.memory, subject, self.group, start, stop)
+        if self.embedding is None and isinstance(self.signal_source, EmbedsRows):
+            return self.signal_source.read_on(self.memory, subject, self.group, start, stop)
         return self.read_source(subject, start, stop)
 
 
@@ -321,7 +321,7 @@ class SubsetRows:
             return None
         index = np.searchsorted(self.segments.subject, subject) + segment
         if device not in self._scalings:
-            source = self._residence.source
+            source = self._residence.signal_source
             assert isinstance(source, EmbedsRows)
             self._scalings[device] = torch.cat([source.scaling(name) for name in self.subjects]).to(device)
         return self._scalings[device].index_select(0, torch.from_numpy(index).to(device))

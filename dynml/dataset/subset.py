@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
@@ -26,7 +26,7 @@ _BLOCK_SAMPLES, _MANY_BLOCKS = 4096, 64
 class SubjectsOfDataset(Protocol):
     """What a subset asks of its dataset: who the subjects are, and which processes share them."""
 
-    source: SignalSource
+    signal_source: SignalSource
     group: str
     rank: int
     world_size: int
@@ -76,7 +76,7 @@ class MultiSubjectSubset(SubsetRows):
 
     def __init__(self, dataset: SubjectsOfDataset, name: str, subjects: Sequence[str], residence: Residence) -> None:
         self._dataset, self.name = dataset, name
-        source, group = dataset.source, dataset.group
+        source, group = dataset.signal_source, dataset.group
         described = [source.attributes(subject, group) for subject in subjects]
         n_rows_of = np.array([one.n_samples for one in described], dtype=np.int64)
         self.sampling_frequencies = np.array([one.sampling_frequency for one in described], dtype=np.float64)
@@ -111,16 +111,23 @@ class MultiSubjectSubset(SubsetRows):
 
     def covariates(self, subject: int) -> dict[str, str]:
         """Data set and covariates of a subject, by name; none where the data are arrays."""
-        source = self._dataset.source
+        source = self._dataset.signal_source
         return dict(source.covariates(self.subjects[subject])) if isinstance(source, KnowsCovariates) else {}
 
     def run_names(self, subject: int) -> list[str]:
         """Names of a subject's runs, in stored order."""
-        return self._dataset.source.run_names(self.subjects[subject], self._dataset.group)
+        return self._dataset.signal_source.run_names(self.subjects[subject], self._dataset.group)
 
     def runs_of_segments(self, subject: int) -> NDArray[np.int64]:
         """Position in `run_names` of the run that each of a subject's segments comes from, (n_segments,)."""
-        return self._dataset.source.source_samples(self.subjects[subject], self._dataset.group)[:, 1]
+        return self._dataset.signal_source.source_samples(self.subjects[subject], self._dataset.group)[:, 1]
+
+    def segments_of_runs(self, subject: int) -> Iterator[tuple[int, list[tuple[int, int]]]]:
+        """Position in `run_names` of each of a subject's runs, with its segments [start, stop), in stored order."""
+        table, runs = self.segments.of_subject(subject), self.runs_of_segments(subject)
+        segments = list(zip(table.start.tolist(), table.stop.tolist(), strict=True))
+        for run in dict.fromkeys(runs.tolist()):
+            yield run, [segments[number] for number in np.flatnonzero(runs == run)]
 
     @property
     def n_rows(self) -> int:
@@ -136,7 +143,7 @@ class MultiSubjectSubset(SubsetRows):
         """Which rows of a subject lie in segments and are not masked, (T,); None where none is masked."""
         if not self.n_masked_of[subject]:
             return None
-        observed = ~self._dataset.source.masked_rows(self.subjects[subject], self._dataset.group)
+        observed = ~self._dataset.signal_source.masked_rows(self.subjects[subject], self._dataset.group)
         own = self.segments.of_subject(subject)
         steps = np.zeros(len(observed) + 1, dtype=np.int64)
         steps[own.start] += 1
@@ -194,7 +201,7 @@ class MultiSubjectSubset(SubsetRows):
         if cut not in self._trials:
             dataset = self._dataset
             names = dataset.label_names(column)
-            self._trials[cut] = trial_table(dataset.source, dataset.group, self.subjects, names, cut)
+            self._trials[cut] = trial_table(dataset.signal_source, dataset.group, self.subjects, names, cut)
         return self._trials[cut]
 
     def seconds_of_rows(
@@ -208,13 +215,13 @@ class MultiSubjectSubset(SubsetRows):
 
     @cached_property
     def _source_starts(self) -> NDArray[np.int64]:
-        source, group = self._dataset.source, self._dataset.group
+        source, group = self._dataset.signal_source, self._dataset.group
         starts = [source.source_samples(subject, group)[:, 0] for subject in self.subjects]
         return np.concatenate([np.zeros(0, np.int64), *starts])
 
     def describe(self) -> dict[str, Any]:
         """Plain values that say whom a run has seen; `sources` are SHA-256 of the files that each was read from."""
-        attributes, group = self._dataset.source.attributes, self._dataset.group
+        attributes, group = self._dataset.signal_source.attributes, self._dataset.group
         return {
             "n_subjects": self.n_subjects,
             "n_participants": len(set(self.participants)),
@@ -230,7 +237,7 @@ class MultiSubjectSubset(SubsetRows):
         # Each subject numbers the labels that occur in it; here they get the numbers of the whole dataset.
         names = self._dataset.label_names(column)
         n_rows, name = int(self.n_rows_of[subject]), self.subjects[subject]
-        events = self._dataset.source.events(name, self._dataset.group)
+        events = self._dataset.signal_source.events(name, self._dataset.group)
         if events is None or column not in events.labels:
             return np.full(n_rows, NO_LABEL, dtype=np.int32)
         common = [names.index(label) for label in events.names[column]]

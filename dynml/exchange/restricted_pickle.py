@@ -32,7 +32,6 @@ _TEXT_OF_INSTRUCTIONS = (
 )
 _INSTRUCTIONS = frozenset(_TEXT_OF_INSTRUCTIONS.split())
 _CODE_OF_DTYPE = re.compile(r"[biu]1|[iuf]2|[iuf]4|[iuf]8|U[1-9]\d{0,6}")
-_BYTES_PER_CHARACTER = 4
 
 
 def load_plain_pickle(content: bytes, where: str) -> PlainValue:

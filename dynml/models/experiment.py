@@ -197,7 +197,7 @@ class Experiment(Described):
         plain = MultiSubjectDataset(path, group=group, device=device, conditioning=conditioning)
         self._compare(plain, other_preparation)
         embedding = self._embedding_for(plain)
-        members = redrawn_members(trained, plain.source, group) if subsets_of == "training" else None
+        members = redrawn_members(trained, plain.signal_source, group) if subsets_of == "training" else None
         dataset = None
         if members is not None:
             drawn = MultiSubjectDataset(
@@ -205,7 +205,7 @@ class Experiment(Described):
             )
             if has_data_of_training(trained, drawn):
                 dataset = drawn
-                tell_of_redrawn(drawn, plain.source)
+                tell_of_redrawn(drawn, plain.signal_source)
         if dataset is None:
             dataset = plain if embedding is None else plain.with_embedding(embedding)
         dataset = self._with_channels(dataset)

@@ -47,7 +47,7 @@ def overlap_with(
     seen_files = {digest for one in seen for digests in (one.get("sources") or {}).values() for digest in digests}
     subjects, shared_people, shared_files = [], set[str](), set[str]()
     for subject, person in zip(subset.subjects, subset.subjects if by_runs else subset.participants):
-        files = {source.sha256 for source in data.source.attributes(subject, data.group).sources} & seen_files
+        files = {source.sha256 for source in data.signal_source.attributes(subject, data.group).sources} & seen_files
         if person in seen_people or files:
             subjects.append(subject)
             shared_files |= files
@@ -94,7 +94,7 @@ def has_data_of_training(trained: Mapping[str, Any], data: MultiSubjectDataset) 
         return True
     noted = {subject: files for name in SUBSET_NAMES for subject, files in (subsets[name].get("sources") or {}).items()}
     sources = {
-        subject: [source.sha256 for source in data.source.attributes(subject, data.group).sources]
+        subject: [source.sha256 for source in data.signal_source.attributes(subject, data.group).sources]
         for subject in data.subjects
     }
     return all(files and noted.get(subject) == files for subject, files in sources.items())

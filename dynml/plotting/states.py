@@ -23,6 +23,7 @@ from dynml.plotting.style import (
     put_title,
     state_colours,
 )
+from dynml.stretches import stretches_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -157,9 +158,7 @@ def finite_segments(values: NDArray[np.float64], segments: ArrayLike | None) -> 
     """Borders of the given segments, or of the stretches without NaN."""
     if segments is not None:
         return [(int(start), int(stop)) for start, stop in np.asarray(segments).reshape(-1, 2) if stop > start]
-    good = np.concatenate([[False], np.isfinite(values).all(axis=1), [False]])
-    changes = np.flatnonzero(np.diff(good.astype(np.int8)))
-    return [(int(start), int(stop)) for start, stop in zip(changes[::2], changes[1::2])]
+    return [(start, stop) for start, stop in stretches_of(np.asarray(np.isfinite(values).all(axis=1))).tolist()]
 
 
 def stack_probabilities(

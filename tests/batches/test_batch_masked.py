@@ -211,7 +211,7 @@ def test_embedding_masks_what_a_masked_row_enters_and_gives_the_rest_as_ever(sto
                 rows = found.read(span.subject, span.start, span.stop)
                 torch.testing.assert_close(window[: span.length], rows, rtol=1e-5, atol=1e-5, equal_nan=True)
                 assert torch.equal(good[: span.length], torch.isfinite(rows).all(dim=1))
-        rows = masked.source.masked_rows(found.subjects[0], masked.group)
+        rows = masked.signal_source.masked_rows(found.subjects[0], masked.group)
         assert rows.sum() == found.n_masked_of[0]
 
 

@@ -62,7 +62,7 @@ def test_each_row_has_what_was_measured_since_the_row_before(tmp_path, rate, lea
     expected, known = (
         np.concatenate(parts) for parts in zip(*(searched(*pair, rate, lead) for pair in zip(runs, beside)))
     )
-    segments = dataset.source.segments("sub-a", "signals")
+    segments = dataset.signal_source.segments("sub-a", "signals")
     assert len(segments) == 3
     for start, stop in segments.tolist():
         np.testing.assert_array_equal(rows[start:stop, 5], known[start:stop])
@@ -90,12 +90,12 @@ def test_where_nothing_is_missing_nothing_is_marked(tmp_path):
     assert dataset.conditioning.marks_missing is False
     described = dataset.describe()["conditioning"]
     assert (described["group"], described["lead"], described["preparation"]["of"]) == ("stimulus", 0, "store")
-    plain = MultiSubjectDataset(dataset.source.path, group="signals")
+    plain = MultiSubjectDataset(dataset.signal_source.path, group="signals")
     assert "conditioning" not in plain.describe()
     assert "conditioning_group" not in plain.describe()["config"]
     later = dataclasses.replace(BY_STIMULUS, conditioning_lead=1)
     with pytest.warns(DataWarning, match=": 1"):
-        moved = MultiSubjectDataset(dataset.source.path, group="signals", config=later)
+        moved = MultiSubjectDataset(dataset.signal_source.path, group="signals", config=later)
     assert len({one.fingerprint for one in (dataset, plain, moved)}) == 3
 
 

@@ -136,7 +136,7 @@ def test_training_starts_from_it_and_it_can_be_exported_again(study, exported, t
 def test_a_decoder_travels(tmp_path):
     names = ["anna-meier", "b07-x", "c", "d", "e", "f", "g"]
     dataset = dataset_of(names=names, n_training=3, n_validation=2, n_testing=1)
-    trials = [dataset.source.read(name, dataset.group) for name in dataset.subjects]
+    trials = [dataset.signal_source.read(name, dataset.group) for name in dataset.subjects]
     X, y = np.stack([one[:96].reshape(8, 12, 4)[k] for one in trials for k in range(8)]), np.tile(["a", "b"], 24)
     people = np.repeat(dataset.subjects, 8)
     settings = {"trainer.inner_folds": 0, "model.linear_answer": "none"}

@@ -39,8 +39,8 @@ class Done:
     stderr: str
 
 
-def run_here(name, *arguments, status=0):
-    """Run a script in this process, which has torch at hand."""
+def ran_here(name, *arguments):
+    """Run a script in this process, which has torch at hand: status, what it printed, its errors and warnings."""
     out, err, found = io.StringIO(), io.StringIO(), 0
     streams = contextlib.redirect_stdout(out), contextlib.redirect_stderr(err)
     with mock.patch.object(sys, "argv", [name, *map(str, arguments)]), streams[0], streams[1]:
@@ -48,8 +48,14 @@ def run_here(name, *arguments, status=0):
             runpy.run_path(str(FOLDER / name), run_name="__main__")
         except SystemExit as end:
             found = end.code or 0
-    assert found == status, f"status {found}\n{out.getvalue()}\n{err.getvalue()}"
-    return Done(out.getvalue(), err.getvalue())
+    return found, out.getvalue(), err.getvalue()
+
+
+def run_here(name, *arguments, status=0):
+    """Run a script in this process and check its exit status."""
+    found, out, err = ran_here(name, *arguments)
+    assert found == status, f"status {found}\n{out}\n{err}"
+    return Done(out, err)
 
 
 def create_store(folder, arrays, subsets, *, run_by=run_script, **settings):

@@ -1,26 +1,13 @@
 import csv
 import json
-import runpy
 import sys
-from pathlib import Path
 
 import nibabel
 import numpy as np
 import pytest
+from running_scripts import run_here
 
 from dynml.datasets import write_haxby2001_ready_folder
-
-
-def run(script, *arguments):
-    """Run a script in this process, which has imported its libraries."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sys, "argv", [script, *map(str, arguments)])
-        status = None
-        try:
-            runpy.run_path(str(Path(__file__).parents[2] / "scripts_python" / script), run_name="__main__")
-        except SystemExit as end:
-            status = end.code
-    assert not status, (script, arguments)
 
 
 @pytest.fixture(scope="module")
@@ -30,9 +17,9 @@ def trained(tmp_path_factory):
     store = folder / "haxby.hdf5"
     (folder / "experiments").mkdir()
     lists = (ready.training, ready.validation, ready.testing)
-    run("dynml_create_hdf5_dataset.py", ready.subjects_folder, store, ready.config, *lists)
+    run_here("dynml_create_hdf5_dataset.py", ready.subjects_folder, store, ready.config, *lists)
     settings = ["--model.n_states", 2, "--initialization.n_init", 1, "--trainer.max_epochs", 3]
-    run("dynml_train_model.py", "hmm", folder / "experiments", "h", store, "bold", *settings)
+    run_here("dynml_train_model.py", "hmm", folder / "experiments", "h", store, "bold", *settings)
     return folder
 
 
@@ -55,7 +42,7 @@ def rows_of(path):
 
 def test_maps_of_spectra_land_in_tables_images_and_pictures(trained):
     out, folder = trained / "maps", spectra(trained / "spectra")
-    run(
+    run_here(
         "dynml_compute_maps.py", trained / "experiments/h", trained / "haxby.hdf5", out, "--spectra", folder,
         "--bands", "low=0.02-0.1", "--edges", "99", "--what", "power", "networks",
     )  # fmt: skip

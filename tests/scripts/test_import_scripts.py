@@ -1,15 +1,13 @@
 import json
 import pickle
-import runpy
 import subprocess
-import sys
 import tarfile
 from io import BytesIO
 from pathlib import Path
 
 import numpy as np
-import pytest
 import torch
+from running_scripts import ran_here
 
 from dynml.models.experiment import load_experiment
 from dynml.store.reading import Store
@@ -18,22 +16,8 @@ from dynml.store.verification import faults_of_store
 ROOT = Path(__file__).parents[2]
 
 
-@pytest.fixture
-def run(capsys, monkeypatch):
-    """Run a script in this process, which has torch at hand."""
-
-    def run_script(script, *arguments):
-        monkeypatch.setattr(sys, "argv", [script, *map(str, arguments)])
-        capsys.readouterr()
-        status = 0
-        try:
-            runpy.run_path(str(ROOT / "scripts_python" / script), run_name="__main__")
-        except SystemExit as end:
-            status = end.code or 0
-        printed = capsys.readouterr()
-        return subprocess.CompletedProcess([script], status, printed.out, printed.err)
-
-    return run_script
+def run(script, *arguments):
+    return subprocess.CompletedProcess([script], *ran_here(script, *arguments))
 
 
 def assert_one_sentence(process, *words):
@@ -55,7 +39,7 @@ def write_tar(path, members):
             tar.addfile(information, BytesIO(content))
 
 
-def test_tars_become_a_store_and_faults_one_sentence(tmp_path, run):
+def test_tars_become_a_store_and_faults_one_sentence(tmp_path):
     generator = np.random.default_rng(0)
     for person in range(4):
         signals = generator.normal(size=(30, 3)).astype(np.float32)
@@ -103,7 +87,7 @@ def small_causal_model():
     return weights | {f"embedder.{token}_embed": torch.randn(1, 1, 5) for token in ("msk", "cls")}
 
 
-def test_weights_become_an_experiment_and_faults_one_sentence(tmp_path, run):
+def test_weights_become_an_experiment_and_faults_one_sentence(tmp_path):
     weights, path = small_causal_model(), tmp_path / "pytorch_model.bin"
     torch.save(weights, path)
     (tmp_path / "seen.txt").write_text("ds-x_sub-1\n")

@@ -2,35 +2,21 @@
 
 import csv
 import json
-import runpy
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
+from running_scripts import run_here
 
 from dynml.models.experiment import load_experiment
 from dynml.models.inferred import inferred_subjects
 
-SCRIPTS = Path(__file__).parents[2] / "scripts_python"
 
-
-def run(script, *arguments, status=None):
-    """Run a script in this process, which has imported its libraries."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sys, "argv", [script, *map(str, arguments)])
-        found = None
-        try:
-            runpy.run_path(str(SCRIPTS / script), run_name="__main__")
-        except SystemExit as end:
-            found = end.code or None
-    assert found == status, (script, arguments)
-
-
-def select(folder, *further, status=None, name="selection"):
+def select(folder, *further, status=0, name="selection"):
     places = ("hmm", folder / "experiments", name, folder / "store.hdf5", "signals")
-    run("dynml_select_model.py", *places, "--n_jobs", 1, "--initialization.n_init", 1, *further, status=status)
+    options = ("--n_jobs", 1, "--initialization.n_init", 1, *further)
+    return run_here("dynml_select_model.py", *places, *options, status=status)
 
 
 GRID = ("--grid", "model.n_states=2,3,5000", "--seeds", 2, "--folds", 2)
@@ -41,7 +27,8 @@ def selected(tmp_path_factory):
     folder = tmp_path_factory.mktemp("selection")
     (folder / "experiments").mkdir()
     sizes = ("--n_subjects", 5, "--n_validation_subjects", 1, "--n_testing_subjects", 1, "--n_samples", 400)
-    run("dynml_simulate_data.py", "hmm", folder / "store.hdf5", *sizes, "--n_channels", 3, "--n_states", 2, "--seed", 1)
+    model = ("--n_channels", 3, "--n_states", 2, "--seed", 1)
+    run_here("dynml_simulate_data.py", "hmm", folder / "store.hdf5", *sizes, *model)
     select(folder, *GRID)
     return folder
 
@@ -94,14 +81,14 @@ def test_the_chosen_model_is_trained_on_all_and_can_be_inferred_from(selected):
     root = selected / "experiments/selection"
     experiment = load_experiment(root / "best")
     assert experiment.parameters["dataset"]["subsets"]["training"]["n_subjects"] == 4
-    run("dynml_infer_from_model.py", root / "best", selected / "store.hdf5", selected / "inferred")
+    run_here("dynml_infer_from_model.py", root / "best", selected / "store.hdf5", selected / "inferred")
     assert np.load(next((selected / "inferred").glob("*_alpha.npy"))).shape == (400, 2)
     page = selected / "page.html"
-    run("dynml_report.py", root / "best", page, "--hdf5", selected / "store.hdf5", "--results", root)
+    run_here("dynml_report.py", root / "best", page, "--hdf5", selected / "store.hdf5", "--results", root)
     assert "How many states" in page.read_text(encoding="utf-8")
 
 
-def test_begun_again_only_what_is_missing_is_done(selected, capsys):
+def test_begun_again_only_what_is_missing_is_done(selected):
     root = selected / "experiments/selection"
     before = (root / "selection.tsv").read_text()
     lost = root / "runs/n_states-3_seed-1_fold-1/selection_run.json"
@@ -111,8 +98,7 @@ def test_begun_again_only_what_is_missing_is_done(selected, capsys):
     assert lost.is_file()
     assert all(path.stat().st_mtime_ns == stamp for path, stamp in finished.items())
     assert (root / "selection.tsv").read_text() == before
-    select(selected, *GRID, "--model.learn_means", "false", status=2)
-    assert "model.learn_means" in capsys.readouterr().err
+    assert "model.learn_means" in select(selected, *GRID, "--model.learn_means", "false", status=2).stderr
 
 
 @pytest.mark.parametrize(
@@ -127,17 +113,15 @@ def test_begun_again_only_what_is_missing_is_done(selected, capsys):
         ((), "--grid"),
     ],
 )
-def test_mistakes_are_told_before_anything_runs(selected, capsys, arguments, message):
-    select(selected, *arguments, name="refused", status=2)
-    assert message in capsys.readouterr().err
+def test_mistakes_are_told_before_anything_runs(selected, arguments, message):
+    assert message in select(selected, *arguments, name="refused", status=2).stderr
     assert not (selected / "experiments/refused/runs").exists()
 
 
-def test_one_participant_is_refused(tmp_path, capsys):
+def test_one_participant_is_refused(tmp_path):
     (tmp_path / "experiments").mkdir()
-    run("dynml_simulate_data.py", "hmm", tmp_path / "store.hdf5", "--n_samples", 100, "--n_channels", 2)
-    select(tmp_path, "--grid", "model.n_states=2:3", status=2)
-    error = capsys.readouterr().err
+    run_here("dynml_simulate_data.py", "hmm", tmp_path / "store.hdf5", "--n_samples", 100, "--n_channels", 2)
+    error = select(tmp_path, "--grid", "model.n_states=2:3", status=2).stderr
     assert "hold 1 participant" in error
     assert "Traceback" not in error
 

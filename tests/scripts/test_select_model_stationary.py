@@ -2,35 +2,20 @@
 
 import csv
 import json
-import runpy
-import sys
-from pathlib import Path
 
 import pytest
+from running_scripts import run_here
 
-SCRIPTS = Path(__file__).parents[2] / "scripts_python"
 FOLDS, PEOPLE = 2, 6
 SIZES = ("--n_subjects", PEOPLE, "--n_samples", 200, "--n_channels", 3, "--seed", 4)
 
 
-def run(script, *arguments):
-    """Run a script in this process, which has imported its libraries."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sys, "argv", [script, *map(str, arguments)])
-        found = None
-        try:
-            runpy.run_path(str(SCRIPTS / script), run_name="__main__")
-        except SystemExit as end:
-            found = end.code or None
-    assert found is None, (script, arguments)
-
-
 def selected(folder, kind, *further):
     (folder / "experiments").mkdir()
-    run("dynml_simulate_data.py", kind, folder / "store.hdf5", *SIZES, *further)
+    run_here("dynml_simulate_data.py", kind, folder / "store.hdf5", *SIZES, *further)
     places = ("hmm", folder / "experiments", "selection", folder / "store.hdf5", "signals")
     few = ("--seeds", 1, "--folds", FOLDS, "--n_jobs", 1, "--split_halves", "false", "--initialization.n_init", 1)
-    run("dynml_select_model.py", *places, "--grid", "model.n_states=3", *few)
+    run_here("dynml_select_model.py", *places, "--grid", "model.n_states=3", *few)
     root = folder / "experiments/selection"
     with (root / "selection.tsv").open(encoding="utf-8", newline="") as stream:
         rows = list(csv.DictReader(stream, delimiter="\t"))
@@ -72,7 +57,7 @@ def test_states_gain_more_than_stationary_data_and_surrogates_come_again_with_th
     lost.unlink()
     few = ("--seeds", 1, "--folds", FOLDS, "--n_jobs", 1, "--split_halves", "false", "--initialization.n_init", 1)
     places = ("hmm", tmp_path / "experiments", "selection", tmp_path / "store.hdf5", "signals")
-    run("dynml_select_model.py", *places, "--grid", "model.n_states=3", *few)
+    run_here("dynml_select_model.py", *places, "--grid", "model.n_states=3", *few)
     assert json.loads(lost.read_text())["subjects"] == first
     assert [row for row in before.splitlines() if "_var-" not in row] == [
         row for row in (root / "selection.tsv").read_text().splitlines() if "_var-" not in row

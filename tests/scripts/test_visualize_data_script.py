@@ -1,9 +1,9 @@
 """The script that draws a store, as a user runs it."""
 
 import csv
+import functools
 import json
 import os
-import runpy
 import shutil
 import subprocess
 import sys
@@ -13,6 +13,7 @@ from urllib.parse import unquote
 import h5py
 import numpy as np
 import pytest
+from running_scripts import ran_here
 
 from dynml.conversion.creation import create_store
 
@@ -51,22 +52,10 @@ def made(tmp_path_factory):
 
 
 @pytest.fixture
-def script(made, monkeypatch, capsys):
+def script(made, monkeypatch):
     """Run the script in this process: (status, what it printed, its errors and warnings)."""
     monkeypatch.chdir(made)
-
-    def run(*arguments):
-        monkeypatch.setattr(sys, "argv", [NAME, *map(str, arguments)])
-        status = 0
-        capsys.readouterr()
-        try:
-            runpy.run_path(str(ROOT / "scripts_python" / NAME), run_name="__main__")
-        except SystemExit as end:
-            status = end.code
-        printed = capsys.readouterr()
-        return status, printed.out, printed.err
-
-    return run
+    return functools.partial(ran_here, NAME)
 
 
 def test_a_whole_store_becomes_a_page_without_a_screen(made):

@@ -3,13 +3,13 @@
 import csv
 import json
 import os
-import runpy
 import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+from running_scripts import ran_here
 from scipy import stats
 
 from dynml.plotting import logs as plotting_logs
@@ -46,24 +46,6 @@ def runs(tmp_path, monkeypatch):
     return ["a/run", "a/other", "b/run"]
 
 
-@pytest.fixture
-def script(monkeypatch, capsys):
-    """Run a script in this process: (status, what it printed, its errors and warnings)."""
-
-    def run(name, *arguments):
-        monkeypatch.setattr(sys, "argv", [name, *map(str, arguments)])
-        status = 0
-        capsys.readouterr()
-        try:
-            runpy.run_path(str(ROOT / "scripts_python" / name), run_name="__main__")
-        except SystemExit as end:
-            status = end.code
-        printed = capsys.readouterr()
-        return status, printed.out, printed.err
-
-    return run
-
-
 def read_table(path):
     return list(csv.DictReader(Path(path).read_text(encoding="utf-8").splitlines()))
 
@@ -92,20 +74,20 @@ def test_three_experiments_are_drawn_and_tabled_without_a_screen(runs, tmp_path)
     assert len(table["a/other", "gradient_norm"]) == 12
 
 
-def test_all_logs_but_costs_are_drawn_unless_there_is_nothing_else(runs, script):
+def test_all_logs_but_costs_are_drawn_unless_there_is_nothing_else(runs):
     costs = {"training_samples_per_second": np.ones(4), "peak_memory_mebibytes": np.ones(4)}
     make_experiment(Path("c/run"), 4, **costs)
-    assert script(LOGS, "c/run", "--save_figures", "f", "--nb_plots_per_fig", 1)[1].split() == [
+    assert ran_here(LOGS, "c/run", "--save_figures", "f", "--nb_plots_per_fig", 1)[1].split() == [
         f"f_{number}.png" for number in (1, 2, 3)
     ]
     for name in ("training_loss", "validation_loss", "best_value"):
         Path(f"c/run/logs/{name}_per_epoch.npy").unlink()
-    assert script(LOGS, "c/run", "--save_figures", "g", "--nb_plots_per_fig", 1)[1].split() == [
+    assert ran_here(LOGS, "c/run", "--save_figures", "g", "--nb_plots_per_fig", 1)[1].split() == [
         f"g_{number}.png" for number in (1, 2, 3)
     ]
 
 
-def test_graphs_hold_what_was_asked_for(runs, script, monkeypatch):
+def test_graphs_hold_what_was_asked_for(runs, monkeypatch):
     drawn = []
     plot = plotting_logs.plot_logs
     monkeypatch.setattr(
@@ -114,7 +96,7 @@ def test_graphs_hold_what_was_asked_for(runs, script, monkeypatch):
     gap = "diff(validation_loss,training_loss)"
     graphs = ["--graph", "Losses", "training_loss", "validation_loss", gap, "--graph", "The gap", gap, -0.5, 1]
     settings = ["--logs", "training_loss", "--names", "x", "y", "z", "--title", "Mine", "--xlim", 2, 15]
-    status, printed, _ = script(LOGS, *runs, *settings, *graphs, "--save_figures", "f.pdf", "--save_to_csv", "t.csv")
+    status, printed, _ = ran_here(LOGS, *runs, *settings, *graphs, "--save_figures", "f.pdf", "--save_to_csv", "t.csv")
     assert (status, printed.split()) == (0, ["f_1.pdf", "t.csv"])
     (figure,) = drawn
     single, losses, differences = figure.axes
@@ -134,8 +116,8 @@ def test_graphs_hold_what_was_asked_for(runs, script, monkeypatch):
 
 
 @pytest.mark.parametrize("ending", ["png", "pdf", "svg", "eps", "jpg", "tif"])
-def test_figures_are_saved_in_the_format_of_the_prefix(runs, script, ending):
-    assert script(LOGS, *runs, "--logs", "training_loss", "--save_figures", f"out/run_0.5.{ending}")[:2] == (
+def test_figures_are_saved_in_the_format_of_the_prefix(runs, ending):
+    assert ran_here(LOGS, *runs, "--logs", "training_loss", "--save_figures", f"out/run_0.5.{ending}")[:2] == (
         0,
         f"out/run_0.5_1.{ending}\n",
     )
@@ -143,23 +125,23 @@ def test_figures_are_saved_in_the_format_of_the_prefix(runs, script, ending):
     assert first.startswith((PNG, b"%PDF", b"<?xml", b"%!PS", b"\xff\xd8\xff", b"II*", b"MM\x00"))
 
 
-def test_prefixes_without_an_ending_give_png_also_in_folders(runs, script):
-    assert script(LOGS, *runs, "--logs", "training_loss", "--save_figures", "runs_0.5")[1] == "runs_0.5_1.png\n"
-    assert script(LOGS, *runs, "--logs", "training_loss", "--save_figures", "here/")[1] == "here/logs_1.png\n"
+def test_prefixes_without_an_ending_give_png_also_in_folders(runs):
+    assert ran_here(LOGS, *runs, "--logs", "training_loss", "--save_figures", "runs_0.5")[1] == "runs_0.5_1.png\n"
+    assert ran_here(LOGS, *runs, "--logs", "training_loss", "--save_figures", "here/")[1] == "here/logs_1.png\n"
 
 
-def test_experiments_of_different_families_are_drawn_with_a_warning(runs, script):
+def test_experiments_of_different_families_are_drawn_with_a_warning(runs):
     make_experiment(Path("c/bert"), 5, 4, family="sequence_bert")
-    status, _, warned = script(LOGS, "a/run", "c/bert", "--logs", "validation_loss", "--save_figures", "f")
+    status, _, warned = ran_here(LOGS, "a/run", "c/bert", "--logs", "validation_loss", "--save_figures", "f")
     assert status == 0
     assert "different quantities (free_energy: run; mse: bert)" in warned
     assert warned.count("\n") == 1
-    assert script(LOGS, "a/run", "c/bert", "--logs", "training_seconds", "--save_figures", "g")[2] == ""
+    assert ran_here(LOGS, "a/run", "c/bert", "--logs", "training_seconds", "--save_figures", "g")[2] == ""
 
 
-def test_show_now_without_a_screen_says_so(runs, script, monkeypatch):
+def test_show_now_without_a_screen_says_so(runs, monkeypatch):
     monkeypatch.setenv("MPLBACKEND", "Agg")
-    status, _, warned = script(LOGS, "a/run", "--logs", "training_loss", "--show_now")
+    status, _, warned = ran_here(LOGS, "a/run", "--logs", "training_loss", "--show_now")
     assert (status, warned.count("\n")) == (0, 1)
     assert "--show_now needs a screen" in warned
 
@@ -205,28 +187,28 @@ def test_show_now_without_a_screen_says_so(runs, script, monkeypatch):
         (["a/run", "--save_to_csv", "t.csv", "--log_scale"], "--log_scale changes figures only"),
     ],
 )
-def test_mistakes_give_one_sentence_and_status_2_and_no_file(runs, script, arguments, words):
+def test_mistakes_give_one_sentence_and_status_2_and_no_file(runs, arguments, words):
     Path("empty").mkdir()
     Path("young/checkpoint").mkdir(parents=True)
     Path("taken_1.png").write_bytes(b"old")
     Path("taken.csv").write_text("old")
     before = sorted(Path().rglob("*"))
-    status, printed, error = script(LOGS, *arguments)
+    status, printed, error = ran_here(LOGS, *arguments)
     assert (status, printed, error.count("\n")) == (2, "", 1), error
     assert words in error
     assert sorted(Path().rglob("*")) == before
     assert (Path("taken_1.png").read_bytes(), Path("taken.csv").read_text()) == (b"old", "old")
 
 
-def test_force_overwrites(runs, script):
+def test_force_overwrites(runs):
     Path("taken_1.png").write_bytes(b"old")
-    assert script(LOGS, "a/run", "--logs", "best_value", "--save_figures", "taken", "-f")[0] == 0
+    assert ran_here(LOGS, "a/run", "--logs", "best_value", "--save_figures", "taken", "-f")[0] == 0
     assert Path("taken_1.png").read_bytes().startswith(PNG)
 
 
-def test_correlations_are_printed_saved_and_drawn(runs, script):
+def test_correlations_are_printed_saved_and_drawn(runs):
     outputs = ["--save_figures", "f", "--save_to_csv", "r.csv", "--show_first_order_fit", "--show_individual_logs"]
-    status, printed, warned = script(
+    status, printed, warned = ran_here(
         CORRELATION, *runs, "training_loss", "validation_loss", "--ignore_first_epochs", 2, *outputs
     )
     assert (status, warned) == (0, "")
@@ -246,9 +228,9 @@ def test_correlations_are_printed_saved_and_drawn(runs, script):
     assert "p is too small" in printed
 
 
-def test_correlation_of_differences_under_other_names_needs_no_output(runs, script):
+def test_correlation_of_differences_under_other_names_needs_no_output(runs):
     logs = ["diff(validation_loss,training_loss)", "gradient_norm"]
-    status, printed, warned = script(CORRELATION, *runs, *logs, "--rename_log1", "gap", "--names", *"xyz")
+    status, printed, warned = ran_here(CORRELATION, *runs, *logs, "--rename_log1", "gap", "--names", *"xyz")
     assert status == 0
     assert printed.startswith("x: gap; y: gradient norm")
     x = read_log("a/other", "validation_loss") - read_log("a/other", "training_loss")
@@ -256,11 +238,11 @@ def test_correlation_of_differences_under_other_names_needs_no_output(runs, scri
     assert warned.splitlines() == [f"Warning: {name} has no log gradient_norm and is left out." for name in "xz"]
 
 
-def test_too_few_points_and_constant_logs_are_said(runs, script):
-    _, printed, warned = script(CORRELATION, "b/run", "training_loss", "best_value", "--ignore_first_epochs", 5)
+def test_too_few_points_and_constant_logs_are_said(runs):
+    _, printed, warned = ran_here(CORRELATION, "b/run", "training_loss", "best_value", "--ignore_first_epochs", 5)
     assert "No correlation can be computed for run: 2 points, but at least 3 are needed." in warned
     assert printed.splitlines()[2].split() == ["run", "2", *"-----"]
-    _, _, warned = script(CORRELATION, "a/run", "training_loss", "training_seconds")
+    _, _, warned = ran_here(CORRELATION, "a/run", "training_loss", "training_seconds")
     assert "No correlation can be computed for run: training seconds is constant." in warned
 
 
@@ -282,14 +264,14 @@ def test_too_few_points_and_constant_logs_are_said(runs, script):
         (["a/run", "c/half", "training_loss", "diff(gradient_norm,late)"], "No experiment has both training_loss and"),
     ],
 )
-def test_mistakes_of_a_correlation_give_one_sentence_and_status_2(runs, script, arguments, words):
+def test_mistakes_of_a_correlation_give_one_sentence_and_status_2(runs, arguments, words):
     Path("taken_correlation.png").write_bytes(b"old")
     Path("taken.csv").write_text("old")
     make_experiment(Path("c/half"), 3, late=np.ones(3))
     make_experiment(Path("c/other_half"), 3, gradient_norm=np.ones(3))
     if "c/half" in arguments:
         arguments = ["c/other_half", *arguments]
-    status, printed, error = script(CORRELATION, *arguments)
+    status, printed, error = ran_here(CORRELATION, *arguments)
     lines = [line for line in error.splitlines() if not line.startswith("Warning")]
     assert (status, printed, len(lines)) == (2, "", 1), error
     assert words in error

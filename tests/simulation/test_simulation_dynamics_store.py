@@ -68,7 +68,7 @@ def test_events_reach_the_dataset_under_one_set_of_labels(tmp_path):
     dataset = MultiSubjectDataset(path, group="bold")
     assert dataset.label_names("state") == ("state-0", "state-1", "state-2", "state-3")
     for subject, states in zip(simulation.subjects, simulation.states):
-        events = dataset.source.events(subject, "bold")
+        events = dataset.signal_source.events(subject, "bold")
         names = np.array(events.names["state"])[events.labels_of_samples("state", 60)]
         assert names.tolist() == [f"state-{state}" for state in states]
 

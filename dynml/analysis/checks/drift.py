@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from dynml.analysis.checks.verdicts import Verdict, not_made, p_of_draws
 from dynml.dataset.subset import MultiSubjectSubset
 from dynml.store.layout import natural_order
+from dynml.stretches import runs_of_equal
 
 Array = NDArray[np.float64]
 LEVEL, N_DRAWS = 0.05, 999
@@ -66,14 +67,12 @@ class Courses:
 
     def add_subject(self, subset: MultiSubjectSubset, subject: int, alpha_TK: NDArray[np.floating[Any]]) -> None:
         """Add a subject's stored rows; those outside of segments, and masked ones, do not count."""
-        table, observed = subset.segments.of_subject(subject), subset.observed(subject)
-        runs, person = subset.runs_of_segments(subject), subset.participants[subject]
-        for run in dict.fromkeys(runs.tolist()):
-            own = table.take(runs == run)
+        observed, person = subset.observed(subject), subset.participants[subject]
+        for run, segments in subset.segments_of_runs(subject):
             rows = np.concatenate(
                 [
                     alpha_TK[start:stop] if observed is None else alpha_TK[start:stop][observed[start:stop]]
-                    for start, stop in zip(own.start.tolist(), own.stop.tolist(), strict=True)
+                    for start, stop in segments
                 ]
             ).astype(np.float64)
             rows = rows[np.isfinite(rows).all(axis=1)]
@@ -101,8 +100,7 @@ class Courses:
 def windows_of(alpha_TK: Array) -> Array | None:
     """Mean over windows that are long beside visits, (W, K); None where there would be fewer than six."""
     path = alpha_TK.argmax(axis=1)
-    ends = np.flatnonzero(np.diff(path)) + 1
-    lengths = np.diff(np.concatenate([[0], ends, [len(path)]])).astype(np.float64)
+    lengths = np.diff(runs_of_equal(path), axis=1).astype(np.float64)
     visit = float((lengths**2).sum() / lengths.sum())
     length = max(math.ceil(VISITS_OF_WINDOW * visit), len(path) // MOST_WINDOWS, 1)
     n_windows = len(path) // length

@@ -18,6 +18,7 @@ from dynml.analysis.checks.refitting import alphas_of
 from dynml.analysis.checks.stretches import SubjectStretches
 from dynml.analysis.checks.verdicts import Verdict, p_of_draws
 from dynml.models.registry import Family
+from dynml.stretches import runs_of_equal
 
 Array = NDArray[np.float64]
 MOST_SAMPLES = 20_000
@@ -130,8 +131,8 @@ def _visits(alphas: Sequence[Array], subjects: Sequence[SubjectStretches]) -> It
         for own in one.stretches:
             rows = path[start : start + len(own)]
             start += len(own)
-            borders = np.concatenate([[0], np.flatnonzero(np.diff(rows)) + 1, [len(rows)]])
-            yield from zip(rows[borders[:-1]].tolist(), np.diff(borders).tolist(), strict=True)
+            starts, stops = runs_of_equal(rows).T
+            yield from zip(rows[starts].tolist(), (stops - starts).tolist(), strict=True)
 
 
 def _log_spectrum(subjects: Sequence[SubjectStretches]) -> Array:

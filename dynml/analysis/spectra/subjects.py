@@ -134,7 +134,7 @@ class InferredBeside:
             When no sample is in both.
         """
         signals = self._signals
-        first = clock_of(self._dataset.source, subject, self._dataset.group)
+        first = clock_of(self._dataset.signal_source, subject, self._dataset.group)
         second = clock_of(signals.source, subject, signals.group)
         spans = aligned_spans(first, second, subject)
         alpha = np.load(self._path(subject, "alpha"), mmap_mode="r")

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from dynml.errors import DataError
+from dynml.stretches import runs_of_equal
 
 Integers = NDArray[np.int64]
 
@@ -100,8 +101,8 @@ def pieces_of(
 
 def visits_of(piece: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
     """State, start and stop of every visit in one segment."""
-    starts = np.concatenate([[0], np.flatnonzero(np.diff(piece)) + 1])
-    return piece[starts], starts, np.append(starts[1:], len(piece))
+    starts, stops = runs_of_equal(piece).T
+    return piece[starts], starts, stops
 
 
 def _path(values: NDArray[Any], first_row: int) -> NDArray[np.int64]:

@@ -57,13 +57,13 @@ class OtherForms:
             write_alpha(result, self._out, ending, self._component)
         if not self._fif and self._bids_folder is None:
             return
-        runs = stored_runs(self._dataset.source, self._dataset.group, result.subject)
+        runs = stored_runs(self._dataset.signal_source, self._dataset.group, result.subject)
         if self._bids_folder is not None:
             if self._bids is None:
                 self._bids = BidsDerivative(self._bids_folder, self._model(result.alpha.shape[1]))
             self._bids.add(result, runs)
         if self._fif:
-            events = self._dataset.source.events(result.subject, self._dataset.group)
+            events = self._dataset.signal_source.events(result.subject, self._dataset.group)
             for run in runs:
                 middle = f"_{re.sub(r'[^A-Za-z0-9-]+', '-', run.name)}" if len(runs) > 1 else ""
                 raw = result.to_mne_raw(run, events=events, component=self._component)

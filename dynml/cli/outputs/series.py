@@ -85,7 +85,7 @@ def subject_series(
     values_of = {"alpha": _alpha, "features": _features, "predictions": _errors}[of](experiment, dataset, names)
     for subset, index, values, segments, observed in values_of:
         subject, participant = subset.subjects[index], subset.participants[index]
-        events = dataset.source.events(subject, dataset.group)
+        events = dataset.signal_source.events(subject, dataset.group)
         if events is None or column not in events.labels:
             yield subject, participant, None
             continue
@@ -94,7 +94,7 @@ def subject_series(
             yield subject, participant, None
             continue
         valid, masked = valid_rows(segments, len(values), observed)
-        runs = stored_runs(dataset.source, dataset.group, subject)
+        runs = stored_runs(dataset.signal_source, dataset.group, subject)
         yield (
             subject,
             participant,

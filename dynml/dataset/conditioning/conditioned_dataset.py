@@ -27,7 +27,7 @@ class ConditionedDataset:
     @property
     def conditioning(self) -> Conditioning | None:
         """How a second group is laid beside the first; None: there is none."""
-        return self.source.conditioning if isinstance(self.source, ConditionedSource) else None
+        return self.signal_source.conditioning if isinstance(self.signal_source, ConditionedSource) else None
 
     @property
     def n_conditioning(self) -> int:
@@ -37,7 +37,7 @@ class ConditionedDataset:
     @property
     def conditioning_names(self) -> tuple[str, ...]:
         """Names of these channels."""
-        return self.source.conditioning_names if isinstance(self.source, ConditionedSource) else ()
+        return self.signal_source.conditioning_names if isinstance(self.signal_source, ConditionedSource) else ()
 
     def described_conditioning(self, preparation_of: Callable[[str], dict[str, Any]]) -> dict[str, Any]:
         """Entry `conditioning` of a description, by which a model can be conditioned alike; {}: there is none."""

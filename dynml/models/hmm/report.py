@@ -60,16 +60,12 @@ def occupancies_of(subset: MultiSubjectSubset, parameters: GaussianHMMParameters
     found = Occupancies("states")
     for subject in np.flatnonzero(subset.is_own).tolist():
         alpha = np.full((int(subset.n_rows_of[subject]), parameters.n_states), np.nan, dtype=np.float32)
-        table = subset.segments.of_subject(subject)
-        runs = subset.runs_of_segments(subject)
-        for run in dict.fromkeys(runs.tolist()):
-            own = table.take(runs == run)
-            spans = list(zip(own.start.tolist(), own.stop.tolist(), strict=True))
-            signals = torch.cat([subset.read(subject, start, stop) for start, stop in spans])
-            starts = torch.tensor([0, *np.cumsum(own.lengths)], dtype=torch.int64)
+        for _, segments in subset.segments_of_runs(subject):
+            signals = torch.cat([subset.read(subject, start, stop) for start, stop in segments])
+            starts = torch.tensor([0, *np.cumsum([stop - start for start, stop in segments])], dtype=torch.int64)
             posteriors = e_step(signals, starts, parameters, posteriors=True)[2]
             assert posteriors is not None
-            alpha[np.concatenate([np.arange(start, stop) for start, stop in spans])] = posteriors.cpu().numpy()
+            alpha[np.concatenate([np.arange(start, stop) for start, stop in segments])] = posteriors.cpu().numpy()
         found.add_subject(subset, subject, alpha)
     return found
 

@@ -38,7 +38,7 @@ class HasChannels(Protocol):
     """The part of `MultiSubjectDataset` that says which channels there are; see there."""
 
     @property
-    def source(self) -> SignalSource:
+    def signal_source(self) -> SignalSource:
         """What is read from."""
         ...
 
@@ -223,7 +223,7 @@ def columns_taken(config: Any, dataset: HasChannels) -> list[int]:
 
 def positions_of(dataset: HasChannels) -> tuple[NDArray[np.float64], str]:
     """Where the channels of a dataset lie, (C, 3) in mm, NaN where that is unknown; and in which space."""
-    positions_C3, path = np.full((dataset.n_channels, 3), np.nan), dataset.source.path
+    positions_C3, path = np.full((dataset.n_channels, 3), np.nan), dataset.signal_source.path
     if path is None:
         return positions_C3, UNKNOWN_SPACE
     with Store(path) as store:
@@ -319,7 +319,7 @@ def _warn(dataset: HasChannels, sentences: Sequence[str]) -> None:
 
 
 def _where(dataset: HasChannels) -> str:
-    return f"{dataset.source.path or 'The arrays'}, group {dataset.group}"
+    return f"{dataset.signal_source.path or 'The arrays'}, group {dataset.group}"
 
 
 def _listed(names: Sequence[str]) -> str:

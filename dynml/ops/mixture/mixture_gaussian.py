@@ -22,7 +22,6 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from dynml.errors import NotPositiveDefiniteError
 from dynml.ops.gaussian import full_float32_precision
 from dynml.ops.mixture.mixture_gaussian_terms import Backend, MixtureTerms, terms_of
 
@@ -64,7 +63,7 @@ def mixture_log_likelihood(
     -------
     Tensor, (N,) or (...), of the signals' type and device, in nats.
         NaN for a sample whose covariance is not positive definite (a channel left with less of its variance than
-        rounding makes up), or whose numbers are not finite; see `failed_samples`. Such a sample adds nothing to any
+        rounding makes up), or whose numbers are not finite. Such a sample adds nothing to any
         gradient.
 
     Notes
@@ -93,28 +92,6 @@ def mixture_log_likelihood(
         with full_float32_precision(signals.device):
             values = _terms(rows, shares, means, matrices, factors, options).log_densities
     return values.view(shape)
-
-
-def failed_samples(log_likelihoods: Tensor) -> Tensor:
-    """Indices of the samples without a log-likelihood, (n_failed, number of dimensions), int64."""
-    return torch.isnan(log_likelihoods).nonzero()
-
-
-def require_log_likelihoods(log_likelihoods_N: Tensor) -> None:
-    """Refuse log-likelihoods (N,) among which one is missing.
-
-    Raises
-    ------
-    NotPositiveDefiniteError
-        Names the first sample, counted from 1.
-    """
-    failed = failed_samples(log_likelihoods_N)
-    if len(failed):
-        raise NotPositiveDefiniteError(
-            f"Sample {int(failed[0, 0]) + 1} of {len(log_likelihoods_N)} ({len(failed)} in all): the covariance mixed "
-            "for it is not positive definite, or its numbers are not finite; use a larger "
-            "model.covariances_epsilon, a smaller learning rate, or fewer channels."
-        )
 
 
 def _terms(

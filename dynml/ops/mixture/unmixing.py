@@ -100,26 +100,6 @@ def unmix_covariances(
         return descent.result()
 
 
-def unmixing_objective(
-    covariances_SCC: Tensor,
-    occupancies_S: Tensor,
-    modes_JCC: Tensor,
-    weights_SJ: Tensor,
-    *,
-    means_SC: Tensor | None = None,
-    mode_means_JC: Tensor | None = None,
-) -> float:
-    """Objective of given modes and weights: negative log-likelihood per sample, without C / 2 log 2 pi."""
-    mixed = torch.einsum("sj,jab->sab", weights_SJ.double(), modes_JCC.double())
-    targets = covariances_SCC.double()
-    if means_SC is not None and mode_means_JC is not None:
-        deviations = means_SC.double() - weights_SJ.double() @ mode_means_JC.double()
-        targets = targets + deviations.unsqueeze(2) * deviations.unsqueeze(1)
-    shares = occupancies_S.double() / occupancies_S.double().sum()
-    divergences = torch.logdet(mixed) + torch.linalg.solve(mixed, targets).diagonal(dim1=1, dim2=2).sum(1)
-    return float((0.5 * shares * divergences).sum())
-
-
 @dataclass(frozen=True)
 class _Problem:
     """The states in coordinates where their pooled covariance is the unit matrix; shares add up to one."""

@@ -25,6 +25,7 @@ from dynml.simulation.kinds.autoregression import (
 )
 from dynml.simulation.kinds.hmm import HMMSimulationConfig, initial_probabilities, sample_path, transition_matrix
 from dynml.simulation.result import Simulation, named_events, simulator
+from dynml.stretches import runs_of_equal
 
 STATE = "state"
 """Label column of the visits to states."""
@@ -174,9 +175,8 @@ def simulate_switching_var(
 
 def visits_of(states_T: NDArray[np.int64], n_states: int) -> Events:
     """Each stretch of samples in one state as an event, labelled in the column `state`."""
-    onsets = np.concatenate([[0], np.flatnonzero(np.diff(states_T)) + 1]).astype(np.int64)
-    visits = np.stack([onsets, np.diff(np.append(onsets, len(states_T)))], axis=1)
-    return named_events(STATE, STATE, n_states, visits, states_T[onsets])
+    onsets, stops = runs_of_equal(states_T).T
+    return named_events(STATE, STATE, n_states, np.stack([onsets, stops - onsets], axis=1), states_T[onsets])
 
 
 def _process(config: SwitchingVarSimulationConfig, generator: np.random.Generator) -> SwitchingVar:

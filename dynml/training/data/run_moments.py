@@ -99,11 +99,9 @@ def _ranks(found: list[_Found], n_channels: int) -> tuple[RanksOfRuns, list[Tens
 
 def _sums_of_runs(subset: MultiSubjectSubset, subject: int) -> Iterator[tuple[str, CentredSums]]:
     """Each run's name and sums, in stored order."""
-    table = subset.segments.of_subject(subject)
-    runs, names = subset.runs_of_segments(subject), subset.run_names(subject)
-    for run in dict.fromkeys(runs.tolist()):
-        own = table.take(runs == run)
+    names = subset.run_names(subject)
+    for run, segments in subset.segments_of_runs(subject):
         sums = CentredSums.zeros(subset.n_channels)
-        for start, stop in zip(own.start.tolist(), own.stop.tolist(), strict=True):
+        for start, stop in segments:
             sums = sums.merged(centred_sums(subset.slicer(subject, start, stop)))
         yield names[run], sums

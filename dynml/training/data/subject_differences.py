@@ -58,13 +58,10 @@ class Occupancies:
 
     def add_subject(self, subset: MultiSubjectSubset, subject: int, alpha_TK: NDArray[np.floating[Any]]) -> None:
         """Add a subject's stored rows, (T, K); those outside of segments, and masked ones, do not count."""
-        table = subset.segments.of_subject(subject)
-        observed = subset.observed(subject)
-        names, runs = subset.run_names(subject), subset.runs_of_segments(subject)
-        for run in dict.fromkeys(runs.tolist()):
-            own = table.take(runs == run)
+        observed, names = subset.observed(subject), subset.run_names(subject)
+        for run, segments in subset.segments_of_runs(subject):
             weights, visits = np.zeros(alpha_TK.shape[1]), 0.0
-            for start, stop in zip(own.start.tolist(), own.stop.tolist(), strict=True):
+            for start, stop in segments:
                 rows = alpha_TK[start:stop] if observed is None else alpha_TK[start:stop][observed[start:stop]]
                 weights += rows.sum(axis=0, dtype=np.float64)
                 visits += 1 + np.count_nonzero(np.diff(rows.argmax(axis=1))) if len(rows) else 0

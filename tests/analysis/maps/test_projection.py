@@ -85,7 +85,7 @@ def test_an_embedding_on_the_fly_comes_back(tmp_path, whiten, standardize):
     config = DatasetConfig(n_embeddings=5, n_components=20, whiten=whiten, standardize_components=standardize)
     dataset = MultiSubjectDataset(store.path, config=config)
     dataset.load_data()
-    source = dataset.source
+    source = dataset.signal_source
     rows = []
     for subject in ("sub-a", "sub-b"):
         own = source.read(subject, "signals").astype(np.float64)

@@ -301,7 +301,7 @@ def test_windows_of_people_without_an_observed_sample_are_no_trials(tmp_path):
     # Where a covariate is decoded, recordings are cut into windows.
     arrays = {f"sub-{n}": trials_with_gaps(n) for n in range(4)}
     dataset = MultiSubjectDataset.from_arrays(arrays, missing="mask")
-    dataset.source.covariates = {f"sub-{n}": {"group": "ab"[n % 2]} for n in range(4)}.__getitem__
+    dataset.signal_source.covariates = {f"sub-{n}": {"group": "ab"[n % 2]} for n in range(4)}.__getitem__
     sampler = BatchSamplerConfig(window_length=4, batch_size_training=1000, strategy="fixed_windows")
     windows = Target.of(dataset, "group").labelled("training", sampler)
     expected, segments = [], dataset.training_set.segments

@@ -8,9 +8,8 @@ import torch
 from torch.distributions import MultivariateNormal
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from dynml.errors import NotPositiveDefiniteError
 from dynml.ops.mixture import mixture_gaussian_terms
-from dynml.ops.mixture.mixture_gaussian import failed_samples, mixture_log_likelihood, require_log_likelihoods
+from dynml.ops.mixture.mixture_gaussian import mixture_log_likelihood
 from dynml.ops.mixture.mixture_gaussian_kernel import lanes_of, packed_positions
 from dynml.ops.mixture.mixture_gaussian_terms import compiled_terms, groups_together, inverses_by_whitening, torch_terms
 
@@ -166,9 +165,7 @@ def test_a_sample_without_a_likelihood_is_nan_and_touches_no_gradient(fault, dty
         signals[bad, 3] = torch.nan if fault == "nan signal" else torch.inf
     problem = [tensor.requires_grad_() for tensor in (signals, alpha, means, covariances)]
     values = mixture_log_likelihood(*problem, backend=backend)
-    assert failed_samples(values).tolist() == [[bad]]
-    with pytest.raises(NotPositiveDefiniteError, match=r"Sample 19 of 40 \(1 in all\)"):
-        require_log_likelihoods(values)
+    assert torch.isnan(values).nonzero().tolist() == [[bad]]
     others = torch.arange(40) != bad
     found = torch.autograd.grad(values.sum(), problem)
     alone = [tensor.detach()[others].requires_grad_() for tensor in (signals, alpha)]
@@ -198,10 +195,6 @@ def test_a_missing_likelihood_in_the_loss_or_kept_out_of_it_spoils_no_gradient(b
     assert len(passes) == 1
     in_it = torch.autograd.grad(values.square().sum(), problem)
     assert all(gradient.isfinite().all() and gradient.any() for gradient in [*kept_out, *in_it])
-
-
-def test_complete_log_likelihoods_pass():
-    require_log_likelihoods(mixture_log_likelihood(*mixture_problem(20, 3, 2)))
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
@@ -278,7 +271,7 @@ def test_diagonal_covariances_without_a_likelihood():
     alpha[4] = torch.tensor([0.0, 1.0])
     signals[7, 0] = torch.nan
     values = mixture_log_likelihood(signals, alpha.requires_grad_(), None, variances)
-    assert failed_samples(values).flatten().tolist() == [4, 7]
+    assert torch.isnan(values).nonzero().flatten().tolist() == [4, 7]
     by_alpha, by_variances = torch.autograd.grad(values.sum(), (alpha, variances))
     assert not by_alpha[[4, 7]].any()
     assert by_alpha.isfinite().all()

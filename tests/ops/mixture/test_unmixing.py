@@ -8,7 +8,7 @@ from torch.distributions import MultivariateNormal
 from dynml.errors import NotPositiveDefiniteError
 from dynml.ops.matching import match_covariances
 from dynml.ops.metrics import riemannian_distance
-from dynml.ops.mixture.unmixing import unmix_covariances, unmixing_objective
+from dynml.ops.mixture.unmixing import unmix_covariances
 
 
 def known_mixture(n_states, n_modes, n_channels, seed, *, pure, estimated=False):
@@ -26,6 +26,18 @@ def known_mixture(n_states, n_modes, n_channels, seed, *, pure, estimated=False)
             samples = generator.multivariate_normal(np.zeros(n_channels), states[state], size=int(n_samples))
             states[state] = samples.T @ samples / n_samples
     return (torch.from_numpy(array) for array in (states, occupancies, modes, weights))
+
+
+def unmixing_objective(covariances, occupancies, modes, weights, *, means_SC=None, mode_means_JC=None):
+    """Negative log-likelihood per sample of given modes and weights, without C / 2 log 2 pi."""
+    mixed = torch.einsum("sj,jab->sab", weights.double(), modes.double())
+    targets = covariances.double()
+    if means_SC is not None:
+        deviations = means_SC.double() - weights.double() @ mode_means_JC.double()
+        targets = targets + deviations.unsqueeze(2) * deviations.unsqueeze(1)
+    shares = occupancies.double() / occupancies.double().sum()
+    divergences = torch.logdet(mixed) + torch.linalg.solve(mixed, targets).diagonal(dim1=1, dim2=2).sum(1)
+    return float((0.5 * shares * divergences).sum())
 
 
 def distances(found, true):

@@ -20,8 +20,8 @@ INITIAL_STANDARD_DEVIATION = 0.02
 """Of all weights of matrices and embeddings (Radford et al. 2019; Devlin et al. 2019)."""
 
 
-class Embedder(nn.Module):
-    """Channels to embeddings: Dropout(LayerNorm(W x + b)), after hidden layers where there are several.
+class _ChannelMaps(nn.Module):
+    """Linear maps of which one has the channels on one of its sides.
 
     Parameters
     ----------
@@ -34,7 +34,7 @@ class Embedder(nn.Module):
     dropout : float
         Share of units that are left out in training.
     channels : NamedChannels or PositionedChannels, optional
-        Where the first map's weights are looked up; then n_channels counts columns of its table.
+        Where the weights of the map from or to channels are looked up; then n_channels counts columns of its table.
     """
 
     def __init__(
@@ -47,20 +47,47 @@ class Embedder(nn.Module):
     ) -> None:
         super().__init__()
         assert n_layers >= 1
+        self.layers = nn.Sequential(*self._layers(n_channels, embedding_dim, n_layers, dropout, channels))
+        initialize_weights(self)
+
+    @staticmethod
+    def _layers(
+        n_channels: int, embedding_dim: int, n_layers: int, dropout: float, channels: Channels | None
+    ) -> list[nn.Module]:
+        raise NotImplementedError
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """What the maps make of inputs (..., C or d)."""
+        outputs: Tensor = self.layers(inputs)
+        return outputs
+
+
+class Embedder(_ChannelMaps):
+    """Channels to embeddings (..., d): Dropout(LayerNorm(W x + b)), after hidden layers where there are several."""
+
+    @staticmethod
+    def _layers(
+        n_channels: int, embedding_dim: int, n_layers: int, dropout: float, channels: Channels | None
+    ) -> list[nn.Module]:
         widths = n_channels, embedding_dim
-        first = nn.Linear(*widths) if channels is None else FromChannels(channels, *widths)
-        layers: list[nn.Module] = [first]
+        layers: list[nn.Module] = [nn.Linear(*widths) if channels is None else FromChannels(channels, *widths)]
         if n_layers > 1:
             layers += [nn.LayerNorm(embedding_dim), nn.GELU(), nn.Dropout(dropout)]
             layers += _hidden_layers([embedding_dim] * (n_layers - 1), dropout)
             layers += [nn.Linear(embedding_dim, embedding_dim)]
-        self.layers = nn.Sequential(*layers, nn.LayerNorm(embedding_dim), nn.Dropout(dropout))
-        initialize_weights(self)
+        return [*layers, nn.LayerNorm(embedding_dim), nn.Dropout(dropout)]
 
-    def forward(self, inputs_BTC: Tensor) -> Tensor:
-        """Embeddings (..., d) of inputs (..., C)."""
-        embeddings: Tensor = self.layers(inputs_BTC)
-        return embeddings
+
+class Unembedder(_ChannelMaps):
+    """Hidden states (..., d) to channels, by one linear map or by hidden layers and one linear map."""
+
+    @staticmethod
+    def _layers(
+        n_channels: int, embedding_dim: int, n_layers: int, dropout: float, channels: Channels | None
+    ) -> list[nn.Module]:
+        widths = embedding_dim, n_channels
+        layers = _hidden_layers([embedding_dim] * n_layers, dropout)
+        return [*layers, nn.Linear(*widths) if channels is None else ToChannels(channels, *widths)]
 
 
 class TimeEmbedding(nn.Module):
@@ -134,45 +161,6 @@ class TimeEmbedding(nn.Module):
         index = torch.round(seconds / self.time_precision).clamp(0, self.n_rows - 1).long()
         embeddings: Tensor = self.rows(torch.where(seconds < 0, self.n_rows, index))
         return embeddings
-
-
-class Unembedder(nn.Module):
-    """Hidden states to channels, by one linear map or by hidden layers and one linear map.
-
-    Parameters
-    ----------
-    n_channels : int
-        Channels C of the predictions.
-    embedding_dim : int
-        Width d of the hidden states and of hidden layers.
-    n_layers : int
-        Linear maps in all; each but the last is followed by LayerNorm, GELU and dropout.
-    dropout : float
-        Share of units of hidden layers that are left out in training.
-    channels : NamedChannels or PositionedChannels, optional
-        Where the last map's weights are looked up; then n_channels counts columns of its table.
-    """
-
-    def __init__(
-        self,
-        n_channels: int,
-        embedding_dim: int,
-        n_layers: int = 1,
-        dropout: float = 0.1,
-        channels: Channels | None = None,
-    ) -> None:
-        super().__init__()
-        assert n_layers >= 1
-        layers = _hidden_layers([embedding_dim] * n_layers, dropout)
-        widths = embedding_dim, n_channels
-        last = nn.Linear(*widths) if channels is None else ToChannels(channels, *widths)
-        self.layers = nn.Sequential(*layers, last)
-        initialize_weights(self)
-
-    def forward(self, hidden_BTd: Tensor) -> Tensor:
-        """Predictions (..., C) of hidden states (..., d)."""
-        predictions: Tensor = self.layers(hidden_BTd)
-        return predictions
 
 
 def initialize_weights(module: nn.Module, standard_deviation: float = INITIAL_STANDARD_DEVIATION) -> None:

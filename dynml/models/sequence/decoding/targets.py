@@ -190,7 +190,7 @@ class Target:
 
     def _runs_of(self, subset: MultiSubjectSubset, spans: SegmentTable) -> tuple[list[str], NDArray[np.int64]]:
         """Name of each window's run, and its number within."""
-        source, group = self.dataset.source, self.dataset.group
+        source, group = self.dataset.signal_source, self.dataset.group
         run_of = [source.source_samples(subject, group)[:, 1].tolist() for subject in subset.subjects]
         names_of = [source.run_names(subject, group) for subject in subset.subjects]
         runs, numbers, counts = [], [], dict[tuple[int, int], int]()
@@ -227,14 +227,14 @@ def columns_of_events(dataset: MultiSubjectDataset) -> set[str]:
     """Names of the label columns that some subject's events have."""
     columns: set[str] = set()
     for subject in _subjects(dataset):
-        events = dataset.source.events(subject, dataset.group)
+        events = dataset.signal_source.events(subject, dataset.group)
         columns |= set() if events is None else set(events.names)
     return columns
 
 
 def _covariates(dataset: MultiSubjectDataset) -> dict[str, dict[str, str]]:
     """Covariates of every subject in force; arrays have none."""
-    read: Any = getattr(dataset.source, "covariates", None)
+    read: Any = getattr(dataset.signal_source, "covariates", None)
     return {subject: {} if read is None else read(subject) for subject in _subjects(dataset)}
 
 

@@ -197,7 +197,7 @@ def trained_length(experiment: Experiment) -> int | None:
 
 def _runs(dataset: MultiSubjectDataset, subset: MultiSubjectSubset, spans: SegmentTable) -> list[str]:
     """Name of each stretch's run."""
-    source, group = dataset.source, dataset.group
+    source, group = dataset.signal_source, dataset.group
     names = []
     for index, subject in enumerate(subset.subjects):
         runs, known = source.source_samples(subject, group)[:, 1], source.run_names(subject, group)

@@ -37,7 +37,7 @@ def test_every_testing_trial_comes_once_with_its_place_and_its_probabilities(run
     assert len(rows) == 2 * 2 * 8
     assert len({(row["subject"], row["run"], row["trial"]) for row in rows}) == len(rows)
     subject = dataset.testing_set.subjects[0]
-    events = dataset.source.events(subject, dataset.group)
+    events = dataset.signal_source.events(subject, dataset.group)
     truth = [events.names["stimulus"][code] for code in events.labels["stimulus"]]
     assert [row["truth"] for row in rows if row["subject"] == subject] == truth
     for row in rows:

@@ -75,7 +75,7 @@ def test_numbers_are_predicted_beside_baselines_that_scikit_learn_scores_alike(t
     trials = trainer.trials("validation")
     found = predicted_numbers(trainer.model, trials)
     assert summary["score"]["validation"] == pytest.approx(r2_score(values_of(trials), found.predicted), abs=1e-9)
-    labels = dataset.source.events("sub-e", dataset.group).names["force"]
+    labels = dataset.signal_source.events("sub-e", dataset.group).names["force"]
     assert set(values_of(trials)) >= {float(label) for label in labels}
 
 

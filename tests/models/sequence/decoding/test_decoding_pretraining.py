@@ -34,7 +34,7 @@ def described(dataset):
         own = dataset.subset(name)
         subset["participants"] = own.participants
         subset["sources"] = {
-            subject: [source.sha256 for source in dataset.source.attributes(subject, dataset.group).sources]
+            subject: [source.sha256 for source in dataset.signal_source.attributes(subject, dataset.group).sources]
             for subject in own.subjects
         }
     return description
@@ -210,7 +210,7 @@ def test_where_both_split_by_runs_a_shared_participant_is_no_overlap_but_a_share
     by_runs = SimpleNamespace(
         split="runs",
         group=dataset.group,
-        source=dataset.source,
+        signal_source=dataset.signal_source,
         testing_set=SimpleNamespace(subjects=names, participants=["one", "one"], n_subjects=2),
     )
     empty = {"subjects": [], "participants": [], "sources": {}}

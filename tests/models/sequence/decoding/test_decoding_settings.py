@@ -93,7 +93,7 @@ def test_nothing_is_kept_fixed_that_was_never_learnt(settings):
 
 def test_events_without_a_duration_need_a_stated_length():
     dataset = dataset_of(1, 1, 0)
-    for one in dataset.source._recordings.values():
+    for one in dataset.signal_source._recordings.values():
         one.events.duration[one.events.labels["stimulus"] == 0] = 0
     accepted = (
         r"sampler\.trial_length is None, .* 8 of the 16 training trials of 'stimulus' have events without a duration"

@@ -70,7 +70,7 @@ def test_an_embedding_is_what_the_model_makes_of_its_window_alone(dataset, kind,
 @pytest.mark.parametrize("backbone", ["linear", "csm"])
 def test_a_decoders_embeddings_are_what_its_head_reads_of_padded_trials(backbone):
     data = dataset_of(2, 1, 0)
-    events = data.source.events("sub-a", data.group)
+    events = data.signal_source.events("sub-a", data.group)
     events.duration[::3] -= 5
     decoder = decoder_of(data, **({"backbone": "linear"} if backbone == "linear" else small(backbone)))
     experiment = experiment_of(decoder, "decoding", trials="stimulus", onset_shift=0.2, trial_length=None)
@@ -84,7 +84,7 @@ def test_a_decoders_embeddings_are_what_its_head_reads_of_padded_trials(backbone
     hook = decoder.hidden.register_forward_pre_hook(lambda _, inputs: heads_input.append(inputs[0][0]))
     for row in range(len(pieces)):
         number, first = pieces.spans.subject[row], int(pieces.spans.start[row])
-        own = data.source.events(pieces.subjects[row], data.group)
+        own = data.signal_source.events(pieces.subjects[row], data.group)
         position = row - 16 * number
         assert first == own.onset[position] + round(0.2 * RATE)
         assert pieces.names[pieces.truth[row]] == own.names["stimulus"][own.labels["stimulus"][position]]
@@ -142,7 +142,7 @@ def test_without_a_word_recordings_are_cut_as_in_the_training(dataset):
 def test_windows_of_a_decoder_of_covariates_have_the_subjects_label(monkeypatch):
     data = dataset_of(3, 1, 0)
     values = {"sub-a": {"age": "old"}, "sub-b": {"age": "young"}, "sub-c": {}, "sub-d": {"age": "old"}}
-    monkeypatch.setattr(data.source, "covariates", values.get, raising=False)
+    monkeypatch.setattr(data.signal_source, "covariates", values.get, raising=False)
     decoder = decoder_of(data, backbone="linear", target="age")
     sampler = {"window_length": 50, "minimum_length": 20, "batch_size_training": 16}
     experiment = experiment_of(decoder, "decoding", **sampler)

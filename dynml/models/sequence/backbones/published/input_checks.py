@@ -236,7 +236,7 @@ def _of_standardization(config: PublishedConfig, dataset: MultiSubjectDataset) -
 
 
 def _has_one_run_each(dataset: MultiSubjectDataset) -> bool:
-    return all(len(dataset.source.run_names(name, dataset.group)) == 1 for name in dataset.subjects)
+    return all(len(dataset.signal_source.run_names(name, dataset.group)) == 1 for name in dataset.subjects)
 
 
 def _of_sizes(config: PublishedConfig, dataset: MultiSubjectDataset) -> Iterator[str]:
@@ -267,7 +267,7 @@ def _warn(dataset: MultiSubjectDataset, sentence: str) -> None:
 
 
 def _where(dataset: MultiSubjectDataset) -> str:
-    return f"{dataset.source.path or 'The arrays'}, group {dataset.group}"
+    return f"{dataset.signal_source.path or 'The arrays'}, group {dataset.group}"
 
 
 def _listed(names: Sequence[str]) -> str:
