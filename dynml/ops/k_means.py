@@ -88,7 +88,8 @@ def _best_centres(points: Tensor, centres: Tensor) -> Tensor:
     inertia, lowest, best = points.new_full((len(centres),), float("inf")), float("inf"), centres[0]
     for iteration in range(_MOST_ITERATIONS):
         flat = centres.flatten(0, 1)
-        shifted = torch.addmm(flat.square().sum(1, keepdim=True), flat, transposed, alpha=-2).view(*centres.shape[:2], -1)
+        squares_RK = flat.square().sum(1, keepdim=True)
+        shifted = torch.addmm(squares_RK, flat, transposed, alpha=-2).view(*centres.shape[:2], -1)
         nearest = shifted.amin(1)
         before, inertia = inertia, nearest.sum(1) + squares
         leader = int(inertia.argmin())

@@ -61,7 +61,7 @@ def described_subjects(
     rows_of: dict[str, list[int]] = {}
     for row, name in enumerate(table.columns[key]):
         rows_of.setdefault(name, []).append(row)
-    own_names = _own_names(list(rows_of), subjects)
+    own_names = names_of_subjects(list(rows_of), subjects)
     described: dict[str, dict[str, str]] = {}
     known = set(subjects)
     for name, rows in rows_of.items():
@@ -77,7 +77,7 @@ def described_subjects(
     return described
 
 
-def _own_names(names: Sequence[str], subjects: Sequence[str]) -> dict[str, str]:
+def names_of_subjects(names: Sequence[str], subjects: Sequence[str]) -> dict[str, str]:
     """Subject of each name that a table spells in another way, where just one fits; the strictest comparison counts."""
     found: dict[str, str] = {}
     for simplified in (_without_prefix, _without_case, _without_zeros):

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dynml.analysis.groups.measures import MISSING
+from dynml.analysis.groups.numbers import is_missing, number_of, numbers_or_labels
 from dynml.configuration import nearest_name
 from dynml.errors import ConfigurationError, DataError
 from dynml.tables import Table
@@ -51,9 +51,7 @@ def names_in(formula: str, columns: Sequence[str]) -> list[str]:
 
 def rows_with(table: Table, names: Sequence[str]) -> tuple[list[int], dict[str, list[int]]]:
     """Rows in which none of the columns is missing, and which rows lack which column."""
-    lacking = {
-        name: [row for row, value in enumerate(table.columns[name]) if value.lower() in MISSING] for name in names
-    }
+    lacking = {name: [row for row, value in enumerate(table.columns[name]) if is_missing(value)] for name in names}
     left_out = {row for rows in lacking.values() for row in rows}
     kept = [row for row in range(len(table)) if row not in left_out]
     return kept, {name: rows for name, rows in lacking.items() if rows}
@@ -76,8 +74,8 @@ def design_of(formula: str, table: Table) -> Design:
     DataError
         When columns of the design depend on each other, or there are as many as rows.
     """
-    matrix, columns, terms = _model_matrix(formula, table)
     names = names_in(formula, list(table.columns))
+    matrix, columns, terms = _model_matrix(formula, table, names)
     for name in names:
         if len(set(table.columns[name])) < 2:
             raise DataError(
@@ -93,7 +91,9 @@ def design_of(formula: str, table: Table) -> Design:
     return Design(formula, matrix, columns, terms)
 
 
-def _model_matrix(formula: str, table: Table) -> tuple[NDArray[np.float64], list[str], dict[str, list[int]]]:
+def _model_matrix(
+    formula: str, table: Table, names: Sequence[str]
+) -> tuple[NDArray[np.float64], list[str], dict[str, list[int]]]:
     from formulaic import Formula
     from formulaic.errors import FormulaicError
 
@@ -106,7 +106,7 @@ def _model_matrix(formula: str, table: Table) -> tuple[NDArray[np.float64], list
     if "|" in formula:
         accepted = "a formula without '|': for repeated rows there are --sessions, --within and --whole"
         raise ConfigurationError(KEY, formula, accepted)
-    frame = _frame(table)
+    frame = _frame(formula, table, names)
     try:
         with np.errstate(all="ignore"), warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -130,17 +130,20 @@ def _accepted(error: str, table: Table) -> str:
     return f"a formula such as 'group + age' ({plain})"
 
 
-def _frame(table: Table) -> pandas.DataFrame:
+def _frame(formula: str, table: Table, names: Sequence[str]) -> pandas.DataFrame:
+    """Columns that are named; one within C(..) has labels, whatever they look like, unless all are numbers."""
     import pandas
 
-    return pandas.DataFrame({name: _typed(values) for name, values in table.columns.items()})
-
-
-def _typed(values: list[str]) -> list[float] | list[str]:
-    try:
-        return [float("nan") if value.lower() in MISSING else float(value) for value in values]
-    except ValueError:
-        return list(values)
+    columns: dict[str, Any] = {}
+    for name in names:
+        values = table.columns[name]
+        is_factor = re.search(rf"(?<![\w.])C\(\s*`?{re.escape(name)}`?\s*[,)]", formula)
+        if is_factor and any(number_of(value) is None for value in values):
+            columns[name] = list(values)
+            continue
+        numbers = numbers_or_labels(values, name, table.path)
+        columns[name] = list(values) if numbers is None else numbers
+    return pandas.DataFrame(columns, index=range(len(table)))
 
 
 def _check_rank(formula: str, matrix: NDArray[np.float64], columns: list[str], n_rows: int) -> None:

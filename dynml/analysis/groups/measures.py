@@ -8,15 +8,16 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from dynml.analysis.groups.numbers import number_of, numbers_or_labels
 from dynml.configuration import nearest_name
-from dynml.errors import DataError
-from dynml.tables import NOT_AVAILABLE, Table, read_table
+from dynml.errors import ConfigurationError, DataError
+from dynml.tables import Table, read_table
 
 PEOPLE = ("participant", "participant_id", "subject", "subject_id")
 """Columns that say whose a row is, the one that is preferred first."""
@@ -29,7 +30,6 @@ KEYS = (
 """Columns that say what a measure is of."""
 NO_MEASURES = ("most_visited", "kept", "censored", "subset", "n_samples", "duration")
 """Columns of dynml's tables that hold labels or amounts of data."""
-MISSING = (NOT_AVAILABLE, "", "nan", "na")
 
 
 @dataclass(frozen=True)
@@ -61,6 +61,8 @@ class Measures:
     """(R, M), NaN where there is none."""
     ignored: tuple[str, ...] = ()
     """Columns of text that are no measure."""
+    known: tuple[str, ...] = ()
+    """Columns of numbers that are no measure either, since they are asked about."""
 
     def rows(self, chosen: Sequence[int]) -> Measures:
         """Give some rows only."""
@@ -71,11 +73,12 @@ class Measures:
             self.measures,
             self.values[list(chosen)],
             self.ignored,
+            self.known,
         )
 
     def with_values(self, people: list[str], values: NDArray[np.float64]) -> Measures:
         """Give the same measures of other rows, one per person."""
-        return Measures(self.path, people, [{} for _ in people], self.measures, values, self.ignored)
+        return Measures(self.path, people, [{} for _ in people], self.measures, values, self.ignored, self.known)
 
 
 def read_any_table(path: Path) -> Table:
@@ -84,7 +87,11 @@ def read_any_table(path: Path) -> Table:
 
 
 def read_measures(
-    path: Path, chosen: Sequence[str] | None = None, keys: Sequence[str] | None = None, within: str | None = None
+    path: Path,
+    chosen: Sequence[str] | None = None,
+    keys: Sequence[str] | None = None,
+    within: str | None = None,
+    known: Sequence[str] = (),
 ) -> Measures:
     """Read a table of results, long (one row per subject and state) or wide (one row per subject).
 
@@ -98,13 +105,18 @@ def read_measures(
         several rows.
     within : str, optional
         A further column that tells the rows of one person apart.
+    known : sequence of str
+        Columns that the measures are compared by or are to predict, which are no measures where this table has them.
 
     Raises
     ------
     DataError
         When there is no column of subjects or of numbers, a value is no number, or a subject has two rows of one
         measure.
+    ConfigurationError
+        When `chosen` names one of `known`.
     """
+    _check_not_known(chosen, known)
     table = read_any_table(path)
     who = next((name for name in PEOPLE if name in table.columns), None)
     if who is None:
@@ -116,7 +128,8 @@ def read_measures(
         name for name in (*RECORDINGS, within) if name in table.columns and name != who and name not in (keys or ())
     ]
     apart = [name for name in dict.fromkeys(apart) if name is not None and name not in (chosen or ())]
-    named = [name for name in table.columns if name not in (*PEOPLE, *apart)]
+    left_out = {name for name in known if name not in (*KEYS, *(keys or ()))}
+    named = [name for name in table.columns if name not in (*PEOPLE, *apart, *left_out)]
     units = list(zip(*(table.columns[name] for name in (who, *apart))))
     own_keys, ignored = _keys(table, named, units, keys, chosen)
     quantities = [name for name in named if name not in (*own_keys, *ignored) and (chosen is None or name in chosen)]
@@ -124,7 +137,18 @@ def read_measures(
         quantities = [name for name in quantities if name not in NO_MEASURES]
     if not quantities:
         raise DataError(f"{path} has no column of numbers beside {', '.join([who, *apart, *own_keys])}.")
-    return _pivoted(table, units, ["", *apart], own_keys, quantities, tuple(ignored))
+    measures = _pivoted(table, units, ["", *apart], own_keys, quantities, tuple(ignored))
+    numbers = [
+        name for name in table.columns if name in left_out and name not in apart and _is_number_column(table, name)
+    ]
+    return replace(measures, known=tuple(numbers) if chosen is None else ())
+
+
+def _check_not_known(chosen: Sequence[str] | None, known: Sequence[str]) -> None:
+    for name in chosen or ():
+        if name in known:
+            accepted = f"without {name}, which measures are compared by or are to predict"
+            raise ConfigurationError("--measures", " ".join(chosen or ()), accepted)
 
 
 def _check_names(table: Table, names: Sequence[str]) -> None:
@@ -142,7 +166,10 @@ def _keys(
     chosen: Sequence[str] | None,
 ) -> tuple[list[str], list[str]]:
     """Columns that say what a measure is of, and those of text that are neither."""
-    texts = [name for name in named if not all(map(_is_number, table.columns[name])) and name not in (chosen or ())]
+    texts = [name for name in named if not _is_number_column(table, name) and name not in (chosen or ())]
+    for name in texts:
+        if chosen is None and name not in (*KEYS, *NO_MEASURES, *(asked or ())):
+            numbers_or_labels(table.columns[name], name, table.path)
     if asked is not None:
         return list(asked), [name for name in texts if name not in asked]
     known = [name for name in named if name in KEYS and name not in (chosen or ())]
@@ -196,24 +223,15 @@ def _entities(name: str) -> dict[str, str]:
     return {"session" if key == "ses" else key: value for key, value in found}
 
 
-def _is_number(text: str) -> bool:
-    if text.lower() in MISSING:
-        return True
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
+def _is_number_column(table: Table, name: str) -> bool:
+    return all(number_of(value) is not None for value in table.columns[name])
 
 
 def _number(table: Table, name: str, line: int) -> float:
     text = table.columns[name][line]
-    if text.lower() in MISSING:
-        return math.nan
-    try:
-        value = float(text)
-    except ValueError as error:
-        raise DataError(f"{table.path} has {text!r} in the column {name}, but measures must be numbers.") from error
+    value = number_of(text)
+    if value is None:
+        raise DataError(f"{table.path} has {text!r} in the column {name}, but measures must be numbers.")
     return value if math.isfinite(value) else math.nan
 
 

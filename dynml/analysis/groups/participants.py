@@ -14,6 +14,7 @@ from dynml.analysis.groups.measures import RECORDINGS, Measures, read_any_table
 from dynml.analysis.groups.words import listed_names
 from dynml.configuration import nearest_name
 from dynml.errors import DataError
+from dynml.store.participants_table import names_of_subjects
 from dynml.tables import Table
 
 NAMES = ("participant_id", "participant", "subject", "subject_id")
@@ -86,6 +87,8 @@ def matched(measures: Measures, participants: Participants) -> Matched:
         When none is found.
     """
     known = _known(participants)
+    others = _spelled_otherwise(measures.people, list(known))
+    known |= {own: known[other] for own, other in others.items()}
     kept, rows, people, unknown = [], [], [], list[str]()
     for number, name in enumerate(measures.people):
         row = _row_of(name, measures.recordings[number], known, participants)
@@ -98,9 +101,19 @@ def matched(measures: Measures, participants: Participants) -> Matched:
     if not kept:
         raise DataError(
             f"No subject of {measures.path} ({listed_names(list(dict.fromkeys(measures.people)))}) is in the column "
-            f"{participants.who} of {participants.table.path} ({listed_names(list(known))})."
+            f"{participants.who} of {participants.table.path} ({listed_names(list(_known(participants)))})."
         )
     findings = []
+    if others:
+        findings.append(
+            f"{participants.table.path.name} spells {len(others)} of the names otherwise: "
+            f"{listed_names([f'{other} is {own}' for own, other in others.items()])}."
+        )
+    if measures.known:
+        findings.append(
+            f"Not taken as measures of {measures.path.name}, since they are what is asked about: "
+            f"{listed_names(measures.known)}."
+        )
     if unknown:
         unknown = list(dict.fromkeys(unknown))
         findings.append(
@@ -236,6 +249,15 @@ def _is_same(said: dict[str, str], column: str, value: str) -> bool:
     short = "ses" if short == "session" else short
     own = next((said[name] for name in (column, f"{short}_id", short, "session", "session_id") if name in said), None)
     return own is not None and own.removeprefix(f"{short}-") == value.removeprefix(f"{short}-")
+
+
+def _spelled_otherwise(people: Sequence[str], known: Sequence[str]) -> dict[str, str]:
+    """Participants of results that no name of the table is, and the one name that differs by zeros or case alone."""
+    found = {name: next((one for one in _spellings(name) if one in known), None) for name in people}
+    taken = set(found.values())
+    lacking = [re.sub(r"_.*", "", name) if name.startswith("sub-") else name for name, own in found.items() if not own]
+    others = names_of_subjects([name for name in known if name not in taken], list(dict.fromkeys(lacking)))
+    return {own: other for other, own in others.items()}
 
 
 def _spellings(name: str) -> list[str]:

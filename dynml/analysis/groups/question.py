@@ -69,9 +69,10 @@ def read_question(asked: Asked) -> Question:
         raise ConfigurationError(
             "--sessions", asked.sessions, "absent with --paired, which makes one row per participant"
         )
-    found = matched(
-        read_measures(asked.table, asked.measures, asked.keys, asked.paired), read_participants(asked.participants)
-    )
+    participants = read_participants(asked.participants)
+    known = names_in(asked.formula, list(participants.table.columns))
+    measures = read_measures(asked.table, asked.measures, asked.keys, asked.paired, known)
+    found = matched(measures, participants)
     difference = None
     if asked.paired is not None:
         found, difference = paired(found, asked.paired)

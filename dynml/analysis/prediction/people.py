@@ -9,11 +9,12 @@ import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from dynml.analysis.groups.measures import MISSING
+from dynml.analysis.groups.numbers import is_missing, numbers_or_labels
 from dynml.analysis.groups.words import listed_names
 from dynml.analysis.prediction.cross_validation import Predicted, PredictionSettings, cross_validated
 from dynml.analysis.prediction.features import FeatureSet
@@ -88,9 +89,11 @@ def people_of(
             f"{settings.n_folds} folds need {max(settings.n_folds, 3)} groups of people who do not belong "
             f"together, but there are {n_groups} ({len(names)} participants)."
         )
-    classes = _classes(truth, target)
+    classes = _classes(truth, target, gathered.path)
     nothing = np.zeros((len(names), 0))
-    numbers = np.concatenate([nothing, *(_columns_of([own[name] for own in known]) for name in confounds)], axis=1)
+    numbers = np.concatenate(
+        [nothing, *(_columns_of([own[name] for own in known], name, gathered.path) for name in confounds)], axis=1
+    )
     return People(names, target, truth, classes, numbers, tuple(confounds), groups)
 
 
@@ -103,7 +106,7 @@ def _complete(gathered: Gathered, columns: Sequence[str]) -> list[str]:
             gathered.findings.append(f"{len(lacking)} participants have no {what}, left out: {who}.")
         names = [name for name in names if name in own]
     for column in columns:
-        lacking = [name for name in names if gathered.participants[name][column].lower() in MISSING]
+        lacking = [name for name in names if is_missing(gathered.participants[name][column])]
         if lacking:
             gathered.findings.append(f"{column} is missing for {listed_names(lacking)}, left out.")
         names = [name for name in names if name not in lacking]
@@ -114,28 +117,26 @@ def _complete(gathered: Gathered, columns: Sequence[str]) -> list[str]:
     return names
 
 
-def _classes(truth: list[str], target: str) -> list[str]:
-    try:
-        [float(value) for value in truth]
-    except ValueError:
-        counts = Counter(truth)
-        rare = [name for name, n in counts.items() if n < 2]
-        if rare or len(counts) > MOST_CLASSES:
-            raise DataError(
-                f"The target {target} has {len(counts)} classes, of which {len(rare)} have one participant "
-                f"({listed_names(rare or sorted(counts))}); give numbers, or classes of at least two."
-            ) from None
-        return sorted(counts)
-    return []
+def _classes(truth: list[str], target: str, path: Path) -> list[str]:
+    if numbers_or_labels(truth, target, path) is not None:
+        return []
+    counts = Counter(truth)
+    rare = [name for name, n in counts.items() if n < 2]
+    if rare or len(counts) > MOST_CLASSES:
+        raise DataError(
+            f"The target {target} has {len(counts)} classes, of which {len(rare)} have one participant "
+            f"({listed_names(rare or sorted(counts))}); give numbers, or classes of at least two."
+        )
+    return sorted(counts)
 
 
-def _columns_of(values: list[str]) -> Doubles:
+def _columns_of(values: list[str], name: str, path: Path) -> Doubles:
     """A confound as columns: as it is, or indicators of all classes but the first."""
-    try:
-        return np.array([[float(value)] for value in values])
-    except ValueError:
-        classes = sorted(set(values))[1:]
-        return np.array([[float(value == name) for name in classes] for value in values]).reshape(len(values), -1)
+    numbers = numbers_or_labels(values, name, path)
+    if numbers is not None:
+        return numbers[:, None]
+    classes = sorted(set(values))[1:]
+    return np.array([[float(value == one) for one in classes] for value in values]).reshape(len(values), -1)
 
 
 def predicted_by_all(gathered: Gathered, people: People, settings: PredictionSettings) -> list[Result]:

@@ -39,13 +39,15 @@ class Gathered:
     participants: dict[str, dict[str, str]] = field(default_factory=dict)
     """Participant to what is known of it."""
     columns: list[str] = field(default_factory=list)
+    path: Path = field(default_factory=Path)
+    """Of the table of participants."""
     findings: list[str] = field(default_factory=list)
 
     def add(self, name: str, found: Matched) -> None:
         """Take one row per participant."""
         self.sets[name] = dict(zip(found.people, found.measures.values))
         table = found.participants.table
-        self.columns = list(table.columns)
+        self.columns, self.path = list(table.columns), table.path
         for row, person in enumerate(found.people):
             self.participants.setdefault(person, {key: values[row] for key, values in table.columns.items()})
         self.findings += [one for one in found.findings if one not in self.findings]
@@ -74,9 +76,15 @@ class Gathered:
         return values[:, varies]
 
 
-def gather_table(gathered: Gathered, path: Path, participants: Participants, columns: Sequence[str] | None) -> None:
-    """Take a table: one set for each quantity of a long table, one set of a wide one."""
-    found = averaged(matched(read_measures(path, columns), participants))
+def gather_table(
+    gathered: Gathered,
+    path: Path,
+    participants: Participants,
+    columns: Sequence[str] | None,
+    known: Sequence[str] = (),
+) -> None:
+    """Take a table: one set for each quantity of a long table, one set of a wide one, without the columns `known`."""
+    found = averaged(matched(read_measures(path, columns, known=known), participants))
     by_quantity: dict[str, list[int]] = {}
     for number, measure in enumerate(found.measures.measures):
         by_quantity.setdefault(measure.quantity if measure.of else "table", []).append(number)

@@ -16,11 +16,11 @@ class ConditionedDataset:
 
     Attributes
     ----------
-    source : SignalSource
+    signal_source : SignalSource
     subjects : list of str
     """
 
-    source: SignalSource
+    signal_source: SignalSource
     subjects: list[str]
     _conditioning: Conditioning | None = None
 

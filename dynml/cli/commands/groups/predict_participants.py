@@ -76,6 +76,9 @@ def run_prediction(arguments: Namespace) -> None:
         n_permutations=arguments.n_permutations,
         seed=arguments.seed,
     )
+    if arguments.measures is not None and _is_no_table(Path(arguments.table)):
+        accepted = "absent where TABLE is a folder or extracted features, which have no columns to choose"
+        raise ConfigurationError("--measures", " ".join(arguments.measures), accepted)
     if arguments.experiment is not None and arguments.hdf5 is None:
         raise ConfigurationError("--experiment", arguments.experiment, "given together with --hdf5")
     gathered = _gathered(arguments, read_participants(Path(arguments.participants)))
@@ -87,6 +90,12 @@ def run_prediction(arguments: Namespace) -> None:
         for finding in write_prediction(out, about, people, settings, results, gathered.findings):
             print(f"Note: {finding}")
         print(f"Participants: {len(people.names)}. Results: {out}")
+
+
+def _is_no_table(path: Path) -> bool:
+    from dynml.analysis.prediction.embeddings import has_embeddings
+
+    return path.is_dir() or has_embeddings(path)
 
 
 def _gathered(arguments: Namespace, participants: Participants) -> Gathered:
@@ -109,7 +118,8 @@ def _gathered(arguments: Namespace, participants: Participants) -> Gathered:
     elif table.is_dir():
         gather_folder(gathered, table, participants)
     else:
-        gather_table(gathered, table, participants, arguments.measures)
+        known = [arguments.target, *(arguments.confounds or ()), *(arguments.groups or ())]
+        gather_table(gathered, table, participants, arguments.measures, known)
     if arguments.experiment is not None:
         from dynml.models.experiment import load_experiment
 

@@ -1,0 +1,76 @@
+"""Whether a column of texts holds numbers or labels; one that is mixed is refused rather than guessed at."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dynml.analysis.groups.words import listed_names
+from dynml.errors import DataError
+from dynml.tables import NOT_AVAILABLE
+
+MISSING = (NOT_AVAILABLE, "", "nan", "na")
+DECIMAL_COMMA = re.compile(r"[+-]?\d[\d.]*,\d+([eE][+-]?\d+)?", re.ASCII)
+
+
+def is_missing(text: str) -> bool:
+    """Whether a cell says that there is no value."""
+    return text.lower() in MISSING
+
+
+def number_of(text: str) -> float | None:
+    """The number that a text is, NaN where it is missing; None where it is another text."""
+    if is_missing(text):
+        return math.nan
+    try:
+        return None if "_" in text else float(text)
+    except ValueError:
+        return None
+
+
+def numbers_or_labels(values: Sequence[str], name: str, path: Path) -> NDArray[np.float64] | None:
+    """Numbers of a column, NaN where one is missing; None for a column of labels.
+
+    Parameters
+    ----------
+    values : sequence of n str
+    name : str
+        Of the column, for messages.
+    path : Path
+        Of its table.
+
+    Returns
+    -------
+    array, (n,), or None
+
+    Raises
+    ------
+    DataError
+        When most values are numbers and others are not, as with decimal commas or another word for a missing one: as
+        labels each number would be a group of its own.
+    """
+    numbers = [number_of(value) for value in values]
+    if None not in numbers:
+        found = np.array(numbers, dtype=np.float64)
+        if np.isinf(found).any():
+            text = values[int(np.argmax(np.isinf(found)))]
+            raise DataError(
+                f"The column {name} of {path} has {text!r}, but numbers must be finite, and missing ones n/a."
+            )
+        return found
+    others = list(dict.fromkeys(value for value, number in zip(values, numbers) if number is None))
+    with_commas = [value for value in others if DECIMAL_COMMA.fullmatch(value)]
+    is_number = [number is not None or value in with_commas for value, number in zip(values, numbers)]
+    known = [own for own, value in zip(is_number, values) if not is_missing(value)]
+    if 2 * sum(known) <= len(known):
+        return None
+    what = "numbers with a decimal comma" if with_commas else "numbers, but also other texts"
+    raise DataError(
+        f"The column {name} of {path} has {what} ({listed_names(with_commas or others)}); write decimal points, n/a "
+        "for a missing number, and a word for each label."
+    )

@@ -1,0 +1,89 @@
+"""Columns of tables of people: numbers or labels, names that are spelled otherwise, and what is no measure."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from dynml.analysis.groups.design import design_of
+from dynml.analysis.groups.measures import read_measures
+from dynml.analysis.groups.numbers import numbers_or_labels
+from dynml.analysis.groups.participants import matched, read_participants
+from dynml.analysis.groups.question import Asked, read_question
+from dynml.analysis.prediction.cross_validation import PredictionSettings
+from dynml.analysis.prediction.people import people_of
+from dynml.analysis.prediction.sources import Gathered, gather_table
+from dynml.errors import ConfigurationError, DataError
+from dynml.tables import Table
+
+AGES = ["43", "45", "57", "67", "21", "33"]
+
+
+def written(path, columns):
+    rows = [list(columns), *map(list, zip(*columns.values()))]
+    path.write_text("\n".join("\t".join(map(str, row)) for row in rows) + "\n")
+    return path
+
+
+@pytest.fixture
+def joined(tmp_path):
+    """One table that has both what was measured and what is known of people."""
+    names = [f"sub-{number:03d}" for number in range(1, 7)]
+    values = np.random.default_rng(0).normal(size=6)
+    return written(tmp_path / "joined.tsv", {"participant_id": names, "age": AGES, "occupancy": values})
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        (["43,5", "45,5", "57", "1.067,25", "n/a"], "a decimal comma"),
+        (["43", "45", "unknown", "67"], "other texts .unknown"),
+        (["43", "45", "inf", "67"], "must be finite"),
+    ],
+)
+def test_numbers_with_commas_or_words_among_them_are_no_labels(values, message):
+    table = Table(Path("p.tsv"), {"age": values, "group": ["a", "b", "a", "b", "a"][: len(values)]})
+    with pytest.raises(DataError, match=message):
+        numbers_or_labels(values, "age", table.path)
+    with pytest.raises(DataError, match="The column age of p.tsv"):
+        design_of("group + age", table.rows([row for row, value in enumerate(values) if value != "n/a"]))
+
+
+def test_labels_stay_labels_and_missing_numbers_are_none():
+    assert numbers_or_labels(["1", "2", "a", "b", "c"], "site", Path("p.tsv")) is None
+    np.testing.assert_equal(numbers_or_labels(["1", "n/a", "2e1"], "age", Path("p.tsv")), [1, np.nan, 20])
+    sites = Table(Path("p.tsv"), {"site": ["1", "2", "2", "x", "1", "x"]})
+    assert design_of("C(site)", sites).columns == ["Intercept", "C(site)[T.2]", "C(site)[T.x]"]
+
+
+def test_a_confound_with_commas_is_refused_in_prediction(joined):
+    table = written(joined.with_name("p.tsv"), {"participant_id": [f"{n}" for n in range(1, 7)], "sex": [0, 1] * 3})
+    text = table.read_text().splitlines()
+    table.write_text("\n".join(f"{line}\t{end}" for line, end in zip(text, ["age", *(f"{age},5" for age in AGES)])))
+    gathered, settings = Gathered(), PredictionSettings(n_folds=3, n_permutations=99)
+    gather_table(gathered, joined, read_participants(table), ["occupancy"])
+    with pytest.raises(DataError, match=r"The column age of .*p.tsv has numbers with a decimal comma"):
+        people_of(gathered, "sex", ["age"], [], settings)
+
+
+def test_names_that_lost_their_zeros_are_those_of_their_subjects(joined):
+    names = ["6", "5", "4", "3", "2", "1"]
+    other = written(joined.with_name("p.tsv"), {"participant_id": names, "age": AGES[::-1]})
+    found = matched(read_measures(joined, ["occupancy"]), read_participants(other))
+    assert found.people == names[::-1]
+    assert found.participants.table.columns["age"] == AGES
+    assert any("6 is sub-006" in one for one in found.findings)
+
+
+def test_what_is_asked_about_is_no_measure(joined):
+    question = read_question(Asked(table=joined, participants=joined, formula="age"))
+    assert [measure.name for measure in question.measures] == ["occupancy"]
+    assert any("since they are what is asked about: age" in one for one in question.findings)
+    with pytest.raises(ConfigurationError, match="without age"):
+        read_question(Asked(table=joined, participants=joined, formula="age", measures=["age", "occupancy"]))
+
+
+def test_the_target_is_no_feature(joined):
+    gathered = Gathered()
+    gather_table(gathered, joined, read_participants(joined), None, known=["age"])
+    assert {own.shape for own in gathered.sets["table"].values()} == {(1,)}
