@@ -27,10 +27,12 @@ class Network(nn.Module):
         Logits of every trial before anything is learnt.
     """
 
+    backbone: Any
+
     def __init__(self, config: DecodingConfig, n_channels: int, start_K: Tensor) -> None:
         super().__init__()
         self.config = config
-        self.backbone: Any = make_backbone(config, n_channels)
+        self.backbone = make_backbone(config, n_channels)
         n_features = n_hidden = n_features_of(self.backbone)
         self.hidden: nn.Module = nn.Identity()
         if config.backbone != LINEAR and config.fine_tuning != "linear_probe":

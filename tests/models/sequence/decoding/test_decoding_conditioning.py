@@ -23,7 +23,7 @@ TRIAL, N_TRIALS, EFFECT = 10, 60, 0.6
 
 
 def subject(seed):
-    """Signals, what drives them alike in all of a trial, and the class of each trial, which shifts the first channel."""
+    """Signals, what drives them alike in all of a trial, and the class of each, which shifts the first channel."""
     generator = np.random.default_rng(seed)
     labels = generator.permutation(np.arange(N_TRIALS) % 2)
     driving = np.repeat(generator.normal(size=N_TRIALS), TRIAL)[:, None]
