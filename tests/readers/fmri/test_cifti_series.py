@@ -136,7 +136,7 @@ def test_files_of_another_kind_are_named(tmp_path, dense, labels):
     with pytest.raises(DataError, match="it has no CIFTI axes"):
         ParcelSeriesReader().describe(plain)
     path.write_bytes(path.read_bytes()[:-2000])
-    with pytest.raises(DataCorruptionError, match="no readable|truncated"):
+    with pytest.raises(DataCorruptionError, match="not a readable|truncated"):
         DenseSeriesReader(DenseSeriesReader.Config(atlas=labels)).read(path)
 
 
