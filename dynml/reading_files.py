@@ -76,7 +76,7 @@ def tell_encoding(path: Path, encoding: str) -> None:
     if teller is not None:
         teller(path, encoding)
         return
-    warnings.warn(f"{path} is no UTF-8 and was read as {encoding}.", DataWarning, stacklevel=3)
+    warnings.warn(f"{path} is not UTF-8 and was read as {encoding}.", DataWarning, stacklevel=3)
 
 
 def check_encoding(encoding: str) -> bool:
@@ -184,10 +184,10 @@ def decoded(content: bytes, path: Path) -> str:
         at_byte = f", at byte {error.start}" if isinstance(error, UnicodeDecodeError) else ""
         if stated or marked:
             shown = "as the key 'encoding' says" if stated else "as its first bytes say"
-            raise DataError(f"{path} is no text in {encoding}, {shown}{at_byte}.") from error
+            raise DataError(f"{path} is not text in {encoding}, {shown}{at_byte}.") from error
         text = _in_fallback(content, path, at_byte)
     if "\0" in text:
-        raise DataError(f"{path} is no text in {encoding}: character {text.index(chr(0))} is NUL.")
+        raise DataError(f"{path} is not text in {encoding}: character {text.index(chr(0))} is NUL.")
     if marked not in (None, "utf-8-sig") and not stated:
         tell_encoding(path, encoding)
     return text
@@ -200,7 +200,7 @@ def _in_fallback(content: bytes, path: Path, at_byte: str) -> str:
         text = "\0"
     if not NO_TEXT.isdisjoint(text):
         raise DataError(
-            f"{path} is no text in UTF-8{at_byte}, nor in Windows-1252; state its encoding by the key 'encoding', or "
+            f"{path} is not text in UTF-8{at_byte}, nor in Windows-1252; set its encoding by the key 'encoding', or "
             "save it as UTF-8."
         )
     tell_encoding(path, FALLBACK)

@@ -306,4 +306,4 @@ def _flag_ranks(summaries: Sequence[SubjectSummary], flags: list[list[Flag]]) ->
         return
     for own, found in zip(summaries, flags):
         if own.rank != rank:
-            found.append(Flag(measure="rank", words=f"its signals have rank {own.rank}, those of most have {rank}"))
+            found.append(Flag(measure="rank", words=f"its signals have rank {own.rank}, those of most subjects {rank}"))

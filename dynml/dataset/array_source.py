@@ -325,7 +325,9 @@ def _without_missing(recording: Recording, where: str) -> Recording:
 def _as_floats(series: Any, name: str) -> NDArray[np.floating[Any]]:
     array = np.asarray(series.detach() if hasattr(series, "detach") else series)
     if array.dtype.kind == "U" and not array.ndim:
-        raise DataError(f"{series!r} is no array; files go into a store first: MultiSubjectDataset(path of the store).")
+        raise DataError(
+            f"{series!r} is not an array; files go into a store first: MultiSubjectDataset(path of the store)."
+        )
     if array.ndim != 2:
         raise DataError(
             f"The array {name} has the shape {array.shape}, but must be time x channels; several arrays are given as a "

@@ -252,7 +252,7 @@ class MultiSubjectDataset(ConditionedDataset, Described):
             For another name.
         """
         if name not in self._by_name:
-            raise DataError(f"{name!r} is no subset{nearest_name(str(name), SUBSET_NAMES)}.")
+            raise DataError(f"{name!r} is not a subset{nearest_name(str(name), SUBSET_NAMES)}.")
         return self._by_name[name]
 
     @property

@@ -91,12 +91,12 @@ def check_same_preparation(
     listed = "; ".join(found)
     if other_preparation == "refuse":
         raise DataError(
-            f"{where} was prepared otherwise than the training data of {model}: {listed}; prepare it alike (see "
+            f"{where} was prepared differently from the training data of {model}: {listed}; prepare it alike (see "
             "dynml_apply_preparation.py), or go on all the same by --other_preparation allow (in Python: "
             'other_preparation="allow").'
         )
     warnings.warn(
-        f"{where} was prepared otherwise than the training data of {model}: {listed}.", DataWarning, stacklevel=3
+        f"{where} was prepared differently from the training data of {model}: {listed}.", DataWarning, stacklevel=3
     )
     return found
 

@@ -254,7 +254,7 @@ def _autoencoder(names: _Names, settings: dict[str, Any]) -> Weights:
 
 def _heads(n_heads: int | None, embedding_dim: int) -> int:
     if n_heads is None and embedding_dim % UNITS_PER_HEAD:
-        accepted = f"given, since the embedding of {embedding_dim} numbers is no multiple of {UNITS_PER_HEAD}"
+        accepted = f"given, since the embedding of {embedding_dim} numbers is not a multiple of {UNITS_PER_HEAD}"
         raise ConfigurationError("n_heads", None, accepted)
     n_heads = n_heads or embedding_dim // UNITS_PER_HEAD
     if embedding_dim % n_heads:

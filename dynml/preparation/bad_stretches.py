@@ -53,7 +53,7 @@ N_NAMED = 3
 
 HELD, CLIPPED, SPIKE = "held", "clipped", "spike"
 WHAT_IS_WRONG = {
-    HELD: "Signals stand still for a while (dropouts, held values), which models take for a state of its own",
+    HELD: "Signals are constant for a while (dropouts, held values), which models fit by a state of their own",
     CLIPPED: "Signals are clipped",
     SPIKE: "Signals have isolated spikes",
 }

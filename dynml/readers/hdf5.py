@@ -81,7 +81,7 @@ def opened(path: Path) -> Iterator[Any]:
         raise
     except (OSError, KeyError, RuntimeError, ValueError, TypeError) as error:
         reason = in_one_line(error)
-        raise DataCorruptionError(f"{path} is no readable HDF5 file: {reason}.") from error
+        raise DataCorruptionError(f"{path} is not a readable HDF5 file: {reason}.") from error
 
 
 def entry_of_dataset(name: str, dataset: Any) -> ArrayEntry:

@@ -93,8 +93,8 @@ def test_a_file_of_subsets_takes_participants_and_subjects(tmp_path):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ({"training": ["p1", "p9"]}, r"'p9' for training, which is no participant or subject"),
-        ({"trainig": ["p1"]}, r"'trainig', which is no subset \(did you mean 'training'\?\)"),
+        ({"training": ["p1", "p9"]}, r"'p9' for training, which is not a participant or subject"),
+        ({"trainig": ["p1"]}, r"'trainig', which is not a subset \(did you mean 'training'\?\)"),
         ({"training": ["p1"], "testing": ["p1"]}, r"p1_s0 twice: for training and for testing"),
         ({"training": ["p1", "p1_s0"]}, r"p1_s0 twice: for training and for training"),
         ({"training": ["p1_s0"], "testing": ["p1_s1"]}, r"p1_s0 for training.*p1_s1 for testing.*participant p1"),

@@ -108,7 +108,7 @@ def test_weights_become_an_experiment_and_faults_one_sentence(tmp_path):
     assert experiment.model.config.max_seconds == 50.0
     assert_one_sentence(run(script, path, tmp_path, "named", "--family", "csm"), "named exists already")
     assert_one_sentence(run(script, path, tmp_path, "new", "--family", "cms"), "family is 'cms'")
-    assert_one_sentence(run(script, path, tmp_path / "nowhere", "new", "--family", "csm"), "no existing folder")
+    assert_one_sentence(run(script, path, tmp_path / "nowhere", "new", "--family", "csm"), "does not exist")
     del weights["embedder.wt_re.weight"]
     torch.save(weights, path)
     assert_one_sentence(run(script, path, tmp_path, "new", "--family", "csm"), "lacks embedder.wt_re.weight")

@@ -100,7 +100,7 @@ class Asked:
             ]
             if names:
                 found.append(
-                    f"{self.component} {state + 1} is there too rarely for a spectrum in {len(names)} of "
+                    f"{self.component} {state + 1} is too rare for a spectrum in {len(names)} of "
                     f"{len(gathered.subjects)} subjects ({_listed(names)})."
                 )
         return found
@@ -115,8 +115,8 @@ class Asked:
             return []
         seconds = visits.mean_seconds(rate)[short]
         return [
-            f"Visits to {_states(short)} last {seconds.min():.3g} s on average, which smears their spectra by about "
-            f"{1 / seconds.min():.3g} Hz: power of other states' peaks enters them; --method pairs keeps it out."
+            f"Visits to {_states(short)} last {seconds.min():.3g} s on average, which broadens their spectra by about "
+            f"{1 / seconds.min():.3g} Hz: they contain power of other states; --method pairs avoids this."
         ]
 
     def _of_conditions(self, gathered: GatheredSpectra) -> list[str]:
@@ -125,7 +125,8 @@ class Asked:
         if worst > ILL_CONDITIONED:
             name = gathered.subjects[int(np.argmax(gathered.conditions))]
             found.append(
-                f"The {self.components} are hard to tell apart by their times (condition number up to {worst:.3g}, in "
+                f"The {self.components} overlap too much in time to be separated well (condition number up to "
+                f"{worst:.3g}, in "
                 f"{name}), so that their spectra trade off against each other."
             )
         for (first, second), correlation in sorted(self.twins.items()):

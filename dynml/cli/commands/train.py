@@ -133,7 +133,7 @@ def request_from_parameters(
     dataset = parameters["dataset"]
     if hdf5_file is None and dataset["hdf5_file"] is None:
         raise CheckpointError(
-            f"The run {experiment} was made from arrays: go on in Python, or give --hdf5_file with the same data."
+            f"The run {experiment} was made from arrays: resume it in Python, or give --hdf5_file with the same data."
         )
     stored = {group: dict(parameters.get(group) or {}) for group in classes if group != "dataset"}
     stored["dataset"] = dict(dataset["config"])

@@ -88,7 +88,7 @@ def _of_data(config: Mapping[str, Any], preparation: StoredPreparation | None) -
     trained = config["dataset"]
     names, rates = _channels(config, preparation), trained.get("sampling_frequencies") or []
     yield "## Training data"
-    yield config["data"] or f"Which recordings they are of is {NOT_STATED}."
+    yield config["data"] or f"The training data are {NOT_STATED}."
     rows = ["| subset | subjects | samples |", "|---|---|---|"]
     for subset, one in (trained.get("subsets") or {}).items():
         if one.get("n_subjects"):
@@ -98,7 +98,7 @@ def _of_data(config: Mapping[str, Any], preparation: StoredPreparation | None) -
     shown = ", ".join(names[:_MOST_CHANNELS]) + (", .." if len(names) > _MOST_CHANNELS else "")
     rate = ", ".join(f"{one:g}" for one in rates) or NOT_STATED
     yield f"Channels: {len(names)} ({shown}). Sampling frequency (Hz): {rate}."
-    yield "No name, path or recording of a person is in this folder."
+    yield "This folder contains no names, paths or recordings of people."
     if preparation is not None and any("sign_alignment" in name for fits in preparation.fits.values() for name in fits):
         yield (
             "The template of signs in `preparation.safetensors` is made of the correlations of one training recording, "
@@ -142,7 +142,11 @@ def _of_use(config: Mapping[str, Any], preparation: StoredPreparation | None) ->
         section = preparation.config[config["dataset"]["group"]]
         names = [step if isinstance(step, str) else step["step"] for step in section.get("preparation") or []]
         chain = ", ".join([*names, f"standardization {section.get('standardization', 'per_run')}"])
-        learnt = " What steps have learnt is in `preparation.safetensors`." if any(preparation.fits.values()) else ""
+        learnt = (
+            " Fitted parameters of the steps are in `preparation.safetensors`."
+            if any(preparation.fits.values())
+            else ""
+        )
         yield f"Recordings go through: {chain}.{learnt}"
         lines = [
             "dynml_apply_preparation.py THIS_FOLDER new_subjects new.hdf5",

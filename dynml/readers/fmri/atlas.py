@@ -105,7 +105,9 @@ class LabelAtlas:
         self.path = path
         data, _ = load_volume(path, "The atlas")
         if not np.isfinite(data).all() or (data != np.rint(data)).any() or data.min() < 0:
-            raise DataError(f"The atlas {path} holds values that are no labels: they must be whole numbers, 0 outside.")
+            raise DataError(
+                f"The atlas {path} holds values that are not labels: they must be whole numbers, 0 outside."
+            )
         self.values: list[int] = [int(value) for value in np.unique(data) if value != 0]
         if not self.values:
             raise DataError(f"The atlas {path} holds no label: all of its voxels are 0.")
@@ -219,7 +221,7 @@ def load_image(path: Path, what: str, *, to_its_end: bool = True) -> Any:
             shape = tuple(map(int, image.shape))
     except DataCorruptionError as error:
         reason = in_one_line(error.__cause__)
-        raise DataCorruptionError(f"{what} {path} is no readable NIfTI image: {reason}.") from error
+        raise DataCorruptionError(f"{what} {path} is not a readable NIfTI image: {reason}.") from error
     if min(shape, default=0) < 1:
         raise DataCorruptionError(f"{what} {path} has shape {shape}, and so no voxel.")
     check_claimed_size(path, BYTES_OF_VOXEL * math.prod(shape[:3]), "a volume")

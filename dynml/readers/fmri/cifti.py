@@ -206,7 +206,7 @@ def _labels(path: Path) -> tuple[NDArray[np.int64], Any, Any]:
     image = load_image(path, "The atlas")
     axes = _axes(image)
     if len(axes) != 2 or not isinstance(axes[0], LabelAxis) or not isinstance(axes[1], BrainModelAxis):
-        raise DataError(f"The atlas {path} is no label file (.dlabel.nii), which dense series need.")
+        raise DataError(f"The atlas {path} is not a label file (.dlabel.nii), which dense series need.")
     if len(axes[0]) != 1:
         raise DataError(f"The atlas {path} holds {len(axes[0])} label maps, but must hold one.")
     check_has_all_voxels(image, path)

@@ -253,7 +253,8 @@ class DecodingTrainerConfig(SequenceTrainerConfig):
     """Stop after this many epochs; null: as many as max_steps needs."""
 
     learning_rate: float | str = 0.001
-    """One value, or values per epoch such as "0.001*3 0.0001" (0.001 for three epochs, then 0.0001 to the end)."""
+    """One value, or values per epoch such as "0.001*3 0.0001". This is 0.001 for three epochs, then 0.0001 to the
+    end."""
 
     warmup_steps: int = 20
     """Steps over which the learning rate rises linearly from near zero."""
@@ -276,7 +277,7 @@ class DecodingTrainerConfig(SequenceTrainerConfig):
             raise ConfigurationError("trainer.generation_every", self.generation_every, "null: for csm alone")
         for name in ("freeze_embedder", "freeze_unembedder"):
             if getattr(self, name):
-                accepted = "false: of a decoder, model.fine_tuning says what goes on to learn"
+                accepted = "false: for a decoder, model.fine_tuning sets what is trained"
                 raise ConfigurationError(f"trainer.{name}", True, accepted)
         check_at_least("trainer.inner_folds", self.inner_folds, 0)
         check_choice("trainer.monitor", self.monitor, ("cross_entropy", "accuracy"))

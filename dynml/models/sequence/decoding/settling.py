@@ -92,7 +92,7 @@ def _with_classes(config: DecodingConfig, target: Target, sampler: Any) -> Decod
     names = [target.label_names[label] for label in classes]
     if len(classes) < 2:
         there = f"one class only ({names[0]})" if names else "no class"
-        raise DataError(f"The training trials have {there} in {target.column}: there is nothing to tell apart.")
+        raise DataError(f"The training trials have {there} in {target.column}: there is nothing to decode.")
     _refuse_values_without_classes(target, found["training"].participants, len(classes))
     _refuse_numbers_without_classes(target, names, int(counts["training"].sum()))
     for name in SUBSET_NAMES[1:]:
@@ -121,9 +121,7 @@ def _tell_of_balance(names: list[str], counts: NDArray[np.int64]) -> None:
     faults = []
     if rare:
         more = " .." if len(rare) > MOST_NAMED else ""
-        faults.append(
-            f"some classes have a single training trial, which tells nothing: {', '.join(rare[:MOST_NAMED])}{more}"
-        )
+        faults.append(f"some classes have only one training trial: {', '.join(rare[:MOST_NAMED])}{more}")
     share = float(counts.max() / counts.sum())
     if share > LARGEST_SHARE:
         faults.append(
