@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from dynml.errors import ConfigurationError
 from dynml.models.sequence.decoding.answer.features import FeatureLayout
 from dynml.models.sequence.decoding.answer.linear_answer import LinearAnswer
-from dynml.models.sequence.decoding.backbones import CLASS_TOKEN, depth_of, make_backbone, n_features_of
+from dynml.models.sequence.decoding.backbones import CLASS_TOKEN, depth_of, make_backbone, n_features_of, n_hidden_of
 from dynml.models.sequence.decoding.config import LINEAR, DecodingConfig
 from dynml.models.sequence.windows import Windows
 from dynml.training.model_summary import Summarized
@@ -56,7 +56,7 @@ class Decoding(Summarized, nn.Module):
         n_features = n_hidden = n_features_of(self.backbone)
         self.hidden: nn.Module = nn.Identity()
         if config.backbone != LINEAR and config.fine_tuning != "linear_probe":
-            n_hidden = int(self.backbone.embedding_dim)
+            n_hidden = n_hidden_of(self.backbone)
             self.hidden = nn.Sequential(nn.Linear(n_features, n_hidden), nn.Tanh())
         self.dropout = nn.Dropout(config.head_dropout)
         self.head = nn.Linear(n_hidden, config.n_classes)
