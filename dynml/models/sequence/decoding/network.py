@@ -10,7 +10,7 @@ from typing import Any, Self
 import torch
 from torch import Tensor, nn
 
-from dynml.models.sequence.decoding.backbones import CLASS_TOKEN, depth_of, make_backbone, n_features_of
+from dynml.models.sequence.decoding.backbones import CLASS_TOKEN, depth_of, make_backbone, n_features_of, n_hidden_of
 from dynml.models.sequence.decoding.config import LINEAR, DecodingConfig
 from dynml.models.sequence.windows import Windows
 
@@ -36,7 +36,7 @@ class Network(nn.Module):
         n_features = n_hidden = n_features_of(self.backbone)
         self.hidden: nn.Module = nn.Identity()
         if config.backbone != LINEAR and config.fine_tuning != "linear_probe":
-            n_hidden = int(self.backbone.embedding_dim)
+            n_hidden = n_hidden_of(self.backbone)
             self.hidden = nn.Sequential(nn.Linear(n_features, n_hidden), nn.Tanh())
         self.dropout = nn.Dropout(config.head_dropout)
         self.head = nn.Linear(n_hidden, config.n_classes)
