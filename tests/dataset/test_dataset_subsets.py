@@ -203,6 +203,19 @@ def test_holding_out_whom_a_stored_fit_has_seen_is_refused(fitted_store):
     assert refused == 4
 
 
+def test_a_second_group_that_has_seen_whom_is_held_out_is_refused(fitted_store):
+    def opened(**settings):
+        return MultiSubjectDataset(
+            fitted_store, group="raw", config=DatasetConfig(conditioning_group="signals", **settings)
+        )
+
+    opened(n_training_subjects=2)
+    held_out = MultiSubjectDataset(fitted_store, group="raw", config=DatasetConfig(folds=5, fold=0)).validation_set
+    assert held_out.subjects != ["sub-4"]
+    with pytest.raises(DataError, match=rf"Subject {held_out.subjects[0]} of the validation .* preparation/signals"):
+        opened(folds=5, fold=0)
+
+
 def test_a_session_of_a_person_whom_a_fit_has_seen_counts_as_seen(fitted_store, tmp_path):
     with h5py.File(fitted_store, "r+") as file:
         file["subjects/sub-5"].attrs["participant"] = "person-sub-0"
