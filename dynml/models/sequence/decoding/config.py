@@ -56,11 +56,13 @@ class DecodingConfig:
     or linear without it."""
 
     target: str | None = None
-    """What is decoded: a label column of the events, or a covariate of the subjects."""
+    """What is decoded: a label column of the events, several of 0 and 1 joined by commas, or a covariate of the
+    subjects."""
 
-    target_values: Literal["classes", "numbers"] = "classes"
+    target_values: Literal["classes", "numbers", "labels"] = "classes"
     """What the target holds. classes: labels that are told apart, whatever they are. numbers: a quantity (a rating, a
-    force, an age) that is predicted by least squares."""
+    force, an age) that is predicted by least squares. labels: any number of labels at once (face;left), of which each
+    has a probability of its own."""
 
     classes: list[str] | None = None
     """Labels that are told apart; trials of other labels (rest, say) are left out. null: all labels."""
@@ -151,6 +153,9 @@ class DecodingConfig:
     class_counts: list[int] | None = None
     """Settled from the data: training trials of each class."""
 
+    n_training_trials: int | None = None
+    """Settled from the data: training trials, where each may have several labels; else null."""
+
     value_moments: list[float] | None = None
     """Settled from the data: mean and standard deviation of the numbers of training trials; null for classes."""
 
@@ -168,7 +173,7 @@ class DecodingConfig:
 
     def __post_init__(self) -> None:
         check_choice("model.backbone", self.backbone, (None, *BACKBONES))
-        check_choice("model.target_values", self.target_values, ("classes", "numbers"))
+        check_choice("model.target_values", self.target_values, ("classes", "numbers", "labels"))
         check_choice("model.fine_tuning", self.fine_tuning, ("full", "frozen", "linear_probe"))
         check_choice("model.pooling", self.pooling, (None, "class_token", "mean"))
         check_choice("model.class_weights", self.class_weights, (None, "balanced"))
@@ -182,8 +187,9 @@ class DecodingConfig:
         if self.n_networks > 1 and self.linear_answer == "none":
             accepted = "1 without a linear answer, whose folds they leave out"
             raise ConfigurationError("model.n_networks", self.n_networks, accepted)
-        if self.tells_numbers:
-            self._refuse_without_effect(("classes", "class_weights", "label_smoothing"), "target_values numbers")
+        if self.target_values != "classes":
+            without_effect = ("classes", "class_weights", "label_smoothing")
+            self._refuse_without_effect(without_effect, f"target_values {self.target_values}")
         if self.backbone == LINEAR:
             self._refuse_without_effect((*SIZES, *FREE_SETTINGS, "layer_learning_rate_decay"))
         elif self.backbone is not None:
@@ -210,8 +216,13 @@ class DecodingConfig:
         return self.target_values == "numbers"
 
     @property
+    def tells_labels(self) -> bool:
+        """Whether each trial may have several labels."""
+        return self.target_values == "labels"
+
+    @property
     def n_classes(self) -> int:
-        """Classes, once they are settled; 1, the prediction, for numbers."""
+        """Classes or labels, once they are settled; 1, the prediction, for numbers."""
         assert self.class_names is not None
         return 1 if self.tells_numbers else len(self.class_names)
 
@@ -225,7 +236,7 @@ class DecodingConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class DecodingTrainerConfig(SequenceTrainerConfig):
-    """Gradients of the cross-entropy, or of the squared error of numbers."""
+    """Gradients of the cross-entropy (of labels: its mean over them), or of the squared error of numbers."""
 
     max_epochs: int | None = 50
     """Stop after this many epochs; null: as many as max_steps take."""
@@ -275,8 +286,8 @@ def settle(configs: dict[str, Any]) -> dict[str, Any]:
         raise ConfigurationError("model.target", None, accepted)
     if sampler.trials not in (None, model.target):
         raise ConfigurationError("sampler.trials", sampler.trials, f"absent, or model.target ({model.target})")
-    if model.tells_numbers and configs["trainer"].monitor == "accuracy":
-        raise ConfigurationError("trainer.monitor", "accuracy", "absent: numbers have no accuracy")
+    if model.target_values != "classes" and configs["trainer"].monitor == "accuracy":
+        raise ConfigurationError("trainer.monitor", "accuracy", f"absent: {model.target_values} have no accuracy")
     if configs["loader"].collate != "padded":
         raise ConfigurationError("loader.collate", configs["loader"].collate, "padded for decoding")
     return configs

@@ -13,6 +13,7 @@ from dynml.dataset.dataset import MultiSubjectDataset
 from dynml.errors import ConfigurationError, DataError, DataWarning
 from dynml.models.sequence.decoding.answer.features import bands_within
 from dynml.models.sequence.decoding.config import LINEAR, DecodingConfig
+from dynml.models.sequence.decoding.labels.marks import labels_in, with_labels
 from dynml.models.sequence.decoding.numbers.values import number_of, with_numbers
 from dynml.models.sequence.decoding.pretraining import with_pretrained_settings
 from dynml.models.sequence.decoding.targets import Target
@@ -62,7 +63,7 @@ def settle_with_data(configs: dict[str, Any], dataset: MultiSubjectDataset, pret
     if not target.of_events and sampler.resolved_strategy == "trials":
         accepted = f"absent: {model.target} is a covariate of the subjects, whose recordings are cut into windows"
         raise ConfigurationError("sampler.trials", sampler.trials, accepted)
-    settled = with_numbers if model.tells_numbers else _with_classes
+    settled = {"classes": _with_classes, "numbers": with_numbers, "labels": with_labels}[model.target_values]
     model = settled(model, target, sampler)
     if pretrained is None:
         _refuse_without_pretrained(model)
@@ -117,6 +118,11 @@ def _tell_of_balance(names: list[str], counts: NDArray[np.int64]) -> None:
         more = " .." if len(rare) > MOST_NAMED else ""
         faults.append(
             f"some classes have a single training trial, which tells nothing: {', '.join(rare[:MOST_NAMED])}{more}"
+        )
+    several = next((name for name in names if len(labels_in(name)) > 1), None)
+    if several is not None:
+        faults.append(
+            f"{several!r} counts as a class of its own (--model.target_values labels: as several labels of a trial)"
         )
     share = float(counts.max() / counts.sum())
     if share > LARGEST_SHARE:
