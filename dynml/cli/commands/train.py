@@ -33,6 +33,7 @@ SCORES = {
     "l2": "mean squared error, lower is better",
     "huber": "Huber's loss, lower is better",
     "cross_entropy": "accuracy, higher is better",
+    "binary_cross_entropy": "mean area under the ROC curve, higher is better",
     "squared_error": "R^2, higher is better",
 }
 """Title of the table that closes a run, by the name of its loss."""
