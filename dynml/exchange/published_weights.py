@@ -15,8 +15,8 @@ import torch
 from torch import Tensor
 
 from dynml.configuration import check_at_least, check_choice, check_positive, config_from, config_to_dictionary
-from dynml.errors import CheckpointError, ConfigurationError
-from dynml.exchange.published_names import Weights, renamed_weights, some_of
+from dynml.errors import CheckpointError, ConfigurationError, shortened
+from dynml.exchange.published_names import Weights, renamed_weights
 from dynml.files import sha256_of_file
 from dynml.host_memory import check_claimed_size
 from dynml.models.registry import get_family, load
@@ -210,7 +210,7 @@ def _check_new(folder: ExperimentFolder) -> None:
 def _check_shapes(weights: Weights, expected: Mapping[str, Tensor], where: str) -> None:
     missing = [name for name in expected if name not in weights]
     if missing:
-        raise CheckpointError(f"{where} has nothing for {some_of(missing)} of the model here.")
+        raise CheckpointError(f"{where} has nothing for {shortened(missing, 4)} of the model here.")
     for name, tensor in weights.items():
         found, needed = tuple(tensor.shape), tuple(expected[name].shape) if name in expected else None
         if found != needed:
