@@ -20,7 +20,7 @@ from dynml.exchange.published_names import Weights, renamed_weights
 from dynml.files import sha256_of_file
 from dynml.host_memory import check_claimed_size
 from dynml.models.registry import get_family, load
-from dynml.reading_files import check_plain_file, is_there
+from dynml.reading_files import check_plain_file, is_there, readable
 from dynml.store.layout import SUBSET_NAMES
 from dynml.training.checkpoints.experiment_folder import ExperimentFolder
 from dynml.training.environment import describe_environment
@@ -67,11 +67,8 @@ def read_published_weights(path: Path) -> Weights:
     """
     if is_there(path):
         check_plain_file(path)
-    try:
-        with path.open("rb") as stream:
-            is_pointer = stream.read(len(_LFS_POINTER)) == _LFS_POINTER
-    except OSError as error:
-        raise CheckpointError(f"{path} could not be read: {error.strerror or error}.") from error
+    with readable(path, CheckpointError), path.open("rb") as stream:
+        is_pointer = stream.read(len(_LFS_POINTER)) == _LFS_POINTER
     if is_pointer:
         raise CheckpointError(f"{path} is a pointer of Git LFS, not the file itself: fetch that by git lfs pull.")
     check_claimed_size(path, _unfolded_bytes(path), "tensors")
