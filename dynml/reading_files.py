@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
 
-from dynml.errors import DataError, DataWarning
+from dynml.errors import DataError, DataWarning, DynmlError
 
 FALLBACK = "cp1252"
 BYTE_ORDER_MARKS = {
@@ -145,6 +145,15 @@ def _is_of_a_shell(path: Path, mode: int) -> bool:
     return stat.S_ISFIFO(mode) and str(path).startswith(("/dev/fd/", "/proc/self/fd/"))
 
 
+@contextmanager
+def readable(path: Path, kind: type[DynmlError] = DataError) -> Iterator[None]:
+    """Say in a sentence why the system does not let a file be read, by an error of this kind."""
+    try:
+        yield
+    except OSError as error:
+        raise kind(f"{path} could not be read: {error.strerror or error}.") from error
+
+
 def read_text(path: Path) -> str:
     """Read a text file whole.
 
@@ -154,10 +163,8 @@ def read_text(path: Path) -> str:
         When there is no such file, or it holds no text.
     """
     check_plain_file(path)
-    try:
+    with readable(path):
         content = path.read_bytes()
-    except OSError as error:
-        raise DataError(f"{path} could not be read: {error.strerror or error}.") from error
     return decoded(content, path)
 
 

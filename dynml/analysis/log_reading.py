@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dynml.errors import CheckpointError, ConfigurationError, DataWarning, DynmlError
+from dynml.errors import CheckpointError, ConfigurationError, DataWarning, DynmlError, first_of
 from dynml.files import read_json
 from dynml.reading_files import is_folder, is_there
 
@@ -119,7 +119,7 @@ def check_is_experiment(folder: Path) -> None:
     if any(is_there(folder / mark) for mark in MARKS_OF_AN_EXPERIMENT):
         return
     inside = sorted(path.parent for path in folder.glob("*/logs") if is_folder(path))
-    shown = ", ".join(map(str, inside[:3])) + (", ..." if len(inside) > 3 else "")
+    shown = first_of([str(path) for path in inside])
     hint = f"give the experiments in it ({shown})" if inside else "it has no logs, parameters or model"
     raise CheckpointError(f"{folder} is not an experiment: {hint}.")
 

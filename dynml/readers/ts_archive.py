@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from dynml.errors import DataCorruptionError, DataError
 from dynml.readers.guard import guarded
 from dynml.readers.reader import FileDescription, FileEvents, Reader
-from dynml.reading_files import decoded
+from dynml.reading_files import decoded, readable
 from dynml.tables import NOT_AVAILABLE
 
 COLUMN = "class"
@@ -138,10 +138,8 @@ def _cases(path: Path, header: _Header) -> Iterator[_Case]:
 
 def _text(path: Path) -> str:
     """Text of a file; comments, which archives hold in other encodings than the rest, become empty lines."""
-    try:
+    with readable(path):
         lines = path.read_bytes().split(b"\n")
-    except OSError as error:
-        raise DataError(f"{path} could not be read: {error.strerror or error}.") from error
     marks = tuple(mark.encode() for mark in REMARKS)
     return decoded(b"\n".join(b"" if line.lstrip().startswith(marks) else line for line in lines), path)
 

@@ -12,6 +12,7 @@ from dynml.analysis.spectra.estimation import WeightedSignals
 from dynml.analysis.spectra.group import GatheredSpectra
 from dynml.analysis.spectra.settings import UNSTATED_RATE, Method, Settled, SpectraConfig
 from dynml.analysis.spectra.subjects import Visits
+from dynml.errors import first_of
 from dynml.ops.spectra.cross_spectra import MOST_REMOVED
 from dynml.ops.spectra.lagged_pairs import FEWEST_PAIRS
 from dynml.ops.spectra.regression import correlated_modes
@@ -101,7 +102,7 @@ class Asked:
             if names:
                 found.append(
                     f"{self.component} {state + 1} is too rare for a spectrum in {len(names)} of "
-                    f"{len(gathered.subjects)} subjects ({_listed(names)})."
+                    f"{len(gathered.subjects)} subjects ({first_of(names, N_NAMED)})."
                 )
         return found
 
@@ -190,8 +191,4 @@ def _states(numbers: np.ndarray) -> str:
 def _named(subjects: list[str]) -> str:
     if len(subjects) == 1:
         return f"Subject {subjects[0]} has"
-    return f"{len(subjects)} subjects ({_listed(subjects)}) have"
-
-
-def _listed(names: list[str]) -> str:
-    return ", ".join(names[:N_NAMED]) + (", .." if len(names) > N_NAMED else "")
+    return f"{len(subjects)} subjects ({first_of(subjects, N_NAMED)}) have"

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from dynml.conversion.stored_preparation import StoredPreparation
+from dynml.errors import first_of
 from dynml.store.layout import SUBSET_NAMES
 
 SCORES = ("free_energy", "score", "bound", "accuracy", "balanced_accuracy")
@@ -95,7 +96,7 @@ def _of_data(config: Mapping[str, Any], preparation: StoredPreparation | None) -
             rows.append(f"| {subset} | {one['n_subjects']} | {one.get('n_samples', NOT_STATED)} |")
     if len(rows) > 2:
         yield "\n".join(rows)
-    shown = ", ".join(names[:_MOST_CHANNELS]) + (", .." if len(names) > _MOST_CHANNELS else "")
+    shown = first_of(names, _MOST_CHANNELS)
     rate = ", ".join(f"{one:g}" for one in rates) or NOT_STATED
     yield f"Channels: {len(names)} ({shown}). Sampling frequency (Hz): {rate}."
     yield "This folder contains no names, paths or recordings of people."

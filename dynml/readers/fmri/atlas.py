@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from dynml.compressed import check_compressed, is_compressed, opened_to_its_end
 from dynml.configuration import nearest_name
-from dynml.errors import DataCorruptionError, DataError, in_one_line
+from dynml.errors import DataCorruptionError, DataError, in_one_line, shortened
 from dynml.files import read_json
 from dynml.host_memory import check_claimed_size
 from dynml.readers.fmri.dipy_library import dipy_needed_for
@@ -25,7 +25,6 @@ from dynml.tables import read_table
 
 BYTES_OF_VOXEL = 8
 Shape = tuple[int, int, int]
-N_NAMED = 10
 
 
 @dataclass(frozen=True)
@@ -69,8 +68,8 @@ class Where:
         """Raise when channels have no voxel in the mask."""
         if lost:
             raise DataError(
-                f"{self.image}: no voxel of {shortened(lost)} lies within {self.mask_name}; use a wider mask, or name "
-                "them in 'exclude_channels'."
+                f"{self.image}: no voxel of {shortened(lost, 10)} lies within {self.mask_name}; use a wider mask, or "
+                "name them in 'exclude_channels'."
             )
 
 
@@ -171,7 +170,7 @@ class LabelAtlas:
         if lost:
             raise DataError(
                 f"The atlas {self.path} has labels without a voxel on the recordings' grid of {_grid(shape)}: "
-                f"{shortened(lost)}; use an atlas that lies within the images, or name them in 'exclude_channels'."
+                f"{shortened(lost, 10)}; use an atlas that lies within the images, or name them in 'exclude_channels'."
             )
         return labels if present == set(self.values) else np.where(np.isin(labels, self.values), labels, 0)
 
@@ -330,11 +329,6 @@ def check_names(names: list[str], excluded: Collection[str], what: str) -> None:
         raise DataError(f"exclude_channels names {unknown!r}, which is none of the {what}{near[:300]}.")
     if set(names) <= set(excluded):
         raise DataError(f"exclude_channels names all of the {what}.")
-
-
-def shortened(names: list[str]) -> str:
-    """Name the first of some channels, and say how many more there are."""
-    return ", ".join(names[:N_NAMED]) + (f" and {len(names) - N_NAMED} more" if len(names) > N_NAMED else "")
 
 
 def _names_of_values(

@@ -16,15 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from dynml.errors import CheckpointError, DynmlError
-from dynml.files import (
-    ABSENT,
-    fsync,
-    permit,
-    raise_if_refused,
-    read_json,
-    sha256_of_file,
-    write_json,
-)
+from dynml.files import ABSENT, fsync, permit, raise_if_refused, read_json, sha256_of_file, write_json
 
 MANIFEST = "manifest.json"
 MANIFEST_VERSION = 1

@@ -5,15 +5,7 @@ import json
 import nibabel
 import numpy as np
 import pytest
-from cifti_making import (
-    N_VERTICES,
-    grayordinates,
-    keys_of,
-    noise,
-    parcels,
-    write_labels,
-    write_series,
-)
+from cifti_making import N_VERTICES, grayordinates, keys_of, noise, parcels, write_labels, write_series
 
 from dynml.conversion.creation import create_store
 from dynml.errors import DataCorruptionError, DataError

@@ -258,9 +258,7 @@ class DecodingConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class DecodingTrainerConfig(SequenceTrainerConfig):
-    """Training by gradients of the cross-entropy (of labels: its mean over them), or of the squared error of
-    numbers.
-    """
+    """Training by gradients of the cross-entropy (labels: its mean over them), or of the squared error of numbers."""
 
     max_epochs: int | None = 50
     """Stop after this many epochs; null: as many as max_steps needs."""

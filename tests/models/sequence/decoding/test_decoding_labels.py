@@ -192,5 +192,5 @@ def test_labels_that_tell_nothing_are_said_or_refused():
         configs_of(dataset_of_labels(1, 1, 0, values=lambda n_trials: ["all"] * n_trials), **settings)
     with pytest.raises(ConfigurationError, match="no effect on target_values labels"):
         configs_of(dataset_of_labels(1, 1, 0), **settings, class_weights="balanced")
-    with pytest.warns(DataWarning, match="counts as a class of its own"):
+    with pytest.warns(DataWarning, match="is one class"):
         configs_of(dataset_of_labels(1, 1, 0), target="what")
