@@ -317,8 +317,11 @@ class HMMPass:
         result: ForwardBackward = forward_backward(
             likelihoods, borders, *self._chain, n_threads=1, message_K=message, following_K=following
         )
-        begins = torch.from_numpy(borders[:-1][np.diff(borders) > 0]).to(self.device)
-        initial = result.posteriors_TK[begins].sum(0)
+        begins = borders[:-1][borders[1:] > borders[:-1]]
+        if self.device.type == "cpu":
+            initial = torch.from_numpy(result.posteriors_TK.numpy()[begins].sum(0))
+        else:
+            initial = result.posteriors_TK[torch.from_numpy(begins).to(self.device)].sum(0)
         if self.posteriors is not None:
             self.posteriors[piece.first : piece.last] = result.posteriors_TK
         return Part(piece.segments, result.log_likelihoods, result.transitions_KK, initial), result.posteriors_TK
