@@ -229,7 +229,6 @@ class DecodingConfig:
         return self.target_values == "numbers"
 
     @property
-    @property
     def is_published(self) -> bool:
         """Whether the backbone is a model that others have trained, imported."""
         return self.backbone in CONFIGS_OF_PUBLISHED
