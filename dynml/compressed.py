@@ -55,7 +55,9 @@ def opened_to_its_end(path: Path) -> Iterator[BinaryIO]:
         while piece := stream.read(N_BYTES_AT_ONCE):
             n_bytes += len(piece)
             if n_bytes > MOST_BYTES_BEHIND:
-                raise DataCorruptionError(f"{path} goes on for more than {MOST_BYTES_BEHIND >> 20} MiB after its end.")
+                raise DataCorruptionError(
+                    f"{path} continues for more than {MOST_BYTES_BEHIND >> 20} MiB after its end."
+                )
 
 
 def check_compressed(path: Path) -> None:

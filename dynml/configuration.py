@@ -136,7 +136,7 @@ def check_texts(key: str, values: object) -> None:
         raise ConfigurationError(key, values, "a list of texts")
     if len(set(values)) < len(values):
         twice = next(value for value in values if values.count(value) > 1)
-        raise ConfigurationError(key, values, f"a list without repetitions ({twice!r} stands twice)")
+        raise ConfigurationError(key, values, f"a list without repetitions ({twice!r} is repeated)")
 
 
 class _OfType:

@@ -36,7 +36,7 @@ class DataWarnings:
         """Note each text that is read in the block and is not UTF-8."""
 
         def note(path: Path, encoding: str) -> None:
-            topic = f"Text that is no UTF-8 was read as {encoding}; if it is in another one, state the key 'encoding'"
+            topic = f"Text that is not UTF-8 was read as {encoding}; if this is wrong, set the key 'encoding'"
             if (path, encoding) not in self._encodings:
                 self._encodings.add((path, encoding))
                 self.add(topic, str(path))

@@ -6,6 +6,8 @@ code itself are assertions and never come through here.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 MOST_CHARACTERS = 240
 
 
@@ -70,3 +72,14 @@ def in_one_line(message: BaseException | str | None) -> str:
     """Start of a message of another package on one line, without its full stop; its type where it has no words."""
     text = " ".join(str(message).split()) or type(message).__name__
     return (text if len(text) <= MOST_CHARACTERS else text[:MOST_CHARACTERS] + "..").rstrip(".")
+
+
+def shortened(names: Sequence[str], most: int = 3) -> str:
+    """The first of many names, and how many more there are."""
+    more = len(names) - most
+    return ", ".join(names[:most]) + (f" and {more} more" if more > 0 else "")
+
+
+def first_of(names: Sequence[str], most: int = 3) -> str:
+    """The first of many names, where their number is told beside."""
+    return ", ".join([*names[:most], *([".."] if len(names) > most else [])])

@@ -208,7 +208,9 @@ def read_json(path: Path) -> Any:
     try:
         return json.loads(text, object_pairs_hook=_without_repetition, parse_int=_whole_number)
     except json.JSONDecodeError as error:
-        raise DynmlError(f"{path} is no valid JSON: line {error.lineno}, column {error.colno}: {error.msg}.") from error
+        raise DynmlError(
+            f"{path} is not valid JSON: line {error.lineno}, column {error.colno}: {error.msg}."
+        ) from error
     except RecursionError as error:
         raise DynmlError(f"{path} is nested too deep.") from error
     except ValueError as error:  # repetitions, and numbers of thousands of digits
@@ -244,5 +246,5 @@ def _without_repetition(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(content) < len(pairs):
         keys = [key for key, _ in pairs]
         twice = next(key for key in content if keys.count(key) > 1)
-        raise ValueError(f"the key {twice[:80]!r} stands twice in one object")
+        raise ValueError(f"the key {twice[:80]!r} is repeated in one object")
     return content

@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
 
-from dynml.errors import DataError, DataWarning
+from dynml.errors import DataError, DataWarning, DynmlError
 
 FALLBACK = "cp1252"
 BYTE_ORDER_MARKS = {
@@ -76,7 +76,7 @@ def tell_encoding(path: Path, encoding: str) -> None:
     if teller is not None:
         teller(path, encoding)
         return
-    warnings.warn(f"{path} is no UTF-8 and was read as {encoding}.", DataWarning, stacklevel=3)
+    warnings.warn(f"{path} is not UTF-8 and was read as {encoding}.", DataWarning, stacklevel=3)
 
 
 def check_encoding(encoding: str) -> bool:
@@ -145,6 +145,15 @@ def _is_of_a_shell(path: Path, mode: int) -> bool:
     return stat.S_ISFIFO(mode) and str(path).startswith(("/dev/fd/", "/proc/self/fd/"))
 
 
+@contextmanager
+def readable(path: Path, kind: type[DynmlError] = DataError) -> Iterator[None]:
+    """Say in a sentence why the system does not let a file be read, by an error of this kind."""
+    try:
+        yield
+    except OSError as error:
+        raise kind(f"{path} could not be read: {error.strerror or error}.") from error
+
+
 def read_text(path: Path) -> str:
     """Read a text file whole.
 
@@ -154,10 +163,8 @@ def read_text(path: Path) -> str:
         When there is no such file, or it holds no text.
     """
     check_plain_file(path)
-    try:
+    with readable(path):
         content = path.read_bytes()
-    except OSError as error:
-        raise DataError(f"{path} could not be read: {error.strerror or error}.") from error
     return decoded(content, path)
 
 
@@ -184,10 +191,10 @@ def decoded(content: bytes, path: Path) -> str:
         at_byte = f", at byte {error.start}" if isinstance(error, UnicodeDecodeError) else ""
         if stated or marked:
             shown = "as the key 'encoding' says" if stated else "as its first bytes say"
-            raise DataError(f"{path} is no text in {encoding}, {shown}{at_byte}.") from error
+            raise DataError(f"{path} is not text in {encoding}, {shown}{at_byte}.") from error
         text = _in_fallback(content, path, at_byte)
     if "\0" in text:
-        raise DataError(f"{path} is no text in {encoding}: character {text.index(chr(0))} is NUL.")
+        raise DataError(f"{path} is not text in {encoding}: character {text.index(chr(0))} is NUL.")
     if marked not in (None, "utf-8-sig") and not stated:
         tell_encoding(path, encoding)
     return text
@@ -200,7 +207,7 @@ def _in_fallback(content: bytes, path: Path, at_byte: str) -> str:
         text = "\0"
     if not NO_TEXT.isdisjoint(text):
         raise DataError(
-            f"{path} is no text in UTF-8{at_byte}, nor in Windows-1252; state its encoding by the key 'encoding', or "
+            f"{path} is not text in UTF-8{at_byte}, nor in Windows-1252; set its encoding by the key 'encoding', or "
             "save it as UTF-8."
         )
     tell_encoding(path, FALLBACK)

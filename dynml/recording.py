@@ -12,6 +12,9 @@ from numpy.typing import NDArray
 NO_LABEL = -1
 """Code of an event whose label is not given (`n/a`), and of samples outside all events."""
 
+BETWEEN_COLUMNS, BETWEEN_LABELS = ",", ";"
+"""What joins the names of columns, and the labels that one event has at once."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Source:

@@ -62,7 +62,7 @@ def read_table(path: Path, delimiter: str = "\t") -> Table:
     if "" in header or len(set(header)) < len(header):
         raise DataError(f"{path} has a column without a name, or two of one name: {', '.join(map(repr, header))}.")
     if max(map(len, header)) > LONGEST_NAME:
-        raise DataError(f"{path} has a name of a column that is no name: {max(header, key=len)[:60]!r}.")
+        raise DataError(f"{path} has a column name that cannot be used: {max(header, key=len)[:60]!r}.")
     for number, line in lines[1:]:
         if len(line) != len(header):
             raise DataError(f"Line {number} of {path} has {len(line)} values, but there are {len(header)} columns.")

@@ -4,7 +4,7 @@
     dynml_train_model.py hmm experiments my_hmm store.hdf5 bold --model.n_states 6
 
 EXPERIMENTS_PATH/EXPERIMENT_NAME then holds the best model, a checkpoint to resume from, logs and summary.json.
- The settings of a family are shown by: dynml_train_model.py FAMILY --help
+The settings of a family are shown by: dynml_train_model.py FAMILY --help
 """
 
 import sys

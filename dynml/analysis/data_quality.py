@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dynml.analysis.data_measures import MAD_TO_DEVIATION, Spectrum, SubjectMeasures
+from dynml.errors import shortened
 
 MAINS = (50.0, 60.0)
 N_DEVIATIONS = 5.0
@@ -294,10 +295,9 @@ def _flag_channels(summaries: Sequence[SubjectSummary], flags: list[list[Flag]])
         far = np.flatnonzero(np.abs(own_levels) > limits)
         if len(far):
             worst = sorted(far, key=lambda channel: -abs(own_levels[channel]))
-            named = [f"{usual[channel]} ({math.exp(own_levels[channel]):.2g} times)" for channel in worst[:N_NAMED]]
-            more = f" and {len(far) - N_NAMED} more" if len(far) > N_NAMED else ""
-            words = f"against its other channels, the amplitude is unlike that of other subjects in {', '.join(named)}"
-            flags[index].append(Flag(measure="channels", words=words + more))
+            named = [f"{usual[channel]} ({math.exp(own_levels[channel]):.2g} times)" for channel in worst]
+            words = "against its other channels, the amplitude is unlike that of other subjects in "
+            flags[index].append(Flag(measure="channels", words=words + shortened(named, N_NAMED)))
 
 
 def _flag_ranks(summaries: Sequence[SubjectSummary], flags: list[list[Flag]]) -> None:
@@ -306,4 +306,4 @@ def _flag_ranks(summaries: Sequence[SubjectSummary], flags: list[list[Flag]]) ->
         return
     for own, found in zip(summaries, flags):
         if own.rank != rank:
-            found.append(Flag(measure="rank", words=f"its signals have rank {own.rank}, those of most have {rank}"))
+            found.append(Flag(measure="rank", words=f"its signals have rank {own.rank}, those of most subjects {rank}"))

@@ -61,6 +61,38 @@ def chance_of_numbers(
     return _compared(truth, scores, participants, runs)
 
 
+def chance_of_labels(
+    marks: ArrayLike, scores: ArrayLike, participants: Sequence[str], runs: Sequence[str]
+) -> dict[str, Any] | None:
+    """Mean area under the ROC curve of the same scores when trials have each other's labels, all of them together.
+
+    Parameters
+    ----------
+    marks, scores : array, (n, K)
+        See `dynml.ops.metrics.macro_auc`.
+    participants, runs : sequence of n str
+        As for `chance_of_classes`, which says what is returned.
+    """
+    from scipy.stats import rankdata
+
+    known = np.asarray(marks, dtype=np.float64)
+    known_NK, ranks_NK = (
+        array[:, (known.sum(axis=0) > 0) & (known.sum(axis=0) < len(known))]
+        for array in (known, rankdata(scores, axis=0))
+    )
+    if not known_NK.shape[1]:
+        return None
+    rows, codes = np.unique(known_NK, axis=0, return_inverse=True)
+    n_positive = known_NK.sum(axis=0)
+    n_pairs = n_positive * (len(known) - n_positive)
+
+    def areas(codes: NDArray[Any]) -> dict[str, Doubles]:
+        sums = (rows[codes] * ranks_NK).sum(axis=-2)  # Mann-Whitney's statistic
+        return {"macro_auc": ((sums - n_positive * (n_positive + 1) / 2) / n_pairs).mean(axis=-1)}
+
+    return _compared(codes.reshape(-1), areas, participants, runs)
+
+
 def _compared(
     truth: NDArray[Any],
     scores: Callable[[NDArray[Any]], dict[str, Doubles]],

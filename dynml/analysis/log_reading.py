@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dynml.errors import CheckpointError, ConfigurationError, DataWarning, DynmlError
+from dynml.errors import CheckpointError, ConfigurationError, DataWarning, DynmlError, first_of
 from dynml.files import read_json
 from dynml.reading_files import is_folder, is_there
 
@@ -115,13 +115,13 @@ def check_is_experiment(folder: Path) -> None:
         With the experiments in it, when it is the folder of several.
     """
     if not is_folder(folder):
-        raise CheckpointError(f"{folder} is no existing experiment folder.")
+        raise CheckpointError(f"The experiment {folder} {'is not a folder' if is_there(folder) else 'does not exist'}.")
     if any(is_there(folder / mark) for mark in MARKS_OF_AN_EXPERIMENT):
         return
     inside = sorted(path.parent for path in folder.glob("*/logs") if is_folder(path))
-    shown = ", ".join(map(str, inside[:3])) + (", ..." if len(inside) > 3 else "")
+    shown = first_of([str(path) for path in inside])
     hint = f"give the experiments in it ({shown})" if inside else "it has no logs, parameters or model"
-    raise CheckpointError(f"{folder} is no experiment: {hint}.")
+    raise CheckpointError(f"{folder} is not an experiment: {hint}.")
 
 
 def read_logs(experiment: str | Path) -> Logs:
@@ -155,7 +155,7 @@ def _read_log(path: Path) -> NDArray[np.float64] | None:
             reason = str(error)
             continue
         if not isinstance(values, np.ndarray) or values.ndim != 1 or values.dtype.kind not in "fiub":
-            raise CheckpointError(f"{path} is no log: it must hold one number per epoch.")
+            raise CheckpointError(f"{path} is not a log: it must hold one number per epoch.")
         return values.astype(np.float64)
     if not is_there(path):
         warnings.warn(f"{path} vanished while it was read and is left out.", DataWarning, stacklevel=2)

@@ -40,9 +40,9 @@ def config_text(path: Path) -> str:
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         position = "" if mark is None else f": line {mark.line + 1}, column {mark.column + 1}"
-        raise DataError(f"{path} is no valid YAML{position}: {getattr(error, 'problem', None) or error}.") from error
+        raise DataError(f"{path} is not valid YAML{position}: {getattr(error, 'problem', None) or error}.") from error
     except (RecursionError, ValueError) as error:
-        raise DataError(f"{path} is no valid YAML: {str(error)[:200]}.") from error
+        raise DataError(f"{path} is not valid YAML: {str(error)[:200]}.") from error
     if not isinstance(content, dict):
         raise DataError(f"{path} must hold settings by name, such as trainer: {{max_epochs: 10}}.")
     return text
@@ -85,11 +85,11 @@ def _check_events(path: Path, events: Iterator[Any]) -> None:
         line = event.start_mark.line + 1
         tag = getattr(event, "tag", None)
         if tag is not None and tag not in {"!", *TAGS}:
-            raise DataError(f"{path}, line {line}: the type {tag[:80]!r} is none that settings can have.")
+            raise DataError(f"{path}, line {line}: the type {tag[:80]!r} is not allowed in settings.")
         if isinstance(event, yaml.CollectionStartEvent):
             opened.append(_Collection(event.anchor, isinstance(event, yaml.MappingStartEvent)))
             if len(opened) > DEEPEST:
-                raise DataError(f"{path}, line {line}: more than {DEEPEST} lists or mappings lie within one another.")
+                raise DataError(f"{path}, line {line}: more than {DEEPEST} nested lists or mappings.")
         elif isinstance(event, yaml.CollectionEndEvent):
             done = opened.pop()
             _note(opened, done.n_values, done.anchor, sizes)
@@ -110,7 +110,7 @@ def _check_key(path: Path, line: int, opened: list[_Collection], text: str) -> N
     if not opened or not opened[-1].is_mapping or opened[-1].n_children % 2:
         return
     if text in opened[-1].keys:
-        raise DataError(f"{path}, line {line}: the key {text[:80]!r} stands twice.")
+        raise DataError(f"{path}, line {line}: the key {text[:80]!r} is repeated.")
     opened[-1].keys.add(text)
 
 

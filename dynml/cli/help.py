@@ -56,7 +56,7 @@ def type_in_words(hint: Any) -> str:
         return ", ".join(map(str, parts))
     if origin in (list, tuple):
         first, of, rest = type_in_words(parts[0]).partition(" of ")
-        return f"list of {first}{'' if first == 'text' else 's'}{of}{rest}"
+        return f"list of {first}s{of}{rest}"
     return WORDS.get(origin or hint, getattr(hint, "__name__", str(hint)))
 
 

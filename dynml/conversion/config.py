@@ -269,7 +269,7 @@ def read_subject_list(path: Path) -> list[str]:
     seen: set[str] = set()
     for subject in subjects:
         if subject in seen:
-            raise DataError(f"Subject {subject} stands twice in {path}.")
+            raise DataError(f"Subject {subject} is listed twice in {path}.")
         seen.add(subject)
     return subjects
 

@@ -280,7 +280,7 @@ def prepared(
         recording = _as_stored(recording)
     checks.check_not_constant(recording, where)
     for name, far in checks.outlying_channels(recording):
-        warned.add(f"Group {group}: samples lie very far from all others", f"{subject}, {name}: {far:.2g} robust SD")
+        warned.add(f"Group {group}: some samples are extreme outliers", f"{subject}, {name}: {far:.2g} robust SD")
     if steps:
         recording = _after_steps(recording, steps, where, warned)
         if config.standardization == "none":

@@ -20,7 +20,7 @@ from dynml.conversion.sources.table import SourceTable, is_table, read_source_ta
 from dynml.conversion.stored_preparation import StoredPreparation, read_preparation
 from dynml.conversion.subject_workers import SubjectWorkers
 from dynml.data_warnings import DataWarnings
-from dynml.errors import ConfigurationError, DataError, DynmlError
+from dynml.errors import ConfigurationError, DataError, DynmlError, shortened
 from dynml.fits import Layout
 from dynml.locks.writing import writes_alone
 from dynml.preparation import chain
@@ -232,10 +232,7 @@ def _check_new(store: Store, subsets: Mapping[str, Sequence[str]]) -> None:
     there = set(store.subjects)
     again = [subject for subjects in subsets.values() for subject in subjects if subject in there]
     if again:
-        more = f" and {len(again) - 3} more" if len(again) > 3 else ""
-        raise DataError(
-            f"{store.path} has these subjects already: {', '.join(again[:3])}{more}; list those that are new only."
-        )
+        raise DataError(f"{store.path} has these subjects already: {shortened(again)}; list those that are new only.")
 
 
 def _check_participants(store: Store, subsets: Mapping[str, list[str]], sources: Sequence[SubjectSources]) -> None:

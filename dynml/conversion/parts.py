@@ -101,9 +101,7 @@ def is_made(target: Path, note: Mapping[str, Any], config: Mapping[str, Any]) ->
     with Store(target) as store:
         if part_note(store) == dict(note) and store.config == json.loads(json.dumps(config)):
             return True
-    raise DataError(
-        f"{target} is there already, but was made of other lists or by another config; use -f to replace it."
-    )
+    raise DataError(f"{target} exists already, but was made with other lists or another config; use -f to replace it.")
 
 
 def part_note(store: Store) -> dict[str, Any] | None:

@@ -17,7 +17,7 @@ from dynml.files import sha256_of_file
 from dynml.preparation import checks
 from dynml.preparation.bad_stretches import cut_note, rows_to_cut
 from dynml.preparation.confounds.cleaning import Cleaning
-from dynml.reading_files import stated_encoding
+from dynml.reading_files import readable, stated_encoding
 from dynml.recording import Recording, Source, recording_of_runs
 from dynml.stretches import common_stretches, good_stretches
 
@@ -159,10 +159,8 @@ def _sources(file: SourceFile) -> list[Source]:
     folder = Path(file.name).parent
     named = [(file.name, file.path)]
     named += [((folder / path.name).as_posix(), path) for path in file.description.further_files]
-    try:
+    with readable(file.path):
         return [Source(file=name, n_bytes=path.stat().st_size, sha256=sha256_of_file(path)) for name, path in named]
-    except OSError as error:
-        raise DataError(f"{file.path} could not be read: {error.strerror}.") from error
 
 
 def _good_stretches(

@@ -125,7 +125,7 @@ def _check_column(column: str, identities: Mapping[str, SubjectIdentity], values
     known = sorted({name for identity in identities.values() for name in identity.covariates})
     if column not in known:
         near = nearest_name(column, known) if known else ": there are no covariates"
-        raise DataError(f"{column!r} is no covariate of the participants{near}.")
+        raise DataError(f"{column!r} is not a covariate of the participants{near}.")
     n_participants = len({identity.participant for identity in identities.values()})
     if 2 * len(values) > n_participants:
         raise DataError(

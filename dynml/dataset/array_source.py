@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from dynml.configuration import check_choice, check_positive
 from dynml.data_warnings import DataWarnings
-from dynml.errors import DataError
+from dynml.errors import DataError, first_of
 from dynml.preparation import checks
 from dynml.preparation.bad_stretches import BAD_STRETCHES, without_bad_stretches
 from dynml.preparation.standardization import moments, standardized
@@ -100,7 +100,9 @@ class ArraySource:
         self._participants = {name: participants.get(name, name) for name in self._recordings}
         for name in participants:
             if name not in self._recordings:
-                raise DataError(f"participants names {name!r}, which is none of the arrays ({self._some_names()}).")
+                raise DataError(
+                    f"participants names {name!r}, which is none of the arrays ({first_of(list(self._recordings))})."
+                )
         self._check_participants()
         warned.tell()
 
@@ -228,10 +230,6 @@ class ArraySource:
     def _subset_of(self, name: str) -> str:
         return next(subset for subset, names in self._subsets.items() if name in names)
 
-    def _some_names(self) -> str:
-        names = list(self._recordings)
-        return ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
-
 
 def warn_of_on_scale(recording: Recording, name: str, warned: DataWarnings) -> None:
     """Say of an array that is taken as it is that the scripts would have standardized it, if that matters."""
@@ -325,7 +323,9 @@ def _without_missing(recording: Recording, where: str) -> Recording:
 def _as_floats(series: Any, name: str) -> NDArray[np.floating[Any]]:
     array = np.asarray(series.detach() if hasattr(series, "detach") else series)
     if array.dtype.kind == "U" and not array.ndim:
-        raise DataError(f"{series!r} is no array; files go into a store first: MultiSubjectDataset(path of the store).")
+        raise DataError(
+            f"{series!r} is not an array; files go into a store first: MultiSubjectDataset(path of the store)."
+        )
     if array.ndim != 2:
         raise DataError(
             f"The array {name} has the shape {array.shape}, but must be time x channels; several arrays are given as a "

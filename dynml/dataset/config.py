@@ -64,12 +64,12 @@ class DatasetConfig:
     comes later."""
 
     n_embeddings: int | None = None
-    """Time-delay embedding: this number (odd) of neighbouring samples are put side by side when rows are read; segments
+    """Number (odd) of neighbouring samples in the time-delay embedding. Rows are embedded when they are read; segments
     lose half of them at each end."""
 
     n_components: int | None = None
-    """Number of principal components of the training subjects onto which the channels (embedded, if `n_embeddings` is
-    given) are projected; fitted anew in each run."""
+    """Number of principal components onto which channels are projected. They are those of the training subjects, after
+    embedding if `n_embeddings` is given, and fitted anew in each run."""
 
     whiten: bool = False
     """Divide each component by its standard deviation over the training subjects."""

@@ -168,8 +168,9 @@ class MultiSubjectDataset(ConditionedDataset, Described):
         self._subsets = subsets_in_force(source, self._members, self._participants, self.config)
         self.subjects = [subject for name in SUBSET_NAMES for subject in self._subsets.subjects[name]]
         self.group = only_group(source, self.subjects) if group is None else group
-        refuse_fits_that_saw_held_out(source, self.group, self._subsets, self._participants)
         self.signal_source = conditioned(source, self.group, self.subjects, self._conditioning, self.config)
+        for one in (self.group, *(() if self.conditioning is None else (self.conditioning.group,))):
+            refuse_fits_that_saw_held_out(source, one, self._subsets, self._participants)
         self.channel_names = common_channels(self.signal_source, self.group, self.subjects)
         n_stored_channels = len(self.channel_names)
         self.embedding = embedding
@@ -252,7 +253,7 @@ class MultiSubjectDataset(ConditionedDataset, Described):
             For another name.
         """
         if name not in self._by_name:
-            raise DataError(f"{name!r} is no subset{nearest_name(str(name), SUBSET_NAMES)}.")
+            raise DataError(f"{name!r} is not a subset{nearest_name(str(name), SUBSET_NAMES)}.")
         return self._by_name[name]
 
     @property

@@ -91,12 +91,12 @@ def check_same_preparation(
     listed = "; ".join(found)
     if other_preparation == "refuse":
         raise DataError(
-            f"{where} was prepared otherwise than the training data of {model}: {listed}; prepare it alike (see "
+            f"{where} was prepared differently from the training data of {model}: {listed}; prepare it alike (see "
             "dynml_apply_preparation.py), or go on all the same by --other_preparation allow (in Python: "
             'other_preparation="allow").'
         )
     warnings.warn(
-        f"{where} was prepared otherwise than the training data of {model}: {listed}.", DataWarning, stacklevel=3
+        f"{where} was prepared differently from the training data of {model}: {listed}.", DataWarning, stacklevel=3
     )
     return found
 
@@ -106,24 +106,23 @@ def differences(trained: Mapping[str, Any], data: MultiSubjectDataset, *, same_c
     before: Mapping[str, Any] = trained.get("preparation") or _of_older_experiment(trained)
     yield from _of_preparations(before, data.preparation, same_channels=same_channels)
     yield from _of_scale(trained.get("scale"), data)
-    yield from _of_conditioning(trained.get("conditioning"), data, same_channels=same_channels)
+    if same_channels and data.source.path is not None:
+        yield from _of_conditioning(trained.get("conditioning"), data)
 
 
-def _of_conditioning(
-    before: Mapping[str, Any] | None, data: MultiSubjectDataset, *, same_channels: bool
-) -> Iterator[str]:
-    """Differences of a second group, where the training had one; where it had none, it shows in the channels."""
+def _of_conditioning(before: Mapping[str, Any] | None, data: MultiSubjectDataset) -> Iterator[str]:
+    """Differences of the second groups of stores; arrays hold their channels as they are."""
     now = data.conditioning
-    if before is None or now is None:
+    if before is None and now is None:
         return
     for name in ("group", "lead"):
-        if before[name] != getattr(now, name):
-            yield (
-                f"dataset.conditioning_{name} is {before[name]!r} in the training data and {getattr(now, name)!r} here"
-            )
-    prepared = preparation_signature(data.stored_source, now.group, data.subjects)
-    for found in _of_preparations(before["preparation"], prepared, same_channels=same_channels):
-        yield f"in the conditioning group {found}"
+        values = None if before is None else before[name], getattr(now, name, None)
+        if values[0] != values[1]:
+            yield f"dataset.conditioning_{name} is {values[0]!r} in the training data and {values[1]!r} here"
+    if before is not None and now is not None and before["group"] == now.group:
+        prepared = preparation_signature(data.stored_source, now.group, data.subjects)
+        for found in _of_preparations(before["preparation"], prepared, same_channels=True):
+            yield f"in the conditioning group {found}"
 
 
 def _of_preparations(before: Mapping[str, Any], now: Mapping[str, Any], *, same_channels: bool) -> Iterator[str]:

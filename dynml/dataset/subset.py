@@ -16,7 +16,7 @@ from dynml.dataset.rows import Residence, SubsetRows
 from dynml.dataset.signal_source import KnowsCovariates, SignalSource
 from dynml.dataset.spans import Spans, segment_table
 from dynml.dataset.trials import TrialCut, TrialTable, trial_table
-from dynml.errors import DataError
+from dynml.errors import DataError, first_of
 from dynml.recording import NO_LABEL
 from dynml.store.layout import DATASET
 
@@ -284,7 +284,7 @@ def facts_of(
         hours = float((subset.segments.lengths / rates[subset.segments.subject]).sum()) / 3600
         facts[subset.name] = f"{subset.n_subjects} subjects, {subset.n_samples} samples ({hours:.3g} h)"
         found_rates.update(f"{rate:g}" for rate in rates)
-    shown = ", ".join(channel_names[:3]) + (", .." if len(channel_names) > 3 else "")
+    shown = first_of(channel_names)
     facts["channels"] = f"{len(channel_names)} ({shown}) at {', '.join(sorted(found_rates))} Hz"
     return {**facts, "from": "arrays" if path is None else f"{path}, group {group}"}
 

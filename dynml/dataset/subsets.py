@@ -100,7 +100,7 @@ def _from_file(path: Path, participants: Mapping[str, str]) -> Subsets:
         )
     for key in content:
         if key not in SUBSET_NAMES:
-            raise DataError(f"{path} has the key {key!r}, which is no subset{nearest_name(key, SUBSET_NAMES)}.")
+            raise DataError(f"{path} has the key {key!r}, which is not a subset{nearest_name(key, SUBSET_NAMES)}.")
     sessions = _subjects_of_participants(participants)
     subjects: dict[str, list[str]] = {}
     for subset in SUBSET_NAMES:
@@ -109,7 +109,7 @@ def _from_file(path: Path, participants: Mapping[str, str]) -> Subsets:
             if name not in sessions and name not in participants:
                 near = nearest_name(name, [*sessions, *participants])
                 raise DataError(
-                    f"{path} lists {name!r} for {subset}, which is no participant or subject of the store"
+                    f"{path} lists {name!r} for {subset}, which is not a participant or subject of the store"
                     f"{near if 'mean' in near else ''}."
                 )
             subjects[subset] += sessions.get(name, [name])

@@ -7,7 +7,7 @@ border.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,10 +16,12 @@ from dynml.configuration import nearest_name
 from dynml.dataset.signal_source import SignalSource
 from dynml.dataset.spans import SegmentTable
 from dynml.errors import DataError
-from dynml.recording import NO_LABEL, Events, run_starts
+from dynml.recording import BETWEEN_COLUMNS, BETWEEN_LABELS, NO_LABEL, Events, run_starts
 from dynml.store.layout import natural_order
 
 Integers = NDArray[np.int64]
+
+_MARKS = {"0": False, "1": True, "false": False, "true": True}
 
 
 @dataclass(frozen=True)
@@ -187,7 +189,7 @@ class _TrialsOfSubject:
     def of(
         cls, source: SignalSource, group: str, subject: str, label_names: tuple[str, ...], cut: TrialCut
     ) -> _TrialsOfSubject | None:
-        events = source.events(subject, group)
+        events = with_joined(source.events(subject, group), cut.column)
         if events is None or cut.column not in events.labels:
             return None
         described, segments = source.attributes(subject, group), source.segments(subject, group)
@@ -219,6 +221,38 @@ class _TrialsOfSubject:
             n_unobserved=int((enough & ~kept).sum()),
             n_unlabelled=int((~labelled).sum()),
         )
+
+
+def with_joined(events: Events | None, column: str) -> Events | None:
+    """Events with a column `a,b`, made of columns a and b of 0 and 1: its labels name those that are 1, as `a;b`.
+
+    An event without a value in one of them has no label. Nothing changes where there is such a column already, or one
+    of them is missing.
+
+    Raises
+    ------
+    DataError
+        When one of them has other values.
+    """
+    parts = column.split(BETWEEN_COLUMNS)
+    if events is None or column in events.labels or not set(parts) <= set(events.labels):
+        return events
+    marks = np.stack([_marks_of(part, events.labels[part], events.names[part]) for part in parts], axis=1)
+    texts = [BETWEEN_LABELS.join(np.array(parts)[row > 0]) or BETWEEN_LABELS for row in marks]
+    names, codes = np.unique(np.array(texts, dtype=np.str_), return_inverse=True)
+    codes = np.where((marks == NO_LABEL).any(axis=1), NO_LABEL, codes)
+    joined = {column: tuple(map(str, names))}
+    return replace(events, labels=events.labels | {column: codes}, names=events.names | joined)
+
+
+def _marks_of(column: str, codes: NDArray[np.int64], names: Sequence[str]) -> NDArray[np.int64]:
+    """1, 0 or `NO_LABEL` of each event, (n_events,)."""
+    others = [name for name in names if name.lower() not in _MARKS]
+    if others:
+        raise DataError(
+            f"The events' column {column!r} has the value {others[0]!r}: columns joined by commas must hold 0 and 1."
+        )
+    return np.array([*(int(_MARKS[name.lower()]) for name in names), NO_LABEL], dtype=np.int64)[codes]
 
 
 def _segments_of(
@@ -263,7 +297,7 @@ def label_names_of(source: SignalSource, group: str, subjects: Sequence[str], co
     names: set[str] = set()
     columns: set[str] = set()
     for subject in subjects:
-        events = source.events(subject, group)
+        events = with_joined(source.events(subject, group), column)
         if events is not None:
             columns.update(events.names)
             names.update(events.names.get(column, ()))

@@ -1,5 +1,6 @@
-"""Small real recordings that travel inside the package."""
+"""Small real recordings inside the package, and files of noise in the layouts of other programs."""
 
+from dynml.datasets.examples import write_example_files
 from dynml.datasets.haxby import (
     HaxbyArrays,
     HaxbyFiles,
@@ -15,5 +16,6 @@ __all__ = [
     "ReadyFolder",
     "haxby2001_arrays",
     "haxby2001_files",
+    "write_example_files",
     "write_haxby2001_ready_folder",
 ]

@@ -17,16 +17,15 @@ NeurIPS 35.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from dynml.errors import CheckpointError, ConfigurationError
+from dynml.errors import CheckpointError, ConfigurationError, shortened
 from dynml.models.sequence.config import UNITS_PER_HEAD
 
-_N_NAMED = 4
 _MODULES_PER_LAYER = 4
 _UNUSED = re.compile(
     r"decoder\.transformer\.(wte\.weight|h\.\d+\.attn\.(bias|masked_bias)"
@@ -138,11 +137,11 @@ class _Names:
         """Refuse names that are missing, or that nothing here is known for."""
         if self._missing:
             raise CheckpointError(
-                f"{self._where} lacks {some_of(self._missing)}, which weights of {self._family} have."
+                f"{self._where} lacks {shortened(self._missing, 4)}, which weights of {self._family} have."
             )
         if self._left:
             raise CheckpointError(
-                f"{self._where} holds {some_of(list(self._left))}, which weights of {self._family} do not have."
+                f"{self._where} holds {shortened(list(self._left), 4)}, which weights of {self._family} do not have."
             )
 
 
@@ -254,7 +253,7 @@ def _autoencoder(names: _Names, settings: dict[str, Any]) -> Weights:
 
 def _heads(n_heads: int | None, embedding_dim: int) -> int:
     if n_heads is None and embedding_dim % UNITS_PER_HEAD:
-        accepted = f"given, since the embedding of {embedding_dim} numbers is no multiple of {UNITS_PER_HEAD}"
+        accepted = f"given, since the embedding of {embedding_dim} numbers is not a multiple of {UNITS_PER_HEAD}"
         raise ConfigurationError("n_heads", None, accepted)
     n_heads = n_heads or embedding_dim // UNITS_PER_HEAD
     if embedding_dim % n_heads:
@@ -264,9 +263,3 @@ def _heads(n_heads: int | None, embedding_dim: int) -> int:
 
 def _factor(n_hidden: int, settings: dict[str, Any]) -> int:
     return max(1, n_hidden // int(settings["embedding_dim"]))
-
-
-def some_of(names: Sequence[str]) -> str:
-    """Name the first few of many."""
-    more = len(names) - _N_NAMED
-    return ", ".join(names[:_N_NAMED]) + (f" and {more} more" if more > 0 else "")

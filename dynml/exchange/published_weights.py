@@ -15,12 +15,12 @@ import torch
 from torch import Tensor
 
 from dynml.configuration import check_at_least, check_choice, check_positive, config_from, config_to_dictionary
-from dynml.errors import CheckpointError, ConfigurationError
-from dynml.exchange.published_names import Weights, renamed_weights, some_of
+from dynml.errors import CheckpointError, ConfigurationError, shortened
+from dynml.exchange.published_names import Weights, renamed_weights
 from dynml.files import sha256_of_file
 from dynml.host_memory import check_claimed_size
 from dynml.models.registry import get_family, load
-from dynml.reading_files import check_plain_file, is_there
+from dynml.reading_files import check_plain_file, is_there, readable
 from dynml.store.layout import SUBSET_NAMES
 from dynml.training.checkpoints.experiment_folder import ExperimentFolder
 from dynml.training.environment import describe_environment
@@ -78,11 +78,8 @@ def read_published_file(path: Path) -> Any:
     """
     if is_there(path):
         check_plain_file(path)
-    try:
-        with path.open("rb") as stream:
-            is_pointer = stream.read(len(_LFS_POINTER)) == _LFS_POINTER
-    except OSError as error:
-        raise CheckpointError(f"{path} could not be read: {error.strerror or error}.") from error
+    with readable(path, CheckpointError), path.open("rb") as stream:
+        is_pointer = stream.read(len(_LFS_POINTER)) == _LFS_POINTER
     if is_pointer:
         raise CheckpointError(f"{path} is a pointer of Git LFS, not the file itself: fetch that by git lfs pull.")
     check_claimed_size(path, _unfolded_bytes(path), "tensors")
@@ -247,7 +244,7 @@ def check_new_experiment(folder: ExperimentFolder) -> None:
 def _check_shapes(weights: Weights, expected: Mapping[str, Tensor], where: str) -> None:
     missing = [name for name in expected if name not in weights]
     if missing:
-        raise CheckpointError(f"{where} has nothing for {some_of(missing)} of the model here.")
+        raise CheckpointError(f"{where} has nothing for {shortened(missing, 4)} of the model here.")
     for name, tensor in weights.items():
         found, needed = tuple(tensor.shape), tuple(expected[name].shape) if name in expected else None
         if found != needed:

@@ -209,7 +209,7 @@ def _read_members(path: Path) -> dict[str, bytes]:
                 if stream is None:
                     raise DataError(f"{path}: the member {member.name} is a link or device, but must be a plain file.")
                 if name in contents:
-                    raise DataError(f"{path}: the member {name} stands twice.")
+                    raise DataError(f"{path}: the member {name} is repeated.")
                 n_bytes += member.size
                 check_claimed_size(path, n_bytes, "members")
                 contents[name] = stream.read()

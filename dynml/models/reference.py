@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from dynml.errors import shortened
+
 ODD = 95.0
 """Percentile above which a recording is named."""
-_N_NAMED = 3
 
 
 def percentiles_of(free_energies: ArrayLike) -> dict[str, Any]:
@@ -39,8 +40,7 @@ def findings_of(reference: Mapping[str, Any], percentiles: Mapping[str, float]) 
     """Tell of recordings that fit the model worse than nearly all that it was published with."""
     odd = [f"{name} ({value:.0f})" for name, value in percentiles.items() if value > ODD]
     if odd:
-        more = f" and {len(odd) - _N_NAMED} more" if len(odd) > _N_NAMED else ""
         yield (
-            f"The free energy of {', '.join(odd[:_N_NAMED])}{more} lies above the {ODD:.0f}th percentile of the "
+            f"The free energy of {shortened(odd)} lies above the {ODD:.0f}th percentile of the "
             f"{reference['n_sessions']} sessions that the model was published with: these signals are unlike theirs."
         )

@@ -77,9 +77,9 @@ class Family:
     is the experiment to start from, or None."""
 
     decode: str | None = None
-    """Called as `decode(experiment, dataset, subset_names)`, for families that tell classes or numbers of trials: gives
-    a `Decoded` or `DecodedNumbers` of `dynml.models.sequence.decoding.inference`, of which the scripts write tables,
-    scores and pictures; null: the family does not decode."""
+    """Called as `decode(experiment, dataset, subset_names)`, for families that tell classes, labels or numbers of
+    trials: gives a `Decoded`, `DecodedLabels` or `DecodedNumbers` of `dynml.models.sequence.decoding.inference`, of
+    which the scripts write tables, scores and pictures; null: the family does not decode."""
 
     write_inference: str | None = None
     """Called as `write_inference(experiment, dataset, subset_names, out_folder)`, for families with files of their own:

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from numba import njit
 from torch import Tensor
@@ -81,9 +82,11 @@ def inverse_cholesky(covariances_KCC: Tensor) -> Tensor:
     """
     covariances = covariances_KCC.double()
     factors, faults = torch.linalg.cholesky_ex(covariances)
-    residual_fractions = factors.diagonal(dim1=-2, dim2=-1).square() / covariances.diagonal(dim1=-2, dim2=-1)
-    singular = (faults != 0) | ~(residual_fractions > RESIDUAL_VARIANCE_FLOOR).all(dim=-1)
-    if bool(singular.any()):
+    residual_variances = factors.diagonal(dim1=-2, dim2=-1).square()
+    # One comparison for all states; what fails it is looked at more closely.
+    is_regular = residual_variances > RESIDUAL_VARIANCE_FLOOR * covariances.diagonal(dim1=-2, dim2=-1)
+    if not bool(is_regular.all()) or bool(faults.any()):
+        singular = (faults != 0) | ~is_regular.all(dim=-1)
         _refuse(int(singular.nonzero()[0, 0]), len(covariances), "covariance is not positive definite")
     identity = torch.eye(covariances.shape[-1], dtype=torch.float64, device=covariances.device)
     return torch.linalg.solve_triangular(factors, identity.expand_as(factors), upper=False)
@@ -144,14 +147,15 @@ class Gaussians:
         whiteners = (inverse_standard_deviations if is_diagonal else inverse_cholesky)(covariances.cpu())
         shift = _common_shift(means, whiteners, dtype)
         centred = means if shift is None else means - shift
+        whitened = _whitened(whiteners, centred)
         each: tuple[Gaussians, ...] = ()
-        if n_states > 1 and bool(_whitened(whiteners, centred).abs().max() > _LARGEST_SHIFTED_MEAN):
+        if n_states > 1 and bool(whitened.abs().max() > _LARGEST_SHIFTED_MEAN):
             pairs = zip(means.split(1), covariances.split(1), strict=True)
             each = tuple(cls.prepare(mean, own, dtype=dtype, device=device) for mean, own in pairs)
         if is_diagonal:
             weights, offsets, scales = [whiteners], [centred], whiteners
         else:
-            weights, offsets = _triangular_blocks(whiteners, centred)
+            weights, offsets = _triangular_blocks(whiteners, whitened)
             scales = whiteners.diagonal(dim1=-2, dim2=-1)
         log_determinants = scales.log().sum(1)
         log_normalizers = log_determinants - 0.5 * n_channels * math.log(2 * math.pi)
@@ -192,23 +196,25 @@ class Gaussians:
         if self.is_diagonal:
             for state, (scale, mean) in enumerate(zip(self.weights[0], self.offsets[0], strict=True)):
                 output[:, state] = torch.linalg.vector_norm((centred - mean) * scale, dim=1)
-            output.square_()
-        else:
-            output.zero_()
+            output.square_().mul_(-0.5).add_(self.log_normalizers_K)
+        elif centred.device.type == "cpu":
+            values = output.numpy()
+            values[:] = self.log_normalizers_K.numpy()
             for weight, offset in zip(self.weights, self.offsets, strict=True):
-                whitened = centred[:, : len(weight)] @ weight
-                if whitened.device.type == "cpu":
-                    _add_squared_distances(whitened.numpy(), offset.numpy(), output.numpy())
-                else:
-                    deviations = (whitened - offset).view(len(rows), self.n_states, -1)
-                    output += torch.linalg.vector_norm(deviations, dim=2).square_()
-        output.mul_(-0.5).add_(self.log_normalizers_K)
+                inputs = centred if len(weight) == self.n_channels else centred[:, : len(weight)]
+                _subtract_half_squares((inputs @ weight).numpy(), offset.numpy(), values)
+        else:
+            output.copy_(self.log_normalizers_K)
+            for weight, offset in zip(self.weights, self.offsets, strict=True):
+                deviations = (centred[:, : len(weight)] @ weight - offset).view(len(rows), self.n_states, -1)
+                output.sub_(torch.linalg.vector_norm(deviations, dim=2).square_(), alpha=0.5)
 
 
 @njit(cache=True, nogil=True, fastmath={"contract", "nsz", "arcp", "reassoc"})
-def _add_squared_distances(whitened, offset, distances):  # type: ignore  # noqa
-    """Add |whitened - offset|^2, summed over each state's share of the columns, while the rows are in the cache."""
-    n_rows, n_states = distances.shape
+def _subtract_half_squares(whitened, offset, output):  # type: ignore  # noqa
+    """Subtract |whitened - offset|^2 / 2, summed over each state's share of the columns, while these are in the cache."""
+    n_rows, n_states = output.shape
+    half = whitened.dtype.type(0.5)
     n_outputs = whitened.shape[1] // n_states
     for row in range(n_rows):
         for state in range(n_states):
@@ -217,7 +223,7 @@ def _add_squared_distances(whitened, offset, distances):  # type: ignore  # noqa
             for i in range(n_outputs):  # counted from 0, or the compiler does not vectorise it
                 deviation = whitened[row, first + i] - offset[first + i]
                 total += deviation * deviation
-            distances[row, state] += total
+            output[row, state] -= half * total
 
 
 def _common_shift(means: Tensor, whiteners: Tensor, dtype: torch.dtype) -> Tensor | None:
@@ -226,19 +232,22 @@ def _common_shift(means: Tensor, whiteners: Tensor, dtype: torch.dtype) -> Tenso
     It is a number of `dtype`, so that subtracting it from the signals and from the means is the same.
     """
     shift = means.mean(0).to(dtype).double()
+    if not bool(shift.any()):
+        return None
     return shift if bool(_whitened(whiteners, shift).abs().max() > _LARGEST_UNSHIFTED_MEAN) else None
 
 
 def _whitened(whiteners: Tensor, means: Tensor) -> Tensor:
     """Means (K, C), or one (C,), in standard deviations of each state, (K, C)."""
-    return whiteners * means if whiteners.ndim == 2 else (whiteners @ means.unsqueeze(-1)).squeeze(-1)
+    if whiteners.ndim == 2:
+        return whiteners * means
+    return torch.from_numpy(np.matmul(whiteners.numpy(), means.numpy()[..., None])[..., 0])
 
 
-def _triangular_blocks(whiteners: Tensor, means: Tensor) -> tuple[list[Tensor], list[Tensor]]:
+def _triangular_blocks(whiteners: Tensor, whitened_means: Tensor) -> tuple[list[Tensor], list[Tensor]]:
     n_states, n_channels, _ = whiteners.shape
     n_blocks = max(1, min(_MAXIMUM_BLOCKS, n_channels // _MINIMUM_BLOCK_CHANNELS))
     borders = [n_channels * block // n_blocks for block in range(n_blocks + 1)]
-    whitened_means = (whiteners @ means.unsqueeze(2)).squeeze(2)
     weights, offsets = [], []
     for first, last in itertools.pairwise(borders):
         rows = whiteners[:, first:last, :last]

@@ -17,10 +17,10 @@ _N_CANDIDATES = 4
 
 _MOST_ITERATIONS = 30
 
-_HALVED_AFTER = (5, 10)
+_HALVED_AFTER = (8, 16)
 """Iterations after which the better half of the restarts goes on: by then they seldom change places."""
 
-_ENOUGH = 1e-4
+_ENOUGH = 1e-5
 """A restart is over when an iteration lowers its sum of squared distances by less than this share."""
 
 

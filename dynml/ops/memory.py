@@ -74,7 +74,7 @@ def in_smaller_pieces(function: Callable[Arguments, Result]) -> Callable[Argumen
         if divisor == _learnt.get(name, 1):
             _learnt[name] = 2 * divisor
             warnings.warn(
-                f"Memory ran out in {name}, which goes on with pieces of 1/{2 * divisor} of their usual size.",
+                f"Memory ran out in {name}, which continues with blocks of 1/{2 * divisor} of their usual size.",
                 DataWarning,
                 stacklevel=2,
             )

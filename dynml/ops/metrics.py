@@ -235,6 +235,23 @@ def r_squared(truth: ArrayLike, predicted: ArrayLike) -> float | None:
     return float(1.0 - np.square(known - said).sum() / np.square(known - known.mean()).sum())
 
 
+def macro_auc(marks: ArrayLike, scores: ArrayLike) -> float | None:
+    """Mean over labels of the area under the ROC curve; None where no label is of some trials and not of others.
+
+    Parameters
+    ----------
+    marks : array, (n, K)
+        1 where a trial has a label, else 0.
+    scores : array, (n, K)
+        Higher where it is likelier.
+    """
+    from sklearn.metrics import roc_auc_score
+
+    known, said = np.asarray(marks), np.asarray(scores)
+    told = [label for label in range(known.shape[1]) if 0 < known[:, label].sum() < len(known)]
+    return float(np.mean([roc_auc_score(known[:, label], said[:, label]) for label in told])) if told else None
+
+
 def balanced_accuracy_chance(truth: ArrayLike) -> float | None:
     """Balanced accuracy of answers that do not look at a trial: 1 / classes that occur; None without trials."""
     n_occurring = len(np.unique(np.asarray(truth)))

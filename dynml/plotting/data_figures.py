@@ -14,16 +14,7 @@ from numpy.typing import NDArray
 from dynml.analysis.data_measures import Envelope, SubjectMeasures
 from dynml.analysis.data_quality import FILTERED, MAINS, MEASURES, VISIBLE_LINE, Flag, SubjectSummary, mains_lines
 from dynml.plotting.logs import plain_text
-from dynml.plotting.style import (
-    FAINT,
-    INK,
-    PALETTE,
-    SMALL_TEXT_SIZE,
-    TEXT_SIZE,
-    new_figure,
-    plain_axes,
-    state_colours,
-)
+from dynml.plotting.style import FAINT, INK, PALETTE, SMALL_TEXT_SIZE, TEXT_SIZE, new_figure, plain_axes, state_colours
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

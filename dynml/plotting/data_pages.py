@@ -1,4 +1,4 @@
-"""One HTML page on the recordings of a store: a table of all subjects, those far from the others first, and pictures.
+"""One HTML page on the recordings of a store: a table of all subjects, outliers first, and pictures.
 
 The page needs no network and no scripts; pictures lie beside it.
 """
@@ -168,14 +168,14 @@ def _introduction(facts: StoreFacts, entries: Sequence[SubjectEntry]) -> list[st
     if n_mains:
         lines.append(f"A mains line (50 or 60 Hz) stands out in {n_mains} of {len(entries)} subjects.")
     if len(entries) < FEWEST_SUBJECTS:
-        lines.append(f"With fewer than {FEWEST_SUBJECTS} subjects, nobody is called far from the others.")
+        lines.append(f"With fewer than {FEWEST_SUBJECTS} subjects, outliers are not searched for.")
         return [f"<p>{escape(line)}</p>" for line in lines]
-    verdict = f"Far from the others: {n_far or 'none'} of {len(entries)} subjects"
+    verdict = f"Outliers: {n_far or 'none'} of {len(entries)} subjects"
     return [*(f"<p>{escape(line)}</p>" for line in lines), f'<p class="far-words"><b>{escape(verdict)}.</b></p>']
 
 
 def _table(ordered: Sequence[SubjectEntry]) -> str:
-    heads = '<th class="text">subject</th><th class="text">subset</th><th class="text">far from the others in</th>'
+    heads = '<th class="text">subject</th><th class="text">subset</th><th class="text">outlier in</th>'
     heads += "".join(f"<th>{escape(name)}</th>" for name, _ in COLUMNS)
     rows = [_row(number, entry) for number, entry in enumerate(ordered, 1)]
     return (
@@ -188,9 +188,7 @@ def _row(number: int, entry: SubjectEntry) -> str:
     name = f'<td class="text" data-name="subject"><a href="#subject-{number}">{escape(own.subject)}</a></td>'
     subset = f'<td class="text" data-name="subset">{escape(own.subset)}</td>'
     words = "<br>".join(escape(flag.words) for flag in entry.flags)
-    reasons = (
-        f'<td class="reasons{"" if words else " none"}" data-name="far from the others in"><span>{words}</span></td>'
-    )
+    reasons = f'<td class="reasons{"" if words else " none"}" data-name="outlier in"><span>{words}</span></td>'
     numbers = "".join(
         f'<td data-name="{escape(column)}">{_number(value, form)}</td>'
         for (column, form), value in zip(COLUMNS, numbers_of(own))
@@ -254,7 +252,7 @@ def _section(number: int, entry: SubjectEntry, usual: Sequence[Mapping[str, Any]
     lines.append(f"<p>Participant {escape(own.participant)}, {escape(own.subset)} subset.</p>")
     if entry.flags:
         reasons = "; ".join(escape(flag.words) for flag in entry.flags)
-        lines.append(f'<p class="far-words">Far from the others: {reasons}.</p>')
+        lines.append(f'<p class="far-words">Outlier: {reasons}.</p>')
     lines.append(_picture(entry.picture, f"Signals, spectra, correlations and segments of {own.subject}"))
     if tuple(entry.preparation) != tuple(usual):
         steps = "".join(f"<li><code>{escape(_step(step))}</code></li>" for step in entry.preparation)

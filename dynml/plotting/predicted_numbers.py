@@ -11,15 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import ArrayLike
 
-from dynml.plotting.style import (
-    FAINT,
-    SMALL_TEXT_SIZE,
-    name_axes,
-    new_figure,
-    plain_axes,
-    put_title,
-    state_colours,
-)
+from dynml.plotting.style import FAINT, SMALL_TEXT_SIZE, name_axes, new_figure, plain_axes, put_title, state_colours
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

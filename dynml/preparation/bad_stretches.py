@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dynml.data_warnings import DataWarnings
-from dynml.errors import DataError
+from dynml.errors import DataError, shortened
 from dynml.recording import Recording
 from dynml.stretches import source_samples_of_stretches, split_at_gaps, stretches_of
 
@@ -49,11 +49,10 @@ LONGEST_SPIKE, LARGEST_SPIKE_SHARE = 3, 0.005
 ROWS_FOR_MEDIANS = 5_000
 MAXIMUM_SHARE = 0.5
 """Runs that would lose more are refused."""
-N_NAMED = 3
 
 HELD, CLIPPED, SPIKE = "held", "clipped", "spike"
 WHAT_IS_WRONG = {
-    HELD: "Signals stand still for a while (dropouts, held values), which models take for a state of its own",
+    HELD: "Signals are constant for a while (dropouts, held values), which models fit by a state of their own",
     CLIPPED: "Signals are clipped",
     SPIKE: "Signals have isolated spikes",
 }
@@ -363,8 +362,7 @@ def _in_words(found: Sequence[BadStretches], kind: str, names: Sequence[str], n_
         channels = f"all {len(names)} channels" if len(own) == 1 else f"all {len(names)} channels or some"
     else:
         listed = list(dict.fromkeys(names[one.channel] for one in own if one.channel is not None))
-        more = f" and {len(listed) - N_NAMED} more" if len(listed) > N_NAMED else ""
-        channels = f"{'channels' if len(listed) > 1 else 'channel'} {', '.join(listed[:N_NAMED])}{more}"
+        channels = f"{'channels' if len(listed) > 1 else 'channel'} {shortened(listed)}"
     largest = max(own, key=lambda one: one.n_samples)
     if kind == SPIKE:
         said = f", up to {max(one.value for one in own):.3g} robust SD from the median"

@@ -91,7 +91,7 @@ def chosen_steps(entries: Sequence[Any], detrend: bool = False) -> list[Preparat
     if not detrend:
         return steps
     if any(isinstance(step, Detrend) for step in steps):
-        raise DataError("The step 'detrend' stands twice: as 'detrend': true and in 'preparation'.")
+        raise DataError("The step 'detrend' is given twice: as 'detrend': true and in 'preparation'.")
     return [Detrend(), *steps]
 
 
@@ -152,7 +152,7 @@ def _step(where: str, entry: Any) -> PreparationStep:
     name, values = entry["step"], {key: value for key, value in entry.items() if key != "step"}
     kind = step_class(name)
     if kind is None:
-        raise DataError(f"{where}: {name!r} is no preparation step{nearest_name(name, step_names())}.")
+        raise DataError(f"{where}: {name!r} is not a preparation step{nearest_name(name, step_names())}.")
     given_later = FittedStep.settings_of_fit if issubclass(kind, FittedStep) else ()
     fields = [one for one in dataclasses.fields(kind) if one.name not in given_later]  # type: ignore[arg-type]
     known = [one.name for one in fields]

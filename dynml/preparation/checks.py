@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dynml.errors import DataError
+from dynml.errors import DataError, shortened
 from dynml.preparation.standardization import moments_of_segments
 from dynml.recording import Recording
 from dynml.stretches import ROWS_PER_BLOCK, blocks_of_rows, is_finite, rows_are_finite
@@ -109,9 +109,8 @@ def check_no_empty_channel(signals: NDArray[np.floating[Any]], channel_names: tu
     empty = np.isfinite(signals).sum(axis=0) == 0
     if empty.any() and not empty.all():
         names = [name for name, lacking in zip(channel_names, empty) if lacking]
-        more = f" and {len(names) - N_NAMED} more" if len(names) > N_NAMED else ""
         raise DataError(
-            f"{where}: no sample of {', '.join(names[:N_NAMED])}{more} is a number; leave these channels out in all "
+            f"{where}: no sample of {shortened(names, N_NAMED)} is a number; leave these channels out in all "
             "subjects (by 'exclude_channels'), or leave this subject out."
         )
 

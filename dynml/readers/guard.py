@@ -20,7 +20,7 @@ from dynml.host_memory import check_claimed_size
 from dynml.readers.formats import extension_of
 from dynml.readers.reader import FileDescription
 from dynml.readers.reading_process import in_own_process, is_reading_process
-from dynml.reading_files import check_plain_file
+from dynml.reading_files import check_plain_file, readable
 
 BYTES_OF_SAMPLE = 8
 CRASHING = (".set", ".h5", ".hdf5")
@@ -73,11 +73,8 @@ def starts_as_hdf5(path: Path) -> bool:
     DataError
         When the file cannot be read.
     """
-    try:
-        with path.open("rb") as stream:
-            start = stream.read(BYTES_BEFORE_SIGNATURE + len(HDF5_SIGNATURE))
-    except OSError as error:
-        raise DataError(f"{path} could not be read: {error.strerror or error}.") from error
+    with readable(path), path.open("rb") as stream:
+        start = stream.read(BYTES_BEFORE_SIGNATURE + len(HDF5_SIGNATURE))
     return start.startswith(HDF5_SIGNATURE) or start.endswith(HDF5_SIGNATURE)
 
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from dynml.errors import DataCorruptionError, DataError, in_one_line
 from dynml.readers.named_arrays import ArrayEntry, NamedArraysReader, kind_of
+from dynml.reading_files import readable
 from dynml.store.own_storage import check_own_path, own_dataset
 
 
@@ -69,11 +70,8 @@ def opened(path: Path) -> Iterator[Any]:
     """
     from dynml.store.file import open_to_read
 
-    try:
-        with path.open("rb"):  # for the plain reason where there is no permission
-            pass
-    except OSError as error:
-        raise DataError(f"{path} could not be read: {error.strerror or error}.") from error
+    with readable(path), path.open("rb"):  # for the plain reason where there is no permission
+        pass
     try:
         with open_to_read(path) as file:
             yield file
@@ -81,7 +79,7 @@ def opened(path: Path) -> Iterator[Any]:
         raise
     except (OSError, KeyError, RuntimeError, ValueError, TypeError) as error:
         reason = in_one_line(error)
-        raise DataCorruptionError(f"{path} is no readable HDF5 file: {reason}.") from error
+        raise DataCorruptionError(f"{path} is not a readable HDF5 file: {reason}.") from error
 
 
 def entry_of_dataset(name: str, dataset: Any) -> ArrayEntry:

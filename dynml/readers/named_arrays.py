@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dynml.configuration import check_choice
-from dynml.errors import ConfigurationError, DataError
+from dynml.errors import ConfigurationError, DataError, shortened
 from dynml.readers.guard import guarded
 from dynml.readers.reader import FileDescription, Reader, ReaderConfig
 
@@ -172,6 +172,4 @@ def _hint_of_struct(entries: Sequence[ArrayEntry]) -> str:
 
 
 def _listed(entries: Sequence[ArrayEntry]) -> str:
-    more = len(entries) - N_LISTED
-    named = ", ".join(map(str, entries[:N_LISTED])) or "nothing"
-    return named + (f" and {more} more" if more > 0 else "")
+    return shortened([str(entry) for entry in entries], N_LISTED) or "nothing"

@@ -54,7 +54,7 @@ class NpzReader(NamedArraysReader):
         with _opened(path) as archive:
             members = [member for member in archive.infolist() if member.filename.endswith(MEMBER)]
             if not members:
-                raise DataError(f"{path} is no .npz file: it is an archive without arrays.")
+                raise DataError(f"{path} is not a .npz file: it is an archive without arrays.")
             entries = [_entry(path, archive, member) for member in members]
         twice = [name for name, count in Counter(entry.name for entry in entries).items() if count > 1]
         if twice:
@@ -89,7 +89,7 @@ def _opened(path: Path) -> Iterator[zipfile.ZipFile]:
         raise
     except FAULTS_OF_BYTES as error:
         reason = in_one_line(error)
-        raise DataCorruptionError(f"{path} is no readable .npz file: {reason}.") from error
+        raise DataCorruptionError(f"{path} is not a readable .npz file: {reason}.") from error
     except OSError as error:
         raise DataError(f"{path} could not be read: {error.strerror or error}.") from error
 

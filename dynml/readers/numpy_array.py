@@ -61,7 +61,7 @@ def _header(path: Path) -> tuple[tuple[int, ...], np.dtype[Any]]:
     except OSError as error:
         raise DataError(f"{path} could not be read: {error.strerror or error}.") from error
     except Exception as error:  # the header is a text that numpy parses, with whatever that raises
-        raise DataError(f"{path} is no .npy file: {in_one_line(str(error).partition(chr(10))[0])}.") from error
+        raise DataError(f"{path} is not a .npy file: {in_one_line(str(error).partition(chr(10))[0])}.") from error
     if dtype.hasobject:
         raise DataError(f"{path} holds Python objects instead of numbers; they are never loaded.")
     if min(shape, default=0) < 0:

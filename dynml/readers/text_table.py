@@ -146,7 +146,7 @@ def _check_no_counting(path: Path, lines: _Lines) -> None:
     if ascending and (counting or not any(cell.isdecimal() for cell in lines.cells(1))):
         raise DataError(
             f"Line {lines.numbers[0]} of {path} looks like numbers of the columns ({', '.join(cells[:3])}, ..), not "
-            "like a sample; remove it, or write names that are no numbers."
+            "like a sample; remove it, or write names that are not numbers."
         )
 
 
@@ -173,7 +173,7 @@ def _row(path: Path, lines: _Lines, line: int, n_columns: int) -> list[float]:
     for column, cell in enumerate(cells, start=1):
         if not _is_number(cell):
             hint = "; write a decimal point instead of a comma" if DECIMAL_COMMA.fullmatch(cell) else ""
-            raise DataError(f"{where}, column {column}, holds {_short(cell)}, which is no real number{hint}.")
+            raise DataError(f"{where}, column {column}, holds {_short(cell)}, which is not a real number{hint}.")
     return [float("nan") if cell.lower() in NOT_AVAILABLE else float(cell) for cell in cells]
 
 
@@ -181,7 +181,7 @@ def _check_no_clock(path: Path, numbers: NDArray[np.float64], names: tuple[str, 
     """Refuse a column of times or counts, which every model would take for a channel."""
     for column, name in enumerate(names):
         if name.lower() in CLOCKS and len(numbers) > 1 and (np.diff(numbers[:, column]) > 0).all():
-            raise DataError(f"{path} has a column {name!r} that counts the samples and is no channel; remove it.")
+            raise DataError(f"{path} has a column {name!r} that counts the samples and is not a channel; remove it.")
 
 
 def _warned(lines: _Lines, numbers: NDArray[np.float64], names: tuple[str, ...] | None) -> tuple[str, ...]:

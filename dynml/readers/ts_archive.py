@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from dynml.errors import DataCorruptionError, DataError
 from dynml.readers.guard import guarded
 from dynml.readers.reader import FileDescription, FileEvents, Reader
-from dynml.reading_files import decoded
+from dynml.reading_files import decoded, readable
 from dynml.tables import NOT_AVAILABLE
 
 COLUMN = "class"
@@ -127,21 +127,19 @@ def _cases(path: Path, header: _Header) -> Iterator[_Case]:
         if in_data:
             yield _case(text, header, where)
         elif not text.startswith("@"):
-            raise DataError(f"{where} stands before a line @data; this is no .ts file of time-series archives.")
+            raise DataError(f"{where} stands before a line @data; this is not a .ts file of time-series archives.")
         else:
             key, *values = text[1:].split() or [""]
             in_data = key.lower() == "data"
             header.take(key.lower(), values, where)
     if not in_data:
-        raise DataError(f"{path} has no line @data; it is no .ts file of time-series archives, or truncated.")
+        raise DataError(f"{path} has no line @data; it is not a .ts file of time-series archives, or truncated.")
 
 
 def _text(path: Path) -> str:
     """Text of a file; comments, which archives hold in other encodings than the rest, become empty lines."""
-    try:
+    with readable(path):
         lines = path.read_bytes().split(b"\n")
-    except OSError as error:
-        raise DataError(f"{path} could not be read: {error.strerror or error}.") from error
     marks = tuple(mark.encode() for mark in REMARKS)
     return decoded(b"\n".join(b"" if line.lstrip().startswith(marks) else line for line in lines), path)
 
@@ -201,7 +199,7 @@ def _number(case: _Case, value: str) -> float:
         return float(value.replace("_", "?"))
     except ValueError as error:
         found = _short(value.strip())
-        raise DataError(f"{case.where} holds {found}, which is no number and not {MISSING!r}.") from error
+        raise DataError(f"{case.where} holds {found}, which is not a number and not {MISSING!r}.") from error
 
 
 def _whole_number(key: str, values: list[str], where: str) -> int:

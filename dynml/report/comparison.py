@@ -11,8 +11,8 @@ from dynml.report.experiment import ReportedExperiment
 
 SUBSETS = ("training", "validation")
 
-HIGHER_IS_BETTER = ("cross_entropy", "squared_error")
-"""Losses of decoders, whose scores are accuracy and R^2."""
+HIGHER_IS_BETTER = ("cross_entropy", "binary_cross_entropy", "squared_error")
+"""Losses of decoders, whose scores are accuracy, area under the ROC curve and R^2."""
 
 
 @dataclass(frozen=True, kw_only=True)

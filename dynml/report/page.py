@@ -14,6 +14,7 @@ from dynml.report.experiment import ReportedExperiment
 from dynml.report.inferred import Inferred, read_inferred
 from dynml.report.parts.component_rows import component_rows, pictures_by_component
 from dynml.report.parts.data_facts import data_facts
+from dynml.report.parts.decoded_labels import labels_part
 from dynml.report.parts.decoded_numbers import numbers_part
 from dynml.report.parts.decoded_over_time import OVER_TIME, over_time_part
 from dynml.report.parts.people import people_tables
@@ -93,6 +94,8 @@ def report_page(given: ReportInput) -> str:
 
 
 def _decoding(metrics: Mapping[str, Any]) -> Part:
+    if "macro_auc" in metrics:
+        return labels_part(metrics)
     return numbers_part(metrics) if "r_squared" in metrics else decoding_part(metrics)
 
 

@@ -51,7 +51,7 @@ def find_results(folder: str | Path, experiment: ReportedExperiment) -> list[Res
     """
     root = Path(folder)
     if not root.is_dir():
-        raise DataError(f"The folder of results {root} {'is no folder' if root.exists() else 'does not exist'}.")
+        raise DataError(f"The folder of results {root} {'is not a folder' if root.exists() else 'does not exist'}.")
     found = list(_results_in([root, *sorted(path for path in root.iterdir() if path.is_dir())]))
     if not found:
         raise DataError(

@@ -7,6 +7,7 @@ from typing import Any
 
 from dynml.report.comparison import Comparison, held_out, scores_of_model
 from dynml.report.experiment import ReportedExperiment
+from dynml.report.parts.decoded_labels import found_in_labels
 from dynml.report.parts.decoded_numbers import found_in_numbers
 from dynml.report.results import DECODING, INFERENCE, ResultsFolder, of_kind
 from dynml.report.starts_facts import starts_of, words_on_starts
@@ -131,6 +132,8 @@ def _on_testing(results: Sequence[ResultsFolder]) -> str:
 
 
 def _found_by_decoder(metrics: dict[str, Any]) -> str:
+    if "macro_auc" in metrics:
+        return found_in_labels(metrics)
     if "r_squared" in metrics:
         return found_in_numbers(metrics)
     low, high = metrics["accuracy_wilson_interval"]

@@ -21,6 +21,7 @@ LOSSES = {
     "l2": ("mean squared error", ""),
     "huber": ("Huber's loss", ""),
     "cross_entropy": ("accuracy", ""),
+    "binary_cross_entropy": ("mean area under the ROC curve", ""),
     "squared_error": ("R²", ""),
 }
 BASELINES = {
@@ -36,6 +37,7 @@ BASELINES = {
     "ridge_from_other_networks": "ridge regression on the other channels",
     "pca": "principal components",
     "mean": "always the mean of the training trials",
+    "frequencies": "each label by its frequency",
     "majority": "always the most frequent class",
     "most_frequent_of_subset": "always these trials' most frequent class",
     "linear": "linear classifier",

@@ -170,7 +170,7 @@ def opened_store(path: Path) -> h5py.File:
         if isinstance(error, PermissionError) or not os.access(path, os.R_OK):
             raise DataError(f"{path} may not be read by this user.") from error
         if "signature not found" in reason:
-            raise DataError(f"{path} is no HDF5 file ({n_bytes} bytes).") from error
+            raise DataError(f"{path} is not an HDF5 file ({n_bytes} bytes).") from error
         raise DataCorruptionError(f"{path} cannot be opened as HDF5: {error}.") from error
 
 
@@ -289,7 +289,7 @@ def json_of(path: Path, node: h5py.Group, name: str, where: str) -> Any:
     try:
         return json.loads(layout.text_of(node.attrs[name]))
     except json.JSONDecodeError as error:
-        raise DataCorruptionError(f"{path}: the attribute {name!r} of {where} is no valid JSON.") from error
+        raise DataCorruptionError(f"{path}: the attribute {name!r} of {where} is not valid JSON.") from error
 
 
 def stored_events(node: h5py.Group, read_table: Callable[[h5py.Dataset], NDArray[Any]]) -> Events | None:

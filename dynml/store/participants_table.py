@@ -69,7 +69,7 @@ def described_subjects(
         if subject != name:
             warned.add(f"{path} {OTHER_NAMES}", f"{name} is {subject}")
         if len(rows) > 1 and key == SUBJECT:
-            raise DataError(f"Subject {name} stands twice in {path}.")
+            raise DataError(f"Subject {name} is listed twice in {path}.")
         columns, differing = _merged(table, _of_session(table, rows, session), key)
         if differing and subject in known:
             warned.add(f"{path} {SEVERAL_ROWS}", f"{subject}: {', '.join(differing)}")

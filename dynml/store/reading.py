@@ -167,7 +167,7 @@ class Store:
             For another name.
         """
         if name not in layout.SUBSET_NAMES:
-            raise DataError(f"{name!r} is no subset of {self.path}{nearest_name(name, layout.SUBSET_NAMES)}.")
+            raise DataError(f"{name!r} is not a subset of {self.path}{nearest_name(name, layout.SUBSET_NAMES)}.")
         with faults_named(self.path, f"the list of {name} subjects"):
             return [layout.text_of(subject) for subject in self.read_table(self.file[layout.subset_path(name)])]
 

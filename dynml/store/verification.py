@@ -223,7 +223,7 @@ def _faults_of_subsets(store: Store) -> list[str]:
                 faults.append(f"{store.path}: subject {subject} of the subset {subset} is not in the file.")
                 continue
             if subject in home:
-                faults.append(f"{store.path}: subject {subject} stands twice, in {home[subject]} and {subset}.")
+                faults.append(f"{store.path}: subject {subject} is listed twice, in {home[subject]} and {subset}.")
             home[subject] = subset
             participant = _participant(store, subject)
             if (

@@ -288,7 +288,7 @@ def check_target(target: Path, overwrite: bool) -> None:
         raise DataError(f"{target} exists already; use -f to replace it.")
     if is_there(target) and not is_replaceable(target):
         raise DataError(
-            f"{target} is no store that dynml made, so that -f does not replace it; move it, or give another name."
+            f"{target} is not a store that dynml made, so that -f does not replace it; move it, or give another name."
         )
 
 

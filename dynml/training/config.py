@@ -26,7 +26,7 @@ class RunConfig:
     """Minimum decrease of the monitored value that counts as an improvement."""
 
     seed: int = 1234
-    """Random seed of the run: for initialization, order of batches, augmentation and dropout."""
+    """Random seed of the run. It determines initialization, order of batches, augmentation and dropout."""
 
     device: str = "auto"
     """cpu, cuda, cuda:1, xpu ...; auto: an accelerator if torch finds one, else the CPU."""
@@ -75,7 +75,8 @@ class TrainerConfig(RunConfig):
     """A run that is trained by gradients."""
 
     learning_rate: float | str = 0.001
-    """One value, or values per epoch such as "0.001*3 0.0001" (0.001 for three epochs, then 0.0001 to the end)."""
+    """One value, or values per epoch such as "0.001*3 0.0001". This is 0.001 for three epochs, then 0.0001 to the
+    end."""
 
     learning_rate_schedule: Literal["constant", "cosine", "linear", "exponential"] = "constant"
     """Schedule of the learning rate over the run."""

@@ -30,7 +30,7 @@ from dynml.training.costs import COST_ENDINGS
         (["--dataset.folds", "3"], "dataset.fold is None"),
         (["--dataset.subsets", "nowhere.json"], "nowhere.json does not exist"),
         (["--config", "nowhere.yaml"], "nowhere.yaml"),
-        (["--pretrained", "nowhere"], "no existing experiment folder"),
+        (["--pretrained", "nowhere"], "does not exist"),
     ],
 )
 def test_a_wrong_setting_is_named_before_anything_is_made(hdf5_file, tmp_path, arguments, sentence):
@@ -42,8 +42,8 @@ def test_a_wrong_setting_is_named_before_anything_is_made(hdf5_file, tmp_path, a
 
 def test_wrong_places_are_named(hdf5_file, tmp_path):
     (tmp_path / "file").write_text("")
-    assert "no existing folder" in train(tmp_path / "file", hdf5_file, status=2).stderr
-    assert "no existing folder" in run_script(RESUME, tmp_path / "nowhere", "x", status=2).stderr
+    assert "is not a folder" in train(tmp_path / "file", hdf5_file, status=2).stderr
+    assert "does not exist; create it" in run_script(RESUME, tmp_path / "nowhere", "x", status=2).stderr
     assert "a plain folder name" in train(tmp_path, hdf5_file, "a/b", status=2).stderr
     assert "did you mean 'hmm'" in run_script(TRAIN, "hm", tmp_path, "x", hdf5_file, "signals", status=2).stderr
     assert "are missing" in run_script(TRAIN, "hmm", tmp_path, status=2).stderr
@@ -52,10 +52,8 @@ def test_wrong_places_are_named(hdf5_file, tmp_path):
     assert "signals" in missing.stderr
     nowhere = run_script(TRAIN, "hmm", tmp_path, "x", tmp_path / "no.hdf5", "signals", *sizes, status=2)
     assert "no.hdf5" in nowhere.stderr
-    assert "is no experiment" in run_script(RESUME, tmp_path, "nothing", status=2).stderr
-    assert (
-        "no existing experiment folder" in run_script(INFER, tmp_path / "x", hdf5_file, tmp_path / "o", status=2).stderr
-    )
+    assert "is not an experiment" in run_script(RESUME, tmp_path, "nothing", status=2).stderr
+    assert "does not exist" in run_script(INFER, tmp_path / "x", hdf5_file, tmp_path / "o", status=2).stderr
 
 
 def damaged(hdf5_file, target, *, flip=False, cut=False):

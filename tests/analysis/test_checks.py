@@ -154,7 +154,7 @@ def test_a_gain_counts_only_above_all_surrogates():
 def test_one_surrogate_gives_no_verdict():
     alone = surrogate_verdict("var", 0.5, [0.1], "states")
     assert alone.holds is None
-    assert "2 are needed" in alone.sentence
+    assert "two surrogates are needed" in alone.sentence
     assert overall_verdict({alone.name: alone}, "states").holds is None
     assert surrogate_verdict("var", 0.5, [0.1, 0.1], "states").holds
 

@@ -90,4 +90,4 @@ def test_slow_states_of_a_short_recording_cannot_be_told_from_a_drift():
     assert windows_of(np.eye(2)[np.repeat([0, 1], 100)]) is None
     verdict = drift_verdict(found.trends(0), "states")
     assert verdict.holds is None
-    assert "cannot be told" in verdict.sentence
+    assert "cannot be distinguished" in verdict.sentence

@@ -3,12 +3,7 @@ from statistics import NormalDist
 import numpy as np
 import pytest
 
-from dynml.analysis.classification import (
-    bootstrap_interval,
-    classification_metrics,
-    share_per_group,
-    wilson_interval,
-)
+from dynml.analysis.classification import bootstrap_interval, classification_metrics, share_per_group, wilson_interval
 from dynml.ops.metrics import balanced_accuracy, balanced_accuracy_chance
 
 

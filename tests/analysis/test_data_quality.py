@@ -282,7 +282,7 @@ def test_other_ranks_and_other_channels_are_named():
     others = [summary(rank=1), summary(channel_names=("a", "c"))]
     flags = find_flags([summary()] * 5 + others)
     assert [len(found) for found in flags] == [0] * 5 + [1, 1]
-    assert "rank 1, those of most have 2" in flags[5][0].words
+    assert "rank 1, those of most subjects 2" in flags[5][0].words
     assert flags[6][0].measure == "channels"
 
 

@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 from scipy.stats import pearsonr
-from sklearn.metrics import balanced_accuracy_score, r2_score
+from sklearn.metrics import balanced_accuracy_score, r2_score, roc_auc_score
 
-from dynml.analysis.label_permutations import chance_of_classes, chance_of_numbers
+from dynml.analysis.label_permutations import chance_of_classes, chance_of_labels, chance_of_numbers
 from dynml.analysis.number_scores import number_scores
 
 
@@ -66,3 +66,26 @@ def test_scores_of_numbers_are_those_of_scipy_and_scikit_learn_together_and_by_p
 def test_scores_without_a_meaning_are_none():
     found = number_scores([1.0, 1.0, 1.0], [1.0, 2.0, 3.0], ["a"] * 3)
     assert (found["r_squared"], found["correlation"], found["mean_correlation"]) == (None, None, None)
+
+
+def test_labels_of_trials_are_permuted_together():
+    generator = np.random.default_rng(3)
+    marks = (generator.random((60, 3)) < [0.5, 0.3, 0.2]).astype(float)
+    people, runs = ["a"] * 30 + ["b"] * 30, [str(number // 15) for number in range(60)]
+    good = marks + generator.normal(size=marks.shape)
+    found = chance_of_labels(marks, good, people, runs)
+    assert found["within"] == "runs"
+    assert found["macro_auc"]["p"] == pytest.approx(1 / 1001)
+    assert found["macro_auc"]["mean"] == pytest.approx(0.5, abs=0.03)
+    noise = generator.normal(size=marks.shape)
+    assert chance_of_labels(marks, noise, people, runs)["macro_auc"]["p"] > 0.01
+    alone = chance_of_labels(marks, noise, people, [str(number) for number in range(60)])
+    assert alone["within"] == "participants"
+    drawn = [roc_auc_score(marks[_within(generator)], noise) for _ in range(60)]
+    assert alone["macro_auc"]["mean"] == pytest.approx(np.mean(drawn), abs=0.02)
+    assert alone["macro_auc"]["quantile_95"] == pytest.approx(np.quantile(drawn, 0.95), abs=0.03)
+    assert chance_of_labels(np.ones((60, 1)), noise[:, :1], people, runs) is None
+
+
+def _within(generator):
+    return np.concatenate([generator.permutation(30), 30 + generator.permutation(30)])

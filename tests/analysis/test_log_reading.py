@@ -125,16 +125,18 @@ def test_damaged_and_strange_logs_are_named(tmp_path, monkeypatch):
 
 
 def test_folders_without_logs_and_folders_that_are_no_experiments_are_told_apart(tmp_path):
-    with pytest.raises(CheckpointError, match="no existing experiment folder"):
+    with pytest.raises(CheckpointError, match="does not exist"):
         read_experiment(tmp_path / "nowhere")
     (tmp_path / "empty").mkdir()
-    with pytest.raises(CheckpointError, match=r"empty is no experiment: it has no logs, parameters or model"):
+    with pytest.raises(CheckpointError, match=r"empty is not an experiment: it has no logs, parameters or model"):
         read_experiment(tmp_path / "empty")
     (tmp_path / "young" / "checkpoint").mkdir(parents=True)
     with pytest.raises(CheckpointError, match=r"young has no logs \(no file logs"):
         read_experiment(tmp_path / "young")
     experiment(tmp_path / "experiments" / "first", loss=[1])
-    with pytest.raises(CheckpointError, match=r"is no experiment: give the experiments in it \(.*/experiments/first\)"):
+    with pytest.raises(
+        CheckpointError, match=r"is not an experiment: give the experiments in it \(.*/experiments/first\)"
+    ):
         read_experiment(tmp_path / "experiments")
 
 

@@ -90,6 +90,7 @@ def test_what_no_help_shows_is_parsed_nevertheless(monkeypatch):
         (int | list[int] | None, "whole number or list of whole numbers or null"),
         (Literal["full", "diagonal"], "full, diagonal"),
         (tuple[str, ...], "list of texts"),
+        (list[list[float]], "list of lists of numbers"),
         (dict[str, Any] | None, "mapping or null"),
     ],
 )

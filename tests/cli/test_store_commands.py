@@ -61,8 +61,8 @@ def test_a_draw_is_read(monkeypatch):
         (["--seed", "3"], "--seed is a setting of --draw_subsets"),
         (["--draw_subsets", "training=0.5"], "--draw_subsets has 'training=0.5'"),
         (["--draw_subsets", "testing=0.5", "testing=0.1"], "each once"),
-        (["--draw_subsets", "testing=half"], "share is no number"),
-        (["--draw_subsets", "testing"], "share is no number"),
+        (["--draw_subsets", "testing=half"], "share is not a number"),
+        (["--draw_subsets", "testing"], "share is not a number"),
     ],
 )
 def test_a_faulty_draw_is_refused(monkeypatch, arguments, sentence):

@@ -137,7 +137,7 @@ def test_arrays_that_look_transposed_are_refused(tmp_path):
     ("subject", "spoil", "words"),
     [
         ("sub-csv", lambda path: path.write_text("Fz,Cz\n1,2\n3\n"), "Line 3 of"),
-        ("sub-h5", lambda path: path.write_bytes(b"?"), "is no readable HDF5 file"),
+        ("sub-h5", lambda path: path.write_bytes(b"?"), "is not a readable HDF5 file"),
         ("sub-mat5", lambda path: scipy.io.savemat(path, {"data": {"X": noise(60)}}), "it holds data (1 x 1 struct)"),
         (
             "sub-npz",

@@ -103,7 +103,7 @@ def test_lists_choose_among_the_rows_of_a_table_without_subsets(tmp_path):
         (["subject,file", "p1,"], "row 1: file is not given"),
         (["subject,file", ",data/a.npy"], "row 1: subject is 'n/a'"),
         (["subject,file", "a/b,data/a.npy"], "row 1: subject is 'a/b', but must be a name without '/'"),
-        (["subject,file,group", "p1,data/a.npy,sinals"], r"'sinals' is no group of the config \(did you mean"),
+        (["subject,file,group", "p1,data/a.npy,sinals"], r"'sinals' is not a group of the config \(did you mean"),
         (["subject,file,subset", "p1,data/a.npy,train"], r"row 1: subset is 'train' \(did you mean 'training'"),
         (["subject,file", "p1,data/a.npy", "p2,data/a.npy"], r"row 2: data/a\.npy stands in an earlier row"),
         (

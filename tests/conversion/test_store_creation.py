@@ -243,7 +243,7 @@ def test_outliers_and_unscaled_units_are_told(tmp_path):
     with pytest.warns(DataWarning) as told:
         study.create()
     texts = " | ".join(str(warning.message) for warning in told)
-    assert "samples lie very far from all others: sub-a, channel_1" in texts
+    assert "some samples are extreme outliers: sub-a, channel_1" in texts
     assert "units look unscaled: sub-b" in texts
     assert "units look different" in texts
 
@@ -287,7 +287,7 @@ def test_channel_names_come_from_a_list_or_a_file(tmp_path):
     with pytest.raises(DataError, match="channel_names has 3 names, but .*run-0.npy 4 channels"):
         study.create(overwrite=True)
     study.config["signals"]["channel_names"] = ["a", "b", "c", "a"]
-    with pytest.raises(ConfigurationError, match="'a' stands twice"):
+    with pytest.raises(ConfigurationError, match="'a' is repeated"):
         study.create(overwrite=True)
 
 

@@ -22,7 +22,7 @@ from dynml.store.reading import Store
         ({"sampling_frequency": 100.0, "repetition_time": 2.0}, r"signals\.repetition_time is 2\.0"),
         ({"files": []}, r"signals\.files is \[\]"),
         ({"files": ["a.npy", 3]}, r"signals\.files"),
-        ({"preparation": ["detrnd"]}, r"signals.*'detrnd' is no preparation step.*detrend"),
+        ({"preparation": ["detrnd"]}, r"signals.*'detrnd' is not a preparation step.*detrend"),
         (
             {"atlas": "atlas.nii.gz"},
             r"signals\.atlas.*left out for files like .*\.npy: it is a key of \.dtseries\.nii \.nii",
@@ -48,7 +48,7 @@ def test_a_setting_that_files_cannot_use_is_refused(tmp_path):
     ("content", "sentence"),
     [
         ("[1]", "must hold a JSON object"),
-        ("{", "no valid JSON: line 1"),
+        ("{", "not valid JSON: line 1"),
         ("{}", "names no group"),
         ('{"split": "runs"}', "names no group"),
         ('{"a/b": {"type": "timeseries", "files": "x"}}', "'a/b' cannot name a group"),
@@ -79,7 +79,7 @@ def test_a_missing_config_file_is_named(tmp_path):
     ("lists", "sentence"),
     [
         ({"training": [], "validation": [], "testing": []}, "None of the lists .* names a subject"),
-        ({"training": ["sub-a", "sub-a"]}, r"Subject sub-a stands twice in .*training\.txt"),
+        ({"training": ["sub-a", "sub-a"]}, r"Subject sub-a is listed twice in .*training\.txt"),
         (
             {"training": ["sub-a"], "validation": ["sub-a"]},
             "Subject sub-a stands in two lists: .*training.*valid",
@@ -261,7 +261,7 @@ def test_several_rows_of_a_participant_keep_what_they_agree_in(tmp_path):
     assert store.covariates("sub-a") == {"sex": "F"}
     assert store.covariates("sub-b") == {"session_id": "1", "age": "40", "sex": "M"}
     (tmp_path / "participants.tsv").write_text(text.replace("participant_id", "subject"))
-    with pytest.raises(DataError, match="Subject sub-a stands twice in"):
+    with pytest.raises(DataError, match="Subject sub-a is listed twice in"):
         study.create(overwrite=True)
 
 

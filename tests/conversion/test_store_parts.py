@@ -110,7 +110,7 @@ def test_a_part_that_is_there_is_kept_and_missing_ones_are_named(tmp_path):
         join_stores(made.target)
     made.lists["testing"] = ["s-4"]
     made.write_inputs()
-    with pytest.raises(DataError, match="made of other lists"):
+    with pytest.raises(DataError, match="made with other lists"):
         make_part(made, 2)
     make_part(made, 2, overwrite=True)
     make_part(made, 1)

@@ -67,7 +67,7 @@ def test_what_rounding_leaves_goes_to_the_largest_remainder():
     ("known", "settings", "sentence"),
     [
         (people({"a": 2}), {"validation": 0.5, "testing": 0.4}, "2 participants are too few"),
-        (people({"a": 4}), {"testing": 0.2, "stratify": "sit"}, "'sit' is no covariate.*did you mean 'site'"),
+        (people({"a": 4}), {"testing": 0.2, "stratify": "sit"}, "'sit' is not a covariate.*did you mean 'site'"),
         (people({str(i): 1 for i in range(6)}), {"testing": 0.2, "stratify": "site"}, "'site' has 6 values in 6"),
     ],
 )

@@ -93,8 +93,8 @@ def test_a_file_of_subsets_takes_participants_and_subjects(tmp_path):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ({"training": ["p1", "p9"]}, r"'p9' for training, which is no participant or subject"),
-        ({"trainig": ["p1"]}, r"'trainig', which is no subset \(did you mean 'training'\?\)"),
+        ({"training": ["p1", "p9"]}, r"'p9' for training, which is not a participant or subject"),
+        ({"trainig": ["p1"]}, r"'trainig', which is not a subset \(did you mean 'training'\?\)"),
         ({"training": ["p1"], "testing": ["p1"]}, r"p1_s0 twice: for training and for testing"),
         ({"training": ["p1", "p1_s0"]}, r"p1_s0 twice: for training and for training"),
         ({"training": ["p1_s0"], "testing": ["p1_s1"]}, r"p1_s0 for training.*p1_s1 for testing.*participant p1"),
@@ -201,6 +201,19 @@ def test_holding_out_whom_a_stored_fit_has_seen_is_refused(fitted_store):
         with pytest.raises(DataError, match=rf"Subject {held_out[0]} of the validation subset .* preparation/signals"):
             MultiSubjectDataset(fitted_store, group="signals", config=config)
     assert refused == 4
+
+
+def test_a_second_group_that_has_seen_whom_is_held_out_is_refused(fitted_store):
+    def opened(**settings):
+        return MultiSubjectDataset(
+            fitted_store, group="raw", config=DatasetConfig(conditioning_group="signals", **settings)
+        )
+
+    opened(n_training_subjects=2)
+    held_out = MultiSubjectDataset(fitted_store, group="raw", config=DatasetConfig(folds=5, fold=0)).validation_set
+    assert held_out.subjects != ["sub-4"]
+    with pytest.raises(DataError, match=rf"Subject {held_out.subjects[0]} of the validation .* preparation/signals"):
+        opened(folds=5, fold=0)
 
 
 def test_a_session_of_a_person_whom_a_fit_has_seen_counts_as_seen(fitted_store, tmp_path):

@@ -74,7 +74,7 @@ def test_every_difference_is_told_with_both_values(tmp_path, trained, given, tol
     before, now = opened(tmp_path / "before", **trained), opened(tmp_path / "now", seed=50, **given)
     found = list(differences(described(before), now))
     assert any(told in one for one in found), found
-    with pytest.raises(DataError, match="was prepared otherwise than the training data of m: .*--other_preparation"):
+    with pytest.raises(DataError, match="was prepared differently from the training data of m: .*--other_preparation"):
         check_same_preparation(described(before), now, "m")
     with pytest.warns(DataWarning, match="prepared otherwise"):
         assert check_same_preparation(described(before), now, "m", other_preparation="allow") == found

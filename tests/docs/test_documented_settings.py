@@ -32,6 +32,7 @@ BACKBONE_OR_SETTLED = {
     *(
         "class_names",
         "class_counts",
+        "n_training_trials",
         "value_moments",
         "trial_length",
         "answer_bands",

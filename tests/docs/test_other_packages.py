@@ -96,7 +96,7 @@ def test_a_step_of_another_package_is_made_checked_and_compared(added):
     assert chosen_steps([{"step": "halve", "times": 2}]) == [added.Halve(times=2)]
     note = {"step": "halve", "times": 2, "found": 3, "versions": {}}
     assert _settings_of_step(note) == {"step": "halve", "times": 2}
-    with pytest.raises(DataError, match=r"preparation\[0\]: 'halv' is no preparation step \(did you mean 'halve'"):
+    with pytest.raises(DataError, match=r"preparation\[0\]: 'halv' is not a preparation step \(did you mean 'halve'"):
         chosen_steps(["halv"])
     with pytest.raises(ConfigurationError, match=r"preparation\[0\]\.time is 2, .*'halve' \(did you mean 'times'"):
         chosen_steps([{"step": "halve", "time": 2}])

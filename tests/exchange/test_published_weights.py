@@ -9,11 +9,7 @@ import torch
 from published_making import bert, embed, gpt2, linear, published, published_shapes
 
 from dynml.errors import CheckpointError, ConfigurationError
-from dynml.exchange.published_weights import (
-    convert_published_weights,
-    import_published_weights,
-    read_published_weights,
-)
+from dynml.exchange.published_weights import convert_published_weights, import_published_weights, read_published_weights
 from dynml.models.experiment import load_experiment
 from dynml.models.sequence.objectives.tasks import masked_networks_task, masked_samples_task, single_position_task
 from dynml.models.sequence.windows import Windows

@@ -384,7 +384,7 @@ class TestFaults:
     def test_members_of_one_name_are_refused_whatever_leads_to_them(self, tmp_path):
         members = encoded({"a": (bold(9), {})})
         write_members(tmp_path / "ds-x_sub-1_task-a.tar", members | {"./a.bold.pyd": members["a.bold.pyd"]})
-        refused(tmp_path, "the member a.bold.pyd stands twice")
+        refused(tmp_path, "the member a.bold.pyd is repeated")
 
     def test_links_are_refused(self, tmp_path):
         import tarfile

@@ -26,7 +26,7 @@ def test_utf_8_is_read_without_a_word(tmp_path, encoding, recwarn):
 @pytest.mark.parametrize(("encoding", "told"), [("utf-16", "utf-16"), ("utf-32", "utf-32"), ("cp1252", "cp1252")])
 def test_other_encodings_are_read_and_told_with_the_file(tmp_path, encoding, told):
     path = written(tmp_path / "a.txt", TEXT.encode(encoding))
-    with pytest.warns(DataWarning, match=rf"a\.txt is no UTF-8 and was read as {told}"):
+    with pytest.warns(DataWarning, match=rf"a\.txt is not UTF-8 and was read as {told}"):
         assert read_text(path) == TEXT
 
 
@@ -42,7 +42,10 @@ def test_the_encoding_that_is_stated_counts(tmp_path, recwarn):
     path = written(tmp_path / "a.txt", "усталый".encode("koi8-r"))
     with stated_encoding("koi8-r"):
         assert read_text(path) == "усталый"
-    with stated_encoding("ascii"), pytest.raises(DataError, match=r"a\.txt is no text in ascii, as the key 'encoding'"):
+    with (
+        stated_encoding("ascii"),
+        pytest.raises(DataError, match=r"a\.txt is not text in ascii, as the key 'encoding'"),
+    ):
         read_text(path)
     assert not recwarn
 
@@ -51,7 +54,7 @@ def test_the_encoding_that_is_stated_counts(tmp_path, recwarn):
     "content", [bytes(range(256)), b"\xff\x81\x8d", b"a\0b", "a".encode("utf-16-le"), b"\x89HDF\r\n\x1a\n\0"]
 )
 def test_what_is_no_text_is_refused(tmp_path, content):
-    with pytest.raises(DataError, match=r"a\.txt is no text in"):
+    with pytest.raises(DataError, match=r"a\.txt is not text in"):
         read_text(written(tmp_path / "a.txt", content))
 
 
@@ -85,10 +88,10 @@ def test_the_pipe_of_a_shell_is_a_file():
     ("content", "words"),
     [
         (b"[" * 100_000, "nested too deep"),
-        (b'{"a": {"b": 1, "b": 2}}', "the key 'b' stands twice"),
+        (b'{"a": {"b": 1, "b": 2}}', "the key 'b' is repeated"),
         (b'{"a": ' + b"9" * 5000 + b"}", "a number has 5000 digits"),
         (b"", "line 1, column 1"),
-        (b'{"a": \x81}', "is no text in UTF-8"),
+        (b'{"a": \x81}', "is not text in UTF-8"),
     ],
 )
 def test_json_that_cannot_be_used_is_named(tmp_path, content, words):
@@ -113,7 +116,7 @@ def test_manifests_of_odd_keys_and_types_are_faults(tmp_path, manifest):
 
 def test_a_manifest_leads_nowhere_else(tmp_path):
     (tmp_path / "manifest.json").write_text('{"files": {"../a": {"bytes": 1, "sha256": "b"}}}')
-    assert "names '../a', which is no file within it" in str(fault_of_committed(tmp_path))
+    assert "names '../a', which is not a file within it" in str(fault_of_committed(tmp_path))
     (tmp_path / "manifest.json").write_text(f'{{"files": {{"{"a" * 5000}": {{"bytes": 1, "sha256": "b"}}}}}}')
     assert fault_of_committed(tmp_path) == f"{'a' * 100} is missing"
 

@@ -16,7 +16,7 @@ def test_a_table_is_its_columns(tmp_path):
     [
         ("a\ta", "two of one name: 'a', 'a'"),
         ("a\t\tb", "a column without a name"),
-        ("a\t" + "b" * 70_000, "no name: 'bbbbb"),
+        ("a\t" + "b" * 70_000, "cannot be used: 'bbbbb"),
         ("a\tb\0c", "character 3 is NUL"),
     ],
 )

@@ -140,7 +140,7 @@ def test_masked_samples_need_a_model_that_says_it_knows_them(tmp_path, masked):
     [
         (None, "The training data are None"),
         (3, "The training data are 3"),
-        (["a.npy"], "'a.npy' is no array; files go into a store first"),
+        (["a.npy"], "'a.npy' is not an array; files go into a store first"),
         (ARRAYS[0][:, 0], "must be time x channels"),
         ([array.T for array in ARRAYS], "looks transposed"),
         ([array.astype(object) for array in ARRAYS], "the type object, but must hold real numbers"),
@@ -170,7 +170,7 @@ def test_settings_of_arrays_are_checked(settings, sentence):
 def test_a_dataset_is_opened_by_a_path_and_subsets_by_name(dataset):
     with pytest.raises(ConfigurationError, match="hdf5_file is an object of the type list.*from_arrays"):
         MultiSubjectDataset(ARRAYS)
-    with pytest.raises(DataError, match="0 is no subset"):
+    with pytest.raises(DataError, match="0 is not a subset"):
         dataset.subset(0)
     with pytest.raises(ConfigurationError, match="path is None, but must be the path of an experiment"):
         dynml.load_experiment(None)

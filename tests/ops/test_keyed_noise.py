@@ -5,14 +5,7 @@ import pytest
 import torch
 from scipy import stats
 
-from dynml.ops.keyed_noise import (
-    derived_keys,
-    keyed_bits,
-    keyed_integers,
-    keyed_normal,
-    keyed_uniform,
-    span_keys,
-)
+from dynml.ops.keyed_noise import derived_keys, keyed_bits, keyed_integers, keyed_normal, keyed_uniform, span_keys
 
 N = 200_000
 

@@ -93,7 +93,7 @@ def test_a_pass_of_an_hmm_goes_on_in_smaller_chunks_to_the_same_numbers(monkeypa
     statistics, logs, _ = e_step(signals, starts, parameters)
     fill = Gaussians.fill_log_likelihoods
     monkeypatch.setattr(Gaussians, "fill_log_likelihoods", short_of_memory(fill, 5_000, lambda given: len(given[1])))
-    with pytest.warns(DataWarning, match="Memory ran out in e_step, which goes on with pieces of 1/2"):
+    with pytest.warns(DataWarning, match="Memory ran out in e_step, which continues with blocks of 1/2"):
         again, logs_again, _ = e_step(signals, starts, parameters)
     torch.testing.assert_close(logs_again, logs, rtol=1e-9, atol=0)
     torch.testing.assert_close(again.second_moments_KCC, statistics.second_moments_KCC, rtol=1e-5, atol=0.1)

@@ -309,5 +309,5 @@ def test_the_page_tells_of_preparation_sources_and_missing_data():
     assert "a <run>.npy" in text
     assert "Only the first 30 s" in text
     assert "left out: sub-9" in text
-    assert "Far from the others: 1 of 6 subjects." in text
-    assert "nobody is called far" in " ".join(Page(made_page(n_subjects=2)[0]).text)
+    assert "Outliers: 1 of 6 subjects." in text
+    assert "outliers are not searched for" in " ".join(Page(made_page(n_subjects=2)[0]).text)

@@ -133,7 +133,7 @@ def test_segments_too_short_for_the_filter_are_dropped_with_their_count(tmp_path
     [
         (
             [{"step": "fliter", "low_frequency": 1}],
-            r"Group signals: preparation\[0\]: 'fliter' is no .*did you mean 'filter'",
+            r"Group signals: preparation\[0\]: 'fliter' is not a .*did you mean 'filter'",
         ),
         (["notch"], r"Group signals: preparation\[0\]: the step 'notch' has no 'frequency'"),
         (

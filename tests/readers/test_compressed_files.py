@@ -84,7 +84,9 @@ def test_a_damaged_checksum_alone_is_noticed(tmp_path):
             reader_class(path)(keys).read(path)
     atlas = tmp_path / "atlas.nii.gz"
     atlas.write_bytes(atlas.read_bytes()[:-5] + b"\1\2\3\4\5")
-    with pytest.raises(DataCorruptionError, match=r"The atlas .*atlas\.nii\.gz is no readable NIfTI image: CRC check"):
+    with pytest.raises(
+        DataCorruptionError, match=r"The atlas .*atlas\.nii\.gz is not a readable NIfTI image: CRC check"
+    ):
         LabelAtlas(atlas)
 
 

@@ -56,9 +56,9 @@ def test_annotations_of_edf_files_in_the_encoding_that_is_stated(tmp_path):
     path = edf(tmp_path / "a.edf", "спит".encode("koi8-r"))
     with stated_encoding("koi8-r"):
         assert labels_of(path) == ["спит"]
-    with stated_encoding("utf-8"), pytest.raises(DataError, match=r"a\.edf has annotations that are no text in utf-8"):
+    with stated_encoding("utf-8"), pytest.raises(DataError, match=r"a\.edf has annotations that are not text in utf-8"):
         described(path)
-    with pytest.raises(DataError, match=r"a\.edf has annotations that are no text in UTF-8 nor in Windows-1252"):
+    with pytest.raises(DataError, match=r"a\.edf has annotations that are not text in UTF-8 nor in Windows-1252"):
         described(edf(tmp_path / "a.edf", b"m\x81de"))
 
 
@@ -125,7 +125,7 @@ def test_tables_lists_and_names_are_read_and_told_in_one_line(tmp_path):
         assert store.attributes("sub-01", "eeg").channel_names == ("Größe", "Cz")
     told = [str(one.message) for one in caught if "was read as cp1252" in str(one.message)]
     assert len(told) == 1
-    assert all(name in told[0] for name in ("list.txt", "names.txt", "events.tsv", "state the key 'encoding'"))
+    assert all(name in told[0] for name in ("list.txt", "names.txt", "events.tsv", "set the key 'encoding'"))
 
 
 def test_the_key_encoding_of_a_group_is_for_all_of_its_text(tmp_path):

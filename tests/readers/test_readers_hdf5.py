@@ -70,7 +70,7 @@ def test_a_store_is_no_recording(tmp_path):
 def test_faulty_bytes_are_named(tmp_path):
     path = tmp_path / "run.h5"
     path.write_bytes(b"no such thing")
-    with pytest.raises(DataError, match=r"run\.h5 is no readable HDF5 file"):
+    with pytest.raises(DataError, match=r"run\.h5 is not a readable HDF5 file"):
         READER.describe(path)
     saved(path, a=np.ones((1000, 4)))
     path.write_bytes(path.read_bytes()[:-500])
@@ -88,5 +88,5 @@ def test_rows_that_cannot_be_decoded_are_found_before_anything_is_written(tmp_pa
     content = bytearray(path.read_bytes())
     content[position + 100] ^= 1
     path.write_bytes(content)
-    with pytest.raises(DataCorruptionError, match=r"run\.h5 is no readable HDF5 file: .*filter"):
+    with pytest.raises(DataCorruptionError, match=r"run\.h5 is not a readable HDF5 file: .*filter"):
         READER.describe(path)

@@ -90,7 +90,7 @@ def test_a_pickle_beside_the_signals_is_left_alone(tmp_path):
 @pytest.mark.parametrize("content", [b"", b"no archive", b"PK\x03\x04"])
 def test_other_files_are_refused(tmp_path, content):
     (tmp_path / "run.npz").write_bytes(content)
-    with pytest.raises(DataError, match=r"run\.npz is no readable \.npz file"):
+    with pytest.raises(DataError, match=r"run\.npz is not a readable \.npz file"):
         READER.describe(tmp_path / "run.npz")
 
 
@@ -98,7 +98,7 @@ def test_a_cut_archive_and_a_cut_array_are_named(tmp_path):
     path = tmp_path / "run.npz"
     np.savez(path, SIGNALS)
     path.write_bytes(path.read_bytes()[:-40])
-    with pytest.raises(DataCorruptionError, match=r"run\.npz is no readable"):
+    with pytest.raises(DataCorruptionError, match=r"run\.npz is not a readable"):
         READER.describe(path)
     stream = io.BytesIO()
     np.save(stream, SIGNALS)

@@ -71,7 +71,7 @@ def test_a_truncated_file_is_named(tmp_path, n_samples):
 
 
 @pytest.mark.parametrize(
-    "content", [b"", b"hello, this is no array", b"\x93NUMPY\x01\x00", b"\x93NUMPY\x01\x00\x05\x00abcde"]
+    "content", [b"", b"hello, this is not an array", b"\x93NUMPY\x01\x00", b"\x93NUMPY\x01\x00\x05\x00abcde"]
 )
 def test_other_files_are_refused(tmp_path, content):
     (tmp_path / "run.npy").write_bytes(content)
@@ -82,7 +82,7 @@ def test_other_files_are_refused(tmp_path, content):
 def test_an_archive_is_refused(tmp_path):
     np.savez(tmp_path / "run.npz", a=np.ones((4, 2)))
     (tmp_path / "run.npz").rename(tmp_path / "run.npy")
-    with pytest.raises(DataError, match="is no .npy file"):
+    with pytest.raises(DataError, match="is not a .npy file"):
         READER.describe(tmp_path / "run.npy")
 
 

@@ -83,8 +83,8 @@ def test_tables_without_samples_are_empty(tmp_path, text, n_channels):
         ("a,b\n1,2\n3\n", r"Line 3 of .*run\.csv has 1 values separated by commas, but there are 2 columns"),
         ("a,b\n1,2,3\n4,5,6\n", r"Line 2 of .* has 3 values separated by commas, but there are 2 columns"),
         ("1 2\n3 4\n5 6 7\n", r"Line 3 of .* has 3 values separated by spaces, but there are 2 columns"),
-        ("1,2\n3,rest\n", r"Line 2 of .*, column 2, holds 'rest', which is no real number\."),
-        ("1,2\n3,1+2j\n", r"column 2, holds '1\+2j', which is no real number"),
+        ("1,2\n3,rest\n", r"Line 2 of .*, column 2, holds 'rest', which is not a real number\."),
+        ("1,2\n3,1+2j\n", r"column 2, holds '1\+2j', which is not a real number"),
         ("1\t2\n3,5\t1\n", r"column 1, holds '3,5', .* write a decimal point instead of a comma"),
         ("1,2\n3,4\n# gap\n", r"Line 3 of .* has 1 values"),
         ("a,1.5\n1,2\n", r"Line 1 of .* holds both names and numbers, such as 'a' and '1\.5'"),
@@ -93,7 +93,7 @@ def test_tables_without_samples_are_empty(tmp_path, text, n_channels):
         (",0,1,2\n0,.1,.2,.3\n", r"Line 1 of .* looks like numbers of the columns \(0, 1, 2, \.\.\)"),
         ("0,1,2\n5,6,7\n", "looks like numbers of the columns"),
         ("2001,2002,2101\n.1,.2,.3\n", "looks like numbers of the columns"),
-        ("Time,a\n0.0,1\n0.5,2\n", r"has a column 'Time' that counts the samples and is no channel; remove it"),
+        ("Time,a\n0.0,1\n0.5,2\n", r"has a column 'Time' that counts the samples and is not a channel; remove it"),
     ],
 )
 def test_other_tables_are_refused(tmp_path, text, sentence):
@@ -112,7 +112,7 @@ def test_a_column_that_looks_like_time_is_remarked_on(tmp_path):
 
 
 def test_other_encodings_and_missing_files_are_named(tmp_path):
-    with pytest.raises(DataError, match=r"run\.csv is no text in utf-8: character 1 is NUL"):
+    with pytest.raises(DataError, match=r"run\.csv is not text in utf-8: character 1 is NUL"):
         READER.describe(written(tmp_path / "run.csv", "1,2\n", encoding="utf-16-le"))
     with pytest.raises(DataError, match=r"none\.csv does not exist"):
         READER.describe(tmp_path / "none.csv")

@@ -92,9 +92,9 @@ def test_relative_paths_are_those_of_this_process(path, monkeypatch):
 
 def test_encodings_go_there_and_back(path):
     path.with_name("a.txt").write_bytes("müde".encode("latin-1"))
-    with pytest.warns(DataWarning, match=r"a\.txt is no UTF-8 and was read as cp1252"):
+    with pytest.warns(DataWarning, match=r"a\.txt is not UTF-8 and was read as cp1252"):
         CrashingReader("text").describe(path)
-    with stated_encoding("ascii"), pytest.raises(DataError, match=r"a\.txt is no text in ascii"):
+    with stated_encoding("ascii"), pytest.raises(DataError, match=r"a\.txt is not text in ascii"):
         CrashingReader("text").describe(path)
 
 

@@ -126,7 +126,7 @@ def test_faulty_files_are_refused_with_their_line(tmp_path, text, sentence):
 @pytest.mark.parametrize("value", ["x", "", "1_000", "1;5", "?!"])
 def test_values_that_are_no_numbers_are_refused_with_their_line(tmp_path, value):
     path = write(tmp_path, HEADER + f"1,2:3,4:left\n1,{value}:3,4:left\n")
-    with pytest.raises(DataError, match="Line 11 of .* holds '.*', which is no number"):
+    with pytest.raises(DataError, match="Line 11 of .* holds '.*', which is not a number"):
         read(path)
 
 

@@ -77,9 +77,9 @@ def test_an_experiment_with_neither_model_nor_logs_has_nothing_to_report(tmp_pat
         CheckpointError, match="nothing to report of .*run: it has no best model yet, and it has no logs"
     ):
         read_reported_experiment(folder)
-    with pytest.raises(CheckpointError, match="absent is no existing experiment folder"):
+    with pytest.raises(CheckpointError, match="absent does not exist"):
         read_reported_experiment(tmp_path / "absent")
-    with pytest.raises(CheckpointError, match="is no experiment: give the experiments in it"):
+    with pytest.raises(CheckpointError, match="is not an experiment: give the experiments in it"):
         read_reported_experiment(tmp_path)
 
 
@@ -111,7 +111,7 @@ def test_locking_of_modes_is_told_of_modes_and_must_be_whole(tmp_path, experimen
 
 def test_a_folder_of_results_that_is_a_file_is_refused_as_one(tmp_path, experiment):
     (tmp_path / "file").touch()
-    with pytest.raises(DataError, match="file is no folder"):
+    with pytest.raises(DataError, match="file is not a folder"):
         find_results(tmp_path / "file", experiment)
 
 

@@ -91,7 +91,7 @@ def test_visits_under_a_quarter_of_a_second_choose_pairs(tmp_path):
     assert summary["longest_lag_s"] == 1
     assert {row["band"] for row in rows_of(tmp_path / "out" / "networks.tsv")} == {"ten", "thirty"}
     done = run_here(SPECTRA, experiment, store, tmp_path / "tapers", "--method", "multitaper")
-    assert "--method pairs keeps it out" in done.stdout
+    assert "--method pairs avoids this" in done.stdout
 
 
 def test_signals_of_an_embedded_model_are_the_channels_and_the_model_has_spectra_of_its_own(work, tmp_path):

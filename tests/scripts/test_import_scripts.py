@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from backbones_making import cbramod_weights
 from running_scripts import ran_here
 
 from dynml.models.experiment import load_experiment
@@ -108,8 +109,25 @@ def test_weights_become_an_experiment_and_faults_one_sentence(tmp_path):
     assert experiment.model.config.max_seconds == 50.0
     assert_one_sentence(run(script, path, tmp_path, "named", "--family", "csm"), "named exists already")
     assert_one_sentence(run(script, path, tmp_path, "new", "--family", "cms"), "family is 'cms'")
-    assert_one_sentence(run(script, path, tmp_path / "nowhere", "new", "--family", "csm"), "no existing folder")
+    assert_one_sentence(run(script, path, tmp_path / "nowhere", "new", "--family", "csm"), "does not exist")
     del weights["embedder.wt_re.weight"]
     torch.save(weights, path)
     assert_one_sentence(run(script, path, tmp_path, "new", "--family", "csm"), "lacks embedder.wt_re.weight")
     assert not (tmp_path / "new").exists()
+
+
+def test_a_published_backbone_is_imported_with_its_licence_and_another_file_is_refused(tmp_path, run):
+    path, script = tmp_path / "pretrained_weights.pth", "dynml_import_weights.py"
+    torch.save(cbramod_weights(1, 16), path)
+    process = run(script, path, tmp_path, "cbramod", "--family", "cbramod")
+    assert process.returncode == 0, process.stderr
+    assert "cbramod: CBraMod of 1 layers, " in process.stdout
+    assert "2 tensors of its way back to signals left out" in process.stdout
+    assert "CBraMod: the licence of its weights was not verified" in process.stderr
+    assert_one_sentence(run(script, path, tmp_path, "other", "--family", "cortex_mae"), "entries args and model")
+    assert_one_sentence(
+        run(script, path, tmp_path, "other", "--family", "cbramod", "--activation", "gelu"), "--activation is 'gelu'"
+    )
+    torch.save(small_causal_model(), path)
+    assert_one_sentence(run(script, path, tmp_path, "other", "--family", "cbramod"), "which weights of cbramod have")
+    assert not (tmp_path / "other").exists()

@@ -53,8 +53,8 @@ def test_inference_names_the_report_and_the_report_takes_its_results(run, tmp_pa
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (("absent", "page.html"), "absent is no existing experiment folder"),
-        ((".", "page.html"), "is no experiment: give the experiments in it"),
+        (("absent", "page.html"), "absent does not exist"),
+        ((".", "page.html"), "is not an experiment: give the experiments in it"),
         (("hmm", "page.pdf"), "OUT_HTML is .*page.pdf, but must end in .html"),
         (("hmm", "page.html", "--results", "absent"), "The folder of results .*absent does not exist"),
         (("hmm", "page.html", "--results", "ready"), "ready holds no results"),

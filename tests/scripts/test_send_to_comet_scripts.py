@@ -89,8 +89,8 @@ def test_a_value_can_be_sent_by_the_key_alone(tmp_path):
 @pytest.mark.parametrize(
     ("script", "arguments", "words"),
     [
-        (LOG, ["nowhere", "training_loss"], "nowhere is no existing experiment folder"),
-        (LOG, [".", "training_loss"], "is no experiment: give the experiments in it"),
+        (LOG, ["nowhere", "training_loss"], "nowhere does not exist"),
+        (LOG, [".", "training_loss"], "is not an experiment: give the experiments in it"),
         (LOG, ["empty", "training_loss"], "has no logs"),
         (LOG, ["my_hmm", "training_los"], "did you mean 'training_loss'?); there are: training_loss, validation_loss"),
         (LOG, ["my_hmm", "training_loss"], "was never reported to comet.ml"),

@@ -352,7 +352,7 @@ def test_force_does_not_replace_what_is_no_store(tmp_path, content):
     else:
         inputs.target.write_bytes(content)
     before = inputs.target.read_bytes()
-    assert_one_sentence(run(CREATE, *inputs.arguments("-f")), "store.hdf5 is no store that dynml made")
+    assert_one_sentence(run(CREATE, *inputs.arguments("-f")), "store.hdf5 is not a store that dynml made")
     assert inputs.target.read_bytes() == before
 
 

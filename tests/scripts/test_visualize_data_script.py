@@ -66,7 +66,7 @@ def test_a_whole_store_becomes_a_page_without_a_screen(made):
     )
     assert (done.returncode, done.stderr) == (0, "")
     lines = done.stdout.splitlines()
-    assert lines[0] == "1 of 7 subjects are far from the others:"
+    assert lines[0] == "1 of 7 subjects are outliers:"
     assert lines[1].startswith("  sub-loud: the amplitude is ")
     assert lines[-1] == "page/index.html"
     text = (made / "page" / "index.html").read_text(encoding="utf-8")
@@ -93,7 +93,7 @@ def test_subsets_subjects_and_seconds_can_be_chosen_and_an_old_page_goes(script,
     chosen = ["--subjects", "sub-3", "a & b", "--max_seconds", 5, "--format", "svg"]
     status, printed, error = script("store.hdf5", "signals", "few", *chosen, "-f")
     assert (status, error) == (0, "")
-    assert printed.splitlines()[0] == "Of fewer than 5 subjects, nobody is called far from the others."
+    assert printed.splitlines()[0] == "With fewer than 5 subjects, outliers are not searched for."
     pictures = sorted(path.name for path in Path("few/pictures").iterdir())
     assert pictures == [
         "all_numbers.svg", "all_spectra.svg", "mine.png", "subject_0001_a_b.svg", "subject_0002_sub-3.svg",
@@ -120,7 +120,7 @@ def test_force_does_not_replace_a_page_or_table_of_others(script, made, name):
     ("arguments", "words"),
     [
         (["nowhere.hdf5", "signals", "new"], "nowhere.hdf5 does not exist"),
-        (["config.json", "signals", "new"], "config.json is no HDF5 file"),
+        (["config.json", "signals", "new"], "config.json is not an HDF5 file"),
         (["store.hdf5", "signal", "new"], "has no group 'signal' (did you mean 'signals'?)"),
         (["store.hdf5", "signals", "new", "--subjects", "sub-1", "sub-lout"], "(did you mean 'sub-loud'?)"),
         (["store.hdf5", "signals", "new", "--subset", "testing"], "store.hdf5 has no testing subjects"),

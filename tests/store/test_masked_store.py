@@ -113,7 +113,7 @@ def test_all_steps_and_fits_give_the_same_rows_whether_cut_or_masked(prepared):
         np.testing.assert_array_equal(new_fit["components"][:], old_fit["components"][:])
     assert "Missing samples were masked: Subject sub-a" in told
     assert "Gaps longer than all good samples of their run stay cuts" in told
-    assert "Gaps that are no whole number of rows long after downsampling stay cuts" in told
+    assert "Gaps whose length is not a whole number of rows after downsampling are cut out, not masked" in told
 
 
 def test_gaps_are_joined_where_they_are_whole_rows_and_not_too_long(prepared):
@@ -228,7 +228,7 @@ def test_downsampled_segments_are_joined_where_samples_agree(second_source, is_j
     if is_joined:
         assert joined_over_gaps(recording).segments.tolist() == [[0, 20]]
     else:
-        with pytest.warns(DataWarning, match="no whole number of rows"):
+        with pytest.warns(DataWarning, match="not a whole number of rows"):
             assert joined_over_gaps(recording).segments.tolist() == [[0, 8], [10, 20]]
 
 
@@ -269,7 +269,7 @@ def test_small_disagreements_do_not_add_up_over_gaps():
     # Half an original sample too early after each gap: one after both.
     sources = np.array([[0, 0], [27, 0], [54, 0]])
     recording = dataclasses.replace(recording, source_step=2.5, source_samples=sources)
-    with pytest.warns(DataWarning, match="no whole number of rows"):
+    with pytest.warns(DataWarning, match="not a whole number of rows"):
         assert joined_over_gaps(recording).segments.tolist() == [[0, 20], [22, 30]]
 
 

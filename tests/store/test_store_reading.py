@@ -108,7 +108,7 @@ def test_every_corrupted_subject_is_listed(tmp_path):
 def test_a_truncated_store_is_named_with_its_size(study, share):
     content = study.target.read_bytes()
     study.target.write_bytes(content[: int(share * len(content))])
-    with pytest.raises(DataError, match=r"store\.hdf5 is (truncated|no HDF5 file)"):
+    with pytest.raises(DataError, match=r"store\.hdf5 is (truncated|not an HDF5 file)"):
         Store(study.target)
 
 
@@ -121,7 +121,7 @@ def test_what_is_no_store_is_refused(tmp_path):
     with pytest.raises(DataError, match=r"pipe\.h5 is a named pipe, but must be a file"):
         Store(tmp_path / "pipe.h5")
     (tmp_path / "text.h5").write_text("some text\n" * 100)
-    with pytest.raises(DataError, match=r"text\.h5 is no HDF5 file \(1000 bytes\)"):
+    with pytest.raises(DataError, match=r"text\.h5 is not an HDF5 file \(1000 bytes\)"):
         Store(tmp_path / "text.h5")
     with h5py.File(tmp_path / "foreign.h5", "w") as file:
         file["x"] = 1
@@ -201,7 +201,7 @@ def test_contradictions_of_subsets_are_faults(study):
             file.create_dataset(f"subsets/{subset}", data=names, dtype=h5py.string_dtype())
     faults = " ".join(faults_of_store(study.target))
     assert "subject sub-x of the subset training is not in the file" in faults
-    assert "subject sub-a stands twice, in training and validation" in faults
+    assert "subject sub-a is listed twice, in training and validation" in faults
     assert "subject sub-b is in no subset" in faults
 
 
@@ -220,7 +220,7 @@ def test_unknown_names_come_with_the_nearest(study):
         store.read("sub-A", "signals")
     with pytest.raises(DataError, match=r"subject sub-a has no group 'signal' \(did you mean 'signals'\?\)"):
         store.attributes("sub-a", "signal")
-    with pytest.raises(DataError, match="'train' is no subset"):
+    with pytest.raises(DataError, match="'train' is not a subset"):
         store.subset("train")
     with pytest.raises(DataError, match="no subject 'sub-a/signals'"):
         store.groups("sub-a/signals")

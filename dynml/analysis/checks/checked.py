@@ -152,12 +152,12 @@ def _surrogates(
 ) -> None:
     names = [f"surrogates_{kind}" for kind in KINDS]
     if not settings.n_surrogates:
-        found.add(*(not_made(name, "No surrogates were asked for.") for name in names))
+        found.add(*(not_made(name, "No surrogates were requested.") for name in names))
         return
     like, begun = trimmed(subjects), time.monotonic()
     found.gain = refitted(experiment, like, settings.device).gain
     if found.gain is None:
-        why = f"The family {experiment.family.name} is not set against a Gaussian mixture."
+        why = f"The family {experiment.family.name} is not compared with a Gaussian mixture."
         found.add(*(not_made(name, why) for name in names))
         return
     _tell_how_long(tell, time.monotonic() - begun, len(KINDS) * settings.n_surrogates, "surrogates")
@@ -181,7 +181,7 @@ def _predictive(
 ) -> None:
     model: Any = experiment.model
     if not can_draw(model) or settings.n_draws < 2:
-        why = "The model cannot draw data." if not can_draw(model) else "Fewer than 2 draws were asked for."
+        why = "The model cannot simulate data." if not can_draw(model) else "Fewer than 2 draws were requested."
         found.add(not_made("predictive_covariance", why))
         return
     part = part_to_compare(subjects)

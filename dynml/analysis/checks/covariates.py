@@ -44,7 +44,8 @@ def covariate_verdicts(
     if motion is None:
         why = (
             f"The store has no covariate of motion with numbers (such as {MOTION[0]}), and its preparation has "
-            f"measured none: nothing tells whether the {kind} go with it; give one in the table of participants."
+            f"measured none: whether the {kind} are related to it cannot be tested; give one in the table of "
+            f"participants."
         )
         found.append(not_made("motion", why))
     return found
@@ -54,7 +55,7 @@ def _of_covariate(name: str, title: str, values: Array, occupancies: Array, kind
     known = np.isfinite(values) & np.isfinite(occupancies).all(axis=1)
     x, y = values[known], occupancies[known]
     if len(x) < FEWEST:
-        return not_made(title, f"Only {len(x)} participants have a number as {name}; {FEWEST} are needed.")
+        return not_made(title, f"Only {len(x)} participants have a value of {name}; {FEWEST} are needed.")
     y = y[:, y.std(axis=0) > 0]
     if not x.std() > 0 or not y.shape[1]:
         return not_made(title, f"The covariate {name} or the occupancies are the same in all participants.")
@@ -67,7 +68,7 @@ def _of_covariate(name: str, title: str, values: Array, occupancies: Array, kind
     sentence = (
         f"The largest rank correlation of {name} with the occupancy of one of the {kind} over {len(x)} participants is "
         f"{largest:.2f} (p = {p:.3f} over all {kind}): "
-        + (f"the {kind} go with {name}." if goes_with else f"no sign that the {kind} go with {name}.")
+        + (f"the {kind} are related to {name}." if goes_with else f"no evidence that the {kind} are related to {name}.")
     )
     return Verdict(
         name=title,
@@ -102,7 +103,7 @@ def global_signal_verdict(
         False: the model sees components, whose mean is no global signal.
     """
     if not has_channels:
-        why = "The model sees components of an embedding or a PCA, whose mean is no global signal."
+        why = "The model sees components of an embedding or a PCA, whose mean is not the global signal."
         return not_made("global_signal", why)
     found = []
     for one, alpha in zip(subjects, alphas, strict=True):
@@ -120,9 +121,9 @@ def global_signal_verdict(
         f"The probability of a state correlates with the size of the mean over channels by {largest:.2f} at most (mean "
         f"over subjects): "
         + (
-            f"the {kind} follow the global signal, which motion and breathing move as well."
+            f"the {kind} follow the global signal, which motion and breathing also affect."
             if goes_with
-            else f"the global signal says little of the {kind}."
+            else f"the {kind} hardly depend on the global signal."
         )
     )
     return Verdict(name="global_signal", value=largest, reference=LARGE, sentence=sentence, holds=not goes_with)

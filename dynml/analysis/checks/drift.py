@@ -157,7 +157,7 @@ def drift_verdict(trends: Sequence[Trends], kind: str) -> Verdict:
     if not trends:
         why = (
             f"There are fewer than {FEWEST_TO_FLIP} participants, no run is long enough for {FEWEST_WINDOWS} windows "
-            f"of several visits, and none has {FEWEST_RUNS} runs: a drift cannot be told from slow changes."
+            f"of several visits, and none has {FEWEST_RUNS} runs: a drift cannot be distinguished from slow changes."
         )
         return not_made("drift", why)
     first = min(trends, key=lambda one: one.p)

@@ -56,14 +56,14 @@ def surrogate_verdict(kind: str, gain: float, gains: Sequence[float], components
     components : {"states", "modes"}
     """
     if len(gains) < 2:
-        return not_made(f"surrogates_{kind}", "One surrogate does not tell how much they vary; 2 are needed at least.")
+        return not_made(f"surrogates_{kind}", "At least two surrogates are needed to estimate their variability.")
     mean, p = float(np.mean(gains)), p_of_draws(gain, list(gains))
     further = p_of_a_further(gain, gains)
     exceeds = gain > max(gains) and further <= LEVEL
     meaning = (
         f"the {components} follow something that linear, stationary, Gaussian data do not have."
         if exceeds
-        else f"such data, which have no {components}, give as much."
+        else f"data without {components} give as much."
     )
     sentence = (
         f"Over a mixture without time the model gains {gain:.3g} nats per sample of the recordings; of {KINDS[kind]} "
@@ -88,7 +88,7 @@ def p_of_a_further(gain: float, gains: Sequence[float]) -> float:
 def _shared(verdicts: Mapping[str, Verdict]) -> str:
     verdict = verdicts.get("occupancy_by_subject")
     if verdict is None or verdict.holds is None:
-        return "; whether subjects share them is not known"
+        return "; whether subjects share them is unknown"
     return ", and subjects share what it finds"
 
 
@@ -99,13 +99,13 @@ def overall_verdict(verdicts: Mapping[str, Verdict], components: str) -> Verdict
     of_subjects = are_subjects(dict(verdicts))
     passed = sum(bool(one.holds) for one in tested)
     if of_subjects:
-        meaning = f"No: the {components} tell subjects apart. Align the subjects, or take fewer {components}."
+        meaning = f"No: the {components} distinguish subjects. Align the subjects, or use fewer {components}."
     elif not tested:
-        meaning = "Not known: there are not surrogates enough."
+        meaning = "Unknown: there are not enough surrogates."
     elif passed == len(tested):
-        meaning = f"Yes, as far as these checks tell: the model gains more than of stationary data{_shared(verdicts)}."
+        meaning = f"Yes, by these checks: the model gains more than on stationary data{_shared(verdicts)}."
     else:
-        meaning = f"No sign of it: stationary data without {components} give the model as much."
+        meaning = f"No evidence: the model gains as much on stationary data without {components}."
     return Verdict(
         name="dynamics",
         value=float(passed) if tested else None,

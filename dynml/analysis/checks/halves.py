@@ -78,9 +78,9 @@ def halves_verdict(found: Agreement, kind: str) -> Verdict:
         + (
             f"the same {kind} come back."
             if comes_back
-            else f"the {kind} of one half are only partly those of the other."
+            else f"the {kind} of the halves agree only in part."
             if p <= 0.05
-            else f"the {kind} of one half are no more those of the other than shifted ones are."
+            else f"the {kind} of the halves agree no better than shifted ones."
         )
     )
     return Verdict(name="split_half", value=found.similarity, reference=chance, sentence=sentence, holds=comes_back)

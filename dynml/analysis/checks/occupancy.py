@@ -73,7 +73,7 @@ def _of_grouping(name: str, one: Explained, kind: str) -> Verdict:
     by = f"Which {unit} a sample is of explains {one.share:.0%} of the entropy of the {kind}"
     by = f"{by}, by chance {one.by_chance:.0%}"
     meaning = (
-        f"they tell {unit.split()[0]}s apart, not moments."
+        f"they distinguish {unit.split()[0]}s rather than times."
         if stands_out and name == "subject"
         else f"they differ between the values of {unit.split()[0]} more than they should."
         if stands_out
@@ -93,7 +93,7 @@ def _of_grouping(name: str, one: Explained, kind: str) -> Verdict:
 def _without_subjects(occupancies: Occupancies) -> Verdict:
     n_people = len(set(occupancies.people))
     if n_people < 2:
-        why = f"There is one participant, so that nothing tells whether the {occupancies.kind} are those of a person."
+        why = f"There is one participant, so whether the {occupancies.kind} are those of one person cannot be tested."
     else:
         why = f"All samples are in one of the {occupancies.kind}, so that there is no entropy to explain."
     return not_made("occupancy_by_subject", why)

@@ -182,8 +182,8 @@ def predictive_verdicts(observed: Summaries, drawn: Sequence[Summaries], compone
 
 def _meaning(fits: bool, can_tell: bool, components: str) -> str:
     if not can_tell:
-        return f"too few draws to tell; {math.ceil(1 / LEVEL) - 1} are needed."
-    return f"the model's {components} make such data." if fits else "the model does not make such data."
+        return f"too few draws for a test; {math.ceil(1 / LEVEL) - 1} are needed."
+    return f"the model's {components} reproduce them." if fits else "the model does not reproduce them."
 
 
 def _distance(own: Array, others: Array) -> float:

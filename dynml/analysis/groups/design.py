@@ -80,7 +80,7 @@ def design_of(formula: str, table: Table) -> Design:
         if len(set(table.columns[name])) < 2:
             raise DataError(
                 f"The column {name} of {table.path} is {table.columns[name][0]!r} for all {len(table)} rows that are "
-                "left, so that nothing can be compared by it; leave it out of the formula."
+                "left, so it cannot be tested; leave it out of the formula."
             )
     if not columns:
         raise ConfigurationError(KEY, formula, "a formula with at least one term, such as 'group + age', or '1'")

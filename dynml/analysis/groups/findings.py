@@ -48,7 +48,8 @@ def _of_term(result: TermResult, measures: Sequence[Measure]) -> str:
     found = significant(result)
     if not found:
         smallest = min(one.p_corrected for one in usable)
-        return f"{what}: no measure differs (smallest p = {smallest:.3g}; {how}). That is no evidence of no difference."
+        weak = "This is not evidence that there is no difference."
+        return f"{what}: no measure differs (smallest p = {smallest:.3g}; {how}). {weak}"
     shown = "; ".join(f"{measures[number].name}: {said_of(result.tested[number])}" for number in found[:3])
     more = f"; and {len(found) - 3} more" if len(found) > 3 else ""
     return f"{what}: {len(found)} of {counted(len(usable), 'measure')} differ: {shown}{more} ({how})."
@@ -64,7 +65,8 @@ def _of_missing(tested: Sequence[Tested], measures: Sequence[Measure], n_rows: i
         )
     without = [measure.name for measure, one in zip(measures, tested) if one.fit is None]
     if without:
-        yield f"{counted(len(without), 'measure')} could not be tested, for want of values: {listed_names(without)}."
+        missing = f"could not be tested, because values are missing: {listed_names(without)}."
+        yield f"{counted(len(without), 'measure')} {missing}"
 
 
 def _of_few_arrangements(results: Sequence[TermResult]) -> Iterator[str]:
@@ -79,7 +81,7 @@ def _of_few_arrangements(results: Sequence[TermResult]) -> Iterator[str]:
 
 def _of_several_terms(results: Sequence[TermResult]) -> Iterator[str]:
     if len(results) > 1:
-        yield f"{len(results)} terms were tested, each as a question of its own; p is not corrected over them."
+        yield f"{len(results)} terms were tested, each on its own; p is not corrected over terms."
 
 
 def _of_repeated_rows(question: Question) -> Iterator[str]:

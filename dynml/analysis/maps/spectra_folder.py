@@ -65,7 +65,7 @@ def read_spectra(folder: Path, n_states: int) -> Spectra:
     """
     path = folder / FILE
     if not path.is_file():
-        raise DataError(f"{folder} is no folder of spectra: it has no {FILE}; dynml_compute_spectra.py makes one.")
+        raise DataError(f"{folder} is not a folder of spectra: it has no {FILE}; dynml_compute_spectra.py makes one.")
     try:
         with np.load(path, allow_pickle=False) as file:
             lacking = [name for name in NEEDED if name not in file]

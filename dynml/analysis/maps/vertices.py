@@ -129,4 +129,4 @@ def _arrays(image: Any, path: Path) -> tuple[Any, Any]:
         triangles = image.get_arrays_from_intent("NIFTI_INTENT_TRIANGLE")
         if points and triangles:
             return points[0], triangles[0]
-    raise DataError(f"The mesh {path} is no GIFTI surface with points and triangles (.surf.gii).")
+    raise DataError(f"The mesh {path} is not a GIFTI surface with points and triangles (.surf.gii).")

@@ -86,7 +86,7 @@ def cross_validated(
             if n_inner < 2:
                 raise DataError(
                     f"With {settings.n_folds} folds the {len(train)} training people of one belong together, so that "
-                    "no penalty can be chosen by others; take more folds."
+                    "no penalty can be chosen by others; use more folds."
                 )
             inner = list(folds_of(groups[train], n_inner, generator))
             predicted[repeat, test] = _predicted(own, inner, targets.shape[2])

@@ -181,7 +181,7 @@ def static_covariances(hdf5: Path, group: str | None) -> dict[str, Doubles]:
     with Store(hdf5) as store:
         groups = sorted({name for subject in store.subjects for name in store.groups(subject)})
         if group is None and len(groups) != 1:
-            raise DataError(f"{hdf5} has the groups {listed_names(groups)}; say by --group which one is meant.")
+            raise DataError(f"{hdf5} has the groups {listed_names(groups)}; choose one by --group.")
         name = groups[0] if group is None else group
         if name not in groups:
             raise DataError(f"{hdf5} has no group {name!r}; it has {listed_names(groups)}.")

@@ -55,7 +55,7 @@ def verdict(
         sentences += _at_the_border(chosen, tried) + _come_back(seeds, halves, unit)
     n_units = len(best.candidate.scores)
     if n_units < LEAST_UNITS:
-        sentences.append(f"The intervals are over {n_units} {unit}s only, which is too few to tell settings apart.")
+        sentences.append(f"The intervals are over {n_units} {unit}s only, too few to distinguish settings.")
     return Verdict(states=states, sentences=sentences)
 
 
@@ -66,7 +66,7 @@ def _are_there_states(best: Ranked, unit: str) -> tuple[bool | None, str]:
     name = GAUSSIAN if GAUSSIAN in best.gain else max(best.gain, key=lambda one: -best.gain[one].mean)
     gain, baseline = best.gain[name], name.replace("_", " ")
     if not gain.low > 0:
-        nothing = "No states" if name == GAUSSIAN else "Nothing is learnt that new people share"
+        nothing = "No states" if name == GAUSSIAN else "Nothing generalizes to new people"
         return False, (
             f"{nothing}: on the {n_units} held-out {unit}s the best-ranked model ({_words(best)}) is not better than "
             f"its baseline, {baseline} (gain {gain.mean:.4g}, 95 % interval {gain.low:.4g} to {gain.high:.4g})."
@@ -105,7 +105,7 @@ def _explained_by_stationary_data(best: Ranked, ending: str) -> dict[str, Estima
 def _beyond_stationary_data(best: Ranked) -> str:
     known = [name for name in STATIONARY.values() if name in best.gain]
     if not known:
-        return ". Data without states that are as autocorrelated were not tried; they can give a model as much."
+        return ". Stationary data with the same autocorrelation were not tried; they can give a model the same gain."
     gain = best.gain[GAUSSIAN].mean
     words = " and ".join(f"{gain - best.gain[name].mean:.4g} of {WORDS[name]}" for name in known)
     return f"; it gains {words}, which have no states."
@@ -135,7 +135,7 @@ def _as_stationary(best: Ranked, explained: Mapping[str, Estimate], unit: str) -
 def _which(ranking: Ranking, unit: str) -> list[str]:
     chosen, best, others = ranking.chosen, ranking.best_ranked, ranking.not_worse
     if len(ranking.ranked) == 1:
-        return [f"One setting was tried, {_words(chosen)}: whether another one is better is not known."]
+        return [f"One setting was tried, {_words(chosen)}: whether another one is better is unknown."]
     if len(others) == 1:
         return [f"All other settings are worse on held-out {unit}s: {_words(chosen)} is chosen."]
     named = "; ".join(_words(one) for one in others)
@@ -152,7 +152,7 @@ def _at_the_border(chosen: Ranked, tried: Mapping[str, Sequence[Any]]) -> list[s
         own = chosen.candidate.settings[key]
         numbers = [one for one in values if isinstance(one, (int, float)) and not isinstance(one, bool)]
         if len(numbers) > 2 and len(numbers) == len(values) and own in (min(numbers), max(numbers)):
-            found.append(f"The chosen {key} ({own}) lies at the border of what was tried; try a wider range.")
+            found.append(f"The chosen {key} ({own}) is at the limit of the tried range; try a wider one.")
     return found
 
 

@@ -12,6 +12,7 @@ from dynml.analysis.spectra.estimation import WeightedSignals
 from dynml.analysis.spectra.group import GatheredSpectra
 from dynml.analysis.spectra.settings import UNSTATED_RATE, Method, Settled, SpectraConfig
 from dynml.analysis.spectra.subjects import Visits
+from dynml.errors import first_of
 from dynml.ops.spectra.cross_spectra import MOST_REMOVED
 from dynml.ops.spectra.lagged_pairs import FEWEST_PAIRS
 from dynml.ops.spectra.regression import correlated_modes
@@ -100,8 +101,8 @@ class Asked:
             ]
             if names:
                 found.append(
-                    f"{self.component} {state + 1} is there too rarely for a spectrum in {len(names)} of "
-                    f"{len(gathered.subjects)} subjects ({_listed(names)})."
+                    f"{self.component} {state + 1} is too rare for a spectrum in {len(names)} of "
+                    f"{len(gathered.subjects)} subjects ({first_of(names, N_NAMED)})."
                 )
         return found
 
@@ -115,8 +116,8 @@ class Asked:
             return []
         seconds = visits.mean_seconds(rate)[short]
         return [
-            f"Visits to {_states(short)} last {seconds.min():.3g} s on average, which smears their spectra by about "
-            f"{1 / seconds.min():.3g} Hz: power of other states' peaks enters them; --method pairs keeps it out."
+            f"Visits to {_states(short)} last {seconds.min():.3g} s on average, which broadens their spectra by about "
+            f"{1 / seconds.min():.3g} Hz: they contain power of other states; --method pairs avoids this."
         ]
 
     def _of_conditions(self, gathered: GatheredSpectra) -> list[str]:
@@ -125,7 +126,8 @@ class Asked:
         if worst > ILL_CONDITIONED:
             name = gathered.subjects[int(np.argmax(gathered.conditions))]
             found.append(
-                f"The {self.components} are hard to tell apart by their times (condition number up to {worst:.3g}, in "
+                f"The {self.components} overlap too much in time to be separated well (condition number up to "
+                f"{worst:.3g}, in "
                 f"{name}), so that their spectra trade off against each other."
             )
         for (first, second), correlation in sorted(self.twins.items()):
@@ -189,8 +191,4 @@ def _states(numbers: np.ndarray) -> str:
 def _named(subjects: list[str]) -> str:
     if len(subjects) == 1:
         return f"Subject {subjects[0]} has"
-    return f"{len(subjects)} subjects ({_listed(subjects)}) have"
-
-
-def _listed(names: list[str]) -> str:
-    return ", ".join(names[:N_NAMED]) + (", .." if len(names) > N_NAMED else "")
+    return f"{len(subjects)} subjects ({first_of(subjects, N_NAMED)}) have"

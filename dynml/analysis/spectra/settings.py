@@ -64,7 +64,7 @@ class SpectraConfig:
     """Seconds between the samples of a pair, at most; default 1, below 5 Hz 50."""
 
     frequency_range: tuple[float, float] | None = None
-    """Hz from .. to; default 1 to 45, below 5 Hz 0.01 to 0.5, no further than 0.95 of half the sampling frequency."""
+    """Hz from .. to; default 1 to 45, below 5 Hz 0.01 to 0.5, at most 0.95 of half the sampling frequency."""
 
     bands: tuple[Band, ...] | None = None
     """Default: delta, theta, alpha, beta, gamma; below 5 Hz low (0.01 to 0.1) and high (0.1 to 0.25)."""

@@ -108,7 +108,8 @@ def _import_osl(arguments: Namespace) -> None:
     rate = arguments.sampling_frequency
     if rate is None:
         text = (
-            f"The files do not say the sampling frequency: {SAMPLING_FREQUENCY:g} Hz, unless --sampling_frequency does."
+            f"The files do not contain the sampling frequency: {SAMPLING_FREQUENCY:g} Hz is assumed; otherwise give "
+            f"--sampling_frequency."
         )
         warnings.warn(text, DataWarning, stacklevel=2)
     folder, out = _experiment(arguments), Path(arguments.experiments_path) / arguments.experiment_name

@@ -47,7 +47,9 @@ def parse_resume(description: str | None) -> RunRequest:
     newest, _ = newest_committed(folder.checkpoint)
     saved = newest / PARAMETERS if newest else folder.path / "parameters_latest.json"
     if not saved.exists():
-        raise CheckpointError(f"{folder.path} is no experiment: it has no checkpoint and no parameters_latest.json.")
+        raise CheckpointError(
+            f"{folder.path} is not an experiment: it has no checkpoint and no parameters_latest.json."
+        )
     changes = {
         "trainer": {
             "max_epochs": arguments.new_max_epochs,

@@ -151,7 +151,7 @@ def draw_of(arguments: Namespace) -> dict[str, Any] | None:
         try:
             settings[subset] = float(share)
         except ValueError as error:
-            raise DataError(f"--draw_subsets has {text!r}, whose share is no number.") from error
+            raise DataError(f"--draw_subsets has {text!r}, whose share is not a number.") from error
     given = {"seed": arguments.seed, "stratify": arguments.stratify}
     return settings | {name: value for name, value in given.items() if value is not None}
 

@@ -33,6 +33,7 @@ SCORES = {
     "l2": "mean squared error, lower is better",
     "huber": "Huber's loss, lower is better",
     "cross_entropy": "accuracy, higher is better",
+    "binary_cross_entropy": "mean area under the ROC curve, higher is better",
     "squared_error": "R^2, higher is better",
 }
 """Title of the table that closes a run, by the name of its loss."""
@@ -133,7 +134,7 @@ def request_from_parameters(
     dataset = parameters["dataset"]
     if hdf5_file is None and dataset["hdf5_file"] is None:
         raise CheckpointError(
-            f"The run {experiment} was made from arrays: go on in Python, or give --hdf5_file with the same data."
+            f"The run {experiment} was made from arrays: resume it in Python, or give --hdf5_file with the same data."
         )
     stored = {group: dict(parameters.get(group) or {}) for group in classes if group != "dataset"}
     stored["dataset"] = dict(dataset["config"])

@@ -233,9 +233,9 @@ def _tell(entries: Sequence[SubjectEntry], folder: Path) -> None:
 
     far = [entry for entry in far_first(entries) if entry.flags]
     if len(entries) < FEWEST_SUBJECTS:
-        print(f"Of fewer than {FEWEST_SUBJECTS} subjects, nobody is called far from the others.")
+        print(f"With fewer than {FEWEST_SUBJECTS} subjects, outliers are not searched for.")
     else:
-        print(f"{len(far)} of {len(entries)} subjects are far from the others{':' if far else '.'}")
+        print(f"{len(far)} of {len(entries)} subjects are outliers{':' if far else '.'}")
     for entry in far[:N_NAMED]:
         print(f"  {entry.summary.subject}: {'; '.join(flag.words for flag in entry.flags)}")
     if len(far) > N_NAMED:

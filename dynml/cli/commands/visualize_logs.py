@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from dynml.cli.outputs.figures import check_outputs_are_free, figure_paths, limits_of, show_figures, write_figure
 from dynml.cli.parsing import Namespace, ScriptParser
 from dynml.errors import ConfigurationError, DataWarning, DynmlError
+from dynml.training.costs import COST_ENDINGS
 
 if TYPE_CHECKING:
     from dynml.analysis.log_expressions import LogExpression
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
     from dynml.plotting.logs import LogGraph
 
 GRAPH = "a title, one to six logs, and at the end, if at all, both limits of y"
-COSTS = ("_seconds", "_per_second", "_mebibytes")
 LOSSES = {"training_loss", "validation_loss", "training_objective", "best_value"}
 
 
@@ -159,7 +159,7 @@ def _chosen_graphs(arguments: Namespace, experiments: Sequence[ExperimentLogs]) 
     known = list(dict.fromkeys(name for experiment in experiments for name in experiment.logs))
     logs = list(dict.fromkeys(arguments.logs or []))
     if not (logs or arguments.graph):
-        logs = [name for name in known if not name.endswith(COSTS)] or known
+        logs = [name for name in known if not name.endswith(COST_ENDINGS)] or known
     expressions = [_known_expression(text, known, "--logs") for text in logs]
     single = [LogGraph(title=expression.in_words, expressions=(expression,)) for expression in expressions]
     return single + [_read_graph(words, known, log_scale=arguments.log_scale) for words in arguments.graph or []]

@@ -19,7 +19,8 @@ def write_decoding(
 ) -> str:
     """Decode every trial of some subsets once, and write predictions.tsv, metrics.json and pictures.
 
-    Of classes confusion_matrix.png and confusion_matrix.tsv, whose shares have intervals; of numbers predictions.png.
+    Of classes confusion_matrix.png and confusion_matrix.tsv, whose shares have intervals; of numbers predictions.png;
+    of labels labels.png and labels.tsv.
     Where the dataset has the training data of the experiment, its baselines are fitted again and scored on the same
     trials: baseline_predictions.tsv, and differences with their intervals in metrics.json. The scores at the top of
     metrics.json are those of the newest subset among those asked for; `subsets` holds all of them.
@@ -45,6 +46,7 @@ def write_decoding(
     DataError
         When there is no trial in these subsets.
     """
+    from dynml.cli.outputs.decoders.labels import write_decoded_labels
     from dynml.cli.outputs.decoders.numbers import write_decoded_numbers
     from dynml.cli.outputs.decoders.over_time import write_over_time
     from dynml.cli.outputs.decoders.trials import FROM_MOST_TO_LEAST_NEW
@@ -56,10 +58,12 @@ def write_decoding(
 
     assert experiment.family.decode is not None, experiment.family.name
     decoded: Any = load(experiment.family.decode)(experiment, dataset, subsets)
-    if decoded.of_numbers:
+    if decoded.of_numbers or decoded.of_labels:
         if over_time:
-            raise ConfigurationError("--over_time", True, "absent for a decoder of numbers")
-        return write_decoded_numbers(experiment, dataset, decoded, out)
+            what = "numbers" if decoded.of_numbers else "labels"
+            raise ConfigurationError("--over_time", True, f"absent for a decoder of {what}")
+        write = write_decoded_numbers if decoded.of_numbers else write_decoded_labels
+        return write(experiment, dataset, decoded, out)
     found, baselines = decoded.predictions, decoded.baselines
     metrics = {name: _metrics(experiment, dataset, name, found[name], baselines) for name in found}
     first = next(name for name in FROM_MOST_TO_LEAST_NEW if name in found)

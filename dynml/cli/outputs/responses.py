@@ -11,6 +11,7 @@ import numpy as np
 from dynml.analysis.responses.group import LEVEL, GroupResponses, findings
 from dynml.analysis.responses.participants import ParticipantResponses, ResponseSettings
 from dynml.analysis.tidy import KIND, Column, write_tidy
+from dynml.errors import shortened
 from dynml.files import write_array
 
 if TYPE_CHECKING:
@@ -125,9 +126,7 @@ class ResponseOutput:
         n_events = total.pop("events")
         sentences = [words.format(n=total[name], of=n_events) for name, words in _SENTENCES.items() if total.get(name)]
         if self.subjects_without_events:
-            named = ", ".join(self.subjects_without_events[:3])
-            more = len(self.subjects_without_events) - 3
-            named += f" and {more} more" if more > 0 else ""
+            named = shortened(self.subjects_without_events)
             sentences.append(f"Subjects without events of the column {self._column} were left out: {named}.")
         return sentences
 

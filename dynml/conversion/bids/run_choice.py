@@ -10,7 +10,7 @@ from dynml.conversion.bids.config import WITHOUT, BidsConfig
 from dynml.conversion.bids.entities import BidsFile, identity_of, same_value
 from dynml.conversion.bids.entity_table import JOINED_BY_PIPELINES, setting_of
 from dynml.data_warnings import DataWarnings
-from dynml.errors import DataError
+from dynml.errors import DataError, first_of
 from dynml.store.layout import natural_order
 
 IMAGES = (".nii.gz", ".nii")
@@ -60,8 +60,8 @@ def chosen_series(
     if undecided:
         series, (runs, _) = next(iter(joined.items()))
         raise DataError(
-            f"{where}: {series} looks like the runs {_named(runs)} joined to one series, and would count them twice; "
-            f"choose by {_keys(sorted(undecided), kept)}."
+            f"{where}: {series} looks like the runs {first_of(runs, 6)} joined to one series, and would count them "
+            f"twice; choose by {_keys(sorted(undecided), kept)}."
         )
     if joined and config.pipeline == "xcp_d":
         topic = "Series that join runs were left out, since the runs themselves are there"
@@ -107,7 +107,7 @@ def differing_entities(one: BidsFile, other: BidsFile) -> list[str]:
 def labels_of(files: Sequence[BidsFile], entity: str) -> str:
     """Labels that files have of an entity, in words."""
     labels = {_label(file, entity) or NO_LABEL for file in files}
-    return _named(sorted(labels, key=natural_order))
+    return first_of(sorted(labels, key=natural_order), 6)
 
 
 def _is_series(file: BidsFile, config: BidsConfig) -> bool:
@@ -156,7 +156,3 @@ def _keys(entities: Sequence[str], files: Sequence[BidsFile]) -> str:
     """Keys of `bids` that decide, each with the labels that there are."""
     labels = {f"bids.{setting_of(entity)}": labels_of(files, entity) for entity in entities}
     return " or ".join(f"{key} (there are: {found})" for key, found in labels.items())
-
-
-def _named(names: Sequence[str]) -> str:
-    return ", ".join(names[:6]) + (", .." if len(names) > 6 else "")

@@ -34,7 +34,7 @@ def bids_runs(place: Place) -> list[BidsRun]:
     bids = place.config.bids_runs
     raw = None if bids.raw is None else place.store_config.folder / bids.raw
     if raw is not None and not is_folder(raw):
-        raise DataError(f"{place.group}.bids.raw: {raw} is no folder.")
+        raise DataError(f"{place.group}.bids.raw: {raw} is not a folder.")
     return find_runs(place.folder.parent, raw, place.folder.name, bids, str(place), place.warned)
 
 

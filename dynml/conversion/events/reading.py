@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from dynml.conversion.bids.entities import parsed
 from dynml.conversion.events.times import DURATION, ONSET, RunOfSamples, Warned, placed_events
-from dynml.errors import DataError
+from dynml.errors import DataError, first_of
 from dynml.readers.reader import FileEvents
 from dynml.recording import NO_LABEL, Events
 from dynml.store.layout import is_valid_name, natural_order
@@ -171,8 +171,8 @@ def _rows_of_runs(table: Table, runs: Sequence[RunOfSamples], subject: str) -> l
         chosen = [{value} for value in distinct]
     else:
         raise DataError(
-            f"The column 'run' of {table.path} ({_first(distinct)}) does not name the runs of subject {subject} "
-            f"({_first([run.name for run in runs])})."
+            f"The column 'run' of {table.path} ({first_of(distinct, 6)}) does not name the runs of subject {subject} "
+            f"({first_of([run.name for run in runs], 6)})."
         )
     return [[row for row, value in enumerate(values) if value in names] for names in chosen]
 
@@ -272,7 +272,3 @@ def _exact_onsets(parts: Sequence[_EventsOfRun], starts: NDArray[np.int64]) -> N
     return np.concatenate(
         [start + (part.onset if part.exact_onset is None else part.exact_onset) for part, start in zip(parts, starts)]
     )
-
-
-def _first(names: list[str]) -> str:
-    return ", ".join(names[:6]) + (", .." if len(names) > 6 else "")

@@ -15,7 +15,7 @@ from dynml.conversion.sources.groups import group_sources
 from dynml.conversion.sources.places import Place
 from dynml.conversion.sources.table import SourceTable
 from dynml.data_warnings import DataWarnings
-from dynml.errors import ConfigurationError, DataError
+from dynml.errors import ConfigurationError, DataError, first_of
 from dynml.fits import Layout
 from dynml.preparation import chain
 from dynml.preparation.step import PreparationStep
@@ -149,7 +149,7 @@ def _check_rows(table: SourceTable, subjects: list[str], warned: DataWarnings, k
         raise DataError(f"{table.path} has no subject {missing[0]}{near if len(near) < 200 else ''}.")
     unlisted = [name for name in table.subjects if name not in {*subjects, *known}]
     if unlisted:
-        named = ", ".join(unlisted[:3]) + (", .." if len(unlisted) > 3 else "")
+        named = first_of(unlisted)
         warned.add(f"{len(unlisted)} of the subjects in {table.path} are in no list and were left out", named)
 
 
@@ -167,7 +167,7 @@ def _check_folders(
         )
     unlisted = [name for name in present if name not in {*subjects, *known}]
     if unlisted:
-        named = ", ".join(unlisted[:3]) + (", .." if len(unlisted) > 3 else "")
+        named = first_of(unlisted)
         warned.add(f"{len(unlisted)} of the folders in {ready_folder} are in no list and were left out", named)
 
 

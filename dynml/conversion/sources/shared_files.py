@@ -18,6 +18,7 @@ from dynml.errors import DataError
 from dynml.files import sha256_of_file
 from dynml.readers.fmri.nifti import AUTOMATIC_MASK
 from dynml.readers.formats import configs_of_formats
+from dynml.reading_files import readable
 from dynml.store.layout import SharedFiles
 
 
@@ -83,7 +84,5 @@ def _sha256(path: Path) -> str:
     if is_compressed(path):
         with opened_to_its_end(path) as stream:
             return hashlib.file_digest(stream, "sha256").hexdigest()  # type: ignore[arg-type]
-    try:
+    with readable(path):
         return sha256_of_file(path)
-    except OSError as error:
-        raise DataError(f"{path} could not be read: {error.strerror or error}.") from error

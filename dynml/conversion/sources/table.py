@@ -173,7 +173,7 @@ def _check_same(known: TableSubject, subject: TableSubject, where: str) -> None:
 def _group(row: dict[str, str], groups: Sequence[str], where: str) -> str:
     group = row.get(GROUP, groups[0])
     if group not in groups:
-        raise DataError(f"{where}: {group!r} is no group of the config{nearest_name(group, groups)}.")
+        raise DataError(f"{where}: {group!r} is not a group of the config{nearest_name(group, groups)}.")
     return group
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from dynml.conversion.stored_preparation import StoredPreparation
+from dynml.errors import first_of
 from dynml.store.layout import SUBSET_NAMES
 
 SCORES = ("free_energy", "score", "bound", "accuracy", "balanced_accuracy")
@@ -88,17 +89,17 @@ def _of_data(config: Mapping[str, Any], preparation: StoredPreparation | None) -
     trained = config["dataset"]
     names, rates = _channels(config, preparation), trained.get("sampling_frequencies") or []
     yield "## Training data"
-    yield config["data"] or f"Which recordings they are of is {NOT_STATED}."
+    yield config["data"] or f"The training data are {NOT_STATED}."
     rows = ["| subset | subjects | samples |", "|---|---|---|"]
     for subset, one in (trained.get("subsets") or {}).items():
         if one.get("n_subjects"):
             rows.append(f"| {subset} | {one['n_subjects']} | {one.get('n_samples', NOT_STATED)} |")
     if len(rows) > 2:
         yield "\n".join(rows)
-    shown = ", ".join(names[:_MOST_CHANNELS]) + (", .." if len(names) > _MOST_CHANNELS else "")
+    shown = first_of(names, _MOST_CHANNELS)
     rate = ", ".join(f"{one:g}" for one in rates) or NOT_STATED
     yield f"Channels: {len(names)} ({shown}). Sampling frequency (Hz): {rate}."
-    yield "No name, path or recording of a person is in this folder."
+    yield "This folder contains no names, paths or recordings of people."
     if preparation is not None and any("sign_alignment" in name for fits in preparation.fits.values() for name in fits):
         yield (
             "The template of signs in `preparation.safetensors` is made of the correlations of one training recording, "
@@ -142,7 +143,11 @@ def _of_use(config: Mapping[str, Any], preparation: StoredPreparation | None) ->
         section = preparation.config[config["dataset"]["group"]]
         names = [step if isinstance(step, str) else step["step"] for step in section.get("preparation") or []]
         chain = ", ".join([*names, f"standardization {section.get('standardization', 'per_run')}"])
-        learnt = " What steps have learnt is in `preparation.safetensors`." if any(preparation.fits.values()) else ""
+        learnt = (
+            " Fitted parameters of the steps are in `preparation.safetensors`."
+            if any(preparation.fits.values())
+            else ""
+        )
         yield f"Recordings go through: {chain}.{learnt}"
         lines = [
             "dynml_apply_preparation.py THIS_FOLDER new_subjects new.hdf5",

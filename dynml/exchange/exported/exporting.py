@@ -27,12 +27,7 @@ from dynml.dataset.dataset import MultiSubjectDataset
 from dynml.dataset.preparation_comparison import check_same_preparation
 from dynml.errors import CheckpointError, DataError, DataWarning, DynmlError
 from dynml.exchange.exported.card import model_card, scores_of
-from dynml.exchange.exported.privacy import (
-    People,
-    parameters_without_people,
-    people_of,
-    preparation_without_people,
-)
+from dynml.exchange.exported.privacy import People, parameters_without_people, people_of, preparation_without_people
 from dynml.files import read_json, replacing, write_json
 from dynml.models.experiment import load_experiment
 from dynml.reading_files import is_there

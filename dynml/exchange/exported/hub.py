@@ -38,7 +38,7 @@ def push(folder: Path, name: str, *, public: bool = False) -> str:
         When the folder is no exported model, huggingface_hub is not installed, or the hub refuses.
     """
     if not ExperimentFolder.at(folder).is_exported:
-        raise CheckpointError(f"{folder} is no exported model: export it first, by dynml_export_model.py.")
+        raise CheckpointError(f"{folder} is not an exported model: export it first, by dynml_export_model.py.")
     ExperimentFolder.at(folder).sha256_of_weights()  # which verifies the folder
     hub, repository = _hub(), name.removeprefix(ADDRESS)
     try:

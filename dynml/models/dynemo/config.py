@@ -181,7 +181,7 @@ class DynemoTrainerConfig(TrainerConfig):
     """Maximum number of epochs."""
 
     learning_rate: float | str = 0.01
-    """One value, or values per epoch such as "0.01*30 0.001" (0.01 for thirty epochs, then 0.001 to the end)."""
+    """One value, or values per epoch such as "0.01*30 0.001". This is 0.01 for thirty epochs, then 0.001 to the end."""
 
     learning_rate_schedule: Literal["constant", "cosine", "linear", "exponential"] = "cosine"
     """Schedule of the learning rate after the KL annealing; until then it is constant."""

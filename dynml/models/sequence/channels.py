@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dynml.dataset.signal_source import SignalSource
-from dynml.errors import ConfigurationError, DataError, DataWarning
+from dynml.errors import ConfigurationError, DataError, DataWarning, first_of
 from dynml.geometry.geometry import SPACE
 from dynml.store.geometry.stored import read_geometry
 from dynml.store.reading import Store
@@ -30,7 +30,6 @@ SAME_POSITION = 0.1
 SAME_PARCEL = 1.0
 """mm, within which channels of one name are the same."""
 
-N_NAMED = 3
 _SETTLED = ("channel_names", "known_channels", "channel_positions", "channel_space")
 
 
@@ -249,8 +248,8 @@ def _check_names(config: Any, dataset: HasChannels) -> None:
     twice = [name for name, count in Counter(names).items() if count > 1]
     if twice:
         raise DataError(
-            f"{_where(dataset)}: {_listed(twice)} is the name of several channels, so that a model cannot know them by "
-            f"{kind}."
+            f"{_where(dataset)}: {first_of(twice)} is the name of several channels, so that a model cannot know them "
+            f"by {kind}."
         )
 
 
@@ -261,18 +260,18 @@ def _by_name(known: Sequence[str] | None, dataset: HasChannels) -> list[int]:
     columns = [names.index(name) for name in known if name in names]
     if not columns:
         raise DataError(
-            f"{_where(dataset)}: none of its channels ({_listed(names)}) has the name of one that the model knows "
-            f"({_listed(known)})."
+            f"{_where(dataset)}: none of its channels ({first_of(names)}) has the name of one that the model knows "
+            f"({first_of(known)})."
         )
     unknown = [name for name in names if name not in set(known)]
     missing = [name for name in known if name not in names]
     sentences = []
     if unknown:
         sentences.append(
-            f"the model does not know {len(unknown)} of {len(names)} channels, unused here ({_listed(unknown)})"
+            f"the model does not know {len(unknown)} of {len(names)} channels, unused here ({first_of(unknown)})"
         )
     if missing:
-        sentences.append(f"{len(missing)} of the {len(known)} that it knows are not there ({_listed(missing)})")
+        sentences.append(f"{len(missing)} of the {len(known)} that it knows are not there ({first_of(missing)})")
     _warn(dataset, sentences)
     return columns
 
@@ -296,7 +295,7 @@ def _by_position(space: str | None, dataset: HasChannels) -> list[int]:
     if unknown:
         _warn(
             dataset,
-            [f"the place of {len(unknown)} of {len(names)} channels is unknown, unused here ({_listed(unknown)})"],
+            [f"the place of {len(unknown)} of {len(names)} channels is unknown, unused here ({first_of(unknown)})"],
         )
     return columns
 
@@ -320,7 +319,3 @@ def _warn(dataset: HasChannels, sentences: Sequence[str]) -> None:
 
 def _where(dataset: HasChannels) -> str:
     return f"{dataset.signal_source.path or 'The arrays'}, group {dataset.group}"
-
-
-def _listed(names: Sequence[str]) -> str:
-    return ", ".join(names[:N_NAMED]) + (", .." if len(names) > N_NAMED else "")

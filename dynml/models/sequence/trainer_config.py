@@ -15,7 +15,8 @@ class SequenceTrainerConfig(TrainerConfig):
     """Stochastic gradients, with the settings that transformers are usually trained with."""
 
     learning_rate: float | str = 0.0005
-    """One value, or values per epoch such as "0.001*3 0.0001" (0.001 for three epochs, then 0.0001 to the end)."""
+    """One value, or values per epoch such as "0.001*3 0.0001". This is 0.001 for three epochs, then 0.0001 to the
+    end."""
 
     learning_rate_schedule: Literal["constant", "cosine", "linear", "exponential"] = "cosine"
     """Schedule of the learning rate over the run."""

@@ -53,13 +53,13 @@ def as_borders(starts: Tensor | Array | list[int], n_rows: int) -> Array:
     assert len(borders) >= 1
     assert borders[0] == 0
     assert borders[-1] == n_rows, f"the last border is {borders[-1]}, but there are {n_rows} rows"
-    assert bool((np.diff(borders) >= 0).all())
+    assert (borders[1:] >= borders[:-1]).all()
     return borders
 
 
 def needs_logarithms(transitions_KK: Tensor) -> bool:
     """Whether some transition is so unlikely that a scaled recursion could lose a path that still matters."""
-    return bool(transitions_KK.min() < kernels.SMALLEST_SCALED_PROBABILITY)
+    return bool(transitions_KK.detach().cpu().numpy().min() < kernels.SMALLEST_SCALED_PROBABILITY)
 
 
 def forward_backward(
@@ -104,20 +104,21 @@ def forward_backward(
     borders = as_borders(starts, len(log_likelihoods_TK))
     initial, transitions = initial_probabilities_K.double().cpu(), transition_probabilities_KK.double().cpu()
 
-    def run(matrix: Tensor) -> ForwardBackward:
-        if _by_scan(method, log_likelihoods_TK):
-            return _scan(log_likelihoods_TK, borders, initial, matrix, message_K, following_K)
-        return _sequential(log_likelihoods_TK, borders, initial, matrix, message_K, following_K, n_threads)
+    in_logarithms = needs_logarithms(transitions)
 
-    if message_K is None and following_K is None and needs_logarithms(transitions):
+    def run(matrix: Tensor, *, in_logarithms: bool) -> ForwardBackward:
+        parts = log_likelihoods_TK, borders, initial, matrix, in_logarithms, message_K, following_K
+        return _scan(*parts) if _by_scan(method, log_likelihoods_TK) else _sequential(*parts, n_threads)
+
+    if message_K is None and following_K is None and in_logarithms:
         floored = transitions.clamp(min=kernels.SMALLEST_SCALED_PROBABILITY)
-        result = run(floored)
+        result = run(floored, in_logarithms=False)
         pairs = result.transitions_KK
         is_unlikely = (transitions < floored).to(pairs.device)
         if float(torch.where(is_unlikely, pairs, 0.0).sum()) < _NEGLIGIBLE_PATHS:
             result.transitions_KK = pairs * (transitions / floored).to(pairs.device)
             return result
-    return run(transitions)
+    return run(transitions, in_logarithms=in_logarithms)
 
 
 def _scan(
@@ -125,6 +126,7 @@ def _scan(
     borders: Array,
     initial: Tensor,
     transitions: Tensor,
+    in_logarithms: bool,
     message: Tensor | None,
     following: Tensor | None,
 ) -> ForwardBackward:
@@ -133,7 +135,7 @@ def _scan(
         torch.from_numpy(borders),
         initial,
         transitions,
-        in_logarithms=needs_logarithms(transitions),
+        in_logarithms=in_logarithms,
         message_K=message,
         following_K=following,
     )
@@ -145,13 +147,15 @@ def _sequential(
     borders: Array,
     initial: Tensor,
     transitions: Tensor,
+    in_logarithms: bool,
     message: Tensor | None,
     following: Tensor | None,
     n_threads: int | None,
 ) -> ForwardBackward:
     shares = _shares(borders, n_threads)
-    filtered, logs = _filter(likelihoods.cpu().contiguous().numpy(), borders, initial, transitions, message, shares)
-    summed = _smooth_in_place(filtered, borders, transitions, following, shares)
+    array = likelihoods.cpu().contiguous().numpy()
+    filtered, logs = _filter(array, borders, initial, transitions, in_logarithms, message, shares)
+    summed = _smooth_in_place(filtered, borders, transitions, in_logarithms, following, shares)
     return ForwardBackward(torch.from_numpy(filtered), torch.from_numpy(summed), torch.from_numpy(logs))
 
 
@@ -187,8 +191,8 @@ def forward_only(
             in_logarithms=in_logarithms,
             message_K=message_K,
         )
-    likelihoods = log_likelihoods_TK.cpu().contiguous().numpy()
-    filtered, logs = _filter(likelihoods, borders, initial, transitions, message_K, _shares(borders, n_threads))
+    likelihoods, shares = log_likelihoods_TK.cpu().contiguous().numpy(), _shares(borders, n_threads)
+    filtered, logs = _filter(likelihoods, borders, initial, transitions, in_logarithms, message_K, shares)
     last = torch.from_numpy(filtered[-1]) if len(filtered) else initial
     message = (last.unsqueeze(1) + transitions.log()).logsumexp(0) if in_logarithms else last @ transitions
     return torch.from_numpy(logs), message
@@ -203,11 +207,12 @@ def _filter(
     borders: Array,
     initial: Tensor,
     transitions: Tensor,
+    in_logarithms: bool,
     message: Tensor | None,
     shares: list[tuple[int, int]],
 ) -> tuple[Array, Array]:
     """Filtered probabilities (or their logarithms), and log p of each segment."""
-    if needs_logarithms(transitions):
+    if in_logarithms:
         forward: Callable[..., Any] = kernels.logarithmic_forward
         initial, transitions = initial.log(), transitions.log()
     else:
@@ -227,11 +232,15 @@ def _filter(
 
 
 def _smooth_in_place(
-    filtered: Array, borders: Array, transitions: Tensor, following: Tensor | None, shares: list[tuple[int, int]]
+    filtered: Array,
+    borders: Array,
+    transitions: Tensor,
+    in_logarithms: bool,
+    following: Tensor | None,
+    shares: list[tuple[int, int]],
 ) -> Array:
     """Turn filtered into smoothed probabilities; returns the sum of xi, (K, K)."""
     n_states, n_segments = len(transitions), len(borders) - 1
-    in_logarithms = needs_logarithms(transitions)
     backward: Callable[..., Any]
     backward = kernels.logarithmic_backward if in_logarithms else kernels.scaled_kernels(n_states)[1]
     matrix = (transitions.log() if in_logarithms else transitions).contiguous().numpy()

@@ -116,7 +116,7 @@ def e_step(
     statistics.second_moments_KCC = moments.second_KCC
     statistics.log_likelihood = float(sums.log_likelihoods.sum())
     statistics.n_samples = int(borders[-1]) - int(sums.n_masked)
-    statistics.n_segments = int((np.diff(borders) > 0).sum())
+    statistics.n_segments = int((borders[1:] > borders[:-1]).sum())
     probabilities = passing.posteriors
     if probabilities is not None and isinstance(signals, Tensor):
         probabilities = probabilities.to(signals.device)

@@ -135,9 +135,8 @@ def _covariances(
     first, second = statistics.first_moments_KC, statistics.second_moments_KCC
     occupancies = statistics.occupancies_K
     if previous.covariance_type == "full":
-        cross = means.unsqueeze(2) * first.unsqueeze(1)
-        outer = means.unsqueeze(2) * means.unsqueeze(1) * occupancies.view(-1, 1, 1)
-        scatter = second - cross - cross.transpose(1, 2) + outer
+        half = means.unsqueeze(2) * (first - 0.5 * occupancies.unsqueeze(1) * means).unsqueeze(1)
+        scatter = second - (half + half.transpose(1, 2))
         ridge = epsilon * torch.eye(previous.n_channels, dtype=torch.float64)
         weight = weight.view(-1, 1, 1)
     else:

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -38,6 +38,9 @@ from dynml.ops.moments.weighted import Moments, chunk_moments
 from dynml.ops.workers import Workers
 
 CHUNK_ROWS = {"cpu": 2**13, "gpu": 2**18}
+
+BUNDLE_ROWS = 2**11
+"""Pieces of work shorter than this are done together: a small one costs little more than its calls."""
 
 MEMORY = {"cpu": 64 * 2**20, "gpu": 2**31}
 """Default bytes for what is kept of long segments: log-likelihoods, probabilities, and the rows that a reader read."""
@@ -165,6 +168,17 @@ def cut_into_pieces(borders: NDArray[Any], largest: int, groups: NDArray[Any] | 
     return pieces
 
 
+def _bundles(pieces: Iterable[Piece], largest: int) -> Iterator[list[Piece]]:
+    """Neighbouring pieces together up to `largest` rows; a longer one alone."""
+    bundle: list[Piece] = []
+    for piece in pieces:
+        if bundle and piece.last - bundle[0].first > largest:
+            yield bundle
+            bundle = []
+        bundle.append(piece)
+    yield bundle
+
+
 class HMMPass:
     """One pass over `signals` with fixed parameters."""
 
@@ -209,7 +223,8 @@ class HMMPass:
             if is_long:
                 yield from self._long_segments(list(group))
             else:
-                yield from self._workers.map(self._short_segments, group)
+                bundles = _bundles(group, min(BUNDLE_ROWS, self._chunk_rows))
+                yield from itertools.chain.from_iterable(self._workers.map(self._short_segments, bundles))
 
     def log_likelihoods(self) -> Iterator[Part]:
         """Log-likelihoods alone, by the forward half."""
@@ -235,15 +250,21 @@ class HMMPass:
         return np.asarray(self._borders[piece.segments.start : piece.segments.stop + 1] - piece.first)
 
     def _forward_of_piece(self, piece: Piece) -> Part:
-        _, likelihoods = self._chunk_likelihoods(piece.first, piece.last)
+        _, likelihoods = self._filled_likelihoods([(piece.first, piece.last)])
         logs, _ = forward_only(likelihoods, self.local_borders(piece), *self._chain, n_threads=1)
         return Part(piece.segments, logs)
 
-    def _short_segments(self, piece: Piece) -> Part:
-        chunk, likelihoods = self._chunk_likelihoods(piece.first, piece.last)
-        part, posteriors = self._forward_backward(piece, likelihoods)
-        part.moments, part.n_masked = self._chunk_moments((chunk, posteriors))
-        return part
+    def _short_segments(self, pieces: list[Piece]) -> list[Part]:
+        """Pieces that together are one piece of work: forward-backward is the same for a segment whoever is beside it."""
+        first, last = pieces[0].first, pieces[-1].last
+        bundle = Piece(slice(pieces[0].segments.start, pieces[-1].segments.stop), first, last)
+        chunks, likelihoods = self._filled_likelihoods([(piece.first, piece.last) for piece in pieces])
+        parts, posteriors = self._forward_backward(bundle, likelihoods)
+        found = [parts]
+        for piece, chunk in zip(pieces, chunks, strict=True):
+            moments, n_masked = self._chunk_moments((chunk, posteriors[piece.first - first : piece.last - first]))
+            found.append(Part(piece.segments, moments=moments, n_masked=n_masked))
+        return found
 
     def _long_segments(self, pieces: list[Piece]) -> Iterator[Part]:
         """Segments longer than a chunk: as many at a time as the memory holds."""
@@ -317,8 +338,11 @@ class HMMPass:
         result: ForwardBackward = forward_backward(
             likelihoods, borders, *self._chain, n_threads=1, message_K=message, following_K=following
         )
-        begins = torch.from_numpy(borders[:-1][np.diff(borders) > 0]).to(self.device)
-        initial = result.posteriors_TK[begins].sum(0)
+        begins = borders[:-1][borders[1:] > borders[:-1]]
+        if self.device.type == "cpu":
+            initial = torch.from_numpy(result.posteriors_TK.numpy()[begins].sum(0))
+        else:
+            initial = result.posteriors_TK[torch.from_numpy(begins).to(self.device)].sum(0)
         if self.posteriors is not None:
             self.posteriors[piece.first : piece.last] = result.posteriors_TK
         return Part(piece.segments, result.log_likelihoods, result.transitions_KK, initial), result.posteriors_TK
@@ -338,12 +362,16 @@ class HMMPass:
         means, covariance_type = self._parameters.means_KC, self._parameters.covariance_type
         return chunk_moments(chunk.rows, posteriors, means, covariance_type, chunk.observed), chunk.n_masked
 
-    def _chunk_likelihoods(self, first: int, last: int) -> tuple[Chunk, Tensor]:
-        chunk = Chunk(first, self._read(first, last))
-        output = torch.empty(last - first, self._parameters.n_states, dtype=self.dtype, device=self.device)
-        self._gaussians.fill_log_likelihoods(chunk.rows, output)
-        _free_masked_rows([chunk], output)
-        return chunk, output
+    def _filled_likelihoods(self, borders: list[tuple[int, int]]) -> tuple[list[Chunk], Tensor]:
+        """Chunks of neighbouring rows, and log-likelihoods of all of them; each is a product of its own."""
+        begin, end = borders[0][0], borders[-1][1]
+        output = torch.empty(end - begin, self._parameters.n_states, dtype=self.dtype, device=self.device)
+        chunks = []
+        for first, last in borders:
+            chunks.append(Chunk(first, self._read(first, last)))
+            self._gaussians.fill_log_likelihoods(chunks[-1].rows, output[first - begin : last - begin])
+        _free_masked_rows(chunks, output)
+        return chunks, output
 
     def _read(self, first: int, last: int) -> Tensor:
         return self._signals[first:last].to(self.device, self.dtype)

@@ -33,6 +33,9 @@ _ENOUGH = 0.01
 _CHUNK_ROWS = {"cpu": 2**10, "gpu": 2**15}
 """On a CPU the products of a chunk with all forms stay in the cache."""
 
+_FEW_CHANNELS = 32
+"""Up to here all forms are one product: their weighted rows stay in the cache, and many small products take longer."""
+
 _SMALLEST_EIGENVALUE = 1e-6
 """Directions with a smaller share of the largest variance are left out: float32 signals hold nothing there."""
 
@@ -151,11 +154,16 @@ class ProductForms:
     def transposed(self, weights: Tensor) -> Tensor:
         """Sums over rows of weights (n, D) times y y': (D, F), float64, CPU."""
 
+        n_forms = weights.shape[1]
+
         def products(chunk: slice) -> Tensor:
             rows = self._rows[chunk]
-            return torch.stack([(rows * share.unsqueeze(1)).T @ rows for share in weights[chunk].T]).cpu()
+            if self._size > _FEW_CHANNELS:
+                return torch.stack([(rows * share.unsqueeze(1)).T @ rows for share in weights[chunk].T]).cpu()
+            weighted = weights[chunk].unsqueeze(2) * rows.unsqueeze(1)
+            return (rows.T @ weighted.flatten(1)).view(self._size, n_forms, self._size).transpose(0, 1).cpu()
 
-        sums = torch.zeros(weights.shape[1], self._size, self._size, dtype=torch.float64)
+        sums = torch.zeros(n_forms, self._size, self._size, dtype=torch.float64)
         for part in self._workers.map(products, _chunks(self._rows)):
             sums += part
         return (0.5 * (sums + sums.transpose(1, 2))).flatten(1)

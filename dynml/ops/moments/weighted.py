@@ -26,6 +26,10 @@ from dynml.ops.hmm.statistics import CovarianceType
 _LARGEST_SHARE_OF_MEAN = 0.9
 """Of a chunk's mean square about a centre; beyond it the products would hold the mean and little else."""
 
+_FEW_CHANNELS, _FEW_PRODUCTS = 32, 2**19
+"""Of a chunk with no more channels, and numbers times channels, all states' moments are summed in one loop, in float64:
+calls of matrix products would take longer than their arithmetic."""
+
 _FEWEST_SAMPLES = 16
 """A mean over fewer than these is far off by chance, and costs nothing."""
 
@@ -62,10 +66,10 @@ class Moments:
             return Moments(
                 self.occupancies_K, first, self.second_KCC + centres * (2 * self.first_KC + weight * centres)
             )
-        cross = centres.unsqueeze(2) * self.first_KC.unsqueeze(1)
-        outer = centres.unsqueeze(2) * centres.unsqueeze(1) * weight.unsqueeze(2)
-        second = self.second_KCC + cross + cross.transpose(1, 2) + outer
-        return Moments(self.occupancies_K, first, 0.5 * (second + second.transpose(1, 2)))
+        # The sum and its transpose, so that the result is symmetric to the last digit.
+        both_sides = centres.unsqueeze(2) * (self.first_KC + 0.5 * weight * centres).unsqueeze(1)
+        half = 0.5 * self.second_KCC + both_sides
+        return Moments(self.occupancies_K, first, half + half.transpose(1, 2))
 
 
 def rounded_centres(centres_KC: Tensor, dtype: torch.dtype) -> Tensor:
@@ -128,13 +132,21 @@ def _far_states(moments: Moments) -> list[int]:
 
 def _add_sparse(moments: Moments, signals: Tensor, weights: Tensor, centres: Tensor, states: Sequence[int]) -> None:
     epsilon = torch.finfo(signals.dtype).eps
-    smallest = (1e-2 * epsilon * moments.occupancies_K / max(len(signals), 1)).clamp(min=1e-5 * epsilon).tolist()
+    means = moments.occupancies_K.numpy() / max(len(signals), 1)
+    smallest = np.maximum(1e-2 * epsilon * means, 1e-5 * epsilon).tolist()
+    weights, centres = weights.double(), centres.contiguous()
+    arrays = signals.numpy(), weights.numpy(), centres.numpy()
+    n_channels = signals.shape[1]
+    if n_channels <= _FEW_CHANNELS and signals.numel() * n_channels <= _FEW_PRODUCTS:
+        taken_from = np.full(len(centres), np.inf)
+        taken_from[states] = [smallest[state] for state in states]
+        _add_few_rows(arrays[0], arrays[1], taken_from, arrays[2], moments.first_KC.numpy(), moments.second_KCC.numpy())
+        return
     rows = torch.empty_like(signals, memory_format=torch.contiguous_format)
-    signals_array, weights_array, centres_array = signals.numpy(), weights.numpy(), centres.contiguous().numpy()
     rows_array, first = rows.numpy(), moments.first_KC.numpy()
     for state in states:
         n_taken = _take_weighted_rows(
-            signals_array, weights_array[:, state], smallest[state], centres_array[state], rows_array, first[state]
+            arrays[0], arrays[1][:, state], smallest[state], arrays[2][state], rows_array, first[state]
         )
         moments.second_KCC[state] = _products(rows[:n_taken], moments.second_KCC.ndim)
 
@@ -150,7 +162,7 @@ def _dense_moments(signals: Tensor, weights: Tensor, centres: Tensor, covariance
         rows = (signals - nearer[state]) * roots.unsqueeze(1)
         first.append((roots @ rows).double())
         second.append(_products(rows, n_dimensions))
-    moments = Moments(occupancies, torch.stack(first), torch.stack(second))
+    moments = Moments(occupancies, torch.stack(first), torch.stack(second).double())
     return moments.about_zero(nearer.double() - centres.double())
 
 
@@ -167,16 +179,19 @@ def _nearer_centres(signals: Tensor, weights: Tensor, centres: Tensor, occupanci
 
 
 def _products(rows: Tensor, n_dimensions: int) -> Tensor:
+    """Sum of the rows' products, or squares."""
     if n_dimensions == 2:
         return torch.linalg.vector_norm(rows, dim=0, dtype=torch.float64).square()
     n_channels = rows.shape[1]
     # Only blocks on and below the diagonal: half the work for many channels, but slower products for few.
     n_blocks = 4 if n_channels >= 128 else 2 if n_channels >= 64 else 1
+    if n_blocks == 1:
+        return rows.T @ rows
     borders = [n_channels * block // n_blocks for block in range(n_blocks + 1)]
     lower = rows.new_zeros(n_channels, n_channels)
     for first, last in itertools.pairwise(borders):
         lower[first:last, :last] = rows[:, first:last].T @ rows[:, :last]
-    return (lower.tril() + lower.tril(-1).T).double()
+    return lower.tril() + lower.tril(-1).T
 
 
 @njit(cache=True, nogil=True)
@@ -197,3 +212,26 @@ def _take_weighted_rows(signals, weights, smallest, centre, rows, first):  # typ
                 first[c] += weight * deviation
             n_taken += 1
     return n_taken
+
+
+@njit(cache=True, nogil=True, fastmath={"contract", "nsz", "arcp"})
+def _add_few_rows(signals, weights, smallest, centres, first, second):  # type: ignore  # noqa
+    """Add w (x - centre) to `first` and its products, or squares, to `second`, of every state and the rows it takes."""
+    n_channels = signals.shape[1]
+    deviation = np.empty(n_channels)
+    for t in range(len(signals)):
+        for state in range(len(smallest)):
+            weight = weights[t, state]
+            if weight >= smallest[state]:
+                for c in range(n_channels):
+                    deviation[c] = signals[t, c] - centres[state, c]
+                for c in range(n_channels):
+                    first[state, c] += weight * deviation[c]
+                if second.ndim == 3:
+                    for i in range(n_channels):
+                        share = weight * deviation[i]
+                        for j in range(n_channels):
+                            second[state, i, j] += share * deviation[j]
+                else:
+                    for c in range(n_channels):
+                        second[state, c] += weight * deviation[c] * deviation[c]

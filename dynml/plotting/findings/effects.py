@@ -8,15 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import ArrayLike
 
-from dynml.plotting.style import (
-    FAINT,
-    PALETTE,
-    SMALL_TEXT_SIZE,
-    name_axes,
-    new_figure,
-    plain_axes,
-    put_title,
-)
+from dynml.plotting.style import FAINT, PALETTE, SMALL_TEXT_SIZE, name_axes, new_figure, plain_axes, put_title
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -7,14 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from dynml.configuration import (
-    check_at_least,
-    check_choice,
-    check_instance,
-    check_positive,
-    check_texts,
-    nearest_name,
-)
+from dynml.configuration import check_at_least, check_choice, check_instance, check_positive, check_texts, nearest_name
 from dynml.errors import ConfigurationError
 
 STRATEGIES = ("motion", "wm_csf", "global_signal", "compcor", "high_pass", "scrub")

@@ -90,7 +90,7 @@ class SignAlignment(FittedStep):
         if self.template is not None and self.template not in subjects:
             near = nearest_name(self.template, subjects)
             raise DataError(
-                f"the step {self.name!r} has template {self.template!r}, which is no training subject{near}."
+                f"the step {self.name!r} has template {self.template!r}, which is not a training subject{near}."
             )
         chosen = self.template if self.template is not None else _median_subject(correlations)
         template = correlations[chosen]

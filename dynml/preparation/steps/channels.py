@@ -38,7 +38,7 @@ class SelectChannels(PreparationStep):
             raise ConfigurationError(key, names, "a list of at least one channel's name")
         if len(set(names)) < len(names):
             twice = next(name for name in names if names.count(name) > 1)
-            raise ConfigurationError(key, names, f"a list without repetitions ({twice!r} stands twice)")
+            raise ConfigurationError(key, names, f"a list without repetitions ({twice!r} is repeated)")
 
     def layout_after(self, layout: Layout) -> Layout:
         """Refuse names that are no channel's, and a choice that leaves none."""

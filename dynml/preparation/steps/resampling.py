@@ -63,7 +63,7 @@ class Downsample(PreparationStep):
         if ratio == 0 or abs(float(ratio) - found) > SAME_RATIO * found:
             raise DataError(
                 f"the step {self.name!r} cannot bring {sampling_frequency!r} Hz to {self.sampling_frequency!r} Hz: "
-                f"their ratio is no fraction of whole numbers up to {LARGEST_FACTOR}; state rounder rates."
+                f"their ratio is not a fraction of whole numbers up to {LARGEST_FACTOR}; use rounder rates."
             )
         return ratio
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from dynml.compressed import check_compressed, is_compressed, opened_to_its_end
 from dynml.configuration import nearest_name
-from dynml.errors import DataCorruptionError, DataError, in_one_line
+from dynml.errors import DataCorruptionError, DataError, in_one_line, shortened
 from dynml.files import read_json
 from dynml.host_memory import check_claimed_size
 from dynml.readers.fmri.dipy_library import dipy_needed_for
@@ -25,7 +25,6 @@ from dynml.tables import read_table
 
 BYTES_OF_VOXEL = 8
 Shape = tuple[int, int, int]
-N_NAMED = 10
 
 
 @dataclass(frozen=True)
@@ -69,8 +68,8 @@ class Where:
         """Raise when channels have no voxel in the mask."""
         if lost:
             raise DataError(
-                f"{self.image}: no voxel of {shortened(lost)} lies within {self.mask_name}; use a wider mask, or name "
-                "them in 'exclude_channels'."
+                f"{self.image}: no voxel of {shortened(lost, 10)} lies within {self.mask_name}; use a wider mask, or "
+                "name them in 'exclude_channels'."
             )
 
 
@@ -105,7 +104,9 @@ class LabelAtlas:
         self.path = path
         data, _ = load_volume(path, "The atlas")
         if not np.isfinite(data).all() or (data != np.rint(data)).any() or data.min() < 0:
-            raise DataError(f"The atlas {path} holds values that are no labels: they must be whole numbers, 0 outside.")
+            raise DataError(
+                f"The atlas {path} holds values that are not labels: they must be whole numbers, 0 outside."
+            )
         self.values: list[int] = [int(value) for value in np.unique(data) if value != 0]
         if not self.values:
             raise DataError(f"The atlas {path} holds no label: all of its voxels are 0.")
@@ -169,7 +170,7 @@ class LabelAtlas:
         if lost:
             raise DataError(
                 f"The atlas {self.path} has labels without a voxel on the recordings' grid of {_grid(shape)}: "
-                f"{shortened(lost)}; use an atlas that lies within the images, or name them in 'exclude_channels'."
+                f"{shortened(lost, 10)}; use an atlas that lies within the images, or name them in 'exclude_channels'."
             )
         return labels if present == set(self.values) else np.where(np.isin(labels, self.values), labels, 0)
 
@@ -219,7 +220,7 @@ def load_image(path: Path, what: str, *, to_its_end: bool = True) -> Any:
             shape = tuple(map(int, image.shape))
     except DataCorruptionError as error:
         reason = in_one_line(error.__cause__)
-        raise DataCorruptionError(f"{what} {path} is no readable NIfTI image: {reason}.") from error
+        raise DataCorruptionError(f"{what} {path} is not a readable NIfTI image: {reason}.") from error
     if min(shape, default=0) < 1:
         raise DataCorruptionError(f"{what} {path} has shape {shape}, and so no voxel.")
     check_claimed_size(path, BYTES_OF_VOXEL * math.prod(shape[:3]), "a volume")
@@ -328,11 +329,6 @@ def check_names(names: list[str], excluded: Collection[str], what: str) -> None:
         raise DataError(f"exclude_channels names {unknown!r}, which is none of the {what}{near[:300]}.")
     if set(names) <= set(excluded):
         raise DataError(f"exclude_channels names all of the {what}.")
-
-
-def shortened(names: list[str]) -> str:
-    """Name the first of some channels, and say how many more there are."""
-    return ", ".join(names[:N_NAMED]) + (f" and {len(names) - N_NAMED} more" if len(names) > N_NAMED else "")
 
 
 def _names_of_values(

@@ -14,9 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dynml.configuration import check_instance
-from dynml.errors import DataCorruptionError, DataError, in_one_line
+from dynml.errors import DataCorruptionError, DataError, in_one_line, shortened
 from dynml.geometry.geometry import Geometry
-from dynml.readers.fmri.atlas import check_has_all_voxels, check_names, load_image, shortened
+from dynml.readers.fmri.atlas import check_has_all_voxels, check_names, load_image
 from dynml.readers.fmri.geometry import geometry_of_grayordinates, geometry_of_parcels
 from dynml.readers.fmri.nifti import PLAUSIBLE_SECONDS
 from dynml.readers.guard import faults_as_errors, guarded
@@ -149,7 +149,7 @@ class DenseSeriesReader(Reader):
         unseen = [name for name, values in zip(self.atlas.names, signals.T) if not values.any()]
         if unseen:
             raise DataError(
-                f"{path}: all grayordinates of {shortened(unseen)} are 0 in the whole series; name them in "
+                f"{path}: all grayordinates of {shortened(unseen, 10)} are 0 in the whole series; name them in "
                 "'exclude_channels', or leave the subject out."
             )
         return signals
@@ -192,8 +192,8 @@ class _GrayordinateAtlas:
         lost = [name for key, name in zip(self.keys, self.names) if key not in set(np.unique(keys_G).tolist())]
         if lost:
             raise DataError(
-                f"The atlas {self.path} has labels without a grayordinate in {path}: {shortened(lost)}; name them in "
-                "'exclude_channels'."
+                f"The atlas {self.path} has labels without a grayordinate in {path}: {shortened(lost, 10)}; name them "
+                "in 'exclude_channels'."
             )
         rows_G = np.searchsorted(self.keys, keys_G).clip(max=len(self.keys) - 1)
         return np.where(self.keys[rows_G] == keys_G, rows_G, -1)
@@ -206,7 +206,7 @@ def _labels(path: Path) -> tuple[NDArray[np.int64], Any, Any]:
     image = load_image(path, "The atlas")
     axes = _axes(image)
     if len(axes) != 2 or not isinstance(axes[0], LabelAxis) or not isinstance(axes[1], BrainModelAxis):
-        raise DataError(f"The atlas {path} is no label file (.dlabel.nii), which dense series need.")
+        raise DataError(f"The atlas {path} is not a label file (.dlabel.nii), which dense series need.")
     if len(axes[0]) != 1:
         raise DataError(f"The atlas {path} holds {len(axes[0])} label maps, but must hold one.")
     check_has_all_voxels(image, path)

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dynml.configuration import check_instance, check_positive, config_from
-from dynml.errors import DataCorruptionError, DataError, in_one_line
+from dynml.errors import DataCorruptionError, DataError, in_one_line, shortened
 from dynml.geometry.geometry import Geometry
 from dynml.readers.fmri.atlas import (
     Atlas,
@@ -25,7 +25,6 @@ from dynml.readers.fmri.atlas import (
     load_image,
     load_volume,
     resampled,
-    shortened,
     whole_image,
 )
 from dynml.readers.fmri.dipy_library import dipy_needed_for
@@ -249,7 +248,7 @@ class NiftiReader(Reader):
     def _check_seen(self, signals: NDArray[np.float64], path: Path) -> None:
         unseen = np.flatnonzero(~signals.any(axis=0))
         if len(unseen):
-            names = shortened([self.atlas.names[channel] for channel in unseen])
+            names = shortened([self.atlas.names[channel] for channel in unseen], 10)
             raise DataError(
                 f"{path}: all voxels of {names} are 0 in all volumes, as they are outside of the field of view; name "
                 "them in 'exclude_channels', or leave the subject out."

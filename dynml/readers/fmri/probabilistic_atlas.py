@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dynml.errors import DataError
+from dynml.errors import DataError, shortened
 from dynml.readers.fmri.atlas import (
     Extraction,
     Shape,
@@ -20,7 +20,6 @@ from dynml.readers.fmri.atlas import (
     labels_from_file,
     load_image,
     same_grid,
-    shortened,
     whole_image,
 )
 from dynml.readers.guard import faults_as_errors
@@ -68,7 +67,7 @@ class ProbabilisticAtlas:
         self.names: tuple[str, ...] = tuple(names[number] for number in self._chosen)
         self.names_without_voxel: list[str] = []
         if empty:
-            raise DataError(f"The atlas {path} has maps without any weight: {shortened(empty)}.")
+            raise DataError(f"The atlas {path} has maps without any weight: {shortened(empty, 10)}.")
 
     def maps(self) -> tuple[Iterator[NDArray[np.float64]], Shape, NDArray[np.float64]]:
         """Give the maps of the channels, (x, y, z) each, one after another, with their shape and affine."""
@@ -125,7 +124,7 @@ class ProbabilisticAtlas:
         if lost:
             raise DataError(
                 f"The atlas {self.path} has maps without a voxel on the recordings' grid of "
-                f"{' x '.join(map(str, shape))}: {shortened(lost)}; name them in 'exclude_channels'."
+                f"{' x '.join(map(str, shape))}: {shortened(lost, 10)}; name them in 'exclude_channels'."
             )
         if where.mask is None:
             return maps_VC, used

@@ -77,7 +77,7 @@ def variables_of(path: Path) -> list[Variable]:
         order = {b"IM": "<", b"MI": ">"}.get(header[126:128])
         if order is None:
             raise DataError(
-                f"{path} is no MATLAB file of version 5, 7 or 7.3; save it in MATLAB by save(.., '-v7') or '-v7.3'."
+                f"{path} is not a MATLAB file of version 5, 7 or 7.3; save it in MATLAB by save(.., '-v7') or '-v7.3'."
             )
         return list(_variables(path, stream, order))
 

@@ -45,7 +45,7 @@ def open_edf(opener: Opener, path: Path, **settings: Any) -> Any:
             raise
         if stated is not None:
             raise DataError(
-                f"{path} has annotations that are no text in {stated}, as the key 'encoding' says."
+                f"{path} has annotations that are not text in {stated}, as the key 'encoding' says."
             ) from error
     try:
         raw = opener(path, encoding=FALLBACK, **settings)
@@ -53,12 +53,12 @@ def open_edf(opener: Opener, path: Path, **settings: Any) -> Any:
         if not _is_of_encoding(error):
             raise
         raise DataError(
-            f"{path} has annotations that are no text in UTF-8 nor in Windows-1252; state their encoding by the key "
+            f"{path} has annotations that are not text in UTF-8 nor in Windows-1252; set their encoding by the key "
             "'encoding'."
         ) from error
     odd = next((text for text in raw.annotations.description if not NO_TEXT.isdisjoint(text)), None)
     if odd is not None:
-        raise DataCorruptionError(f"{path} has an annotation that is no text: {odd[:40]!r}.")
+        raise DataCorruptionError(f"{path} has an annotation that is not text: {odd[:40]!r}.")
     tell_encoding(path, FALLBACK)
     return raw
 

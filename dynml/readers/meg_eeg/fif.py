@@ -96,7 +96,7 @@ def structure_of(path: Path) -> FifStructure:
     with _opened(path) as (stream, n_bytes):
         for number, (kind, size) in enumerate(_tags(stream, n_bytes, path)):
             if number == 0 and kind != FILE_ID:
-                raise DataCorruptionError(f"{path} is no .fif file: it does not start as one.")
+                raise DataCorruptionError(f"{path} is not a .fif file: it does not start as one.")
             if kind == BLOCK_START:
                 open_blocks.append(_integer(stream))
                 structure.blocks.append(open_blocks[-1])

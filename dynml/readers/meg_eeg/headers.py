@@ -54,7 +54,7 @@ def edf_header(path: Path) -> EdfHeader:
             counts = [int(text) for text in _texts(table, n_channels, *SAMPLES)]
         except ValueError as error:
             kind = path.suffix[1:].upper()
-            raise DataCorruptionError(f"{path} is no {kind} file, or truncated within its header.") from error
+            raise DataCorruptionError(f"{path} is not a valid {kind} file, or its header is truncated.") from error
     if start[KIND].startswith((b"EDF+D", b"BDF+D")):
         raise DataError(
             f"{path} is a recording with gaps (EDF+D), which would be read as if it had none; export it as EDF+C, one "

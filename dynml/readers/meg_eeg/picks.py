@@ -96,7 +96,7 @@ def chosen_channels(recording: Any, config: PicksConfig, path: Path) -> ChosenCh
                 f"{path}: channel {pick} of 'picks' is marked bad; leave it out, or set \"include_bads\": true."
             )
         if any(types[index] == STIM for index in indices):
-            raise DataError(f"{path}: {pick} of 'picks' holds triggers, which are no signals; leave it out.")
+            raise DataError(f"{path}: {pick} of 'picks' holds triggers, which are not signals; leave it out.")
         left_out.update((names[index], None) for index in indices if names[index] in bads)
         found.update((index, None) for index in indices if names[index] not in bads)
     if not found:

@@ -23,6 +23,7 @@ from dynml.store.layout import SUBSET_NAMES
 MOST_ROWS = 40
 CURVES_OF_DECODERS = {
     "cross_entropy": ("cross-entropy", "nats per trial"),
+    "binary_cross_entropy": ("cross-entropy", "nats per trial and label"),
     "squared_error": ("squared error", "variances of the training trials"),
 }
 

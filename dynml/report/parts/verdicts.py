@@ -14,7 +14,7 @@ from dynml.report.words import number
 CHECK, LIST = "check", "verdicts.json"
 DYNAMICS, QUESTION = "dynamics", "Is it dynamics?"
 MARKS = {True: "holds", False: "does not hold"}
-NOTE = "Each check can only speak against a model: one that holds is no proof."
+NOTE = "A check can only speak against a model; passing it is not a proof."
 
 
 def verdict_tables(results: ResultsFolder) -> list[Table]:

@@ -82,7 +82,7 @@ def _firsts_of_joined(recording: Recording, where: str, warned: DataWarnings) ->
         expected = sources[first, 0] + (segments[number, 0] - segments[first, 0]) * recording.source_step
         if abs(sources[number, 0] - expected) > LARGEST_DISAGREEMENT:
             warned.add(
-                "Gaps that are no whole number of rows long after downsampling stay cuts, and are not masked", of_run
+                "Gaps whose length is not a whole number of rows after downsampling are cut out, not masked", of_run
             )
             firsts.append(number)
         elif segments[number, 0] - segments[number - 1, 1] > n_good[run]:

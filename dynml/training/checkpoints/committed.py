@@ -16,15 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from dynml.errors import CheckpointError, DynmlError
-from dynml.files import (
-    ABSENT,
-    fsync,
-    permit,
-    raise_if_refused,
-    read_json,
-    sha256_of_file,
-    write_json,
-)
+from dynml.files import ABSENT, fsync, permit, raise_if_refused, read_json, sha256_of_file, write_json
 
 MANIFEST = "manifest.json"
 MANIFEST_VERSION = 1
@@ -107,7 +99,7 @@ def _fault_of_readable(directory: Path) -> str | None:
     except FileNotFoundError:
         return ABSENT
     if not is_folder:
-        return "it is no folder"
+        return "it is not a folder"
     try:
         manifest = read_json(directory / MANIFEST)
         entries = {name: (entry["bytes"], entry["sha256"]) for name, entry in manifest["files"].items()}
@@ -118,7 +110,7 @@ def _fault_of_readable(directory: Path) -> str | None:
     for name, (n_bytes, checksum) in entries.items():
         path = directory / name
         if Path(name).name != name:
-            return f"its {MANIFEST} names {name!r}, which is no file within it"
+            return f"its {MANIFEST} names {name!r}, which is not a file within it"
         if len(name) > LONGEST_NAME or not path.is_file():
             return f"{name[:LONGEST_NAME]} is missing"
         if path.stat().st_size != n_bytes:

@@ -68,7 +68,7 @@ class ExperimentFolder:
     Raises
     ------
     CheckpointError
-        When `experiments_path` is no folder or the name is a path.
+        When `experiments_path` is not a folder or the name is a path.
     """
 
     def __init__(self, experiments_path: str | Path, experiment_name: str, *, may_make_root: bool = False) -> None:
@@ -77,7 +77,8 @@ class ExperimentFolder:
                 raise CheckpointError(f"The {what} is {value!r}, but must be a text.")
         root = Path(experiments_path)
         if not is_folder(root) and not (may_make_root and not os.path.lexists(root)):
-            raise CheckpointError(f"The experiments path {root} is no existing folder.")
+            hint = "is not a folder" if is_there(root) else f"does not exist; create it by: mkdir {root}"
+            raise CheckpointError(f"The experiments path {root} {hint}.")
         if not experiment_name or Path(experiment_name).name != experiment_name:
             raise CheckpointError(f"The experiment name {experiment_name!r} must be a plain folder name.")
         self.path = root / experiment_name
@@ -97,12 +98,14 @@ class ExperimentFolder:
             When it holds neither parameters nor a model.
         """
         if not is_folder(Path(path)):
-            raise CheckpointError(f"{path} is no existing experiment folder.")
+            raise CheckpointError(
+                f"The experiment {path} {'is not a folder' if is_there(Path(path)) else 'does not exist'}."
+            )
         path = Path(path).resolve()
         folder = cls(path.parent, path.name)
         if not folder.is_exported and not any(is_there(path / name) for name in _OF_EXPERIMENTS):
             raise CheckpointError(
-                f"{path} is no experiment: it has no parameters_latest.json, best_model or checkpoint folder."
+                f"{path} is not an experiment: it has no parameters_latest.json, best_model or checkpoint folder."
             )
         return folder
 

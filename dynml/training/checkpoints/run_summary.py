@@ -63,7 +63,7 @@ def _choice_in_words(run: RunState) -> list[str]:
     return [
         f"There are no validation subjects, so that the best epoch, {epoch} of {len(values)}, is that of the lowest "
         f"{name.replace('_', ' ')} ({values[epoch - 1]:.6g}): a mean over an epoch in which the weights changed, which "
-        "is no score of the saved weights, and none on new data."
+        "is not a score of the saved weights, and none on new data."
     ]
 
 

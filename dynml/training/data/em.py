@@ -14,15 +14,7 @@ from typing import Protocol
 
 import torch
 
-from dynml.ops.hmm.gaussian_hmm import (
-    CovariancePrior,
-    EmptyStates,
-    Signals,
-    e_step,
-    log_prior,
-    m_step,
-    revive_state,
-)
+from dynml.ops.hmm.gaussian_hmm import CovariancePrior, EmptyStates, Signals, e_step, log_prior, m_step, revive_state
 from dynml.ops.hmm.m_step import constrained
 from dynml.ops.hmm.statistics import GaussianHMMParameters, Statistics
 from dynml.ops.moments.pooled import CentredSums, centred_sums

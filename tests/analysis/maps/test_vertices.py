@@ -100,7 +100,7 @@ def test_halves_in_the_wrong_order(meshes):
     [
         (lambda path: path, "does not exist"),
         (lambda path: path.write_bytes(b"<GIFTI"), "could not be read, as if damaged"),
-        (lambda path: GiftiImage().to_filename(path), "is no GIFTI surface"),
+        (lambda path: GiftiImage().to_filename(path), "is not a GIFTI surface"),
         (lambda path: write_mesh(path, last=N_VERTICES), "triangles of vertices that it does not have"),
     ],
 )

@@ -283,7 +283,7 @@ def test_modes_of_another_number_or_other_channels_are_refused(tmp_path):
     )
     with pytest.raises(ConfigurationError, match=r"4 states or modes and 5 channels.*\(4, 3, 3\)"):
         wide.train_and_validate()
-    with pytest.raises(CheckpointError, match="no existing experiment folder"):
+    with pytest.raises(CheckpointError, match="does not exist"):
         trainer_of(tmp_path, walks(), "none", initialization={"from_experiment": str(tmp_path / "nowhere")})
 
 

@@ -185,8 +185,15 @@ def test_new_data_must_have_the_group_and_may_lack_samples_of_it(trained, tmp_pa
     with pytest.raises(DataError, match="subject sub-new has no group 'stimulus' to condition the model by"):
         experiment.open(study.target)
     plain = MultiSubjectDataset(study.target, group="signals")
-    with pytest.raises(DataError, match=r"2 channels, but the model was trained on 3 \(1 of the conditioning group\)"):
+    with pytest.raises(DataError, match="conditioning_group is 'stimulus' in the training data and None here"):
         experiment.open(plain)
+    with (
+        pytest.warns(DataWarning),
+        pytest.raises(DataError, match=r"2 channels, but the model was trained on 3 \(1 of the conditioning group\)"),
+    ):
+        experiment.open(plain, other_preparation="allow")
+    arrays = experiment.open([np.concatenate([x, u], axis=1)])
+    assert (arrays.n_channels, arrays.n_conditioning) == (3, 0)
 
 
 def test_a_run_that_starts_from_another_one_has_its_group_and_lead(store, trained, tmp_path):

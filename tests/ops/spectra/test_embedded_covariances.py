@@ -5,10 +5,7 @@ import pytest
 from resonating_signals import RATE, true_spectrum
 
 from dynml.ops.spectra.cross_spectra import power
-from dynml.ops.spectra.embedded_covariances import (
-    autocovariances,
-    spectra_of_autocovariances,
-)
+from dynml.ops.spectra.embedded_covariances import autocovariances, spectra_of_autocovariances
 
 
 def embedded_covariance(coefficient, delay, n_embeddings):

@@ -84,7 +84,7 @@ def test_the_template_is_the_subject_of_median_likeness():
     fit = step.fitted(layout, statistics.items())
     assert fit.values["template_subject"] == f"s{np.argsort(sums)[2]}"
     stated = type(step)(n_embeddings=1, template="s9")
-    with pytest.raises(DataError, match="template 's9', which is no training subject"):
+    with pytest.raises(DataError, match="template 's9', which is not a training subject"):
         stated.fitted(layout, statistics.items())
     assert type(step)(n_embeddings=1, template="s4").fitted(layout, statistics.items()).values == {
         "template_subject": "s4"

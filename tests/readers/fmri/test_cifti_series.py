@@ -5,15 +5,7 @@ import json
 import nibabel
 import numpy as np
 import pytest
-from cifti_making import (
-    N_VERTICES,
-    grayordinates,
-    keys_of,
-    noise,
-    parcels,
-    write_labels,
-    write_series,
-)
+from cifti_making import N_VERTICES, grayordinates, keys_of, noise, parcels, write_labels, write_series
 
 from dynml.conversion.creation import create_store
 from dynml.errors import DataCorruptionError, DataError
@@ -105,7 +97,7 @@ def test_labels_are_matched_by_vertex_and_voxel_not_by_position(tmp_path, dense)
 def test_faults_of_dense_series(tmp_path, dense, labels):
     with pytest.raises(DataError, match=r"need the key 'atlas': a \.dlabel\.nii file"):
         DenseSeriesReader()
-    with pytest.raises(DataError, match=r"rest\.dtseries\.nii is no label file"):
+    with pytest.raises(DataError, match=r"rest\.dtseries\.nii is not a label file"):
         DenseSeriesReader(DenseSeriesReader.Config(atlas=dense))
     other = grayordinates(left=range(10), n_vertices=64)
     path = write_series(tmp_path / "other.dtseries.nii", noise(len(other)), other)
@@ -136,7 +128,7 @@ def test_files_of_another_kind_are_named(tmp_path, dense, labels):
     with pytest.raises(DataError, match="it has no CIFTI axes"):
         ParcelSeriesReader().describe(plain)
     path.write_bytes(path.read_bytes()[:-2000])
-    with pytest.raises(DataCorruptionError, match="no readable|truncated"):
+    with pytest.raises(DataCorruptionError, match="not a readable|truncated"):
         DenseSeriesReader(DenseSeriesReader.Config(atlas=labels)).read(path)
 
 

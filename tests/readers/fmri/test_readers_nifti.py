@@ -251,8 +251,8 @@ def test_a_volume_is_no_recording(tmp_path, atlas):
     ("data", "sentence"),
     [
         (np.zeros(SHAPE, dtype=np.int16), "holds no label"),
-        (np.full(SHAPE, 0.5, dtype=np.float32), "values that are no labels"),
-        (np.full(SHAPE, -1, dtype=np.int16), "values that are no labels"),
+        (np.full(SHAPE, 0.5, dtype=np.float32), "values that are not labels"),
+        (np.full(SHAPE, -1, dtype=np.int16), "values that are not labels"),
         (np.zeros((*SHAPE, 3), dtype=np.int16), "has maps without any weight: map_0, map_1, map_2"),
         (np.ones((*SHAPE, 3, 2), dtype=np.int16), "must be a 3D image"),
     ],
@@ -265,9 +265,9 @@ def test_other_images_are_no_atlas(tmp_path, data, sentence):
 
 def test_files_that_are_no_image_are_named(tmp_path, atlas, bold):
     (tmp_path / "text.nii.gz").write_text("no image")
-    with pytest.raises(DataCorruptionError, match=r"The atlas .*text\.nii\.gz is no readable NIfTI image"):
+    with pytest.raises(DataCorruptionError, match=r"The atlas .*text\.nii\.gz is not a readable NIfTI image"):
         NiftiReader(NiftiReader.Config(atlas=tmp_path / "text.nii.gz"))
-    with pytest.raises(DataCorruptionError, match=r"The image .*text\.nii\.gz is no readable"):
+    with pytest.raises(DataCorruptionError, match=r"The image .*text\.nii\.gz is not a readable"):
         NiftiReader(NiftiReader.Config(atlas=atlas)).describe(tmp_path / "text.nii.gz")
     with pytest.raises(DataError, match=r"absent\.nii does not exist"):
         NiftiReader(NiftiReader.Config(atlas=atlas)).describe(tmp_path / "absent.nii")

@@ -116,13 +116,13 @@ def test_changed_bytes_of_a_compressed_variable_are_seen(tmp_path):
 @pytest.mark.parametrize("content", [b"", b"no matlab", bytes(200), b"x" * 4000])
 def test_other_files_are_refused(tmp_path, content):
     (tmp_path / "run.mat").write_bytes(content)
-    with pytest.raises(DataError, match=r"run\.mat is no MATLAB file of version 5, 7 or 7\.3; save it"):
+    with pytest.raises(DataError, match=r"run\.mat is not a MATLAB file of version 5, 7 or 7\.3; save it"):
         READER.describe(tmp_path / "run.mat")
 
 
 def test_a_file_of_version_4_is_refused(tmp_path):
     scipy.io.savemat(tmp_path / "run.mat", {"X": SIGNALS}, format="4")
-    with pytest.raises(DataError, match="is no MATLAB file of version 5"):
+    with pytest.raises(DataError, match="is not a MATLAB file of version 5"):
         READER.describe(tmp_path / "run.mat")
 
 

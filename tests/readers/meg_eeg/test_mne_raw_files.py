@@ -275,7 +275,7 @@ def test_truncated_files_are_refused(tmp_path, name, share):
 
 def test_files_of_another_kind_are_refused(tmp_path):
     (tmp_path / "a_raw.fif").write_bytes(b"no such thing" * 10)
-    with pytest.raises(DataCorruptionError, match=r"a_raw\.fif is no \.fif file"):
+    with pytest.raises(DataCorruptionError, match=r"a_raw\.fif is not a \.fif file"):
         described(tmp_path / "a_raw.fif")
     raw = raw_of(volts(3))
     epochs = mne.make_fixed_length_epochs(raw, 1.0, preload=True)

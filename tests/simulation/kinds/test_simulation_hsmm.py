@@ -6,13 +6,7 @@ from scipy.stats import chisquare, gamma
 
 from dynml.analysis.state_statistics import lifetime_mean_and_std, visit_lengths
 from dynml.errors import ConfigurationError
-from dynml.simulation import (
-    HSMMSimulationConfig,
-    read_truth,
-    simulate_hmm,
-    simulate_hsmm,
-    write_simulation,
-)
+from dynml.simulation import HSMMSimulationConfig, read_truth, simulate_hmm, simulate_hsmm, write_simulation
 from dynml.store.verification import faults_of_store
 
 TRANSITIONS = np.array([[0, 0.3, 0.7], [1.0, 0, 0], [0.5, 0.5, 0]])

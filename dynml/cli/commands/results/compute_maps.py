@@ -172,7 +172,7 @@ def _spectra(arguments: Namespace, experiment: Experiment, n_states: int) -> Spe
     if None not in (digest, experiment.sha256) and digest != experiment.sha256:
         raise DataError(
             f"The spectra in {spectra.path.parent} are of another model ({spectra.about.get('experiment')}, "
-            f"{spectra.about.get('weights')}) than {experiment.name}; compute them anew."
+            f"{spectra.about.get('weights')}) than {experiment.name}; compute them again."
         )
     return spectra
 
@@ -194,7 +194,7 @@ def _geometry(
         geometry = read_geometry(store, group)
     own = None if geometry is None else geometry.of_channels(found.channel_names)
     if own is None:
-        reason = "the store does not say where its channels lie" if geometry is None else "they are no places"
+        reason = "the store does not say where its channels lie" if geometry is None else "they are not places"
         finding = f"Values of {group} are drawn as bars and matrices, because {reason}; --atlas names an atlas."
         if finding not in findings:
             findings.append(finding)

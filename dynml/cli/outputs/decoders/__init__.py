@@ -1,1 +1,1 @@
-"""Files of decoders: of numbers, over time, and what all their tables have in common."""
+"""Files of decoders: of numbers, of labels, over time, and what all their tables have in common."""

@@ -78,7 +78,7 @@ def _findings(people: People, results: Sequence[Result]) -> Iterator[str]:
         f" The best of {len(shown)} sets of features; p is not corrected for that choice." if len(shown) > 1 else ""
     )
     if best.scores.p <= LEVEL:
-        yield f"{people.target} is predicted in people who were not learnt from, by {best.features}: {said}.{n_sets}"
+        yield f"{people.target} is predicted in people held out, by {best.features}: {said}.{n_sets}"
     else:
         yield f"{people.target} was not predicted better than by chance: best by {best.features}, {said}.{n_sets}"
     if not people.classes and best.scores.others["r2"] <= 0:
@@ -95,7 +95,7 @@ def _findings(people: People, results: Sequence[Result]) -> Iterator[str]:
 def _beside_static(best: Result, results: Sequence[Result]) -> Iterator[str]:
     static = next((one for one in results if one.features == STATIC), None)
     if static is None:
-        yield "Static connectivity was not beside: give the store by --hdf5 to see whether dynamics add to it."
+        yield "No comparison with static connectivity: give the store by --hdf5 to see whether dynamics add to it."
         return
     gain, p = best.gain_over_static or (math.nan, math.nan)
     verdict = "better than" if gain > 0 and p <= LEVEL else "worse than" if gain < 0 and p <= LEVEL else "not told from"

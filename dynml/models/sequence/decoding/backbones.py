@@ -118,6 +118,11 @@ def n_features_of(backbone: Any) -> int:
     return int(getattr(backbone, "n_features", None) or backbone.embedding_dim)
 
 
+def n_hidden_of(backbone: Any) -> int:
+    """Width of the hidden layer behind a backbone."""
+    return int(backbone.embedding_dim)
+
+
 def depth_of(name: str, n_layers: int) -> int:
     """Layers between the head and a parameter of a backbone: 1 for its last layer, more below, most for the embedder.
 

@@ -3,7 +3,7 @@
 All are fitted to training trials alone. Their penalties (and the number of means over time) are chosen by
 cross-validation within them, by participants; or by runs, where there is one participant or subsets are split by runs.
 
-Shapes: n trials, T samples, C channels, F features.
+Shapes: n trials, T samples, C channels, F features, K labels (1 for numbers).
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from dynml.models.sequence.decoding.answer.choice import Problem, best_choice, coefficients
 from dynml.models.sequence.decoding.answer.folds import drawn_trials
 from dynml.models.sequence.decoding.evaluation import signals_of_trials
 from dynml.models.sequence.decoding.targets import Trials, cross_validation_groups
@@ -63,6 +64,19 @@ class FittedBaseline:
     def accuracy(self, trials: Trials) -> float | None:
         """Share of correct trials; None without trials, or where a trial is too short for it."""
         return float(np.mean(self.predict(trials) == trials.truth)) if serves(self.name, trials) else None
+
+
+@dataclass(frozen=True)
+class Regression:
+    """(features - centre) @ weights, which makes logits, or standardized numbers, with what is known without it."""
+
+    features: Features
+    weights: NDArray[np.float64]
+    """(F, K)."""
+
+    centre: NDArray[np.float64]
+    settings: dict[str, Any]
+    """What was chosen."""
 
 
 def serves(name: str, trials: Trials) -> bool:
@@ -184,6 +198,52 @@ def _fitted_connectivity(problem: _Problem, by: str) -> FittedBaseline:
         settings["principal_components"] = axes.shape[1]
     classifier = maker(inverse)(*inputs.shape).fit(inputs, problem.trials.truth)
     return FittedBaseline(CONNECTIVITY, lambda trials: correlations(trials, axes), classifier, settings=settings)
+
+
+def fitted_regressions(chosen: Trials, problem: Problem, by: str) -> dict[str, Regression | None]:
+    """Regressions of course and of connectivity; None where these are not for the trials.
+
+    Parameters
+    ----------
+    chosen : Trials
+    problem : Problem
+        Of the same trials.
+    by : str
+        What is held out together.
+    """
+    fitted: dict[str, Regression | None] = {LINEAR: None, CONNECTIVITY: None}
+    n_channels = chosen.subset.n_channels
+    bins = [n for n in BINS if n == 1 or n * n_channels <= MOST_FEATURES]
+    courses = {n * n_channels: _course(n) for n in bins}
+    fitted[LINEAR] = _fitted_regression(LINEAR, courses, chosen, problem, by)
+    if chosen.spans.lengths.min() >= SHORTEST_FOR_CONNECTIVITY and n_channels > 1:
+        axes = principal_axes(chosen) if n_channels > MOST_NETWORKS else None
+        n_networks = min(n_channels, MOST_NETWORKS)
+        own = {n_networks * (n_networks - 1) // 2: lambda trials: correlations(trials, axes)}
+        fitted[CONNECTIVITY] = _fitted_regression(CONNECTIVITY, own, chosen, problem, by)
+    return fitted
+
+
+def _fitted_regression(
+    name: str,
+    features: dict[int, Features],
+    trials: Trials,
+    problem: Problem,
+    by: str,
+) -> Regression | None:
+    inputs = {size: make(trials) for size, make in features.items()}
+    best = best_choice(name, list(inputs.items()), problem)
+    if best is None:
+        return None
+    slopes, centre = coefficients(inputs[best.n_features], problem, [best.penalty])
+    settings: dict[str, Any] = {"penalty": best.penalty, "n_features": best.n_features, "chosen_by": by}
+    if name == LINEAR:
+        settings["n_bins"] = best.n_features // trials.subset.n_channels
+    return Regression(features[best.n_features], best.factor * slopes[0], centre, settings)
+
+
+def _course(n_bins: int) -> Features:
+    return lambda trials: binned_means(trials, n_bins)
 
 
 def binned_means(trials: Trials, n_bins: int) -> NDArray[np.float64]:

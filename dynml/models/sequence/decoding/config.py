@@ -59,11 +59,12 @@ class DecodingConfig:
     one of their experiments. null: the family of --pretrained, or linear without it."""
 
     target: str | None = None
-    """What is decoded: a label column of the events, or a covariate of the subjects."""
+    """What is decoded: a label column of the events, several of 0 and 1 joined by commas, or a covariate of the
+    subjects."""
 
-    target_values: Literal["classes", "numbers"] = "classes"
-    """Kind of target. classes: labels, whatever they are. numbers: a quantity (a rating, a force, an age), predicted by
-    least squares."""
+    target_values: Literal["classes", "numbers", "labels"] = "classes"
+    """Kind of target. classes: one label per trial, whatever it is. numbers: a quantity (a rating, a force, an age),
+    predicted by least squares. labels: any number of labels per trial (face;left), each with its own probability."""
 
     classes: list[str] | None = None
     """Labels to decode; trials with other labels (such as rest) are left out. null: all labels."""
@@ -160,6 +161,9 @@ class DecodingConfig:
     class_counts: list[int] | None = None
     """Set from the data: training trials of each class."""
 
+    n_training_trials: int | None = None
+    """Set from the data: number of training trials, where each may have several labels; else null."""
+
     value_moments: list[float] | None = None
     """Set from the data: mean and standard deviation of the numbers of training trials; null for classes."""
 
@@ -177,7 +181,7 @@ class DecodingConfig:
 
     def __post_init__(self) -> None:
         check_choice("model.backbone", self.backbone, (None, *BACKBONES))
-        check_choice("model.target_values", self.target_values, ("classes", "numbers"))
+        check_choice("model.target_values", self.target_values, ("classes", "numbers", "labels"))
         check_choice("model.fine_tuning", self.fine_tuning, ("full", "frozen", "linear_probe"))
         check_choice("model.pooling", self.pooling, (None, "class_token", "mean"))
         check_choice("model.class_weights", self.class_weights, (None, "balanced"))
@@ -192,8 +196,9 @@ class DecodingConfig:
         if self.n_networks > 1 and self.linear_answer == "none":
             accepted = "1 without a linear answer, whose folds they leave out"
             raise ConfigurationError("model.n_networks", self.n_networks, accepted)
-        if self.tells_numbers:
-            self._refuse_without_effect(("classes", "class_weights", "label_smoothing"), "target_values numbers")
+        if self.target_values != "classes":
+            without_effect = ("classes", "class_weights", "label_smoothing")
+            self._refuse_without_effect(without_effect, f"target_values {self.target_values}")
         if self.backbone == LINEAR:
             self._refuse_without_effect((*SIZES, *FREE_SETTINGS, "layer_learning_rate_decay"))
         elif self.is_published:
@@ -224,13 +229,19 @@ class DecodingConfig:
         return self.target_values == "numbers"
 
     @property
+    @property
     def is_published(self) -> bool:
         """Whether the backbone is a model that others have trained, imported."""
         return self.backbone in CONFIGS_OF_PUBLISHED
 
     @property
+    def tells_labels(self) -> bool:
+        """Whether each trial may have several labels."""
+        return self.target_values == "labels"
+
+    @property
     def n_classes(self) -> int:
-        """Classes, once they are settled; 1, the prediction, for numbers."""
+        """Classes or labels, once they are settled; 1, the prediction, for numbers."""
         assert self.class_names is not None
         return 1 if self.tells_numbers else len(self.class_names)
 
@@ -247,13 +258,14 @@ class DecodingConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class DecodingTrainerConfig(SequenceTrainerConfig):
-    """Training by gradients of the cross-entropy, or of the squared error of numbers."""
+    """Training by gradients of the cross-entropy (labels: its mean over them), or of the squared error of numbers."""
 
     max_epochs: int | None = 50
     """Stop after this many epochs; null: as many as max_steps needs."""
 
     learning_rate: float | str = 0.001
-    """One value, or values per epoch such as "0.001*3 0.0001" (0.001 for three epochs, then 0.0001 to the end)."""
+    """One value, or values per epoch such as "0.001*3 0.0001". This is 0.001 for three epochs, then 0.0001 to the
+    end."""
 
     warmup_steps: int = 20
     """Steps over which the learning rate rises linearly from near zero."""
@@ -276,7 +288,7 @@ class DecodingTrainerConfig(SequenceTrainerConfig):
             raise ConfigurationError("trainer.generation_every", self.generation_every, "null: for csm alone")
         for name in ("freeze_embedder", "freeze_unembedder"):
             if getattr(self, name):
-                accepted = "false: of a decoder, model.fine_tuning says what goes on to learn"
+                accepted = "false: for a decoder, model.fine_tuning sets what is trained"
                 raise ConfigurationError(f"trainer.{name}", True, accepted)
         check_at_least("trainer.inner_folds", self.inner_folds, 0)
         check_choice("trainer.monitor", self.monitor, ("cross_entropy", "accuracy"))
@@ -297,8 +309,8 @@ def settle(configs: dict[str, Any]) -> dict[str, Any]:
         raise ConfigurationError("model.target", None, accepted)
     if sampler.trials not in (None, model.target):
         raise ConfigurationError("sampler.trials", sampler.trials, f"absent, or model.target ({model.target})")
-    if model.tells_numbers and configs["trainer"].monitor == "accuracy":
-        raise ConfigurationError("trainer.monitor", "accuracy", "absent: numbers have no accuracy")
+    if model.target_values != "classes" and configs["trainer"].monitor == "accuracy":
+        raise ConfigurationError("trainer.monitor", "accuracy", f"absent: {model.target_values} have no accuracy")
     if configs["loader"].collate != "padded":
         raise ConfigurationError("loader.collate", configs["loader"].collate, "padded for decoding")
     return configs

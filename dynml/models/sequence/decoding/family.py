@@ -35,6 +35,7 @@ FAMILY = Family(
         for name in (
             "class_names",
             "class_counts",
+            "n_training_trials",
             "value_moments",
             "trial_length",
             "backbone_settings",

@@ -47,7 +47,7 @@ def findings(
     `most_frequent` is the share of their own most frequent class, which that of the training trials need not be.
     """
     if accuracy["validation"] is None:
-        return ["There are no validation trials, so nothing is known about new ones."]
+        return ["There are no validation trials, so there is no estimate for new ones."]
     own = accuracy["validation"]
     better = {name: scores["validation"] for name, scores in baselines.items()}
     commonest = {"always the most frequent class of these trials": most_frequent}

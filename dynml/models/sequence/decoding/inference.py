@@ -13,6 +13,8 @@ from dynml.errors import DataError
 from dynml.models.experiment import Experiment
 from dynml.models.sequence.decoding.baselines import FittedBaseline, fit_baselines
 from dynml.models.sequence.decoding.evaluation import Predictions, check_trials, predictions_of
+from dynml.models.sequence.decoding.labels.baselines import LabelBaseline, fit_label_baselines
+from dynml.models.sequence.decoding.labels.predictions import LabelPredictions, predicted_labels
 from dynml.models.sequence.decoding.numbers.baselines import NumberBaseline, fit_number_baselines
 from dynml.models.sequence.decoding.numbers.predictions import NumberPredictions, predicted_numbers
 from dynml.models.sequence.decoding.targets import Target, Trials
@@ -25,6 +27,7 @@ class Decoded:
     """Predictions of a decoder, and what to compare them with."""
 
     of_numbers: ClassVar[bool] = False
+    of_labels: ClassVar[bool] = False
 
     predictions: Mapping[str, Predictions]
     """Of each subset that has trials, at least one."""
@@ -39,6 +42,7 @@ class DecodedNumbers:
     """Predicted numbers, and what to compare them with."""
 
     of_numbers: ClassVar[bool] = True
+    of_labels: ClassVar[bool] = False
 
     predictions: Mapping[str, NumberPredictions]
     """Of each subset that has trials, at least one."""
@@ -47,9 +51,23 @@ class DecodedNumbers:
     """As those of `Decoded`."""
 
 
+@dataclass(frozen=True)
+class DecodedLabels:
+    """Labels of trials that may have several, and what to compare them with."""
+
+    of_numbers: ClassVar[bool] = False
+    of_labels: ClassVar[bool] = True
+
+    predictions: Mapping[str, LabelPredictions]
+    """Of each subset that has trials, at least one."""
+
+    baselines: Mapping[str, LabelBaseline | None]
+    """As those of `Decoded`."""
+
+
 def decode(
     experiment: Experiment, dataset: MultiSubjectDataset, subset_names: Sequence[str]
-) -> Decoded | DecodedNumbers:
+) -> Decoded | DecodedNumbers | DecodedLabels:
     """Decode every trial of some subsets once, and fit the baselines again where the training data are at hand.
 
     Parameters
@@ -69,6 +87,11 @@ def decode(
         return DecodedNumbers(
             _predictions(experiment, dataset, subset_names, predicted_numbers),
             _number_baselines(experiment, dataset),
+        )
+    if config.tells_labels:
+        return DecodedLabels(
+            _predictions(experiment, dataset, subset_names, predicted_labels),
+            _label_baselines(experiment, dataset),
         )
     return Decoded(_predictions(experiment, dataset, subset_names, predictions_of), _baselines(experiment, dataset))
 
@@ -107,26 +130,32 @@ def _baselines(experiment: Experiment, dataset: MultiSubjectDataset) -> Mapping[
     if not _has_training_data(experiment, dataset):
         return {}
     config: Any = experiment.model.config
-    trainer = experiment.parameters["trainer"]
-    return fit_baselines(
-        trials_of_subset(experiment, dataset, "training"),
-        by_runs=dataset.split == "runs",
-        balanced=config.class_weights == "balanced",
-        most_trials=trainer["baseline_trials"],
-        seed=trainer["seed"],
-    )
+    trials, balanced = trials_of_subset(experiment, dataset, "training"), config.class_weights == "balanced"
+    return fit_baselines(trials, balanced=balanced, **_choices(experiment, dataset))
 
 
 def _number_baselines(experiment: Experiment, dataset: MultiSubjectDataset) -> Mapping[str, NumberBaseline | None]:
     if not _has_training_data(experiment, dataset):
         return {}
+    trials = trials_of_subset(experiment, dataset, "training")
+    return fit_number_baselines(trials, **_choices(experiment, dataset))
+
+
+def _label_baselines(experiment: Experiment, dataset: MultiSubjectDataset) -> Mapping[str, LabelBaseline | None]:
+    if not _has_training_data(experiment, dataset):
+        return {}
+    config: Any = experiment.model.config
+    trials = trials_of_subset(experiment, dataset, "training")
+    return fit_label_baselines(trials, config.class_names, **_choices(experiment, dataset))
+
+
+def _choices(experiment: Experiment, dataset: MultiSubjectDataset) -> dict[str, Any]:
     trainer = experiment.parameters["trainer"]
-    return fit_number_baselines(
-        trials_of_subset(experiment, dataset, "training"),
-        by_runs=dataset.split == "runs",
-        most_trials=trainer["baseline_trials"],
-        seed=trainer["seed"],
-    )
+    return {
+        "by_runs": dataset.split == "runs",
+        "most_trials": trainer["baseline_trials"],
+        "seed": trainer["seed"],
+    }
 
 
 def _has_training_data(experiment: Experiment, dataset: MultiSubjectDataset) -> bool:

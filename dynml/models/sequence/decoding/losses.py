@@ -1,4 +1,4 @@
-"""What errors of a decoder cost: cross-entropy of classes, or squared error of numbers.
+"""What errors of a decoder cost: cross-entropy of classes or labels, or squared error of numbers.
 
 Shapes: B trials of a batch, K classes (1 for numbers), L labels.
 """
@@ -110,4 +110,34 @@ class NumberLoss:
 
     def metrics(self, logits_BK: Tensor, label_B: Tensor, known_B: Tensor) -> dict[str, Tensor | float]:
         """None: R^2 is no mean over trials."""
+        return {}
+
+
+class LabelLoss:
+    """Cross-entropy of each label by itself, its mean over labels.
+
+    Parameters
+    ----------
+    marks : (L, K) float64
+        1 where a value of the column has a label, else 0.
+    device : torch.device
+    """
+
+    name = "binary_cross_entropy"
+
+    def __init__(self, marks: NDArray[np.float64], device: torch.device) -> None:
+        none = np.zeros((1, marks.shape[1]))
+        self._marks_LK = torch.from_numpy(np.concatenate([marks, none])).float().to(device)
+
+    def known(self, label_B: Tensor) -> Tensor:
+        """Whether it is known which labels a trial has."""
+        return label_B >= 0
+
+    def of(self, logits_BK: Tensor, label_B: Tensor, *, in_training: bool) -> Tensor:
+        """Mean cross-entropy."""
+        marks_BK = self._marks_LK[label_B]
+        return functional.binary_cross_entropy_with_logits(logits_BK.float(), marks_BK, reduction="none").mean(dim=1)
+
+    def metrics(self, logits_BK: Tensor, label_B: Tensor, known_B: Tensor) -> dict[str, Tensor | float]:
+        """None: areas under curves are no means over trials."""
         return {}

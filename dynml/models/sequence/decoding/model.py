@@ -25,7 +25,7 @@ def layout_of(config: DecodingConfig, n_channels: int) -> FeatureLayout:
 
 
 class Decoding(Summarized, Network):
-    """Classes of trials; or one number of each, in standard deviations of the training trials from their mean.
+    """Classes or labels of trials; or one number of each, in standard deviations of training trials from their mean.
 
     It is itself the first of its networks; `further` has the others.
 
@@ -124,6 +124,9 @@ def _log_priors(config: DecodingConfig) -> Tensor:
     if config.tells_numbers:
         return torch.zeros(1)
     counts = torch.tensor(config.class_counts, dtype=torch.float64)
+    if config.tells_labels:
+        assert config.n_training_trials is not None
+        return (counts / (config.n_training_trials - counts)).log().float()
     if config.class_weights == "balanced":
         counts = torch.ones_like(counts)
     return (counts / counts.sum()).log().float()

@@ -10,7 +10,7 @@ from typing import Any, Self
 import torch
 from torch import Tensor, nn
 
-from dynml.models.sequence.decoding.backbones import CLASS_TOKEN, depth_of, make_backbone, n_features_of
+from dynml.models.sequence.decoding.backbones import CLASS_TOKEN, depth_of, make_backbone, n_features_of, n_hidden_of
 from dynml.models.sequence.decoding.config import LINEAR, DecodingConfig
 from dynml.models.sequence.windows import Windows
 
@@ -27,14 +27,16 @@ class Network(nn.Module):
         Logits of every trial before anything is learnt.
     """
 
+    backbone: Any
+
     def __init__(self, config: DecodingConfig, n_channels: int, start_K: Tensor) -> None:
         super().__init__()
         self.config = config
-        self.backbone: Any = make_backbone(config, n_channels)
+        self.backbone = make_backbone(config, n_channels)
         n_features = n_hidden = n_features_of(self.backbone)
         self.hidden: nn.Module = nn.Identity()
         if config.backbone != LINEAR and config.fine_tuning != "linear_probe":
-            n_hidden = int(self.backbone.embedding_dim)
+            n_hidden = n_hidden_of(self.backbone)
             self.hidden = nn.Sequential(nn.Linear(n_features, n_hidden), nn.Tanh())
         self.dropout = nn.Dropout(config.head_dropout)
         self.head = nn.Linear(n_hidden, config.n_classes)

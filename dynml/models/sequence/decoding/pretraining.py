@@ -15,6 +15,7 @@ from dynml.models.seen_subjects import overlap_with
 from dynml.models.sequence.backbones.published.config import CONFIGS_OF_PUBLISHED
 from dynml.models.sequence.backbones.published.input_checks import config_for_input
 from dynml.models.sequence.channels import NONE, columns_taken, with_names_and_positions, without_channels
+from dynml.models.sequence.config import CsmConfig
 from dynml.models.sequence.decoding.backbones import CLASS_TOKEN, PARTS_WITHOUT_USE
 from dynml.models.sequence.decoding.config import CONFIGS_OF_BACKBONES, SIZES, DecodingConfig
 from dynml.models.sequence.decoding.model import Decoding
@@ -65,8 +66,13 @@ def with_pretrained_settings(
     sizes = {name: getattr(settings, name) for name in SIZES}
     _refuse_other_sizes(config, sizes, path)
     settings = _with_channels(settings, dataset, anew=not config.embedder_from_pretrained)
+    if isinstance(settings, CsmConfig):
+        # A decoder predicts none of the channels, and reads all of them alike.
+        settings = dataclasses.replace(settings, conditioning_channels=None)
     n_channels = parameters["dataset"]["n_channels"]
     knows_others = settings.channel_embedding != NONE
+    if not knows_others and config.embedder_from_pretrained:
+        _refuse_other_conditioning(parameters["dataset"].get("conditioning"), dataset, path)
     if not knows_others and n_channels != dataset.n_channels and config.embedder_from_pretrained:
         accepted = (
             f"a model of {dataset.n_channels} channels as the data (it has {n_channels}); "
@@ -187,6 +193,18 @@ def _refuse_other_sizes(config: DecodingConfig, sizes: dict[str, Any], path: str
         own = getattr(config, name)
         if own not in (defaults[name], value):
             raise ConfigurationError(f"model.{name}", own, f"absent, or {value}, as {path} has it")
+
+
+def _refuse_other_conditioning(before: dict[str, Any] | None, dataset: MultiSubjectDataset, path: str) -> None:
+    """The embedder reads the channels of the second group that it was trained with."""
+    there = None if before is None else before["group"]
+    here = None if dataset.conditioning is None else dataset.conditioning.group
+    if there != here:
+        accepted = (
+            f"a model with the second group of the data (dataset.conditioning_group is {there} there and {here} here); "
+            "--model.embedder_from_pretrained false learns the embedder anew"
+        )
+        raise ConfigurationError("pretrained", path, accepted)
 
 
 def _refuse_other_rates(length: int, parameters: dict[str, Any], dataset: MultiSubjectDataset, path: str) -> None:

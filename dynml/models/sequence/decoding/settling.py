@@ -14,6 +14,7 @@ from dynml.errors import ConfigurationError, DataError, DataWarning
 from dynml.models.sequence.backbones.published.trial_lengths import check_published_trials
 from dynml.models.sequence.decoding.answer.features import bands_within
 from dynml.models.sequence.decoding.config import LINEAR, DecodingConfig
+from dynml.models.sequence.decoding.labels.marks import labels_in, with_labels
 from dynml.models.sequence.decoding.numbers.values import number_of, with_numbers
 from dynml.models.sequence.decoding.pretraining import with_pretrained_settings
 from dynml.models.sequence.decoding.targets import Target
@@ -63,7 +64,7 @@ def settle_with_data(configs: dict[str, Any], dataset: MultiSubjectDataset, pret
     if not target.of_events and sampler.resolved_strategy == "trials":
         accepted = f"absent: {model.target} is a covariate of the subjects, whose recordings are cut into windows"
         raise ConfigurationError("sampler.trials", sampler.trials, accepted)
-    settled = with_numbers if model.tells_numbers else _with_classes
+    settled = {"classes": _with_classes, "numbers": with_numbers, "labels": with_labels}[model.target_values]
     model = settled(model, target, sampler)
     if pretrained is None:
         _refuse_without_pretrained(model)
@@ -92,7 +93,7 @@ def _with_classes(config: DecodingConfig, target: Target, sampler: Any) -> Decod
     names = [target.label_names[label] for label in classes]
     if len(classes) < 2:
         there = f"one class only ({names[0]})" if names else "no class"
-        raise DataError(f"The training trials have {there} in {target.column}: there is nothing to tell apart.")
+        raise DataError(f"The training trials have {there} in {target.column}: there is nothing to decode.")
     _refuse_values_without_classes(target, found["training"].participants, len(classes))
     _refuse_numbers_without_classes(target, names, int(counts["training"].sum()))
     for name in SUBSET_NAMES[1:]:
@@ -121,9 +122,10 @@ def _tell_of_balance(names: list[str], counts: NDArray[np.int64]) -> None:
     faults = []
     if rare:
         more = " .." if len(rare) > MOST_NAMED else ""
-        faults.append(
-            f"some classes have a single training trial, which tells nothing: {', '.join(rare[:MOST_NAMED])}{more}"
-        )
+        faults.append(f"some classes have only one training trial: {', '.join(rare[:MOST_NAMED])}{more}")
+    several = next((name for name in names if len(labels_in(name)) > 1), None)
+    if several is not None:
+        faults.append(f"{several!r} is one class (of several labels per trial: --model.target_values labels)")
     share = float(counts.max() / counts.sum())
     if share > LARGEST_SHARE:
         faults.append(

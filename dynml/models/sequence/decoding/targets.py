@@ -22,6 +22,7 @@ from dynml.dataset.subset import MultiSubjectSubset
 from dynml.dataset.trials import TrialTable
 from dynml.errors import ConfigurationError
 from dynml.models.sequence.observed_samples import with_observed
+from dynml.recording import BETWEEN_COLUMNS
 from dynml.store.layout import SUBSET_NAMES, natural_order
 from dynml.tables import NOT_AVAILABLE
 
@@ -117,7 +118,8 @@ class Target:
     @classmethod
     def _found(cls, dataset: MultiSubjectDataset, column: str) -> Target:
         events, covariates = columns_of_events(dataset), _covariates(dataset)
-        if column in events:
+        parts = set(column.split(BETWEEN_COLUMNS))
+        if column in events or parts <= events:
             return cls(dataset, column, True, dataset.label_names(column))
         values = {own[column] for own in covariates.values() if column in own} - {NOT_AVAILABLE, ""}
         if not values:

@@ -1,10 +1,12 @@
-"""Trains decoders: cross-entropy of the classes of trials, or squared error of their numbers, on the shared trainer.
+"""Trains decoders: cross-entropy of the classes or labels of trials, or squared error of their numbers.
 
 initialize      the weights of a pre-trained model, if one is given; the linear answer, and folds of the training trials
                 that say how long the network learns and how much of it is added
-loss            mean over trials of weight(class) * cross-entropy; smoothed in training alone. Of numbers: squared error
+loss            mean over trials of weight(class) * cross-entropy; smoothed in training alone. Of labels: its mean over
+                them. Of numbers: squared error
 best model      by the cross-entropy (the accuracy, the squared error) of validation trials
-report          accuracies (R^2) of the best model and of its baselines, which are fitted to the training trials
+report          accuracies (areas under ROC curves, R^2) of the best model and of its baselines, which are fitted to the
+                training trials
 """
 
 from __future__ import annotations
@@ -33,7 +35,10 @@ from dynml.models.sequence.decoding.baselines import BASELINE_NAMES, fit_baselin
 from dynml.models.sequence.decoding.config import DecodingTrainerConfig
 from dynml.models.sequence.decoding.evaluation import predictions_of, windows_of_trials
 from dynml.models.sequence.decoding.findings import findings, share_findings, share_of_most_frequent
-from dynml.models.sequence.decoding.losses import ClassLoss, NumberLoss, TrialLoss
+from dynml.models.sequence.decoding.labels.baselines import fit_label_baselines
+from dynml.models.sequence.decoding.labels.marks import marks_of, marks_of_names
+from dynml.models.sequence.decoding.labels.report import label_report
+from dynml.models.sequence.decoding.losses import ClassLoss, LabelLoss, NumberLoss, TrialLoss
 from dynml.models.sequence.decoding.model import Decoding
 from dynml.models.sequence.decoding.numbers.baselines import fit_number_baselines
 from dynml.models.sequence.decoding.numbers.report import number_report
@@ -204,7 +209,7 @@ class DecodingTrainer(Trainer):
             balanced=self.model.config.class_weights == "balanced",
             most_trials=self.config.baseline_trials,
             seed=self.config.seed,
-            values=self._values(trials),
+            **self._targets(trials),
         )
         windows = windows_of_trials(self.trials("validation"), torch.device("cpu"))
         said = [np.zeros((0, self.model.config.n_classes)), *(answer(one).double().numpy() for one in windows)]
@@ -248,8 +253,8 @@ class DecodingTrainer(Trainer):
         return self.target.trials(name, self.batch_sampler.config, self.model.config.class_names)
 
     def _report(self) -> dict[str, Any]:
-        if self.model.config.tells_numbers:
-            return self._report_of_numbers()
+        if self.model.config.target_values != "classes":
+            return self._report_of_others()
         config, trials = self.model.config, {name: self.trials(name) for name in SUBSETS}
         predictions = {name: predictions_of(self.model, trials[name]) for name in SUBSETS}
         accuracy = {name: predictions[name].accuracy for name in SUBSETS}
@@ -288,18 +293,22 @@ class DecodingTrainer(Trainer):
             + self._findings_of_backbone(),
         }
 
-    def _report_of_numbers(self) -> dict[str, Any]:
-        report = number_report(
-            self.model,
-            {name: self.trials(name) for name in SUBSETS},
-            lambda trials: fit_number_baselines(
-                trials,
-                by_runs=self.dataset.split == "runs",
-                most_trials=self.config.baseline_trials,
-                seed=self.config.seed,
-            ),
-        )
-        report["findings"] += share_findings(self._answer_report, "squared error") + self._findings_of_backbone()
+    def _report_of_others(self) -> dict[str, Any]:
+        """Of numbers, or of labels."""
+        config, trials = self.model.config, {name: self.trials(name) for name in SUBSETS}
+        choices: dict[str, Any] = {
+            "by_runs": self.dataset.split == "runs",
+            "most_trials": self.config.baseline_trials,
+            "seed": self.config.seed,
+        }
+        if config.tells_numbers:
+            report = number_report(self.model, trials, lambda own: fit_number_baselines(own, **choices))
+            report["findings"] += share_findings(self._answer_report, "squared error")
+        else:
+            labels = config.class_names or ()
+            report = label_report(self.model, trials, lambda own: fit_label_baselines(own, labels, **choices))
+            report["findings"] += share_findings(self._answer_report)
+        report["findings"] += self._findings_of_backbone()
         own = {"linear_answer": self._answer_report, "networks": self._held_out_of_networks()}
         return report | own | {"pretrained": self.pretrained}
 
@@ -313,7 +322,7 @@ class DecodingTrainer(Trainer):
             by_runs=self.dataset.split == "runs",
             balanced=self.model.config.class_weights == "balanced",
             drawn=np.arange(len(trials)),
-            values=self._values(trials),
+            **self._targets(trials),
         )
         return held_out_of_networks(self.model, trials, self._answered["training"], problem)
 
@@ -334,12 +343,18 @@ class DecodingTrainer(Trainer):
         if config.tells_numbers:
             return NumberLoss(self._standardized(numbers_of(self.target.label_names)), self.device)
         assert config.class_names is not None
+        if config.tells_labels:
+            return LabelLoss(marks_of_names(self.target.label_names, config.class_names), self.device)
         counts = None if config.class_weights is None else config.class_counts
         classes = self.target.class_of_labels(config.class_names)
         return ClassLoss(classes, counts, config.label_smoothing, self.device)
 
-    def _values(self, trials: Trials) -> Floats | None:
-        return self._standardized(values_of(trials)) if self.model.config.tells_numbers else None
+    def _targets(self, trials: Trials) -> dict[str, Floats]:
+        """What is predicted of trials where it is not their class."""
+        config = self.model.config
+        if config.tells_numbers:
+            return {"values": self._standardized(values_of(trials))}
+        return {"marks": marks_of(trials, config.class_names or ())} if config.tells_labels else {}
 
     def _standardized(self, values: Floats) -> Floats:
         assert self.model.config.value_moments is not None

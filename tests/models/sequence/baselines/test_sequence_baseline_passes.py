@@ -5,14 +5,7 @@ import threading
 import numpy as np
 import pytest
 import torch
-from baseline_oracles import (
-    SIZES,
-    autoregression,
-    mean_and_scale,
-    random_task,
-    windows_at,
-    windows_of,
-)
+from baseline_oracles import SIZES, autoregression, mean_and_scale, random_task, windows_at, windows_of
 from segments_making import recording_of
 from sklearn.linear_model import Ridge
 

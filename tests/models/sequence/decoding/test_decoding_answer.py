@@ -11,13 +11,7 @@ from dynml.errors import DataError, DataWarning
 from dynml.models.experiment import load_experiment
 from dynml.models.sequence.decoding.answer import network_share as network_share_module
 from dynml.models.sequence.decoding.answer.choice import Choice as OneChoice
-from dynml.models.sequence.decoding.answer.choice import (
-    Problem,
-    coefficients,
-    held_out_scores,
-    stacked,
-    standard_error,
-)
+from dynml.models.sequence.decoding.answer.choice import Problem, coefficients, held_out_scores, stacked, standard_error
 from dynml.models.sequence.decoding.answer.features import (
     FeatureLayout,
     bands_within,

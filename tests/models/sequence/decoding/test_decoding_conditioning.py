@@ -12,7 +12,7 @@ from decoding_data import small, trainer_of
 from scipy.stats import norm
 
 from dynml import BatchLoader, BatchSampler, DatasetConfig, MultiSubjectDataset
-from dynml.errors import ConfigurationError, DataError, DataWarning
+from dynml.errors import ConfigurationError, DataWarning
 from dynml.models.sequence.config import CsmConfig
 from dynml.models.sequence.objectives.csm import Csm
 from dynml.models.sequence.settling import settled_model
@@ -23,7 +23,7 @@ TRIAL, N_TRIALS, EFFECT = 10, 60, 0.6
 
 
 def subject(seed):
-    """Signals, what drives them alike in all of a trial, and the class of each trial, which shifts the first channel."""
+    """Signals, what drives them, the same all through a trial, and the classes of trials, which shift a channel."""
     generator = np.random.default_rng(seed)
     labels = generator.permutation(np.arange(N_TRIALS) % 2)
     driving = np.repeat(generator.normal(size=N_TRIALS), TRIAL)[:, None]
@@ -89,8 +89,11 @@ def test_a_decoder_takes_over_a_model_with_its_second_group(store, tmp_path):
     own, given = trainer.model.backbone.embedder.state_dict(), model.embedder.state_dict()
     assert {name: tuple(values.shape) for name, values in own.items()}["layers.0.weight"] == (16, 3)
     assert all(values.equal(given[name]) for name, values in own.items())
-    with pytest.raises(ConfigurationError, match=r"a model of 2 channels as the data \(it has 3\)"):
-        trainer_of(dataset_of(store, None), tmp_path, "without", pretrained=path, **settings)
+    without = dataset_of(store, None)
+    with pytest.raises(ConfigurationError, match=r"conditioning_group is stimulus there and None here"):
+        trainer_of(without, tmp_path, "without", pretrained=path, **settings)
+    anew = trainer_of(without, tmp_path, "anew", pretrained=path, embedder_from_pretrained=False, **settings)
+    assert anew.model.backbone.embedder.layers[0].weight.shape == (16, 2)
     later = dataclasses.replace(BY_STIMULUS, conditioning_lead=2)
-    with pytest.warns(DataWarning), pytest.raises((DataError, ConfigurationError)):
+    with pytest.warns(DataWarning), pytest.raises(ConfigurationError, match=r"4 channels as the data \(it has 3\)"):
         trainer_of(dataset_of(store, later), tmp_path, "later", pretrained=path, **settings)

@@ -167,6 +167,16 @@ def test_eeg_that_is_not_what_the_weights_were_trained_on_is_refused_with_both_v
         configs_of(dataset_of(**settings), cbramod)
 
 
+@pytest.mark.parametrize("step", ["standardize", "amplitude_envelope"])
+def test_steps_after_which_signals_are_no_eeg_are_refused(cbramod, step):
+    people = [
+        dataclasses.replace(recording(seed), preparation=({"step": step, "method": "per_run"},)) for seed in range(3)
+    ]
+    dataset = MultiSubjectDataset.from_arrays(*([one] for one in people), standardization="none")
+    with pytest.raises(DataError, match=f"the step '{step}' was applied here and not there"):
+        configs_of(dataset, cbramod)
+
+
 def test_names_are_known_however_they_are_written(cbramod):
     others = {"T3": "T7", "T4": "t8", "T5": "EEG P7-REF", "T6": "P8.", "Fp1": "EEG FP1-LE"}
     configs = configs_of(dataset_of(names=[others.get(name, name) for name in CBRAMOD_NAMES]), cbramod)

@@ -48,6 +48,12 @@ HUNDRED = 100.0
 SIZES_OF_STANDARDIZED = (0.5, 2.0)
 """Typical standard deviations of a part of signals that have 1 in the whole."""
 
+OTHER_SIGNALS = (
+    *("standardize", "amplitude_envelope", "symmetric_orthogonalisation"),
+    *("time_delay_embedding", "time_delay_embedding_pca", "pca"),
+)
+"""Steps after which channels are no recorded signals in their units any more."""
+
 _MOST_SUBJECTS, _N_NAMED = 8, 3
 _OTHER_NAMES = {"T7": "T3", "T8": "T4", "P7": "T5", "P8": "T6"}
 
@@ -101,6 +107,7 @@ def config_for_input(
     settled = _with_rate(settled, dataset, found, convert=unlike_input == "convert")
     settled = _with_order(settled, names, dataset, found, convert=unlike_input == "convert")
     found.refused += _of_standardization(config, dataset)
+    found.refused += _of_steps(config, dataset)
     found.refused += _of_sizes(settled, dataset)
     differences = [*found.refused, *found.convertible]
     if not differences:
@@ -237,6 +244,14 @@ def _of_standardization(config: PublishedConfig, dataset: MultiSubjectDataset) -
 
 def _has_one_run_each(dataset: MultiSubjectDataset) -> bool:
     return all(len(dataset.signal_source.run_names(name, dataset.group)) == 1 for name in dataset.subjects)
+
+
+def _of_steps(config: PublishedConfig, dataset: MultiSubjectDataset) -> Iterator[str]:
+    """Steps of the preparation that make other signals of those that were recorded."""
+    for step in dataset.preparation["steps"] or ():
+        name = str(step["step"])
+        if name in OTHER_SIGNALS and not (name == "standardize" and config.standardization != "none"):
+            yield f"the step {name!r} was applied here and not there"
 
 
 def _of_sizes(config: PublishedConfig, dataset: MultiSubjectDataset) -> Iterator[str]:

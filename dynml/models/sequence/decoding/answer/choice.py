@@ -1,8 +1,8 @@
-"""Ridge regressions of features on classes or numbers: penalties, calibration and comparison by held-out trials.
+"""Ridge regressions of features on classes, labels or numbers: penalties, calibration, comparison by held-out trials.
 
-Classes are compared by cross-entropy, numbers by squared error.
+Classes and labels are compared by cross-entropy, numbers by squared error.
 
-Shapes: n trials, K classes (1 for numbers), F features, A penalties.
+Shapes: n trials, K classes or labels (1 for numbers), F features, A penalties.
 """
 
 from __future__ import annotations
@@ -14,6 +14,8 @@ from typing import ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
+
+from dynml.ops.metrics import macro_auc
 
 PENALTIES = (1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0)
 """In multiples of the larger of n and F: the mean eigenvalue of standardized features."""
@@ -66,6 +68,12 @@ class Problem:
         correct = logits.argmax(axis=1) == self.truth
         return {self.loss_name: float(self.losses(logits).mean()), "accuracy": float(correct.mean())}
 
+    def calibrated(self, scores: Floats) -> tuple[Floats, float]:
+        """The factor that makes logits of scores (n, K) with the least mean loss, and that loss."""
+        means = [float(self.losses(self.log_priors + factor * scores).mean()) for factor in self.factors]
+        best = int(np.argmin(means))
+        return np.array(self.factors[best]), means[best]
+
     def part(self, chosen: NDArray[np.int64], folds: Folds) -> Self:
         """Some of the trials, with folds of their own."""
         return dataclasses.replace(
@@ -104,13 +112,55 @@ class NumberProblem(Problem):
 
 
 @dataclass(frozen=True)
+class LabelProblem(Problem):
+    """Labels of trials, of which each has any number; a prior is the logarithm of the odds of a label."""
+
+    marks: Floats
+    """1 where a trial has a label, else 0, (n, K)."""
+
+    loss_name: ClassVar[str] = "binary_cross_entropy"
+
+    @property
+    def targets(self) -> Floats:
+        """(n, K)."""
+        return self.marks
+
+    def losses(self, logits: Floats) -> Floats:
+        """Mean cross-entropy over labels of every trial, (.., n), from logits (.., n, K)."""
+        losses: Floats = self.weights * self._by_label(logits).mean(axis=-1)
+        return losses
+
+    def scores(self, logits: Floats) -> dict[str, float]:
+        """Mean loss, and the mean area under the ROC curve where there is one."""
+        area = macro_auc(self.marks, logits)
+        known = {} if area is None else {"macro_auc": area}
+        return {self.loss_name: float(self.losses(logits).mean()), **known}
+
+    def calibrated(self, scores: Floats) -> tuple[Floats, float]:
+        """The factor of each label, (K,), and the mean loss with these."""
+        tried = [self._by_label(self.log_priors + factor * scores).mean(axis=0) for factor in self.factors]
+        factors = np.array(self.factors)[np.argmin(np.stack(tried), axis=0)]
+        return factors, float(self.losses(self.log_priors + factors * scores).mean())
+
+    def part(self, chosen: NDArray[np.int64], folds: Folds) -> Self:
+        """Some of the trials, with folds of their own."""
+        return dataclasses.replace(super().part(chosen, folds), marks=self.marks[chosen])
+
+    def _by_label(self, logits: Floats) -> Floats:
+        losses: Floats = np.logaddexp(0.0, logits) - self.marks * logits
+        return losses
+
+
+@dataclass(frozen=True)
 class Choice:
     """The best regression on the features of one kind."""
 
     kind: str
     n_features: int
     penalty: float
-    factor: float
+    factor: Floats
+    """Of all scores, (), or of those of each label, (K,)."""
+
     scores: Floats
     """Of trials in the regressions that were not fitted to them, times the factor, (n, K)."""
 
@@ -153,13 +203,6 @@ def held_out_scores(inputs: Floats, problem: Problem, penalties: Sequence[float]
     return scores
 
 
-def calibrated(scores: Floats, problem: Problem) -> tuple[float, float]:
-    """The factor that makes logits of scores (n, K) with the least mean loss, and that loss."""
-    means = [float(problem.losses(problem.log_priors + factor * scores).mean()) for factor in problem.factors]
-    best = int(np.argmin(means))
-    return problem.factors[best], means[best]
-
-
 def best_choice(kind: str, variants: Sequence[tuple[int, Floats]], problem: Problem) -> Choice | None:
     """The number of features and the penalty with the least loss of held-out trials.
 
@@ -172,7 +215,7 @@ def best_choice(kind: str, variants: Sequence[tuple[int, Floats]], problem: Prob
     best: Choice | None = None
     for n_features, features in variants:
         for penalty, scores in zip(PENALTIES, held_out_scores(features, problem, PENALTIES)):
-            factor, loss = calibrated(scores, problem)
+            factor, loss = problem.calibrated(scores)
             if best is None or loss < best.loss:
                 best = Choice(kind, n_features, penalty, factor, factor * scores, loss)
     return best

@@ -18,7 +18,6 @@ from dynml.models.sequence.decoding.answer.choice import (
     Floats,
     Problem,
     best_choice,
-    calibrated,
     coefficients,
     held_out_scores,
     stacked,
@@ -69,6 +68,7 @@ def fit_answer(
     most_trials: int,
     seed: int,
     values: Floats | None = None,
+    marks: Floats | None = None,
 ) -> OutOfFold:
     """Set the buffers of a linear answer.
 
@@ -92,10 +92,14 @@ def fit_answer(
         Of the draw.
     values : (n,), optional
         Numbers of the trials, standardized, where these are what is predicted.
+    marks : (n, K), optional
+        1 where a trial has a label, else 0, where each may have several.
     """
     drawn = drawn_trials(len(trials), most_trials, seed)
     log_priors = answer.bias_K.numpy()
-    problem, by = trial_problem(trials, log_priors, by_runs=by_runs, balanced=balanced, drawn=drawn, values=values)
+    problem, by = trial_problem(
+        trials, log_priors, by_runs=by_runs, balanced=balanced, drawn=drawn, values=values, marks=marks
+    )
     features = _features(answer, trials)
     choices = _choices(features, problem, seed)
     weights = stacked(choices, problem)
@@ -154,7 +158,7 @@ def _choices(features: dict[str, list[tuple[int, Floats]]], problem: Problem, se
             inputs = dict(variants)[best.n_features]
             scores = held_out_scores(inputs, problem, [best.penalty])[0]
             whole = problem.part(np.sort(in_folds), ())
-            factor, loss = calibrated(scores[np.sort(in_folds)], whole)
+            factor, loss = whole.calibrated(scores[np.sort(in_folds)])
             found.append(Choice(kind, best.n_features, best.penalty, factor, factor * scores, loss))
     return found
 
@@ -170,7 +174,7 @@ def _set_weights(
     """Fit to all drawn trials; logits of all trials, (n, K)."""
     logits = np.tile(problem.log_priors, (len(problem.truth), 1))
     for weight, choice in zip(weights.tolist(), choices):
-        if not weight * choice.factor:
+        if not np.any(weight * choice.factor):
             continue
         inputs = dict(features[choice.kind])[choice.n_features]
         slopes, centre = coefficients(inputs[drawn], problem.part(drawn, ()), [choice.penalty])

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dynml.models.sequence.decoding.answer.choice import Floats, NumberProblem, Problem
+from dynml.models.sequence.decoding.answer.choice import Floats, LabelProblem, NumberProblem, Problem
 from dynml.models.sequence.decoding.targets import Trials, cross_validation_groups
 
 N_FOLDS = 5
@@ -33,8 +33,9 @@ def trial_problem(
     balanced: bool,
     drawn: NDArray[np.int64],
     values: Floats | None = None,
+    marks: Floats | None = None,
 ) -> tuple[Problem, str]:
-    """Classes of trials, or their numbers, with folds; and the name of what is held out together.
+    """Classes of trials, or their numbers or labels, with folds; and the name of what is held out together.
 
     Parameters
     ----------
@@ -48,9 +49,14 @@ def trial_problem(
         Trials that are fitted to.
     values : (n,), optional
         Numbers of the trials, standardized, where these are what is predicted.
+    marks : (n, K), optional
+        1 where a trial has a label, else 0, where each may have several.
     """
     if values is not None:
         return number_problem(trials, values, by_runs=by_runs, drawn=drawn)
+    if marks is not None:
+        people, parts, by = _grouped(trials, by_runs=by_runs, drawn=drawn)
+        return LabelProblem(trials.truth, np.ones(len(marks)), log_priors, people, parts, marks), by
     truth = trials.truth
     counts = np.bincount(truth, minlength=len(log_priors))
     weights = len(truth) / (len(counts) * counts[truth]) if balanced else np.ones(len(truth))
@@ -74,13 +80,19 @@ def number_problem(
     drawn : int array
         Trials that are fitted to.
     """
+    groups, folds, by = _grouped(trials, by_runs=by_runs, drawn=drawn)
+    return NumberProblem(trials.truth, np.ones(len(values)), np.zeros(1), groups, folds, values), by
+
+
+def _grouped(
+    trials: Trials, *, by_runs: bool, drawn: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], list[tuple[NDArray[np.int64], NDArray[np.int64]]], str]:
+    """Groups of trials, and folds that look at nothing else."""
     groups, by = cross_validation_groups(trials, by_runs=by_runs)
-    n_trials = len(values)
     alike = np.zeros(len(drawn), dtype=np.int64)
     folds = folds_of(alike, None if groups is None else groups[drawn], n_least=1)
-    own = np.arange(n_trials) if groups is None else groups
-    indices = [(drawn[fit], drawn[out]) for fit, out in folds]
-    return NumberProblem(trials.truth, np.ones(n_trials), np.zeros(1), own, indices, values), by
+    own = np.arange(len(trials)) if groups is None else groups
+    return own, [(drawn[fit], drawn[out]) for fit, out in folds], by
 
 
 def folds_of(truth: NDArray[np.int64], groups: NDArray[np.int64] | None, *, n_least: int = 2) -> Any:

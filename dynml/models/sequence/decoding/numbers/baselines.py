@@ -13,20 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from dynml.models.sequence.decoding.answer.choice import NumberProblem, best_choice, coefficients
 from dynml.models.sequence.decoding.answer.folds import drawn_trials, number_problem
-from dynml.models.sequence.decoding.baselines import (
-    BINS,
-    CONNECTIVITY,
-    LINEAR,
-    MOST_FEATURES,
-    MOST_NETWORKS,
-    SHORTEST_FOR_CONNECTIVITY,
-    binned_means,
-    correlations,
-    principal_axes,
-    serves,
-)
+from dynml.models.sequence.decoding.baselines import CONNECTIVITY, LINEAR, fitted_regressions, serves
 from dynml.models.sequence.decoding.numbers.values import Floats, values_of
 from dynml.models.sequence.decoding.targets import Trials
 from dynml.ops.metrics import r_squared
@@ -85,39 +73,10 @@ def fit_number_baselines(
     values = values_of(chosen)
     mean, scale = float(values.mean()), float(values.std()) or 1.0
     problem, by = number_problem(chosen, (values - mean) / scale, by_runs=by_runs, drawn=np.arange(len(chosen)))
-    fitted: dict[str, NumberBaseline | None] = {MEAN: NumberBaseline(MEAN, mean), LINEAR: None, CONNECTIVITY: None}
-    n_channels = trials.subset.n_channels
-    bins = [n for n in BINS if n == 1 or n * n_channels <= MOST_FEATURES]
-    courses = {n * n_channels: _course(n) for n in bins}
-    fitted[LINEAR] = _fitted(LINEAR, courses, chosen, problem, (mean, scale), by)
-    if trials.spans.lengths.min() >= SHORTEST_FOR_CONNECTIVITY and n_channels > 1:
-        axes = principal_axes(chosen) if n_channels > MOST_NETWORKS else None
-        n_networks = min(n_channels, MOST_NETWORKS)
-        own = {n_networks * (n_networks - 1) // 2: lambda trials: correlations(trials, axes)}
-        fitted[CONNECTIVITY] = _fitted(CONNECTIVITY, own, chosen, problem, (mean, scale), by)
+    fitted: dict[str, NumberBaseline | None] = {MEAN: NumberBaseline(MEAN, mean)}
+    for name, found in fitted_regressions(chosen, problem, by).items():
+        fitted[name] = None
+        if found is not None:
+            slopes = scale * found.weights[:, 0]
+            fitted[name] = NumberBaseline(name, mean, found.features, slopes, found.centre, found.settings)
     return fitted
-
-
-def _fitted(
-    name: str,
-    features: dict[int, Callable[[Trials], Floats]],
-    trials: Trials,
-    problem: NumberProblem,
-    moments: tuple[float, float],
-    by: str,
-) -> NumberBaseline | None:
-    mean, scale = moments
-    inputs = {size: make(trials) for size, make in features.items()}
-    best = best_choice(name, list(inputs.items()), problem)
-    if best is None:
-        return None
-    slopes, centre = coefficients(inputs[best.n_features], problem, [best.penalty])
-    settings: dict[str, Any] = {"penalty": best.penalty, "n_features": best.n_features, "chosen_by": by}
-    if name == LINEAR:
-        settings["n_bins"] = best.n_features // trials.subset.n_channels
-    weights = scale * best.factor * slopes[0, :, 0]
-    return NumberBaseline(name, mean, features[best.n_features], weights, centre, settings)
-
-
-def _course(n_bins: int) -> Callable[[Trials], Floats]:
-    return lambda trials: binned_means(trials, n_bins)

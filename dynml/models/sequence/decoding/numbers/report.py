@@ -49,7 +49,7 @@ def _findings(
     own: dict[str, float | None], baselines: dict[str, dict[str, float | None]], n_validation: int
 ) -> list[str]:
     if not n_validation:
-        return ["There are no validation trials, so nothing is known about new ones."]
+        return ["There are no validation trials, so there is no estimate for new ones."]
     value = own["validation"]
     if value is None:
         return ["All validation trials have the same number, so that R^2 says nothing of them."]

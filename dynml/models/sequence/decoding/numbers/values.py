@@ -74,7 +74,7 @@ def _check_names(target: Target) -> None:
         return
     shown = ", ".join(repr(name) for name in others[:N_NAMED])
     accepted = (
-        f"classes: of the {len(target.label_names)} values of {target.column} {len(others)} are no numbers with a "
+        f"classes: of the {len(target.label_names)} values of {target.column} {len(others)} are not numbers with a "
         f"decimal point ({shown}{' ..' if len(others) > N_NAMED else ''}); a missing one is n/a"
     )
     raise ConfigurationError("model.target_values", "numbers", accepted)

@@ -1,0 +1,67 @@
+"""What is said of a trained decoder of labels: areas under ROC curves beside those of its baselines, and findings."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from dynml.models.sequence.decoding.labels.baselines import BASELINE_NAMES, LabelBaseline
+from dynml.models.sequence.decoding.labels.predictions import predicted_labels
+from dynml.models.sequence.decoding.model import Decoding
+from dynml.models.sequence.decoding.targets import Trials
+
+
+def label_report(
+    model: Decoding, trials: dict[str, Trials], fit: Callable[[Trials], dict[str, LabelBaseline | None]]
+) -> dict[str, Any]:
+    """Entries of summary.json for the best model.
+
+    Parameters
+    ----------
+    model : Decoding
+    trials : dict
+        Of training and validation.
+    fit : callable
+        Fits the baselines to training trials.
+    """
+    config = model.config
+    own = {name: predicted_labels(model, part).macro_auc for name, part in trials.items()}
+    fitted = fit(trials["training"])
+    baselines = {
+        name: {subset: None if one is None else one.macro_auc(part) for subset, part in trials.items()}
+        for name, one in ((name, fitted[name]) for name in BASELINE_NAMES)
+    }
+    return {
+        "score": own,
+        "macro_auc": own,
+        "baselines": baselines,
+        "baseline_settings": {name: one.settings for name, one in fitted.items() if one is not None},
+        "n_trials": {name: len(part) for name, part in trials.items()},
+        "target": config.target,
+        "target_values": config.target_values,
+        "class_names": config.class_names,
+        "class_counts": config.class_counts,
+        "pretraining_overlap": config.pretraining_overlap,
+        "findings": _findings(own, baselines, len(trials["validation"])),
+    }
+
+
+def _findings(
+    own: dict[str, float | None], baselines: dict[str, dict[str, float | None]], n_validation: int
+) -> list[str]:
+    if not n_validation:
+        return ["There are no validation trials, so nothing is known about new ones."]
+    value = own["validation"]
+    if value is None:
+        return ["All validation trials have the same labels, so that areas under ROC curves say nothing of them."]
+    named = [
+        f"{name.replace('_', ' ')}, {score:.3f}"
+        for name, score in ((name, scores["validation"]) for name, scores in baselines.items())
+        if score is not None and score >= value
+    ]
+    if not named:
+        return []
+    return [
+        f"On validation trials decoding (mean area under the ROC curve {value:.3f}) is no better than its baselines "
+        f"({'; '.join(named)})."
+    ]
