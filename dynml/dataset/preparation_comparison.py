@@ -106,7 +106,7 @@ def differences(trained: Mapping[str, Any], data: MultiSubjectDataset, *, same_c
     before: Mapping[str, Any] = trained.get("preparation") or _of_older_experiment(trained)
     yield from _of_preparations(before, data.preparation, same_channels=same_channels)
     yield from _of_scale(trained.get("scale"), data)
-    if same_channels and data.source.path is not None:
+    if same_channels and data.signal_source.path is not None:
         yield from _of_conditioning(trained.get("conditioning"), data)
 
 

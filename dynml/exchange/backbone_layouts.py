@@ -16,8 +16,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from dynml.errors import CheckpointError, ConfigurationError
-from dynml.exchange.published_names import Weights, some_of
+from dynml.errors import CheckpointError, ConfigurationError, shortened
+from dynml.exchange.published_names import Weights
 from dynml.models.sequence.backbones.published.config import CBraModConfig, CortexMaeConfig
 from dynml.models.sequence.config import UNITS_PER_HEAD
 
@@ -196,10 +196,10 @@ def _check(published: Mapping[str, Tensor], shapes: Shapes, family: str, where: 
     missing = [name for name in shapes if name not in published and name not in optional]
     unknown = [name for name in published if name not in shapes]
     if missing:
-        instead = f", and holds {some_of(unknown)} instead" if unknown else ""
-        raise CheckpointError(f"{where} lacks {some_of(missing)}, which weights of {family} have{instead}.")
+        instead = f", and holds {shortened(unknown, 4)} instead" if unknown else ""
+        raise CheckpointError(f"{where} lacks {shortened(missing, 4)}, which weights of {family} have{instead}.")
     if unknown:
-        raise CheckpointError(f"{where} holds {some_of(unknown)}, which weights of {family} do not have.")
+        raise CheckpointError(f"{where} holds {shortened(unknown, 4)}, which weights of {family} do not have.")
     for name, tensor in published.items():
         if tuple(tensor.shape) != shapes[name]:
             raise CheckpointError(
@@ -210,7 +210,7 @@ def _check(published: Mapping[str, Tensor], shapes: Shapes, family: str, where: 
 
 def _size(published: Mapping[str, Tensor], name: str, axis: int, family: str, where: str, *, n_axes: int = 2) -> int:
     if name not in published:
-        holds = some_of(list(published))
+        holds = shortened(list(published), 4)
         raise CheckpointError(f"{where} lacks {name}, which weights of {family} have; it holds {holds}.")
     shape = published[name].shape
     if len(shape) != n_axes or shape[axis] < 1:

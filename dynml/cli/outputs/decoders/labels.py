@@ -127,7 +127,8 @@ def _write_labels(path: Path, metrics: Mapping[str, Any]) -> None:
 
 
 def _write_predictions(out: Path, found: list[LabelPredictions]) -> None:
-    from dynml.cli.outputs.decoders.trials import TRIAL_COLUMNS, trial_rows, write_table
+    from dynml.cli.outputs.decoders.trials import TRIAL_COLUMNS, trial_rows
+    from dynml.tables import write_table
 
     header = [*TRIAL_COLUMNS, *(f"probability_{label}" for label in found[0].labels)]
     rows = [
@@ -135,4 +136,4 @@ def _write_predictions(out: Path, found: list[LabelPredictions]) -> None:
         for one in found
         for trial, probabilities in zip(trial_rows(one.trials), one.probabilities)
     ]
-    write_table(out / "predictions.tsv", header, rows)
+    write_table(out / "predictions.tsv", header, rows, durable=False)
