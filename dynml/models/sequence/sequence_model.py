@@ -271,7 +271,7 @@ class TransformerModel(SequenceModel):
         n_numbers = self.n_columns * config.patch_length
         self.class_token_C = nn.Parameter(torch.randn(n_numbers), requires_grad=reads_class_token)
         if getattr(config, "spectral_weight", None) is not None:
-            self.spectra = SpectralTarget(config, n_channels, causal=self.causal)
+            self.spectra = SpectralTarget(config, self.n_predicted, causal=self.causal)
 
     @property
     def backbone(self) -> Transformer:

@@ -8,11 +8,12 @@ import pytest
 import torch
 from interrupting import interrupt_at
 from sequence_making import model_of, task_of
-from sequence_windows import windows
+from sequence_windows import SMALL, windows
 from test_sequence_training import assert_same_numbers, trainer_of
 
 from dynml.errors import ConfigurationError
 from dynml.models.sequence.config import CsmConfig, SequenceBertConfig
+from dynml.models.sequence.objectives.csm import Csm
 from dynml.models.sequence.targets.spectra import FLOOR, RIDGE, SpectralTarget
 from dynml.models.sequence.windows import masked_windows
 
@@ -194,6 +195,22 @@ def test_an_interrupted_run_of_spectra_goes_on_to_the_same_numbers(tmp_path):
     summary = second.train_and_validate()
     assert_same_numbers(second, whole)
     assert summary["further_targets"] == expected["further_targets"]
+
+
+def test_channels_that_condition_a_model_have_no_spectra():
+    config = CsmConfig(**SMALL, conditioning_channels=["u:a", "u:b"], patch_length=P, spectral_weight=1.0)
+    model, given = Csm(config, 6).eval(), windows(lengths=(20, 20))
+    with torch.no_grad():
+        outputs = model(task_of(model, given))
+    first_four = spectra_by_numpy(given.signals_BTC[..., :4].numpy(), np.ones(4), P)
+    np.testing.assert_allclose(outputs.further["spectra"].target, first_four, atol=1e-5)
+    assert outputs.further["spectra"].predicted.shape == first_four.shape
+    signals, scale = np.random.default_rng(4).normal(size=(30, 20, 6)), np.arange(1.0, 7.0)
+    model.spectra.fit(passes_of(signals, scale), 20)
+    alone = target_of(causal=True, loss="l1", n_channels=4)
+    alone.fit(passes_of(signals[..., :4], scale[:4]), 20)
+    for name, buffer in alone.named_buffers():
+        torch.testing.assert_close(model.spectra.get_buffer(name), buffer)
 
 
 @pytest.mark.parametrize(

@@ -42,6 +42,7 @@ class SpectralTarget(FurtherTarget):
     ----------
     config : SpectralConfig
     n_channels : int
+        C, of those that are predicted.
     causal : bool
         Whether only patches before the predicted one are shown.
     """
@@ -94,9 +95,11 @@ class SpectralTarget(FurtherTarget):
     @torch.no_grad()
     def fit(self, passes: Any, window_length: int) -> None:
         """Find the usual spectra, and those of a patch by its neighbours'."""
-        self.scale_C.copy_(passes.mean_and_scale[1])
-        n_windows = max(FEWEST_WINDOWS, MOST_NUMBERS // (window_length * len(self.scale_C)))
-        windows = passes.drawn_windows(window_length, n_windows)
+        # Channels that condition a model stand behind those that it predicts.
+        n_channels = len(self.scale_C)
+        self.scale_C.copy_(passes.mean_and_scale[1][:n_channels])
+        n_windows = max(FEWEST_WINDOWS, MOST_NUMBERS // (window_length * n_channels))
+        windows = passes.drawn_windows(window_length, n_windows)[:, :, :n_channels]
         # The last patch of a window may be short; one with masked samples or padding is NaN throughout.
         spectra = self.log_amplitudes(windows[:, : window_length // self.length * self.length])
         whole_BN = spectra.isfinite().all(dim=(2, 3))
