@@ -169,7 +169,9 @@ def test_eeg_that_is_not_what_the_weights_were_trained_on_is_refused_with_both_v
 
 @pytest.mark.parametrize("step", ["standardize", "amplitude_envelope"])
 def test_steps_after_which_signals_are_no_eeg_are_refused(cbramod, step):
-    people = [dataclasses.replace(recording(seed), preparation=({"step": step, "method": "per_run"},)) for seed in range(3)]
+    people = [
+        dataclasses.replace(recording(seed), preparation=({"step": step, "method": "per_run"},)) for seed in range(3)
+    ]
     dataset = MultiSubjectDataset.from_arrays(*([one] for one in people), standardization="none")
     with pytest.raises(DataError, match=f"the step '{step}' was applied here and not there"):
         configs_of(dataset, cbramod)
