@@ -63,7 +63,7 @@ def model_of_attention(model: SequenceModel | Decoding) -> TransformerModel:
     if isinstance(transformer, TransformerModel):
         return transformer
     name = f"backbone {model.config.backbone}" if isinstance(model, Decoding) else "autoencoder"
-    raise ConfigurationError("--attention", True, f"absent: the {name} has no attention")
+    raise ConfigurationError("--attention", True, f"absent: the {name} has no attention among samples")
 
 
 @torch.no_grad()

@@ -106,7 +106,8 @@ class Layer(nn.Module):
         super().__init__()
         width = config.embedding_dim
         self.attention_norm = nn.LayerNorm(width, eps=NORM_EPSILON)
-        self.attention = SelfAttention(width, config.n_heads, config.dropout)
+        # Attention weights of 1,600 tokens are not held in memory, as dropping some of them would need.
+        self.attention = SelfAttention(width, config.n_heads, 0.0)
         self.feed_forward_norm = nn.LayerNorm(width, eps=NORM_EPSILON)
         self.feed_forward = FeedForward(width, config.n_hidden, "gelu")
         self.dropout = nn.Dropout(config.dropout)
