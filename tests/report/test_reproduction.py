@@ -8,8 +8,9 @@ from report_making import made_experiment, parameters_of
 
 from dynml.cli.commands import train
 from dynml.configuration import config_to_dictionary
+from dynml.models.registry import get_family
 from dynml.report.experiment import read_reported_experiment
-from dynml.report.parts.reproduction import training_command
+from dynml.report.parts.reproduction import FILLED_IN, training_command
 
 COMMANDS = {
     "hmm": "--model.n_states 3 --initialization.n_init 5 --trainer.tolerance 1e-7 --dataset.folds 3 --dataset.fold 1",
@@ -44,6 +45,12 @@ def test_the_command_asks_for_the_same_settings(family, tmp_path, monkeypatch):
         "store.hdf5",
         "signals",
     )
+
+
+def test_what_a_decoder_settles_by_itself_is_not_asked_for():
+    settled = {name.removeprefix("model.") for name in get_family("decoding").unused_settings}
+    assert settled >= {"class_names", "answer_bands", "value_moments", "n_training_trials"}
+    assert settled <= set(FILLED_IN["model"])
 
 
 def test_a_run_from_arrays_has_no_command(tmp_path):

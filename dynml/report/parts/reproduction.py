@@ -14,7 +14,10 @@ FILLED_IN = {
     "model": (
         "class_names",
         "class_counts",
+        "n_training_trials",
+        "value_moments",
         "trial_length",
+        "answer_bands",
         "backbone_settings",
         "pretraining_overlap",
         "time_precision",

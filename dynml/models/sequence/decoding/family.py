@@ -38,6 +38,7 @@ FAMILY = Family(
             "n_training_trials",
             "value_moments",
             "trial_length",
+            "answer_bands",
             "backbone_settings",
             "pretraining_overlap",
         )

@@ -149,8 +149,8 @@ def attribution_maps(model: SequenceModel | Decoding, parts: Sequence[Trials], m
     Raises
     ------
     DataError
-        When nothing is predicted of any window: all have one sample. When a decoder answers by kinds of features alone
-        that have no gradient.
+        When nothing is predicted of any window: all have one sample. When a decoder tells numbers or labels, or answers
+        by kinds of features alone that have no gradient.
 
     Warns
     -----
@@ -158,6 +158,10 @@ def attribution_maps(model: SequenceModel | Decoding, parts: Sequence[Trials], m
         When integrated gradients are incomplete. When a part of a decoder's answer is not attributed.
     """
     if isinstance(model, Decoding):
+        if model.config.target_values != "classes":
+            raise DataError(
+                f"Attributions are of the class of a trial, but this decoder tells {model.config.target_values}."
+            )
         _tell_of_what_has_no_gradient(model)
     names = tuple(model.config.class_names or ()) if isinstance(model, Decoding) else ("all windows",)
     longest = max((int(part.spans.lengths.max(initial=0)) for part in parts), default=0)

@@ -399,3 +399,4 @@ def test_a_stated_number_of_weighted_means_is_kept():
         model = Decoding(config, 4)
         model.backbone.use(7)
         assert model.backbone.n_weightings == expected == len(model.backbone.weights_RT)
+    configs_of(dataset, **small("csm", linear_rank=1))  # as parameters.json of earlier decoders have it

@@ -22,6 +22,7 @@ from dynml.models.sequence.decoding.labels.predictions import predicted_labels
 from dynml.models.sequence.decoding.losses import LabelLoss
 from dynml.models.sequence.decoding.model import Decoding
 from dynml.models.sequence.decoding.targets import Target
+from dynml.models.sequence.features.attribution import attribution_maps
 from dynml.report.experiment import read_reported_experiment
 from dynml.report.page import ReportInput, report_page
 from dynml.report.results import find_results
@@ -121,6 +122,8 @@ def test_what_is_written_of_them(trained, tmp_path):
     page = report_page(ReportInput(experiment=reported, results=find_results(tmp_path, reported)))
     assert "tells 3 labels of what with a mean area" in page
     assert "Scores by label" in page
+    with pytest.raises(DataError, match="this decoder tells labels"):
+        attribution_maps(experiment.model, [trainer.trials("validation")], "gradient_x_input")
     with pytest.raises(ConfigurationError, match="absent for a decoder of labels"):
         write_decoding(experiment, dataset, ["validation"], tmp_path, over_time=True)
 
