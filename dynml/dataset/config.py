@@ -9,6 +9,9 @@ from typing import Any, Literal
 from dynml.configuration import check_at_least, check_choice
 from dynml.errors import ConfigurationError
 
+CONDITIONING = ("dataset.conditioning_group", "dataset.conditioning_lead")
+"""Settings that only some families have a use for."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class DatasetConfig:

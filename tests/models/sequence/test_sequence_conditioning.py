@@ -189,7 +189,7 @@ def test_new_data_must_have_the_group_and_may_lack_samples_of_it(trained, tmp_pa
         experiment.open(plain)
     with (
         pytest.warns(DataWarning),
-        pytest.raises(DataError, match=r"2 channels, but the model was trained on 3 \(1 of the conditioning group\)"),
+        pytest.raises(DataError, match=r"2 channels, but the model was trained on 3 \(1 of group stimulus\)"),
     ):
         experiment.open(plain, other_preparation="allow")
     arrays = experiment.open([np.concatenate([x, u], axis=1)])
