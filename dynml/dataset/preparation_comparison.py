@@ -115,11 +115,12 @@ def _of_conditioning(before: Mapping[str, Any] | None, data: MultiSubjectDataset
     now = data.conditioning
     if before is None and now is None:
         return
-    for name in ("group", "lead"):
-        values = None if before is None else before[name], getattr(now, name, None)
-        if values[0] != values[1]:
-            yield f"dataset.conditioning_{name} is {values[0]!r} in the training data and {values[1]!r} here"
-    if before is not None and now is not None and before["group"] == now.group:
+    groups = None if before is None else before["group"], None if now is None else now.group
+    if groups[0] != groups[1]:
+        yield f"dataset.conditioning_group is {groups[0]!r} in the training data and {groups[1]!r} here"
+    elif before is not None and now is not None:
+        if before["lead"] != now.lead:
+            yield f"dataset.conditioning_lead is {before['lead']} in the training data and {now.lead} here"
         prepared = preparation_signature(data.stored_source, now.group, data.subjects)
         for found in _of_preparations(before["preparation"], prepared, same_channels=True):
             yield f"in the conditioning group {found}"

@@ -97,7 +97,7 @@ class Experiment(Described):
             "family": self.family.name,
             "parameters": str(sum(row.n_parameters for row in rows)),
             "trained on": f"{subset['n_subjects']} subjects, {n_samples} samples",
-            "channels": f"{trained['n_channels']}" + (f" at {rates} Hz" if rates else ""),
+            "channels": f"{trained['n_channels']}{_of_second_group(trained)}" + (f" at {rates} Hz" if rates else ""),
             "weights": f"{self.weights} of {self.name}",
         }
 
@@ -241,12 +241,15 @@ class Experiment(Described):
             return self.model.taking_channels_of(dataset)
         n_trained = self.parameters["dataset"]["n_channels"]
         if dataset.n_channels != n_trained:
-            described = self.parameters["dataset"].get("conditioning")
-            of_which = "" if described is None else f" ({len(described['channel_names'])} of the conditioning group)"
-            raise DataError(
-                f"The data have {dataset.n_channels} channels, but the model was trained on {n_trained}{of_which}."
-            )
+            trained = f"{n_trained}{_of_second_group(self.parameters['dataset'])}"
+            raise DataError(f"The data have {dataset.n_channels} channels, but the model was trained on {trained}.")
         return dataset
+
+
+def _of_second_group(trained: dict[str, Any]) -> str:
+    """How many of the channels are those of a second group, in words."""
+    described = trained.get("conditioning")
+    return "" if described is None else f" ({len(described['channel_names'])} of group {described['group']})"
 
 
 def load_experiment(

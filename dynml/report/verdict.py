@@ -54,6 +54,9 @@ def _data_in_words(experiment: ReportedExperiment) -> str:
     n_subjects, n_people = int(training.get("n_subjects") or 0), int(training.get("n_participants") or 0)
     parts = [counted(n_subjects, "recording"), f"of {counted(n_people, 'participant')}"] if n_subjects else ["its data"]
     details = [counted(int(dataset["n_channels"]), "channel")] if dataset.get("n_channels") else []
+    second = dataset.get("conditioning")
+    if second:
+        details.append(f"{len(second['channel_names'])} of them of the second group {second['group']}")
     if len(rates) == 1:
         details += [f"{rates[0]:g} Hz", f"{duration(training.get('n_samples', 0) / rates[0])} in all"]
     return " ".join(parts) + (f" ({', '.join(details)})" if details else "")

@@ -9,7 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from dynml.batches.fixed_windows import FixedWindows
 from dynml.batches.sampler import BatchSampler, BatchSamplerConfig, Span
+from dynml.dataset.dataset import MultiSubjectDataset
 from dynml.dataset.spans import segment_table
 from dynml.errors import ConfigurationError, DataError, DataWarning
 
@@ -470,3 +472,10 @@ def test_config_and_keywords_give_the_same():
 def test_windows_of_one_sample_and_batches_larger_than_the_data():
     sampler = BatchSampler(Layout([[(0, 1), (3, 4)]]), window_length=1, batch_size_training=100)
     assert [sorted(b, key=lambda s: s.start) for b in sampler.batches(0)] == [[Span(0, 0, 0, 1), Span(0, 1, 3, 4)]]
+
+
+def test_windows_that_scores_are_made_of_need_no_training_subset():
+    dataset = MultiSubjectDataset.from_arrays((), testing=[np.random.default_rng(0).normal(size=(45, 3))])
+    assert [batch.n_samples for batch in FixedWindows(dataset, 10)("testing")] == [45]
+    with pytest.raises(DataError, match="The training subset has no samples"):
+        BatchSampler(dataset, window_length=10)

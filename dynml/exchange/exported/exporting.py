@@ -23,6 +23,7 @@ from torch import Tensor
 
 from dynml.conversion.config import store_config_from
 from dynml.conversion.stored_preparation import PREPARATION, StoredPreparation, read_preparation
+from dynml.dataset.conditioning.conditioned_source import Conditioning
 from dynml.dataset.dataset import MultiSubjectDataset
 from dynml.dataset.preparation_comparison import check_same_preparation
 from dynml.errors import CheckpointError, DataError, DataWarning, DynmlError
@@ -200,7 +201,9 @@ def _preparation_of(
             "out what recordings go through by --without_preparation."
         )
     preparation = read_preparation(path)
-    check_same_preparation(trained, MultiSubjectDataset(path, group=trained["group"]), str(folder.path))
+    conditioning = Conditioning.of_described(trained.get("conditioning"))
+    data = MultiSubjectDataset(path, group=trained["group"], conditioning=conditioning)
+    check_same_preparation(trained, data, str(folder.path))
     if not _is_of_recordings(preparation):
         _tell(f"{path} was not made of recordings")
         return None

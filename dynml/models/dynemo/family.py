@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dynml.dataset.config import CONDITIONING
 from dynml.models.registry import Family
 
 FAMILY = Family(
@@ -31,5 +32,8 @@ FAMILY = Family(
         "trainer.device",
         "sampler.batch_size_training",
     ),
-    unused_settings=("sampler.trials", "sampler.onset_shift", "sampler.trial_length", "loader.labels"),
+    unused_settings=(
+        *("sampler.trials", "sampler.onset_shift", "sampler.trial_length", "loader.labels"),
+        *CONDITIONING,
+    ),
 )

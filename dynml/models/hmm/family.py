@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dynml.dataset.config import CONDITIONING
 from dynml.models.hmm.config import AUGMENTATIONS
 from dynml.models.registry import Family
 
@@ -37,6 +38,7 @@ FAMILY = Family(
         "trainer.device",
     ),
     unused_settings=(
+        *CONDITIONING,
         *(f"sampler.{name}" for name in (*_OF_WINDOWS, "dataset_temperature", "batches_per_epoch")),
         *(f"loader.{name}" for name in ("collate", "labels", *AUGMENTATIONS)),
     ),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from dynml.dataset.config import CONDITIONING
 from dynml.models.registry import Family
 
 _WINDOWS: dict[str, Any] = {"window_length": 50, "batch_size_training": 64}
@@ -35,6 +36,12 @@ _SHARED: dict[str, Any] = {
     "unused_settings": (
         *("sampler.trials", "sampler.onset_shift", "sampler.trial_length", "loader.labels"),
         *("model.channel_names", "model.known_channels", "model.channel_positions", "model.channel_space"),
+        *CONDITIONING,
+    ),
+}
+_OF_CSM = {
+    "unused_settings": (
+        *(name for name in _SHARED["unused_settings"] if name not in CONDITIONING),
         "model.conditioning_channels",
     ),
 }
@@ -43,7 +50,7 @@ CSM = Family(
     name="csm",
     model_config="dynml.models.sequence.config:CsmConfig",
     model="dynml.models.sequence.objectives.csm:Csm",
-    **_SHARED,
+    **_SHARED | _OF_CSM,
 )
 SEQUENCE_BERT = Family(
     name="sequence_bert",

@@ -15,9 +15,11 @@ from sequence_windows import SMALL, windows
 
 from dynml import BatchLoader, BatchSampler, DatasetConfig, MultiSubjectDataset, load_experiment
 from dynml.errors import ConfigurationError, DataError, DataWarning
+from dynml.exchange.exported.exporting import export_experiment
 from dynml.models.hmm.config import HMMConfig
 from dynml.models.hmm.model import GaussianHMM
 from dynml.models.hmm.trainer import HMMTrainer
+from dynml.models.sequence.baselines import var
 from dynml.models.sequence.channels import dataset_of_run
 from dynml.models.sequence.config import CsmConfig
 from dynml.models.sequence.objectives.csm import Csm
@@ -172,6 +174,23 @@ def test_a_run_goes_on_and_is_read_again(store, trained, tmp_path):
     assert opened.fingerprints == second.dataset.fingerprints
 
 
+def test_an_exported_model_takes_both_groups_along(store, trained, tmp_path):
+    exported = export_experiment(trained[0].folder.path, tmp_path / "exported", store=store)
+    assert set(exported.preparation.layouts) == set(exported.preparation.fits) == {"signals", "stimulus"}
+    experiment = load_experiment(tmp_path / "exported")
+    opened = experiment.open(store)
+    assert opened.conditioning == trained[0].dataset.conditioning
+    assert experiment.facts()["channels"] == "3 (1 of group stimulus) at 100 Hz"
+
+
+def test_the_linear_path_is_the_same_where_a_device_is_not_asked(monkeypatch):
+    model, given = model_of(), windows(lengths=(20,) * 6)
+    asked, scored_BT = predictions(model, given)
+    monkeypatch.setattr(var, "asks_nothing", lambda *_: True)
+    not_asked, _ = predictions(model, given)
+    torch.testing.assert_close(asked[scored_BT], not_asked[scored_BT])
+
+
 def test_new_data_must_have_the_group_and_may_lack_samples_of_it(trained, tmp_path):
     experiment = load_experiment(trained[0].folder.path)
     x, u = driven(77)
@@ -189,7 +208,7 @@ def test_new_data_must_have_the_group_and_may_lack_samples_of_it(trained, tmp_pa
         experiment.open(plain)
     with (
         pytest.warns(DataWarning),
-        pytest.raises(DataError, match=r"2 channels, but the model was trained on 3 \(1 of the conditioning group\)"),
+        pytest.raises(DataError, match=r"2 channels, but the model was trained on 3 \(1 of group stimulus\)"),
     ):
         experiment.open(plain, other_preparation="allow")
     arrays = experiment.open([np.concatenate([x, u], axis=1)])

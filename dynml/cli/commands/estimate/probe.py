@@ -145,6 +145,7 @@ def _part_of(request: RunRequest, dataset: MultiSubjectDataset, n_subjects: int)
         device=dataset.device,
         config=DatasetConfig(**kept),
         members=members,
+        conditioning=dataset.conditioning,
     )
 
 

@@ -130,10 +130,12 @@ def _results(arguments: Namespace, experiment: ReportedExperiment, stack: contex
 
 def _check_store(arguments: Namespace, experiment: ReportedExperiment) -> None:
     """Refuse a store whose events and gaps are not those of data like the training's; inference does so itself."""
+    from dynml.dataset.conditioning.conditioned_source import Conditioning
     from dynml.dataset.dataset import MultiSubjectDataset
     from dynml.dataset.preparation_comparison import check_same_preparation
 
-    data = MultiSubjectDataset(arguments.hdf5, group=experiment.dataset.get("group"))
+    conditioning = Conditioning.of_described(experiment.dataset.get("conditioning"))
+    data = MultiSubjectDataset(arguments.hdf5, group=experiment.dataset.get("group"), conditioning=conditioning)
     allowed = arguments.other_preparation
     check_same_preparation(experiment.dataset, data, str(experiment.path), other_preparation=allowed)
 
