@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from dynml.cli.parsing import Namespace, ScriptParser
+from dynml.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from dynml.dataset.dataset import MultiSubjectDataset
@@ -79,8 +80,19 @@ def dataset_given(experiment: Experiment, arguments: Namespace, group: str | Non
     )
 
 
-def subsets_given(arguments: Namespace) -> Sequence[str]:
-    """Names of the subsets that `--subset` means."""
+def subsets_given(arguments: Namespace, dataset: MultiSubjectDataset | None = None) -> Sequence[str]:
+    """Names of the subsets that `--subset` means.
+
+    Raises
+    ------
+    ConfigurationError
+        When `dataset` has no subject in them.
+    """
     from dynml.models.experiment import SUBSETS
 
-    return SUBSETS if arguments.subset == "all" else (arguments.subset,)
+    names = SUBSETS if arguments.subset == "all" else (arguments.subset,)
+    if dataset is not None and not any(len(dataset.subset(name).subjects) for name in names):
+        there = [name for name in SUBSETS if len(dataset.subset(name).subjects)]
+        accepted = f"a subset that has subjects in {arguments.hdf5_file} ({', '.join(there) or 'none has'})"
+        raise ConfigurationError("--subset", arguments.subset, accepted)
+    return names

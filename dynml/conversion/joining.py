@@ -126,8 +126,9 @@ def _check_alike(stores: Sequence[Store]) -> None:
     identified: dict[str, SubjectIdentity] = {}
     for store in stores:
         for subject in store.subjects:
-            if home.setdefault(subject, store.path) != store.path:
+            if subject in home:
                 raise DataError(f"Subject {subject} is in both {home[subject]} and {store.path}.")
+            home[subject] = store.path
             identified[subject] = SubjectIdentity(subject=subject, participant=store.participant(subject))
     subsets = {name: [one for store in stores for one in store.subset(name)] for name in layout.SUBSET_NAMES}
     check_split(subsets, identified, first.split)

@@ -182,6 +182,14 @@ def test_covariates_that_go_with_occupancy_are_found():
     assert "has measured none" in without.sentence
 
 
+def test_a_covariate_with_decimal_commas_is_told_and_not_tested_on_those_without():
+    occupancies = np.random.default_rng(0).dirichlet([2, 2], size=10)
+    ages = [str(40 + number) if number < 6 else f"{40 + number},5" for number in range(10)]
+    verdict = verdicts_of(covariate_verdicts(occupancies, {"age": ages}, "states", 0))["covariate_age"]
+    assert verdict.value is None
+    assert "decimal comma" in verdict.sentence
+
+
 def test_motion_that_the_preparation_measured_stands_in_for_a_covariate():
     figures = {"sub-1": (0.1, 0.3), "sub-2": (0.4,), "sub-3": ()}
     notes = {

@@ -41,6 +41,11 @@ def test_similarity_is_the_largest_over_all_orders():
     assert similarity(first, [one[:, ::-1] for one in first])[0] == pytest.approx(1, abs=1e-5)
 
 
+def test_a_run_is_not_more_than_like_itself():
+    same = [np.full((1000, 3), 0.33334, dtype="f4")]
+    assert similarity(same, same)[0] == 1.0
+
+
 def test_unrelated_runs_agree_no_more_than_shifted_ones_and_related_ones_do():
     related = agreement_of_runs([(lasting_states(0), soft(lasting_states(0), 1))])
     unrelated = agreement_of_runs([(lasting_states(seed), lasting_states(seed + 50)) for seed in range(4)])

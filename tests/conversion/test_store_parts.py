@@ -240,6 +240,12 @@ def test_only_alike_stores_of_different_subjects_are_joined(joined, tmp_path, ch
         join_stores(tmp_path / "all.hdf5", [Part(1, N_PARTS).path(joined.target), tmp_path / "other.hdf5"])
 
 
+def test_a_store_that_is_given_twice_is_refused(joined, tmp_path):
+    part = Part(1, N_PARTS).path(joined.target)
+    with pytest.raises(DataError, match="is in both"):
+        join_stores(tmp_path / "all.hdf5", [part, part])
+
+
 def test_units_are_compared_across_parts_and_with_the_first_subject_channels(tmp_path):
     made = study(tmp_path)
     for subject in (*VALIDATION, *TESTING):  # the last part, and no other

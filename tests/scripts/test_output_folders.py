@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from dynml.cli.outputs.folders import output_folder
-from dynml.errors import DynmlError
+from dynml.errors import DataWarning, DynmlError
 
 
 def test_a_second_writer_into_a_folder_is_refused_and_no_lock_stays(tmp_path):
@@ -31,7 +31,7 @@ def test_a_second_writer_into_a_folder_is_refused_and_no_lock_stays(tmp_path):
     assert [path.name for path in out.iterdir()] == ["a.npy"]
     with pytest.raises(DynmlError, match="is not empty; give another one, or -f"):
         output_folder(out, force=False).__enter__()
-    with output_folder(out, force=True):
+    with pytest.warns(DataWarning, match="did not write"), output_folder(out, force=True):
         assert (out / "a.npy").exists()
 
 
@@ -55,3 +55,36 @@ def test_places_that_cannot_be_a_folder_are_named(tmp_path):
         output_folder(tmp_path / "file", force=True).__enter__()
     with pytest.raises(DynmlError, match="The folder .*below could not be made: Not a directory"):
         output_folder(tmp_path / "file" / "below", force=True).__enter__()
+
+
+def written(folder, contents):
+    """Write over a folder as a script does, the summary last."""
+    with output_folder(folder, force=True) as out:
+        for name, text in contents.items():
+            (out / f"{name}.new").write_text(text)
+            (out / f"{name}.new").replace(out / name)
+
+
+def test_files_of_an_earlier_run_are_told_apart_and_stay(tmp_path, recwarn):
+    written(tmp_path, {"a.npy": "1", "b.npy": "1", "summary.json": "1"})
+    written(tmp_path, {"a.npy": "2", "b.npy": "2", "summary.json": "2"})
+    assert not recwarn.list
+    with pytest.warns(DataWarning, match=r"files that this run did not write.*\(b.npy\)"):
+        written(tmp_path, {"a.npy": "3", "summary.json": "3"})
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {
+        "a.npy": "3",
+        "b.npy": "2",
+        "summary.json": "3",
+    }
+
+
+@pytest.mark.parametrize("writes", [False, True])
+def test_a_run_that_breaks_off_leaves_no_summary_for_files_of_two_runs(tmp_path, writes):
+    written(tmp_path, {"a.npy": "1", "b.npy": "1", "summary.json": "1"})
+    with pytest.raises(KeyboardInterrupt), output_folder(tmp_path, force=True) as out:
+        if writes:
+            (out / "a.npy.new").write_text("2")
+            (out / "a.npy.new").replace(out / "a.npy")
+        raise KeyboardInterrupt
+    assert (tmp_path / "summary.json").exists() != writes
+    assert (tmp_path / "summary.json.earlier").exists() == writes

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from dynml.analysis.checks.motion import MOTION, covariate_of_motion, number_of
 from dynml.analysis.checks.stretches import SubjectStretches
 from dynml.analysis.checks.verdicts import Verdict, not_made
+from dynml.analysis.groups.numbers import DECIMAL_COMMA
 from dynml.training.data.subject_differences import SITES
 
 Array = NDArray[np.float64]
@@ -36,11 +37,20 @@ def covariate_verdicts(
     seed : int
         Of the permutations.
     """
-    numbers = {name: np.array([number_of(value) for value in values]) for name, values in covariates.items()}
+    with_commas = [name for name, values in covariates.items() if any(map(DECIMAL_COMMA.fullmatch, values))]
+    numbers = {
+        name: np.array([number_of(value) for value in values])
+        for name, values in covariates.items()
+        if name not in with_commas
+    }
     known = [name for name, values in numbers.items() if np.isfinite(values).any() and name.lower() not in SITES]
     motion = covariate_of_motion(known)
     titles = {name: "motion" if name == motion else f"covariate_{name}" for name in known}
     found = [_of_covariate(name, titles[name], numbers[name], occupancies_NK, kind, seed) for name in known]
+    found += [
+        not_made(f"covariate_{name}", f"The covariate {name} has numbers with a decimal comma, which are read as text.")
+        for name in with_commas
+    ]
     if motion is None:
         why = (
             f"The store has no covariate of motion with numbers (such as {MOTION[0]}), and its preparation has "

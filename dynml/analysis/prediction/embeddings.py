@@ -64,14 +64,18 @@ def _mean(vectors_WD: NDArray[Any], path: Path, subject: str) -> Doubles:
 
 
 def _of_folder(folder: Path) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
+    summary = read_json(folder / "summary.json") if (folder / "summary.json").is_file() else {}
+    # Embeddings of an earlier extraction may lie in the same folder.
+    subjects = {name for own in (summary.get("subsets") or {}).values() for name in own}
     found = {}
     for path in sorted(folder.glob(f"*{ENDING}")):
+        if subjects and path.name.removesuffix(ENDING) not in subjects:
+            continue
         try:
             found[path.name.removesuffix(ENDING)] = np.load(path, allow_pickle=False)
         except (OSError, ValueError, EOFError) as error:
             raise DataError(f"{path} cannot be read as an array: {' '.join(str(error).split())}") from None
-    summary = folder / "summary.json"
-    return found, read_json(summary) if summary.is_file() else {}
+    return found, summary
 
 
 def _of_file(path: Path) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:

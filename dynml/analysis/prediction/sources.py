@@ -118,11 +118,20 @@ def gather_folder(gathered: Gathered, folder: Path, participants: Participants) 
         )
     for name in known:
         gather_table(gathered, folder / name, participants, TABLES[name])
+    summary = read_json(folder / "summary.json") if (folder / "summary.json").is_file() else {}
     names = {path.name.removesuffix("_covariances.npy"): path for path in sorted(folder.glob("*_covariances.npy"))}
+    names = {name: path for name, path in names.items() if _is_of_run(name, summary)}
     if names:
         gather_arrays(gathered, DUAL, {name: np.load(path) for name, path in names.items()}, participants)
-    summary = read_json(folder / "summary.json") if (folder / "summary.json").is_file() else {}
     _tell_of_training(gathered, summary)
+
+
+def _is_of_run(subject: str, summary: Mapping[str, Any]) -> bool:
+    """Whether the folder's last inference gave covariances of a subject; those of an earlier one may lie there, too."""
+    if "dual_estimation" not in summary:
+        return True
+    subjects = [name for own in (summary.get("subsets") or {}).values() for name in own]
+    return bool(summary["dual_estimation"]) and subject in subjects
 
 
 def gather_embeddings(gathered: Gathered, path: Path, participants: Participants) -> None:

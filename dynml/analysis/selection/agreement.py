@@ -90,7 +90,9 @@ def similarity(first: Series, second: Series) -> tuple[float, Array]:
     assert not isinstance(shared_KK, int)
     order = match_by_similarity(shared_KK)
     n_samples = sum(shape[0] for shape in shapes[0])
-    return float(shared_KK[np.arange(len(order)), order].sum() / n_samples), order
+    shared = float(shared_KK[np.arange(len(order)), order].sum() / n_samples)
+    # Probabilities in float32 add up to a little more than 1.
+    return min(shared, 1.0), order
 
 
 def _shared(first_TK: Array, second_TK: Array) -> Array:

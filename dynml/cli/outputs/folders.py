@@ -6,6 +6,7 @@ import contextlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from dynml.cli.outputs.earlier_results import earlier_results_set_apart
 from dynml.errors import DynmlError
 from dynml.locks.writing import LOCK_OF_FOLDER, writing_to
 
@@ -43,7 +44,8 @@ def output_folder(folder: Path, *, force: bool) -> Iterator[Path]:
     check_output_folder(folder, force=force)
     with writing_to(made_folder(folder)):
         check_output_folder(folder, force=force)
-        yield folder
+        with earlier_results_set_apart(folder):
+            yield folder
 
 
 def check_made_by(folder: Path, page: str, words: str, others: Sequence[str]) -> None:

@@ -1,5 +1,6 @@
 """Columns of tables of people: numbers or labels, names that are spelled otherwise, and what is no measure."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +12,9 @@ from dynml.analysis.groups.numbers import numbers_or_labels
 from dynml.analysis.groups.participants import matched, read_participants
 from dynml.analysis.groups.question import Asked, read_question
 from dynml.analysis.prediction.cross_validation import PredictionSettings
+from dynml.analysis.prediction.embeddings import mean_embeddings
 from dynml.analysis.prediction.people import people_of
-from dynml.analysis.prediction.sources import Gathered, gather_table
+from dynml.analysis.prediction.sources import Gathered, gather_folder, gather_table
 from dynml.errors import ConfigurationError, DataError
 from dynml.tables import Table
 
@@ -87,3 +89,18 @@ def test_the_target_is_no_feature(joined):
     gathered = Gathered()
     gather_table(gathered, joined, read_participants(joined), None, known=["age"])
     assert {own.shape for own in gathered.sets["table"].values()} == {(1,)}
+
+
+@pytest.mark.parametrize("dual_estimation", [True, False])
+def test_files_of_an_earlier_inference_are_not_learnt_from(joined, dual_estimation):
+    folder, names = joined.parent, [f"sub-{number:03d}" for number in range(1, 7)]
+    joined.rename(folder / "state_statistics.tsv")
+    for name in names:
+        np.save(folder / f"{name}_covariances.npy", np.eye(2)[None])
+        np.save(folder / f"{name}_embeddings.npy", np.ones((3, 2)))
+    summary = {"dual_estimation": dual_estimation, "subsets": {"training": names[:4], "validation": []}}
+    (folder / "summary.json").write_text(json.dumps(summary))
+    gathered = Gathered()
+    gather_folder(gathered, folder, read_participants(folder / "state_statistics.tsv"))
+    assert list(gathered.sets.get("covariances", {})) == (names[:4] if dual_estimation else [])
+    assert list(mean_embeddings(folder)[0]) == names[:4]

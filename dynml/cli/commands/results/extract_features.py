@@ -110,6 +110,7 @@ def run_extraction(arguments: Namespace) -> None:
         "embedding": pooling,
         "cut": {name: value for name, value in asdict(cut).items() if value is not None},
         "split": dataset.split,
+        "subsets": {name: list(dataset.subset(name).subjects) for name in parts},
     }
     pictures: list[dict[str, str]] = []
     with opened_output(path, force=arguments.force) as output:

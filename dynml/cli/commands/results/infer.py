@@ -99,7 +99,7 @@ def run_inference(arguments: Namespace) -> None:
     if set(arguments.alpha_format) != {"npy"} and family.inference is None:
         raise ConfigurationError("--alpha_format", arguments.alpha_format, f"absent for the family {family.name}")
     dataset = dataset_given(experiment, arguments, arguments.group)
-    names = subsets_given(arguments)
+    names = subsets_given(arguments, dataset)
     with output_folder(Path(arguments.out_folder), force=arguments.force) as out, _derivative(arguments) as bids:
         print(f"{_written(experiment, dataset, names, arguments, out, bids)} Results: {out}")
         for command in _next_commands(arguments, experiment):
@@ -218,6 +218,7 @@ def _write_inference(
         "subsets": {name: list(dataset.subset(name).subjects) for name in names},
         "subjects_seen_in_training": seen,
         "other_preparation": experiment.other_preparation,
+        "dual_estimation": bool(arguments.dual_estimation),
     }
     if criteria is not None:
         summary["training_information_criteria"] = criteria
