@@ -197,9 +197,7 @@ def _label_small(axes: Axes, x_label: str, y_label: str) -> None:
     axes.set_ylabel(y_label, size=SMALL_TEXT_SIZE + 1, color=INK)
 
 
-def plot_bars(
-    values: Mapping[str, float], label: str, *, colour: str, most: int = MOST_NAMED, baseline: float | None = None
-) -> Figure:
+def plot_bars(values: Mapping[str, float], label: str, *, colour: str, most: int = MOST_NAMED) -> Figure:
     """Draw a horizontal bar a name, the largest first; of more than `most`, those that are farthest from 0."""
     chosen = sorted(values, key=lambda name: -abs(values[name]))[:most]
     chosen.sort(key=lambda name: values[name])
@@ -209,8 +207,6 @@ def plot_bars(
     axes.set_yticks(range(len(chosen)), [_short(name) for name in chosen])
     axes.set_xlabel(label)
     axes.axvline(0, color=INK, linewidth=0.8)
-    if baseline is not None:
-        axes.axvline(baseline, color=INK, linestyle="--", linewidth=1)
     plain_axes(axes)
     axes.tick_params(axis="y", labelsize=SMALL_TEXT_SIZE + 0.5, length=0)
     axes.set_ylim(-0.6, len(chosen) - 0.4)
