@@ -50,7 +50,7 @@ class ProgressBars:
             initial=done,
             desc=name,
             unit="step",
-            leave=False,
+            leave=not self._is_terminal,  # a line of a log file must end
             delay=0.0 if self._is_terminal else SECONDS_BETWEEN_LINES,
             disable=not self._shown,
             mininterval=self._interval,
@@ -80,7 +80,7 @@ class ProgressBars:
             initial=start,
             desc=f"  {name}",
             unit="batch",
-            leave=False,
+            leave=not self._is_terminal,
             delay=SECONDS_BEFORE_INNER_BAR,
             disable=not self._shown,
             mininterval=self._interval,

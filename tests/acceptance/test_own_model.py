@@ -200,6 +200,7 @@ def test_a_family_of_another_package_is_inferred_from_by_what_it_declares(hdf5_f
     shown = inferred("out").stdout
     assert f"4 subjects inferred (participants). Results: {tmp_path / 'out'}\nNext: dynml_compute_spectra.py" in shown
     assert shown.splitlines()[-1].startswith("Next: dynml_report.py")
+    assert "dynml_compute_responses.py" not in shown, "the store has no events"
     alpha = np.load(tmp_path / "out" / "sub-3_alpha.npy")
     np.testing.assert_array_equal(alpha[:, 0], autoregressive_signals(1500, seed=3)[:, 0] > 0)
     summary = json.loads((tmp_path / "out" / "summary.json").read_text())

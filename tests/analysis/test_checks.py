@@ -110,7 +110,7 @@ def test_one_state_a_subject_is_told_as_subjects():
     overall = overall_verdict({**verdicts, gains.name: gains}, "states")
     assert gains.holds
     assert overall.holds is False
-    assert "tell subjects apart" in overall.sentence
+    assert "distinguish subjects" in overall.sentence
 
 
 def test_shared_states_are_not_called_subjects():

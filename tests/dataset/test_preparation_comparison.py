@@ -76,7 +76,7 @@ def test_every_difference_is_told_with_both_values(tmp_path, trained, given, tol
     assert any(told in one for one in found), found
     with pytest.raises(DataError, match="was prepared differently from the training data of m: .*--other_preparation"):
         check_same_preparation(described(before), now, "m")
-    with pytest.warns(DataWarning, match="prepared otherwise"):
+    with pytest.warns(DataWarning, match="prepared differently"):
         assert check_same_preparation(described(before), now, "m", other_preparation="allow") == found
 
 

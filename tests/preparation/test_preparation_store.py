@@ -167,7 +167,7 @@ def test_segments_too_short_for_the_filter_are_dropped_with_their_count(tmp_path
             r"high_frequency 30 Hz.*25 Hz, half of the rate of 50 Hz that it meets",
         ),
         ([{"step": "downsample", "sampling_frequency": 200}], r"asks for 200 Hz, more than the rate of 100 Hz"),
-        ([{"step": "downsample", "sampling_frequency": 31.41592653589793}], r"no fraction of whole numbers"),
+        ([{"step": "downsample", "sampling_frequency": 31.41592653589793}], r"not a fraction of whole numbers"),
         ([{"step": "time_delay_embedding", "n_embeddings": 4}], r"n_embeddings is 4, but must be an odd whole number"),
         ([{"step": "moving_average", "window_length": 1}], r"window_length is 1"),
         (

@@ -108,7 +108,7 @@ def test_files_of_several_members_are_whole(tmp_path):
 def test_bombs_end(tmp_path):
     path, keys = nifti(tmp_path)
     path.write_bytes(gzip.compress(gzip.decompress(path.read_bytes())) + gzip.compress(bytes(200 * 2**20)))
-    with pytest.raises(DataCorruptionError, match=r"a\.nii\.gz goes on for more than 64 MiB after its end"):
+    with pytest.raises(DataCorruptionError, match=r"a\.nii\.gz continues for more than 64 MiB after its end"):
         reader_class(path)(keys).read(path)
     bomb = tmp_path / "b_raw.fif.gz"
     bomb.write_bytes(gzip.compress(gzip.decompress(fif(tmp_path)[0].read_bytes())) + gzip.compress(bytes(100 * 2**20)))

@@ -97,7 +97,7 @@ def test_networks_without_an_edge_are_told_and_not_drawn_as_empty_brains(tmp_pat
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        (["--spectra", "nowhere"], "no folder of spectra"),
+        (["--spectra", "nowhere"], "not a folder of spectra"),
         (["--edges", "most"], "percentile"),
         (["--atlas", "gone.nii.gz"], "does not exist"),
         (["--spectra", "three_states"], "3 states, but the model has 2"),

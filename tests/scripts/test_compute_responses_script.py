@@ -148,6 +148,7 @@ def test_inference_writes_tables_that_agree_and_what_others_read(study, in_proce
     said = capsys.readouterr().out
     for command in ("dynml_compute_spectra.py", "dynml_compute_responses.py", "dynml_report.py"):
         assert f"Next: {command} {folder / 'model'}" in said, said
+    assert f"{out}_responses --events trial_type" in said
     assert json.loads((out / "summary.json").read_text())["results"] == "inference"
     tables = {path.stem: pandas.read_csv(path, sep="\t", na_values="n/a") for path in out.glob("[!s]*.tsv")}
     tables["state_statistics"] = pandas.read_csv(out / "state_statistics.tsv", sep="\t", na_values="n/a")

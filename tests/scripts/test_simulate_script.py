@@ -95,7 +95,7 @@ def test_mistakes_give_one_sentence_and_status_2(tmp_path, monkeypatch, argument
 
 @pytest.mark.parametrize(
     ("kind", "words"),
-    [("hmm", "Where paths start"), ("hsmm", "Shape of the lifetimes"), ("mixed_sine", "amplitude of each mode")],
+    [("hmm", "Initial state probabilities"), ("hsmm", "Shape of the lifetimes"), ("mixed_sine", "amplitude of each mode")],
 )
 def test_help_documents_every_setting_without_heavy_imports(kind, words):
     code = (
@@ -111,4 +111,4 @@ def test_help_documents_every_setting_without_heavy_imports(kind, words):
     assert finished.returncode == 0, finished.stderr
     shown = " ".join(finished.stdout.split())
     assert words in shown
-    assert "how far subjects' covariances lie" in shown.lower()
+    assert "distance of subjects' covariances" in shown.lower()

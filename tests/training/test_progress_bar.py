@@ -25,6 +25,16 @@ def test_each_epoch_is_a_line_where_there_is_no_terminal(capsys):
     assert capsys.readouterr().err == "Epoch 4/10: loss 2.5\nEpoch 5/10: loss 2.25, best 2.25 (epoch 5)\n"
 
 
+def test_a_bar_in_a_log_file_ends_its_line(capsys, monkeypatch):
+    monkeypatch.setattr("dynml.training.progress_bar.SECONDS_BETWEEN_LINES", 0.0)
+    go_through(ProgressBars(CONFIG, 3, shown=True))
+    lines = capsys.readouterr().err.split("\n")  # not at carriage returns
+    assert [line for line in lines if line.startswith("Epoch")] == [
+        "Epoch 4/10: loss 2.5",
+        "Epoch 5/10: loss 2.25, best 2.25 (epoch 5)",
+    ]
+
+
 def test_on_a_terminal_starts_and_epochs_have_bars_of_their_own(capsys, monkeypatch):
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
     bars = ProgressBars(CONFIG, 3, shown=True)

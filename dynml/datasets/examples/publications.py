@@ -26,10 +26,8 @@ def write_tar_files(folder: Path) -> None:
     for dataset, repetition_time in (("first", 0.72), ("second", 2.0)):
         for person in range(1, 5):
             name = f"ds-{dataset}_sub-{person:02d}_task-rest"
-            members: dict[str, tuple[NDArray[np.float32], float, dict[str, int]]] = {
-                name: (_noise(generator, 120), repetition_time, {})
-            }
-            _write_tar(folder / "upstream" / dataset / f"{name}.tar", members)
+            path = folder / "upstream" / dataset / f"{name}.tar"
+            _write_tar(path, {name: (_noise(generator, 120), repetition_time, {})})
     for person in (1, 2):
         name = f"ds-third_sub-{person:02d}_task-motor_run-1"
         trials = {

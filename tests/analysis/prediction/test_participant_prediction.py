@@ -147,7 +147,7 @@ def test_training_people_of_one_group_are_refused_in_a_sentence():
     features = FeatureSet("table", np.random.default_rng(0).normal(size=(8, 2)))
     targets = np.arange(8.0).reshape(8, 1, 1)
     groups = np.array([0, 0, 0, 0, 0, 1, 2, 3])
-    with pytest.raises(DataError, match="take more folds"):
+    with pytest.raises(DataError, match="use more folds"):
         cross_validated(features, targets, np.zeros((8, 0)), groups, PredictionSettings(n_folds=2, n_repeats=1))
     found = cross_validated(features, targets, np.zeros((8, 0)), groups, PredictionSettings(n_folds=3, n_repeats=1))
     assert np.isfinite(found.predicted).all()

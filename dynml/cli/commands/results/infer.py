@@ -102,11 +102,11 @@ def run_inference(arguments: Namespace) -> None:
     names = subsets_given(arguments, dataset)
     with output_folder(Path(arguments.out_folder), force=arguments.force) as out, _derivative(arguments) as bids:
         print(f"{_written(experiment, dataset, names, arguments, out, bids)} Results: {out}")
-        for command in _next_commands(arguments, experiment):
+        for command in _next_commands(arguments, experiment, dataset):
             say(f"Next: {shlex.join(command)}")
 
 
-def _next_commands(arguments: Namespace, experiment: Experiment) -> list[list[str]]:
+def _next_commands(arguments: Namespace, experiment: Experiment, dataset: MultiSubjectDataset) -> list[list[str]]:
     """What to do with a model and its results; the report stands last, which takes in all of them."""
     from dynml.cli.outputs.series import kind_of_values
 
@@ -117,10 +117,20 @@ def _next_commands(arguments: Namespace, experiment: Experiment) -> list[list[st
         has_values = False
     given, out = [arguments.experiment_path, arguments.hdf5_file], arguments.out_folder
     of_components = [[f"dynml_compute_{what}.py", *given, f"{out}_{what}"] for what in ("spectra", "maps")]
-    responses = ["dynml_compute_responses.py", *given, f"{out}_responses", "--events", "COLUMN"]
+    column = _column_of_events(dataset)
+    responses = ["dynml_compute_responses.py", *given, f"{out}_responses", "--events", column or ""]
     page = [arguments.experiment_path, "report.html", "--hdf5", arguments.hdf5_file, "--results", out]
-    of_events = [responses] if has_values else []
+    of_events = [responses] if has_values and column else []
     return [*(of_components if has_components else []), *of_events, ["dynml_report.py", *page]]
+
+
+def _column_of_events(dataset: MultiSubjectDataset) -> str | None:
+    """First column of labels of the first subject that has events; None where nobody has any."""
+    for subject in dataset.subjects:
+        events = dataset.source.events(subject, dataset.group)
+        if events is not None and events.labels:
+            return next(iter(events.labels))
+    return None
 
 
 def _derivative(arguments: Namespace) -> contextlib.AbstractContextManager[Path | None]:

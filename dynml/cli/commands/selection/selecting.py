@@ -145,7 +145,7 @@ def _score_in_words(row: dict[str, Any]) -> str:
     from dynml.cli.commands.selection.outcome import score_of_row
 
     score = score_of_row(row)
-    return f"trained, {row['epochs']} epochs" if score is None else f"{score:.4f} on those held out"
+    return f"trained, {row['epochs']} epochs" if score is None else f"held-out score {score:.4f}"
 
 
 def _token() -> str:
