@@ -255,7 +255,7 @@ class HMMPass:
         return Part(piece.segments, logs)
 
     def _short_segments(self, pieces: list[Piece]) -> list[Part]:
-        """Pieces that together are one piece of work: forward-backward is the same for a segment whoever is beside it."""
+        """Pieces that are done together, since forward-backward of a segment does not depend on those beside it."""
         first, last = pieces[0].first, pieces[-1].last
         bundle = Piece(slice(pieces[0].segments.start, pieces[-1].segments.stop), first, last)
         chunks, likelihoods = self._filled_likelihoods([(piece.first, piece.last) for piece in pieces])

@@ -153,7 +153,6 @@ class ProductForms:
 
     def transposed(self, weights: Tensor) -> Tensor:
         """Sums over rows of weights (n, D) times y y': (D, F), float64, CPU."""
-
         n_forms = weights.shape[1]
 
         def products(chunk: slice) -> Tensor:
