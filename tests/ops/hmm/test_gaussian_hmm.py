@@ -302,8 +302,8 @@ def test_short_groups_are_passed_together_and_add_what_they_add_alone(monkeypatc
     parameters = random_parameters(3, 5, seed=4, covariance_type=covariance_type)
     starts, groups = np.array([0, 40, 100, 130, 250]), np.array([0, 1, 3, 4])
     signals, calls = sample_signals(parameters, 250, seed=4, dtype=torch.float32), []
-    original = passes.forward_backward
-    monkeypatch.setattr(passes, "forward_backward", lambda *given, **other: calls.append(1) or original(*given, **other))
+    recursions = passes.forward_backward
+    monkeypatch.setattr(passes, "forward_backward", lambda *one, **more: calls.append(1) or recursions(*one, **more))
     together, log_likelihoods, posteriors = e_step(signals, starts, parameters, groups=groups, posteriors=True)
     assert len(calls) == 1
     alone = Statistics.zeros(3, 5, covariance_type)
