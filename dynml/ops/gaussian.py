@@ -212,7 +212,7 @@ class Gaussians:
 
 @njit(cache=True, nogil=True, fastmath={"contract", "nsz", "arcp", "reassoc"})
 def _subtract_half_squares(whitened, offset, output):  # type: ignore  # noqa
-    """Subtract |whitened - offset|^2 / 2, summed over each state's columns, while they are in the cache."""
+    """Subtract |whitened - offset|^2 / 2, summed over each state's share of the columns, still in the cache."""
     n_rows, n_states = output.shape
     half = whitened.dtype.type(0.5)
     n_outputs = whitened.shape[1] // n_states

@@ -87,9 +87,7 @@ def _best_centres(points: Tensor, centres: Tensor) -> Tensor:
     squares = float(points.square().sum())
     inertia, lowest, best = points.new_full((len(centres),), float("inf")), float("inf"), centres[0]
     for iteration in range(_MOST_ITERATIONS):
-        flat = centres.flatten(0, 1)
-        squares_RK = flat.square().sum(1, keepdim=True)
-        shifted = torch.addmm(squares_RK, flat, transposed, alpha=-2).view(*centres.shape[:2], -1)
+        shifted = _shifted_distances(centres, transposed)
         nearest = shifted.amin(1)
         before, inertia = inertia, nearest.sum(1) + squares
         leader = int(inertia.argmin())
@@ -105,3 +103,10 @@ def _best_centres(points: Tensor, centres: Tensor) -> Tensor:
         means = sums[:, :-1] / sums[:, -1:].clamp(min=1)
         centres = torch.where(sums[:, -1:] > 0, means, centres.flatten(0, 1)).view_as(centres)
     return best
+
+
+def _shifted_distances(centres: Tensor, transposed: Tensor) -> Tensor:
+    """Squared distances of points (F, n) from centres (R, K, F), less the points' own squares: (R, K, n)."""
+    flat = centres.flatten(0, 1)
+    squares = flat.square().sum(1, keepdim=True)
+    return torch.addmm(squares, flat, transposed, alpha=-2).view(*centres.shape[:2], -1)

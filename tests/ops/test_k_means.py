@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from dynml.ops.k_means import k_means_labels
+from dynml.ops.k_means import _best_centres, k_means_labels
 
 
 @pytest.mark.parametrize("n_points", [300, 9000])  # fewer, and more, than the centres are fitted to
@@ -41,3 +41,24 @@ def test_clusters_far_from_zero_are_found_in_float32():
     points = 1e4 + np.where(truth[:, None], 1.0, -1.0) + 0.1 * generator.standard_normal((600, 3))
     labels = k_means_labels(torch.from_numpy(points).float(), 2, np.random.default_rng(1)).numpy()
     assert (labels == truth).all() or (labels == 1 - truth).all()
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_overlapping_clusters_are_cut_as_well_as_by_scikit_learn(seed):
+    from sklearn.cluster import KMeans
+
+    generator = np.random.default_rng(seed)
+    points = generator.standard_normal((6, 4))[generator.integers(6, size=1500)] + generator.standard_normal((1500, 4))
+    labels = k_means_labels(torch.from_numpy(points), 6, np.random.default_rng(seed)).numpy()
+    squares = sum(((points[labels == one] - points[labels == one].mean(0)) ** 2).sum() for one in range(6))
+    assert squares < 1.01 * KMeans(6, n_init=6, random_state=seed).fit(points).inertia_
+
+
+def test_a_better_restart_is_kept_when_others_are_left():
+    """Only one of the restarts begins near the three clusters; the others have two centres in one of them."""
+    generator = np.random.default_rng(0)
+    centres = torch.tensor([[0.0, 0.0], [50.0, 0.0], [0.0, 50.0]], dtype=torch.float64)
+    points = centres[generator.integers(3, size=600)] + torch.from_numpy(generator.standard_normal((600, 2)))
+    lost = torch.tensor([[0.0, 0.0], [0.5, 0.0], [25.0, 25.0]], dtype=torch.float64)
+    found = _best_centres(points, torch.stack([lost, lost + 0.1, centres + 1.0, lost - 0.1]))
+    assert torch.cdist(centres, found).min(1).values.max() < 0.5

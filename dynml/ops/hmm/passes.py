@@ -5,10 +5,10 @@ Shapes: n rows (segments end to end), C channels, K states.
 The rows are cut into chunks, always at the same rows whatever the threads and the memory: short segments together,
 up to a chunk, longer ones into chunks of their own. No chunk spans two groups of segments (subjects, say), so that what
 a group adds does not depend on the groups around it. A chunk of short segments is one piece of work, from
-log-likelihoods to moments, while its signals are in the cache. Longer segments go in three phases: log-likelihoods of
-the chunks, forward-backward of the segments, moments of the chunks. A segment that is too long for the memory goes in
-blocks of chunks: a first sweep finds the forward message at every block's border, a second comes back block by block,
-recomputing.
+log-likelihoods to moments, while its signals are in the cache; very short ones are done together, with products of
+their own each. Longer segments go in three phases: log-likelihoods of the chunks, forward-backward of the segments,
+moments of the chunks. A segment that is too long for the memory goes in blocks of chunks: a first sweep finds the
+forward message at every block's border, a second comes back block by block, recomputing.
 
 A row that is NaN in all channels is a sample that was not observed: its density is 1 under every state, so that the
 chain goes on through it, and it has no part in moments. Its log-likelihoods come out as NaN, which is all that is
@@ -255,7 +255,7 @@ class HMMPass:
         return Part(piece.segments, logs)
 
     def _short_segments(self, pieces: list[Piece]) -> list[Part]:
-        """Pieces that make one call: forward-backward of a segment does not depend on those beside it."""
+        """Pieces that are done together, since forward-backward of a segment does not depend on those beside it."""
         first, last = pieces[0].first, pieces[-1].last
         bundle = Piece(slice(pieces[0].segments.start, pieces[-1].segments.stop), first, last)
         chunks, likelihoods = self._filled_likelihoods([(piece.first, piece.last) for piece in pieces])

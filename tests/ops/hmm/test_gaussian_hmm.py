@@ -9,6 +9,7 @@ import torch
 from hmm_oracles import enumerate_paths, log_densities, logarithmic_posteriors, random_parameters, sample_signals
 
 from dynml.errors import NotPositiveDefiniteError
+from dynml.ops.hmm import passes
 from dynml.ops.hmm.gaussian_hmm import (
     GaussianHMMParameters,
     Statistics,
@@ -294,3 +295,22 @@ def test_parameters_survive_a_dictionary():
     assert torch.equal(restored.covariances_KCC, parameters.covariances_KCC)
     assert restored.covariance_type == "full"
     assert torch.equal(restored.transition_probabilities_KK, parameters.transition_probabilities_KK)
+
+
+@pytest.mark.parametrize("covariance_type", ["full", "diagonal"])
+def test_short_groups_are_passed_together_and_add_what_they_add_alone(monkeypatch, covariance_type):
+    parameters = random_parameters(3, 5, seed=4, covariance_type=covariance_type)
+    starts, groups = np.array([0, 40, 100, 130, 250]), np.array([0, 1, 3, 4])
+    signals, calls = sample_signals(parameters, 250, seed=4, dtype=torch.float32), []
+    recursions = passes.forward_backward
+    monkeypatch.setattr(passes, "forward_backward", lambda *one, **more: calls.append(1) or recursions(*one, **more))
+    together, log_likelihoods, posteriors = e_step(signals, starts, parameters, groups=groups, posteriors=True)
+    assert len(calls) == 1
+    alone = Statistics.zeros(3, 5, covariance_type)
+    for first, last in itertools.pairwise(groups):
+        begin, end = starts[first], starts[last]
+        own = e_step(signals[begin:end], starts[first : last + 1] - begin, parameters, posteriors=True)
+        alone += own[0]
+        assert torch.equal(own[1], log_likelihoods[first:last])
+        assert torch.equal(own[2], posteriors[begin:end])
+    assert_statistics_close(together, alone, rtol=1e-12, atol=1e-12)

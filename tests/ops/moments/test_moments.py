@@ -3,9 +3,17 @@
 import pytest
 import torch
 
+from dynml.ops.moments import weighted
 from dynml.ops.moments.weighted import _dense_moments, chunk_moments, rounded_centres
 
 pytestmark = pytest.mark.processor
+
+
+@pytest.fixture(autouse=True, params=["one loop", "a product a state"])
+def way(request, monkeypatch):
+    """Chunks of this size go by the loop; larger ones by products."""
+    if request.param == "a product a state":
+        monkeypatch.setattr(weighted, "_FEW_PRODUCTS", 0)
 
 
 def weights_and_signals(dtype=torch.float32, n_rows=5000):
