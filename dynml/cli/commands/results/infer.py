@@ -127,7 +127,7 @@ def _next_commands(arguments: Namespace, experiment: Experiment, dataset: MultiS
 def _column_of_events(dataset: MultiSubjectDataset) -> str | None:
     """First column of labels of the first subject that has events; None where nobody has any."""
     for subject in dataset.subjects:
-        events = dataset.source.events(subject, dataset.group)
+        events = dataset.signal_source.events(subject, dataset.group)
         if events is not None and events.labels:
             return next(iter(events.labels))
     return None
