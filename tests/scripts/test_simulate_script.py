@@ -95,7 +95,11 @@ def test_mistakes_give_one_sentence_and_status_2(tmp_path, monkeypatch, argument
 
 @pytest.mark.parametrize(
     ("kind", "words"),
-    [("hmm", "Initial state probabilities"), ("hsmm", "Shape of the lifetimes"), ("mixed_sine", "amplitude of each mode")],
+    [
+        ("hmm", "Initial state probabilities"),
+        ("hsmm", "Shape of the lifetimes"),
+        ("mixed_sine", "amplitude of each mode"),
+    ],
 )
 def test_help_documents_every_setting_without_heavy_imports(kind, words):
     code = (
