@@ -32,6 +32,8 @@ FOLDS = 2
 N_BEFORE = 200
 """Samples before the first that is kept, until an autoregression has forgotten how it began."""
 ROWS = "state_numbers.jsonl"
+SHOWN = ("states", "no states", "nothing about dynamics")
+"""What a verdict comes to; the last one where a mixture, with the autocorrelation of the data, explains as much."""
 SCRIPTS = Path(__file__).parents[1] / "scripts_python"
 
 
@@ -69,6 +71,7 @@ def selected(kind: str, seed: int) -> dict[str, Any]:
     best_ranked = outcome.ranking.best_ranked
     return {
         "tried": [first, last],
+        "shown": SHOWN[(True, False, None).index(outcome.verdict.states)],
         "named": 0 if outcome.verdict.states is False else outcome.ranking.chosen.candidate.settings["model.n_states"],
         "best_ranked": best_ranked.candidate.settings["model.n_states"],
         "surrogates": bool(stationary),
@@ -176,13 +179,16 @@ def run_here(script: str, *arguments: object) -> None:
 
 
 def summed_up(rows: list[dict[str, Any]]) -> dict[str, Any]:
-    """How many seeds of each kind were named truly."""
+    """How often the verdict on each kind is that there are states, and how often their number is the true one."""
     found: dict[str, Any] = {}
     for kind in sorted({row["kind"] for row in rows}):
         own = [row for row in rows if row["kind"] == kind]
         found[kind] = {
             "seeds": len(own),
-            "named_truly": sum(row["named"] == true_number(kind) for row in own),
+            "shown": {words: sum(row["shown"] == words for row in own) for words in SHOWN},
+            "states_of_the_true_number": sum(
+                row["shown"] == "states" and row["named"] == true_number(kind) for row in own
+            ),
             "without_surrogates": sum(not row["surrogates"] for row in own),
             "named": {str(row["seed"]): row["named"] for row in own},
             "processor_seconds_per_seed": float(np.median([row["processor_seconds"] for row in own])),
