@@ -72,11 +72,6 @@ class RunState:
         if self.learner is not None:
             self.learner.start_of_epoch(self.progress)
 
-    def end_of_step(self, made: torch.Tensor | bool) -> None:
-        """Follow a step of the optimizer (gradient families); whether it was made may be known on the device alone."""
-        if self.average is not None:
-            self.average.update(made)
-
     def end_of_training_epoch(self) -> None:
         """Do what follows the last training batch of an epoch."""
 

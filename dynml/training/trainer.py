@@ -346,7 +346,8 @@ class Trainer(RecordedRun):
         elif not step.made:
             refuse_gradient(self, step)
             return
-        self.end_of_step(step.made)
+        if self.average is not None:
+            self.average.update(step.made)
         usable = step.made if isinstance(step.made, torch.Tensor) else None
         self.monitors.setdefault("gradient_norm", EpochMonitor()).add(step.norm, 1.0, usable)
 

@@ -13,7 +13,7 @@ def content(folder):
     return {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
-@pytest.mark.parametrize("kind", ["time_series_archive", "images", "xcp_d", "osl_dynamics"])
+@pytest.mark.parametrize("kind", ["time_series_archive", "images", "xcp_d", "osl_dynamics", "cbramod"])
 def test_the_same_files_are_written_each_time(kind, tmp_path):
     for name in ("first", "second"):
         write_example_files(kind, tmp_path / name)

@@ -138,7 +138,7 @@ def test_creation_tells_of_them_with_channel_samples_and_share(tmp_path):
     study = dropout_study(tmp_path)
     with pytest.warns(DataWarning) as caught:
         study.create().close()
-    (text,) = [str(one.message) for one in caught if "stand still" in str(one.message)]
+    (text,) = [str(one.message) for one in caught if "are constant for a while" in str(one.message)]
     assert "Subject sub-1, group signals, run run-1" in text
     assert "all 6 channels, 200 of 900 samples (22.22%) from sample 200, at 0" in text
     assert "Subject sub-2, group signals, run run-0" in text
@@ -173,7 +173,9 @@ def test_they_become_masked_samples_where_missing_ones_do(tmp_path):
 
 def test_they_are_refused_when_asked_for(tmp_path):
     study = dropout_study(tmp_path, bad_stretches="error")
-    with pytest.raises(DataError, match=r"Subject sub-1, group signals, run run-1: signals stand still .* 200 of 900"):
+    with pytest.raises(
+        DataError, match=r"Subject sub-1, group signals, run run-1: signals are constant for a while .* 200 of 900"
+    ):
         study.create()
     assert not study.target.exists()
 
@@ -198,7 +200,7 @@ def test_arrays_are_looked_at_as_well():
     arrays[1][100:200] = 3.0
     with pytest.warns(DataWarning, match=r"The array training-1: all 4 channels, 100 of 1000 samples"):
         MultiSubjectDataset.from_arrays(arrays)
-    with pytest.raises(DataError, match="The array training-1: signals stand still"):
+    with pytest.raises(DataError, match="The array training-1: signals are constant for a while"):
         MultiSubjectDataset.from_arrays(arrays, bad_stretches="error")
     for missing, segments in (("error", [[0, 100], [200, 1000]]), ("mask", [[0, 1000]])):
         with pytest.warns(DataWarning, match="were cut out there"):
@@ -235,7 +237,7 @@ def test_what_others_have_marked_bad_is_not_told_again(tmp_path):
     (study.ready / "sub-0" / "confounds.tsv").write_text("framewise_displacement\tstd_dvars\n" + rows)
     with pytest.warns(DataWarning) as caught:
         store = study.create()
-    assert not [one for one in caught if "stand still" in str(one.message)]
+    assert not [one for one in caught if "are constant for a while" in str(one.message)]
     assert store.segments("sub-0", "signals").tolist() == [[0, 50], [80, 300]]
 
 

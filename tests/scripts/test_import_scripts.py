@@ -116,7 +116,7 @@ def test_weights_become_an_experiment_and_faults_one_sentence(tmp_path):
     assert not (tmp_path / "new").exists()
 
 
-def test_a_published_backbone_is_imported_with_its_licence_and_another_file_is_refused(tmp_path, run):
+def test_a_published_backbone_is_imported_with_its_licence_and_another_file_is_refused(tmp_path):
     path, script = tmp_path / "pretrained_weights.pth", "dynml_import_weights.py"
     torch.save(cbramod_weights(1, 16), path)
     process = run(script, path, tmp_path, "cbramod", "--family", "cbramod")

@@ -11,6 +11,7 @@ from dynml.datasets.examples.publications import (
     write_osl_dynamics_model,
     write_tar_files,
 )
+from dynml.datasets.examples.published_backbones import write_cbramod_weights
 from dynml.datasets.examples.recordings import (
     write_cifti_series,
     write_fmriprep_derivatives,
@@ -30,6 +31,7 @@ WRITERS: dict[str, Callable[[Path], None]] = {
     "webdataset": write_tar_files,
     "learning_from_brains": write_learning_from_brains_weights,
     "osl_dynamics": write_osl_dynamics_model,
+    "cbramod": write_cbramod_weights,
 }
 
 
@@ -41,7 +43,7 @@ def write_example_files(kind: str, folder: str | Path = ".") -> None:
     kind : str
         meg_eeg, time_series_archive, images, cifti, fmriprep or xcp_d: recordings of the subjects sub-01 and sub-02.
         webdataset: tar files in the layout of learning-from-brains. learning_from_brains, osl_dynamics: published
-        weights, or arrays of a hidden Markov model.
+        weights, or arrays of a hidden Markov model. cbramod: published weights, and EEG to adapt them to.
     folder : str or Path, optional
         Where to write; existing files of the same names are replaced.
 

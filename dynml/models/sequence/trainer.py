@@ -29,6 +29,7 @@ from dynml.training.checkpoints.experiment_folder import pretrained_weights
 from dynml.training.config import RunConfig
 from dynml.training.data.data_scale import warn_of_scale
 from dynml.training.data.pretrained_data import check_data_of_pretrained
+from dynml.training.gradients.learning import Step
 from dynml.training.monitors import EpochMonitor
 from dynml.training.progress_bar import ProgressBars
 from dynml.training.trainer import Trainer
@@ -122,13 +123,14 @@ class SequenceTrainer(Trainer):
         with self.autocast():
             outputs = self.model(task)
         loss, n = self.model.compute_loss(outputs, batch)
-        return BatchResult(loss, n, self._metrics_of_pairs(outputs) | metrics_of(outputs.further, self.model.config))
+        further = metrics_of(outputs.further, self.model.config) if outputs.further else {}
+        return BatchResult(loss, n, self._metrics_of_pairs(outputs) | further)
 
-    def end_of_step(self, made: Tensor | bool) -> None:
-        """Follow a step of the optimizer."""
-        super().end_of_step(made)
-        for target in self.model.further_targets:
-            target.end_of_step(self.model, made)
+    def _step_done(self, step: Step | None) -> None:
+        super()._step_done(step)
+        if step is not None:
+            for target in self.model.further_targets:
+                target.end_of_step(self.model, step.made)
 
     def validate_one_epoch(self, bars: ProgressBars) -> None:
         """Validate, and let a causal model run on from validation windows where that is due."""

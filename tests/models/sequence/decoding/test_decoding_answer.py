@@ -241,7 +241,7 @@ def test_rare_classes_and_imbalance_are_said():
     with pytest.warns(DataWarning) as caught:
         configs_of(dataset, linear_answer="best")
     told = " ".join(str(one.message) for one in caught)
-    assert "single training trial" in told
+    assert "only one training trial" in told
     assert "house (1)" in told
     assert "88% of the training trials are of the class face" in told
 

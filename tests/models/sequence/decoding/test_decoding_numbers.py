@@ -144,7 +144,7 @@ def test_baselines_of_numbers_know_the_training_trials_alone():
 @pytest.mark.parametrize(
     ("column", "settings", "error", "words"),
     [
-        ("stimulus", {"target_values": "numbers"}, ConfigurationError, "no numbers with a decimal point \\('face'"),
+        ("stimulus", {"target_values": "numbers"}, ConfigurationError, "not numbers with a decimal point \\('face'"),
         ("force", {}, ConfigurationError, "--model.target_values numbers predicts a quantity"),
     ],
 )
