@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dynml.cli.outputs.decoders.trials import best_baseline_in_words, number_in_words
+
 if TYPE_CHECKING:
     from dynml.dataset.dataset import MultiSubjectDataset
     from dynml.models.experiment import Experiment
@@ -41,7 +43,7 @@ def write_decoded_labels(
     for name, own in metrics.items():
         ending = "" if name == first else f"_{name}"
         _write_labels(out / f"labels{ending}.tsv", own)
-        title = f"{name.capitalize()}: mean area {_number(own['macro_auc'])}, {own['n_trials']} trials"
+        title = f"{name.capitalize()}: mean area {number_in_words(own['macro_auc'])}, {own['n_trials']} trials"
         areas = {label: one["auc"] for label, one in own["labels"].items()}
         rivals = {key: one["auc"] for key, one in own["baselines"].items()}
         save_figure(plot_labels(areas, rivals, title=title), out / f"labels{ending}.png")
@@ -50,21 +52,12 @@ def write_decoded_labels(
 
 
 def _in_words(own: Mapping[str, Any]) -> str:
-    best = max(
-        ((name, one["macro_auc"]) for name, one in own["baselines"].items() if one["macro_auc"] is not None),
-        key=lambda one: one[1],
-        default=None,
-    )
-    beside = "" if best is None else f"; the best baseline, {best[0].replace('_', ' ')}, {best[1]:.3f}"
+    beside = best_baseline_in_words(own["baselines"], "macro_auc")
     return (
-        f"{own['subset']} mean area under the ROC curve of {len(own['labels'])} labels {_number(own['macro_auc'])}"
-        f"{beside}; mean average precision {_number(own['macro_average_precision'])} (chance "
-        f"{_number(own['macro_average_precision_chance'])}) ({own['split']})"
+        f"{own['subset']} mean area under the ROC curve of {len(own['labels'])} labels {number_in_words(own['macro_auc'])}"
+        f"{beside}; mean average precision {number_in_words(own['macro_average_precision'])} (chance "
+        f"{number_in_words(own['macro_average_precision_chance'])}) ({own['split']})"
     )
-
-
-def _number(value: float | None) -> str:
-    return "n/a" if value is None else f"{value:.3f}"
 
 
 def _metrics(

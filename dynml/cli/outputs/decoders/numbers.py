@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dynml.cli.outputs.decoders.trials import best_baseline_in_words, number_in_words
+
 if TYPE_CHECKING:
     from dynml.dataset.dataset import MultiSubjectDataset
     from dynml.models.experiment import Experiment
@@ -40,7 +42,7 @@ def write_decoded_numbers(
     _write_tables(out, list(found.values()), baselines)
     for name, one in found.items():
         ending = "" if name == first else f"_{name}"
-        title = f"{name.capitalize()}: R² {_number(one.r_squared)} of {len(one.trials)} trials"
+        title = f"{name.capitalize()}: R² {number_in_words(one.r_squared)} of {len(one.trials)} trials"
         target = str(metrics[name]["target"])
         figure = plot_predicted_numbers(one.truth, one.predicted, one.trials.participants, target=target, title=title)
         save_figure(figure, out / f"predictions{ending}.png")
@@ -49,20 +51,12 @@ def write_decoded_numbers(
 
 
 def _in_words(own: Mapping[str, Any]) -> str:
-    best = max(
-        ((name, one["r_squared"]) for name, one in own["baselines"].items() if one["r_squared"] is not None),
-        key=lambda one: one[1],
-        default=None,
-    )
-    beside = "" if best is None else f"; the best baseline, {best[0].replace('_', ' ')}, {best[1]:.3f}"
+    beside = best_baseline_in_words(own["baselines"], "r_squared")
+    correlation, mean = (number_in_words(own[name]) for name in ("correlation", "mean_correlation"))
     return (
-        f"{own['subset']} R^2 {_number(own['r_squared'])}{beside}; correlation {_number(own['correlation'])}, mean of "
-        f"participants {_number(own['mean_correlation'])} ({own['split']})"
+        f"{own['subset']} R^2 {number_in_words(own['r_squared'])}{beside}; correlation {correlation}, mean of "
+        f"participants {mean} ({own['split']})"
     )
-
-
-def _number(value: float | None) -> str:
-    return "n/a" if value is None else f"{value:.3f}"
 
 
 def _metrics(

@@ -19,6 +19,20 @@ FROM_MOST_TO_LEAST_NEW = ("testing", "validation", "training")
 TRIAL_COLUMNS = ("participant", "subject", "run", "trial", "truth")
 
 
+def number_in_words(value: float | None) -> str:
+    """A score as it is read, n/a where there is none."""
+    return "n/a" if value is None else f"{value:.3f}"
+
+
+def best_baseline_in_words(baselines: Mapping[str, Mapping[str, Any]], score: str) -> str:
+    """Name and score of the baseline with the largest score, to follow a decoder's own; nothing where none has one."""
+    known = {name: one[score] for name, one in baselines.items() if one[score] is not None}
+    if not known:
+        return ""
+    best = max(known, key=lambda name: known[name])
+    return f"; the best baseline, {best.replace('_', ' ')}, {known[best]:.3f}"
+
+
 def about_decoding(experiment: Experiment, dataset: MultiSubjectDataset, name: str) -> dict[str, Any]:
     """Entries of metrics.json that say what was decoded, by what and of whom."""
     from dynml.models.seen_subjects import seen_before

@@ -59,3 +59,43 @@ def findings(
     if not named:
         return []
     return [f"On validation trials decoding ({own:.3f}) is no better than its baselines ({'; '.join(named)})."]
+
+
+def score_findings(
+    own: dict[str, float | None],
+    baselines: dict[str, dict[str, float | None]],
+    n_validation: int,
+    *,
+    score: str,
+    undefined: str,
+) -> list[str]:
+    """Say where a decoder of numbers or of labels is no better than a baseline; larger scores are better.
+
+    Parameters
+    ----------
+    own : dict
+        Score by subset.
+    baselines : dict
+        The same of each baseline.
+    n_validation : int
+        Validation trials.
+    score : str
+        Its name in a sentence.
+    undefined : str
+        What is said where validation trials have no score.
+    """
+    if not n_validation:
+        return ["There are no validation trials, so there is no estimate for new ones."]
+    value = own["validation"]
+    if value is None:
+        return [undefined]
+    named = [
+        f"{name.replace('_', ' ')}, {scores['validation']:.3f}"
+        for name, scores in baselines.items()
+        if scores["validation"] is not None and scores["validation"] >= value
+    ]
+    if not named:
+        return []
+    return [
+        f"On validation trials decoding ({score} {value:.3f}) is no better than its baselines ({'; '.join(named)})."
+    ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from dynml.models.sequence.decoding.findings import score_findings
 from dynml.models.sequence.decoding.labels.baselines import BASELINE_NAMES, LabelBaseline
 from dynml.models.sequence.decoding.labels.predictions import predicted_labels
 from dynml.models.sequence.decoding.model import Decoding
@@ -42,26 +43,11 @@ def label_report(
         "class_names": config.class_names,
         "class_counts": config.class_counts,
         "pretraining_overlap": config.pretraining_overlap,
-        "findings": _findings(own, baselines, len(trials["validation"])),
+        "findings": score_findings(
+            own,
+            baselines,
+            len(trials["validation"]),
+            score="mean area under the ROC curve",
+            undefined="All validation trials have the same labels, so that areas under ROC curves say nothing of them.",
+        ),
     }
-
-
-def _findings(
-    own: dict[str, float | None], baselines: dict[str, dict[str, float | None]], n_validation: int
-) -> list[str]:
-    if not n_validation:
-        return ["There are no validation trials, so nothing is known about new ones."]
-    value = own["validation"]
-    if value is None:
-        return ["All validation trials have the same labels, so that areas under ROC curves say nothing of them."]
-    named = [
-        f"{name.replace('_', ' ')}, {score:.3f}"
-        for name, score in ((name, scores["validation"]) for name, scores in baselines.items())
-        if score is not None and score >= value
-    ]
-    if not named:
-        return []
-    return [
-        f"On validation trials decoding (mean area under the ROC curve {value:.3f}) is no better than its baselines "
-        f"({'; '.join(named)})."
-    ]

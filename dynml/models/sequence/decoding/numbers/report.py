@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from dynml.models.sequence.decoding.findings import score_findings
 from dynml.models.sequence.decoding.model import Decoding
 from dynml.models.sequence.decoding.numbers.baselines import BASELINE_NAMES, NumberBaseline
 from dynml.models.sequence.decoding.numbers.predictions import predicted_numbers
@@ -41,23 +42,11 @@ def number_report(
         "target_values": config.target_values,
         "value_moments": config.value_moments,
         "pretraining_overlap": config.pretraining_overlap,
-        "findings": _findings(own, baselines, len(trials["validation"])),
+        "findings": score_findings(
+            own,
+            baselines,
+            len(trials["validation"]),
+            score="R^2",
+            undefined="All validation trials have the same number, so that R^2 says nothing of them.",
+        ),
     }
-
-
-def _findings(
-    own: dict[str, float | None], baselines: dict[str, dict[str, float | None]], n_validation: int
-) -> list[str]:
-    if not n_validation:
-        return ["There are no validation trials, so there is no estimate for new ones."]
-    value = own["validation"]
-    if value is None:
-        return ["All validation trials have the same number, so that R^2 says nothing of them."]
-    named = [
-        f"{name.replace('_', ' ')}, {score:.3f}"
-        for name, score in ((name, scores["validation"]) for name, scores in baselines.items())
-        if score is not None and score >= value
-    ]
-    if not named:
-        return []
-    return [f"On validation trials decoding (R^2 {value:.3f}) is no better than its baselines ({'; '.join(named)})."]
