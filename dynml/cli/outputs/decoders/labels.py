@@ -53,10 +53,11 @@ def write_decoded_labels(
 
 def _in_words(own: Mapping[str, Any]) -> str:
     beside = best_baseline_in_words(own["baselines"], "macro_auc")
+    names = ("macro_auc", "macro_average_precision", "macro_average_precision_chance")
+    area, precision, chance = (number_in_words(own[name]) for name in names)
     return (
-        f"{own['subset']} mean area under the ROC curve of {len(own['labels'])} labels {number_in_words(own['macro_auc'])}"
-        f"{beside}; mean average precision {number_in_words(own['macro_average_precision'])} (chance "
-        f"{number_in_words(own['macro_average_precision_chance'])}) ({own['split']})"
+        f"{own['subset']} mean area under the ROC curve of {len(own['labels'])} labels {area}{beside}; mean average "
+        f"precision {precision} (chance {chance}) ({own['split']})"
     )
 
 
