@@ -11,6 +11,7 @@ from dynml import MultiSubjectDataset
 from dynml.cli.commands.selection import selecting
 from dynml.cli.commands.selection.planned_run import ROW
 from dynml.cli.commands.selection.select_model import parse_selection
+from dynml.cli.commands.train import parse_training, parsed_trainings
 from dynml.conversion.creation import create_store
 from dynml.files import made_folder, write_json
 
@@ -85,3 +86,13 @@ def test_ranks_share_the_runs_and_the_first_one_puts_them_together(request_of_ru
     assert sorted(line.split("\t")[1] for line in lines) == sorted([*RUNS, *RUNS])
     assert (root / "best" / ROW).is_file()
     assert not list(root.glob(".process*"))
+
+
+def test_settings_of_a_grid_are_those_that_the_training_command_would_have():
+    common = ["hmm", "experiments", "name", "store.hdf5", "signals", "--trainer.max_epochs=7"]
+    lines = [
+        [*common, "--model.n_states=3", "--model.covariance_type=diagonal", "--dataset.n_embeddings=3"],
+        [*common, "--model.n_states=4", "--trainer.max_epochs=9"],
+        [*common, "--model.n_states=4"],
+    ]
+    assert parsed_trainings(None, lines) == [parse_training(None, line) for line in lines]

@@ -53,7 +53,22 @@ def parse_training(
         For a run that is only to be estimated: no experiment is named, and none is gone on with.
     """
     given = sys.argv[1:] if arguments is None else list(arguments)
-    family = family_on_command_line(given)
+    return parsed_trainings(description, [given], of_estimate=of_estimate)[0]
+
+
+def parsed_trainings(
+    description: str | None, command_lines: Sequence[Sequence[str]], *, of_estimate: bool = False
+) -> list[RunRequest]:
+    """Parse command lines that differ in settings alone, by one parser: to make it takes longer than to parse."""
+    family = family_on_command_line(command_lines[0])
+    parser, groups = _training_parser(description, family, of_estimate)
+    return [_parsed_training(parser, groups, family, list(given), of_estimate) for given in command_lines]
+
+
+def _training_parser(
+    description: str | None, family: Family | None, of_estimate: bool
+) -> tuple[ScriptParser, dict[str, type[Any]]]:
+    """Make the parser of a training, and say which Config class each group of settings has."""
     parser = ScriptParser(
         description=description,
         usual=family.usual_settings if family else (),
@@ -74,7 +89,12 @@ def parse_training(
             help="auto: continue if the experiment exists, so that the command can be repeated; anew: move an "
             "existing folder to EXPERIMENT_NAME.before_DATE, and start again",
         )
-    groups = add_settings(parser, family)
+    return parser, add_settings(parser, family)
+
+
+def _parsed_training(
+    parser: ScriptParser, groups: dict[str, type[Any]], family: Family | None, given: list[str], of_estimate: bool
+) -> RunRequest:
     namespace = parser.parse_args(with_recipes([_without_alias(argument) for argument in given]))
     assert family is not None, "a command line without a family does not parse"
     configs = {group: parser.build(namespace, group, config_class) for group, config_class in groups.items()}

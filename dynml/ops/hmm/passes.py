@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -31,10 +31,10 @@ from torch import Tensor
 from dynml.ops.devices import float64_device
 from dynml.ops.gaussian import Gaussians
 from dynml.ops.hmm.forward_backward import ForwardBackward, forward_backward, forward_only
-from dynml.ops.hmm.statistics import GaussianHMMParameters
+from dynml.ops.hmm.statistics import CovarianceType, GaussianHMMParameters
 from dynml.ops.masked_samples import observed_if_masked, observed_without_waiting
 from dynml.ops.memory import smaller
-from dynml.ops.moments.weighted import Moments, chunk_moments
+from dynml.ops.moments.weighted import Moments, chunk_moments, moments_of_pieces, suits_few_rows
 from dynml.ops.workers import Workers
 
 CHUNK_ROWS = {"cpu": 2**13, "gpu": 2**18}
@@ -250,7 +250,7 @@ class HMMPass:
         return np.asarray(self._borders[piece.segments.start : piece.segments.stop + 1] - piece.first)
 
     def _forward_of_piece(self, piece: Piece) -> Part:
-        _, likelihoods = self._filled_likelihoods([(piece.first, piece.last)])
+        _, likelihoods = self._filled_likelihoods(self._read(piece.first, piece.last), [piece])
         logs, _ = forward_only(likelihoods, self.local_borders(piece), *self._chain, n_threads=1)
         return Part(piece.segments, logs)
 
@@ -258,9 +258,15 @@ class HMMPass:
         """Pieces that are done together, since forward-backward of a segment does not depend on those beside it."""
         first, last = pieces[0].first, pieces[-1].last
         bundle = Piece(slice(pieces[0].segments.start, pieces[-1].segments.stop), first, last)
-        chunks, likelihoods = self._filled_likelihoods([(piece.first, piece.last) for piece in pieces])
+        rows = self._read(first, last)
+        chunks, likelihoods = self._filled_likelihoods(rows, pieces)
         parts, posteriors = self._forward_backward(bundle, likelihoods)
         found = [parts]
+        is_whole = all(chunk.observed is None for chunk in chunks)
+        if is_whole and suits_few_rows(rows, max(piece.n_rows for piece in pieces)):
+            borders = np.array([first, *(piece.last for piece in pieces)]) - first
+            of_pieces = moments_of_pieces(rows, posteriors, borders, *self._centres)
+            return found + [Part(piece.segments, moments=own) for piece, own in zip(pieces, of_pieces, strict=True)]
         for piece, chunk in zip(pieces, chunks, strict=True):
             moments, n_masked = self._chunk_moments((chunk, posteriors[piece.first - first : piece.last - first]))
             found.append(Part(piece.segments, moments=moments, n_masked=n_masked))
@@ -359,17 +365,19 @@ class HMMPass:
 
     def _chunk_moments(self, item: tuple[Chunk, Tensor]) -> tuple[Moments, Tensor | int]:
         chunk, posteriors = item
-        means, covariance_type = self._parameters.means_KC, self._parameters.covariance_type
-        return chunk_moments(chunk.rows, posteriors, means, covariance_type, chunk.observed), chunk.n_masked
+        return chunk_moments(chunk.rows, posteriors, *self._centres, chunk.observed), chunk.n_masked
 
-    def _filled_likelihoods(self, borders: list[tuple[int, int]]) -> tuple[list[Chunk], Tensor]:
-        """Chunks of neighbouring rows, and log-likelihoods of all of them; each is a product of its own."""
-        begin, end = borders[0][0], borders[-1][1]
-        output = torch.empty(end - begin, self._parameters.n_states, dtype=self.dtype, device=self.device)
-        chunks = []
-        for first, last in borders:
-            chunks.append(Chunk(first, self._read(first, last)))
-            self._gaussians.fill_log_likelihoods(chunks[-1].rows, output[first - begin : last - begin])
+    @property
+    def _centres(self) -> tuple[Tensor, CovarianceType]:
+        return self._parameters.means_KC, self._parameters.covariance_type
+
+    def _filled_likelihoods(self, rows: Tensor, pieces: Sequence[Piece]) -> tuple[list[Chunk], Tensor]:
+        """Chunks of neighbouring pieces, whose rows are given, and log-likelihoods of all; each has its own product."""
+        output = torch.empty(len(rows), self._parameters.n_states, dtype=self.dtype, device=self.device)
+        sizes = [piece.n_rows for piece in pieces]
+        chunks = [Chunk(piece.first, own) for piece, own in zip(pieces, rows.split(sizes), strict=True)]
+        for chunk, own in zip(chunks, output.split(sizes), strict=True):
+            self._gaussians.fill_log_likelihoods(chunk.rows, own)
         _free_masked_rows(chunks, output)
         return chunks, output
 

@@ -15,10 +15,12 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 from numba import njit
+from numpy.typing import NDArray
 from torch import Tensor
 
 from dynml.ops.hmm.statistics import CovarianceType
@@ -104,12 +106,53 @@ def chunk_moments(
     return _dense_moments(signals_TC, weights_TK, centres, covariance_type)
 
 
+def suits_few_rows(signals_TC: Tensor, n_rows: int) -> bool:
+    """Tell whether pieces of at most `n_rows` rows of signals are summed in one loop, as `moments_of_pieces` does."""
+    n_channels = signals_TC.shape[1]
+    is_on_host = signals_TC.device.type == "cpu"
+    return is_on_host and n_channels <= _FEW_CHANNELS and n_rows * n_channels**2 <= _FEW_PRODUCTS
+
+
+def moments_of_pieces(
+    signals_TC: Tensor, weights_TK: Tensor, borders: NDArray[Any], centres_KC: Tensor, covariance_type: CovarianceType
+) -> list[Moments]:
+    """Moments of neighbouring pieces of rows: those of `chunk_moments` of each, but all of them by a few calls.
+
+    Parameters
+    ----------
+    signals_TC, weights_TK, centres_KC, covariance_type
+        As in `chunk_moments`, of pieces for which `suits_few_rows` is true.
+    borders : (n_pieces + 1,)
+        Row borders of the pieces.
+    """
+    weights, n_rows = weights_TK.double(), np.diff(borders)
+    occupancies = np.zeros((len(n_rows), weights.shape[1]))
+    occupancies[n_rows > 0] = np.add.reduceat(weights.numpy(), borders[:-1][n_rows > 0], axis=0)
+    centres = centres_KC.to(signals_TC)
+    shape = (*occupancies.shape, signals_TC.shape[1])
+    all_pieces = Moments(
+        torch.from_numpy(occupancies),
+        torch.zeros(shape, dtype=torch.float64),
+        torch.zeros(shape if covariance_type == "diagonal" else (*shape, shape[-1]), dtype=torch.float64),
+    )
+    smallest = _smallest_weights(occupancies, n_rows[:, None], signals_TC.dtype)
+    _add_few(all_pieces, signals_TC, weights, borders, smallest, centres)
+    far_pieces: list[bool] = np.any(_is_far(all_pieces), axis=1).tolist()
+    each = zip(*(tensor.unbind() for tensor in vars(all_pieces).values()), strict=True)
+    return [
+        _sparse_moments(signals_TC[first:last], weights_TK[first:last], centres, covariance_type)
+        if far
+        else Moments(*own)
+        for own, far, (first, last) in zip(each, far_pieces, itertools.pairwise(borders.tolist()), strict=True)
+    ]
+
+
 def _sparse_moments(signals: Tensor, weights: Tensor, centres: Tensor, covariance_type: CovarianceType) -> Moments:
     """Moments of the rows that a state has a share in; states that lie far from their centre go a second time."""
     moments = Moments.zeros(weights.shape[1], signals.shape[1], covariance_type)
     moments.occupancies_K[:] = weights.sum(0, dtype=torch.float64)
     _add_sparse(moments, signals, weights, centres, range(len(centres)))
-    far = _far_states(moments)
+    far = np.flatnonzero(_is_far(moments)).tolist()
     if far:
         nearer = centres.clone()
         nearer[far] += (moments.first_KC[far] / moments.occupancies_K[far].unsqueeze(1)).to(centres)
@@ -121,27 +164,31 @@ def _sparse_moments(signals: Tensor, weights: Tensor, centres: Tensor, covarianc
     return moments
 
 
-def _far_states(moments: Moments) -> list[int]:
+def _is_far(moments: Moments) -> NDArray[np.bool_]:
     """States whose rows lie so far from their centre that products about it hold little else than the distance."""
-    second = moments.second_KCC.numpy()
-    squares = second if second.ndim == 2 else np.diagonal(second, axis1=1, axis2=2)
-    weights = moments.occupancies_K.numpy()[:, None]
-    is_far = (moments.first_KC.numpy() ** 2 > _LARGEST_SHARE_OF_MEAN * weights * squares).any(1)
-    return np.flatnonzero(is_far & (weights[:, 0] > _FEWEST_SAMPLES)).tolist()
+    first, second = moments.first_KC.numpy(), moments.second_KCC.numpy()
+    squares = second if second.ndim == first.ndim else np.diagonal(second, axis1=-2, axis2=-1)
+    weights = moments.occupancies_K.numpy()
+    is_far = (first**2 > _LARGEST_SHARE_OF_MEAN * weights[..., None] * squares).any(-1)
+    return np.asarray(is_far & (weights > _FEWEST_SAMPLES))
+
+
+def _smallest_weights(occupancies: NDArray[Any], n_rows: NDArray[Any] | int, dtype: torch.dtype) -> NDArray[Any]:
+    """Weights below which a row is left out, of the shape of `occupancies`."""
+    epsilon = torch.finfo(dtype).eps
+    return np.maximum(1e-2 * epsilon * occupancies / np.maximum(n_rows, 1), 1e-5 * epsilon)
 
 
 def _add_sparse(moments: Moments, signals: Tensor, weights: Tensor, centres: Tensor, states: Sequence[int]) -> None:
-    epsilon = torch.finfo(signals.dtype).eps
-    means = moments.occupancies_K.numpy() / max(len(signals), 1)
-    smallest = np.maximum(1e-2 * epsilon * means, 1e-5 * epsilon).tolist()
+    smallest = _smallest_weights(moments.occupancies_K.numpy(), len(signals), signals.dtype)
     weights, centres = weights.double(), centres.contiguous()
-    arrays = signals.numpy(), weights.numpy(), centres.numpy()
-    n_channels = signals.shape[1]
-    if n_channels <= _FEW_CHANNELS and signals.numel() * n_channels <= _FEW_PRODUCTS:
-        taken_from = np.full(len(centres), np.inf)
-        taken_from[states] = [smallest[state] for state in states]
-        _add_few_rows(arrays[0], arrays[1], taken_from, arrays[2], moments.first_KC.numpy(), moments.second_KCC.numpy())
+    if suits_few_rows(signals, len(signals)):
+        taken_from = np.full((1, len(centres)), np.inf)
+        taken_from[0, states] = smallest[states]
+        one_piece = Moments(*(tensor.unsqueeze(0) for tensor in vars(moments).values()))
+        _add_few(one_piece, signals, weights, np.array([0, len(signals)]), taken_from, centres)
         return
+    arrays = signals.numpy(), weights.numpy(), centres.numpy()
     rows = torch.empty_like(signals, memory_format=torch.contiguous_format)
     rows_array, first = rows.numpy(), moments.first_KC.numpy()
     for state in states:
@@ -149,6 +196,15 @@ def _add_sparse(moments: Moments, signals: Tensor, weights: Tensor, centres: Ten
             arrays[0], arrays[1][:, state], smallest[state], arrays[2][state], rows_array, first[state]
         )
         moments.second_KCC[state] = _products(rows[:n_taken], moments.second_KCC.ndim)
+
+
+def _add_few(
+    moments: Moments, signals: Tensor, weights: Tensor, borders: NDArray[Any], smallest: NDArray[Any], centres: Tensor
+) -> None:
+    """Add the rows of pieces to first and second moments, which have one more dimension in front."""
+    arrays = (tensor.numpy() for tensor in (signals, weights, centres, moments.first_KC, moments.second_KCC))
+    signals_TC, weights_TK, centres_KC, first, second = arrays
+    _add_few_rows(signals_TC, weights_TK, borders, smallest, centres_KC, first, second)
 
 
 def _dense_moments(signals: Tensor, weights: Tensor, centres: Tensor, covariance_type: CovarianceType) -> Moments:
@@ -215,23 +271,24 @@ def _take_weighted_rows(signals, weights, smallest, centre, rows, first):  # typ
 
 
 @njit(cache=True, nogil=True, fastmath={"contract", "nsz", "arcp"})
-def _add_few_rows(signals, weights, smallest, centres, first, second):  # type: ignore  # noqa
-    """Add w (x - centre) to `first` and its products, or squares, to `second`, of every state and the rows it takes."""
+def _add_few_rows(signals, weights, borders, smallest, centres, first, second):  # type: ignore  # noqa
+    """Add w (x - centre) to `first`, its products or squares to `second`, of the rows that states take of pieces."""
     n_channels = signals.shape[1]
     deviation = np.empty(n_channels)
-    for t in range(len(signals)):
-        for state in range(len(smallest)):
-            weight = weights[t, state]
-            if weight >= smallest[state]:
-                for c in range(n_channels):
-                    deviation[c] = signals[t, c] - centres[state, c]
-                for c in range(n_channels):
-                    first[state, c] += weight * deviation[c]
-                if second.ndim == 3:
-                    for i in range(n_channels):
-                        share = weight * deviation[i]
-                        for j in range(n_channels):
-                            second[state, i, j] += share * deviation[j]
-                else:
+    for piece in range(len(smallest)):
+        for t in range(borders[piece], borders[piece + 1]):
+            for state in range(smallest.shape[1]):
+                weight = weights[t, state]
+                if weight >= smallest[piece, state]:
                     for c in range(n_channels):
-                        second[state, c] += weight * deviation[c] * deviation[c]
+                        deviation[c] = signals[t, c] - centres[state, c]
+                    for c in range(n_channels):
+                        first[piece, state, c] += weight * deviation[c]
+                    if second.ndim == 4:
+                        for i in range(n_channels):
+                            share = weight * deviation[i]
+                            for j in range(n_channels):
+                                second[piece, state, i, j] += share * deviation[j]
+                    else:
+                        for c in range(n_channels):
+                            second[piece, state, c] += weight * deviation[c] * deviation[c]

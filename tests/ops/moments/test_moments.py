@@ -1,10 +1,13 @@
 """Weighted moments: what is left out is as small as the docs promise."""
 
+import itertools
+
+import numpy as np
 import pytest
 import torch
 
 from dynml.ops.moments import weighted
-from dynml.ops.moments.weighted import _dense_moments, chunk_moments, rounded_centres
+from dynml.ops.moments.weighted import _dense_moments, chunk_moments, moments_of_pieces, rounded_centres
 
 pytestmark = pytest.mark.processor
 
@@ -83,3 +86,16 @@ def test_covariances_of_signals_far_from_zero_keep_their_digits(covariance_type,
         exact = exact.diagonal(dim1=1, dim2=2)
     torch.testing.assert_close(means, exact_means, rtol=0, atol=1e-6)
     torch.testing.assert_close(covariances, exact, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("covariance_type", ["full", "diagonal"])
+@pytest.mark.parametrize("offset", [0.0, 1e4], ids=["near the centres", "far from them"])
+def test_pieces_together_have_the_moments_of_each_by_itself(covariance_type, offset):
+    weights, signals = weights_and_signals()
+    signals[1000:1500] += offset
+    borders = np.array([0, 1000, 1500, 1500, 1501, 5000])
+    centres = torch.full((4, 6), 0.3).double()
+    together = moments_of_pieces(signals, weights.float(), borders, centres, covariance_type)
+    for found, (first, last) in zip(together, itertools.pairwise(borders), strict=True):
+        alone = chunk_moments(signals[first:last], weights[first:last].float(), centres, covariance_type)
+        torch.testing.assert_close(vars(found), vars(alone), rtol=1e-5, atol=2e-3)

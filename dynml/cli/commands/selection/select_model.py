@@ -11,7 +11,7 @@ from typing import Any
 from dynml.cli.commands.run_request import RunRequest
 from dynml.cli.commands.selection.grid import Setting, settings_of_grid
 from dynml.cli.commands.selection.selection_request import SelectionRequest
-from dynml.cli.commands.train import LOGGERS, add_settings, family_on_command_line, parse_training
+from dynml.cli.commands.train import LOGGERS, add_settings, family_on_command_line, parsed_trainings
 from dynml.cli.help import HELP_ALL
 from dynml.cli.parsing import ScriptParser
 from dynml.configuration import check_at_least
@@ -53,7 +53,7 @@ def parse_selection(description: str | None) -> SelectionRequest:
     check_at_least("--folds", options.folds, 2, optional=True)
     check_at_least("--n_jobs", options.n_jobs, 1, optional=True)
     grid = settings_of_grid([one for key, one in own if key == "--grid"], groups)
-    requests = [_request(description, of_training, setting) for setting in grid]
+    requests = _requests(description, of_training, grid)
     _check_settings(requests[0][1])
     return SelectionRequest(
         root=Path(requests[0][1].experiments_path) / requests[0][1].experiment_name,
@@ -123,14 +123,24 @@ def _apart(arguments: Sequence[str]) -> tuple[list[tuple[str, str]], list[str]]:
     return own, others
 
 
-def _request(description: str | None, arguments: Sequence[str], setting: Setting) -> tuple[dict[str, Any], RunRequest]:
-    """Make the run of one setting, exactly as the training command would; settings with their typed values."""
-    request = parse_training(description, [*arguments, *(f"--{key}={value}" for key, value in setting.items())])
+def _requests(
+    description: str | None, arguments: Sequence[str], grid: Sequence[Setting]
+) -> list[tuple[dict[str, Any], RunRequest]]:
+    """Make the run of each setting, exactly as the training command would; settings with their typed values."""
+    lines = [[*arguments, *(f"--{key}={value}" for key, value in setting.items())] for setting in grid]
+    return [
+        (_typed(setting, request), request)
+        for setting, request in zip(grid, parsed_trainings(description, lines), strict=True)
+    ]
+
+
+def _typed(setting: Setting, request: RunRequest) -> dict[str, Any]:
+    """Values of a setting as its Config classes have them."""
     typed = {}
     for key in setting:
         group, _, name = key.partition(".")
         typed[key] = getattr(request.configs[group], name)
-    return typed, request
+    return typed
 
 
 def _check_settings(request: RunRequest) -> None:
