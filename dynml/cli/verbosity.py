@@ -5,9 +5,12 @@ Results are printed as ever: they are what was asked for. The level is that of t
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 
 @dataclass
@@ -34,6 +37,30 @@ def say(text: str) -> None:
     """Print what helps a reader along, but is no result: what was read, the layers of a model, what to do next."""
     if not _level.quiet:
         print(text, flush=True)
+
+
+@contextlib.contextmanager
+def compilation_told() -> Iterator[None]:
+    """Say so, once, when loops are compiled in a block, which takes seconds the first time and none later."""
+    from numba.core import event
+
+    class Told(event.Listener):  # type: ignore[misc]
+        told = False
+
+        def on_start(self, event: Any) -> None:
+            if shows_progress() and not self.told:
+                self.told = True
+                print("Compiling loops for this processor; later runs find them compiled.", file=sys.stderr, flush=True)
+
+        def on_end(self, event: Any) -> None:
+            pass
+
+    listener = Told()
+    event.register("numba:compile", listener)
+    try:
+        yield
+    finally:
+        event.unregister("numba:compile", listener)
 
 
 def took() -> str | None:

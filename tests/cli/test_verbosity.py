@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from running_scripts import FOLDER, create_store, run_here
 
-from dynml.cli.verbosity import set_verbosity, shows_progress
+from dynml.cli.verbosity import compilation_told, set_verbosity, shows_progress
 
 TRAIN = "dynml_train_model.py"
 SETTINGS = ("--model.n_states", 1, "--trainer.max_epochs", 2)
@@ -58,3 +58,19 @@ def test_what_one_command_line_asks_for_ends_with_it():
     assert not shows_progress()
     run_here("dynml_hdf5_verify.py", "no.hdf5", status=2)
     assert shows_progress()
+
+
+def test_compilation_is_told_once_and_not_where_it_is_to_be_quiet(capsys):
+    numba = pytest.importorskip("numba")
+    set_verbosity(quiet=True)
+    with compilation_told():
+        numba.njit(lambda x: x + 1)(1)
+    assert capsys.readouterr().err == ""
+    set_verbosity()
+    with compilation_told():
+        for number in (1, 1.0):
+            numba.njit(lambda x: x + 2)(number)
+    numba.njit(lambda x: x + 3)(1)
+    assert capsys.readouterr().err.splitlines() == [
+        "Compiling loops for this processor; later runs find them compiled."
+    ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import shlex
@@ -14,7 +15,7 @@ from dynml.cli.commands.run_request import RunRequest
 from dynml.cli.outputs.run_figures import figures_of_run
 from dynml.cli.parsing import ScriptParser
 from dynml.cli.shipped import with_recipes
-from dynml.cli.verbosity import say, shows_progress
+from dynml.cli.verbosity import compilation_told, say, shows_progress
 from dynml.configuration import config_from
 from dynml.dataset.config import DatasetConfig
 from dynml.errors import CheckpointError, DataError
@@ -242,7 +243,8 @@ def run_training(request: RunRequest) -> int:
 
     try:
         trainer = build_trainer(request)
-        summary = trainer.train_and_validate()
+        with compilation_told() if trainer.processes.is_first else contextlib.nullcontext():
+            summary = trainer.train_and_validate()
         if trainer.processes.is_first:
             print(_last_words(summary, trainer.folder.path))
             say(_next_command(request, trainer.folder.path))
