@@ -364,7 +364,9 @@ def test_units_of_volts_are_scaled_and_numbers_in_others_stay(tmp_path, extensio
 def test_a_store_of_a_unit_that_is_not_known_needs_it_stated(mixed_edf, tmp_path):
     folders = Folders(tmp_path, ["a"], files=["a.edf"], picks=["Resp", "Temp"])
     mixed_edf[0].rename(folders.of("a") / "a.edf")
-    with pytest.raises(DataError, match="Subject a, group eeg: .*channel Resp is in '%'.*state the unit of all channels"):
+    with pytest.raises(
+        DataError, match="Subject a, group eeg: .*channel Resp is in '%'.*state the unit of all channels"
+    ):
         folders.create()
     folders.config["units"] = "as in the header"
     assert folders.create().attributes("a", "eeg").units == "as in the header"
