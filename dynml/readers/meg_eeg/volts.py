@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -61,10 +62,8 @@ def factor_to_volts(unit: str) -> float | None:
     The case of letters counts only where it can mean two things, as in mV and MV.
     """
     text = unit.strip()
-    try:
+    with contextlib.suppress(UnicodeError):
         text = text.encode("latin-1").decode("utf-8")  # where UTF-8 was read as Latin-1
-    except UnicodeError:
-        pass
     for sign in MICRO_SIGNS:
         text = text.replace(sign, "u")
     word = re.fullmatch(r"(milli|micro|nano|pico|)\s?volts?", text, flags=re.IGNORECASE)

@@ -26,7 +26,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from dynml.errors import CheckpointError, ConfigurationError, DataWarning, in_one_line
-from dynml.files import read_json, strict_json, write_json
+from dynml.files import folder_made_for, read_json, strict_json, write_json
 from dynml.locks.writing import exclusive_lock
 from dynml.reading_files import is_folder, is_there
 from dynml.training.checkpoints.committed import MANIFEST, commit_directory, fault_of_committed, newest_committed
@@ -36,6 +36,7 @@ INPUT_TRANSFORM = "input_transform.safetensors"
 EXPORTED = "config.json"
 """What a model that was exported has in place of parameters.json; it lies in the folder itself, beside the weights."""
 
+LOCK = ".lock"
 _OF_EXPERIMENTS = ("parameters_latest.json", "best_model", "checkpoint")
 
 
@@ -117,7 +118,7 @@ class ExperimentFolder:
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
-        """Create the folder and keep other runs from writing into it.
+        """Create the folder and keep other runs from writing into it; a refused run leaves no folder.
 
         Raises
         ------
@@ -125,15 +126,17 @@ class ExperimentFolder:
             When the folder cannot be made, or another run writes into it.
         """
         root = self.path.parent
-        try:
-            if not is_there(root):
-                root.mkdir(parents=True)
+        is_new = not is_there(root)
+        with folder_made_for(self.path):
+            if is_new:
                 warnings.warn(f"{root} did not exist and was made.", DataWarning, stacklevel=3)
-            self.path.mkdir(exist_ok=True)
-        except OSError as error:
-            raise CheckpointError(f"{self.path} could not be made: {error.strerror or error}.") from error
-        with exclusive_lock(self.path / ".lock"):
-            yield
+            with exclusive_lock(self.path / LOCK):
+                try:
+                    yield
+                except BaseException:
+                    if all(name.startswith(LOCK) for name in os.listdir(self.path)):
+                        (self.path / LOCK).unlink(missing_ok=True)
+                    raise
 
     def save_parameters(self, parameters: dict[str, Any]) -> None:
         """Write parameters_<date>.json and the same as parameters_latest.json."""

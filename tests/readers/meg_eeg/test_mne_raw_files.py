@@ -332,10 +332,13 @@ def test_channels_of_several_rates_are_refused_and_slow_ones_keep_their_own(mixe
     assert description.stretches.tolist() == [[0, 20], [30, 100]]
 
 
-UNITS = {
-    **{"V": 1.0, "mV": 1e-3, "uV": 1e-6, "\u00b5V": 1e-6, "nV": 1e-9, "pV": 1e-12, "kV": 1e3, "uv": 1e-6},
-    **{"UV": 1e-6, "nanoVolt": 1e-9, "Microv": None, "MV": None, "fT": None, "%": None, "": None},
-}
+UNITS = dict(
+    zip(
+        ["V", "mV", "uV", "\u00b5V", "nV", "pV", "kV", "uv", "UV", "nanoVolt", "Microv", "MV", "fT", "%", ""],
+        [1.0, 1e-3, 1e-6, 1e-6, 1e-9, 1e-12, 1e3, 1e-6, 1e-6, 1e-9, None, None, None, None, None],
+    )
+)
+"""With what makes volts of them."""
 
 
 @pytest.mark.parametrize("extension", ["edf", "bdf"])
