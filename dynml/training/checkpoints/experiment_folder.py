@@ -15,6 +15,7 @@ import contextlib
 import datetime
 import json
 import os
+import shutil
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -134,9 +135,21 @@ class ExperimentFolder:
                 try:
                     yield
                 except BaseException:
-                    if all(name.startswith(LOCK) for name in os.listdir(self.path)):
+                    if self.is_empty():
                         (self.path / LOCK).unlink(missing_ok=True)
                     raise
+
+    def is_empty(self) -> bool:
+        """Whether there is nothing but the lock."""
+        return all(name.startswith(LOCK) for name in os.listdir(self.path))
+
+    def clear(self) -> None:
+        """Remove all but the lock."""
+        for path in self.path.iterdir():
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
+            elif not path.name.startswith(LOCK):
+                path.unlink()
 
     def save_parameters(self, parameters: dict[str, Any]) -> None:
         """Write parameters_<date>.json and the same as parameters_latest.json."""
@@ -297,14 +310,16 @@ def pretrained_weights(
     ConfigurationError
         With the first tensor whose shape differs.
     """
-    weights, _ = ExperimentFolder.at(path).load_model()
+    weights, parameters = ExperimentFolder.at(path).load_model()
+    family = parameters.get("family")
     weights = {name: tensor for name, tensor in weights.items() if name.partition(".")[0] not in left_out}
     for name in [*own, *weights]:
         if name.partition(".")[0] in left_out:
             continue
         there, here = (str(tuple(w[name].shape)) if name in w else "absent" for w in (weights, own))
         if there != here:
-            accepted = f"{what} of the same shape ({name} is {there} there, {here} here)"
+            of_family = f"it is of family {family}; " if family and "absent" in (there, here) else ""
+            accepted = f"{what} of the same shape ({of_family}{name} is {there} there, {here} here)"
             raise ConfigurationError("pretrained", str(path), accepted)
     return weights
 
