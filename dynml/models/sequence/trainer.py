@@ -98,7 +98,7 @@ class SequenceTrainer(Trainer):
         if self.pretrained is not None:
             self.model.load_state_dict(self.model.state_dict() | self._pretrained_weights(self.pretrained))
 
-    def _pretrained_weights(self, path: str) -> dict[str, torch.Tensor]:
+    def _pretrained_weights(self, path: str) -> dict[str, Tensor]:
         # The linear path is one of certain channels: that of others is the one which was just fitted.
         left_out = ("linear",) if has_other_channels(self.model.config, path) else ()
         what = f"a model of family {self.family}"

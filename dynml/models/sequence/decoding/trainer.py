@@ -77,7 +77,6 @@ class DecodingTrainer(Trainer):
             alike, settings = self.config.other_preparation, config.backbone_settings or {}
             same_channels = config.embedder_from_pretrained and settings.get("channel_embedding", NONE) == NONE
             check_data_of_pretrained(pretrained, self.dataset, alike, same_channels=same_channels)
-        if pretrained is not None:
             weights_of_backbone(self.model, pretrained)
         if self.batch_loader.config.collate != "padded":
             raise ConfigurationError("loader.collate", self.batch_loader.config.collate, "padded for decoding")
