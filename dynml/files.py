@@ -105,6 +105,26 @@ def made_folder(path: Path) -> Path:
     return path
 
 
+@contextlib.contextmanager
+def folder_made_for(path: Path) -> Iterator[Path]:
+    """Make a folder for a block that writes into it; if the block fails, no folder that was made stays empty.
+
+    Raises
+    ------
+    DynmlError
+        When it cannot be made.
+    """
+    made = [folder for folder in (path, *path.parents) if not os.path.lexists(folder)]
+    made_folder(path)
+    try:
+        yield path
+    except BaseException:
+        with contextlib.suppress(OSError):  # the first that is not empty, and those above it
+            for folder in made:
+                folder.rmdir()
+        raise
+
+
 def raise_if_refused(error: Exception, target: Path) -> None:
     """Raise a DynmlError if the system refused to write; otherwise do nothing.
 

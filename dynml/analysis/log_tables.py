@@ -77,6 +77,6 @@ def _cell(value: float) -> str:
 def _write(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
     made_folder(path.parent)
     with replacing(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as stream:
-        writer = csv.writer(stream)
+        writer = csv.writer(stream, lineterminator="\n")
         writer.writerow(header)
         writer.writerows(rows)

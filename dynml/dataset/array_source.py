@@ -21,7 +21,7 @@ from dynml.errors import DataError, first_of
 from dynml.preparation import checks
 from dynml.preparation.bad_stretches import BAD_STRETCHES, without_bad_stretches
 from dynml.preparation.standardization import moments, standardized
-from dynml.recording import Events, GroupDescription, Recording, recording_of_runs
+from dynml.recording import Events, GroupDescription, Recording, masked_as_nan, recording_of_runs
 from dynml.store.integrity import sha256_of_signals
 from dynml.store.layout import SUBSET_NAMES
 from dynml.store.missing.gaps import joined_over_gaps
@@ -321,7 +321,7 @@ def _without_missing(recording: Recording, where: str) -> Recording:
 
 
 def _as_floats(series: Any, name: str) -> NDArray[np.floating[Any]]:
-    array = np.asarray(series.detach() if hasattr(series, "detach") else series)
+    array = np.asarray(masked_as_nan(series.detach() if hasattr(series, "detach") else series))
     if array.dtype.kind == "U" and not array.ndim:
         raise DataError(
             f"{series!r} is not an array; files go into a store first: MultiSubjectDataset(path of the store)."

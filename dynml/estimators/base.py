@@ -24,6 +24,7 @@ from dynml.estimators.series import TimeSeries
 from dynml.estimators.validation import check_fraction_held_out, people_held_out
 from dynml.models.experiment import Experiment
 from dynml.models.registry import Family, get_family
+from dynml.recording import masked_as_nan
 from dynml.training.config import TrainerConfig
 from dynml.training.environment import resolve_device
 
@@ -150,7 +151,7 @@ class TimeSeriesEstimator(BaseEstimator):
 
     def _checked(self, x: Any, *, reset: bool, where: str) -> NDArray[np.float64]:
         """Check an array or a table as scikit-learn does; arrays (n, T, C) go through it as rows."""
-        x = np.asarray(x) if isinstance(x, (list, tuple)) else x
+        x = np.asarray(x) if isinstance(x, (list, tuple)) else masked_as_nan(x)
         shape: tuple[int, ...] = getattr(x, "shape", ())
         table = np.asarray(x).reshape(-1, shape[2]) if len(shape) == 3 else x
         n_needed = SAMPLES_NEEDED if reset else self._samples_to_predict

@@ -72,7 +72,7 @@ def plot_covariances(
     if not as_correlations or n_channels == 1:
         panels = [_Panels("Covariance" + f" ({units}²)", matrices)]
     else:
-        correlations = np.where(np.eye(n_channels, dtype=bool), np.nan, _correlations(matrices))
+        correlations = np.where(np.eye(n_channels, dtype=bool), np.nan, correlations_of(matrices))
         panels = [_Panels("Correlation", correlations)]
         if n_states > 1:
             differences = correlations - correlations.mean(axis=0)
@@ -209,9 +209,12 @@ def plot_transition_probabilities(
     return figure
 
 
-def _correlations(covariances: NDArray[np.float64]) -> NDArray[np.float64]:
-    deviations = np.sqrt(np.diagonal(covariances, axis1=1, axis2=2))
-    return covariances / (deviations[:, :, None] * deviations[:, None, :])
+def correlations_of(covariances: ArrayLike) -> NDArray[np.float64]:
+    """Divide covariances by the standard deviations, (K, C, C); NaN with a channel that is constant in a state."""
+    covariances = np.asarray(covariances, dtype=np.float64)
+    deviations = np.sqrt(np.clip(np.diagonal(covariances, axis1=1, axis2=2), 0, None))
+    scale = deviations[:, :, None] * deviations[:, None, :]
+    return np.divide(covariances, scale, out=np.full_like(covariances, np.nan), where=scale > 0)
 
 
 def _name_channels(axes: Axes, names: Sequence[str] | None, *, left: bool, bottom: bool) -> None:

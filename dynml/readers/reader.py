@@ -48,6 +48,8 @@ class FileDescription:
     """What happened when, where the file itself says it."""
     units: str | None = None
     """Units of the signals; None where the format has none."""
+    units_fault: str = ""
+    """Why the file does not say, where that cannot be passed over."""
     further_files: tuple[Path, ...] = ()
     """Files beside this one, in its folder, that the signals are read from."""
 

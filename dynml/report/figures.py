@@ -5,7 +5,6 @@ Shapes: C channels, K states or modes.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -239,21 +238,14 @@ def plot_errors_by_lag(scores: Mapping[str, Sequence[float]], label: str, names:
     return figure
 
 
-def correlations(covariances_KCC: ArrayLike) -> NDArray[np.float64]:
-    """Divide covariances by the standard deviations; 0 where a channel has none."""
-    covariances = np.asarray(covariances_KCC, dtype=np.float64)
-    deviations = np.sqrt(np.clip(np.diagonal(covariances, axis1=1, axis2=2), 0, None))
-    scale = deviations[:, :, None] * deviations[:, None, :]
-    return np.divide(covariances, scale, out=np.zeros_like(covariances), where=scale > 0)
-
-
 def largest_off_diagonal(matrices_KCC: NDArray[np.float64]) -> float:
-    """Largest absolute value of two different channels; 1 where there is none."""
+    """Largest absolute value of two different channels, NaN left out; 1 where there is none."""
     n_channels = matrices_KCC.shape[-1]
     if n_channels < 2:
         return 1.0
-    largest = float(np.abs(matrices_KCC[:, ~np.eye(n_channels, dtype=bool)]).max())
-    return largest if math.isfinite(largest) and largest > 0 else 1.0
+    sizes = np.abs(matrices_KCC[:, ~np.eye(n_channels, dtype=bool)])
+    largest = float(sizes[np.isfinite(sizes)].max(initial=0.0))
+    return largest if largest > 0 else 1.0
 
 
 def _short(name: str) -> str:

@@ -10,7 +10,7 @@ from dynml.data_warnings import DataWarnings
 from dynml.errors import DataError
 from dynml.reading_files import is_file
 from dynml.store import layout
-from dynml.store.participants_table import SubjectIdentity, described_subjects
+from dynml.store.participants_table import SubjectIdentity, check_one_spelling, described_subjects
 from dynml.tables import NOT_AVAILABLE
 
 
@@ -56,13 +56,14 @@ def identities(
 
 
 def check_split(subsets: dict[str, list[str]], identified: dict[str, SubjectIdentity], split: str) -> None:
-    """Refuse a participant in two subsets, unless the config says that runs are split.
+    """Refuse a participant in two subsets, unless the config says that runs are split, and one under two names.
 
     Raises
     ------
     DataError
         Names the participant, two subjects and their subsets.
     """
+    check_one_spelling((one.participant for one in identified.values()), "The list of subjects")
     home: dict[str, tuple[str, str]] = {}
     for subset, subjects in subsets.items():
         for subject in subjects:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -15,6 +15,7 @@ SUBJECT, PARTICIPANT_ID = "subject", "participant_id"
 SESSIONS = ("session_id", "session")
 PREFIX, SESSION_PREFIX = "sub-", "ses-"
 OTHER_NAMES = "names subjects in another way than their folders are called"
+SIMILAR = "Participants whose names differ by zeros or case alone count as different people"
 SEVERAL_ROWS = "has several rows for some subjects; columns in which these differ were left out"
 
 
@@ -89,6 +90,33 @@ def names_of_subjects(names: Sequence[str], subjects: Sequence[str]) -> dict[str
             if len(fitting) == 1 and len(alike) == 1:
                 found[alike[0]] = fitting[0]
     return found
+
+
+def check_one_spelling(names: Iterable[str], where: str) -> None:
+    """Refuse one participant under two names, such as `001` and `sub-001`, who would count as two people.
+
+    Raises
+    ------
+    DataError
+        Names both, and where they stand.
+    """
+    alike = _spelled_twice(names, _without_prefix)
+    if alike:
+        others = f", and {len(alike) - 1} more such names" if len(alike) > 1 else ""
+        raise DataError(
+            f"{where} names one participant in two ways, {' and '.join(alike[0])}{others}; spell the name in one way, "
+            "so that nobody counts twice."
+        )
+
+
+def similar_names(names: Iterable[str]) -> list[str]:
+    """Names that differ by zeros or case alone, which may be of one person: `1 and 01`."""
+    return [" and ".join(own) for own in _spelled_twice(names, _without_zeros)]
+
+
+def _spelled_twice(names: Iterable[str], simplified: Callable[[str], str]) -> list[list[str]]:
+    groups = _grouped(list(dict.fromkeys(names)), simplified)
+    return [own for own in groups.values() if len(own) > 1]
 
 
 def _grouped(names: Sequence[str], simplified: Callable[[str], str]) -> dict[str, list[str]]:

@@ -163,7 +163,7 @@ class History:
         for name in names:
             write_array(folder / f"{name}_per_epoch.npy", self.column(name))
         with replacing(folder / "metrics.csv", durable=False) as temporary, temporary.open("w", newline="") as stream:
-            writer = csv.writer(stream)
+            writer = csv.writer(stream, lineterminator="\n")
             writer.writerow(["epoch", *names])
             for epoch, row in enumerate(self.rows, start=1):
                 writer.writerow([epoch, *(row.get(name, "") for name in names)])

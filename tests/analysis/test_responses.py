@@ -12,6 +12,7 @@ from dynml.analysis.responses.haemodynamic import HaemodynamicModel
 from dynml.analysis.responses.locking import ShiftedRuns, exchanged_labels_p, is_periodic
 from dynml.analysis.responses.means import TrialSums
 from dynml.analysis.responses.participants import ResponseSettings, participant_responses
+from dynml.analysis.responses.regressors import response_regressor
 from dynml.analysis.responses.series import Onsets, SubjectSeries, valid_rows
 from dynml.analysis.responses.sign_flips import sign_flip_p
 from dynml.errors import ConfigurationError
@@ -255,6 +256,29 @@ def test_the_haemodynamic_model_finds_the_effect_and_no_other(slow_locked):
     assert locking.p[1] <= 0.02
     assert locking.p[0] > 0.05
     assert tests[1][1].p.min() > 0.05
+
+
+@pytest.mark.parametrize(("rate", "n_rows"), [(0.5, 200), (1 / 0.72, 300), (2.0, 300), (8.0, 400)])
+@pytest.mark.parametrize("response", ["glover", "spm"])
+def test_regressors_are_those_of_nilearn(rate, n_rows, response):
+    from nilearn.glm.first_level import compute_regressor
+
+    generator = np.random.default_rng(0)
+    onsets = np.sort(generator.uniform(0, n_rows / rate - 0.1, 12))
+    onsets[3:6] = np.round(onsets[3:6] * rate) / rate  # on samples
+    onsets[0], onsets[7] = 0.0, onsets[6]
+    durations = np.where(np.arange(12) % 3 == 0, 0.0, generator.uniform(0, 9, 12))
+    expected, _ = compute_regressor((onsets, durations, np.ones(12)), response, np.arange(n_rows) / rate)
+    found = response_regressor(onsets, durations, n_rows, rate, response)
+    np.testing.assert_allclose(found, expected[:, 0], rtol=0, atol=1e-12)
+
+
+def test_shifts_that_are_fitted_a_few_at_a_time_give_the_same(slow_locked, monkeypatch):
+    together = HaemodynamicModel([slow_locked], ("a", "b")).tests(n_shifts=20, seed=0)
+    monkeypatch.setattr("dynml.analysis.responses.haemodynamic.BYTES_AT_ONCE", 20_000)  # seven shifts of 2,880 bytes
+    apart = HaemodynamicModel([slow_locked], ("a", "b")).tests(n_shifts=20, seed=0)
+    for condition, (_, locking) in together.items():
+        np.testing.assert_array_equal(apart[condition][1].p, locking.p)
 
 
 def test_censored_rows_are_left_out_of_the_model(slow_locked):

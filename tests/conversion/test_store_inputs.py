@@ -338,3 +338,13 @@ def test_a_target_that_can_be_no_name_is_refused_by_the_library_itself(tmp_path,
     study.ready, study.target = tmp_path / name, tmp_path / "store.hdf5"
     with pytest.raises(DynmlError):
         study.create()
+
+
+def test_one_person_under_two_names_is_refused_and_similar_names_are_told(tmp_path):
+    study = Study(tmp_path, {name: [noise(50, seed=seed)] for seed, name in enumerate(["001", "sub-001", "1"])})
+    study.lists = {"training": ["001", "1"], "validation": ["sub-001"], "testing": []}
+    with pytest.raises(DataError, match="names one participant in two ways, 001 and sub-001"):
+        study.create()
+    study.config["participants"] = {"001": "a", "sub-001": "A", "1": "01"}
+    with pytest.warns(DataWarning, match="differ by zeros or case alone count as different people: a and A"):
+        study.create()

@@ -151,3 +151,13 @@ def test_whole_numbers_become_floats():
     counts = np.random.default_rng(0).integers(-3000, 3000, size=(50, 3), dtype=np.int16)
     dataset = MultiSubjectDataset.from_arrays(counts)
     np.testing.assert_array_equal(dataset.series.numpy(), counts.astype(np.float32))
+
+
+def test_what_a_mask_of_numpy_hides_is_missing():
+    masked = np.ma.masked_array(np.random.default_rng(0).normal(size=(50, 2)), mask=np.arange(100).reshape(50, 2) == 21)
+    with pytest.raises(DataError, match="channel channel_1 is nan at sample 10"):
+        MultiSubjectDataset.from_arrays({"a": masked}, sampling_frequency=10.0)
+    whole = np.ma.masked_array(masked.data, mask=False)
+    dataset = MultiSubjectDataset.from_arrays({"a": masked, "b": whole}, missing="segment", sampling_frequency=10.0)
+    table = dataset.training_set.segments
+    assert list(zip(table.start, table.stop)) == [(0, 10), (11, 50), (0, 50)]

@@ -116,6 +116,11 @@ def test_missing_samples():
     states = HMM(2, missing="mask", **QUICK).fit(gappy).predict(gappy)
     assert (states[100:110] == -1).all()
     assert (np.delete(states, np.s_[100:110]) >= 0).all()
+    masked = np.ma.masked_invalid(gappy)
+    masked.data[100:110] = 0.0  # what lies beneath a mask is no data
+    with pytest.raises(ValueError, match="NaN"):
+        HMM(2, **QUICK).fit(masked)
+    np.testing.assert_array_equal(HMM(2, missing="mask", **QUICK).fit(masked).predict(masked), states)
 
 
 @pytest.mark.parametrize(

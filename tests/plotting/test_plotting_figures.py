@@ -18,7 +18,9 @@ from dynml.plotting import (
     plot_transition_probabilities,
     save_figure,
 )
+from dynml.plotting.matrices import correlations_of
 from dynml.plotting.style import PALETTE, perceived, state_colours
+from dynml.report.figures import largest_off_diagonal
 
 NAMES = [f"Lateral Occipital Cortex, part {number}" for number in range(21)]
 
@@ -102,6 +104,16 @@ def test_covariances_share_one_symmetric_scale():
     np.testing.assert_allclose(np.ma.filled(images[1].get_array(), np.nan)[0], [np.nan, -0.5, 0])
     # Beneath: the differences from the average over states, in which the diagonal is left out as well.
     np.testing.assert_allclose(np.ma.filled(images[3].get_array(), np.nan)[0], [np.nan, -0.25, 0])
+
+
+def test_correlations_with_a_constant_channel_are_left_out():
+    covariances = np.array([[[4.0, -1, 0], [-1, 1, 0], [0, 0, 0]], [[1.0, 0.3, 0.1], [0.3, 1, 0], [0.1, 0, 1]]])
+    found = correlations_of(covariances)
+    np.testing.assert_allclose(found[0], [[1, -0.5, np.nan], [-0.5, 1, np.nan], [np.nan] * 3])
+    np.testing.assert_allclose(found[1], covariances[1])
+    assert largest_off_diagonal(found) == 0.5
+    figure = plot_covariances(covariances, as_correlations=True)
+    assert next(axes.images[0] for axes in figure.axes if axes.images).get_clim() == (-0.5, 0.5)
 
 
 def test_diagonal_models_show_their_variances():

@@ -8,9 +8,12 @@ import h5py
 import numpy as np
 import pytest
 
+from dynml.analysis.prediction.people import People, Result
+from dynml.analysis.prediction.scores import Scores
 from dynml.cli.commands.groups.compare_groups import parse_comparison, run_comparison
 from dynml.cli.commands.groups.predict_participants import parse_prediction, run_prediction
 from dynml.cli.outputs.features import opened_output
+from dynml.cli.outputs.people.prediction import _findings
 from dynml.errors import DynmlError
 
 
@@ -214,3 +217,20 @@ def test_a_store_is_no_file_of_embeddings(tables, monkeypatch):
     )
     with pytest.raises(DynmlError, match="holds no embeddings"):
         run_prediction(parse_prediction("Predict."))
+
+
+@pytest.mark.parametrize(
+    ("confounds", "classes", "words"),
+    [
+        (0.05, [], "alone reach r = 0.05 for"),
+        (0.003, [], "alone reach r = 0.003 for"),
+        (-0.09, [], r"do not predict the target as it is either (r = -0.09)"),
+        (0.0, [], "they predict the same for everybody"),
+        (0.45, ["a", "b"], "do not predict the target as it is either (balanced accuracy = 0.45)"),
+    ],
+)
+def test_confounds_are_said_to_reach_only_what_is_better_than_chance(confounds, classes, words):
+    scores = {"table": -0.2 if not classes else 0.4, "confounds": confounds}
+    results = [Result(name, 1, None, Scores(own, (-1.0, 1.0), 0.8, {"r2": 0.1}), None) for name, own in scores.items()]
+    people = People(["s"], "age", ["1"], classes, np.zeros((1, 1)), ("sex",), np.zeros(1, dtype=int))
+    assert words in list(_findings(people, results))[-1]

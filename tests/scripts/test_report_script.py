@@ -2,12 +2,15 @@
 
 import re
 import shutil
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from report_making import made_inference
 from running_hmms import switching_signals, train
 from running_scripts import create_store, run_here
+
+from dynml.cli.commands.results.infer import _column_of_events
 
 REPORT, INFER = "dynml_report.py", "dynml_infer_from_model.py"
 
@@ -96,3 +99,11 @@ def test_without_a_best_model_the_page_says_so_and_inference_names_what_there_is
         "has no best_model to load; its latest epoch is there: --use_latest_epoch (in Python: latest=True).\n"
     )
     assert not (tmp_path / "states").exists()
+
+
+def test_a_few_subjects_are_asked_for_events_to_propose_a_command():
+    asked = []
+    source = SimpleNamespace(events=lambda subject, group: asked.append(subject))
+    dataset = SimpleNamespace(subjects=[f"sub-{number}" for number in range(5000)], signal_source=source, group="g")
+    assert _column_of_events(dataset) is None
+    assert len(asked) < 10

@@ -14,7 +14,7 @@ from dynml.analysis.groups.measures import RECORDINGS, Measures, read_any_table
 from dynml.analysis.groups.words import listed_names
 from dynml.configuration import nearest_name
 from dynml.errors import DataError
-from dynml.store.participants_table import names_of_subjects
+from dynml.store.participants_table import SIMILAR, check_one_spelling, names_of_subjects, similar_names
 from dynml.tables import Table
 
 NAMES = ("participant_id", "participant", "subject", "subject_id")
@@ -73,6 +73,7 @@ def read_participants(path: Path) -> Participants:
     apart = tuple(name for name in RECORDINGS if name in table.columns and name != who)
     names = list(zip(*(table.columns[name] for name in (who, *apart))))
     twice = [name for name, n in Counter(names).items() if n > 1]
+    check_one_spelling(table.columns[who], str(path))
     if twice:
         raise DataError(f"{path} has {' '.join(twice[0])} {Counter(names)[twice[0]]} times, but needs one row of each.")
     return Participants(table, who, apart if len(set(table.columns[who])) < len(table) else ())
@@ -84,8 +85,9 @@ def matched(measures: Measures, participants: Participants) -> Matched:
     Raises
     ------
     DataError
-        When none is found.
+        When none is found, or one person stands under two names.
     """
+    check_one_spelling((_whose(name) for name in measures.people), str(measures.path))
     known = _known(participants)
     others = _spelled_otherwise(measures.people, list(known))
     known |= {own: known[other] for own, other in others.items()}
@@ -109,6 +111,9 @@ def matched(measures: Measures, participants: Participants) -> Matched:
             f"{participants.table.path.name} spells {len(others)} of the names otherwise: "
             f"{listed_names([f'{other} is {own}' for own, other in others.items()])}."
         )
+    similar = list(dict.fromkeys([*similar_names(_known(participants)), *similar_names(map(_whose, measures.people))]))
+    if similar:
+        findings.append(f"{SIMILAR}: {listed_names(similar)}.")
     if measures.known:
         findings.append(
             f"Not taken as measures of {measures.path.name}, since they are what is asked about: "
@@ -255,9 +260,14 @@ def _spelled_otherwise(people: Sequence[str], known: Sequence[str]) -> dict[str,
     """Participants of results that no name of the table is, and the one name that differs by zeros or case alone."""
     found = {name: next((one for one in _spellings(name) if one in known), None) for name in people}
     taken = set(found.values())
-    lacking = [re.sub(r"_.*", "", name) if name.startswith("sub-") else name for name, own in found.items() if not own]
+    lacking = [_whose(name) for name, own in found.items() if not own]
     others = names_of_subjects([name for name in known if name not in taken], list(dict.fromkeys(lacking)))
     return {own: other for other, own in others.items()}
+
+
+def _whose(name: str) -> str:
+    """Participant of a name of BIDS (sub-01_ses-2); other names as they are."""
+    return re.sub(r"_.*", "", name) if name.startswith("sub-") else name
 
 
 def _spellings(name: str) -> list[str]:

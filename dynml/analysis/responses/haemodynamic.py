@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dynml.analysis.responses.locking import SHIFTS, Locking, random_lags, shifted_rows, surrogate_p
+from dynml.analysis.responses.regressors import response_regressor
 from dynml.analysis.responses.series import SubjectSeries
 
 Doubles = NDArray[np.float64]
@@ -24,6 +25,8 @@ HIGH_PASS = 0.01
 """Hz; slower drifts are modelled by cosines."""
 SPARE_ROWS = 5
 """Observed rows that a run must have beyond the columns of its design."""
+BYTES_AT_ONCE = 128 * 1024**2
+"""Of shifted series, which are fitted together; a model of nilearn holds a few times as much."""
 REST = ("rest", "baseline", "fixation")
 """Labels that are what others are compared with, where events fill a run."""
 FULL = 0.95
@@ -112,13 +115,24 @@ class _DesignedRun:
 
     def fitted(self, lags: NDArray[np.int64] | None) -> dict[int, tuple[Doubles, Doubles]]:
         """Effect of each condition and its variance, by nilearn's autoregressive model of first order."""
+        if lags is None:
+            return self._fitted(self.values)
+        doubled = np.concatenate([self.values, self.values])
+        n_at_once = max(1, BYTES_AT_ONCE // self.values.nbytes)
+        parts = [
+            self._fitted(np.concatenate([shifted_rows(doubled, int(lag)) for lag in some], axis=1))
+            for some in (lags[first : first + n_at_once] for first in range(0, len(lags), n_at_once))
+        ]
+        effects = {condition: [part[condition] for part in parts] for condition in parts[0]}
+        return {
+            condition: (np.concatenate([one for one, _ in own]), np.concatenate([one for _, one in own]))
+            for condition, own in effects.items()
+        }
+
+    def _fitted(self, values: Doubles) -> dict[int, tuple[Doubles, Doubles]]:
         from nilearn.glm import compute_contrast
         from nilearn.glm.first_level import run_glm
 
-        values = self.values
-        if lags is not None:
-            doubled = np.concatenate([values, values])
-            values = np.concatenate([shifted_rows(doubled, int(lag)) for lag in lags], axis=1)
         found = {}
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of states that never change: their effect is zero
@@ -136,7 +150,7 @@ class _DesignedRun:
         valid = series.valid[start:stop]
         own = series.run_of_onsets() == run
         occurring = np.unique(series.onsets.condition[own])
-        if not own.any() or not valid.any():
+        if not own.any() or valid.sum() <= SPARE_ROWS:
             return None
         rest = _rest(series, own, stop - start, conditions)
         tested = [int(condition) for condition in occurring if condition != rest]
@@ -168,23 +182,20 @@ def _design(
     series: SubjectSeries, own: NDArray[np.bool_], conditions: Sequence[int], rows: tuple[int, int], response: str
 ) -> Doubles:
     """Regressors of some conditions, in their order, then drifts and a constant, (T, P)."""
-    import pandas
     from nilearn.glm.first_level import make_first_level_design_matrix
 
     rate, (start, stop) = series.sampling_frequency, rows
-    chosen = own & np.isin(series.onsets.condition, conditions)
-    events = pandas.DataFrame(
-        {
-            "onset": (series.onsets.row[chosen] - start) / rate,
-            "duration": series.onsets.duration[chosen] / rate,
-            "trial_type": [f"condition_{number:06d}" for number in series.onsets.condition[chosen]],
-        }
-    )
-    frame_times = np.arange(stop - start) / rate
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of events without a duration, which are impulses
-        table = make_first_level_design_matrix(
-            frame_times, events, hrf_model=response, drift_model="cosine", high_pass=HIGH_PASS
-        )
+    regressors = []
+    for number in conditions:
+        chosen = own & (series.onsets.condition == number)
+        onsets, durations = (series.onsets.row[chosen] - start) / rate, series.onsets.duration[chosen] / rate
+        regressors.append(response_regressor(onsets, durations, stop - start, rate, response))
     names = [f"condition_{number:06d}" for number in conditions]
+    table = make_first_level_design_matrix(
+        np.arange(stop - start) / rate,
+        drift_model="cosine",
+        high_pass=HIGH_PASS,
+        add_regs=np.stack(regressors, axis=1),
+        add_reg_names=names,
+    )
     return np.asarray(table[[*names, *(name for name in table if name not in names)]], dtype=np.float64)

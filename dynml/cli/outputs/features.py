@@ -85,12 +85,11 @@ def opened_output(path: Path, *, force: bool) -> Iterator[FeatureOutput]:
         with output_folder(path, force=force):
             yield _Folder(path)
         return
-    from dynml.files import made_folder, replacing
+    from dynml.files import folder_made_for, replacing
     from dynml.locks.writing import writing_to
     from dynml.store.file import new_hdf5_file
 
-    made_folder(path.parent)
-    with writing_to(path):
+    with folder_made_for(path.parent), writing_to(path):
         check_output_is_free(path, force=force)
         with replacing(path) as temporary, new_hdf5_file(temporary) as (file, _):
             yield _File(path, file, force=force)

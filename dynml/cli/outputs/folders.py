@@ -39,10 +39,10 @@ def output_folder(folder: Path, *, force: bool) -> Iterator[Path]:
     DynmlError
         When it may not be used (see `check_output_folder`), is being written to, or cannot be made.
     """
-    from dynml.files import made_folder
+    from dynml.files import folder_made_for
 
     check_output_folder(folder, force=force)
-    with writing_to(made_folder(folder)):
+    with folder_made_for(folder), writing_to(folder):
         check_output_folder(folder, force=force)
         with earlier_results_set_apart(folder):
             yield folder

@@ -22,7 +22,7 @@ from dynml.preparation.step import PreparationStep
 from dynml.readers import Reader
 from dynml.store.layout import natural_order
 from dynml.store.participants import check_split, identities
-from dynml.store.participants_table import SubjectIdentity
+from dynml.store.participants_table import SIMILAR, SubjectIdentity, similar_names
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,6 +76,8 @@ def find_sources(
     steps = {group: steps_of(group, group_config) for group, group_config in config.groups.items()}
     identified = identify(ready_folder, config, subjects, warned, table)
     check_split(subsets, identified, config.split)
+    for pair in similar_names(one.participant for one in identified.values()):
+        warned.add(SIMILAR, pair)
     readers: dict[Hashable, Reader] = {}
     sources = [
         SubjectSources(

@@ -182,8 +182,17 @@ def _runs_of_samples(files: list[SourceFile]) -> list[RunOfSamples]:
 
 
 def _units(place: Place, files: list[SourceFile]) -> str:
-    """Units that the config states, else those that the files agree on."""
+    """Units that the config states, else those that the files agree on.
+
+    Raises
+    ------
+    DataError
+        When a file has channels of units that nothing is known of, and the config states none.
+    """
     stated = place.config.units
+    fault = next((file.description.units_fault for file in files if file.description.units_fault), "")
+    if stated == ARBITRARY and fault:
+        raise DataError(f"{place}: {fault}; leave it out by 'picks', or state the unit of all channels by 'units'.")
     of_files: dict[str, str] = {}
     for file in files:
         if file.description.units is not None:

@@ -97,6 +97,8 @@ class DynemoTrainer(Trainer):
         for path in (pretrained, self.initialization.from_experiment):
             if path is not None:
                 check_data_of_pretrained(path, self.dataset, self.config.other_preparation)
+        if pretrained is not None:
+            self._pretrained_weights(pretrained)
 
     # ------------------------------------------------------------------ initialization
 
@@ -108,13 +110,16 @@ class DynemoTrainer(Trainer):
             warn_of_scale(self.moments.mean_C, self.moments.covariance_CC.diagonal().sqrt(), "DyNeMo's networks")
             self.initialization_step_done()
         if self.pretrained is not None:
-            self.model.load_state_dict(pretrained_weights(self.pretrained, self.model.state_dict(), "a DyNeMo"))
+            self.model.load_state_dict(self._pretrained_weights(self.pretrained))
         elif self.initialization.from_experiment is not None:
             self._take_modes_of(self.initialization.from_experiment)
         elif self.initialization.n_init == 1 and self.initialization.method != "random_subset":
             self._begin_start(0)
         else:
             self._best_of_starts()
+
+    def _pretrained_weights(self, path: str) -> dict[str, Tensor]:
+        return pretrained_weights(path, self.model.state_dict(), "a DyNeMo")
 
     def _best_of_starts(self) -> None:
         while self.n_starts_done < self.initialization.n_init:

@@ -64,6 +64,7 @@ class SequenceTrainer(Trainer):
         if pretrained is not None:
             known = self.model.takes_other_channels
             check_data_of_pretrained(pretrained, self.dataset, self.config.other_preparation, same_channels=not known)
+            self._pretrained_weights(pretrained)
 
     def _prepare_learning(self) -> None:
         freeze(self.model, self.config)
@@ -95,10 +96,13 @@ class SequenceTrainer(Trainer):
             fitted = self.baselines[str(self.model.linear_baseline)]
             self.model.linear.load_state_dict(fitted.state_dict())
         if self.pretrained is not None:
-            own, what = self.model.state_dict(), f"a model of family {self.family}"
-            # The linear path is one of certain channels: that of others is the one which was just fitted.
-            left_out = ("linear",) if has_other_channels(self.model.config, self.pretrained) else ()
-            self.model.load_state_dict(own | pretrained_weights(self.pretrained, own, what, left_out=left_out))
+            self.model.load_state_dict(self.model.state_dict() | self._pretrained_weights(self.pretrained))
+
+    def _pretrained_weights(self, path: str) -> dict[str, Tensor]:
+        # The linear path is one of certain channels: that of others is the one which was just fitted.
+        left_out = ("linear",) if has_other_channels(self.model.config, path) else ()
+        what = f"a model of family {self.family}"
+        return pretrained_weights(path, self.model.state_dict(), what, left_out=left_out)
 
     @property
     def family(self) -> str:

@@ -16,7 +16,6 @@ LABELS, UNITS, SAMPLES = (0, 16), (96, 8), (216, 8)
 """Fields of the channels: bytes of all fields before, and its own."""
 KIND, N_RECORDS, DURATION, N_CHANNELS = slice(192, 236), slice(236, 244), slice(244, 252), slice(252, 256)
 ANNOTATIONS = ("EDF Annotations", "BDF Annotations")
-VOLTS_FOR_MNE = ("V", "mV", "uV", "\u00b5V", "\u03bcV", "")
 BYTES_OF_SAMPLE = {".edf": 2, ".bdf": 3}
 BYTES_OF_BRAINVISION = {"INT_16": 2, "UINT_16": 2, "INT_32": 4, "IEEE_FLOAT_32": 4, "IEEE_FLOAT_64": 8}
 
@@ -28,11 +27,6 @@ class EdfHeader:
     rates: tuple[float, ...]
     """Hz."""
     units: tuple[str, ...]
-
-    def warned(self, chosen: Sequence[int]) -> list[str]:
-        """Say which units mne does not know and takes for volts."""
-        others = sorted({self.units[channel] for channel in chosen} - set(VOLTS_FOR_MNE))
-        return [f"channels in {', '.join(others)} are read as if they were in V"] if others else []
 
 
 def edf_header(path: Path) -> EdfHeader:

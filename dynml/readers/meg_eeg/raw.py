@@ -18,6 +18,7 @@ from dynml.readers.meg_eeg.encodings import open_brainvision, open_edf, open_eeg
 from dynml.readers.meg_eeg.headers import check_brainvision_is_whole, check_one_rate, edf_header
 from dynml.readers.meg_eeg.library import LOUDNESS
 from dynml.readers.meg_eeg.picks import ChosenChannels, PicksConfig, chosen_channels
+from dynml.readers.meg_eeg.volts import Scaling, scaling_of
 from dynml.readers.reader import FileDescription, FileEvents
 from dynml.reading_files import is_file
 from dynml.tables import NOT_AVAILABLE
@@ -57,7 +58,8 @@ class RawFile:
 
     raw: Any
     channels: ChosenChannels
-    warned: tuple[str, ...] = ()
+    scaling: Scaling | None = None
+    """Of EDF and BDF files, of whose units mne scales two and takes all others for volts."""
 
 
 def opened_raw(mne: Any, path: Path, config: PicksConfig) -> RawFile:
@@ -72,17 +74,17 @@ def opened_raw(mne: Any, path: Path, config: PicksConfig) -> RawFile:
     header = edf_header(path) if extension in (".edf", ".bdf") else None
     raw = open_raw(mne, path)
     channels = chosen_channels(raw, config, path)
-    warned: list[str] = []
+    scaling = None
     if header is not None and len(header.rates) == len(raw.ch_names):
         check_one_rate(path, header, raw.ch_names, channels.indices)
-        warned = header.warned(channels.indices)
+        scaling = scaling_of([header.units[channel] for channel in channels.indices], channels.names, path)
         if header.rates[channels.indices[0]] != max(header.rates):
             # Beside a faster channel mne gives all at its rate; alone, slower ones keep their own.
             raw = open_raw(mne, path, include=list(channels.names))
             channels = chosen_channels(raw, config, path)
     if extension == ".vhdr":
         check_brainvision_is_whole(path, raw.n_times, len(raw.ch_names), Path(raw.filenames[0]))
-    return RawFile(raw, channels, tuple(warned))
+    return RawFile(raw, channels, scaling)
 
 
 def describe_raw(file: RawFile, path: Path) -> FileDescription:
@@ -99,7 +101,8 @@ def describe_raw(file: RawFile, path: Path) -> FileDescription:
     stretches = good_stretches(raw.n_times, marks.bad, marks.joints)
     if not len(stretches):
         raise DataError(f"{path}: annotations mark all {raw.n_times} samples as bad.")
-    warned = [*channels.warned, *file.warned]
+    scaling = Scaling((), channels.units) if file.scaling is None else file.scaling
+    warned = [*channels.warned, *scaling.warned]
     if any(not projection["active"] for projection in raw.info["projs"]):
         warned.append("projections (SSP, average reference) are in the file but not applied")
     if marks.n_outside:
@@ -112,7 +115,8 @@ def describe_raw(file: RawFile, path: Path) -> FileDescription:
         warned=tuple(warned),
         stretches=stretches,
         events=marks.events,
-        units=channels.units,
+        units=scaling.units,
+        units_fault=scaling.fault,
         further_files=further_files(raw, path),
     )
 
@@ -120,12 +124,20 @@ def describe_raw(file: RawFile, path: Path) -> FileDescription:
 def read_raw(file: RawFile) -> NDArray[np.float64]:
     """Read the signals, (T, C), in SI units, a block at a time, so that memory holds them once."""
     raw, indices = file.raw, list(file.channels.indices)
+    factors = None if file.scaling is None else np.array(file.scaling.factors) / _factors_of_mne(raw, indices)
     signals = np.empty((raw.n_times, len(indices)))
     n_rows = max(1, BYTES_PER_BLOCK // (8 * len(indices)))
     for start in range(0, len(signals), n_rows):
         stop = min(start + n_rows, len(signals))
         signals[start:stop] = raw.get_data(picks=indices, start=start, stop=stop, verbose=LOUDNESS).T
+        if factors is not None and (factors != 1).any():
+            signals[start:stop] *= factors
     return signals
+
+
+def _factors_of_mne(raw: Any, indices: Sequence[int]) -> NDArray[np.float64]:
+    """What mne multiplies the numbers of an EDF or BDF file by, (C,)."""
+    return np.asarray(raw._raw_extras[0]["units"], dtype=np.float64)[list(indices)]
 
 
 def further_files(recording: Any, path: Path) -> tuple[Path, ...]:

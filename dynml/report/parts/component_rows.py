@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from dynml.plotting.matrices import correlations_of
 from dynml.report.experiment import ReportedExperiment
-from dynml.report.figures import correlations, largest_off_diagonal, plot_bars, plot_matrix
+from dynml.report.figures import largest_off_diagonal, plot_bars, plot_matrix
 from dynml.report.inferred import STATISTICS, Inferred
 from dynml.report.parts.state_spectra import spectrum_notes, spectrum_pictures
 from dynml.report.pictures import Picture, picture_of_figure, picture_of_file
@@ -126,7 +127,7 @@ def _weights(inferred: Inferred) -> NDArray[np.float64]:
 def _add_matrices(
     pictures: list[list[Picture]], experiment: ReportedExperiment, covariances: Any, weights: NDArray[np.float64]
 ) -> None:
-    matrices = correlations(covariances)
+    matrices = correlations_of(covariances)
     beside = matrices - np.tensordot(weights, matrices, axes=1)
     kind = experiment.component
     for position in range(len(pictures)):
@@ -140,7 +141,7 @@ def _add_matrices(
 
 
 def _largest_pair(matrix: NDArray[np.float64], experiment: ReportedExperiment) -> str:
-    size = np.abs(np.triu(matrix, 1))
+    size = np.nan_to_num(np.abs(np.triu(matrix, 1)))
     first, second = np.unravel_index(int(size.argmax()), size.shape)
     names = [str(name) for name in experiment.dataset.get("channel_names") or ()]
     pair = f"{names[first]} and {names[second]}" if len(names) == len(matrix) else f"{first + 1} and {second + 1}"

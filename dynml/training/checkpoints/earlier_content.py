@@ -16,13 +16,11 @@ from typing import Literal
 
 from dynml.errors import CheckpointError, DataWarning
 from dynml.training.checkpoints.committed import MANIFEST, free_name, newest_committed
-from dynml.training.checkpoints.experiment_folder import ExperimentFolder
+from dynml.training.checkpoints.experiment_folder import LOCK, ExperimentFolder
 
 Resume = Literal["refuse", "auto", "force", "anew"]
 """What to do with an experiment that is there: refuse; go on if it was started with the same settings; go on whatever
 its settings were; move it aside and begin."""
-
-LOCK = ".lock"
 
 
 def goes_on(folder: ExperimentFolder, resume: Resume) -> bool:

@@ -15,6 +15,7 @@ import contextlib
 import datetime
 import json
 import os
+import shutil
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -26,7 +27,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from dynml.errors import CheckpointError, ConfigurationError, DataWarning, in_one_line
-from dynml.files import read_json, strict_json, write_json
+from dynml.files import folder_made_for, read_json, strict_json, write_json
 from dynml.locks.writing import exclusive_lock
 from dynml.reading_files import is_folder, is_there
 from dynml.training.checkpoints.committed import MANIFEST, commit_directory, fault_of_committed, newest_committed
@@ -36,6 +37,7 @@ INPUT_TRANSFORM = "input_transform.safetensors"
 EXPORTED = "config.json"
 """What a model that was exported has in place of parameters.json; it lies in the folder itself, beside the weights."""
 
+LOCK = ".lock"
 _OF_EXPERIMENTS = ("parameters_latest.json", "best_model", "checkpoint")
 
 
@@ -117,7 +119,7 @@ class ExperimentFolder:
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
-        """Create the folder and keep other runs from writing into it.
+        """Create the folder and keep other runs from writing into it; a refused run leaves no folder.
 
         Raises
         ------
@@ -125,15 +127,29 @@ class ExperimentFolder:
             When the folder cannot be made, or another run writes into it.
         """
         root = self.path.parent
-        try:
-            if not is_there(root):
-                root.mkdir(parents=True)
+        is_new = not is_there(root)
+        with folder_made_for(self.path):
+            if is_new:
                 warnings.warn(f"{root} did not exist and was made.", DataWarning, stacklevel=3)
-            self.path.mkdir(exist_ok=True)
-        except OSError as error:
-            raise CheckpointError(f"{self.path} could not be made: {error.strerror or error}.") from error
-        with exclusive_lock(self.path / ".lock"):
-            yield
+            with exclusive_lock(self.path / LOCK):
+                try:
+                    yield
+                except BaseException:
+                    if self.is_empty():
+                        (self.path / LOCK).unlink(missing_ok=True)
+                    raise
+
+    def is_empty(self) -> bool:
+        """Whether there is nothing but the lock."""
+        return all(name.startswith(LOCK) for name in os.listdir(self.path))
+
+    def clear(self) -> None:
+        """Remove all but the lock."""
+        for path in self.path.iterdir():
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
+            elif not path.name.startswith(LOCK):
+                path.unlink()
 
     def save_parameters(self, parameters: dict[str, Any]) -> None:
         """Write parameters_<date>.json and the same as parameters_latest.json."""
@@ -294,14 +310,16 @@ def pretrained_weights(
     ConfigurationError
         With the first tensor whose shape differs.
     """
-    weights, _ = ExperimentFolder.at(path).load_model()
+    weights, parameters = ExperimentFolder.at(path).load_model()
+    family = parameters.get("family")
     weights = {name: tensor for name, tensor in weights.items() if name.partition(".")[0] not in left_out}
     for name in [*own, *weights]:
         if name.partition(".")[0] in left_out:
             continue
         there, here = (str(tuple(w[name].shape)) if name in w else "absent" for w in (weights, own))
         if there != here:
-            accepted = f"{what} of the same shape ({name} is {there} there, {here} here)"
+            of_family = f"it is of family {family}; " if family and "absent" in (there, here) else ""
+            accepted = f"{what} of the same shape ({of_family}{name} is {there} there, {here} here)"
             raise ConfigurationError("pretrained", str(path), accepted)
     return weights
 

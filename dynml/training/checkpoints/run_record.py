@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from dynml.errors import DataWarning
+from dynml.errors import ConfigurationError, DataWarning
 from dynml.files import read_json, write_json
 from dynml.training.checkpoints.committed import MANIFEST
 from dynml.training.checkpoints.experiment_folder import WEIGHTS, Checkpoint, ExperimentFolder
@@ -53,9 +53,19 @@ class RunRecord:
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
-        """Keep other runs out of the folder."""
-        with self.folder.locked() if self.processes.is_first else contextlib.nullcontext():
+        """Keep other runs out of the folder; a new run that its settings end before it has a model leaves nothing."""
+        if not self.processes.is_first:
             yield
+            return
+        with self.folder.locked():
+            is_new = self.folder.is_empty()
+            try:
+                yield
+            except ConfigurationError:
+                # Other settings could not go on from its checkpoint, which would only be in their way.
+                if is_new and not self.folder.best_model.exists():
+                    self.folder.clear()
+                raise
 
     @property
     def has_saved(self) -> bool:

@@ -77,6 +77,19 @@ def test_names_that_lost_their_zeros_are_those_of_their_subjects(joined):
     assert any("6 is sub-006" in one for one in found.findings)
 
 
+@pytest.mark.parametrize("of_results", [True, False])
+def test_one_person_under_two_names_is_refused_and_similar_names_are_named(joined, of_results):
+    names = ["001", "sub-001", "sub-003", "sub-004", "4", "04"]
+    twice = written(joined.with_name("p.tsv"), {"participant_id": names, "age": AGES, "occupancy": AGES})
+    with pytest.raises(DataError, match=r"p\.tsv names one participant in two ways, 001 and sub-001; spell"):
+        matched(read_measures(twice if of_results else joined), read_participants(joined if of_results else twice))
+    names[:2] = ["sub-001", "sub-002"]
+    similar = written(twice, {"participant_id": names, "age": AGES, "occupancy": AGES})
+    tables = (similar, joined) if of_results else (joined, similar)
+    found = matched(read_measures(tables[0]), read_participants(tables[1]))
+    assert any("zeros or case alone count as different people: sub-004 and 4 and 04." in one for one in found.findings)
+
+
 def test_what_is_asked_about_is_no_measure(joined):
     question = read_question(Asked(table=joined, participants=joined, formula="age"))
     assert [measure.name for measure in question.measures] == ["occupancy"]

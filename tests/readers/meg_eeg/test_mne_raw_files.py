@@ -326,9 +326,53 @@ def test_channels_of_several_rates_are_refused_and_slow_ones_keep_their_own(mixe
     np.testing.assert_allclose(read(path, picks="EEG")[:, 0], rows[0] * 1e-6, rtol=1e-9, atol=1e-15)
     description = described(path, picks=["Temp", "Resp"])
     assert (description.sampling_frequency, description.n_samples) == (10.0, 100)
-    assert "channels in %, degC are read as if they were in V" in description.warned
+    assert description.units is None
+    assert "a.edf: channel Temp is in 'degC', which is no unit of volts, and 1 more" in description.units_fault
     np.testing.assert_allclose(read(path, picks=["Temp", "Resp"]), np.stack([rows[2], rows[1]], axis=1), rtol=1e-9)
     assert description.stretches.tolist() == [[0, 20], [30, 100]]
+
+
+UNITS = dict(
+    zip(
+        ["V", "mV", "uV", "\u00b5V", "nV", "pV", "kV", "uv", "UV", "nanoVolt", "Microv", "MV", "fT", "%", ""],
+        [1.0, 1e-3, 1e-6, 1e-6, 1e-9, 1e-12, 1e3, 1e-6, 1e-6, 1e-9, None, None, None, None, None],
+    )
+)
+"""With what makes volts of them."""
+
+
+@pytest.mark.parametrize("extension", ["edf", "bdf"])
+def test_units_of_volts_are_scaled_and_numbers_in_others_stay(tmp_path, extension):
+    edfio = pytest.importorskip("edfio")
+    signals, file = (edfio.EdfSignal, edfio.Edf) if extension == "edf" else (edfio.BdfSignal, edfio.Bdf)
+    numbers = np.random.default_rng(0).normal(size=(len(UNITS), 300))
+    channels = [signals(row, 100, label=f"c{n}") for n, row in enumerate(numbers)]
+    made, path = file(channels), tmp_path / f"a.{extension}"
+    made.write(path)
+    content = bytearray(path.read_bytes())
+    for channel, unit in enumerate(UNITS):
+        start = 256 + 96 * len(UNITS) + 8 * channel
+        content[start : start + 8] = unit.encode("utf-8").ljust(8)
+    path.write_bytes(content)
+    truth = [signal.data * (factor or 1.0) for signal, factor in zip(made.signals, UNITS.values())]
+    np.testing.assert_allclose(read(path), np.stack(truth, axis=1), rtol=1e-9, atol=1e-24)
+    of_volts = [f"c{n}" for n, factor in enumerate(UNITS.values()) if factor]
+    assert (described(path, picks=of_volts).units, described(path, picks=of_volts).units_fault) == ("V", "")
+    others = described(path)
+    assert others.units is None
+    assert "channel c10 is in 'Microv', which is no unit of volts, and 3 more are in others" in others.units_fault
+    assert "channels without a unit in the header keep their numbers: c14" in others.warned
+
+
+def test_a_store_of_a_unit_that_is_not_known_needs_it_stated(mixed_edf, tmp_path):
+    folders = Folders(tmp_path, ["a"], files=["a.edf"], picks=["Resp", "Temp"])
+    mixed_edf[0].rename(folders.of("a") / "a.edf")
+    with pytest.raises(
+        DataError, match="Subject a, group eeg: .*channel Resp is in '%'.*state the unit of all channels"
+    ):
+        folders.create()
+    folders.config["units"] = "as in the header"
+    assert folders.create().attributes("a", "eeg").units == "as in the header"
 
 
 def test_events_beyond_the_end_are_remarked_on(mixed_edf, capsys):

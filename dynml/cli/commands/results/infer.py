@@ -25,6 +25,8 @@ from dynml.cli.verbosity import say
 from dynml.errors import CheckpointError, ConfigurationError
 from dynml.files import write_array
 
+N_ASKED_FOR_EVENTS = 3
+
 if TYPE_CHECKING:
     from dynml.dataset.dataset import MultiSubjectDataset
     from dynml.models.experiment import Experiment
@@ -125,8 +127,8 @@ def _next_commands(arguments: Namespace, experiment: Experiment, dataset: MultiS
 
 
 def _column_of_events(dataset: MultiSubjectDataset) -> str | None:
-    """First column of labels of the first subject that has events; None where nobody has any."""
-    for subject in dataset.subjects:
+    """First column of labels of a subject that has events; None where none of the first few has any."""
+    for subject in dataset.subjects[:N_ASKED_FOR_EVENTS]:  # all of thousands take long for a proposal
         events = dataset.signal_source.events(subject, dataset.group)
         if events is not None and events.labels:
             return next(iter(events.labels))

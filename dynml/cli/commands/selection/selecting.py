@@ -20,7 +20,7 @@ from dynml.cli.commands.selection.stationary import stationary_runs
 from dynml.cli.commands.selection.written import chosen_runs, write_outcome
 from dynml.configuration import config_to_dictionary
 from dynml.errors import DataError, DynmlError
-from dynml.files import made_folder, read_json, strict_json, write_json
+from dynml.files import folder_made_for, made_folder, read_json, strict_json, write_json
 from dynml.locks.writing import LOCK_OF_FOLDER, writing_to
 
 REQUEST, BEST, DEFAULT_FOLDS = "selection_request.json", "best", 5
@@ -37,7 +37,7 @@ def run_selection(request: SelectionRequest, carry_out: CarryOut) -> None:
         results = _results(request, carry_out, runs[rank::world_size])
         write_json(_done(request.root, token, rank), _failures(results))
         return
-    with writing_to(made_folder(request.root)):
+    with folder_made_for(request.root), writing_to(request.root):
         _check_same_selection(request, folds, fingerprint)
         made_folder(request.root / RUNS)
         # The others wait for it: what they write must not be there before this folder was looked at.

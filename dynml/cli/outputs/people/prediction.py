@@ -89,7 +89,17 @@ def _findings(people: People, results: Sequence[Result]) -> Iterator[str]:
     yield from _beside_static(best, results)
     for one in results:
         if one.features == CONFOUNDS and one.scores.main >= best.scores.main:
-            yield f"The confounds alone reach {name} = {one.scores.main:.2f} for the target as it is."
+            yield _of_confounds(one, name, 1 / len(people.classes) if people.classes else 0.0)
+
+
+def _of_confounds(one: Result, name: str, chance: float) -> str:
+    own = one.scores.main
+    score = f"{own:.2f}" if abs(own) >= 0.005 else f"{own:.1g}"
+    if own > chance:
+        return f"The confounds alone reach {name} = {score} for the target as it is."
+    if name == "r" and own == 0:  # the score of predictions that are all equal
+        return "The confounds alone do not predict the target as it is either: they predict the same for everybody."
+    return f"The confounds alone do not predict the target as it is either ({name} = {score})."
 
 
 def _beside_static(best: Result, results: Sequence[Result]) -> Iterator[str]:

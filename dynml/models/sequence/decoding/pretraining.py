@@ -147,7 +147,14 @@ def overlap_with_testing(parameters: dict[str, Any], dataset: MultiSubjectDatase
 
 
 def load_pretrained(model: Decoding, path: str | Path) -> None:
-    """Put the weights of a pre-trained model into a decoder's backbones, each of them or none.
+    """Put the weights of a pre-trained model into a decoder's backbones, each of them or none."""
+    given = weights_of_backbone(model, path)
+    for network in model.networks:
+        network.backbone.load_state_dict(network.backbone.state_dict() | given)
+
+
+def weights_of_backbone(model: Decoding, path: str | Path) -> dict[str, Tensor]:
+    """Weights of a pre-trained model that a decoder's backbones take over.
 
     Raises
     ------
@@ -167,8 +174,7 @@ def load_pretrained(model: Decoding, path: str | Path) -> None:
         if there != here:
             accepted = f"a {model.config.backbone} of the same shape ({name} is {there} there, {here} here)"
             raise ConfigurationError("pretrained", str(path), accepted)
-    for network in model.networks:
-        network.backbone.load_state_dict(network.backbone.state_dict() | given)
+    return given
 
 
 def _parameters_of(path: str) -> dict[str, Any]:

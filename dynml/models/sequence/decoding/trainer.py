@@ -43,7 +43,7 @@ from dynml.models.sequence.decoding.model import Decoding
 from dynml.models.sequence.decoding.numbers.baselines import fit_number_baselines
 from dynml.models.sequence.decoding.numbers.report import number_report
 from dynml.models.sequence.decoding.numbers.values import numbers_of, values_of
-from dynml.models.sequence.decoding.pretraining import load_pretrained
+from dynml.models.sequence.decoding.pretraining import load_pretrained, weights_of_backbone
 from dynml.models.sequence.decoding.targets import Target, Trials
 from dynml.models.sequence.windows import windows_of
 from dynml.ops.metrics import balanced_accuracy_chance
@@ -77,6 +77,7 @@ class DecodingTrainer(Trainer):
             alike, settings = self.config.other_preparation, config.backbone_settings or {}
             same_channels = config.embedder_from_pretrained and settings.get("channel_embedding", NONE) == NONE
             check_data_of_pretrained(pretrained, self.dataset, alike, same_channels=same_channels)
+            weights_of_backbone(self.model, pretrained)
         if self.batch_loader.config.collate != "padded":
             raise ConfigurationError("loader.collate", self.batch_loader.config.collate, "padded for decoding")
         self.target = Target.of(self.dataset, str(config.target), config.classes)
