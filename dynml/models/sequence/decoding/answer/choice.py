@@ -1,6 +1,8 @@
 """Ridge regressions of features on classes, labels or numbers: penalties, calibration, comparison by held-out trials.
 
-Classes and labels are compared by cross-entropy, numbers by squared error.
+Classes and labels are compared by cross-entropy, numbers by squared error. All choices by cross-entropy (factors,
+penalties, kinds, the share of a network) are made as if there were one more trial, of which only the frequencies of the
+classes are known: n trials without an error do not bear out a probability closer to 1 than about 1 - 1 / n.
 
 Shapes: n trials, K classes or labels (1 for numbers), F features, A penalties.
 """
@@ -63,14 +65,22 @@ class Problem:
         losses: Floats = self.weights * (logsumexp(logits, axis=-1) - picked[..., 0])
         return losses
 
+    def cautious_losses(self, logits: Floats) -> Floats:
+        """The same with one more trial that has the prior's classes and is spread evenly over these; for all choices.
+
+        Without it, the loss of trials that can be told apart falls for ever as logits grow.
+        """
+        losses: Floats = self.losses(logits) + self.weights * self._losses_of_prior(logits) / len(self.truth)
+        return losses
+
     def scores(self, logits: Floats) -> dict[str, float]:
         """Mean loss of logits (n, K), and a score that people know."""
         correct = logits.argmax(axis=1) == self.truth
         return {self.loss_name: float(self.losses(logits).mean()), "accuracy": float(correct.mean())}
 
     def calibrated(self, scores: Floats) -> tuple[Floats, float]:
-        """The factor that makes logits of scores (n, K) with the least mean loss, and that loss."""
-        means = [float(self.losses(self.log_priors + factor * scores).mean()) for factor in self.factors]
+        """The factor that makes logits of scores (n, K) with the least mean cautious loss, and that loss."""
+        means = [float(self.cautious_losses(self.log_priors + factor * scores).mean()) for factor in self.factors]
         best = int(np.argmin(means))
         return np.array(self.factors[best]), means[best]
 
@@ -79,6 +89,13 @@ class Problem:
         return dataclasses.replace(
             self, truth=self.truth[chosen], weights=self.weights[chosen], groups=self.groups[chosen], folds=folds
         )
+
+    def _losses_of_prior(self, logits: Floats) -> Floats:
+        """Cross-entropy of the prior and logits (.., n, K), (.., n)."""
+        from scipy.special import logsumexp, softmax
+
+        losses: Floats = logsumexp(logits, axis=-1) - logits @ softmax(self.log_priors)
+        return losses
 
 
 @dataclass(frozen=True)
@@ -110,6 +127,10 @@ class NumberProblem(Problem):
         """Some of the trials, with folds of their own."""
         return dataclasses.replace(super().part(chosen, folds), values=self.values[chosen])
 
+    def _losses_of_prior(self, logits: Floats) -> Floats:
+        # A squared error has a least value of its own, so that nothing grows without it.
+        return np.zeros(logits.shape[:-1])
+
 
 @dataclass(frozen=True)
 class LabelProblem(Problem):
@@ -127,7 +148,7 @@ class LabelProblem(Problem):
 
     def losses(self, logits: Floats) -> Floats:
         """Mean cross-entropy over labels of every trial, (.., n), from logits (.., n, K)."""
-        losses: Floats = self.weights * self._by_label(logits).mean(axis=-1)
+        losses: Floats = self.weights * self._by_label(logits, self.marks).mean(axis=-1)
         return losses
 
     def scores(self, logits: Floats) -> dict[str, float]:
@@ -137,17 +158,35 @@ class LabelProblem(Problem):
         return {self.loss_name: float(self.losses(logits).mean()), **known}
 
     def calibrated(self, scores: Floats) -> tuple[Floats, float]:
-        """The factor of each label, (K,), and the mean loss with these."""
-        tried = [self._by_label(self.log_priors + factor * scores).mean(axis=0) for factor in self.factors]
+        """The factor of each label, (K,), and the mean cautious loss with these."""
+        tried = [self._cautious_by_label(self.log_priors + factor * scores) for factor in self.factors]
         factors = np.array(self.factors)[np.argmin(np.stack(tried), axis=0)]
-        return factors, float(self.losses(self.log_priors + factors * scores).mean())
+        return factors, float(self.cautious_losses(self.log_priors + factors * scores).mean())
 
     def part(self, chosen: NDArray[np.int64], folds: Folds) -> Self:
         """Some of the trials, with folds of their own."""
         return dataclasses.replace(super().part(chosen, folds), marks=self.marks[chosen])
 
-    def _by_label(self, logits: Floats) -> Floats:
-        losses: Floats = np.logaddexp(0.0, logits) - self.marks * logits
+    def _losses_of_prior(self, logits: Floats) -> Floats:
+        losses: Floats = self._by_label(logits, self._prior).mean(axis=-1)
+        return losses
+
+    def _cautious_by_label(self, logits: Floats) -> Floats:
+        """Mean over trials of what `cautious_losses` is the mean over labels of, (K,)."""
+        own, prior = self._by_label(logits, self.marks), self._by_label(logits, self._prior)
+        losses: Floats = (own + prior / len(self.truth)).mean(axis=0)
+        return losses
+
+    @property
+    def _prior(self) -> Floats:
+        from scipy.special import expit
+
+        shares: Floats = expit(self.log_priors)
+        return shares
+
+    @staticmethod
+    def _by_label(logits: Floats, marks: Floats) -> Floats:
+        losses: Floats = np.logaddexp(0.0, logits) - marks * logits
         return losses
 
 
@@ -165,7 +204,7 @@ class Choice:
     """Of trials in the regressions that were not fitted to them, times the factor, (n, K)."""
 
     loss: float
-    """Mean loss of the same."""
+    """Mean cautious loss of the same."""
 
 
 def coefficients(inputs: Floats, problem: Problem, penalties: Sequence[float]) -> tuple[Floats, Floats]:
@@ -245,14 +284,14 @@ def stacked(choices: Sequence[Choice], problem: Problem) -> Floats:
     scores = np.stack([choice.scores for choice in choices])
     best = int(np.argmin([choice.loss for choice in choices]))
     alone = np.eye(len(choices))[best]
-    without = problem.losses(np.tile(problem.log_priors, (len(problem.truth), 1)))
-    gains = [without - problem.losses(problem.log_priors + own) for own in scores]
+    without = problem.cautious_losses(np.tile(problem.log_priors, (len(problem.truth), 1)))
+    gains = [without - problem.cautious_losses(problem.log_priors + own) for own in scores]
     useful = [bool(gain.mean() > standard_error(gain, problem.groups)) for gain in gains]
     if sum(useful) < 2:
         return alone
 
     def losses(weights: Floats) -> Floats:
-        return problem.losses(problem.log_priors + np.tensordot(weights, scores, 1))
+        return problem.cautious_losses(problem.log_priors + np.tensordot(weights, scores, 1))
 
     bounds = [(0.0, float(is_useful)) for is_useful in useful]
     start = np.array(useful) / sum(useful)
