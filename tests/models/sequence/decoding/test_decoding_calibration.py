@@ -1,4 +1,4 @@
-"""Probabilities of a decoder are no closer to 0 and 1 than its training trials bear out."""
+"""Probabilities of a decoder are no closer to 0 and 1 than its trials bear out, also of a mean of several answers."""
 
 import dataclasses
 
@@ -8,7 +8,7 @@ from decoding_data import configs_of, dataset_of
 from scipy.special import expit, softmax
 from sklearn.metrics import log_loss
 
-from dynml.models.sequence.decoding.answer.choice import LabelProblem, Problem
+from dynml.models.sequence.decoding.answer.choice import Choice, LabelProblem, NumberProblem, Problem, averaged
 from dynml.models.sequence.decoding.answer.fitting import fit_answer
 from dynml.models.sequence.decoding.answer.network_share import decided
 from dynml.models.sequence.decoding.evaluation import predictions_of
@@ -85,6 +85,62 @@ def test_weights_of_classes_are_those_of_the_further_trial_too():
     scores = np.eye(2)[truth] - 0.5
     factor, _ = balanced.calibrated(scores)
     assert abs(np.log(factor / np.log(40.5 / 0.5))) <= STEP / 2 + 1e-9
+
+
+def answers_of(truth, scores):
+    problem = problem_of(truth)
+    choices = []
+    for one in scores:
+        factor, loss = problem.calibrated(one)
+        choices.append(Choice("course", 1, 1.0, factor, factor * one, loss))
+    return choices, problem
+
+
+def test_what_is_noise_has_no_weight_and_what_helps_has():
+    generator = np.random.default_rng(3)
+    truth = np.arange(200) % 2
+    signal = (np.eye(2)[truth] - 0.5) * 1.5
+    first, second, noise = (generator.normal(size=(200, 2)) for _ in range(3))
+    weights = averaged(*answers_of(truth, [noise, signal + first]))
+    assert weights[0] < 0.05
+    assert (averaged(*answers_of(truth, [signal + first, signal + second])) > 0.3).all()
+
+
+def test_answers_that_say_the_same_are_no_surer_together_than_alone():
+    generator = np.random.default_rng(4)
+    truth = np.arange(40) % 2
+    scores = 0.4 * (np.eye(2)[truth] - 0.5) + 0.2 * generator.normal(size=(40, 2))
+    assert averaged(*answers_of(truth, [scores] * 4)).sum() == pytest.approx(1.0)
+
+
+def test_answers_that_say_different_things_are_surer_together():
+    generator = np.random.default_rng(5)
+    truth = np.arange(600) % 2
+    scores = [np.eye(2)[truth] - 0.5 + generator.normal(size=(600, 2)) for _ in range(3)]
+    choices, problem = answers_of(truth, scores)
+    weights = averaged(choices, problem)
+    together = sum(weight * choice.scores for weight, choice in zip(weights, choices))
+    assert weights.sum() > 1.5
+    best = min(problem.cautious_losses(problem.log_priors + f * sum(scores)).mean() for f in np.linspace(0.1, 3, 100))
+    assert problem.cautious_losses(problem.log_priors + together).mean() < best + 0.01
+
+
+@pytest.mark.parametrize("kind", ["classes", "labels", "numbers"])
+def test_slopes_are_differences_of_losses(kind):
+    generator = np.random.default_rng(6)
+    truth, n_values = np.arange(12) % 3, 1 if kind == "numbers" else 3
+    plain = problem_of(truth)
+    own = truth, np.linspace(0.5, 2, 12), plain.log_priors[:n_values], plain.groups, ()
+    problem = {
+        "classes": lambda: Problem(*own),
+        "labels": lambda: LabelProblem(*own, np.eye(3)[truth]),
+        "numbers": lambda: NumberProblem(*own, generator.normal(size=12)),
+    }[kind]()
+    logits, step = generator.normal(size=(12, n_values)), 1e-6
+    for column in range(n_values):
+        moved = step * np.eye(n_values)[column]
+        rise = problem.cautious_losses(logits + moved) - problem.cautious_losses(logits - moved)
+        np.testing.assert_allclose(problem.slopes(logits)[:, column], rise / (2 * step), atol=1e-7)
 
 
 @pytest.mark.filterwarnings("ignore::dynml.errors.DataWarning")

@@ -86,7 +86,7 @@ def test_labels_are_told_one_by_one_beside_baselines(trained):
     assert summary["baselines"]["frequencies"]["validation"] == 0.5
     assert summary["score"]["validation"] > summary["baselines"]["linear"]["validation"] - 0.06
     assert summary["networks"]["held_out"]["macro_auc"] > 0.7
-    assert summary["linear_answer"]["kinds"]["course"]["weight"] == 1.0
+    assert summary["linear_answer"]["kinds"]["course"]["weight"] > 0.8
 
 
 def test_before_anything_is_learnt_labels_are_as_likely_as_they_are_frequent():
