@@ -150,12 +150,16 @@ def ridge(
 
 def write_results(name: str, report: Mapping[str, Any]) -> None:
     """Write benchmarks/results/NAME.json with date and machine."""
-    made = {
+    RESULTS.mkdir(exist_ok=True)
+    (RESULTS / f"{name}.json").write_text(json.dumps({**made(), **report}, indent=2) + "\n", encoding="utf-8")
+
+
+def made() -> dict[str, str]:
+    """Date and machine."""
+    return {
         "date": datetime.date.today().isoformat(),
         "machine": f"{platform.machine()}, {torch.get_num_threads()} threads, torch {torch.__version__}",
     }
-    RESULTS.mkdir(exist_ok=True)
-    (RESULTS / f"{name}.json").write_text(json.dumps({**made, **report}, indent=2) + "\n", encoding="utf-8")
 
 
 def read_results(name: str) -> dict[str, Any]:

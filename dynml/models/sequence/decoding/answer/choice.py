@@ -1,6 +1,8 @@
 """Ridge regressions of features on classes, labels or numbers: penalties, calibration, comparison by held-out trials.
 
-Classes and labels are compared by cross-entropy, numbers by squared error.
+Classes and labels are compared by cross-entropy, numbers by squared error. All choices by cross-entropy (factors,
+penalties, kinds, the share of a network) are made as if there were one more trial, of which only the frequencies of the
+classes are known: n trials without an error do not bear out a probability closer to 1 than about 1 - 1 / n.
 
 Shapes: n trials, K classes or labels (1 for numbers), F features, A penalties.
 """
@@ -25,6 +27,12 @@ FACTORS = (0.0, *np.geomspace(0.3, 300.0, 31).tolist())
 
 FACTORS_OF_NUMBERS = tuple(np.linspace(0.0, 1.5, 31).tolist())
 """The same for numbers, of which a regression is already a prediction."""
+
+COMMON_FACTORS = tuple(np.geomspace(0.3, 3.0, 25).tolist())
+"""What a mean of calibrated answers may be multiplied by."""
+
+SMALLEST_WEIGHT = 1e-3
+"""Of an answer in their mean; smaller ones are 0."""
 
 Floats = NDArray[np.float64]
 Folds = Sequence[tuple[NDArray[np.int64], NDArray[np.int64]]]
@@ -63,14 +71,30 @@ class Problem:
         losses: Floats = self.weights * (logsumexp(logits, axis=-1) - picked[..., 0])
         return losses
 
+    def cautious_losses(self, logits: Floats) -> Floats:
+        """The same with one more trial that has the prior's classes and is spread evenly over these; for all choices.
+
+        Without it, the loss of trials that can be told apart falls for ever as logits grow.
+        """
+        losses: Floats = self.losses(logits) + self.weights * self._losses_of_prior(logits) / len(self.truth)
+        return losses
+
+    def slopes(self, logits: Floats) -> Floats:
+        """Derivatives of the cautious losses by logits (n, K), (n, K)."""
+        from scipy.special import softmax
+
+        said, prior = softmax(logits, axis=1), softmax(self.log_priors)
+        slopes: Floats = self.weights[:, None] * (said - self.targets + (said - prior) / len(self.truth))
+        return slopes
+
     def scores(self, logits: Floats) -> dict[str, float]:
         """Mean loss of logits (n, K), and a score that people know."""
         correct = logits.argmax(axis=1) == self.truth
         return {self.loss_name: float(self.losses(logits).mean()), "accuracy": float(correct.mean())}
 
     def calibrated(self, scores: Floats) -> tuple[Floats, float]:
-        """The factor that makes logits of scores (n, K) with the least mean loss, and that loss."""
-        means = [float(self.losses(self.log_priors + factor * scores).mean()) for factor in self.factors]
+        """The factor that makes logits of scores (n, K) with the least mean cautious loss, and that loss."""
+        means = [float(self.cautious_losses(self.log_priors + factor * scores).mean()) for factor in self.factors]
         best = int(np.argmin(means))
         return np.array(self.factors[best]), means[best]
 
@@ -79,6 +103,13 @@ class Problem:
         return dataclasses.replace(
             self, truth=self.truth[chosen], weights=self.weights[chosen], groups=self.groups[chosen], folds=folds
         )
+
+    def _losses_of_prior(self, logits: Floats) -> Floats:
+        """Cross-entropy of the prior and logits (.., n, K), (.., n)."""
+        from scipy.special import logsumexp, softmax
+
+        losses: Floats = logsumexp(logits, axis=-1) - logits @ softmax(self.log_priors)
+        return losses
 
 
 @dataclass(frozen=True)
@@ -101,6 +132,11 @@ class NumberProblem(Problem):
         losses: Floats = self.weights * np.square(logits[..., 0] - self.values)
         return losses
 
+    def slopes(self, logits: Floats) -> Floats:
+        """Derivatives of the losses by predictions (n, 1), (n, 1)."""
+        slopes: Floats = 2.0 * self.weights[:, None] * (logits - self.targets)
+        return slopes
+
     def scores(self, logits: Floats) -> dict[str, float]:
         """Mean squared error, and R^2 about the mean of these trials."""
         error = float(self.losses(logits).mean())
@@ -109,6 +145,10 @@ class NumberProblem(Problem):
     def part(self, chosen: NDArray[np.int64], folds: Folds) -> Self:
         """Some of the trials, with folds of their own."""
         return dataclasses.replace(super().part(chosen, folds), values=self.values[chosen])
+
+    def _losses_of_prior(self, logits: Floats) -> Floats:
+        # A squared error has a least value of its own, so that nothing grows without it.
+        return np.zeros(logits.shape[:-1])
 
 
 @dataclass(frozen=True)
@@ -127,8 +167,16 @@ class LabelProblem(Problem):
 
     def losses(self, logits: Floats) -> Floats:
         """Mean cross-entropy over labels of every trial, (.., n), from logits (.., n, K)."""
-        losses: Floats = self.weights * self._by_label(logits).mean(axis=-1)
+        losses: Floats = self.weights * self._by_label(logits, self.marks).mean(axis=-1)
         return losses
+
+    def slopes(self, logits: Floats) -> Floats:
+        """Derivatives of the cautious losses by logits (n, K), (n, K)."""
+        from scipy.special import expit
+
+        said = expit(logits)
+        slopes: Floats = said - self.marks + (said - self._prior) / len(self.truth)
+        return self.weights[:, None] * slopes / slopes.shape[1]
 
     def scores(self, logits: Floats) -> dict[str, float]:
         """Mean loss, and the mean area under the ROC curve where there is one."""
@@ -137,17 +185,35 @@ class LabelProblem(Problem):
         return {self.loss_name: float(self.losses(logits).mean()), **known}
 
     def calibrated(self, scores: Floats) -> tuple[Floats, float]:
-        """The factor of each label, (K,), and the mean loss with these."""
-        tried = [self._by_label(self.log_priors + factor * scores).mean(axis=0) for factor in self.factors]
+        """The factor of each label, (K,), and the mean cautious loss with these."""
+        tried = [self._cautious_by_label(self.log_priors + factor * scores) for factor in self.factors]
         factors = np.array(self.factors)[np.argmin(np.stack(tried), axis=0)]
-        return factors, float(self.losses(self.log_priors + factors * scores).mean())
+        return factors, float(self.cautious_losses(self.log_priors + factors * scores).mean())
 
     def part(self, chosen: NDArray[np.int64], folds: Folds) -> Self:
         """Some of the trials, with folds of their own."""
         return dataclasses.replace(super().part(chosen, folds), marks=self.marks[chosen])
 
-    def _by_label(self, logits: Floats) -> Floats:
-        losses: Floats = np.logaddexp(0.0, logits) - self.marks * logits
+    def _losses_of_prior(self, logits: Floats) -> Floats:
+        losses: Floats = self._by_label(logits, self._prior).mean(axis=-1)
+        return losses
+
+    def _cautious_by_label(self, logits: Floats) -> Floats:
+        """Mean over trials of what `cautious_losses` is the mean over labels of, (K,)."""
+        own, prior = self._by_label(logits, self.marks), self._by_label(logits, self._prior)
+        losses: Floats = (own + prior / len(self.truth)).mean(axis=0)
+        return losses
+
+    @property
+    def _prior(self) -> Floats:
+        from scipy.special import expit
+
+        shares: Floats = expit(self.log_priors)
+        return shares
+
+    @staticmethod
+    def _by_label(logits: Floats, marks: Floats) -> Floats:
+        losses: Floats = np.logaddexp(0.0, logits) - marks * logits
         return losses
 
 
@@ -165,7 +231,7 @@ class Choice:
     """Of trials in the regressions that were not fitted to them, times the factor, (n, K)."""
 
     loss: float
-    """Mean loss of the same."""
+    """Mean cautious loss of the same."""
 
 
 def coefficients(inputs: Floats, problem: Problem, penalties: Sequence[float]) -> tuple[Floats, Floats]:
@@ -212,13 +278,17 @@ def best_choice(kind: str, variants: Sequence[tuple[int, Floats]], problem: Prob
     variants : sequence of (number of features, inputs)
     problem : Problem
     """
-    best: Choice | None = None
-    for n_features, features in variants:
-        for penalty, scores in zip(PENALTIES, held_out_scores(features, problem, PENALTIES)):
-            factor, loss = problem.calibrated(scores)
-            if best is None or loss < best.loss:
-                best = Choice(kind, n_features, penalty, factor, factor * scores, loss)
-    return best
+    found = [choice for variant in variants for choice in choices_of_penalties(kind, *variant, problem)]
+    return min(found, key=lambda choice: choice.loss, default=None)
+
+
+def choices_of_penalties(kind: str, n_features: int, inputs: Floats, problem: Problem) -> list[Choice]:
+    """Regressions on the same features, one for each penalty."""
+    found = []
+    for penalty, scores in zip(PENALTIES, held_out_scores(inputs, problem, PENALTIES)):
+        factor, loss = problem.calibrated(scores)
+        found.append(Choice(kind, n_features, penalty, factor, factor * scores, loss))
+    return found
 
 
 def standard_error(differences: Floats, groups: NDArray[np.int64]) -> float:
@@ -234,28 +304,30 @@ def standard_error(differences: Floats, groups: NDArray[np.int64]) -> float:
     return float(np.sqrt(n_groups / (n_groups - 1) * np.square(sums).sum()) / len(differences))
 
 
-def stacked(choices: Sequence[Choice], problem: Problem) -> Floats:
-    """Weights of the scores of several choices: 1 for the best alone, unless a sum of several is better.
+def averaged(choices: Sequence[Choice], problem: Problem) -> Floats:
+    """Weights of the scores of several choices whose weighted mean has the least loss, times a common factor.
 
-    Better is by more than one standard error of the paired difference. Only choices that are better by as much than
-    the classes' frequencies are added; no weight is negative, or above 1.
+    No weight is negative, and their sum is 1: a sum of answers that say the same is surer than each, and the best of
+    many is best by chance, too. The factor, which is for answers that say different things, is 1 unless another one
+    is better by more than one standard error of the paired difference.
     """
     from scipy.optimize import minimize
 
     scores = np.stack([choice.scores for choice in choices])
-    best = int(np.argmin([choice.loss for choice in choices]))
-    alone = np.eye(len(choices))[best]
-    without = problem.losses(np.tile(problem.log_priors, (len(problem.truth), 1)))
-    gains = [without - problem.losses(problem.log_priors + own) for own in scores]
-    useful = [bool(gain.mean() > standard_error(gain, problem.groups)) for gain in gains]
-    if sum(useful) < 2:
-        return alone
 
-    def losses(weights: Floats) -> Floats:
-        return problem.losses(problem.log_priors + np.tensordot(weights, scores, 1))
+    def mean_loss(weights: Floats) -> tuple[float, Floats]:
+        logits = problem.log_priors + np.tensordot(weights, scores, 1)
+        slopes = problem.slopes(logits) / len(logits)
+        return float(problem.cautious_losses(logits).mean()), np.tensordot(scores, slopes, 2)
 
-    bounds = [(0.0, float(is_useful)) for is_useful in useful]
-    start = np.array(useful) / sum(useful)
-    weights = minimize(lambda own: float(losses(own).mean()), start, method="L-BFGS-B", bounds=bounds).x
-    gain = losses(alone) - losses(weights)
-    return weights if gain.mean() > standard_error(gain, problem.groups) else alone
+    start, bounds = np.full(len(choices), 1.0 / len(choices)), [(0.0, 1.0)] * len(choices)
+    whole = {"type": "eq", "fun": lambda weights: weights.sum() - 1.0, "jac": np.ones_like}
+    found = minimize(mean_loss, start, jac=True, method="SLSQP", bounds=bounds, constraints=[whole]).x
+    weights = np.where(found > SMALLEST_WEIGHT, found, 0.0)
+    weights /= weights.sum()
+    mean = np.tensordot(weights, scores, 1)
+    losses = [problem.cautious_losses(problem.log_priors + factor * mean) for factor in (1.0, *COMMON_FACTORS)]
+    gain = losses[0] - min(losses, key=np.mean)
+    if gain.mean() > standard_error(gain, problem.groups):
+        weights *= (1.0, *COMMON_FACTORS)[int(np.argmin([one.mean() for one in losses]))]
+    return weights

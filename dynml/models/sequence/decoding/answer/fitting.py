@@ -17,10 +17,10 @@ from dynml.models.sequence.decoding.answer.choice import (
     Choice,
     Floats,
     Problem,
+    averaged,
     best_choice,
+    choices_of_penalties,
     coefficients,
-    held_out_scores,
-    stacked,
 )
 from dynml.models.sequence.decoding.answer.features import (
     CONNECTIVITY,
@@ -72,9 +72,8 @@ def fit_answer(
 ) -> OutOfFold:
     """Set the buffers of a linear answer.
 
-    For each kind of features, number of features and penalty are chosen by the cross-entropy (of numbers: the squared
-    error) of held-out trials; then the best kind is taken, or a sum of several where that is better by more than one
-    standard error.
+    For each kind of features their number is chosen by the cross-entropy (of numbers: the squared error) of held-out
+    trials. The answer is the weighted mean over kinds and penalties for which it is least.
 
     Parameters
     ----------
@@ -101,13 +100,14 @@ def fit_answer(
         trials, log_priors, by_runs=by_runs, balanced=balanced, drawn=drawn, values=values, marks=marks
     )
     features = _features(answer, trials)
-    choices = _choices(features, problem, seed)
-    weights = stacked(choices, problem)
-    in_no_fold = _set_weights(answer, features, choices, weights, problem, drawn)
-    logits = problem.log_priors + sum(weight * choice.scores for weight, choice in zip(weights, choices))
-    fold = _fold_of(problem)
-    logits[fold < 0] = in_no_fold[fold < 0]
-    return OutOfFold(logits, fold, problem, _report(choices, weights, logits, problem, by, answer))
+    in_folds = _in_folds(problem)
+    held_out = _of_some(problem, in_folds)
+    choices = _choices({kind: _rows(variants, in_folds) for kind, variants in features.items()}, held_out, seed)
+    weights = averaged(choices, held_out)
+    logits = _set_weights(answer, features, choices, weights, problem, drawn)
+    logits[in_folds] = log_priors + sum(weight * choice.scores for weight, choice in zip(weights, choices))
+    report = _report(choices, weights, logits[in_folds], held_out, by, answer)
+    return OutOfFold(logits, _fold_of(problem), problem, report)
 
 
 def _features(answer: LinearAnswer, trials: Trials) -> dict[str, list[tuple[int, Floats]]]:
@@ -141,26 +141,31 @@ def _features(answer: LinearAnswer, trials: Trials) -> dict[str, list[tuple[int,
 
 
 def _choices(features: dict[str, list[tuple[int, Floats]]], problem: Problem, seed: int) -> list[Choice]:
-    """The best of each kind, with the scores of all trials; chosen on some of them where there are very many."""
-    in_folds = np.concatenate([out for _, out in problem.folds]) if problem.folds else np.arange(len(problem.truth))
-    part = np.sort(in_folds)[drawn_trials(len(in_folds), CHOICE_TRIALS, seed)]
-    position = {trial: number for number, trial in enumerate(part.tolist())}
-    chosen = np.isin(np.arange(len(problem.truth)), part)
-    folds = [
-        tuple(np.array([position[trial] for trial in side[chosen[side]].tolist()], dtype=np.int64) for side in fold)
-        for fold in problem.folds
-    ]
-    smaller = problem.part(part, [(fit, out) for fit, out in folds if len(fit) and len(out)])
-    found = []
+    """The best number of features of each kind, with each penalty; chosen on some trials where there are very many."""
+    part = drawn_trials(len(problem.truth), CHOICE_TRIALS, seed)
+    smaller = _of_some(problem, part)
+    found: list[Choice] = []
     for kind, variants in features.items():
-        best = best_choice(kind, [(size, inputs[part]) for size, inputs in variants], smaller)
+        best = best_choice(kind, _rows(variants, part), smaller)
         if best is not None:
-            inputs = dict(variants)[best.n_features]
-            scores = held_out_scores(inputs, problem, [best.penalty])[0]
-            whole = problem.part(np.sort(in_folds), ())
-            factor, loss = whole.calibrated(scores[np.sort(in_folds)])
-            found.append(Choice(kind, best.n_features, best.penalty, factor, factor * scores, loss))
+            found += choices_of_penalties(kind, best.n_features, dict(variants)[best.n_features], problem)
     return found
+
+
+def _in_folds(problem: Problem) -> NDArray[np.int64]:
+    """Trials that are held out in some fold, ascending; all, where there is no fold."""
+    held_out = [out for _, out in problem.folds]
+    return np.sort(np.concatenate(held_out)) if held_out else np.arange(len(problem.truth))
+
+
+def _of_some(problem: Problem, part: NDArray[np.int64]) -> Problem:
+    """Some of the trials (ascending), in the same folds."""
+    sides = [[np.searchsorted(part, side[np.isin(side, part)]) for side in fold] for fold in problem.folds]
+    return problem.part(part, [(fit, out) for fit, out in sides if len(fit) and len(out)])
+
+
+def _rows(variants: list[tuple[int, Floats]], part: NDArray[np.int64]) -> list[tuple[int, Floats]]:
+    return [(size, inputs[part]) for size, inputs in variants]
 
 
 def _set_weights(
@@ -173,17 +178,20 @@ def _set_weights(
 ) -> Floats:
     """Fit to all drawn trials; logits of all trials, (n, K)."""
     logits = np.tile(problem.log_priors, (len(problem.truth), 1))
-    for weight, choice in zip(weights.tolist(), choices):
-        if not np.any(weight * choice.factor):
+    for kind in dict.fromkeys(choice.kind for choice in choices):
+        own = [(weight, choice) for weight, choice in zip(weights.tolist(), choices) if choice.kind == kind and weight]
+        if not any(np.any(choice.factor) for _, choice in own):
             continue
-        inputs = dict(features[choice.kind])[choice.n_features]
-        slopes, centre = coefficients(inputs[drawn], problem.part(drawn, ()), [choice.penalty])
-        slopes = weight * choice.factor * slopes[0]
-        first = answer.layout.slice_of(choice.kind).start
-        answer.weights_FK[first : first + choice.n_features] = torch.from_numpy(slopes)
-        answer.centre_F[first : first + choice.n_features] = torch.from_numpy(centre)
-        if choice.kind == COURSE:
-            answer.n_course.fill_(choice.n_features)
+        n_features = own[0][1].n_features
+        inputs = dict(features[kind])[n_features]
+        penalties = [choice.penalty for _, choice in own]
+        slopes_of, centre = coefficients(inputs[drawn], problem.part(drawn, ()), penalties)
+        slopes = sum(weight * choice.factor * one for (weight, choice), one in zip(own, slopes_of))
+        first = answer.layout.slice_of(kind).start
+        answer.weights_FK[first : first + n_features] = torch.from_numpy(slopes)
+        answer.centre_F[first : first + n_features] = torch.from_numpy(centre)
+        if kind == COURSE:
+            answer.n_course.fill_(n_features)
         logits += (inputs - centre) @ slopes
     return logits
 
@@ -204,14 +212,16 @@ def _report(
     answer: LinearAnswer,
 ) -> dict[str, Any]:
     kinds: dict[str, dict[str, Any]] = {}
-    for weight, choice in zip(weights.tolist(), choices):
-        kinds[choice.kind] = {
-            **problem.scores(problem.log_priors + choice.scores),
-            "weight": weight,
-            "penalty": choice.penalty,
-            "n_features": choice.n_features,
+    for kind in dict.fromkeys(choice.kind for choice in choices):
+        own = [number for number, choice in enumerate(choices) if choice.kind == kind]
+        best = min((choices[number] for number in own), key=lambda choice: choice.loss)
+        kinds[kind] = {
+            **problem.scores(problem.log_priors + best.scores),
+            "weight": float(weights[own].sum()),
+            "penalty": best.penalty,
+            "n_features": best.n_features,
         }
-        if choice.kind == COURSE:
-            kinds[COURSE]["n_bins"] = choice.n_features // answer.layout.n_channels
+        if kind == COURSE:
+            kinds[COURSE]["n_bins"] = best.n_features // answer.layout.n_channels
     missing = [kind for kind in KINDS if kind not in kinds]
     return {"held_out": problem.scores(logits), "held_out_by": by, "kinds": kinds, "not_for_these_trials": missing}

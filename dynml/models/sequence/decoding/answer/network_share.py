@@ -142,7 +142,8 @@ def decided(added: Floats, answered: Floats, problem: Problem, fold: NDArray[np.
     if not len(answered):
         return NetworkShare(1, 0.0, {"share": 0.0, "epochs": 1, "n_trials": 0})
     is_finite = np.isfinite(added).all(axis=(1, 2))
-    losses = np.stack([problem.losses(answered + share * np.nan_to_num(added)) for share in SHARES])  # (shares, E, n)
+    tried = [answered + share * np.nan_to_num(added) for share in SHARES]
+    losses = np.stack([problem.cautious_losses(logits) for logits in tried])  # (shares, E, n)
     losses[1:, ~is_finite] = np.inf
     means = losses.mean(axis=2)
     best, epoch = np.unravel_index(int(means.argmin()), means.shape)
@@ -160,8 +161,8 @@ def decided(added: Floats, answered: Floats, problem: Problem, fold: NDArray[np.
             "share": SHARES[share],
             "epochs": int(epoch) + 1,
             "n_trials": len(answered),
-            f"{problem.loss_name}_of_linear_answer": float(means[0, 0]),
-            f"least_{problem.loss_name}": float(means[best, epoch]),
+            f"{problem.loss_name}_of_linear_answer": float(problem.losses(tried[0][0]).mean()),
+            f"least_{problem.loss_name}": float(problem.losses(tried[best][epoch]).mean()),
             "gain": float(gain.mean()),
             "standard_error_of_gain": _finite(error),
         },
@@ -170,7 +171,7 @@ def decided(added: Floats, answered: Floats, problem: Problem, fold: NDArray[np.
 
 def _least_loss(added: Floats, answered: Floats, problem: Problem) -> float:
     """Least mean cross-entropy, over the shares above 0, with the network of one epoch."""
-    return min(float(problem.losses(answered + share * added).mean()) for share in SHARES[1:])
+    return min(float(problem.cautious_losses(answered + share * added).mean()) for share in SHARES[1:])
 
 
 def _losses_of_choices(losses: Floats, fold: NDArray[np.int64]) -> Floats:
