@@ -12,11 +12,9 @@ from dynml.errors import ConfigurationError
 SUBSETS_BY_DATASET = ("testing", "validation", "training")
 """Subsets in the order in which participants of each data set are drawn for them."""
 
-CONDITIONING = ("dataset.conditioning_group", "dataset.conditioning_lead")
-"""Settings that only some families have a use for."""
-
 FURTHER_GROUPS = "dataset.further_groups"
-"""One that fewer of them have a use for."""
+CONDITIONING = ("dataset.conditioning_group", "dataset.conditioning_lead", FURTHER_GROUPS)
+"""Settings that only some families have a use for: other groups beside the first one."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dynml.dataset.config import CONDITIONING, FURTHER_GROUPS
+from dynml.dataset.config import CONDITIONING
 from dynml.models.registry import Family
 
 FAMILY = Family(
@@ -35,6 +35,5 @@ FAMILY = Family(
     unused_settings=(
         *("sampler.trials", "sampler.onset_shift", "sampler.trial_length", "loader.labels"),
         *CONDITIONING,
-        FURTHER_GROUPS,
     ),
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dynml.dataset.config import CONDITIONING, FURTHER_GROUPS
+from dynml.dataset.config import CONDITIONING
 from dynml.models.hmm.config import AUGMENTATIONS
 from dynml.models.registry import Family
 
@@ -39,7 +39,6 @@ FAMILY = Family(
     ),
     unused_settings=(
         *CONDITIONING,
-        FURTHER_GROUPS,
         *(f"sampler.{name}" for name in (*_OF_WINDOWS, "dataset_temperature", "batches_per_epoch")),
         *(f"loader.{name}" for name in ("collate", "labels", *AUGMENTATIONS)),
     ),

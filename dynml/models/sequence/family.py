@@ -38,12 +38,11 @@ _SHARED: dict[str, Any] = {
         *("model.channel_names", "model.known_channels", "model.channel_positions", "model.channel_space"),
         "model.montages",
         *CONDITIONING,
-        FURTHER_GROUPS,
     ),
 }
 _OF_CSM = {
     "unused_settings": (
-        *(name for name in _SHARED["unused_settings"] if name not in (*CONDITIONING, FURTHER_GROUPS)),
+        *(name for name in _SHARED["unused_settings"] if name not in CONDITIONING),
         "model.conditioning_channels",
     ),
 }
