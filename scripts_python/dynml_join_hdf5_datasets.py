@@ -6,8 +6,9 @@ dynml_join_hdf5_datasets.py all.hdf5 site_a.hdf5 site_b.hdf5
 dynml_join_hdf5_datasets.py store.hdf5 --copy
 
 Without PART, all parts of OUT_HDF5 that dynml_create_hdf5_dataset.py --part made beside it are joined; missing ones are
-an error. The stores must be made with the same config and have no subject in common. Every byte is verified before
-OUT_HDF5 appears. A joined store is used like any other; it can be moved together with its parts.
+an error. Stores must be made with the same config, or have no group in common, and have no subject in common. Every
+byte is verified before OUT_HDF5 appears. A joined store is used like any other; it can be moved together with its
+parts.
 """
 
 from pathlib import Path

@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from dynml.dataset.montages.montages import Montages
 from dynml.dataset.slicer import RowSlicer
 from dynml.dataset.spans import Spans
 from dynml.ops.keyed_noise import span_keys
@@ -29,6 +30,8 @@ class SubsetOfBatch(Protocol):
     block: NDArray[np.int64]
     sampling_frequencies: NDArray[np.float64]
     n_masked: int
+    montages: Montages | None
+    montage_of: NDArray[np.int64]
 
     @property
     def datasets(self) -> list[str]:

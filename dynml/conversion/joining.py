@@ -32,7 +32,7 @@ SAME_FIT = 1e-4
 
 @writes_alone()
 def join_stores(target: Path, parts: Sequence[Path] = (), *, copies: bool = False, overwrite: bool = False) -> str:
-    """Make one store of several that were made by the same config.
+    """Make one store of several that were made by the same config, or that have no group in common.
 
     Parameters
     ----------
@@ -68,7 +68,9 @@ def join_stores(target: Path, parts: Sequence[Path] = (), *, copies: bool = Fals
             for store, file in zip(stores, files, strict=True):
                 _take_subjects(writer, store, file, copies=copies)
                 writer.note_warnings(warnings_of(store))
-            writer.copy_beside(first, [layout.PREPARATION_FITS, layout.GEOMETRY])
+            for store in _of_each_make(stores):
+                beside = (layout.PREPARATION_FITS, layout.GEOMETRY)
+                writer.copy_beside(store, [f"{one}/{group}" for one in beside for group in sorted(_groups(store))])
             writer.note_shared_files(_shared_by_all(stores))
             drawn = first.file[layout.SUBSETS].attrs.get(layout.DRAWN)
             if drawn is not None:
@@ -116,12 +118,16 @@ def _check_alike(stores: Sequence[Store]) -> None:
     """Refuse stores that are not of one make, or not disjoint."""
     _check_one_division(stores)
     first = stores[0]
-    for store in stores[1:]:
-        for key in sorted({*first.config, *store.config} - {layout.PARTICIPANTS}):
-            if store.config.get(key) != first.config.get(key):
-                raise DataError(f"{key} of the config is not the same in {store.path} as in {first.path}.")
-        _check_same_layout(first, store)
-        _check_same_fits(first, store)
+    for number, store in enumerate(stores[1:], start=1):
+        like = next((one for one in stores[:number] if _groups(one) & _groups(store)), None)
+        other = first if like is None else like
+        of_one = set() if like is not None else _groups(first) | _groups(store)
+        for key in sorted({*other.config, *store.config} - {layout.PARTICIPANTS} - of_one):
+            if store.config.get(key) != other.config.get(key):
+                raise DataError(f"{key} of the config is not the same in {store.path} as in {other.path}.")
+        if like is not None:
+            _check_same_layout(like, store)
+            _check_same_fits(like, store)
     home: dict[str, Path] = {}
     identified: dict[str, SubjectIdentity] = {}
     for store in stores:
@@ -188,8 +194,8 @@ def _are_alike(one: np.ndarray[Any, Any], other: np.ndarray[Any, Any]) -> bool:
 
 
 def _config_of_all(stores: Sequence[Store]) -> dict[str, Any]:
-    """The first one's config, with the participants of all where they stand in it."""
-    config = dict(stores[0].config)
+    """The config of all, with the participants of all where they stand in it."""
+    config = {key: value for store in reversed(_of_each_make(stores)) for key, value in store.config.items()}
     mappings = [found for store in stores if isinstance(found := store.config.get(layout.PARTICIPANTS), dict)]
     if len(mappings) == len(stores):
         config[layout.PARTICIPANTS] = {subject: whose for mapping in mappings for subject, whose in mapping.items()}
@@ -197,12 +203,29 @@ def _config_of_all(stores: Sequence[Store]) -> dict[str, Any]:
 
 
 def _shared_by_all(stores: Sequence[Store]) -> layout.SharedFiles:
-    first, *others = [store.shared_files for store in stores]
+    files = {
+        group: [store.shared_files.get(group, {}) for store in stores if group in _groups(store)]
+        for one in _of_each_make(stores)
+        for group in one.shared_files
+    }
     return {
         group: kept
-        for group, keys in first.items()
-        if (kept := {key: file for key, file in keys.items() if all(o.get(group, {}).get(key) == file for o in others)})
+        for group, (first, *others) in files.items()
+        if (kept := {key: file for key, file in first.items() if all(other.get(key) == file for other in others)})
     }
+
+
+def _groups(store: Store) -> set[str]:
+    return {group for subject in store.subjects[:1] for group in store.groups(subject)}
+
+
+def _of_each_make(stores: Sequence[Store]) -> list[Store]:
+    """The first store of each config: stores of other groups were made by another one."""
+    found: list[Store] = []
+    for store in stores:
+        if not any(_groups(one) & _groups(store) for one in found):
+            found.append(store)
+    return found
 
 
 def _scales_of_all(stores: Sequence[Store]) -> dict[str, dict[str, float]]:

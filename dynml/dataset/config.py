@@ -6,14 +6,15 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from dynml.configuration import check_at_least, check_choice
+from dynml.configuration import check_at_least, check_choice, check_texts
 from dynml.errors import ConfigurationError
 
 SUBSETS_BY_DATASET = ("testing", "validation", "training")
 """Subsets in the order in which participants of each data set are drawn for them."""
 
-CONDITIONING = ("dataset.conditioning_group", "dataset.conditioning_lead")
-"""Settings that only some families have a use for."""
+FURTHER_GROUPS = "dataset.further_groups"
+CONDITIONING = ("dataset.conditioning_group", "dataset.conditioning_lead", FURTHER_GROUPS)
+"""Settings that only some families have a use for: other groups beside the first one."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,7 +23,7 @@ class DatasetConfig:
 
     The settings apply one after another: `subsets`, then `folds`, then numbers of participants by data set, then
     `n_training_subjects`. All subjects (sessions, runs) of a participant go together, but for folds of a store that is
-    split by runs. From `conditioning_group` on: what is done to the channels when rows are read.
+    split by runs. From `further_groups` on: what is done to the channels when rows are read.
     """
 
     subsets: str | None = None
@@ -57,6 +58,10 @@ class DatasetConfig:
     seed: int = 0
     """Seed of the folds and of the draws of participants, independent of trainer.seed."""
 
+    further_groups: list[str] | None = None
+    """csm and sequence_bert: further groups of the store with channels of their own (other montages, atlases or
+    modalities) that the model is trained on beside the first one; needs model.channel_embedding."""
+
     conditioning_group: str | None = None
     """csm and decoding: a second group of the store (stimulus course, physiology, another modality) whose channels are
     laid beside the signals by time. A model is given them, and so are its baselines; csm does not predict them."""
@@ -87,6 +92,7 @@ class DatasetConfig:
     def __post_init__(self) -> None:
         self._check_embedding()
         self._check_conditioning()
+        self._check_further_groups()
         check_at_least("dataset.seed", self.seed, 0)
         check_at_least("dataset.folds", self.folds, 2, optional=True)
         check_at_least("dataset.n_training_subjects", self.n_training_subjects, 1, optional=True)
@@ -137,13 +143,26 @@ class DatasetConfig:
             accepted = "absent where dataset.n_embeddings or dataset.n_components is given"
             raise ConfigurationError("dataset.conditioning_group", self.conditioning_group, accepted)
 
+    def _check_further_groups(self) -> None:
+        if self.further_groups is None:
+            return
+        check_texts("dataset.further_groups", self.further_groups)
+        if not self.further_groups:
+            raise ConfigurationError("dataset.further_groups", [], "null, or a list of at least one group")
+        for name, is_given in (
+            ("dataset.conditioning_group", self.conditioning_group is not None),
+            ("dataset.n_embeddings or dataset.n_components", self.embeds),
+        ):
+            if is_given:
+                raise ConfigurationError("dataset.further_groups", self.further_groups, f"null where {name} is given")
+
     def in_force(self) -> dict[str, Any]:
         """Plain values from which the config can be made again, without later settings that are not in use.
 
         So it reads the same as in runs that were begun before there were these settings.
         """
         later: tuple[str, ...] = ("n_embeddings", "n_components", "whiten", "standardize_components", "cache_embedded")
-        later += ("conditioning_group", "conditioning_lead")
+        later += ("further_groups", "conditioning_group", "conditioning_lead")
         later += tuple(key_by_dataset(subset) for subset in SUBSETS_BY_DATASET)
         values = {name: value for name, value in dataclasses.asdict(self).items() if name not in later or value}
         if self.held_out == "validation":

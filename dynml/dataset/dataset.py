@@ -20,10 +20,12 @@ from dynml.dataset.conditioning.conditioned_source import Conditioning
 from dynml.dataset.config import DatasetConfig
 from dynml.dataset.embedded_source import EmbeddedSource
 from dynml.dataset.embedding import Embedding, fit_embedding
-from dynml.dataset.preparation_signature import preparation_signature, scale_of_training
+from dynml.dataset.montages.united_dataset import UnitedDataset, united, united_anew
+from dynml.dataset.montages.united_source import montages_of
+from dynml.dataset.preparation_signature import PreparedDataset, preparation_signature
 from dynml.dataset.residency import Residency, named_device
 from dynml.dataset.rows import Residence
-from dynml.dataset.signal_source import ChosenChannels, SignalSource, SourceOfAnother, common_channels, only_group
+from dynml.dataset.signal_source import ChosenChannels, SignalSource, common_channels, only_group
 from dynml.dataset.spans import SegmentTable
 from dynml.dataset.subset import MultiSubjectSubset, check_ranks, facts_of, only_rate
 from dynml.dataset.subsets import refuse_fits_that_saw_held_out, subsets_in_force
@@ -37,8 +39,8 @@ from dynml.tables import Described
 __all__ = ["DatasetConfig", "MultiSubjectDataset", "MultiSubjectSubset", "SegmentTable"]
 
 
-class MultiSubjectDataset(ConditionedDataset, Described):
-    """Training, validation and testing subjects of one group of a store.
+class MultiSubjectDataset(UnitedDataset, PreparedDataset, ConditionedDataset, Described):
+    """Training, validation and testing subjects of one group of a store, or of several.
 
     Parameters
     ----------
@@ -165,14 +167,17 @@ class MultiSubjectDataset(ConditionedDataset, Described):
         check_instance("config", config, (DatasetConfig, type(None)), "a DatasetConfig")
         self.signal_source, self.device, self.config = source, named_device(device), config or DatasetConfig()
         self._participants = {subject: source.participant(subject) for subject in source.subjects}
-        self._subsets = subsets_in_force(source, self._members, self._participants, self.config)
-        self.subjects = [subject for name in SUBSET_NAMES for subject in self._subsets.subjects[name]]
-        self.group = only_group(source, self.subjects) if group is None else group
-        self.signal_source = conditioned(source, self.group, self.subjects, self._conditioning, self.config)
-        for one in (self.group, *(() if self.conditioning is None else (self.conditioning.group,))):
-            refuse_fits_that_saw_held_out(source, one, self._subsets, self._participants)
+        stored = subsets_in_force(source, self._members, self._participants, self.config)
+        self.group = only_group(source, stored.all_subjects) if group is None else group
+        together, self._subsets = united(source, self.group, stored, self.config)
+        self.subjects = self._subsets.all_subjects
+        self._participants |= {subject: together.participant(subject) for subject in self.subjects}
+        self.signal_source = conditioned(together, self.group, self.subjects, self._conditioning, self.config)
+        for one in (*self.groups, *(() if self.conditioning is None else (self.conditioning.group,))):
+            refuse_fits_that_saw_held_out(source, one, stored, self._participants)
         self.channel_names = common_channels(self.signal_source, self.group, self.subjects)
         n_stored_channels = len(self.channel_names)
+        self.montages = montages_of(self.signal_source, self.subjects)
         self.embedding = embedding
         self._embed()
         self.n_channels = len(self.channel_names)
@@ -217,6 +222,10 @@ class MultiSubjectDataset(ConditionedDataset, Described):
             return self
         return self._reading(ChosenChannels(self.signal_source, columns))
 
+    def with_channels_apart(self, renamed: Mapping[str, Mapping[str, str]]) -> Self:
+        """Give the same groups, loaded, with channels (by group) that are not those of their name in other groups."""
+        return self._reading(united_anew(self.signal_source, renamed))
+
     def _reading(self, source: SignalSource, embedding: Embedding | None = None) -> Self:
         """The same subjects and subsets, loaded from another source."""
         dataset = type(self).__new__(type(self))
@@ -242,7 +251,7 @@ class MultiSubjectDataset(ConditionedDataset, Described):
 
     def facts(self) -> dict[str, str]:
         """Subjects and hours of each subset, channels, rates, and where they come from, in words."""
-        return facts_of(self._by_name.values(), self.channel_names, self.signal_source.path, self.group)
+        return facts_of(self._by_name.values(), self.channel_names, self.signal_source.path, self.groups)
 
     def subset(self, name: str) -> MultiSubjectSubset:
         """Give the subset `training`, `validation` or `testing`.
@@ -286,16 +295,6 @@ class MultiSubjectDataset(ConditionedDataset, Described):
     def fingerprints(self) -> dict[str, str]:
         """The fingerprint of each subset."""
         return {name: self.signal_source.fingerprint(self.group, self._subsets.subjects[name]) for name in SUBSET_NAMES}
-
-    @cached_property
-    def preparation(self) -> dict[str, Any]:
-        """How the stored signals were prepared, see `preparation_signature`."""
-        return preparation_signature(self.stored_source, self.group, self.subjects)
-
-    @property
-    def stored_source(self) -> SignalSource:
-        """The source of all channels as they are stored, before what is done to them when rows are read."""
-        return self.signal_source.stored if isinstance(self.signal_source, SourceOfAnother) else self.signal_source
 
     def participant(self, subject: str) -> str:
         """Person that a subject's signals come from."""
@@ -370,12 +369,13 @@ class MultiSubjectDataset(ConditionedDataset, Described):
             "split": self.split,
             "redrawn": self.config.redraws,
             "config": self.config.in_force(),
+            **self.described_groups(self.preparations),
             **self.described_conditioning(
                 lambda group: preparation_signature(self.stored_source, group, self.subjects)
             ),
             "embedding": None if self.embedding is None else self.embedding.describe(),
             "preparation": self.preparation,
-            "scale": scale_of_training(self.stored_source, self.group, self.training_set.subjects),
+            "scale": self.scale_of(self.training_set.subjects),
             "subsets": {
                 name: subset.describe() | {"fingerprint": self.fingerprints[name]}
                 for name, subset in self._by_name.items()

@@ -103,8 +103,13 @@ def check_same_preparation(
 
 def differences(trained: Mapping[str, Any], data: MultiSubjectDataset, *, same_channels: bool = True) -> Iterator[str]:
     """Every way in which data were prepared otherwise than the training data, in words with both values."""
-    before: Mapping[str, Any] = trained.get("preparation") or _of_older_experiment(trained)
-    yield from _of_preparations(before, data.preparation, same_channels=same_channels)
+    before: list[Mapping[str, Any]] = [trained.get("preparation") or _of_older_experiment(trained)]
+    before += [group["preparation"] for group in (trained.get("groups") or {}).values()]
+    for group, now in data.preparations.items():
+        where = f"in group {group} " if len(data.groups) > 1 else ""
+        # Of a model that learnt from several groups, the group that was prepared most alike counts.
+        found = min((list(_of_preparations(one, now, same_channels=same_channels)) for one in before), key=len)
+        yield from (f"{where}{difference}" for difference in found)
     yield from _of_scale(trained.get("scale"), data)
     if same_channels and data.signal_source.path is not None:
         yield from _of_conditioning(trained.get("conditioning"), data)
@@ -291,7 +296,8 @@ def _of_scale(before: Mapping[str, Sequence[float]] | None, data: MultiSubjectDa
     source = data.stored_source
     lowest, highest = before["standard_deviation"]
     far, off = {}, {}
-    for name, (deviation, mean) in scales(source, data.group, data.subjects).items():
+    found = {name: pair for one in data.groups for name, pair in scales(source, one, data.stored_subjects(one)).items()}
+    for name, (deviation, mean) in found.items():
         if not lowest / UNLIKE_SCALE <= deviation <= highest * UNLIKE_SCALE:
             far[name] = deviation
         elif mean > before["mean"][1] + UNLIKE_SCALE * max(deviation, highest):

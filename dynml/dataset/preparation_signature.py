@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import re
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from pathlib import PurePath
 from typing import Any
 
@@ -221,3 +222,48 @@ def scale_of_training(source: SignalSource, group: str, subjects: Sequence[str])
         return None
     deviations, means = zip(*found)
     return {"standard_deviation": [min(deviations), max(deviations)], "mean": [min(means), max(means)]}
+
+
+class PreparedDataset:
+    """The part of a dataset that knows how its signals were prepared.
+
+    Attributes
+    ----------
+    group : str
+        The first one.
+    """
+
+    group: str
+
+    @property
+    def groups(self) -> tuple[str, ...]:
+        """Groups of the store."""
+        raise NotImplementedError
+
+    @property
+    def stored_source(self) -> SignalSource:
+        """The source of all channels as they are stored."""
+        raise NotImplementedError
+
+    def stored_subjects(self, group: str, subjects: Sequence[str] | None = None) -> list[str]:
+        """Names in the store of those of some subjects (default: all) that come from a group."""
+        raise NotImplementedError
+
+    @property
+    def preparation(self) -> dict[str, Any]:
+        """How the stored signals (of the first group) were prepared, see `preparation_signature`."""
+        return self.preparations[self.group]
+
+    @cached_property
+    def preparations(self) -> dict[str, dict[str, Any]]:
+        """The same for each group."""
+        stored = self.stored_source
+        return {one: preparation_signature(stored, one, self.stored_subjects(one)) for one in self.groups}
+
+    def scale_of(self, training: Sequence[str]) -> dict[str, list[float]] | None:
+        """As `scale_of_training`, over all groups."""
+        parts = [scale_of_training(self.stored_source, one, self.stored_subjects(one, training)) for one in self.groups]
+        found = [part for part in parts if part is not None]
+        if not found:
+            return None
+        return {key: [min(one[key][0] for one in found), max(one[key][1] for one in found)] for key in found[0]}

@@ -163,6 +163,10 @@ class SourceOfAnother:
         """The source at the bottom, of the channels as they are stored."""
         return self.base.stored if isinstance(self.base, SourceOfAnother) else self.base
 
+    def present(self, subject: str) -> NDArray[np.bool_] | None:
+        """Which of the channels a subject has, (C,); None: all of them."""
+        return self.base.present(subject) if isinstance(self.base, SourceOfAnother) else None
+
     @property
     def path(self) -> Path | None:
         """File that is read, None for arrays."""
@@ -222,6 +226,11 @@ class ChosenChannels(SourceOfAnother):
         super().__init__(base)
         assert len(columns)
         self._columns = list(columns)
+
+    def present(self, subject: str) -> NDArray[np.bool_] | None:
+        """Which of these channels a subject has, (C,); None: all of them."""
+        present_C = self.base.present(subject) if isinstance(self.base, SourceOfAnother) else None
+        return None if present_C is None else present_C[self._columns]
 
     def attributes(self, subject: str, group: str) -> GroupDescription:
         """Describe a subject's group with these channels alone."""

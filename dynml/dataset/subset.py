@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from dynml.dataset.montages.montages import Montages
 from dynml.dataset.rows import Residence, SubsetRows
 from dynml.dataset.signal_source import KnowsCovariates, SignalSource
 from dynml.dataset.spans import Spans, segment_table
@@ -30,6 +31,7 @@ class SubjectsOfDataset(Protocol):
     group: str
     rank: int
     world_size: int
+    montages: Montages | None
 
     def participant(self, subject: str) -> str:
         """Name the person that a subject's signals come from."""
@@ -72,6 +74,10 @@ class MultiSubjectSubset(SubsetRows):
         Samples in segments that are masked: their rows are NaN in all channels.
     segments : SegmentTable
         Good stretches.
+    montages : Montages or None
+        Which channels subjects have; None: all of them.
+    montage_of : (n_subjects,) int64
+        Montage of each subject, where there are several.
     """
 
     def __init__(self, dataset: SubjectsOfDataset, name: str, subjects: Sequence[str], residence: Residence) -> None:
@@ -86,6 +92,9 @@ class MultiSubjectSubset(SubsetRows):
         self.n_masked_of = np.array([one.n_masked for one in described], dtype=np.int64)
         self.n_masked = int(self.n_masked_of.sum())
         segments = segment_table([source.segments(subject, group) for subject in subjects])
+        self.montages = dataset.montages
+        numbers = {} if self.montages is None else self.montages.number_of
+        self.montage_of = np.array([numbers.get(subject, 0) for subject in subjects], dtype=np.int64)
         self._labels: dict[tuple[int, str], NDArray[np.int32]] = {}
         self._trials: dict[TrialCut, TrialTable] = {}
         samples_of = np.bincount(segments.subject, weights=segments.lengths, minlength=len(subjects))
@@ -274,7 +283,7 @@ def only_rate(rates: Sequence[float]) -> float:
 
 
 def facts_of(
-    subsets: Iterable[MultiSubjectSubset], channel_names: Sequence[str], path: Path | None, group: str
+    subsets: Iterable[MultiSubjectSubset], channel_names: Sequence[str], path: Path | None, groups: Sequence[str]
 ) -> dict[str, str]:
     """Say in words what a dataset holds: subjects and hours of each subset, channels, rates, origin."""
     facts: dict[str, str] = {}
@@ -286,7 +295,7 @@ def facts_of(
         found_rates.update(f"{rate:g}" for rate in rates)
     shown = first_of(channel_names)
     facts["channels"] = f"{len(channel_names)} ({shown}) at {', '.join(sorted(found_rates))} Hz"
-    return {**facts, "from": "arrays" if path is None else f"{path}, group {group}"}
+    return {**facts, "from": "arrays" if path is None else f"{path}, group {' and '.join(groups)}"}
 
 
 def blocks_of_subjects(n_samples_of: NDArray[Any]) -> NDArray[np.int64]:

@@ -83,7 +83,12 @@ def redrawn_members(trained: Mapping[str, Any], store: SignalSource, group: str)
     if not trained.get("redrawn"):
         return None
     members = {name: list(trained["subsets"][name]["subjects"]) for name in SUBSET_NAMES}
+    if trained.get("groups"):
+        stored = (trained["groups"].get(group) or {}).get("subjects") or {}
+        members = {name: [stored[one] for one in listed if one in stored] for name, listed in members.items()}
     there = {subject for subject in store.subjects if group in store.groups(subject)}
+    if not any(members.values()):
+        return None
     return members if there.issuperset(subject for listed in members.values() for subject in listed) else None
 
 
@@ -93,6 +98,9 @@ def has_data_of_training(trained: Mapping[str, Any], data: MultiSubjectDataset) 
     if all(data.fingerprints[name] == subsets[name].get("fingerprint") for name in SUBSET_NAMES):
         return True
     noted = {subject: files for name in SUBSET_NAMES for subject, files in (subsets[name].get("sources") or {}).items()}
+    of_group = (trained.get("groups") or {}).get(data.group)
+    if of_group is not None:
+        noted = {stored: noted.get(subject, []) for subject, stored in of_group["subjects"].items()}
     sources = {
         subject: [source.sha256 for source in data.signal_source.attributes(subject, data.group).sources]
         for subject in data.subjects
@@ -103,7 +111,7 @@ def has_data_of_training(trained: Mapping[str, Any], data: MultiSubjectDataset) 
 def tell_of_redrawn(data: MultiSubjectDataset, store: SignalSource) -> None:
     """Say that the subsets are not the store's own, and who stands in none."""
     counts = ", ".join(f"{name} {data.subset(name).n_subjects}" for name in SUBSET_NAMES)
-    listed = {subject for name in SUBSET_NAMES for subject in store.subset(name)}
+    listed = {one for name in SUBSET_NAMES for one in store.subset(name) if data.group in store.groups(one)}
     n_left = len(listed - set(data.subjects))
     left = f"; {n_left} of the store's subjects stand in none of them and are left out" if n_left else ""
     warnings.warn(

@@ -57,6 +57,8 @@ def _data_in_words(experiment: ReportedExperiment) -> str:
     second = dataset.get("conditioning")
     if second:
         details.append(f"{len(second['channel_names'])} of them of the second group {second['group']}")
+    groups = dataset.get("groups") or {}
+    details += [f"{len(own['channel_names'])} of them in group {group}" for group, own in groups.items()]
     if len(rates) == 1:
         details += [f"{rates[0]:g} Hz", f"{duration(training.get('n_samples', 0) / rates[0])} in all"]
     return " ".join(parts) + (f" ({', '.join(details)})" if details else "")

@@ -29,6 +29,11 @@ class Subsets:
     subjects: dict[str, list[str]]
     split: str
 
+    @property
+    def all_subjects(self) -> list[str]:
+        """Those of all subsets."""
+        return [subject for names in self.subjects.values() for subject in names]
+
 
 def subjects_seen_by_fits(store: Store, group: str) -> list[str]:
     """Subjects that what is stored under /preparation/<group> was fitted to: its `subjects`, dataset or attribute."""

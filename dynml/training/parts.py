@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -43,6 +44,20 @@ def check_parts(trainer: type[RunState], model: Any, sampler: Any, loader: Any, 
         raise ConfigurationError("model.n_channels", n_channels, f"the data's ({of_data})")
     conditioning = loader.dataset.conditioning
     check_takes_conditioning(type(model), None if conditioning is None else conditioning.group)
+    check_takes_further_groups(type(model), loader.dataset.config.further_groups)
+
+
+def check_takes_further_groups(model_class: type[Any], groups: Sequence[str] | None) -> None:
+    """Refuse several groups for a model that would take channels which are not there for signals.
+
+    Raises
+    ------
+    ConfigurationError
+        When there are several.
+    """
+    if groups and not getattr(model_class, "takes_montages", False):
+        accepted = f"null for {model_class.__name__}: the families csm and sequence_bert learn from several groups"
+        raise ConfigurationError("dataset.further_groups", groups, accepted)
 
 
 def check_takes_conditioning(model_class: type[Any], group: str | None) -> None:

@@ -16,6 +16,7 @@ from dynml.conversion.joining import join_stores
 from dynml.conversion.parts import Part
 from dynml.dataset.dataset import MultiSubjectDataset
 from dynml.errors import DataCorruptionError, DataError
+from dynml.store.fits import read_fits
 from dynml.store.reading import Store
 from dynml.store.verification import faults_of_store
 
@@ -263,3 +264,32 @@ def test_units_are_compared_across_parts_and_with_the_first_subject_channels(tmp
 def test_a_part_that_cannot_be_is_refused(text):
     with pytest.raises(DataError, match=r"must be NUMBER/OF, such as 3/8"):
         Part.from_text(text)
+
+
+def store_of_group(folder, group, subjects, **settings):
+    made = Study(folder / group, {name: [noise(60, seed=number)] for number, name in enumerate(subjects)})
+    made.config = {group: made.config["signals"] | settings}
+    made.create().close()
+    return made
+
+
+@pytest.mark.parametrize("copies", [True, False])
+def test_stores_without_a_common_group_are_joined_whatever_their_configs(tmp_path, copies):
+    first = store_of_group(tmp_path, "eeg", ["a-0", "a-1"], preparation=PCA)
+    second = store_of_group(tmp_path, "meg", ["b-0"], preparation=PCA, standardization="none")
+    third = store_of_group(tmp_path / "more", "eeg", ["c-0", "c-1"])
+    path = tmp_path / "all.hdf5"
+    join_stores(path, [first.target, second.target], copies=copies)
+    assert faults_of_store(path) == []
+    with Store(path) as store:
+        assert [store.groups(subject) for subject in store.subjects] == [["eeg"], ["eeg"], ["meg"]]
+        assert store.config == {**second.config, **first.config}
+        fits = [[list(fit.subjects) for fit in read_fits(store, group).values()] for group in ("eeg", "meg")]
+        assert fits == [[["a-0", "a-1"]], [["b-0"]]]
+    with pytest.warns(UserWarning, match=r"2 of 3 subjects have no group meg and are left out \(a-0, a-1\)"):
+        assert MultiSubjectDataset(path, group="meg").subjects == ["b-0"]
+    # Where a group is in two of them, these must be alike as ever.
+    with pytest.raises(
+        DataError, match=r"eeg of the config is not the same in .*more/eeg/store.hdf5 as in .*eeg/store"
+    ):
+        join_stores(tmp_path / "other.hdf5", [first.target, second.target, third.target])

@@ -182,11 +182,12 @@ def build_trainer(request: RunRequest) -> Trainer:
     from dynml.training.environment import resolve_device
     from dynml.training.loggers.asked_for import loggers_asked_for
     from dynml.training.model_summary import model_summary
-    from dynml.training.parts import check_takes_conditioning
+    from dynml.training.parts import check_takes_conditioning, check_takes_further_groups
     from dynml.training.processes import join_processes
 
     configs = request.configs
     check_takes_conditioning(load(request.family.model), configs["dataset"].conditioning_group)
+    check_takes_further_groups(load(request.family.model), configs["dataset"].further_groups)
     processes = join_processes(configs["trainer"].device)
     folder = ExperimentFolder(request.experiments_path, request.experiment_name, may_make_root=True)
     processes.from_first(lambda: goes_on(folder, request.resume))

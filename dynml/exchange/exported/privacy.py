@@ -17,6 +17,7 @@ KEPT_OF_DATASET = (
     *("group", "n_channels", "channel_names", "sampling_frequencies", "split", "preparation", "scale"),
     "conditioning",
 )
+KEPT_OF_GROUPS = ("channel_names", "preparation")
 KEPT_OF_SUBSETS = ("n_subjects", "n_participants", "n_segments", "n_samples", "n_masked")
 KEPT_OF_EMBEDDING = ("fitted_to",)
 """Keys of an embedding on the fly that are emptied: a digest over names of subjects."""
@@ -102,6 +103,8 @@ def parameters_without_people(parameters: Mapping[str, Any], people: People) -> 
     kept["trainer"] = _chosen(trainer, KEPT_OF_TRAINER)
     dataset = _chosen(trained, KEPT_OF_DATASET)
     dataset["hdf5_file"] = None
+    if trained.get("groups"):
+        dataset["groups"] = {group: _chosen(own, KEPT_OF_GROUPS) for group, own in trained["groups"].items()}
     embedding = trained.get("embedding")
     if embedding is not None:
         dataset["embedding"] = dict(embedding) | dict.fromkeys(KEPT_OF_EMBEDDING)

@@ -6,7 +6,7 @@ import dataclasses
 import re
 import warnings
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Protocol, Self, TypeVar
 
 import numpy as np
@@ -15,6 +15,14 @@ from numpy.typing import NDArray
 from dynml.dataset.signal_source import SignalSource
 from dynml.errors import ConfigurationError, DataError, DataWarning, first_of
 from dynml.geometry.geometry import SPACE
+from dynml.models.sequence.montages.checks import (
+    HasGroups,
+    Known,
+    Subset,
+    channels_apart,
+    check_groups,
+    refuse_by_order,
+)
 from dynml.store.geometry.stored import read_geometry
 from dynml.store.reading import Store
 from dynml.training.checkpoints.experiment_folder import ExperimentFolder
@@ -30,10 +38,10 @@ SAME_POSITION = 0.1
 SAME_PARCEL = 1.0
 """mm, within which channels of one name are the same."""
 
-_SETTLED = ("channel_names", "known_channels", "channel_positions", "channel_space")
+_SETTLED = ("channel_names", "known_channels", "channel_positions", "channel_space", "montages")
 
 
-class HasChannels(Protocol):
+class HasChannels(HasGroups, Protocol):
     """The part of `MultiSubjectDataset` that says which channels there are; see there."""
 
     @property
@@ -44,11 +52,6 @@ class HasChannels(Protocol):
     @property
     def group(self) -> str:
         """Group of the store."""
-        ...
-
-    @property
-    def channel_names(self) -> Sequence[str]:
-        """In their order."""
         ...
 
     @property
@@ -71,8 +74,17 @@ class HasChannels(Protocol):
         """How the stored signals were prepared."""
         ...
 
+    @property
+    def training_set(self) -> Subset:
+        """Who trains."""
+        ...
+
     def with_channels(self, columns: Sequence[int]) -> Self:
         """Give some of the channels."""
+        ...
+
+    def with_channels_apart(self, renamed: Mapping[str, Mapping[str, str]]) -> Self:
+        """Tell channels of some groups apart from those of the same name in others."""
         ...
 
 
@@ -83,11 +95,26 @@ def dataset_of_run(configs: dict[str, Any], dataset: Dataset, pretrained: str | 
     """Give the channels of a dataset that a run can learn from; see `Family`."""
     config = with_pretrained_channels(configs["model"], pretrained)
     if config.channel_embedding == NONE:
+        refuse_by_order(dataset)
         return dataset
     if dataset.n_conditioning:
         accepted = "none where dataset.conditioning_group is given: that group's channels are known by their order"
         raise ConfigurationError("model.channel_embedding", config.channel_embedding, accepted)
-    return dataset.with_channels(columns_taken(config, dataset))
+    if len(dataset.groups) == 1:
+        return dataset.with_channels(columns_taken(config, dataset))
+    return _of_several_groups(config, dataset)
+
+
+def _of_several_groups(config: Any, dataset: Dataset) -> Dataset:
+    """Give the channels of several groups that a run can learn from."""
+    by_name = config.channel_embedding == NAME
+    apart = {} if by_name else channels_apart({group: found[0] for group, found in _positions_of_groups(dataset)})
+    if apart:
+        dataset = dataset.with_channels_apart(apart)
+    dataset = dataset.with_channels(columns_taken(config, dataset))
+    by_name = by_name and config.known_channels is None
+    check_groups(dataset, dataset.training_set, by_name=by_name, where=str(dataset.signal_source.path))
+    return dataset
 
 
 def with_pretrained_channels(config: Any, pretrained: str | None) -> Any:
@@ -134,7 +161,7 @@ def with_channels_of(config: Any, dataset: HasChannels) -> Any:
 def with_names_and_positions(config: Any, dataset: HasChannels) -> Any:
     """Note the channels of a dataset in a config, whether the model knows them or not."""
     names = list(dataset.channel_names)
-    noted: dict[str, Any] = {"channel_names": names, "known_channels": config.known_channels or names}
+    noted: dict[str, Any] = {"channel_names": names, "known_channels": config.known_channels or names, "montages": None}
     if config.channel_embedding == POSITION:
         positions_C3, space = positions_of(dataset)
         # JSON has no NaN.
@@ -169,7 +196,8 @@ def has_other_channels(config: Any, pretrained: str) -> bool:
     _, parameters = ExperimentFolder.at(pretrained).load_model()
     before = parameters.get("model") or {}
     names = before.get("channel_names") or parameters["dataset"]["channel_names"]
-    return names != config.channel_names or before.get("channel_positions") != config.channel_positions
+    kept = ("channel_positions", "montages")
+    return names != config.channel_names or any(before.get(name) != getattr(config, name) for name in kept)
 
 
 def columns_in(config: Any, trained: Any) -> list[int]:
@@ -222,18 +250,34 @@ def columns_taken(config: Any, dataset: HasChannels) -> list[int]:
 
 def positions_of(dataset: HasChannels) -> tuple[NDArray[np.float64], str]:
     """Where the channels of a dataset lie, (C, 3) in mm, NaN where that is unknown; and in which space."""
-    positions_C3, path = np.full((dataset.n_channels, 3), np.nan), dataset.signal_source.path
-    if path is None:
-        return positions_C3, UNKNOWN_SPACE
-    with Store(path) as store:
-        geometry = read_geometry(store, dataset.group)
-    if geometry is None:
-        return positions_C3, UNKNOWN_SPACE
-    known = dict(zip(geometry.channel_names, geometry.positions))
-    for column, name in enumerate(dataset.channel_names):
-        positions_C3[column] = known.get(name, np.nan)
-    space = STANDARD_SPACE if geometry.is_standard else str(geometry.values.get(SPACE, UNKNOWN_SPACE))
-    return positions_C3, UNKNOWN_SPACE if space in UNKNOWN_SPACES else space
+    known: dict[str, NDArray[np.float64]] = {}
+    spaces: dict[str, str] = {}
+    for group, (positions, space) in _positions_of_groups(dataset):
+        known = {name: position for name, position in positions.items() if np.isfinite(position).all()} | known
+        if space != UNKNOWN_SPACE:
+            spaces.setdefault(space, group)
+    if len(spaces) > 1:
+        listed = " and ".join(f"those of group {group} in {space!r}" for space, group in spaces.items())
+        raise DataError(f"{dataset.signal_source.path}: the positions of channels lie in different spaces, {listed}.")
+    positions_C3 = np.array([known.get(name, np.full(3, np.nan)) for name in dataset.channel_names])
+    return positions_C3.reshape(-1, 3), next(iter(spaces), UNKNOWN_SPACE)
+
+
+def _positions_of_groups(dataset: HasChannels) -> Iterator[tuple[str, tuple[Known, str]]]:
+    """Each group, with the positions (3,) of its channels, NaN where unknown, and the space that they lie in."""
+    path = dataset.signal_source.path
+    for group, channels in dataset.channels_of_groups.items():
+        geometry = None
+        if path is not None:
+            with Store(path) as store:
+                geometry = read_geometry(store, group)
+        known = {} if geometry is None else dict(zip(geometry.channel_names, geometry.positions))
+        space = UNKNOWN_SPACE
+        if geometry is not None:
+            space = STANDARD_SPACE if geometry.is_standard else str(geometry.values.get(SPACE, UNKNOWN_SPACE))
+        unknown = np.full(3, np.nan)
+        positions = {name: known.get(stored, unknown) for name, stored in channels.items()}
+        yield group, (positions, UNKNOWN_SPACE if space in UNKNOWN_SPACES else space)
 
 
 def _has_positions(dataset: HasChannels) -> bool:
@@ -290,7 +334,9 @@ def _by_position(space: str | None, dataset: HasChannels) -> list[int]:
             f"{space!r}."
         )
     columns = np.flatnonzero(is_known_C).tolist()
-    _refuse_one_position([names[column] for column in columns], positions_C3[columns], dataset)
+    for channels in dataset.channels_of_groups.values():
+        own = [column for column in columns if names[column] in channels]
+        _refuse_one_position([names[column] for column in own], positions_C3[own], dataset)
     unknown = [names[column] for column in np.flatnonzero(~is_known_C).tolist()]
     if unknown:
         _warn(
@@ -303,7 +349,7 @@ def _by_position(space: str | None, dataset: HasChannels) -> list[int]:
 def _refuse_one_position(names: Sequence[str], positions_C3: NDArray[np.float64], dataset: HasChannels) -> None:
     from scipy.spatial import cKDTree
 
-    pairs = sorted(cKDTree(positions_C3).query_pairs(SAME_POSITION))
+    pairs = [] if len(names) < 2 else sorted(cKDTree(positions_C3).query_pairs(SAME_POSITION))
     if pairs:
         first, second = (names[number] for number in pairs[0])
         raise DataError(

@@ -92,6 +92,9 @@ class SequenceConfig:
     channel_positions: list[list[float]] | None = None
     """Set from the data, for channel_embedding position: positions of the channels, mm."""
 
+    montages: list[list[int]] | None = None
+    """Set from the data, where recordings have different channels: numbers of the channels of each montage."""
+
     channel_space: str | None = None
     """Set from the data, for channel_embedding position: the space of these positions."""
 

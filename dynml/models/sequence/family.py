@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from dynml.dataset.config import CONDITIONING
+from dynml.dataset.config import CONDITIONING, FURTHER_GROUPS
 from dynml.models.registry import Family
 
 _WINDOWS: dict[str, Any] = {"window_length": 50, "batch_size_training": 64}
@@ -36,6 +36,7 @@ _SHARED: dict[str, Any] = {
     "unused_settings": (
         *("sampler.trials", "sampler.onset_shift", "sampler.trial_length", "loader.labels"),
         *("model.channel_names", "model.known_channels", "model.channel_positions", "model.channel_space"),
+        "model.montages",
         *CONDITIONING,
     ),
 }
@@ -44,6 +45,9 @@ _OF_CSM = {
         *(name for name in _SHARED["unused_settings"] if name not in CONDITIONING),
         "model.conditioning_channels",
     ),
+}
+_OF_SEQUENCE_BERT = {
+    "unused_settings": tuple(name for name in _SHARED["unused_settings"] if name != FURTHER_GROUPS),
 }
 
 CSM = Family(
@@ -56,7 +60,7 @@ SEQUENCE_BERT = Family(
     name="sequence_bert",
     model_config="dynml.models.sequence.config:SequenceBertConfig",
     model="dynml.models.sequence.objectives.sequence_bert:SequenceBert",
-    **_SHARED,
+    **_SHARED | _OF_SEQUENCE_BERT,
 )
 NETWORK_BERT = Family(
     name="network_bert",

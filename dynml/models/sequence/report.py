@@ -10,6 +10,7 @@ import numpy as np
 from dynml.dataset.dataset import MultiSubjectDataset
 from dynml.models.sequence.baselines.baseline import Baseline
 from dynml.models.sequence.baselines.named import BASELINE_NAMES
+from dynml.models.sequence.montages.report import report_of_groups
 from dynml.models.sequence.scoring import MODEL, Scores, predictors_of, scores_of_subset
 from dynml.models.sequence.sequence_model import SequenceModel
 from dynml.training.processes import Processes
@@ -49,13 +50,20 @@ def report(
     content: dict[str, Any] = {
         "score": by_subset(MODEL),
         "baselines": {name: by_subset(name) if name in baselines else None for name in BASELINE_NAMES},
-        "score_by_network": dict(zip(dataset.channel_names, judged[MODEL].by_network)),
+        "score_by_network": {
+            name: value for name, value in zip(dataset.channel_names, judged[MODEL].by_network) if np.isfinite(value)
+        },
     }
     if judged[MODEL].by_horizon is not None:
         content["score_by_horizon"] = {name: values.by_horizon for name, values in judged.items()}
     if getattr(model.config, "signal_weight", 1.0) == 0:
         return {**content, "findings": [_NO_TARGET.format(model.linear_baseline)]}
-    return {**content, "findings": _findings(judged, subsets[-1], content["score"])}
+    findings = _findings(judged, subsets[-1], content["score"])
+    if len(dataset.groups) > 1:
+        where = dataset, dataset.subset(subsets[-1]), subsets[-1], model.config.channel_positions
+        content |= (of_groups := report_of_groups(judged, MODEL, *where))
+        findings += of_groups["findings"]
+    return {**content, "findings": findings}
 
 
 def _findings(judged: Mapping[str, Scores], subset: str, score: Mapping[str, float | None]) -> list[str]:
@@ -81,7 +89,7 @@ def _findings(judged: Mapping[str, Scores], subset: str, score: Mapping[str, flo
             f"The loss on validation data is {100 * (validation / training - 1):.0f} % above that on training data: "
             "the model fits what does not recur (more data, dropout or a smaller model would help)."
         )
-    worst = int(np.argmax(own.by_network))
-    if own.by_network[worst] > 2 * float(np.median(own.by_network)):
+    worst = int(np.nanargmax(own.by_network))
+    if own.by_network[worst] > 2 * float(np.nanmedian(own.by_network)):
         found.append(f"Channel number {worst} is predicted far worse than the others.")
     return found

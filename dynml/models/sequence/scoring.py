@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -10,6 +11,7 @@ from torch import Tensor
 
 from dynml.batches.fixed_windows import FixedWindows
 from dynml.dataset.dataset import MultiSubjectDataset
+from dynml.dataset.subset import MultiSubjectSubset
 from dynml.models.sequence.baselines.baseline import Baseline
 from dynml.models.sequence.objectives.csm import Csm
 from dynml.models.sequence.objectives.forecasting import Predictor, forecast
@@ -27,6 +29,8 @@ class Scores:
 
     mean: float
     by_network: list[float]
+    """NaN for channels that no subject of the subset has."""
+
     by_horizon: list[float] | None
     """Of forecasts 1, 2, .. samples ahead, for causal models."""
 
@@ -49,18 +53,23 @@ class Tally:
         self.networks += both.sum(dim=(1, 2))
         self.subjects.index_add_(1, subject_B, both.sum(dim=(2, 3)))
 
-    def add_forecasts(self, costs_BHC: Tensor, scored_BH: Tensor) -> None:
-        """Count the costs of forecasts of samples that were observed."""
-        scored_BH1 = scored_BH[:, :, None]
-        self.horizons[0] += torch.where(scored_BH1, costs_BHC, 0.0).double().sum(dim=(0, 2))
-        self.horizons[1] += scored_BH.sum(dim=0) * costs_BHC.shape[2]
+    def add_forecasts(self, costs_BHC: Tensor, scored_BH: Tensor, present_BC: Tensor | None = None) -> None:
+        """Count the costs of forecasts of samples that were observed, in channels that are there."""
+        scored_BHC = scored_BH[:, :, None].expand_as(costs_BHC)
+        if present_BC is not None:
+            scored_BHC = scored_BHC & present_BC[:, None]
+        self.horizons[0] += torch.where(scored_BHC, costs_BHC, 0.0).double().sum(dim=(0, 2))
+        self.horizons[1] += scored_BHC.sum(dim=(0, 2))
 
-    def scores(self, processes: Processes, subjects: list[str]) -> Scores:
+    def scores(self, processes: Processes, subset: MultiSubjectSubset) -> Scores:
         """Means over all processes."""
         networks, horizons, each = (processes.sum(sums.cpu()) for sums in (self.networks, self.horizons, self.subjects))
         means = networks[0] / networks[1].clamp(min=1)
+        if subset.montages is not None:
+            present_C = subset.montages.present_MC[subset.montage_of].any(axis=0)
+            means = torch.where(torch.from_numpy(present_C), means, torch.nan)
         by_horizon = (horizons[0] / horizons[1]).tolist() if bool(horizons.any()) else None
-        by_subject = {name: float(total / n) for name, total, n in zip(subjects, *each) if n}
+        by_subject = {name: float(total / n) for name, total, n in zip(subset.subjects, *each) if n}
         return Scores(float(networks[0].sum() / networks[1].sum()), means.tolist(), by_horizon, by_subject)
 
 
@@ -110,8 +119,10 @@ def scores_of_subset(
             if known is not None:
                 beside = beside_BHJ if model.n_conditioning else None
                 forecast_BHC = forecast(predictor, known, n_horizons, interval_B[whole_B], beside)
-                tallies[key].add_forecasts(elementwise_loss(forecast_BHC, future_BHC, model.config), scored_BH)
-    return {key: tally.scores(processes, subset.subjects) for key, tally in tallies.items()}
+                tallies[key].add_forecasts(
+                    elementwise_loss(forecast_BHC, future_BHC, model.config), scored_BH, known.present_BC
+                )
+    return {key: tally.scores(processes, subset) for key, tally in tallies.items()}
 
 
 def _n_horizons(model: SequenceModel, window_length: int) -> int:
@@ -136,6 +147,10 @@ def _known_and_future(
         ragged=False,
         observed_BT=None if windows.observed_BT is None else known_BT[:, :n_known],
     )
+    if windows.present_BC is not None:
+        whole = torch.nonzero(whole_B)[:, 0].tolist()
+        montages = tuple((windows.montages_on_host or ())[row] for row in whole)
+        known = dataclasses.replace(known, present_BC=windows.present_BC[whole_B], montages_on_host=montages)
     scored_BH = known_BT[:, n_known:] & known_BT[:, :n_known].any(dim=1, keepdim=True)
     return known, windows.signals_BTC[whole_B, n_known:], scored_BH
 

@@ -17,6 +17,7 @@ from dynml.models.sequence.backbones.embedding import Embedder, TimeEmbedding, U
 from dynml.models.sequence.backbones.tokens import TokenLayout
 from dynml.models.sequence.backbones.transformer import Pooler, Transformer
 from dynml.models.sequence.baselines.baseline import Baseline
+from dynml.models.sequence.baselines.by_montage import ByMontage
 from dynml.models.sequence.baselines.named import make_baseline
 from dynml.models.sequence.baselines.own_channels import OwnChannels
 from dynml.models.sequence.channels import columns_in, dataset_taken, tell_of_linear_path, with_names_and_positions
@@ -102,7 +103,8 @@ class SequenceModel(Summarized, nn.Module):
         self.own_channels: OwnChannels | None = None
         if config.linear_path and self.linear_baseline is not None:
             numbers = self.n_predicted, config.linear_path_lags
-            self.linear = make_baseline(self.linear_baseline, *numbers, n_conditioning=self.n_conditioning)
+            beside: dict[str, Any] = {"n_conditioning": self.n_conditioning, "montages": config.montages}
+            self.linear = make_baseline(self.linear_baseline, *numbers, **beside)
             self.gate_C = nn.Parameter(torch.zeros(n_predicted_columns))
 
     @property
@@ -190,10 +192,12 @@ class SequenceModel(Summarized, nn.Module):
         self.n_channels = taken.n_channels
         self.own_channels = None
         if self.linear is not None:
-            columns = columns_in(config, self.config)
+            columns, n_own = columns_in(config, self.config), len(self.config.channel_names)
+            if isinstance(self.linear, ByMontage):
+                columns, n_own = self.linear.take(columns)
             tell_of_linear_path(columns, dataset)
             device = next(self.parameters()).device
-            self.own_channels = OwnChannels.of(columns, len(self.config.channel_names), device)
+            self.own_channels = OwnChannels.of(columns, n_own, device)
         return taken
 
     def compute_loss(self, outputs: Outputs, batch: Batch | None = None) -> tuple[Tensor, Tensor]:
@@ -286,6 +290,8 @@ class TransformerModel(SequenceModel):
 
     def _tokens(self, inputs_BTC: Tensor, windows: Windows) -> tuple[Tensor, Windows]:
         """Inputs of tokens, (B, N, P C), and windows of them: samples, or patches of P samples."""
+        if windows.present_BC is not None:
+            inputs_BTC = inputs_BTC * windows.shares_B1C
         length = self.config.patch_length
         return (inputs_BTC if length == 1 else in_patches(inputs_BTC, length).flatten(2)), patched(windows, length)
 

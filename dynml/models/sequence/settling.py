@@ -39,6 +39,12 @@ def settled_model(config: Any, dataset: MultiSubjectDataset) -> Any:
     config = with_channels_of(config, dataset)
     if isinstance(config, CsmConfig) and config.conditioning_channels is None and dataset.n_conditioning:
         config = dataclasses.replace(config, conditioning_channels=list(dataset.conditioning_names))
+    montages = None if dataset.montages is None else dataset.montages.columns
+    if montages is not None and getattr(config, "next_sequence", False):
+        accepted = "false where recordings have different channels (dataset.further_groups)"
+        raise ConfigurationError("model.next_sequence", True, accepted)
+    if config.montages != montages:
+        config = dataclasses.replace(config, montages=montages)
     precision = config.time_precision or 0.5 / max(rates)
     max_seconds = config.max_seconds or config.n_positions / min(rates)
     if precision > 1 / max(rates) * (1 + 1e-9):

@@ -78,8 +78,10 @@ class SequenceTrainer(Trainer):
             passes = TrainingPasses(self.dataset, self.processes)
             conditioning = self.dataset.conditioning
             n_marks = int(conditioning is not None and bool(conditioning.marks_missing))
-            mean_C, scale_C = (values[: len(values) - n_marks] for values in passes.mean_and_scale)
-            warn_of_scale(mean_C, scale_C, "Sequence models")
+            n_montages = len(self.model.config.montages or ())
+            for part in [passes.of_montage(number) for number in range(n_montages)] or [passes]:
+                mean_C, scale_C = (values[: len(values) - n_marks] for values in part.mean_and_scale)
+                warn_of_scale(mean_C, scale_C, "Sequence models")
             self.baselines = fit_baselines(
                 applicable(self.family),
                 self.dataset,
@@ -198,6 +200,7 @@ class SequenceTrainer(Trainer):
                 window_length=self.longest_window,
                 code_size=self.model.embedding_dim,
                 n_conditioning=self.model.n_conditioning,
+                montages=self.model.config.montages,
             )
             baseline.load_state_dict(tensors)
             self.baselines[name] = baseline.to(self.device)

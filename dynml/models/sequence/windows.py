@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from dynml.batches.batch import Batch
+from dynml.dataset.montages.montages import Montages
 
 
 @dataclass(frozen=True)
@@ -45,6 +49,13 @@ class Windows:
     lengths_on_host: tuple[int, ...] | None = None
     """Samples of each window, where the host knows them: not where masked samples may have shortened one."""
 
+    present_BC: Tensor | None = None
+    """bool, which channels each window's recording has, where recordings have different ones; signals are 0 in the
+    others. None: all of them."""
+
+    montages_on_host: tuple[int, ...] | None = None
+    """Number of each window's montage, where there are several."""
+
     conditioning_BTJ: Tensor | None = None
     """What may be looked at and is not predicted, once it is told apart (`conditioned`); 0 where signals are."""
 
@@ -71,6 +82,29 @@ class Windows:
         if self.conditioning_BTJ is None:
             return self.signals_BTC
         return torch.cat([self.signals_BTC, self.conditioning_BTJ], dim=2)
+
+    @property
+    def shares_B1C(self) -> Tensor:
+        """What sums over channels are weighted by, so that they are as large however many a window has."""
+        assert self.present_BC is not None
+        n_present_B1 = self.present_BC.sum(dim=1, keepdim=True).clamp(min=1)
+        return (self.present_BC * (self.present_BC.shape[1] / n_present_B1)).to(self.signals_BTC.dtype)[:, None]
+
+    def chosen(self, rows: Tensor, on_host: Sequence[int]) -> Windows:
+        """Give some of the windows.
+
+        Parameters
+        ----------
+        rows : Tensor, (n,), int64, or (B,), bool
+        on_host : sequence of int
+            The same, as numbers that the host knows.
+        """
+        lengths, montages = (
+            None if known is None else tuple(known[row] for row in on_host)
+            for known in (self.lengths_on_host, self.montages_on_host)
+        )
+        tensors: dict[str, Any] = {name: value[rows] for name, value in vars(self).items() if isinstance(value, Tensor)}
+        return dataclasses.replace(self, **tensors, lengths_on_host=lengths, montages_on_host=montages)
 
     def conditioned(self, n_conditioning: int) -> Windows:
         """Tell the last J channels apart, which condition a model."""
@@ -99,8 +133,19 @@ def windows_of(batch: Batch) -> Windows:
     windows = Windows(batch.windows, batch.mask, batch.seconds_in_span, keys_B, ragged=len(set(lengths)) > 1)
     if len(lengths) == len(batch.windows):
         windows = dataclasses.replace(windows, lengths_on_host=lengths)
+    if batch.subset.montages is not None:
+        windows = _with_montages(windows, batch.subset.montages, batch.subset.montage_of[batch.spans.subject])
     observed_BT = batch.observed
     return windows if observed_BT is None else masked_windows(windows, observed_BT)
+
+
+def _with_montages(windows: Windows, montages: Montages, montage_of: NDArray[np.int64]) -> Windows:
+    """Note which channels each window has; those that it lacks become 0, whatever augmentation has put there."""
+    present_BC = torch.from_numpy(montages.present_MC[montage_of]).to(windows.device, non_blocking=True)
+    signals_BTC = torch.where(present_BC[:, None], windows.signals_BTC, 0.0)
+    return dataclasses.replace(
+        windows, signals_BTC=signals_BTC, present_BC=present_BC, montages_on_host=tuple(montage_of.tolist())
+    )
 
 
 def masked_windows(windows: Windows, observed_BT: Tensor) -> Windows:

@@ -36,6 +36,10 @@ class TrainingMoments(Protocol):
         """Windows from evenly drawn positions, (n, T, C); NaN in padding and at masked samples."""
         ...
 
+    def of_montage(self, number: int) -> TrainingMoments:
+        """Moments of the subjects and channels of one montage, where there are several."""
+        ...
+
 
 class Baseline(nn.Module):
     """Something that a sequence model must beat: buffers, no parameters, and a prediction of every task.

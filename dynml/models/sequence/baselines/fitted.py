@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 from dynml.dataset.dataset import MultiSubjectDataset
 from dynml.models.sequence.baselines.baseline import Baseline
@@ -49,9 +50,9 @@ def fit_baselines(
     baselines = {}
     for name in names:
         n_channels, n_conditioning = dataset.n_channels - dataset.n_conditioning, dataset.n_conditioning
-        baseline = make_baseline(name, n_channels, n_lags, window_length, code_size, n_conditioning=n_conditioning).to(
-            dataset.device
-        )
+        montages = None if dataset.montages is None else dataset.montages.columns
+        of_data: dict[str, Any] = {"n_conditioning": n_conditioning, "montages": montages}
+        baseline = make_baseline(name, n_channels, n_lags, window_length, code_size, **of_data).to(dataset.device)
         baseline.fit(passes)
         baselines[name] = baseline
     return baselines

@@ -14,8 +14,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 from dynml.models.sequence.baselines.baseline import Baseline
 from dynml.models.sequence.baselines.both_sides import RidgeBothSides
+from dynml.models.sequence.baselines.by_montage import ByMontage
 from dynml.models.sequence.baselines.networks import RidgeFromOtherNetworks
 from dynml.models.sequence.baselines.pca import Pca
 from dynml.models.sequence.baselines.simple import Ar1, Interpolation, Persistence, Zero
@@ -53,6 +57,7 @@ def make_baseline(
     code_size: int | None = None,
     *,
     n_conditioning: int = 0,
+    montages: Sequence[Sequence[int]] | None = None,
 ) -> Baseline:
     """Make a baseline that has not been fitted, or to load the state of a fitted one into.
 
@@ -68,7 +73,12 @@ def make_baseline(
         Of pca, which needs both.
     n_conditioning : int
         Channels of a second group, which ridge_var looks at, too.
+    montages : sequence of list of int, optional
+        Numbers of the channels of each montage, where recordings have different ones: a baseline is made for each.
     """
+    if montages is not None:
+        beside: dict[str, Any] = {"window_length": window_length, "code_size": code_size}
+        return ByMontage([make_baseline(name, len(own), n_lags, **beside) for own in montages], montages)
     match name:
         case "zero":
             return Zero()

@@ -44,12 +44,24 @@ class TrainingPasses:
     processes : Processes
     seed : int
         Of what is drawn.
+    montage : int, optional
+        Only the subjects and channels of one montage, where there are several.
     """
 
-    def __init__(self, dataset: MultiSubjectDataset, processes: Processes, seed: int = 0) -> None:
+    def __init__(
+        self, dataset: MultiSubjectDataset, processes: Processes, seed: int = 0, montage: int | None = None
+    ) -> None:
         self.dataset, self.processes, self.seed = dataset, processes, seed
         self._passes = SegmentPasses(dataset)
+        self.n_channels = dataset.n_channels
+        self._is_taken: NDArray[np.bool_] | None = None
+        self._columns: Tensor | None = None
+        if montage is not None:
+            assert dataset.montages is not None
+            columns, self._is_taken = dataset.montages.columns[montage], self.subset.montage_of == montage
+            self._columns, self.n_channels = torch.tensor(columns, device=dataset.device), len(columns)
         self._mean_and_scale: tuple[Tensor, Tensor] | None = None
+        self._of_montages: dict[int, TrainingPasses] = {}
         self._observed_lengths: dict[str, list[NDArray[np.int64]]] | None = None
 
     @property
@@ -65,7 +77,7 @@ class TrainingPasses:
         return self._mean_and_scale
 
     def _found_mean_and_scale(self) -> tuple[Tensor, Tensor]:
-        n_channels = self.dataset.n_channels
+        n_channels = self.n_channels
         sums = torch.zeros(2 * n_channels + 1, dtype=torch.float64, device=self.dataset.device)
         for _, rows, _ in self._chunks(1):
             count = torch.full((1,), len(rows), dtype=rows.dtype, device=rows.device)
@@ -77,7 +89,7 @@ class TrainingPasses:
 
     def neighbour_products(self) -> tuple[Tensor, Tensor]:
         """Sums over samples and the ones after them: product, and square of the earlier one; two (C,), centred."""
-        sums = torch.zeros(2, self.dataset.n_channels, dtype=torch.float64, device=self.dataset.device)
+        sums = torch.zeros(2, self.n_channels, dtype=torch.float64, device=self.dataset.device)
         for _, rows, borders in self._standardized_chunks(2):
             inside = torch.ones(len(rows) - 1, 1, dtype=rows.dtype, device=rows.device)
             inside[torch.tensor(borders[1:-1], dtype=torch.int64) - 1] = 0
@@ -112,7 +124,7 @@ class TrainingPasses:
 
     def halves(self, window_length: int) -> Halves:
         """Second moments of windows of standardized rows, no longer than `longest_window` allows."""
-        sums = [WindowMoments(window_length, self.dataset.n_channels, self.dataset.device) for _ in range(2)]
+        sums = [WindowMoments(window_length, self.n_channels, self.dataset.device) for _ in range(2)]
         for half, rows, borders in self._standardized_chunks(window_length):
             sums[half].add(rows, borders)
         for moments in sums:
@@ -129,6 +141,12 @@ class TrainingPasses:
             values[number, : stop - start] = subset.read(subject, start, stop)
         return values
 
+    def of_montage(self, number: int) -> TrainingPasses:
+        """Passes over the subjects and channels of one montage, where there are several."""
+        if number not in self._of_montages:
+            self._of_montages[number] = TrainingPasses(self.dataset, self.processes, self.seed, number)
+        return self._of_montages[number]
+
     def _standardized_chunks(self, window_length: int) -> Iterator[tuple[int, Tensor, list[int]]]:
         mean, scale = self.mean_and_scale
         for half, rows, borders in self._chunks(window_length):
@@ -138,8 +156,9 @@ class TrainingPasses:
         """Half, rows (n, C) float64 and borders of pieces that together have every window of this process once."""
         split = self._split(window_length)
         for batch in self._passes("training"):
-            for half, pieces in _pieces(batch, self._half_of_subject(split), window_length):
-                rows = torch.cat([batch.signals[start:stop] for start, stop in pieces]).double()
+            for half, pieces in _pieces(batch, self._half_of_subject(split), window_length, self._is_taken):
+                rows = torch.cat([batch.signals[start:stop] for start, stop in pieces])
+                rows = (rows if self._columns is None else rows[:, self._columns]).double()
                 yield half, rows, [0, *itertools.accumulate(stop - start for start, stop in pieces)]
 
     def _split(self, window_length: int) -> str:
@@ -149,7 +168,8 @@ class TrainingPasses:
         if split == "segments":
             return None
         units = self.subset.participants if split == "participants" else self.subset.subjects
-        number = {unit: index for index, unit in enumerate(dict.fromkeys(units))}
+        taken = itertools.compress(units, self._is_taken) if self._is_taken is not None else units
+        number = dict.fromkeys(units, 0) | {unit: index for index, unit in enumerate(dict.fromkeys(taken))}
         return np.array([number[unit] % 2 for unit in units])
 
     def _longest_pieces(self, split: str) -> int:
@@ -158,9 +178,10 @@ class TrainingPasses:
             longest = [int(lengths.max(initial=0)) for lengths in self._lengths_of_observed(split)]
             return min(self.processes.largest(longest))
         table, halves = self.subset.segments, self._half_of_subject(split)
+        lengths = table.lengths if self._is_taken is None else np.where(self._is_taken[table.subject], table.lengths, 0)
         if halves is None:
-            return int(table.lengths.max(initial=0)) // 2
-        return min(int(table.lengths[halves[table.subject] == half].max(initial=0)) for half in range(2))
+            return int(lengths.max(initial=0)) // 2
+        return min(int(lengths[halves[table.subject] == half].max(initial=0)) for half in range(2))
 
     def _least_windows(self, window_length: int) -> int:
         """Windows without a masked row, in the half that has fewer of them."""
@@ -175,7 +196,7 @@ class TrainingPasses:
             found: dict[str, tuple[list[int], list[int]]] = {one: ([], []) for one in _SPLITS}
             for batch in self._passes("training"):
                 for one, halves in found.items():
-                    for half, first, last in _ranges(batch, self._half_of_subject(one)):
+                    for half, first, last in _ranges(batch, self._half_of_subject(one), self._is_taken):
                         halves[half].append(last - first)
             self._observed_lengths = {
                 one: [np.array(lengths, dtype=np.int64) for lengths in halves] for one, halves in found.items()
@@ -187,12 +208,15 @@ _SPLITS = ("participants", "runs", "segments")
 
 
 def _pieces(
-    batch: Batch, half_of_subject: NDArray[np.int64] | None, window_length: int
+    batch: Batch,
+    half_of_subject: NDArray[np.int64] | None,
+    window_length: int,
+    is_taken: NDArray[np.bool_] | None = None,
 ) -> Iterator[tuple[int, list[tuple[int, int]]]]:
     """Row ranges of segments, or of parts of them that overlap by a window less one row, gathered to chunks by half."""
     gathered: tuple[list[tuple[int, int]], list[tuple[int, int]]] = ([], [])
     n_gathered = [0, 0]
-    for half, first, last in _ranges(batch, half_of_subject):
+    for half, first, last in _ranges(batch, half_of_subject, is_taken):
         for piece in range(first, last - window_length + 1, CHUNK_ROWS):
             end = min(piece + CHUNK_ROWS + window_length - 1, last)
             gathered[half].append((piece, end))
@@ -204,13 +228,17 @@ def _pieces(
     yield from ((half, pieces) for half, pieces in enumerate(gathered) if pieces)
 
 
-def _ranges(batch: Batch, half_of_subject: NDArray[np.int64] | None) -> Iterator[tuple[int, int, int]]:
+def _ranges(
+    batch: Batch, half_of_subject: NDArray[np.int64] | None, is_taken: NDArray[np.bool_] | None = None
+) -> Iterator[tuple[int, int, int]]:
     """Half and rows [first, last) of each segment, or of each stretch of it that is nowhere masked."""
     assert batch.starts is not None
     subjects, observed = batch.spans.subject.tolist(), None
     if batch.observed is not None:
         observed = batch.observed.cpu().numpy()
     for number, (start, stop) in enumerate(itertools.pairwise(batch.starts.tolist())):
+        if is_taken is not None and not is_taken[subjects[number]]:
+            continue
         middle = (start + stop) // 2
         ranges = [(0, start, middle), (1, middle, stop)]
         if half_of_subject is not None:

@@ -37,6 +37,7 @@ class Csm(TransformerModel):
     linear_baseline = "ridge_var"
     causal = True
     takes_conditioning = True
+    takes_montages = True
 
     def __init__(self, config: CsmConfig, n_channels: int) -> None:
         super().__init__(config, n_channels)
@@ -47,8 +48,8 @@ class Csm(TransformerModel):
         """All samples (or patches) but the first, or one sample of each window."""
         windows = windows.conditioned(self.n_conditioning)
         if self.config.objective == "single_mask":
-            return single_position_task(windows)
-        return next_sample_task(windows, self.config.patch_length)
+            return single_position_task(windows).of_present_channels()
+        return next_sample_task(windows, self.config.patch_length).of_present_channels()
 
     def nonlinear_prediction(self, task: Task) -> Nonlinear:
         """What the nonlinear path predicts of each sample (patch) from those before it; 0 for a window's first."""

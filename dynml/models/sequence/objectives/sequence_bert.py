@@ -31,6 +31,7 @@ class SequenceBert(MaskedModel):
 
     family_name = "sequence_bert"
     linear_baseline = "ridge_both_sides"
+    takes_montages = True
 
     def __init__(self, config: SequenceBertConfig, n_channels: int) -> None:
         super().__init__(config, n_channels)
@@ -41,7 +42,8 @@ class SequenceBert(MaskedModel):
     def task_of(self, windows: Windows, subject_B: Tensor, dataset_B: Tensor) -> Task:
         """Hide samples of windows, or of pairs."""
         if not self.config.next_sequence:
-            return masked_samples_task(windows, self.config.masking_rate, patch_length=self.config.patch_length)
+            task = masked_samples_task(windows, self.config.masking_rate, patch_length=self.config.patch_length)
+            return task.of_present_channels()
         gaps = self.config.max_gap, self.config.min_gap
         pairs, follows_B = paired_windows(windows, subject_B, dataset_B, *gaps)
         return masked_samples_task(pairs, self.config.masking_rate, follows_B)

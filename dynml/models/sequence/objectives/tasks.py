@@ -7,7 +7,7 @@ samples, which were not observed, are never shown and never scored: tasks are ma
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -46,6 +46,11 @@ class Task:
 
     n_hidden_networks: int | None = None
     """Networks that are hidden in every window, as far as any of its samples is known; None: unknown to the host."""
+
+    def of_present_channels(self) -> Task:
+        """Score only channels that a window's recording has."""
+        present_BC = self.windows.present_BC
+        return self if present_BC is None else replace(self, scored=self.scored & present_BC[:, None])
 
 
 def next_sample_task(windows: Windows, block: int = 1) -> Task:

@@ -1,0 +1,1 @@
+"""Several groups of a store as one dataset: which channels each subject has, and where the others are left empty."""
