@@ -42,7 +42,7 @@ autosummary_generate = ["reference/api_objects.rst"]
 napoleon_google_docstring = False
 default_role = "code"
 highlight_language = "none"
-"""Of outputs, which have no language; lines of these are wrapped (`narrow.css`)."""
+"""Of outputs, which have no language; those of the class `sentences` are wrapped (`narrow.css`)."""
 copybutton_prompt_text = r">>> |\.\.\. |\$ "
 copybutton_prompt_is_regexp = True
 

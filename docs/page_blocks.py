@@ -20,7 +20,9 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
-EXECUTED = ("bash", "python")
+EXECUTED = ("bash", "python", "file")
+KINDS = {".py": "python", ".sh": "sh"}
+"""Marks of included examples; others are files that a reader saves."""
 _BLOCK = re.compile(r"^```(?:(\w+)|\{literalinclude\} (\S+))\n(.*?)^```$", flags=re.MULTILINE | re.DOTALL)
 
 
@@ -29,7 +31,7 @@ class Block:
     """One marked block of a page."""
 
     mark: str
-    """`bash`, `python`, `sh`, ..; `output`: what blocks before it print; `package`: a file of a package."""
+    """`bash`, `python`, `sh`, ..; `output`: what was printed; `file`: to be saved; `package`: a part of one."""
     line: int
     """Where it starts on the page, from 1."""
     text: str
@@ -58,20 +60,23 @@ def _included(file: Path, line: int, options: str) -> Block:
         return Block("output", line, shown_part(text, options), file)
     text = file.read_text(encoding="utf-8")
     if file.parent == DOCS / "examples":
-        return Block("python", line, text, file)
+        return Block(KINDS.get(file.suffix, "file"), line, shown_part(text, options), file)
     if DOCS / "examples" not in file.parents:
-        return Block("text", line, text)
+        return Block("text", line, shown_part(text, options))
     return Block("package", line, text, DOCS / "examples" / file.relative_to(DOCS / "examples").parts[0])
 
 
 def shown_part(text: str, options: str) -> str:
-    """Give the lines that the options `start-at` and `end-at` of `literalinclude` leave."""
+    """Give the lines that options such as `start-at` of `literalinclude` leave, as Sphinx does."""
     lines = text.splitlines(keepends=True)
-    start, end = (re.search(rf"^:{name}: (.*)$", options, flags=re.MULTILINE) for name in ("start-at", "end-at"))
-    if start and lines:
-        lines = lines[next(number for number, line in enumerate(lines) if start[1].strip() in line) :]
-    if end and lines:
-        lines = lines[: next(number for number, line in enumerate(lines) if end[1].strip() in line) + 1]
+    for name, value in re.findall(
+        r"^:(start-at|start-after|end-at|end-before): *(.*?) *$", options, flags=re.MULTILINE
+    ):
+        place = next((number for number, line in enumerate(lines) if value in line), None)
+        if place is None:
+            continue
+        beyond = place + (name in ("start-after", "end-at"))
+        lines = lines[beyond:] if name.startswith("start") else lines[:beyond]
     return "".join(lines)
 
 
@@ -83,6 +88,9 @@ def run_block(block: Block, names: dict[str, object], page: str) -> str:
     RuntimeError
         A command of the block fails.
     """
+    if block.mark == "file":
+        Path(block.file.name).write_text(block.text, encoding="utf-8")
+        return ""
     if block.mark != "python":
         return run_commands(block.text)
     with contextlib.redirect_stdout(io.StringIO()) as shown:

@@ -81,7 +81,7 @@ def tables_of(what: str, name: str) -> str:
     if what == "logger":
         return table(config_rows(LOGGERS[name], f"{name}."))
     if what == "simulation":
-        return table(config_rows(config_class(name)))
+        return table(config_rows(config_class(name))) if name else all_simulations()
     if what == "trainer":
         return table(config_rows(TrainerConfig))
     if what == "bids":
@@ -92,6 +92,11 @@ def tables_of(what: str, name: str) -> str:
         f"**{title}**\n\n{table([(key, f'`{default}`', text) for key, (default, text) in rows.items()])}\n"
         for title, rows in sections.items()
     )
+
+
+def all_simulations() -> str:
+    """Write the tables of all kinds of simulation."""
+    return "\n".join(f"**{kind}**\n\n{table(config_rows(config_class(kind)))}\n" for kind in KINDS)
 
 
 def rows_of(what: str, name: str, chosen: list[str]) -> str:
@@ -111,8 +116,7 @@ def everything() -> Iterator[tuple[str, str]]:
     """Give the arguments of every directive that the reference needs, for the page and its test."""
     yield from (("family", name) for name in sorted(FAMILIES))
     yield from (("logger", name) for name in sorted(LOGGERS))
-    yield from (("simulation", name) for name in sorted(KINDS))
-    yield from (("dataset", ""), ("store", ""), ("bids", ""), ("steps", ""))
+    yield from (("simulation", ""), ("dataset", ""), ("store", ""), ("bids", ""), ("steps", ""))
 
 
 def help_of(script: str, *arguments: str) -> str:
