@@ -1,5 +1,6 @@
 # make demo   train an HMM on real fMRI, from the recordings to figures
 # make test   all checks and tests
+# make outputs   the outputs that the guide shows, from its commands; minutes
 # make wheel-check   the README's blocks in a new environment outside the repository, from the wheel; minutes
 # The first two make .venv first; only python3 (3.11 or newer) is needed. The demo installs what dynml runs with, the
 # tests the developers' tools as well.
@@ -8,7 +9,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 DEMO_FOLDER ?= demo_output
 
-.PHONY: demo test lint unit processor docs wheel-check clean
+.PHONY: demo test lint unit processor docs outputs wheel-check clean
 
 # What keeps oneDNN, torch, numba and OpenBLAS from instructions beyond AVX2
 AVX2_ONLY := ONEDNN_MAX_CPU_ISA=AVX2 ATEN_CPU_CAPABILITY=avx2 NUMBA_CPU_NAME=haswell NUMBA_CPU_FEATURES=+avx2,+fma OPENBLAS_CORETYPE=Haswell
@@ -34,6 +35,9 @@ processor: .venv
 docs: .venv
 	$(BIN)/sphinx-build -q -W --keep-going docs docs/_build
 
+outputs: .venv
+	OMP_NUM_THREADS=1 $(BIN)/python docs/outputs.py
+
 # Another build of PyTorch: TORCH=torch==2.13.0
 TORCH ?= torch
 
@@ -55,4 +59,4 @@ wheel-check:
 	touch .venv/runs
 
 clean:
-	rm -rf .venv build *.egg-info docs/_build docs/reference/generated
+	rm -rf .venv build *.egg-info docs/_build docs/reference/generated docs/reference/api_objects.rst

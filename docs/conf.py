@@ -25,7 +25,7 @@ extensions = [
     *(name for name in OPTIONAL if importlib.util.find_spec(name)),
 ]
 source_suffix = {".md": "markdown", ".rst": "restructuredtext"}
-exclude_patterns = ["_build", "_templates"]
+exclude_patterns = ["_build", "_templates", "examples", "outputs", "reference/api_objects.rst"]
 templates_path = ["_templates"]
 nitpicky = True
 nitpick_ignore_regex = [("py:.*", ".*")]
@@ -37,9 +37,12 @@ myst_heading_anchors = 3
 
 autodoc_typehints = "none"
 autodoc_member_order = "bysource"
-autosummary_generate = True
+autosummary_generate = ["reference/api_objects.rst"]
+"""Written by docs/api_objects.py before the pages are read."""
 napoleon_google_docstring = False
 default_role = "code"
+highlight_language = "none"
+"""Of outputs, which have no language; those of the class `sentences` are wrapped (`narrow.css`)."""
 copybutton_prompt_text = r">>> |\.\.\. |\$ "
 copybutton_prompt_is_regexp = True
 
@@ -49,3 +52,10 @@ html_static_path = ["_static"]
 html_css_files = ["narrow.css"]
 html_copy_source = False
 html_show_sphinx = False
+
+
+def setup(app):
+    """List the public objects before autosummary looks for them."""
+    import api_objects
+
+    app.connect("config-inited", lambda app, config: api_objects.write())

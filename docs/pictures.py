@@ -10,19 +10,15 @@ not show are left out.
 from __future__ import annotations
 
 import contextlib
-import io
 import os
 import re
-import runpy
-import shlex
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
-ROOT = Path(__file__).parents[1]
+from page_blocks import DOCS, EXECUTED, ROOT, blocks_of, run_block
+
 GALLERY = ROOT / "docs" / "images" / "gallery"
-BLOCK = re.compile(r"^```(bash|python|sh)\n(.*?)^```$", flags=re.MULTILINE | re.DOTALL)
 SHOWN_IN_SH = ("finding_haxby",)
 """Pages whose blocks are marked `sh`, since they take minutes, but run as they stand."""
 DEMO = "demo"
@@ -38,53 +34,12 @@ def run_page(page: str, folder: Path) -> None:
     folder.mkdir(parents=True)
     (folder / "configs").symlink_to(ROOT / "configs")
     names: dict[str, object] = {"__name__": page}
-    text = (ROOT / "docs" / f"{page}.md").read_text(encoding="utf-8")
+    marks = (*EXECUTED, "sh") if page in SHOWN_IN_SH else EXECUTED
     with contextlib.chdir(folder), Path("printed.txt").open("w", encoding="utf-8") as printed:
-        for number, (mark, block) in enumerate(BLOCK.findall(text)):
-            if mark == "sh" and page not in SHOWN_IN_SH:
-                continue
-            shown = io.StringIO()
-            with contextlib.redirect_stdout(shown):
-                exec(block, names) if mark == "python" else run_lines(block)
-            printed.write(f"==== {number} {mark}\n{shown.getvalue()}\n")
-            printed.flush()
-
-
-def run_lines(block: str) -> None:
-    """Run a block of bash: scripts of dynml in this process, which has torch at hand, other lines by bash."""
-    for is_script, lines in grouped(re.sub(r"\\\n\s*", "", block).splitlines()):
-        if is_script:
-            run_script(lines[0])
-        else:
-            path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-            subprocess.run(["bash", "-euc", "\n".join(lines)], check=True, env={**os.environ, "PATH": path})
-
-
-def grouped(lines: list[str]) -> Iterator[tuple[bool, list[str]]]:
-    """Give each line that calls a script alone, and the others together."""
-    others: list[str] = []
-    for line in lines:
-        if line.startswith("dynml_"):
-            if others:
-                yield False, others
-            yield True, [line]
-            others = []
-        else:
-            others.append(line)
-    if others:
-        yield False, others
-
-
-def run_script(line: str) -> None:
-    """Run a script as its command line says."""
-    before, sys.argv = sys.argv, shlex.split(line)
-    try:
-        runpy.run_path(str(ROOT / "scripts_python" / sys.argv[0]), run_name="__main__")
-    except SystemExit as end:
-        if end.code:
-            raise RuntimeError(f"{line}: status {end.code}") from end
-    finally:
-        sys.argv = before
+        for block in blocks_of(DOCS / f"{page}.md"):
+            if block.mark in marks:
+                printed.write(f"==== line {block.line}\n{run_block(block, names, page)}\n")
+                printed.flush()
 
 
 def keep_pictures(page: str, folder: Path) -> None:

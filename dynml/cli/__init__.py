@@ -1,1 +1,1 @@
-"""Commands and their arguments; the only room that prints."""
+"""Commands and their arguments; the only package that prints."""

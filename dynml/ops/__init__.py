@@ -1,1 +1,1 @@
-"""Ground floor: pure tensor functions that know no file, no config and no subject."""
+"""Pure functions of tensors that know no file, no config and no subject."""

@@ -1,12 +1,44 @@
 """Where everything stands in a store: the names of its groups, datasets and attributes, in one place.
 
-/                                 attributes FORMAT, FORMAT_VERSION, DYNML_VERSION, CREATED, CONFIG (JSON)
-/subsets/<subset>                 subject names
-/subjects/<subject>               attributes PARTICIPANT, DATASET, and any covariate
-/subjects/<subject>/<group>       DATA, SEGMENTS, SEGMENT_RUNS, RUN_NAMES, MEAN, STD, SOURCE_SAMPLES, EVENTS,
-                                  and the group's attributes
-/preparation/<group>              what was fitted across training subjects
-/geometry/<group>                 where its channels lie, if that is known: atlas, axes or sensors
+Times are in samples.
+
+/                        attributes: format, format_version, dynml_version, created, config (JSON);
+                         if any: shared_files (atlas, mask), extended (subjects added), warnings,
+                         part, parts (stores in parts), all JSON
+/subsets/training        names of subjects; likewise validation and testing
+/subjects/<subject>      attributes: participant, dataset, covariates;
+                         in a joined store an external link into a part
+/subjects/<subject>/<group>/
+    data                 (n_samples, C) float32: all runs one after another
+    segments             (n_segments, 2) int64: [start, stop) of good stretches, in rows of data
+    segment_runs         (n_segments,) int64: the run of each segment, from 0
+    run_names            (n_runs,) text
+    source_samples       (n_segments, 2) int64: sample of the original run where the segment starts,
+                         and that run; attributes source_step, source_offset: original sample =
+                         source_samples + source_offset + (row - start) * source_step
+    mean, std            (n_runs or 1, C) float64: of the standardization; data * std + mean is in
+                         `units`, but for a removed trend
+    events/onset         (n_events,) int64, rows of data
+    events/duration      (n_events,) int64, samples
+    events/exact_onset   (n_events,) float64: onsets with their fraction, where there are any
+    events/labels/<column>   (n_events,) int64: index into the attribute `names`, -1: not given
+    attributes           type, sampling_frequency (Hz), units, channel_names, rank,
+                         sources (files with sha256), preparation (steps), sha256, n_masked
+/preparation/<group>/<place>_<step>/     what was fitted across training subjects
+    subjects, channel_names              that it has seen
+    components, variances                (n C, P): row i C + c is channel c at sample i of a window,
+                                         the earliest first; (P,)
+    template             (n, C, C) of sign_alignment: correlations at lags of the template subject
+    attributes           step, parameters, values, sampling_frequency
+/geometry/<group>/       where the channels lie, if known; once for all subjects
+    channel_names        of the files, before any step
+    positions            (C, 3) float64, mm; NaN where unknown
+    of labels            image, affine (4, 4), values (C,): the label of each channel
+    of maps              weights, voxels, channels (those that are not 0), shape, affine
+    of CIFTI             axis: a CIFTI-2 header (XML); rows: channel of each place, -1 for none
+    of sensors           loc (C, 12), codes (C, 4): kind, coil, frame, unit, as MNE keeps them
+    attributes           kind, values (JSON: file, space, standard)
+/truth                   simulations only: kind, arguments (JSON), and arrays as below
 
 In a joined store /subjects/<subject> is a link to the same path of another file, one of PARTS.
 """

@@ -1,12 +1,18 @@
 """What docs/architecture.md names is there."""
 
 import re
+import sys
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parents[2]
-PAGE = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+sys.path.insert(0, str(ROOT / "docs"))
+from page_blocks import blocks_of  # noqa: E402
+
+FILE = ROOT / "docs" / "architecture.md"
+INCLUDED = "".join(f"```text\n{block.text}```\n" for block in blocks_of(FILE) if block.mark == "text")
+PAGE = f"{FILE.read_text(encoding='utf-8')}\n{INCLUDED}"
 SOURCES = {path.relative_to(ROOT).as_posix(): path.read_text() for path in sorted((ROOT / "dynml").rglob("*.py"))}
 PLACES = {*SOURCES, *(parent.as_posix() for source in SOURCES for parent in Path(source).parents)}
 OUTSIDE = {"dynml_create_hdf5_dataset", "dynml_train_model", "scripts_python"}

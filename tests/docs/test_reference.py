@@ -9,6 +9,8 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT / "docs"))
+import api_objects  # noqa: E402
+
 tables = pytest.importorskip("reference_tables")
 
 REFERENCE = {path.stem: path.read_text(encoding="utf-8") for path in (ROOT / "docs" / "reference").glob("*.md")}
@@ -17,13 +19,7 @@ LAZY_PACKAGES = ("dynml", "dynml.simulation", "dynml.plotting", "dynml.readers")
 
 def listed_objects():
     """Names on the page of the API, with their modules."""
-    names, module = set(), None
-    for line in REFERENCE["api"].splitlines():
-        if line.startswith(".. currentmodule:: "):
-            module = line.split()[-1]
-        elif re.fullmatch(r"   \w+", line):
-            names.add(f"{module}.{line.strip()}")
-    return names
+    return {f"{module}.{name}" for _, module, names in api_objects.listed() for name in names}
 
 
 def test_the_page_of_settings_asks_for_all_tables():
@@ -39,9 +35,18 @@ def test_every_setting_has_its_default_and_a_meaning(arguments):
 
 
 def test_the_page_of_scripts_has_the_help_of_all():
-    asked = set(re.findall(r"^```\{script-help\} (\S+)", REFERENCE["scripts"], flags=re.MULTILINE))
-    assert asked == {path.name for path in (ROOT / "scripts_python").glob("dynml_*.py")}
-    assert tables.help_of("dynml_report.py", "--help").startswith("usage: dynml_report.py")
+    assert "```{script-help}\n" in REFERENCE["scripts"]
+    scripts = sorted(path.name for path in (ROOT / "scripts_python").glob("dynml_*.py"))
+    assert set(tables.KIND_FOR_HELP) <= set(scripts)
+    for name in ("dynml_report.py", "dynml_train_model.py"):
+        assert tables.help_of(name, *tables.KIND_FOR_HELP.get(name, ()), "--help").startswith(f"usage: {name}")
+
+
+def test_the_page_of_the_api_includes_what_is_listed():
+    assert ".. include:: api_objects.rst" in REFERENCE["api"]
+    assert {line.strip() for line in api_objects.page().splitlines()} >= {
+        name.rpartition(".")[2] for name in listed_objects()
+    }
 
 
 @pytest.mark.parametrize("package", LAZY_PACKAGES)
@@ -53,6 +58,7 @@ def test_the_page_of_the_api_has_all_public_objects(package):
 def test_the_page_of_the_api_has_what_the_guide_imports():
     pages = [path.read_text(encoding="utf-8") for path in (ROOT / "docs").glob("*.md")]
     blocks = [block for page in pages for block in re.findall(r"^```python\n(.*?)^```$", page, re.M | re.S)]
+    blocks += [path.read_text(encoding="utf-8") for path in (ROOT / "docs" / "examples").glob("*.py")]
     used = {
         name.strip()
         for block in blocks

@@ -144,7 +144,7 @@ class PrincipalComponents(FittedStep):
 
 @dataclass(frozen=True, kw_only=True)
 class EmbeddedPrincipalComponents(PrincipalComponents):
-    """Principal components of the time-delay embedded signals, which are never made.
+    """Principal components of the time-delay embedded signals, which are not stored.
 
     Notes
     -----

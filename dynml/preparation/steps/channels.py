@@ -69,7 +69,7 @@ class SelectChannels(PreparationStep):
 
 @dataclass(frozen=True, kw_only=True)
 class TimeDelayEmbedding(PreparationStep):
-    """Put each channel's neighbouring samples beside it, as channels of their own.
+    """Put each channel's neighbouring samples beside it, as channels `channel_0@+3`, .., `channel_0@-3`.
 
     Notes
     -----

@@ -17,11 +17,12 @@ from dynml.recording import Recording
 
 @dataclass(frozen=True, kw_only=True)
 class Filter(PreparationStep):
-    """Butterworth filter: band-pass with both frequencies, high-pass with the lower only, low-pass with the upper only.
+    """Butterworth filter, forward and backward; amplitudes at the stated frequencies are halved.
 
     Notes
     -----
-    Going over the data twice squares the gain: amplitudes at the stated frequencies are halved (-6 dB).
+    Band-pass with both frequencies, high-pass with the lower only, low-pass with the upper only. Going over the data
+    twice squares the gain (-6 dB).
     """
 
     name: ClassVar[str] = "filter"
@@ -79,7 +80,7 @@ class Filter(PreparationStep):
 
 @dataclass(frozen=True, kw_only=True)
 class Notch(PreparationStep):
-    """Remove one frequency, the mains say; a step each for its harmonics."""
+    """Remove one frequency, such as the mains; give a step for each harmonic."""
 
     name: ClassVar[str] = "notch"
 

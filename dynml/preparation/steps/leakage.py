@@ -24,7 +24,7 @@ MOST_ITERATIONS = 10_000
 
 @dataclass(frozen=True, kw_only=True)
 class SymmetricOrthogonalisation(PreparationStep):
-    """Replace each run's channels by the orthogonal ones that are closest to all of them together.
+    """Leakage correction: the closest orthogonal channels of each run (Colclough et al. 2015).
 
     Notes
     -----

@@ -24,7 +24,7 @@ SAME_RATIO = 1e-9
 
 @dataclass(frozen=True, kw_only=True)
 class Downsample(PreparationStep):
-    """Resample to a lower rate with a finite filter against aliasing (`scipy.signal.resample_poly`).
+    """Resample to a lower rate with a filter against aliasing (`scipy.signal.resample_poly`).
 
     Notes
     -----

@@ -14,7 +14,7 @@ from dynml.recording import Recording
 
 @dataclass(frozen=True, kw_only=True)
 class AmplitudeEnvelope(PreparationStep):
-    """Replace signals by the modulus of their analytic signal (Hilbert transform of each segment)."""
+    """Replace signals by the modulus of their analytic signal; band-pass filter before."""
 
     name: ClassVar[str] = "amplitude_envelope"
 

@@ -16,7 +16,7 @@ from dynml.recording import Recording
 
 @dataclass(frozen=True, kw_only=True)
 class Standardize(PreparationStep):
-    """Subtract each channel's mean and divide by its standard deviation, over good samples."""
+    """Standardize each channel over good samples; unlike the key `standardization` before later steps."""
 
     name: ClassVar[str] = "standardize"
     libraries: ClassVar[tuple[str, ...]] = ("numpy",)

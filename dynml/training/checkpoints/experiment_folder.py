@@ -1,12 +1,19 @@
 """One folder per experiment: parameters, best model, checkpoint, logs, summary, under the names users of dwi_ml know.
 
 EXPERIMENTS_PATH/EXPERIMENT_NAME/
-    parameters_<date>.json, parameters_latest.json
-    best_model/     model.safetensors  parameters.json  manifest.json
-    checkpoint/     model.safetensors  state.pt  parameters.json  manifest.json
-                    input_transform.safetensors, in both, where the input's transform was fitted to the training data
-    logs/           <metric>_per_epoch.npy  metrics.csv
-    summary.json
+    summary.json                what came out
+    parameters_<date>.json      settings, seed, versions, subjects, fingerprint of the data: one a
+                                start or resume; parameters_latest.json is the last of them
+    best_model/                 all that inference needs
+        model.safetensors       weights; also parameters.json, manifest.json, and, where the input's
+                                transform was fitted, input_transform.safetensors
+    checkpoint/                 what resuming needs: the same of the latest epoch, and
+        state.pt                where the run stands (loaded with weights_only=True)
+    logs/
+        <metric>_per_epoch.npy  (n_epochs,) float64
+        metrics.csv             the same as a table
+    comet/, tensorboard/        if asked for
+    .lock                       while a run writes; .lock.owner on file systems without locks
 """
 
 from __future__ import annotations
