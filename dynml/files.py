@@ -22,6 +22,7 @@ MOST_DIGITS = 300
 _PRIVATE, _FOR_ALL = 0o600, 0o666
 _PARTIAL = re.compile(r"\.partial-(?:[0-9a-f]{8}-)?(?P<process>\d+)$")
 ABSENT = "it does not exist"
+NOT_ALL = "not all of it was taken (is the disk full?)"
 
 
 def sha256_of_file(path: Path) -> str:
@@ -146,7 +147,9 @@ def _refusal_of_system(error: BaseException) -> str | None:
     one: BaseException | None = error
     while one is not None and one not in seen:
         if isinstance(one, OSError):
-            return str(one.strerror or one).rstrip(".")
+            # NumPy says how many items were taken, but not why no more.
+            cut_short = one.errno is None and re.search(r"requested and \d+ written", str(one)) is not None
+            return NOT_ALL if cut_short else str(one.strerror or one).rstrip(".")
         number = re.search(r"\(os error (\d+)\)|\berrno = (\d+)", str(one))
         if number:
             return os.strerror(int(number[1] or number[2]))
@@ -154,11 +157,7 @@ def _refusal_of_system(error: BaseException) -> str | None:
         one = one.__cause__ or one.__context__
     # torch loses the reason: what a full disk gives is a stream that did not take all bytes.
     words = ("PytorchStreamWriter failed", "inline_container", "unexpected pos")
-    return (
-        "not all of it was taken (is the disk full?)"
-        if any(word in str(fault) for fault in seen for word in words)
-        else None
-    )
+    return NOT_ALL if any(word in str(fault) for fault in seen for word in words) else None
 
 
 def permit(path: Path, like: Path | None = None) -> None:
@@ -214,6 +213,26 @@ def write_array(path: Path, array: Any, *, durable: bool = False) -> None:
 
     with replacing(path, durable=durable) as temporary, temporary.open("wb") as stream:
         np.save(stream, array)
+
+
+def new_mapped_array(path: Path, dtype: Any, shape: tuple[int, ...]) -> Any:
+    """Make an `.npy` file to write through memory, with all of its space: a full disk would later end the process.
+
+    Raises
+    ------
+    DynmlError
+        When there is not enough space.
+    """
+    import numpy as np
+
+    array = np.lib.format.open_memmap(path, mode="w+", dtype=dtype, shape=shape)
+    try:
+        if hasattr(os, "posix_fallocate"):
+            with path.open("r+b") as stream:
+                os.posix_fallocate(stream.fileno(), 0, path.stat().st_size)
+    except OSError as error:
+        raise_if_refused(error, path)
+    return array
 
 
 def read_json(path: Path) -> Any:

@@ -1,5 +1,6 @@
 """Files are whole or not there, whatever instant a process is killed at."""
 
+import errno
 import json
 import os
 import resource
@@ -8,12 +9,14 @@ import subprocess
 import sys
 import textwrap
 import time
+from unittest import mock
 
+import numpy as np
 import pytest
 from file_sets import content_of, write_text
 
 from dynml.errors import CheckpointError, DynmlError
-from dynml.files import replacing, strict_json, sweep_partial, write_json
+from dynml.files import new_mapped_array, replacing, strict_json, sweep_partial, write_array, write_json
 from dynml.locks.writing import exclusive_lock
 from dynml.training.checkpoints.committed import commit_directory, fault_of_committed, newest_committed
 
@@ -137,3 +140,22 @@ except CheckpointError as error:
 def test_written_json_reads_back(tmp_path):
     write_json(tmp_path / "a.json", {"number": 1.25, "text": "é"})
     assert json.loads((tmp_path / "a.json").read_text(encoding="utf-8")) == {"number": 1.25, "text": "é"}
+
+
+def test_an_array_that_a_disk_took_a_part_of_is_told_of(tmp_path, monkeypatch):
+    monkeypatch.setattr(np, "save", mock.Mock(side_effect=OSError("18000 requested and 5088 written")))
+    with pytest.raises(DynmlError, match=r"a\.npy could not be written: not all of it was taken \(is the disk full"):
+        write_array(tmp_path / "a.npy", np.zeros(3))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_array_that_is_written_through_memory_has_its_space_from_the_start(tmp_path, monkeypatch):
+    path = tmp_path / "a.npy"
+    array = new_mapped_array(path, np.float32, (1000, 3))
+    array[5] = [1, 2, 3]
+    array.flush()
+    np.testing.assert_array_equal(np.load(path)[5], [1, 2, 3])
+    assert path.stat().st_blocks * 512 >= 12_000
+    monkeypatch.setattr(os, "posix_fallocate", mock.Mock(side_effect=OSError(errno.ENOSPC, "No space left on device")))
+    with pytest.raises(DynmlError, match=r"b\.npy could not be written: No space left on device"):
+        new_mapped_array(tmp_path / "b.npy", np.float32, (1000, 3))

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from dynml.files import new_mapped_array
 from dynml.ops.spectra.cross_spectra import CrossSpectra, coherence_floor, power
 
 Real = NDArray[np.float64]
@@ -67,7 +68,7 @@ class GatheredSpectra:
         if self._file is None:
             shape = (self.n_subjects, *coherences.shape)
             path = self.folder / COHERENCE
-            self._file = np.lib.format.open_memmap(path, mode="w+", dtype=np.float32, shape=shape)
+            self._file = new_mapped_array(path, np.float32, shape)
             self.frequencies = own.frequencies
         self._file[number] = coherences
         self.subjects.append(subject)

@@ -22,6 +22,7 @@ from dynml.dataset.conditioning.clocks import Clock, clock_of
 from dynml.dataset.dataset import MultiSubjectDataset
 from dynml.dataset.signal_source import SignalSource
 from dynml.errors import DataError
+from dynml.files import write_array
 from dynml.models.experiment import Experiment
 from dynml.models.inferred import inferred_subjects
 
@@ -121,9 +122,9 @@ class InferredBeside:
                     n_visits=np.array([len(own) for own in lengths], dtype=np.float64),
                     n_samples=np.array([own.sum() for own in lengths], dtype=np.float64),
                 )
-                np.save(self._path(result.subject, "alpha"), result.alpha)
+                write_array(self._path(result.subject, "alpha"), result.alpha)
                 if result.observed is not None:
-                    np.save(self._path(result.subject, "observed"), result.observed)
+                    write_array(self._path(result.subject, "observed"), result.observed)
 
     def weighted(self, subject: str) -> WeightedSignals:
         """Read a subject's signals and lay its alpha over them.
