@@ -128,6 +128,8 @@ class Recording:
     """What standardization subtracted, (R or 1, C); None before it."""
     std: NDArray[np.float64] | None = field(default=None)
     """What standardization divided by, (R or 1, C); None before it."""
+    known_moments: dict[str, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
+    """Moments of these very signals, kept by `preparation.standardization.moments`; a changed recording has none."""
 
     def __post_init__(self) -> None:
         assert self.signals.ndim == 2, self.signals.shape

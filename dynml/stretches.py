@@ -17,7 +17,7 @@ MISSING = ("error", "segment", "mask")
 
 def good_stretches(signals: NDArray[np.floating[Any]]) -> NDArray[np.int64]:
     """Longest stretches [start, stop) of rows that are finite in every channel, (n, 2)."""
-    return stretches_of(np.concatenate([np.zeros(0, dtype=bool), *map(rows_are_finite, blocks_of_rows(signals))]))
+    return stretches_of(finite_rows(signals))
 
 
 def stretches_of(rows: NDArray[np.bool_]) -> NDArray[np.int64]:
@@ -59,6 +59,17 @@ def is_finite(signals: NDArray[np.floating[Any]]) -> NDArray[np.bool_]:
     """Whether each value is a number that float32 can hold."""
     # The comparison is false for NaN; float64 values beyond float32 would become infinite when stored.
     return np.asarray(np.abs(signals) <= np.finfo(np.float32).max)
+
+
+def finite_rows(signals: NDArray[np.floating[Any]]) -> NDArray[np.bool_]:
+    """Whether each row is finite in every channel, (T,), of signals of any length."""
+    rows = np.ones(len(signals), dtype=bool)
+    for number, block in enumerate(blocks_of_rows(signals)):
+        # Most blocks are finite as a whole, which takes a third of the time to see.
+        if block.size and not np.abs(block).max() <= np.finfo(np.float32).max:
+            first = number * ROWS_PER_BLOCK
+            rows[first : first + len(block)] = rows_are_finite(block)
+    return rows
 
 
 def rows_are_finite(signals: NDArray[np.floating[Any]]) -> NDArray[np.bool_]:

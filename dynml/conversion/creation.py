@@ -30,7 +30,7 @@ from dynml.locks.writing import writes_alone
 from dynml.preparation import chain, checks
 from dynml.preparation.fitted.fitted_step import FittedStep
 from dynml.preparation.fitted.stored_fits import fits_of
-from dynml.preparation.standardization import moments, moments_of_segments, standardized
+from dynml.preparation.standardization import moments, standardized
 from dynml.preparation.step import PreparationStep
 from dynml.recording import Recording
 from dynml.store.missing.gaps import joined_over_gaps
@@ -102,7 +102,7 @@ def create_store(
         shared = shared_files(folder_of(source, table), config, [one.identity.subject for one in own_sources], table)
     with workers:
         chains = fitted_chains(all_sources, config, subsets["training"], workers, progress=progress)
-        with new_store(target, config.content, share, overwrite=overwrite) as writer:
+        with new_store(target, config.content, share, overwrite=overwrite, each=workers.each) as writer:
             writer.note_shared_files(shared)
             if draw is not None:
                 writer.note_draw(draw.as_dictionary())
@@ -287,10 +287,9 @@ def prepared(
             recording = _as_stored(recording)
             checks.check_not_constant(recording, where)
     recording = standardized(recording, config.standardization)
-    correlations = checks.correlations(recording)
-    rank = checks.rank_of(correlations)
+    rank, duplicates = checks.rank_and_duplicates(recording)
     if rank < recording.n_channels:
-        detail = _rank_in_words(recording, rank, checks.duplicated_channels(correlations))
+        detail = _rank_in_words(recording, rank, duplicates)
         topic = f"Group {group}: signals are rank-deficient, so that full covariances need a prior or PCA to their rank"
         warned.add(topic, f"{subject}: {detail}")
     return recording, rank
@@ -346,8 +345,7 @@ def _rank_in_words(recording: Recording, rank: int, duplicates: Sequence[tuple[i
 
 def _typical_sd(recording: Recording) -> float:
     """Median over channels of the standard deviation of the stored signals."""
-    _, std = moments_of_segments(recording.signals, recording.segments)
-    return float(np.median(std))
+    return float(np.median(moments(recording, "per_subject")[1][0]))
 
 
 def _gather_units(units: dict[str, float], recording: Recording, subject: str) -> None:

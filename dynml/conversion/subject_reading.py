@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +36,7 @@ def read_recording(sources: GroupSources, config: TimeseriesGroupConfig, where: 
     notes: list[dict[str, Any]] = []
     censored: dict[str, int] = {}
     moved: dict[str, float] = {}
+    hashed = _hashed_beside(sources.files)
     cut: dict[str, int] = {}
     for file in sources.files:
         with stated_encoding(config.encoding), warned.of_encodings():
@@ -74,7 +77,7 @@ def read_recording(sources: GroupSources, config: TimeseriesGroupConfig, where: 
         stretches=stretches,
         parts=parts,
         events=sources.events,
-        sources=[source for file in sources.files for source in _sources(file)],
+        sources=[source for of_file in hashed for source in of_file.result()],
         units=sources.units,
     )
     if any(cut.values()):
@@ -153,6 +156,14 @@ def _parts(stretches: NDArray[np.int64], stated: NDArray[np.int64] | None) -> ND
     if stated is None:
         return np.zeros(len(stretches), dtype=np.int64)
     return np.searchsorted(stated[:, 0], stretches[:, 0], side="right")
+
+
+def _hashed_beside(files: Sequence[SourceFile]) -> list[Future[list[Source]]]:
+    """Describe the files that are read, by a thread beside their reading."""
+    helper = ThreadPoolExecutor(max_workers=1)
+    described = [helper.submit(_sources, file) for file in files]
+    helper.shutdown(wait=False)
+    return described
 
 
 def _sources(file: SourceFile) -> list[Source]:

@@ -11,12 +11,13 @@ import functools
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from dynml.configuration import check_at_least
 from dynml.deferred_signals import DeferredSignals
@@ -28,12 +29,15 @@ if TYPE_CHECKING:
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+PACKAGES_OF_LIBRARIES = ("scipy.linalg", "sklearn", "torch")
 SECONDS_BETWEEN_LOOKS = 0.2
 """At a signal, while the result of another process is waited for."""
 
 
 class SubjectWorkers:
-    """A context whose `map` runs on `n_jobs` processes; with one, on this process.
+    """A context whose `map` runs on `n_jobs` processes, of which this one is the first.
+
+    This one also takes what the others give, and works on items itself while they start or are all busy.
 
     A first interruption waits for the end of the subject at hand: amid the callbacks of C libraries it would be lost,
     or worse. A second one does not wait. Other processes are ended at once, and with this one, however it ends.
@@ -49,6 +53,7 @@ class SubjectWorkers:
         check_at_least("n_jobs", n_jobs, 1)
         self.n_jobs = n_jobs
         self._pool: ProcessPoolExecutor | None = None
+        self._started: list[Future[None]] = []
         self._signals = DeferredSignals()
 
     def __enter__(self) -> SubjectWorkers:
@@ -56,20 +61,27 @@ class SubjectWorkers:
         if self.n_jobs > 1:
             of_main_thread = threading.current_thread() is threading.main_thread()
             self._pool = ProcessPoolExecutor(
-                self.n_jobs,
+                self.n_jobs - 1,
                 mp_context=multiprocessing.get_context("spawn"),
                 initializer=_begin_as_worker,
                 initargs=(os.getpid(), of_main_thread),
             )
+            self._started = [self._pool.submit(_do_nothing) for _ in range(self.n_jobs - 1)]
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *further: object) -> None:
         pool, self._pool = self._pool, None
         if pool is not None:
-            if kind is not None and issubclass(kind, (KeyboardInterrupt, SystemExit)):
+            interrupted = kind is not None and issubclass(kind, (KeyboardInterrupt, SystemExit))
+            if interrupted or not all(one.done() for one in self._started):
                 _end_workers(pool)
             pool.shutdown(cancel_futures=True)
         self._signals.__exit__(kind, *further)
+
+    @property
+    def each(self) -> Callable[[Callable[[Item], Result], Iterable[Item]], Iterator[Result]] | None:
+        """`map` where there is more than this process, which goes on as it is elsewhere."""
+        return None if self.n_jobs == 1 else self.map
 
     def map(self, function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
         """Results in the order of the items, with few under way at a time.
@@ -88,8 +100,11 @@ class SubjectWorkers:
         try:
             for item in items:
                 self._signals.raise_noted()
-                pending.append(self._pool.submit(_on_one_thread, function, item))
-                if len(pending) > self.n_jobs:
+                if self._others_want_work(pending):
+                    pending.append(self._pool.submit(_on_one_thread, function, item))
+                else:
+                    pending.append(_done_here(function, item))
+                while len(pending) > self.n_jobs + 1 or (pending and pending[0].done()):
                     yield self._result_of(pending.popleft())
             while pending:
                 yield self._result_of(pending.popleft())
@@ -98,25 +113,56 @@ class SubjectWorkers:
                 f"One of {self.n_jobs} processes was killed, perhaps for memory; use a smaller --n_jobs."
             ) from error
 
+    def _others_want_work(self, pending: Iterable[Future[Any]]) -> bool:
+        """Say whether a process that has started has nothing to go on with after the item at hand."""
+        n_started = 0
+        for one in self._started:
+            if one.done():
+                one.result()
+                n_started += 1
+        return sum(not one.done() for one in pending) < 2 * n_started
+
     def _result_of(self, future: Future[Result]) -> Result:
         while not wait([future], timeout=SECONDS_BETWEEN_LOOKS).done:
             self._signals.raise_noted()
         return future.result()
 
 
+def _do_nothing() -> None:
+    """What a process does when it has started."""
+
+
+def _done_here(function: Callable[[Item], Result], item: Item) -> Future[Result]:
+    """Do an item on this process; its fault is raised when its turn comes, as those of others are."""
+    future: Future[Result] = Future()
+    try:
+        future.set_result(_on_one_thread(function, item))
+    except Exception as error:
+        future.set_exception(error)
+    return future
+
+
 def _on_one_thread(function: Callable[[Item], Result], item: Item) -> Result:
-    with _libraries().limit(limits=1):
-        return function(item)
+    loaded = _loaded()
+    with _libraries(loaded).limit(limits=1):
+        result = function(item)
+    # Libraries that the first item brought along were not limited: it is done again. To load them all before would
+    # cost more than many a store.
+    return result if _loaded() == loaded else _on_one_thread(function, item)
 
 
-@functools.cache
-def _libraries() -> ThreadpoolController:
-    """Find the libraries of linear algebra, once."""
-    # Libraries that are loaded later would not be limited.
-    import scipy.linalg
+def _loaded() -> tuple[bool, ...]:
+    """Say which packages are loaded that bring libraries of linear algebra of their own."""
+    return tuple(name in sys.modules for name in PACKAGES_OF_LIBRARIES)
+
+
+@functools.lru_cache(maxsize=1)
+def _libraries(loaded: tuple[bool, ...]) -> ThreadpoolController:
+    """Find the libraries of linear algebra, once for what is loaded."""
+    import numpy as np
     from threadpoolctl import ThreadpoolController
 
-    assert scipy.linalg is not None
+    assert np is not None
     return ThreadpoolController()
 
 

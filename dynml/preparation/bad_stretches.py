@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from dynml.data_warnings import DataWarnings
 from dynml.errors import DataError, shortened
+from dynml.preparation.standardization import robust_moments
 from dynml.recording import Recording
 from dynml.stretches import source_samples_of_stretches, split_at_gaps, stretches_of
 
@@ -26,7 +27,7 @@ TELL, CUT, ERROR = "tell", "cut", "error"
 BAD_STRETCHES = (TELL, CUT, ERROR)
 """What can be done with them."""
 
-CHANNELS_PER_BLOCK = 16
+CHANNELS_PER_BLOCK, ROWS_PER_TURN = 32, 512
 FEWEST_EQUAL = 5
 """Fewer equal neighbours are nothing, however finely a channel is resolved."""
 TYPICAL_RUNS = 20.0
@@ -106,7 +107,7 @@ def bad_stretches_of(signals: NDArray[np.floating[Any]]) -> list[BadStretches]:
         all_equal &= equal
         zero = column == 0.0
         all_zero &= zero
-        zeros_of.append(int(zero.sum()))
+        zeros_of.append(int(np.count_nonzero(zero)))
         own += _of_channel(channel, column, equal)
     if n_channels == 1:
         return own
@@ -226,14 +227,19 @@ def without_bad_stretches(recording: Recording, do: str, where: str, warned: Dat
 def _columns(signals: NDArray[np.floating[Any]]) -> Iterator[tuple[int, NDArray[np.floating[Any]]]]:
     """Each channel as it lies in a cache; infinite samples are as missing as NaN."""
     for first in range(0, signals.shape[1], CHANNELS_PER_BLOCK):
-        block = np.ascontiguousarray(signals[:, first : first + CHANNELS_PER_BLOCK].T)
+        channels = signals[:, first : first + CHANNELS_PER_BLOCK]
+        block = np.empty(channels.shape[::-1], dtype=signals.dtype)
+        for start in range(0, len(signals), ROWS_PER_TURN):
+            # A few rows at a time stay in the cache while they are turned into columns.
+            block[:, start : start + ROWS_PER_TURN] = channels[start : start + ROWS_PER_TURN].T
         if np.isinf(block).any():
             block = np.where(np.isinf(block), np.nan, block)
         yield from enumerate(block, start=first)
 
 
 def _of_channel(channel: int, column: NDArray[np.floating[Any]], equal: NDArray[np.bool_]) -> Iterator[BadStretches]:
-    rails = list(_rails(column))
+    extremes = _extreme(column, np.min), _extreme(column, np.max)
+    rails = list(_rails(column, extremes))
     held = _long_runs(equal)
     if len(held):
         held = held[_jumps(column, held) & ~np.isin(column[held[:, 0]], rails)]
@@ -243,7 +249,7 @@ def _of_channel(channel: int, column: NDArray[np.floating[Any]], equal: NDArray[
         yield BadStretches(kind=HELD, channel=channel, stretches=held, value=value)
     for value in rails:
         yield BadStretches(kind=CLIPPED, channel=channel, stretches=stretches_of(column == value), value=value)
-    spikes, farthest = _spikes(column)
+    spikes, farthest = _spikes(column, extremes)
     if len(spikes):
         yield BadStretches(kind=SPIKE, channel=channel, stretches=spikes, value=farthest)
 
@@ -291,10 +297,10 @@ def _jumps(column: NDArray[np.floating[Any]], stretches: NDArray[np.int64]) -> N
     return np.asarray(largest > SMALLEST_JUMP * moving.min())
 
 
-def _rails(column: NDArray[np.floating[Any]]) -> Iterator[float]:
+def _rails(column: NDArray[np.floating[Any]], extremes: tuple[float, float]) -> Iterator[float]:
     """Extreme values of a channel that stand for all that would have been beyond them."""
-    for extreme, sign in ((_extreme(column, np.max), -1.0), (_extreme(column, np.min), 1.0)):
-        n_there = int((column == extreme).sum())
+    for extreme, sign in zip(reversed(extremes), (-1.0, 1.0)):
+        n_there = np.count_nonzero(column == extreme)
         # Zero is where rates, counts and power end by nature.
         if n_there < FEWEST_CLIPPED or extreme == 0.0 or 2 * n_there > len(column):
             continue
@@ -314,16 +320,15 @@ def _extreme(column: NDArray[np.floating[Any]], choose: Callable[[NDArray[Any]],
     return found
 
 
-def _spikes(column: NDArray[np.floating[Any]]) -> tuple[NDArray[np.int64], float]:
+def _spikes(column: NDArray[np.floating[Any]], extremes: tuple[float, float]) -> tuple[NDArray[np.int64], float]:
     """Isolated spikes, (n, 2), and how far the largest one is."""
     none = np.zeros((0, 2), np.int64)
     sampled = column[:: max(1, len(column) // ROWS_FOR_MEDIANS)]
     sampled = sampled[~np.isnan(sampled)]
-    median = float(np.median(sampled)) if len(sampled) else 0.0
-    spread = 1.4826 * float(np.median(np.abs(sampled - median))) if len(sampled) else 0.0
-    if spread == 0.0:
+    if not len(sampled):
         return none, 0.0
-    if max(_extreme(column, np.max) - median, median - _extreme(column, np.min)) <= SPIKE_SD * spread:
+    median, spread = (float(one) for one in robust_moments(sampled))
+    if spread == 0.0 or max(extremes[1] - median, median - extremes[0]) <= SPIKE_SD * spread:
         return none, 0.0
     far = np.abs(column - median) > SPIKE_SD * spread
     if not far.any() or far.mean() > max(LARGEST_SPIKE_SHARE, 1.0 / len(column)):

@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dynml.errors import DataError, shortened
-from dynml.preparation.standardization import moments_of_segments
+from dynml.preparation.standardization import moments, robust_moments
 from dynml.recording import Recording
-from dynml.stretches import ROWS_PER_BLOCK, blocks_of_rows, is_finite, rows_are_finite
+from dynml.stretches import ROWS_PER_BLOCK, blocks_of_rows, finite_rows, is_finite
 
 ROWS_FOR_MEDIANS = 5_000
 TRANSPOSED_RATIO = 20
@@ -82,7 +82,7 @@ def check_finite(
     DataError
         Names the first such sample, its channel, and how many there are.
     """
-    bad_rows = np.flatnonzero(~np.concatenate([rows_are_finite(block) for block in blocks_of_rows(signals)]))
+    bad_rows = np.flatnonzero(~finite_rows(signals))
     if stretches is not None:
         behind = np.searchsorted(stretches[:, 0], bad_rows, side="right") - 1
         bad_rows = bad_rows[(behind >= 0) & (bad_rows < stretches[behind, 1])]
@@ -106,7 +106,11 @@ def check_no_empty_channel(signals: NDArray[np.floating[Any]], channel_names: tu
     DataError
         Names them.
     """
-    empty = np.isfinite(signals).sum(axis=0) == 0
+    empty = np.ones(signals.shape[1], dtype=bool)
+    for block in blocks_of_rows(signals):
+        empty &= ~np.isfinite(block).any(axis=0)
+        if not empty.any():
+            return
     if empty.any() and not empty.all():
         names = [name for name, lacking in zip(channel_names, empty) if lacking]
         raise DataError(
@@ -149,8 +153,9 @@ def check_not_constant(
         Names the run and the channel.
     """
     resolution = resolution_of(recording) if resolution is None else resolution
+    means, deviations = moments(recording, "per_run")
     for run, name in enumerate(recording.run_names):
-        mean, std = moments_of_segments(recording.signals, recording.segments_of_run(run))
+        mean, std = means[run], deviations[run]
         scale = np.abs(mean) if original_sd is None else np.maximum(np.abs(mean), original_sd[run])
         constant = np.flatnonzero(std <= resolution * scale)
         if len(constant):
@@ -164,13 +169,41 @@ def check_not_constant(
 
 def correlations(recording: Recording) -> NDArray[np.float64]:
     """Correlations of the channels over all good samples, (C, C), in float64."""
-    mean, std = moments_of_segments(recording.signals, recording.segments)
+    mean, std = (one[0] for one in moments(recording, "per_subject"))
     products = np.zeros((recording.n_channels, recording.n_channels))
     for start, stop in recording.segments.tolist():
         for first in range(start, stop, ROWS_PER_BLOCK):
             block = (recording.signals[first : min(first + ROWS_PER_BLOCK, stop)] - mean) / std
             products += block.T @ block
     return products / (recording.segments[:, 1] - recording.segments[:, 0]).sum()
+
+
+def rank_and_duplicates(recording: Recording) -> tuple[int, list[tuple[int, int]]]:
+    """Numerical rank of the good samples, and `duplicated_channels` where it is not full.
+
+    Notes
+    -----
+    More samples never make the smallest variance of all directions smaller, if divisor and scales stay the same, and
+    the largest is no more than the number of channels. As a rule a block of samples thus proves the full rank of all.
+    """
+    if _shows_full_rank(recording):
+        return recording.n_channels, []
+    correlations_CC = correlations(recording)
+    rank = rank_of(correlations_CC)
+    return rank, duplicated_channels(correlations_CC) if rank < recording.n_channels else []
+
+
+def _shows_full_rank(recording: Recording) -> bool:
+    """Say whether the first block of good samples has variance in all directions, if it were all that varies."""
+    start, stop = recording.segments[0].tolist()
+    block = recording.signals[start : min(start + ROWS_PER_BLOCK, stop)].astype(np.float64)
+    is_standardized = recording.std is not None and (recording.std != 1.0).any()
+    deviations = 1.0 if is_standardized else moments(recording, "per_subject")[1][0]
+    block = (block - block.mean(axis=0)) / deviations
+    n_samples = int((recording.segments[:, 1] - recording.segments[:, 0]).sum())
+    smallest = np.linalg.eigvalsh(block.T @ block)[0] / n_samples
+    # Twice the limit, for standardized signals are rounded to float32.
+    return bool(smallest > 2 * RELATIVE_EIGENVALUE * recording.n_channels)
 
 
 def rank_of(correlations_CC: NDArray[np.float64]) -> int:
@@ -194,13 +227,17 @@ def outlying_channels(recording: Recording) -> list[tuple[str, float]]:
     evenly spaced rows of a run.
     """
     found: dict[str, float] = {}
+    means, deviations = moments(recording, "per_run")
     for run in range(len(recording.run_names)):
         segments = recording.segments_of_run(run)
         n_samples = int((segments[:, 1] - segments[:, 0]).sum())
         step = max(1, n_samples // ROWS_FOR_MEDIANS)
         sampled = np.concatenate([recording.signals[start:stop:step] for start, stop in segments])
-        median = np.median(sampled, axis=0)
-        spread = 1.4826 * np.median(np.abs(sampled - median), axis=0)
+        median, spread = robust_moments(np.ascontiguousarray(sampled.T))
+        # No sample is farther from the mean than the square root of their number times the standard deviation.
+        bound = np.sqrt(n_samples) * deviations[run] + np.abs(means[run] - median)
+        if (1.01 * bound <= OUTLIER_SD * spread).all():
+            continue
         highest = np.max([recording.signals[start:stop].max(axis=0) for start, stop in segments], axis=0)
         lowest = np.min([recording.signals[start:stop].min(axis=0) for start, stop in segments], axis=0)
         farthest = np.maximum(highest - median, median - lowest)

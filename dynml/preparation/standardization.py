@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from dynml.configuration import check_choice
 from dynml.preparation.step import ROWS_PER_BLOCK, blocks
 from dynml.recording import Recording
+from dynml.stretches import blocks_of_rows
 
 
 def standardized(recording: Recording, method: str = "per_run") -> Recording:
@@ -34,8 +35,11 @@ def standardized(recording: Recording, method: str = "per_run") -> Recording:
     check_choice("standardization", method, ["per_run", "per_subject", "none"])
     mean, std = moments(recording, method)
     signals = scaled(recording, mean, std, np.dtype(np.float32))
-    # An infinite sample is as missing as a NaN one, and says so in one way only.
-    signals[~np.isfinite(signals)] = np.nan
+    for block in blocks_of_rows(signals):
+        finite = np.isfinite(block)
+        if not finite.all():
+            # An infinite sample is as missing as a NaN one, and says so in one way only.
+            block[~finite] = np.nan
     return _noted(
         dataclasses.replace(recording, signals=signals, mean=mean, std=std), {"step": "standardize", "method": method}
     )
@@ -51,21 +55,38 @@ def scaled(
         row = run if len(mean) > 1 else 0
         for first in range(start, stop, ROWS_PER_BLOCK):
             last = min(first + ROWS_PER_BLOCK, stop)
-            part = np.subtract(recording.signals[first:last], mean[row], out=buffer[: last - first])
+            part = _as_float64(recording.signals[first:last], buffer)
+            np.subtract(part, mean[row], out=part)
             signals[first:last] = np.divide(part, std[row], out=part)
     return signals
 
 
 def moments(recording: Recording, method: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Mean and standard deviation (divisor n) of good samples, each (R or 1, C), in float64 by two passes."""
+    """Mean and standard deviation (divisor n) of good samples, each (R or 1, C), in float64 by two passes.
+
+    Checks, steps and standardization ask for them one after the other: the recording keeps them.
+    """
     if method == "none":
         return np.zeros((1, recording.n_channels)), np.ones((1, recording.n_channels))
-    if method == "per_subject":
-        parts = [recording.segments]
-    else:
-        parts = [recording.segments_of_run(run) for run in range(len(recording.run_names))]
-    pairs = [moments_of_segments(recording.signals, segments) for segments in parts]
-    return np.stack([mean for mean, _ in pairs]), np.stack([std for _, std in pairs])
+    if len(recording.run_names) == 1:
+        method = "per_run"
+    if method not in recording.known_moments:
+        if method == "per_subject":
+            parts = [recording.segments]
+        else:
+            parts = [recording.segments_of_run(run) for run in range(len(recording.run_names))]
+        pairs = [moments_of_segments(recording.signals, segments) for segments in parts]
+        recording.known_moments[method] = np.stack([mean for mean, _ in pairs]), np.stack([std for _, std in pairs])
+    mean, std = recording.known_moments[method]
+    return mean, std
+
+
+def means_of_runs(recording: Recording) -> NDArray[np.float64]:
+    """Mean of good samples of each run, (R, C), in float64; without the second pass, where it was not made yet."""
+    if "per_run" in recording.known_moments:
+        return moments(recording, "per_run")[0]
+    runs = range(len(recording.run_names))
+    return np.stack([mean_of_segments(recording.signals, recording.segments_of_run(run)) for run in runs])
 
 
 def mean_of_segments(signals: NDArray[np.floating[Any]], segments: NDArray[np.int64]) -> NDArray[np.float64]:
@@ -84,9 +105,32 @@ def moments_of_segments(
     mean = mean_of_segments(signals, segments)
     squares, buffer = np.zeros(signals.shape[1]), np.empty((ROWS_PER_BLOCK, signals.shape[1]))
     for first, last in blocks(segments):
-        part = np.subtract(signals[first:last], mean, out=buffer[: last - first])
+        part = _as_float64(signals[first:last], buffer)
+        np.subtract(part, mean, out=part)
         squares += np.einsum("tc,tc->c", part, part)
     return mean, np.sqrt(squares / count)
+
+
+def robust_moments(values: NDArray[np.floating[Any]]) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Median over the last axis, and 1.4826 times the median absolute deviation from it; nothing may be missing."""
+    median = _median(values)
+    return median, 1.4826 * _median(np.abs(values - median[..., None]))
+
+
+def _median(values: NDArray[np.floating[Any]]) -> NDArray[Any]:
+    """As `np.median` of the last axis, which also looks for NaN, and takes three times as long."""
+    middle = values.shape[-1] // 2
+    parted = np.partition(values, middle, axis=-1)
+    if values.shape[-1] % 2:
+        return np.asarray(parted[..., middle])
+    return np.asarray((parted[..., :middle].max(axis=-1) + parted[..., middle]) / 2)
+
+
+def _as_float64(rows: NDArray[np.floating[Any]], buffer: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Copy rows into a buffer: twice as quick as arithmetic on two types at once."""
+    part = buffer[: len(rows)]
+    part[...] = rows
+    return part
 
 
 def _noted(recording: Recording, step: dict[str, Any]) -> Recording:

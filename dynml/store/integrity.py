@@ -6,9 +6,10 @@ off with its length kept) passes it, and so does one that stands in another's pl
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -19,7 +20,7 @@ from numpy.typing import NDArray
 
 from dynml.store.layout import SHA256
 
-FEWEST_BYTES_BESIDE = 2**20
+FEWEST_BYTES_BESIDE = 2**18
 """Starting a thread costs more than the digest of fewer."""
 UNLIKE = "the stored bytes do not match their SHA-256"
 
@@ -106,6 +107,16 @@ class RowsDigest:
     def _wait(self) -> None:
         if self._pending is not None:
             self._pending.result()
+
+
+@contextlib.contextmanager
+def rows_digest() -> Iterator[RowsDigest]:
+    """Give a digest whose helper ends with the block."""
+    digest = RowsDigest()
+    try:
+        yield digest
+    finally:
+        digest.close()
 
 
 @dataclass(frozen=True)

@@ -49,12 +49,13 @@ class Nodes:
         self.forget()
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_signals": {}, "_asked": {}}
+        return {**self.__dict__, "_signals": {}, "_asked": {}, "_arrays": {}}
 
     def forget(self) -> None:
         """Forget what belongs to a handle that is closed."""
         self._signals: dict[tuple[str, str], h5py.Dataset] = {}
         self._asked: dict[tuple[str, str], h5py.Group] = {}
+        self._arrays: dict[str, NDArray[Any]] = {}
 
     def subject(self, subject: str) -> h5py.Group:
         """Open a subject.
@@ -98,7 +99,7 @@ class Nodes:
             if (subject, group) not in self._own_storage:
                 check_own_storage(path, opened)
                 self._own_storage.add((subject, group))
-            self._asked = {(subject, group): opened}
+            self._asked, self._arrays = {(subject, group): opened}, {}
             return opened
 
     def signals(self, subject: str, group: str) -> h5py.Dataset:
@@ -114,7 +115,7 @@ class Nodes:
         return node
 
     def array(self, subject: str, group: str, name: str) -> NDArray[Any]:
-        """Read a small array of a subject's group.
+        """Read a small array of a subject's group, once while nothing of another group is asked for.
 
         Raises
         ------
@@ -122,7 +123,9 @@ class Nodes:
             When it is not there, or cannot be read.
         """
         node, where = self.group(subject, group), f"subject {subject}, group {group}"
-        if name not in node:
-            raise DataCorruptionError(f"{self._store.path}: {where} lacks {name}.")
-        with faults_named(self._store.path, f"{name} of {where}"):
-            return self._store.read_table(node[name])
+        if name not in self._arrays:
+            if name not in node:
+                raise DataCorruptionError(f"{self._store.path}: {where} lacks {name}.")
+            with faults_named(self._store.path, f"{name} of {where}"):
+                self._arrays[name] = self._store.read_table(node[name])
+        return self._arrays[name].copy()

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import functools
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import h5py
@@ -14,20 +15,25 @@ from dynml.recording import GroupDescription
 from dynml.store import layout
 from dynml.store.fits import faults_of_fits
 from dynml.store.geometry.stored import faults_of_geometry
-from dynml.store.integrity import UNLIKE, is_unlike, sha256_of_signals
+from dynml.store.integrity import UNLIKE, is_unlike, rows_digest
 from dynml.store.joined.checks import faults_of_parts
 from dynml.store.reading import Store
 
-ROWS_PER_BLOCK = 65536
+ShareMapper = Callable[[Callable[[Sequence[str]], list[str]], Iterable[Sequence[str]]], Iterable[list[str]]]
+MOST_SUBJECTS_OF_SHARE, FEWEST_SHARES = 64, 8
+BYTES_PER_BLOCK = 2**22
+"""Of signals: what is looked at twice stays in a cache."""
 
 
-def faults_of_store(path: str | Path) -> list[str]:
+def faults_of_store(path: str | Path, each: ShareMapper | None = None) -> list[str]:
     """Check a whole store: checksums, structure, segments, events, subsets.
 
     Parameters
     ----------
     path : str or Path
         The HDF5 file.
+    each : callable, optional
+        Maps a function over shares of the subjects as `map` does, on several processes.
 
     Returns
     -------
@@ -42,11 +48,26 @@ def faults_of_store(path: str | Path) -> list[str]:
     # Contradictions are reported as such, beside digests that differ.
     with Store(path, check_digests=False) as store:
         faults = [*_faults_of_subsets(store), *faults_of_parts(store)]
-        for subject in store.subjects:
-            faults += _faults_of_subject(store, subject)
+        if each is None:
+            faults += _faults_of_subjects(store, store.subjects)
+        else:
+            n_subjects = max(1, min(MOST_SUBJECTS_OF_SHARE, len(store.subjects) // FEWEST_SHARES))
+            starts = range(0, len(store.subjects), n_subjects)
+            shares = (store.subjects[start : start + n_subjects] for start in starts)
+            for found in each(functools.partial(_faults_of_share, Path(path)), shares):
+                faults += found
         faults += faults_of_fits(store)
         faults += faults_of_geometry(store)
     return faults
+
+
+def _faults_of_share(path: Path, subjects: Sequence[str]) -> list[str]:
+    with Store(path, check_digests=False) as store:
+        return _faults_of_subjects(store, subjects)
+
+
+def _faults_of_subjects(store: Store, subjects: Sequence[str]) -> list[str]:
+    return [fault for subject in subjects for fault in _faults_of_subject(store, subject)]
 
 
 def _faults_of_subject(store: Store, subject: str) -> list[str]:
@@ -180,18 +201,18 @@ def _faults_of_signals(store: Store, subject: str, group: str, description: Grou
         good[start:stop] = True
     masked = np.zeros(description.n_samples, dtype=bool)
     missing = 0
-
-    def blocks() -> Iterator[NDArray[np.float32]]:
-        nonlocal missing
-        for start in range(0, description.n_samples, ROWS_PER_BLOCK):
-            block = store.read(subject, group, start, start + ROWS_PER_BLOCK)
+    n_rows = _rows_of_whole_chunks(store.node(subject, group)[layout.DATA])
+    with rows_digest() as digest:
+        for start in range(0, description.n_samples, n_rows):
+            block = store.read(subject, group, start, start + n_rows)
+            digest.take(block, start)
             rows = slice(start, start + len(block))
             if description.n_masked:
                 masked[rows] = np.isnan(block).all(axis=1) & good[rows]
-            missing += int((~np.isfinite(block[good[rows] & ~masked[rows]])).sum())
-            yield block
-
-    same = sha256_of_signals(blocks(), segments) == description.sha256
+            needed = good[rows] & ~masked[rows]
+            finite = np.isfinite(block if needed.all() else block[needed])
+            missing += finite.size - int(np.count_nonzero(finite))
+        same = digest.finish(segments) == description.sha256
     faults = [] if same else ["its data are not those that were written: the SHA-256 differs"]
     if missing:
         beside = " outside of masked rows" if description.n_masked else ""
@@ -203,6 +224,14 @@ def _faults_of_signals(store: Store, subject: str, group: str, description: Grou
     if any(masked[start] or masked[stop - 1] for start, stop in segments.tolist() if 0 <= start < stop <= len(masked)):
         faults.append("a segment begins or ends with a masked row")
     return faults
+
+
+def _rows_of_whole_chunks(signals: h5py.Dataset) -> int:
+    """Rows of a block that divides no chunk, of which each would be read and checked again."""
+    n_bytes_of_row = max(1, signals.dtype.itemsize * signals.shape[1])
+    n_rows = max(1, BYTES_PER_BLOCK // n_bytes_of_row)
+    of_chunk = signals.chunks[0] if signals.chunks else 1
+    return max(of_chunk, n_rows // of_chunk * of_chunk)
 
 
 def _faults_of_subsets(store: Store) -> list[str]:

@@ -19,17 +19,16 @@ from dynml.geometry.geometry import Geometry
 from dynml.locks.writing import writing_to
 from dynml.reading_files import is_folder, is_there
 from dynml.recording import Events, Recording
-from dynml.store import layout
+from dynml.store import layout, verification
 from dynml.store.file import FaultKeepingFile, is_replaceable, new_hdf5_file
 from dynml.store.fits import PARAMETERS, STEP, VALUES, StoredFit
 from dynml.store.geometry.stored import KIND
 from dynml.store.geometry.stored import VALUES as VALUES_OF_GEOMETRY
-from dynml.store.integrity import sha256_of_signals, sha256_of_table
+from dynml.store.integrity import rows_digest, sha256_of_table
 from dynml.store.joined.parts import PartFile, described_parts
 from dynml.store.missing.masked_rows import count_masked
 from dynml.store.participants_table import SubjectIdentity
 from dynml.store.reading import Store
-from dynml.store.verification import faults_of_store
 from dynml.version import __version__
 
 BYTES_PER_CHUNK = 1024**2
@@ -77,7 +76,10 @@ class StoreWriter:
         signals = np.ascontiguousarray(recording.signals, dtype=np.float32)
         segments = np.ascontiguousarray(recording.segments, dtype=np.int64)
         n_rows = max(1, min(recording.n_samples, BYTES_PER_CHUNK // (4 * recording.n_channels)))
-        node.create_dataset(layout.DATA, data=signals, chunks=(n_rows, recording.n_channels), fletcher32=True)
+        with rows_digest() as digest:
+            digest.take(signals, 0)
+            node.create_dataset(layout.DATA, data=signals, chunks=(n_rows, recording.n_channels), fletcher32=True)
+            sha256 = digest.finish(segments)
         _add_array(node, layout.SEGMENTS, segments)
         _add_array(node, layout.SEGMENT_RUNS, recording.segment_runs.astype(np.int64))
         _add_array(node, layout.SOURCE_SAMPLES, recording.source_samples.astype(np.int64))
@@ -92,7 +94,7 @@ class StoreWriter:
             layout.RANK: rank,
             layout.SOURCES: _json([source.as_dictionary() for source in recording.sources]),
             layout.PREPARATION: _json(recording.preparation),
-            layout.SHA256: _text(sha256_of_signals([signals], segments)),
+            layout.SHA256: _text(sha256),
         }
         n_masked = count_masked(signals, segments)
         if n_masked:
@@ -172,7 +174,12 @@ class StoreWriter:
 
 @contextlib.contextmanager
 def new_store(
-    target: Path, config: Mapping[str, Any], subsets: Mapping[str, list[str]], *, overwrite: bool = False
+    target: Path,
+    config: Mapping[str, Any],
+    subsets: Mapping[str, list[str]],
+    *,
+    overwrite: bool = False,
+    each: verification.ShareMapper | None = None,
 ) -> Iterator[StoreWriter]:
     """Open a store for writing; it appears under its name when the block has ended well and the store was verified.
 
@@ -186,6 +193,8 @@ def new_store(
         Subset name to subjects; a subset that is not named is empty.
     overwrite : bool
         Replace an existing store, at the very end.
+    each : callable, optional
+        What verifies it on several processes, see `faults_of_store`.
 
     Raises
     ------
@@ -208,7 +217,7 @@ def new_store(
             for subset in layout.SUBSET_NAMES:
                 _add_array(file, layout.subset_path(subset), _texts(subsets.get(subset, [])))
             yield StoreWriter(file, disk)
-        _check_sound(temporary, target)
+        _check_sound(temporary, target, each)
 
 
 @contextlib.contextmanager
@@ -260,8 +269,8 @@ def _copy_all(old: Store, file: h5py.File, target: Path) -> None:
         raise DataCorruptionError(f"{target} could not be copied: {error}.") from error
 
 
-def _check_sound(temporary: Path, target: Path) -> None:
-    faults = faults_of_store(temporary)
+def _check_sound(temporary: Path, target: Path, each: verification.ShareMapper | None = None) -> None:
+    faults = verification.faults_of_store(temporary, each)
     if faults:
         raise DataError(f"{target} was not written, because its copy did not verify: {faults[0]}")
 

@@ -193,3 +193,11 @@ def test_a_store_that_was_only_touched_goes_on(study):
     status = study.target.stat()
     os.utime(study.target, ns=(status.st_atime_ns, status.st_mtime_ns + 10**9))
     assert dataset.training_set.read(1, 40, 60).equal(expected)
+
+
+def test_shares_of_the_subjects_have_the_faults_of_the_whole(study):
+    for subject in ("sub-a", "sub-c"):
+        copy_chunk(study.target, f"subjects/{subject}/signals/data", 1, 2)
+    faults = faults_of_store(study.target)
+    assert [fault.split(", group")[0].split()[-1] for fault in faults] == ["sub-a", "sub-c"]
+    assert faults_of_store(study.target, each=map) == faults

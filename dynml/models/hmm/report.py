@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
+from dynml.dataset.spans import Spans
 from dynml.dataset.subset import MultiSubjectSubset
 from dynml.ops.hmm.gaussian_hmm import GaussianHMMParameters, Statistics, e_step
 from dynml.ops.workers import one_thread
+from dynml.stretches import runs_of_equal
 from dynml.training.data.baselines import names_of_better
 from dynml.training.data.em import PooledMoments
 from dynml.training.data.run_moments import RanksOfRuns
 from dynml.training.data.subject_differences import Occupancies
+
+ROWS_AT_ONCE = 2**17
+"""About so many rows of short subjects are looked at together."""
 
 SELDOM = 0.01
 """A state with less than this share of the samples is named among the findings."""
@@ -58,16 +66,30 @@ def words_of_shared(ranks: RanksOfRuns, n_directions: int, n_channels: int) -> s
 def occupancies_of(subset: MultiSubjectSubset, parameters: GaussianHMMParameters) -> Occupancies:
     """State probabilities of this process's subjects, summed over each run, by one more pass."""
     found = Occupancies("states")
-    for subject in np.flatnonzero(subset.is_own).tolist():
+    for subject, segments in itertools.groupby(_posteriors(subset, parameters), key=lambda one: one[0]):
         alpha = np.full((int(subset.n_rows_of[subject]), parameters.n_states), np.nan, dtype=np.float32)
-        for _, segments in subset.segments_of_runs(subject):
-            signals = torch.cat([subset.read(subject, start, stop) for start, stop in segments])
-            starts = torch.tensor([0, *np.cumsum([stop - start for start, stop in segments])], dtype=torch.int64)
-            posteriors = e_step(signals, starts, parameters, posteriors=True)[2]
-            assert posteriors is not None
-            alpha[np.concatenate([np.arange(start, stop) for start, stop in segments])] = posteriors.cpu().numpy()
+        for _, start, posteriors in segments:
+            alpha[start : start + len(posteriors)] = posteriors
         found.add_subject(subset, subject, alpha)
     return found
+
+
+def _posteriors(
+    subset: MultiSubjectSubset, parameters: GaussianHMMParameters
+) -> Iterator[tuple[int, int, NDArray[np.float32]]]:
+    """Give subject, first row and state probabilities (n, K) of each segment; those of short subjects at once."""
+    table = subset.segments.take(np.flatnonzero(subset.is_own[subset.segments.subject]))
+    batch_of = (np.cumsum(table.lengths) - 1) // ROWS_AT_ONCE
+    for first, stop in runs_of_equal(batch_of).tolist() if len(table) else []:
+        batch = table.take(np.arange(first, stop))
+        none = np.full(len(batch), -1, dtype=np.int64)
+        spans = Spans(np.stack([batch.subject, batch.segment, batch.start, batch.stop, none, none]))
+        borders = np.concatenate([[0], np.cumsum(batch.lengths)])
+        of_rows = e_step(subset.packed(spans), borders, parameters, posteriors=True)[2]
+        assert of_rows is not None
+        rows = of_rows.cpu().numpy()
+        for number, (subject, start) in enumerate(zip(batch.subject.tolist(), batch.start.tolist(), strict=True)):
+            yield subject, start, rows[borders[number] : borders[number + 1]]
 
 
 @one_thread()
