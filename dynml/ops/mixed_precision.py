@@ -1,7 +1,8 @@
-"""Mixed precision that runs on every processor.
+"""Mixed precision, and recurrent layers, that run on every processor.
 
 Autocast computes an LSTM on a CPU by oneDNN, which has a kernel for bfloat16 on some processors only and refuses it on
-others. There the layer is computed in float32, which autocast may do anywhere.
+others. There the layer is computed in float32, which autocast may do anywhere. On a GPU cuDNN computes recurrent
+layers, and refuses gradients of those that are not in training: these go by torch's own kernels.
 """
 
 from __future__ import annotations
@@ -38,11 +39,34 @@ def mixed_precision(device: torch.device, dtype: torch.dtype = torch.bfloat16) -
         yield
 
 
-def runnable_lstms() -> contextlib.AbstractContextManager[Any]:
-    """Compute LSTMs of a block in float32, if autocast would ask for a kernel that this processor lacks."""
+def runnable_lstms(layer: torch.nn.Module | None = None) -> contextlib.AbstractContextManager[Any]:
+    """Compute LSTMs of a block in float32, if autocast would ask for a kernel that this processor lacks.
+
+    `layer`, a recurrent one that the block runs, goes by torch's own kernels on a GPU where cuDNN has no gradients.
+    """
+    if layer is not None and _lacks_gradients(layer):
+        return _without_cudnn()
     if not torch.is_autocast_enabled("cpu") or has_lstm_kernel(torch.get_autocast_dtype("cpu")):
         return contextlib.nullcontext()
     return _Float32Lstms()
+
+
+def _lacks_gradients(layer: torch.nn.Module) -> bool:
+    """Whether cuDNN (or MIOpen) would compute the layer without leaving what gradients need."""
+    if layer.training or not torch.is_grad_enabled():
+        return False
+    return next(layer.parameters()).device.type == "cuda"
+
+
+@contextlib.contextmanager
+def _without_cudnn() -> Iterator[None]:
+    # torch's own `cudnn.flags` would set precisions, too.
+    before = torch.backends.cudnn.enabled
+    torch.backends.cudnn.enabled = False
+    try:
+        yield
+    finally:
+        torch.backends.cudnn.enabled = before
 
 
 def not_compiled(function: Callable[..., Result]) -> Callable[..., Result]:

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import types
 import warnings
 
 import pytest
@@ -108,3 +109,15 @@ def test_a_training_without_compilation_does_not_load_the_compiler():
     code = f"import sys, {', '.join(modules)}; print(sorted({slow} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+@pytest.mark.parametrize("training", [False, True])
+@pytest.mark.parametrize("gradients", [False, True])
+def test_on_a_gpu_cudnn_is_left_for_gradients_of_a_layer_that_is_not_in_training(device, training, gradients):
+    weights = types.SimpleNamespace(device=torch.device(device))
+    layer = types.SimpleNamespace(training=training, parameters=lambda: iter([weights]))
+    usual = torch.backends.cudnn.enabled
+    with torch.set_grad_enabled(gradients), runnable_lstms(layer):
+        assert torch.backends.cudnn.enabled == (usual and not (device == "cuda" and gradients and not training))
+    assert torch.backends.cudnn.enabled == usual

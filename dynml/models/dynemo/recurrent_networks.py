@@ -149,7 +149,7 @@ def _normalization(kind: str | None, n_units: int) -> torch.nn.Module:
 def _run(layer: torch.nn.Module, inputs: Tensor, lengths: Tensor | None) -> Tensor:
     if isinstance(layer, torch.nn.LSTM) and _is_plain(inputs, layer):
         return lstm_layer(inputs, _weights_of(layer), lengths)
-    with runnable_lstms():
+    with runnable_lstms(layer):
         if lengths is None:
             outputs: Tensor = layer(inputs)[0]
             return outputs

@@ -4,8 +4,9 @@ Shapes: T samples (all segments end to end), K states. `starts`, (n_segments + 1
 segments, from 0 to T: segments of any lengths, nothing padded, nothing dropped.
 
 On a CPU the recursions are compiled sequential loops, several segments at a time over threads; on a GPU (or with
-`method="scan"`) they are a two-level scan. Rows may also begin or end inside a segment: `message` and `following` then
-carry what the neighbouring rows know, so that a segment too long for memory can be passed in blocks.
+`method="scan"`) they are a two-level scan, which goes by kernels of its own on CUDA and ROCm (`fused`). Rows may also
+begin or end inside a segment: `message` and `following` then carry what the neighbouring rows know, so that a segment
+too long for memory can be passed in blocks.
 """
 
 from __future__ import annotations
@@ -22,6 +23,8 @@ from torch import Tensor
 
 from dynml.ops.hmm import forward_backward_kernels as kernels
 from dynml.ops.hmm.forward_backward_scan import scan_forward, scan_forward_backward
+from dynml.ops.hmm.fused.first_use import fused_serves
+from dynml.ops.hmm.fused.scan import fused_forward, fused_forward_backward
 from dynml.ops.hmm.state_paths import most_likely_path, sample_states
 from dynml.ops.workers import over_threads
 
@@ -130,16 +133,11 @@ def _scan(
     message: Tensor | None,
     following: Tensor | None,
 ) -> ForwardBackward:
-    posteriors, pairs, logs = scan_forward_backward(
-        likelihoods,
-        torch.from_numpy(borders),
-        initial,
-        transitions,
-        in_logarithms=in_logarithms,
-        message_K=message,
-        following_K=following,
-    )
-    return ForwardBackward(posteriors, pairs, logs)
+    parts = likelihoods, torch.from_numpy(borders), initial, transitions
+    if not in_logarithms and fused_serves(likelihoods):
+        return ForwardBackward(*fused_forward_backward(*parts, message_K=message, following_K=following))
+    scanned = scan_forward_backward(*parts, in_logarithms=in_logarithms, message_K=message, following_K=following)
+    return ForwardBackward(*scanned)
 
 
 def _sequential(
@@ -183,14 +181,10 @@ def forward_only(
     initial, transitions = initial_probabilities_K.double().cpu(), transition_probabilities_KK.double().cpu()
     in_logarithms = needs_logarithms(transitions)
     if _by_scan(method, log_likelihoods_TK):
-        return scan_forward(
-            log_likelihoods_TK,
-            torch.from_numpy(borders),
-            initial,
-            transitions,
-            in_logarithms=in_logarithms,
-            message_K=message_K,
-        )
+        parts = log_likelihoods_TK, torch.from_numpy(borders), initial, transitions
+        if not in_logarithms and fused_serves(log_likelihoods_TK):
+            return fused_forward(*parts, message_K=message_K)
+        return scan_forward(*parts, in_logarithms=in_logarithms, message_K=message_K)
     likelihoods, shares = log_likelihoods_TK.cpu().contiguous().numpy(), _shares(borders, n_threads)
     filtered, logs = _filter(likelihoods, borders, initial, transitions, in_logarithms, message_K, shares)
     last = torch.from_numpy(filtered[-1]) if len(filtered) else initial

@@ -147,7 +147,7 @@ def _lstm(embedding_dim: int, *, bidirectional: bool) -> nn.LSTM:
 
 
 def _passed(lstm: nn.Module, inputs: Tensor | PackedSequence, state: State | None = None) -> Any:
-    with runnable_lstms():
+    with runnable_lstms(lstm):
         return lstm(inputs, state)
 
 
