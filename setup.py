@@ -46,7 +46,7 @@ setup(
     author="The dynml developers",
     url=REPOSITORY,
     project_urls={
-        "Documentation": f"{REPOSITORY}/tree/main/docs",
+        "Documentation": "https://dynml.github.io/dynml/",
         "Changelog": f"{REPOSITORY}/blob/main/CHANGELOG.md",
         "Issues": f"{REPOSITORY}/issues",
     },

@@ -11,6 +11,8 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 COMPARISONS = (ROOT / "docs" / "comparisons.md").read_text(encoding="utf-8")
 HERE = re.compile(r"https://(?:raw\.)?github\w*\.com/[\w-]+/[\w-]+/(?:blob/|tree/)?main/(\S+?)[)\s]")
 
+SITE = re.compile(r"https://dynml\.github\.io/dynml/(\S+?)\.html")
+
 
 def results(name):
     return json.loads((ROOT / "benchmarks" / "results" / f"{name}.json").read_text(encoding="utf-8"))
@@ -50,6 +52,9 @@ def test_its_links_are_absolute_and_lead_to_files_that_there_are():
     addresses = [one or other for one, other in targets]
     assert [address for address in addresses if not address.startswith("https://")] == []
     assert [path for path in HERE.findall(README) if not (ROOT / path).exists()] == []
+    pages = SITE.findall(README)
+    assert len(pages) > 20
+    assert [page for page in pages if not (ROOT / "docs" / f"{page}.md").exists()] == []
     assert set(re.findall(r"\]\[(\w+)\]", README)) == set(re.findall(r"^\[(\w+)\]: ", README, flags=re.MULTILINE))
 
 
