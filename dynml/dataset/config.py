@@ -156,6 +156,10 @@ class DatasetConfig:
             if is_given:
                 raise ConfigurationError("dataset.further_groups", self.further_groups, f"null where {name} is given")
 
+    def __hash__(self) -> int:
+        # By its text, since a list has no hash.
+        return hash(repr(self))
+
     def in_force(self) -> dict[str, Any]:
         """Plain values from which the config can be made again, without later settings that are not in use.
 

@@ -167,7 +167,7 @@ class MultiSubjectDataset(UnitedDataset, PreparedDataset, ConditionedDataset, De
         check_instance("config", config, (DatasetConfig, type(None)), "a DatasetConfig")
         self.signal_source, self.device, self.config = source, named_device(device), config or DatasetConfig()
         self._participants = {subject: source.participant(subject) for subject in source.subjects}
-        stored = subsets_in_force(source, self._members, self._participants, self.config)
+        stored = subsets_in_force(source, self._members, self._participants, self.config, group)
         self.group = only_group(source, stored.all_subjects) if group is None else group
         together, self._subsets = united(source, self.group, stored, self.config)
         self.subjects = self._subsets.all_subjects

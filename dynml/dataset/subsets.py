@@ -6,6 +6,7 @@ the store itself is split by runs are folds made of runs, and every result says 
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
@@ -15,7 +16,7 @@ import numpy as np
 from dynml.configuration import nearest_name
 from dynml.dataset.config import SUBSETS_BY_DATASET, DatasetConfig, key_by_dataset
 from dynml.dataset.signal_source import KnowsCovariates, SignalSource
-from dynml.errors import ConfigurationError, DataError
+from dynml.errors import ConfigurationError, DataError, DataWarning, first_of
 from dynml.files import read_json
 from dynml.store.layout import DATASET, PREPARATION_FITS, SUBSET_NAMES, natural_order
 from dynml.store.reading import Store
@@ -29,14 +30,47 @@ def subsets_in_force(
     members: Mapping[str, Sequence[str]] | None,
     participants: Mapping[str, str],
     config: DatasetConfig,
+    group: str | None = None,
 ) -> Subsets:
-    """Read the lists of a source, or take those that are given instead, and redraw them as a config says."""
+    """Read the lists of a source, or take those that are given instead, and redraw them as a config says.
+
+    Who has none of the groups takes no part in any draw.
+
+    Warns
+    -----
+    DataWarning
+        With those who are left out of a store.
+    """
     listed = source.subset if members is None else members.__getitem__
     stored = Subsets({name: list(listed(name)) for name in SUBSET_NAMES}, source.split)
+    if group is not None:
+        stored = _having(source, stored, (group, *(config.further_groups or ())))
     datasets: dict[str, str] = {}
     if config.draws_by_dataset and isinstance(source, KnowsCovariates):
         datasets = {subject: source.covariates(subject).get(DATASET, "") for subject in participants}
     return draw_subsets(stored, participants, config, datasets)
+
+
+def _having(source: SignalSource, stored: Subsets, groups: Sequence[str]) -> Subsets:
+    """Leave those out who have none of the groups.
+
+    Nobody where that would be everybody: who reads a group that is not there says so.
+    """
+    everyone, known = stored.all_subjects, set(groups)
+    lacking = [subject for subject in everyone if known.isdisjoint(source.groups(subject))]
+    if not lacking or len(lacking) == len(everyone):
+        return stored
+    if isinstance(source, Store):
+        named = f"no group {groups[0]}" if len(groups) == 1 else f"none of the groups {', '.join(groups)}"
+        warnings.warn(
+            f"{source.path}: {len(lacking)} of {len(everyone)} subjects have {named} and are left out "
+            f"({first_of(lacking)}).",
+            DataWarning,
+            stacklevel=5,
+        )
+    without = set(lacking)
+    kept = {name: [one for one in subjects if one not in without] for name, subjects in stored.subjects.items()}
+    return Subsets(kept, stored.split)
 
 
 def refuse_fits_that_saw_held_out(

@@ -106,6 +106,18 @@ def test_groups_that_cannot_be_united_are_refused(store, tmp_path):
         opened(rates)
 
 
+def test_folds_are_made_of_those_who_have_the_group(tmp_path):
+    path = store_of_groups(tmp_path, {"cap_a": range(9), "cap_b": [9, 10, 11]}, n_samples=60)
+    for fold in range(3):
+        dataset = MultiSubjectDataset(path, group="cap_b", config=DatasetConfig(folds=3, fold=fold))
+        assert (dataset.training_set.n_subjects, dataset.validation_set.n_subjects) == (2, 1)
+    # Who is listed by hand must have it.
+    (tmp_path / "subsets.json").write_text(json.dumps({"training": ["sub-0", "sub-9"]}))
+    listed = {"subsets": str(tmp_path / "subsets.json")}
+    with pytest.raises(DataError, match="subject sub-0 has no group 'cap_b'"):
+        MultiSubjectDataset(path, group="cap_b", config=DatasetConfig(**listed))
+
+
 def test_a_name_that_is_taken_is_refused(tmp_path):
     path = store_of_groups(tmp_path, {"cap_a": [0, 1], "cap_b": [0]})
     with h5py.File(path, "a") as file:

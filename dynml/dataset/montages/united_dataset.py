@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -10,7 +9,7 @@ from dynml.dataset.config import DatasetConfig
 from dynml.dataset.montages.montages import Montages
 from dynml.dataset.montages.united_source import Origin, UnitedSource, origins_of
 from dynml.dataset.signal_source import SignalSource, SourceOfAnother
-from dynml.errors import ConfigurationError, DataError, DataWarning, first_of
+from dynml.errors import ConfigurationError, DataError
 from dynml.store.subsets import Subsets
 
 
@@ -99,28 +98,22 @@ def united(source: SignalSource, group: str, subsets: Subsets, config: DatasetCo
     source : SignalSource
         As it is where there is one group, or groups were united before.
     subsets : Subsets
-        Without subjects that have none of the groups.
+        Of all groups.
 
     Raises
     ------
     ConfigurationError
         For a group that is named twice.
     DataError
-        When the store has no such group, or the rates differ between groups.
-
-    Warns
-    -----
-    DataWarning
-        When some subjects have none of the groups.
+        When the store has no such group, a subject has none of them, or the rates differ between groups.
     """
-    groups = groups_in_force(group, config)
-    listed = [subject for names in subsets.subjects.values() for subject in names]
+    groups, listed = groups_in_force(group, config), subsets.all_subjects
+    if len(groups) == 1:
+        return source, subsets
     if len(set(groups)) < len(groups):
         accepted = f"names of other groups than {group}, each once"
         raise ConfigurationError("dataset.further_groups", config.further_groups, accepted)
     origins = origins_of(source, groups, listed)
-    if not origins and len(groups) == 1:
-        return source, subsets  # who reads the group says that it is not there
     if not isinstance(source, SourceOfAnother):
         _check_groups(source, groups, listed, origins)
     new_names: dict[str, list[str]] = {}
@@ -133,7 +126,7 @@ def united(source: SignalSource, group: str, subsets: Subsets, config: DatasetCo
         )
         for subset, names in subsets.subjects.items()
     }
-    if len(groups) > 1 and not isinstance(source, SourceOfAnother):
+    if not isinstance(source, SourceOfAnother):
         source = UnitedSource(source, groups, origins)
     return source, Subsets(placed, subsets.split)
 
@@ -157,7 +150,7 @@ def _check_groups(
     source: SignalSource, groups: Sequence[str], listed: Sequence[str], origins: Mapping[str, Origin]
 ) -> None:
     where, found = source.path or "The arrays", {origin.group for origin in origins.values()}
-    for group in groups if len(groups) > 1 else ():
+    for group in groups:
         if group not in found:
             there = sorted({one for subject in listed for one in source.groups(subject)})
             raise DataError(
@@ -165,11 +158,6 @@ def _check_groups(
                 f"groups are {', '.join(there)}."
             )
     stored = {origin.subject for origin in origins.values()}
-    left_out = [subject for subject in listed if subject not in stored]
-    if left_out:
-        named = f"no group {groups[0]}" if len(groups) == 1 else f"none of the groups {', '.join(groups)}"
-        warnings.warn(
-            f"{where}: {len(left_out)} of {len(listed)} subjects have {named} and are left out ({first_of(left_out)}).",
-            DataWarning,
-            stacklevel=3,
-        )
+    lacking = next((subject for subject in listed if subject not in stored), None)
+    if lacking is not None:
+        raise DataError(f"{where}: subject {lacking} has none of the groups {', '.join(groups)}.")

@@ -22,6 +22,7 @@ from dynml.models.sequence.montages.checks import (
     channels_apart,
     check_groups,
     refuse_by_order,
+    tell_of_other_preparations,
 )
 from dynml.store.geometry.stored import read_geometry
 from dynml.store.reading import Store
@@ -113,7 +114,9 @@ def _of_several_groups(config: Any, dataset: Dataset) -> Dataset:
         dataset = dataset.with_channels_apart(apart)
     dataset = dataset.with_channels(columns_taken(config, dataset))
     by_name = by_name and config.known_channels is None
-    check_groups(dataset, dataset.training_set, by_name=by_name, where=str(dataset.signal_source.path))
+    where = str(dataset.signal_source.path)
+    check_groups(dataset, dataset.training_set, by_name=by_name, where=where)
+    tell_of_other_preparations(dataset, where)
     return dataset
 
 

@@ -58,7 +58,8 @@ def _taking_part(request: SelectionRequest) -> tuple[int, str, str]:
 
     first = request.first
     given = first.configs["dataset"]
-    plain = type(given)(subsets=given.subsets, seed=given.seed, held_out="nothing")
+    kept = {"subsets": given.subsets, "seed": given.seed, "further_groups": given.further_groups}
+    plain = type(given)(**kept, held_out="nothing")
     dataset = MultiSubjectDataset(first.hdf5_file, "lazy", group=first.input_group, config=plain)
     subjects = dataset.training_set.subjects
     unit = "run" if dataset.split == "runs" else "participant"

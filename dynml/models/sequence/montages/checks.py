@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dynml.dataset.montages.montages import Montages
-from dynml.errors import ConfigurationError, DataError, first_of
+from dynml.errors import ConfigurationError, DataError, DataWarning, first_of
 
 SAME_CHANNEL = 1.0
 """mm, within which channels of one name are the same, where channels are known by their positions."""
@@ -42,6 +43,11 @@ class HasGroups(Protocol):
     @property
     def channels_of_groups(self) -> Mapping[str, Mapping[str, str]]:
         """Group to {channel of the dataset: its name in the store}."""
+        ...
+
+    @property
+    def preparations(self) -> Mapping[str, Mapping[str, Any]]:
+        """How the signals of each group were prepared, see `preparation_signature`."""
         ...
 
     def origin(self, subject: str) -> tuple[str, str]:
@@ -123,6 +129,27 @@ def check_groups(dataset: HasGroups, training: Subset, *, by_name: bool, where: 
                 "model that knows channels by name would learn nothing of one from the other; use "
                 "model.channel_embedding position."
             )
+
+
+def tell_of_other_preparations(dataset: HasGroups, where: str) -> None:
+    """Warn of groups that were prepared otherwise than the first one."""
+    first, *others = dataset.groups
+    for group in others:
+        before, now = (_in_words(dataset.preparations[one]) for one in (first, group))
+        found = [f"{key} {before[key]} and {now[key]}" for key in before if before[key] != now[key]]
+        if found:
+            warnings.warn(
+                f"{where}: the groups {first} and {group} were prepared differently ({'; '.join(found)}), so that "
+                "what the model learns of one may not hold for the other.",
+                DataWarning,
+                stacklevel=5,
+            )
+
+
+def _in_words(preparation: Mapping[str, Any]) -> dict[str, str]:
+    units = preparation["units"] if preparation["standardization"] == "none" else ""
+    steps = ", ".join(str(step["step"]) for step in preparation["steps"] or ()) or "none"
+    return {"standardization": str(preparation["standardization"]), "units": units, "steps": steps}
 
 
 def _without_connection(channels: Mapping[str, Mapping[str, str]], first: str, others: Sequence[str]) -> list[str]:
