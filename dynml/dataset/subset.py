@@ -95,6 +95,7 @@ class MultiSubjectSubset(SubsetRows):
         self.montages = dataset.montages
         numbers = {} if self.montages is None else self.montages.number_of
         self.montage_of = np.array([numbers.get(subject, 0) for subject in subjects], dtype=np.int64)
+        self._runs: dict[int, NDArray[np.int64]] = {}
         self._labels: dict[tuple[int, str], NDArray[np.int32]] = {}
         self._trials: dict[TrialCut, TrialTable] = {}
         samples_of = np.bincount(segments.subject, weights=segments.lengths, minlength=len(subjects))
@@ -108,7 +109,7 @@ class MultiSubjectSubset(SubsetRows):
         """How many subjects there are."""
         return len(self.subjects)
 
-    @property
+    @cached_property
     def participants(self) -> list[str]:
         """The person behind each subject."""
         return [self._dataset.participant(subject) for subject in self.subjects]
@@ -129,7 +130,10 @@ class MultiSubjectSubset(SubsetRows):
 
     def runs_of_segments(self, subject: int) -> NDArray[np.int64]:
         """Position in `run_names` of the run that each of a subject's segments comes from, (n_segments,)."""
-        return self._dataset.signal_source.source_samples(self.subjects[subject], self._dataset.group)[:, 1]
+        if subject not in self._runs:
+            source_samples = self._dataset.signal_source.source_samples(self.subjects[subject], self._dataset.group)
+            self._runs[subject] = source_samples[:, 1].copy()
+        return self._runs[subject]
 
     def segments_of_runs(self, subject: int) -> Iterator[tuple[int, list[tuple[int, int]]]]:
         """Position in `run_names` of each of a subject's runs, with its segments [start, stop), in stored order."""

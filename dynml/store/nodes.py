@@ -49,12 +49,13 @@ class Nodes:
         self.forget()
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_signals": {}, "_asked": {}, "_arrays": {}}
+        return {**self.__dict__, "_signals": {}, "_asked": {}, "_asked_subject": {}, "_arrays": {}}
 
     def forget(self) -> None:
         """Forget what belongs to a handle that is closed."""
         self._signals: dict[tuple[str, str], h5py.Dataset] = {}
         self._asked: dict[tuple[str, str], h5py.Group] = {}
+        self._asked_subject: dict[str, h5py.Group] = {}
         self._arrays: dict[str, NDArray[Any]] = {}
 
     def subject(self, subject: str) -> h5py.Group:
@@ -65,11 +66,15 @@ class Nodes:
         DataError
             When there is none; with the nearest name.
         """
-        subjects, path = self._store.file[layout.SUBJECTS], self._store.path
+        own_file, path = self._store.file, self._store.path  # first: it forgets what a handle since closed had opened
+        if subject in self._asked_subject:
+            return self._asked_subject[subject]
+        subjects = own_file[layout.SUBJECTS]
         if not layout.is_valid_name(subject) or subject not in subjects:
             raise DataError(f"{path} has no subject {subject!r}{nearest_name(subject, self._store.subjects)}.")
         check_own_path(path, subjects, subject)
-        return subjects[subject]
+        self._asked_subject = {subject: subjects[subject]}
+        return self._asked_subject[subject]
 
     def attributes(self, subject: str) -> dict[str, str]:
         """Read the attributes of a subject, as text."""

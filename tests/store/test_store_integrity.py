@@ -201,3 +201,15 @@ def test_shares_of_the_subjects_have_the_faults_of_the_whole(study):
     faults = faults_of_store(study.target)
     assert [fault.split(", group")[0].split()[-1] for fault in faults] == ["sub-a", "sub-c"]
     assert faults_of_store(study.target, each=map) == faults
+
+
+def test_small_arrays_are_read_once_a_group_and_handed_out_as_copies(study, monkeypatch):
+    read, names = Store.read_table, []
+    monkeypatch.setattr(Store, "read_table", lambda self, node: names.append(node.name) or read(self, node))
+    with Store(study.target) as store:
+        first = store.segments("sub-a", "signals")
+        first[:] = -1
+        np.testing.assert_array_equal(store.segments("sub-a", "signals"), [[0, 120], [120, 210]])
+        assert len(names) == 1
+        assert store.segments("sub-b", "signals")[0, 0] == store.segments("sub-a", "signals")[0, 0] == 0
+    assert names == [f"/subjects/{subject}/signals/segments" for subject in ("sub-a", "sub-b", "sub-a")]

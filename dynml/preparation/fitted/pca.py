@@ -18,7 +18,7 @@ from dynml.fits import Fit, Layout
 from dynml.preparation.fitted.components import check_number, principal_components
 from dynml.preparation.fitted.fitted_step import FittedStep, Statistics
 from dynml.preparation.fitted.lagged_products import embedded_second_moment, project
-from dynml.preparation.standardization import mean_of_segments, moments_of_segments
+from dynml.preparation.standardization import means_of_runs, moments, moments_of_segments
 from dynml.preparation.step import trimmed
 from dynml.preparation.steps.smoothing import check_odd
 from dynml.recording import Recording
@@ -98,11 +98,11 @@ class PrincipalComponents(FittedStep):
         """Second moment of one subject's windows, (nC, nC), the earliest sample first, and their number."""
         size = self.window * recording.n_channels
         moment, count = np.zeros((size, size)), 0
+        means = means_of_runs(recording)
         for run in range(len(recording.run_names)):
             segments = recording.segments_of_run(run)
-            mean = mean_of_segments(recording.signals, segments)
             for start, stop in segments.tolist():
-                moment += embedded_second_moment(recording.signals[start:stop], self.window, mean)
+                moment += embedded_second_moment(recording.signals[start:stop], self.window, means[run])
                 count += stop - start - self.window + 1
         return {MOMENT: moment, COUNT: np.array(count)}
 
@@ -130,14 +130,16 @@ class PrincipalComponents(FittedStep):
         components, deviations = learnt.arrays[COMPONENTS], np.sqrt(learnt.arrays[VARIANCES])
         weights = components / deviations if self.whiten else components
         filters = weights.reshape(self.window, recording.n_channels, -1)
-        signals = np.full((recording.n_samples, len(deviations)), np.nan, dtype=_precision(deviations))
+        signals = np.empty((recording.n_samples, len(deviations)), dtype=_precision(deviations))
+        for start, stop in _rows_between(recording.segments + np.array([margin, -margin]), recording.n_samples):
+            signals[start:stop] = np.nan
+        means, before = moments(recording, "per_run")
         for run, name in enumerate(recording.run_names):
             segments = recording.segments_of_run(run)
-            mean, before = moments_of_segments(recording.signals, segments)
             for start, stop in segments.tolist():
-                project(recording.signals[start:stop], filters, signals[start + margin : stop - margin], mean)
+                project(recording.signals[start:stop], filters, signals[start + margin : stop - margin], means[run])
             scale = deviations if self.whiten else np.ones_like(deviations)
-            _check_variance(before, signals, segments + np.array([margin, -margin]), scale, name)
+            _check_variance(before[run], signals, segments + np.array([margin, -margin]), scale, name)
         result = trimmed(recording, signals, margin, _names(len(deviations)))
         return self.noted(result, explained_variance_found=learnt.values["explained_variance"])
 
@@ -166,6 +168,12 @@ class EmbeddedPrincipalComponents(PrincipalComponents):
     def window(self) -> int:
         """Samples side by side, n."""
         return self.n_embeddings
+
+
+def _rows_between(segments: NDArray[np.int64], n_samples: int) -> list[tuple[int, int]]:
+    """Rows [start, stop) that lie in no segment."""
+    borders = [0, *segments.ravel().tolist(), n_samples]
+    return list(zip(borders[::2], borders[1::2], strict=True))
 
 
 def _precision(deviations_P: NDArray[np.float64]) -> np.dtype[Any]:

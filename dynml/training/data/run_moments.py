@@ -6,9 +6,9 @@ lack a direction in every run, and after standardization each run another one, s
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import reduce
+from functools import partial, reduce
 
 import numpy as np
 from torch import Tensor
@@ -61,14 +61,14 @@ def moments_of_runs(
     total, found = CentredSums.zeros(n_channels), _Found()
     for subject in np.flatnonzero(subset.is_own).tolist():
         short = CentredSums.zeros(n_channels)
-        for name, sums in _sums_of_runs(subset, subject):
+        for run, sums in _sums_of_runs(subset, subject):
             total = total.merged(sums)
             if sums.n_samples < SAMPLES_PER_CHANNEL * n_channels:
                 short = short.merged(sums)
             else:
-                found.add(f"{subset.subjects[subject]}, run {name}", sums)
+                found.add(partial(_words_of_run, subset, subject, run), sums)
         if short.n_samples >= SAMPLES_PER_CHANNEL * n_channels:
-            found.add(f"{subset.subjects[subject]}, runs of few samples", short)
+            found.add(partial(_words_of_run, subset, subject, None), short)
     gathered = [(total, found)] if processes is None else processes.gather((total, found))
     total = reduce(CentredSums.merged, (sums for sums, _ in gathered))
     moments = PooledMoments(float(total.n_samples), total.mean_C, total.scatter_CC / max(total.n_samples, 1))
@@ -81,11 +81,17 @@ class _Found:
     def __init__(self) -> None:
         self.n_runs, self.nulls = 0, list[tuple[str, Tensor]]()
 
-    def add(self, run: str, sums: CentredSums) -> None:
+    def add(self, name: Callable[[], str], sums: CentredSums) -> None:
         self.n_runs += 1
         null = null_directions(sums.scatter_CC / sums.n_samples)
         if null.shape[1]:
-            self.nulls.append((run, null))
+            # Only now: a store of many subjects takes longer to tell names than to sum.
+            self.nulls.append((name(), null))
+
+
+def _words_of_run(subset: MultiSubjectSubset, subject: int, run: int | None) -> str:
+    what = "runs of few samples" if run is None else f"run {subset.run_names(subject)[run]}"
+    return f"{subset.subjects[subject]}, {what}"
 
 
 def _ranks(found: list[_Found], n_channels: int) -> tuple[RanksOfRuns, list[Tensor]]:
@@ -97,11 +103,10 @@ def _ranks(found: list[_Found], n_channels: int) -> tuple[RanksOfRuns, list[Tens
     return ranks, [null for _, null in nulls]
 
 
-def _sums_of_runs(subset: MultiSubjectSubset, subject: int) -> Iterator[tuple[str, CentredSums]]:
-    """Each run's name and sums, in stored order."""
-    names = subset.run_names(subject)
+def _sums_of_runs(subset: MultiSubjectSubset, subject: int) -> Iterator[tuple[int, CentredSums]]:
+    """Each run's position among the names and its sums, in stored order."""
     for run, segments in subset.segments_of_runs(subject):
         sums = CentredSums.zeros(subset.n_channels)
         for start, stop in segments:
             sums = sums.merged(centred_sums(subset.slicer(subject, start, stop)))
-        yield names[run], sums
+        yield run, sums

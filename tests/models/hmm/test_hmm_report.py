@@ -48,3 +48,12 @@ def test_short_subjects_are_taken_together_with_the_numbers_of_each_alone(monkey
             alone = alone[np.isfinite(signals[:, 0].numpy())]
             np.testing.assert_allclose(several.weights[number], alone.sum(axis=0, dtype=np.float64), rtol=1e-6)
             assert several.visits[number] == 1 + np.count_nonzero(np.diff(alone.argmax(axis=1)))
+
+
+def test_each_subject_is_asked_for_its_person_once(monkeypatch):
+    arrays = {f"s{number}": np.random.default_rng(number).normal(size=(9, 2)) for number in range(8)}
+    dataset = MultiSubjectDataset.from_arrays(arrays, standardization="per_run")
+    asked, participant = [], dataset.participant
+    monkeypatch.setattr(dataset, "participant", lambda subject: asked.append(subject) or participant(subject))
+    assert report.occupancies_of(dataset.training_set, parameters()).people == list(arrays)
+    assert asked == list(arrays)
