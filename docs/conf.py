@@ -41,6 +41,7 @@ autosummary_generate = ["reference/api_objects.rst"]
 """Written by docs/api_objects.py before the pages are read."""
 napoleon_google_docstring = False
 default_role = "code"
+smartquotes = False
 highlight_language = "none"
 """Of outputs, which have no language; those of the class `sentences` are wrapped (`narrow.css`)."""
 copybutton_prompt_text = r">>> |\.\.\. |\$ "
