@@ -1,10 +1,12 @@
 """What the Triton kernels of forward-backward are to do, program by program in numpy, where there is no Triton.
 
-`python fused_kernels.py` runs the real ones by Triton's interpreter on one thread, and prints the largest differences.
+`python fused_kernels.py` runs the real ones by Triton's interpreter on one thread, and prints the largest differences;
+`python fused_kernels.py compile` compiles them for a GPU that need not be here, and prints how many.
 """
 
 import itertools
 import json
+import sys
 import types
 
 import numpy as np
@@ -18,7 +20,7 @@ class Launched:
         self.program, self.n_launches = program, 0
 
     def __getitem__(self, grid):
-        def launch(*arguments, num_warps, FILLED, **constants):
+        def launch(*arguments, num_warps, enable_fp_fusion, FILLED, **constants):
             self.n_launches += 1
             assert FILLED >= constants["K"] > FILLED // 2
             arrays = [part.numpy() if isinstance(part, torch.Tensor) else part for part in arguments]
@@ -118,8 +120,37 @@ def _one_empty():
     return torch.tensor([1.0, 0.0, 1.0])
 
 
+def _n_compiled():
+    import triton
+    from triton.backends.compiler import GPUTarget
+
+    from dynml.ops.hmm.fused import kernels
+
+    forward = [{"OPERATORS": True, "KEEP": False}, {"OPERATORS": False, "KEEP": False}]
+    forward.append({"OPERATORS": False, "KEEP": True})
+    through = [{"REVERSE": reverse, "OPERATORS": False} for reverse in (False, True)]
+    through.append({"REVERSE": False, "OPERATORS": True})
+    variants = [(kernels.forward_kernel, forward), (kernels.through_kernel, through), (kernels.backward_kernel, [{}])]
+    types = {"likelihoods": "*fp32", "is_start": "*u8"}
+    types |= dict.fromkeys(("n_rows", "length", "n_matrices", "size"), "i32")
+    n_compiled = 0
+    for kernel, constants in variants:
+        for own in constants:
+            own = {"K": 5, "FILLED": 8, **own}
+            names = {name: "constexpr" if name in own else types.get(name, "*fp64") for name in kernel.arg_names}
+            source = triton.compiler.ASTSource(kernel, names, constexprs=own)
+            compiled = triton.compile(
+                source, target=GPUTarget("cuda", 90, 32), options={"num_warps": 1, "enable_fp_fusion": True}
+            )
+            n_compiled += bool(compiled.asm["cubin"])
+    return n_compiled
+
+
 if __name__ == "__main__":
     torch.set_num_threads(1)
+    if sys.argv[1:] == ["compile"]:
+        print(_n_compiled())
+        sys.exit()
     largest = [
         (name, max(float(((a - b).abs() / b.abs().clamp(min=1)).max()) for a, b in zip(found, expected, strict=True)))
         for name, found, expected in _differences()

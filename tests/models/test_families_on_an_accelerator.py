@@ -1,6 +1,7 @@
 """Families that learn by gradients, on a device that is not the CPU: its numbers, and what a batch waits for."""
 
 import contextlib
+import copy
 import dataclasses
 import io
 import warnings
@@ -13,6 +14,8 @@ from pretended_device import PretendedDevice, register
 from safetensors.torch import load_file
 
 from dynml.cli.commands.train import parse_training, run_training
+from dynml.models.dynemo.config import DynemoConfig
+from dynml.models.dynemo.model import Dynemo
 from dynml.models.sequence.baselines.named import make_baseline
 from dynml.ops.mixture.mixture_gaussian import mixture_log_likelihood
 
@@ -126,3 +129,27 @@ def test_gradients_of_a_likelihood_are_right_unasked_and_nan_where_the_loss_weig
     assert not found[1].any()
     assert found[2].isnan().all()
     assert slopes("cpu", mask, alpha[:, 1]).isfinite().all()
+
+
+def test_windows_of_unequal_length_are_not_waited_for_when_the_host_knows_their_lengths():
+    generator, lengths = torch.Generator().manual_seed(0), torch.tensor([3, 8, 8, 5])
+    signals, noise = (torch.randn(4, 8, n, generator=generator) for n in (3, 2))
+    mask, keys = torch.arange(8) < lengths[:, None], torch.arange(4)
+    model = Dynemo(DynemoConfig(n_modes=2, inference_dropout=0.0, model_dropout=0.0), 3)
+
+    def learnt(model, device):
+        parts = [part.to(device) for part in (signals, noise, mask)]
+        with torch.no_grad():
+            bounds = model.bounds_of_draws(parts[0], keys.to(device), 2, parts[2], None, lengths)
+        terms = model.bound_terms(*parts, lengths_B=lengths, in_sum=True)
+        (terms.divergence_BT - terms.log_likelihood_BT).sum().backward()
+        return [bounds, terms.divergence_BT, *(weights.grad for weights in model.parameters() if weights.requires_grad)]
+
+    there = copy.deepcopy(model)
+    expected = learnt(model, "cpu")
+    with PretendedDevice() as device:
+        found = learnt(there.to("pretended:0"), "pretended:0")
+        assert device.n_reads == 0, device.reads
+        found = [one.detach().cpu() for one in found]
+    for one, other in zip(found, expected, strict=True):
+        torch.testing.assert_close(one, other.detach(), rtol=1e-3, atol=1e-3)

@@ -159,6 +159,7 @@ class Dynemo(Summarized, torch.nn.Module):
         mask_BT: Tensor | None = None,
         observed_BT: Tensor | None = None,
         *,
+        lengths_B: Tensor | None = None,
         in_sum: bool = False,
     ) -> BoundTerms:
         """Both parts of the bound for a draw of the logits.
@@ -172,12 +173,15 @@ class Dynemo(Summarized, torch.nn.Module):
             Where some windows are shorter than T.
         observed_BT : Tensor, (B, T) bool, optional
             Where some samples were not observed: they have no likelihood, and what lies there is not read.
+        lengths_B : Tensor, (B,), optional
+            Samples of each window, on the host. Default: counted in the mask, for which an accelerator is waited for.
         in_sum : bool
             The loss takes the sum or the mean of the log-likelihood: then no accelerator is asked whether it did.
         """
-        lengths = None if mask_BT is None else mask_BT.sum(dim=1)
-        mean, scale = self.posterior(signals_BTC, lengths, observed_BT)
-        return self.terms_of(signals_BTC, mean, scale, noise_BTJ, mask_BT, observed_BT, in_sum=in_sum)
+        lengths_B = _lengths(mask_BT, lengths_B)
+        mean, scale = self.posterior(signals_BTC, lengths_B, observed_BT)
+        parts = signals_BTC, mean, scale, noise_BTJ, mask_BT, observed_BT
+        return self.terms_of(*parts, lengths_B=lengths_B, in_sum=in_sum)
 
     def terms_of(
         self,
@@ -188,11 +192,12 @@ class Dynemo(Summarized, torch.nn.Module):
         mask_BT: Tensor | None,
         observed_BT: Tensor | None = None,
         *,
+        lengths_B: Tensor | None = None,
         in_sum: bool = False,
     ) -> BoundTerms:
         """`bound_terms` with the posterior at hand."""
         theta = mean if noise_BTJ is None else mean + scale * noise_BTJ
-        prior_mean, prior_scale = self.prior(theta, None if mask_BT is None else mask_BT.sum(dim=1))
+        prior_mean, prior_scale = self.prior(theta, _lengths(mask_BT, lengths_B))
         ratio = (scale / prior_scale).square()
         divergence = 0.5 * (ratio + ((mean - prior_mean) / prior_scale).square() - 1.0 - ratio.log()).sum(dim=-1)
         counted_BT = mask_BT if observed_BT is None else observed_BT
@@ -218,13 +223,15 @@ class Dynemo(Summarized, torch.nn.Module):
         n_draws: int,
         mask_BT: Tensor | None = None,
         observed_BT: Tensor | None = None,
+        lengths_B: Tensor | None = None,
     ) -> Tensor:
         """Negative bound of every window, (B,), the mean of several keyed draws, in nats, summed over its samples."""
-        mean, scale = self.posterior(signals_BTC, None if mask_BT is None else mask_BT.sum(dim=1), observed_BT)
+        lengths_B = _lengths(mask_BT, lengths_B)
+        mean, scale = self.posterior(signals_BTC, lengths_B, observed_BT)
         total = torch.zeros(len(signals_BTC), dtype=torch.float64, device=signals_BTC.device)
         for draw in range(n_draws):
             noise = self.noise(derived_keys(keys_B, draw), signals_BTC)
-            terms = self.terms_of(signals_BTC, mean, scale, noise, mask_BT, observed_BT)
+            terms = self.terms_of(signals_BTC, mean, scale, noise, mask_BT, observed_BT, lengths_B=lengths_B)
             total += (terms.divergence_BT - terms.log_likelihood_BT).sum(dim=1, dtype=torch.float64)
         return total / n_draws
 
@@ -316,6 +323,10 @@ class Dynemo(Summarized, torch.nn.Module):
             torch.empty(self.config.n_modes, self.n_channels, dtype=torch.float64), mean=1.0, std=0.1, a=0.8, b=1.2
         )
         return torch.diag_embed(variances)
+
+
+def _lengths(mask_BT: Tensor | None, lengths_B: Tensor | None) -> Tensor | None:
+    return mask_BT.sum(dim=1).cpu() if lengths_B is None and mask_BT is not None else lengths_B
 
 
 class _RollingPrior:

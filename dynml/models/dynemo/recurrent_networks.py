@@ -61,8 +61,10 @@ class RecurrentStack(torch.nn.Module):
         ----------
         inputs_BTC : Tensor, (B, T, n_inputs)
         lengths : Tensor, (B,), optional
-            Samples of each window, where some are shorter than T; what follows is not read.
+            Samples of each window, where some are shorter than T; what follows is not read. An accelerator is waited
+            for if they are on it.
         """
+        lengths = None if lengths is None else lengths.cpu()
         hidden = self.dropout(inputs_BTC)
         for recurrent, normalization in zip(self.recurrent, self.normalization):
             hidden = _run(recurrent, hidden, lengths)
@@ -94,7 +96,8 @@ class BatchNormalization(torch.nn.Module):
     def forward(self, hidden_BTH: Tensor, lengths: Tensor | None = None) -> Tensor:
         """Normalized units, (B, T, H); padding stays as it is."""
         if lengths is not None:
-            inside = torch.arange(hidden_BTH.shape[1], device=hidden_BTH.device) < lengths[:, None]
+            samples, ends = (of.to(hidden_BTH.device) for of in (torch.arange(hidden_BTH.shape[1]), lengths))
+            inside = samples < ends[:, None]
             return hidden_BTH.masked_scatter(inside[:, :, None], self.units(hidden_BTH[inside]))
         normalized: Tensor = self.units(hidden_BTH.reshape(-1, hidden_BTH.shape[-1]))
         return normalized.view(hidden_BTH.shape)
@@ -153,9 +156,12 @@ def _run(layer: torch.nn.Module, inputs: Tensor, lengths: Tensor | None) -> Tens
         if lengths is None:
             outputs: Tensor = layer(inputs)[0]
             return outputs
-        packed = pack_padded_sequence(inputs, lengths.cpu(), batch_first=True, enforce_sorted=False)
+        # Sorted here, on the host: torch would ask an accelerator for the order.
+        order = lengths.argsort(descending=True)
+        sort, unsort = (places.to(inputs.device, non_blocking=True) for places in (order, order.argsort()))
+        packed = pack_padded_sequence(inputs.index_select(0, sort), lengths[order], batch_first=True)
         outputs, _ = pad_packed_sequence(layer(packed)[0], batch_first=True, total_length=inputs.shape[1])
-        return outputs
+        return outputs.index_select(0, unsort)
 
 
 def _is_plain(inputs: Tensor, layer: torch.nn.LSTM) -> bool:

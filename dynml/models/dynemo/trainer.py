@@ -31,7 +31,7 @@ from dynml.models.dynemo.config import DynemoInitializationConfig, DynemoTrainer
 from dynml.models.dynemo.model import Dynemo
 from dynml.models.dynemo.report import choosing_bound, report
 from dynml.models.dynemo.starts import modes_from_states
-from dynml.models.dynemo.windows import keys_of_draws, n_observed, ragged_mask
+from dynml.models.dynemo.windows import keys_of_draws, n_observed, ragged_lengths, ragged_mask
 from dynml.models.experiment import load_experiment
 from dynml.ops.workers import one_thread
 from dynml.training.batch_result import BatchResult
@@ -222,14 +222,15 @@ class DynemoTrainer(Trainer):
         """Annealed bound of one draw in training, bound of several seeded draws in validation."""
         if batch.context == "training":
             return self._training_batch(batch)
-        keys, mask = keys_of_draws(batch), ragged_mask(batch)
-        bounds = self.model.bounds_of_draws(batch.windows, keys, self.config.n_draws, mask, batch.observed)
+        parts = keys_of_draws(batch), self.config.n_draws, ragged_mask(batch), batch.observed, ragged_lengths(batch)
+        bounds = self.model.bounds_of_draws(batch.windows, *parts)
         n_samples = n_observed(batch)
         return BatchResult(bounds.sum() / max(n_samples, 1), float(n_samples))
 
     def _training_batch(self, batch: Batch) -> BatchResult:
         noise = self.model.noise(batch.keys, batch.windows)
-        terms = self.model.bound_terms(batch.windows, noise, ragged_mask(batch), batch.observed, in_sum=True)
+        parts = batch.windows, noise, ragged_mask(batch), batch.observed
+        terms = self.model.bound_terms(*parts, lengths_B=ragged_lengths(batch), in_sum=True)
         values_BT = terms.log_likelihood_BT.detach() + terms.divergence_BT.detach()
         self._faulty_B = ~torch.isfinite(values_BT).all(dim=1)
         n_samples = max(n_observed(batch), 1)

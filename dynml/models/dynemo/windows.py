@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 from dynml.batches.batch import Batch
@@ -13,6 +14,11 @@ def ragged_mask(batch: Batch) -> Tensor | None:
     """Mask of a batch whose windows differ in length; None where there is nothing to mask."""
     assert batch.mask is not None
     return None if batch.spans.lengths.min() == batch.windows.shape[1] else batch.mask
+
+
+def ragged_lengths(batch: Batch) -> Tensor | None:
+    """Samples of each window of such a batch, (B,), on the host; None where there is nothing to mask."""
+    return None if ragged_mask(batch) is None else torch.from_numpy(batch.spans.lengths)
 
 
 def n_observed(batch: Batch) -> int:

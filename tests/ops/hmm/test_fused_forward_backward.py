@@ -154,3 +154,12 @@ def test_triton_s_interpreter_gives_the_numbers_of_all_paths_and_of_the_plain_sc
     largest = json.loads(done.stdout)
     assert [name for name, _ in largest] == ["paths", "scan", "forward", "scan", "forward"]
     assert max(difference for _, difference in largest) < 1e-12
+
+
+@needs_triton
+def test_the_kernels_compile_for_a_gpu_that_need_not_be_here(tmp_path):
+    environment = {name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"}
+    environment |= {"TRITON_CACHE_DIR": str(tmp_path)}
+    command = [sys.executable, str(HELPERS / "fused_kernels.py"), "compile"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout == "7\n"
