@@ -22,6 +22,8 @@ MOST_DIGITS = 300
 _PRIVATE, _FOR_ALL = 0o600, 0o666
 _PARTIAL = re.compile(r"\.partial-(?:[0-9a-f]{8}-)?(?P<process>\d+)$")
 ABSENT = "it does not exist"
+ODD_BYTES = "backslashreplace"
+"""How names of files that are no UTF-8 are written into texts; JSON gives them back as they were."""
 NOT_ALL = "not all of it was taken (is the disk full?)"
 
 
@@ -203,7 +205,9 @@ def write_json(path: Path, content: Any) -> None:
     """Write strict, indented JSON atomically."""
     with replacing(path) as temporary:
         temporary.write_text(
-            json.dumps(strict_json(content), indent=2, allow_nan=False, ensure_ascii=False) + "\n", encoding="utf-8"
+            json.dumps(strict_json(content), indent=2, allow_nan=False, ensure_ascii=False) + "\n",
+            encoding="utf-8",
+            errors=ODD_BYTES,
         )
 
 

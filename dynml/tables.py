@@ -12,7 +12,7 @@ from typing import Any
 
 from dynml.compressed import read_text_or_compressed
 from dynml.errors import DataError
-from dynml.files import replacing
+from dynml.files import ODD_BYTES, replacing
 
 NOT_AVAILABLE = "n/a"
 LONGEST_NAME = 1000
@@ -79,7 +79,7 @@ def write_table(path: Path, header: Iterable[str], rows: Iterable[Iterable[Any]]
     writer.writerow(header)
     writer.writerows(rows)
     with replacing(path, durable=durable) as temporary:
-        temporary.write_text(text.getvalue(), encoding="utf-8")
+        temporary.write_text(text.getvalue(), encoding="utf-8", errors=ODD_BYTES)
 
 
 class Described:

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dynml.errors import CheckpointError, ConfigurationError, DataWarning, DynmlError, first_of
-from dynml.files import read_json
+from dynml.files import ODD_BYTES, read_json
 from dynml.reading_files import is_folder, is_there
 
 ENDING = "_per_epoch.npy"
@@ -190,7 +190,7 @@ def names_of_experiments(paths: Sequence[str | Path]) -> list[str]:
     depth = 1
     while len({part[-depth:] for part in parts}) < len(set(parts)):
         depth += 1
-    return ["/".join(part[-depth:]) for part in parts]
+    return ["/".join(part[-depth:]).encode(errors=ODD_BYTES).decode() for part in parts]
 
 
 def sentences_on_comparison(experiments: Sequence[ExperimentLogs]) -> list[str]:

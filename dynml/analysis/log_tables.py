@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import math
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any
 from dynml.analysis.log_correlation import LogCorrelation
 from dynml.analysis.log_expressions import LogExpression
 from dynml.analysis.log_reading import ExperimentLogs
-from dynml.files import made_folder, replacing
+from dynml.files import ODD_BYTES, made_folder, replacing
 
 LOG_COLUMNS = ("experiment", "log", "epoch", "value")
 CORRELATION_COLUMNS = (
@@ -76,7 +77,9 @@ def _cell(value: float) -> str:
 
 def _write(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
     made_folder(path.parent)
-    with replacing(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as stream:
-        writer = csv.writer(stream, lineterminator="\n")
-        writer.writerow(header)
-        writer.writerows(rows)
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(header)
+    writer.writerows(rows)
+    with replacing(path) as temporary:
+        temporary.write_text(text.getvalue(), encoding="utf-8", errors=ODD_BYTES)

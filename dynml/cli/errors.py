@@ -16,6 +16,7 @@ from dynml.cli.shipped import script_called
 from dynml.cli.verbosity import took
 from dynml.deferred_signals import raise_end
 from dynml.errors import DynmlError
+from dynml.files import ODD_BYTES
 from dynml.ops.memory import bytes_asked_for, is_out_of_memory
 
 EXIT_STATUS = 2
@@ -58,6 +59,8 @@ def user_errors_in_one_sentence(debug: bool = False) -> Iterator[None]:
     keeps its traceback. SIGTERM and SIGHUP leave the block as an interruption does, so that what was half-written is
     removed; the status is then 128 and the signal's number.
     """
+    if hasattr(sys.stdout, "reconfigure"):
+        sys.stdout.reconfigure(errors=ODD_BYTES)  # the last words of a long run are printed in any locale
     with warnings.catch_warnings(), _ending_signals_raised():
         warnings.showwarning = _show_in_one_line
         try:

@@ -11,7 +11,7 @@ from dynml.conversion.sources.table import SourceTable, is_table, read_source_ta
 from dynml.conversion.subset_drawing import Draw, drawn_subsets
 from dynml.data_warnings import DataWarnings
 from dynml.errors import DataError
-from dynml.store.layout import SUBSET_NAMES
+from dynml.store.layout import SUBSET_NAMES, is_valid_name
 
 
 def read_inputs(source: Path, config_file: Path) -> tuple[StoreConfig, SourceTable | None]:
@@ -68,4 +68,7 @@ def chosen_subsets(
     subjects = subjects_of(source, config, table)
     if not subjects:
         raise DataError(f"{source} holds no folder of a subject.")
+    odd = next((name for name in subjects if not is_valid_name(name)), None)
+    if odd is not None:
+        raise DataError(f"{source} has a subject {odd!r}, whose name cannot be used: it must be printable, in UTF-8.")
     return drawn_subsets(identify(folder_of(source, table), config, subjects, DataWarnings(), table), draw)

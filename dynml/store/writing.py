@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dynml.errors import DataCorruptionError, DataError
-from dynml.files import replacing, strict_json, sweep_partial
+from dynml.files import ODD_BYTES, replacing, strict_json, sweep_partial
 from dynml.geometry.geometry import Geometry
 from dynml.locks.writing import writing_to
 from dynml.reading_files import is_folder, is_there
@@ -330,7 +330,7 @@ def _texts(texts: Sequence[str]) -> NDArray[Any]:
 
     Texts of variable length do not: one flipped bit in their heap can send HDF5 into an endless loop.
     """
-    encoded = [text.encode() for text in texts]
+    encoded = [text.encode(errors=ODD_BYTES) for text in texts]
     return np.array(encoded, dtype=h5py.string_dtype("utf-8", max([1, *map(len, encoded)])))
 
 

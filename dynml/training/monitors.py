@@ -162,7 +162,8 @@ class History:
         names = self.names
         for name in names:
             write_array(folder / f"{name}_per_epoch.npy", self.column(name))
-        with replacing(folder / "metrics.csv", durable=False) as temporary, temporary.open("w", newline="") as stream:
+        path = folder / "metrics.csv"
+        with replacing(path, durable=False) as temporary, temporary.open("w", newline="", encoding="utf-8") as stream:
             writer = csv.writer(stream, lineterminator="\n")
             writer.writerow(["epoch", *names])
             for epoch, row in enumerate(self.rows, start=1):

@@ -185,7 +185,7 @@ def _write_page(
     store: Store, entries: Sequence[SubjectEntry], left_out: Sequence[str], arguments: Namespace, folder: Path
 ) -> None:
     from dynml.cli.outputs.figures import write_figure
-    from dynml.files import replacing
+    from dynml.files import ODD_BYTES, replacing
     from dynml.plotting.data_figures import plot_all_spectra, plot_measures
     from dynml.plotting.data_pages import StoreFacts, page_of_store
     from dynml.store import layout
@@ -207,7 +207,7 @@ def _write_page(
     )
     _write_table(entries, folder / TABLE)
     with replacing(folder / PAGE) as temporary:
-        temporary.write_text(page_of_store(facts, entries), encoding="utf-8")
+        temporary.write_text(page_of_store(facts, entries), encoding="utf-8", errors=ODD_BYTES)
 
 
 def _write_table(entries: Sequence[SubjectEntry], path: Path) -> None:

@@ -29,7 +29,7 @@ from dynml.dataset.preparation_comparison import check_same_preparation
 from dynml.errors import CheckpointError, DataError, DataWarning, DynmlError
 from dynml.exchange.exported.card import model_card, scores_of
 from dynml.exchange.exported.privacy import People, parameters_without_people, people_of, preparation_without_people
-from dynml.files import read_json, replacing, write_json
+from dynml.files import ODD_BYTES, read_json, replacing, write_json
 from dynml.models.experiment import load_experiment
 from dynml.reading_files import is_there
 from dynml.training.checkpoints.committed import commit_directory
@@ -159,7 +159,7 @@ def write_exported(out: Path, exported: Exported, about: About, people: People |
         findings=exported.findings,
     )
     with replacing(out / CARD) as temporary:
-        temporary.write_text(card, encoding="utf-8")
+        temporary.write_text(card, encoding="utf-8", errors=ODD_BYTES)
 
 
 def check_new(out: Path) -> None:

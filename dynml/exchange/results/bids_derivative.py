@@ -14,7 +14,7 @@ from typing import Any
 
 from dynml.errors import DataError
 from dynml.exchange.results.alpha_files import alpha_table
-from dynml.files import made_folder, replacing, write_json
+from dynml.files import ODD_BYTES, made_folder, replacing, write_json
 from dynml.models.inferred import InferredSubject
 from dynml.models.stored_runs import StoredRun
 from dynml.version import __version__
@@ -163,4 +163,4 @@ def _type_of(name: str) -> str | None:
 
 def _write(path: Path, text: str) -> None:
     with replacing(path, durable=False) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+        temporary.write_text(text, encoding="utf-8", errors=ODD_BYTES)

@@ -31,7 +31,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load, load_file, save_file
 
 from dynml.errors import CheckpointError, ConfigurationError, DataWarning, in_one_line
 from dynml.files import folder_made_for, read_json, strict_json, write_json
@@ -348,6 +348,7 @@ def read_weights(path: Path) -> dict[str, torch.Tensor]:
         When it is missing or malformed.
     """
     try:
-        return load_file(path, device="cpu")
+        # Its own reading of files takes no path that is not UTF-8.
+        return load_file(path, device="cpu") if str(path).isprintable() else load(path.read_bytes())
     except (SafetensorError, OSError) as error:
         raise CheckpointError(f"{path} could not be read: {error}.") from error

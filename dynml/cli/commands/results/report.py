@@ -48,7 +48,7 @@ def run_report(arguments: Namespace) -> None:
     out = Path(arguments.out_html)
     check_page(out, force=arguments.force)
 
-    from dynml.files import made_folder, replacing
+    from dynml.files import ODD_BYTES, made_folder, replacing
     from dynml.report.experiment import read_reported_experiment
     from dynml.report.page import ReportInput, report_page
 
@@ -67,7 +67,7 @@ def run_report(arguments: Namespace) -> None:
         )
     made_folder(out.parent)
     with replacing(out) as temporary:
-        temporary.write_text(page, encoding="utf-8")
+        temporary.write_text(page, encoding="utf-8", errors=ODD_BYTES)
     print(f"{out}: {len(page) / 2**20:.1f} MB; open it in a browser.")
 
 
