@@ -367,4 +367,4 @@ def _warn(dataset: HasChannels, sentences: Sequence[str]) -> None:
 
 
 def _where(dataset: HasChannels) -> str:
-    return f"{dataset.signal_source.path or 'The arrays'}, group {dataset.group}"
+    return f"{dataset.signal_source.path or 'The arrays'}, group {' and '.join(dataset.groups)}"

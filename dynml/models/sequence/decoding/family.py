@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dynml.dataset.config import FURTHER_GROUPS
 from dynml.models.registry import Family
 
 FAMILY = Family(
@@ -31,20 +30,17 @@ FAMILY = Family(
         "sampler.trial_length",
         "sampler.batch_size_training",
     ),
-    unused_settings=(
-        FURTHER_GROUPS,
-        *(
-            f"model.{name}"
-            for name in (
-                "class_names",
-                "class_counts",
-                "n_training_trials",
-                "value_moments",
-                "trial_length",
-                "answer_bands",
-                "backbone_settings",
-                "pretraining_overlap",
-            )
-        ),
+    unused_settings=tuple(
+        f"model.{name}"
+        for name in (
+            "class_names",
+            "class_counts",
+            "n_training_trials",
+            "value_moments",
+            "trial_length",
+            "answer_bands",
+            "backbone_settings",
+            "pretraining_overlap",
+        )
     ),
 )
