@@ -257,4 +257,4 @@ def masked_as_nan(series: Any) -> Any:
     """Give a masked array of NumPy with NaN where it is masked, which else counts as data; other things as they are."""
     if not np.ma.isMaskedArray(series) or series.dtype.kind not in "fiub":
         return series
-    return series.astype(np.result_type(series.dtype, np.float32)).filled(np.nan)
+    return np.where(np.ma.getmaskarray(series), np.nan, series.data)
