@@ -10,11 +10,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from dynml.analysis.groups.words import listed_names
+from dynml.analysis.groups.words import counted, listed_names
 from dynml.errors import DataError
 from dynml.tables import NOT_AVAILABLE
 
 MISSING = (NOT_AVAILABLE, "", "nan", "na")
+CODES = {sign * int(digit * n) for digit in "789" for n in (1, 2, 3, 4, 5) for sign in (-1, 1)}
+"""What questionnaires write for a missing number: -9, 99, -999, 888, ..."""
 DECIMAL_COMMA = re.compile(r"[+-]?\d[\d.]*,\d+([eE][+-]?\d+)?", re.ASCII)
 
 
@@ -73,4 +75,23 @@ def numbers_or_labels(values: Sequence[str], name: str, path: Path) -> NDArray[n
     raise DataError(
         f"The column {name} of {path} has {what} ({listed_names(with_commas or others)}); write decimal points, n/a "
         "for a missing number, and a word for each label."
+    )
+
+
+def finding_on_codes(values: Sequence[str], name: str) -> str | None:
+    """Tell of numbers such as -999 that lie farther from all others than these from each other; None without such."""
+    numbers = [number_of(value) for value in values]
+    known = [number for number in numbers if number is not None and math.isfinite(number)]
+    others = [number for number in known if number not in CODES]
+    if len(known) < len([value for value in values if not is_missing(value)]) or len(set(others)) < 3:
+        return None
+    lowest, highest = min(others), max(others)
+    width = highest - lowest
+    odd = [number for number in known if number in CODES and not lowest - width <= number <= highest + width]
+    if not odd:
+        return None
+    said = ", ".join(f"{number:g}" for number in dict.fromkeys(odd))
+    return (
+        f"{name} is {said} in {counted(len(odd), 'row')} and between {lowest:g} and {highest:g} elsewhere: a code for "
+        "a missing value? It counts as a number here; write n/a instead if it is none."
     )

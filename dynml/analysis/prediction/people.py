@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from dynml.analysis.groups.numbers import is_missing, numbers_or_labels
+from dynml.analysis.groups.numbers import finding_on_codes, is_missing, numbers_or_labels
 from dynml.analysis.groups.words import listed_names
 from dynml.analysis.prediction.cross_validation import Predicted, PredictionSettings, cross_validated
 from dynml.analysis.prediction.features import FeatureSet
@@ -79,6 +79,8 @@ def people_of(
     names = _complete(gathered, [target, *confounds, *together])
     known = [gathered.participants[name] for name in names]
     truth = [own[target] for own in known]
+    codes = (finding_on_codes([own[name] for own in known], name) for name in (target, *confounds))
+    gathered.findings += [finding for finding in codes if finding is not None]
     if len(set(truth)) < 2:
         raise DataError(f"The target {target} is the same for all {len(names)} participants that are left.")
     columns = [[own[name] for own in known] for name in together]

@@ -8,7 +8,7 @@ import pytest
 
 from dynml.analysis.groups.design import design_of
 from dynml.analysis.groups.measures import read_measures
-from dynml.analysis.groups.numbers import numbers_or_labels
+from dynml.analysis.groups.numbers import finding_on_codes, numbers_or_labels
 from dynml.analysis.groups.participants import matched, read_participants
 from dynml.analysis.groups.question import Asked, read_question
 from dynml.analysis.prediction.cross_validation import PredictionSettings
@@ -56,6 +56,36 @@ def test_labels_stay_labels_and_missing_numbers_are_none():
     np.testing.assert_equal(numbers_or_labels(["1", "n/a", "2e1"], "age", Path("p.tsv")), [1, np.nan, 20])
     sites = Table(Path("p.tsv"), {"site": ["1", "2", "2", "x", "1", "x"]})
     assert design_of("C(site)", sites).columns == ["Intercept", "C(site)[T.2]", "C(site)[T.x]"]
+
+
+@pytest.mark.parametrize(
+    ("values", "found"),
+    [
+        ([*AGES[:4], "-999", "-999"], "age is -999 in 2 rows and between 43 and 67 elsewhere: a code"),
+        ([*AGES[:4], "999", "n/a"], "age is 999 in 1 row"),
+        ([*AGES[2:], "99", "9"], None),  # people of 99 and 9 years
+        (["1", "2", "3", "9"], "age is 9 in 1 row"),  # of a scale from 1 to 3
+        (["0", "1", "0", "9"], None),  # too few others
+        (["a", "b", "999", "c"], None),
+    ],
+)
+def test_codes_for_missing_numbers_are_told(values, found):
+    told = finding_on_codes(values, "age")
+    assert (told is None) if found is None else told.startswith(found)
+
+
+def test_codes_are_findings_of_comparison_and_prediction(joined):
+    table = written(joined.with_name("p.tsv"), {"participant_id": range(1, 7), "age": [*AGES[:5], -999], "x": AGES})
+    assert any(
+        "age is -999" in one
+        for one in read_question(
+            Asked(table=joined, participants=table, formula="age", measures=["occupancy"])
+        ).findings
+    )
+    gathered = Gathered()
+    gather_table(gathered, joined, read_participants(table), ["occupancy"])
+    people_of(gathered, "x", ["age"], [], PredictionSettings(n_folds=3, n_permutations=99))
+    assert any("age is -999" in one for one in gathered.findings)
 
 
 def test_a_confound_with_commas_is_refused_in_prediction(joined):
