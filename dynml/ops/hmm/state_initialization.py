@@ -40,6 +40,9 @@ STAY_PROBABILITY = 0.9
 _TRIAL_TOLERANCE = 1e-3
 """Nats per sample: a trial that improves by less in an iteration is over."""
 
+_STEPS_BEFORE_GIVING_UP = 2
+"""Iterations after which a trial may be given up that falls behind the best one."""
+
 
 def random_state_time_course(
     signals: Tensor,
@@ -169,7 +172,8 @@ def window_clustering(
                 learn_initial_probabilities=not is_part,
                 prior=prior,
                 n_threads=workers.n_threads,
-                enough=best[0] if is_part else None,
+                best=best[0],
+                is_enough=is_part,
             )
             agree = abs(trial[0] - best[0]) < _TRIAL_TOLERANCE
             best = trial if best[1] is None or trial[0] < best[0] else best
@@ -278,11 +282,13 @@ def _try(
     learn_initial_probabilities: bool,
     prior: CovariancePrior | None,
     n_threads: int,
-    enough: float | None,
+    best: float,
+    is_enough: bool,
 ) -> tuple[float, GaussianHMMParameters]:
     """A few EM iterations: negative log-likelihood (and prior) per observed sample, and the parameters it belongs to.
 
-    A trial is over when an iteration improves it by little, or takes it to a score that is `enough`.
+    A trial is over when an iteration improves it by little, when it could not reach the best score so far by as large
+    steps as the last one, which grow smaller as a rule, or when it has reached it and that `is_enough`.
     """
     score = float("inf")
     for iteration in range(n_iterations + 1):
@@ -294,7 +300,9 @@ def _try(
         before, score = score, -log_joint / max(statistics.n_samples, 1)
         if iteration == n_iterations or before - score < _TRIAL_TOLERANCE:
             break
-        if enough is not None and abs(score - enough) < _TRIAL_TOLERANCE:
+        if is_enough and abs(score - best) < _TRIAL_TOLERANCE:
+            break
+        if iteration >= _STEPS_BEFORE_GIVING_UP and score - (n_iterations - iteration) * (before - score) > best:
             break
         parameters, _ = m_step(
             statistics,
