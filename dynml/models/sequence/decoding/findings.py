@@ -14,8 +14,14 @@ def share_of_most_frequent(trials: Trials) -> float | None:
     return float(np.bincount(trials.truth).max() / len(trials)) if len(trials) else None
 
 
-def share_findings(answer_report: dict[str, Any] | None, loss: str = "cross-entropy") -> list[str]:
-    """Say where nothing of the network stays, and where all of it does although no trials have borne it out."""
+FAR_BELOW_FOLDS = 0.05
+"""A network may score training trials so much lower than networks of folds score those that they have not seen."""
+
+
+def share_findings(
+    answer_report: dict[str, Any] | None, loss: str = "cross-entropy", training_score: float | None = None
+) -> list[str]:
+    """Say where nothing of the network stays, where all of it does unproven, and where its last training has failed."""
     if answer_report is None:
         return []
     found = answer_report.get("network")
@@ -25,7 +31,14 @@ def share_findings(answer_report: dict[str, Any] | None, loss: str = "cross-entr
             "(by folds: trainer.inner_folds above 0, on one process)."
         ]
     if found["share"]:
-        return []
+        held_out = found.get("held_out_score")
+        if training_score is None or held_out is None or training_score >= held_out - FAR_BELOW_FOLDS:
+            return []
+        return [
+            f"Trained on all training trials, the network scores these {training_score:.3f}, but networks of folds "
+            f"scored trials that they had not seen {held_out:.3f}: its training went wrong. Try another trainer.seed, "
+            "or average several networks (model.n_networks)."
+        ]
     why = "left-out training trials were all of one participant or run, which cannot tell whether it helps"
     if not found["n_trials"]:
         why = "there were no left-out training trials"

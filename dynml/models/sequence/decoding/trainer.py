@@ -290,7 +290,7 @@ class DecodingTrainer(Trainer):
             "linear_answer": self._answer_report,
             "networks": self._held_out_of_networks(),
             "findings": findings(accuracy, baselines, commonest["validation"])
-            + share_findings(self._answer_report)
+            + share_findings(self._answer_report, training_score=accuracy["training"])
             + self._findings_of_backbone(),
         }
 
@@ -304,11 +304,11 @@ class DecodingTrainer(Trainer):
         }
         if config.tells_numbers:
             report = number_report(self.model, trials, lambda own: fit_number_baselines(own, **choices))
-            report["findings"] += share_findings(self._answer_report, "squared error")
+            report["findings"] += share_findings(self._answer_report, "squared error", report["score"]["training"])
         else:
             labels = config.class_names or ()
             report = label_report(self.model, trials, lambda own: fit_label_baselines(own, labels, **choices))
-            report["findings"] += share_findings(self._answer_report)
+            report["findings"] += share_findings(self._answer_report, training_score=report["score"]["training"])
         report["findings"] += self._findings_of_backbone()
         own = {"linear_answer": self._answer_report, "networks": self._held_out_of_networks()}
         return report | own | {"pretrained": self.pretrained}

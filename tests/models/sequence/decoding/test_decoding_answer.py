@@ -384,3 +384,20 @@ def test_a_stated_number_of_weighted_means_is_kept():
         model.backbone.use(7)
         assert model.backbone.n_weightings == expected == len(model.backbone.weights_RT)
     configs_of(dataset, **small("csm", linear_rank=1))  # as parameters.json of earlier decoders have it
+
+
+def test_a_network_whose_last_training_went_wrong_is_told():
+    network = {"share": 1.0, "n_trials": 160, "gain": 0.5, "standard_error_of_gain": 0.02, "held_out_score": 0.97}
+    assert share_findings({"network": network}, training_score=0.99) == []
+    (said,) = share_findings({"network": network}, training_score=0.49)
+    assert "scores these 0.490" in said
+    assert "had not seen 0.970" in said
+
+
+def test_a_decision_holds_the_score_of_the_network_on_trials_that_it_has_not_seen():
+    truth = np.arange(40) % 2
+    problem = problem_of(truth)
+    added = np.where(np.arange(40)[:, None] < 30, 1.0, -1.0) * (np.eye(2)[truth] - 0.5)
+    report = decided(added[None], np.zeros((40, 2)), problem, np.arange(40) % 2).report
+    assert report["share"] > 0
+    assert report["held_out_score"] == 0.75

@@ -92,6 +92,10 @@ class Problem:
         correct = logits.argmax(axis=1) == self.truth
         return {self.loss_name: float(self.losses(logits).mean()), "accuracy": float(correct.mean())}
 
+    def score(self, logits: Floats) -> float | None:
+        """The score that people know, without the loss; None where there is none."""
+        return next((value for name, value in self.scores(logits).items() if name != self.loss_name), None)
+
     def calibrated(self, scores: Floats) -> tuple[Floats, float]:
         """The factor that makes logits of scores (n, K) with the least mean cautious loss, and that loss."""
         means = [float(self.cautious_losses(self.log_priors + factor * scores).mean()) for factor in self.factors]

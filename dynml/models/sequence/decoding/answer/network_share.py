@@ -163,6 +163,7 @@ def decided(added: Floats, answered: Floats, problem: Problem, fold: NDArray[np.
             "n_trials": len(answered),
             f"{problem.loss_name}_of_linear_answer": float(problem.losses(tried[0][0]).mean()),
             f"least_{problem.loss_name}": float(problem.losses(tried[best][epoch]).mean()),
+            "held_out_score": problem.score(tried[share][epoch]),
             "gain": float(gain.mean()),
             "standard_error_of_gain": _finite(error),
         },
