@@ -307,12 +307,12 @@ def lives(process):
 
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs /proc")
 def test_the_workers_of_a_killed_creation_end_with_it(tmp_path):
-    inputs = Inputs(tmp_path, n_subjects=300)
+    inputs = Inputs(tmp_path, n_subjects=1000)
     process = subprocess.Popen(
-        command(CREATE, *inputs.arguments("--n_jobs", 2)), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        command(CREATE, *inputs.arguments("--n_jobs", 3)), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
     deadline = time.monotonic() + 1800
-    # Two workers, and the tracker of multiprocessing; all have begun when a first subject has come back.
+    # Two workers beside the process itself, and the tracker of multiprocessing.
     while not inputs.hidden_files() or len(children_of(process.pid)) < 3:
         assert process.poll() is None, "the creation ended before its workers were seen"
         assert time.monotonic() < deadline
