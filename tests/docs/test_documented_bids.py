@@ -12,12 +12,12 @@ PAGE = (Path(__file__).parents[2] / "docs" / "bring_your_data.md").read_text(enc
 def rows_below(heading):
     """Rows `name | default | meaning` of the table under a heading row: name to default."""
     table = PAGE.split(heading, 1)[1].split("\n\n", 1)[0]
-    rows = re.findall(r"^\| `(\w+)` \| (\S.*?) \| ", table, flags=re.MULTILINE)
+    rows = re.findall(r"^`(\w+)` \| (\S.*?) \| ", table, flags=re.MULTILINE)
     return {name: ast.literal_eval(text.strip("`")) for name, text in rows}
 
 
 def test_the_parameters_of_confounds():
-    assert rows_below("| parameter | default | meaning |") == DEFAULTS
+    assert rows_below("parameter | default | meaning") == DEFAULTS
 
 
 def test_the_strategies():
