@@ -29,6 +29,12 @@ def raw_of(
     return mne.io.RawArray(signals, mne.create_info(names, rate, types), first_samp=first_samp)
 
 
+def saved(path: Path, raw: mne.io.BaseRaw, **settings: Any) -> Path:
+    """Save a recording without rounding."""
+    raw.save(path, fmt="double", overwrite=True, **settings)
+    return path
+
+
 class Folders:
     """A folder of subjects, and what makes a store of it."""
 
