@@ -13,7 +13,7 @@ from jsonargparse import DefaultHelpFormatter
 HELP_ALL = "--help-all"
 COLUMNS_OF_OPTIONS = 34
 LEFT_OUT_AT_FIRST = ("version", "print_config", "debug")
-PLACEHOLDERS: dict[Any, str] = {int: "N", float: "X", str: "TEXT"}
+PLACEHOLDERS: dict[Any, str] = {int: "N", float: "X", str: "TEXT", list[str]: "TEXT,TEXT"}
 WORDS: dict[Any, str] = {
     int: "whole number",
     float: "number",
