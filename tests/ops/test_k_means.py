@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from dynml.ops.k_means import _best_centres, k_means_labels
+from dynml.ops.k_means import _best_centres, _lloyd, _spread_centres, k_means_labels
 
 
 @pytest.mark.parametrize("n_points", [300, 9000])  # fewer, and more, than the centres are fitted to
@@ -60,5 +60,32 @@ def test_a_better_restart_is_kept_when_others_are_left():
     centres = torch.tensor([[0.0, 0.0], [50.0, 0.0], [0.0, 50.0]], dtype=torch.float64)
     points = centres[generator.integers(3, size=600)] + torch.from_numpy(generator.standard_normal((600, 2)))
     lost = torch.tensor([[0.0, 0.0], [0.5, 0.0], [25.0, 25.0]], dtype=torch.float64)
-    found = _best_centres(points, torch.stack([lost, lost + 0.1, centres + 1.0, lost - 0.1]))
+    first = torch.stack([lost, lost + 0.1, centres + 1.0, lost - 0.1])
+    found = torch.from_numpy(_best_centres(points.T.contiguous().numpy(), first.numpy()))
     assert torch.cdist(centres, found).min(1).values.max() < 0.5
+
+
+@pytest.mark.parametrize("n_points", [40, 256, 700])  # less than a block of points, a whole one, and several
+def test_iterations_are_those_of_lloyd(n_points):
+    generator = np.random.default_rng(n_points)
+    points = generator.standard_normal((n_points, 3))
+    centres = first = np.vstack([points[:4], [[99.0, 99.0, 99.0]]])  # nobody is near the last one
+    for _ in range(5):
+        distances = np.linalg.norm(points[:, None] - centres, axis=2)
+        members = [points[distances.argmin(1) == one] for one in range(5)]
+        total = (distances.min(1) ** 2).sum()
+        centres = np.stack([group.mean(0) if len(group) else centres[k] for k, group in enumerate(members)])
+    found = _lloyd(np.ascontiguousarray(points.T), first, 5, 0.0)
+    assert found[0] == pytest.approx(total, rel=1e-12)
+    assert not found[2]
+    np.testing.assert_allclose(found[1], centres, rtol=1e-12)
+
+
+def test_first_centres_are_points_that_lie_far_apart():
+    generator = np.random.default_rng(0)
+    angles = 2 * np.pi * np.arange(6) / 6
+    centres = 20 * np.column_stack([np.cos(angles), np.sin(angles)])
+    points = centres[generator.integers(6, size=900)] + generator.standard_normal((900, 2))
+    for restart in _spread_centres(np.ascontiguousarray(points.T), 6, 5, generator):
+        assert (np.linalg.norm(points - restart[:, None], axis=2).min(1) == 0).all()
+        assert len(np.unique(np.linalg.norm(restart[:, None] - centres, axis=2).argmin(1))) == 6
