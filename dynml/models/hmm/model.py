@@ -68,12 +68,15 @@ class GaussianHMM(Summarized, torch.nn.Module):
     def get_parameters(self) -> GaussianHMMParameters:
         """Return all parameters as one value, in float64 on the CPU."""
         buffers = self.means, self.covariances, self.initial_probabilities, self.transition_probabilities
-        # Together, so that the host waits for a GPU once.
-        flat = torch.cat([buffer.reshape(-1) for buffer in buffers]).cpu()
-        parts = flat.split([buffer.numel() for buffer in buffers])
-        means, covariances, initial, transitions = (
-            part.reshape(buffer.shape).clone() for part, buffer in zip(parts, buffers, strict=True)
-        )
+        if self.means.device.type == "cpu":
+            means, covariances, initial, transitions = (buffer.clone() for buffer in buffers)
+        else:
+            # Together, so that the host waits for a GPU once.
+            flat = torch.cat([buffer.reshape(-1) for buffer in buffers]).cpu()
+            parts = flat.split([buffer.numel() for buffer in buffers])
+            means, covariances, initial, transitions = (
+                part.reshape(buffer.shape).clone() for part, buffer in zip(parts, buffers, strict=True)
+            )
         return GaussianHMMParameters(
             means_KC=means,
             covariances_KCC=covariances,
