@@ -34,7 +34,7 @@ from dynml.ops.hmm.forward_backward import ForwardBackward, forward_backward, fo
 from dynml.ops.hmm.statistics import CovarianceType, GaussianHMMParameters
 from dynml.ops.masked_samples import observed_if_masked, observed_without_waiting
 from dynml.ops.memory import smaller
-from dynml.ops.moments.weighted import Moments, chunk_moments, moments_of_pieces, suits_few_rows
+from dynml.ops.moments.weighted import Moments, chunk_moments, moments_of_pieces, suits_one_loop
 from dynml.ops.workers import Workers
 
 CHUNK_ROWS = {"cpu": 2**13, "gpu": 2**18}
@@ -263,7 +263,7 @@ class HMMPass:
         parts, posteriors = self._forward_backward(bundle, likelihoods)
         found = [parts]
         is_whole = all(chunk.observed is None for chunk in chunks)
-        if is_whole and suits_few_rows(rows, max(piece.n_rows for piece in pieces)):
+        if is_whole and suits_one_loop(rows, max(piece.n_rows for piece in pieces), self._parameters.covariance_type):
             borders = np.array([first, *(piece.last for piece in pieces)]) - first
             of_pieces = moments_of_pieces(rows, posteriors, borders, *self._centres)
             return found + [Part(piece.segments, moments=own) for piece, own in zip(pieces, of_pieces, strict=True)]

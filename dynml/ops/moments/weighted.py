@@ -29,8 +29,8 @@ _LARGEST_SHARE_OF_MEAN = 0.9
 """Of a chunk's mean square about a centre; beyond it the products would hold the mean and little else."""
 
 _FEW_CHANNELS, _FEW_PRODUCTS = 32, 2**19
-"""Of a chunk with no more channels, and numbers times channels, all states' moments are summed in one loop, in float64:
-calls of matrix products would take longer than their arithmetic."""
+"""Of a chunk with no more channels, and numbers times channels, all states' products are summed in one loop, in
+float64: calls of matrix products would take longer than their arithmetic. Squares always are."""
 
 _FEWEST_SAMPLES = 16
 """A mean over fewer than these is far off by chance, and costs nothing."""
@@ -106,11 +106,11 @@ def chunk_moments(
     return _dense_moments(signals_TC, weights_TK, centres, covariance_type)
 
 
-def suits_few_rows(signals_TC: Tensor, n_rows: int) -> bool:
+def suits_one_loop(signals_TC: Tensor, n_rows: int, covariance_type: CovarianceType) -> bool:
     """Tell whether pieces of at most `n_rows` rows of signals are summed in one loop, as `moments_of_pieces` does."""
     n_channels = signals_TC.shape[1]
-    is_on_host = signals_TC.device.type == "cpu"
-    return is_on_host and n_channels <= _FEW_CHANNELS and n_rows * n_channels**2 <= _FEW_PRODUCTS
+    are_few = n_channels <= _FEW_CHANNELS and n_rows * n_channels**2 <= _FEW_PRODUCTS
+    return signals_TC.device.type == "cpu" and (are_few or covariance_type == "diagonal")
 
 
 def moments_of_pieces(
@@ -121,7 +121,7 @@ def moments_of_pieces(
     Parameters
     ----------
     signals_TC, weights_TK, centres_KC, covariance_type
-        As in `chunk_moments`, of pieces for which `suits_few_rows` is true.
+        As in `chunk_moments`, of pieces for which `suits_one_loop` is true.
     borders : (n_pieces + 1,)
         Row borders of the pieces.
     """
@@ -182,7 +182,7 @@ def _smallest_weights(occupancies: NDArray[Any], n_rows: NDArray[Any] | int, dty
 def _add_sparse(moments: Moments, signals: Tensor, weights: Tensor, centres: Tensor, states: Sequence[int]) -> None:
     smallest = _smallest_weights(moments.occupancies_K.numpy(), len(signals), signals.dtype)
     weights, centres = weights.double(), centres.contiguous()
-    if suits_few_rows(signals, len(signals)):
+    if suits_one_loop(signals, len(signals), "full" if moments.second_KCC.ndim == 3 else "diagonal"):
         taken_from = np.full((1, len(centres)), np.inf)
         taken_from[0, states] = smallest[states]
         one_piece = Moments(*(tensor.unsqueeze(0) for tensor in vars(moments).values()))
