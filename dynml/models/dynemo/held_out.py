@@ -6,6 +6,7 @@ from typing import Any
 
 from dynml.dataset.subset import MultiSubjectSubset
 from dynml.models.dynemo.report import fitted_baseline_states
+from dynml.training.data.baselines import fitted_mixture
 from dynml.training.data.baselines_by_subject import baselines_by_subject
 
 
@@ -16,4 +17,4 @@ def held_out_scores(trainer: Any, subset: MultiSubjectSubset) -> dict[str, dict[
     part, states, settings = fitted_baseline_states(
         trainer.model, trainer.dataset, moments, trainer.processes, trainer.config.seed
     )
-    return baselines_by_subject(subset, moments, states, part, settings)
+    return baselines_by_subject(subset, moments, fitted_mixture(states, part, settings), settings)

@@ -22,6 +22,7 @@ from dynml.training.data.baselines import (
     HMM,
     MIXTURE,
     Scores,
+    fitted_mixture,
     gaussian_baseline,
     hmm_baseline,
     mixture_baseline,
@@ -172,7 +173,7 @@ def baselines_of(
         gaussian = dict.fromkeys(gaussian)
     return {
         GAUSSIAN: gaussian,
-        MIXTURE: mixture_baseline(passes, has_validation, states, part, settings, processes),
+        MIXTURE: mixture_baseline(passes, has_validation, fitted_mixture(states, part, settings), processes),
         HMM: hmm_baseline(passes, has_validation, states, processes),
     }
 

@@ -33,7 +33,7 @@ from dynml.ops.moments.shared_directions import SharedDirections, shared_directi
 from dynml.training.batch_result import BatchResult
 from dynml.training.checkpoints.experiment_folder import pretrained_weights
 from dynml.training.config import RunConfig
-from dynml.training.data.baselines import GAUSSIAN, MIXTURE, gaussian_baseline, mixture_baseline
+from dynml.training.data.baselines import GAUSSIAN, MIXTURE, fitted_mixture, gaussian_baseline, mixture_baseline
 from dynml.training.data.data_scale import warn_of_zero_means
 from dynml.training.data.em import (
     MStepSettings,
@@ -94,13 +94,13 @@ class HMMTrainer(Trainer):
         self.shared: SharedDirections | None = None
         self.starts: list[Start] = []
         self.start_scores: list[dict[str, float]] = []
+        self.mixture: GaussianHMMParameters | None = None
         self.statistics: Statistics | None = None
         self.running: Statistics | None = None
         self.revivals: dict[int, int] = {}
         self.revived_now = False
         self.converged = False
-        training = self.dataset.training_set
-        self._check_sizes(training.n_samples - training.n_masked)
+        self._check_sizes(self.dataset.training_set.n_samples - self.dataset.training_set.n_masked)
         self._check_loader()
         if pretrained is not None:
             self._pretrained_weights(pretrained)
@@ -278,20 +278,20 @@ class HMMTrainer(Trainer):
         report: dict[str, Any] = {"free_energy": {"training": on_training.free_energy, "validation": held_out}}
         settings = self.m_step_settings()
         part = part_for_starts(self.dataset.training_set, self.initialization, self.config.seed)
+        self.mixture = fitted_mixture(parameters, part, settings)
         report["baselines"] = {
             GAUSSIAN: gaussian_baseline(self._pass, has_validation, self.moments, settings, self.processes),
-            MIXTURE: mixture_baseline(self._pass, has_validation, parameters, part, settings, self.processes),
+            MIXTURE: mixture_baseline(self._pass, has_validation, self.mixture, self.processes),
         }
         report["fractional_occupancies"] = (on_training.occupancies_K / on_training.n_samples).tolist()
-        n_channels = self.model.n_channels
-        said = findings(on_training, report, self._rank() if self.shared is None else n_channels)
+        said = findings(on_training, report, self._rank() if self.shared is None else self.model.n_channels)
         if self.shared is not None:
             assert self.ranks is not None
-            said.append(words_of_shared(self.ranks, self.shared.n_directions, n_channels))
+            said.append(words_of_shared(self.ranks, self.shared.n_directions, self.model.n_channels))
         occupancies = occupancies_of(self.dataset.training_set, parameters).of_all(self.processes)
         said += occupancies.findings() + collapsed_states(parameters, self.moments, self._ridge())
-        starts = {"starts": self.start_scores} if self.start_scores else {}
-        return {**report, **starts, **occupancies.summary(), "findings": said}
+        report |= {"starts": self.start_scores} if self.start_scores else {}
+        return {**report, **occupancies.summary(), "findings": said}
 
     def _scores_of_best(
         self, parameters: GaussianHMMParameters, has_validation: bool

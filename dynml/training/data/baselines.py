@@ -76,31 +76,12 @@ def gaussian_baseline(
 
 
 def mixture_baseline(
-    passes: Passes,
-    has_validation: bool,
-    states: GaussianHMMParameters,
-    part: PackedSegments,
-    settings: MStepSettings,
-    processes: Processes,
+    passes: Passes, has_validation: bool, mixture: GaussianHMMParameters, processes: Processes
 ) -> Scores:
-    """Score a mixture of as many Gaussians as there are states, from which it starts, so that it is a strong baseline.
-
-    Parameters
-    ----------
-    passes : Passes
-    has_validation : bool
-    states : GaussianHMMParameters
-    part : PackedSegments
-        Training data that the mixture is fitted to; a large data set needs no more than a part of it for so small a
-        model.
-    settings : MStepSettings
-        What is learnt, and the priors: as of the model.
-    processes : Processes
-    """
-    fitted = fitted_mixture(states, part, settings)
+    """Score a mixture that was fitted before (`fitted_mixture`)."""
     return {
-        "training": expectation(without_time(passes("training")), fitted, processes).free_energy,
-        "validation": expectation(without_time(passes("validation")), fitted, processes).free_energy
+        "training": expectation(without_time(passes("training")), mixture, processes).free_energy,
+        "validation": expectation(without_time(passes("validation")), mixture, processes).free_energy
         if has_validation
         else None,
     }
@@ -109,7 +90,17 @@ def mixture_baseline(
 def fitted_mixture(
     states: GaussianHMMParameters, part: PackedSegments, settings: MStepSettings
 ) -> GaussianHMMParameters:
-    """Fit a mixture to a part of the training data, from the states of a model."""
+    """Fit a mixture of as many Gaussians as a model has states, from which it starts, so that it is a strong baseline.
+
+    Parameters
+    ----------
+    states : GaussianHMMParameters
+    part : PackedSegments
+        Training data that the mixture is fitted to; a large data set needs no more than a part of it for so small a
+        model.
+    settings : MStepSettings
+        What is learnt, and the priors: as of the model.
+    """
     # Samples are segments of their own here, and a segment's initial probabilities would leave out states for good.
     uniform = torch.full_like(states.initial_probabilities_K, 1 / states.n_states)
     start = dataclasses.replace(states, initial_probabilities_K=uniform)

@@ -11,7 +11,7 @@ import torch
 from dynml.batches.whole_segments import PackedSegments
 from dynml.dataset.subset import MultiSubjectSubset
 from dynml.ops.hmm.gaussian_hmm import GaussianHMMParameters
-from dynml.training.data.baselines import GAUSSIAN, MIXTURE, fitted_mixture, without_time
+from dynml.training.data.baselines import GAUSSIAN, MIXTURE, without_time
 from dynml.training.data.em import MStepSettings, PooledMoments, expectation, gaussian_free_energy, pooled_moments
 from dynml.training.processes import Processes
 
@@ -19,8 +19,7 @@ from dynml.training.processes import Processes
 def baselines_by_subject(
     subset: MultiSubjectSubset,
     moments: PooledMoments,
-    states: GaussianHMMParameters,
-    part: PackedSegments,
+    mixture: GaussianHMMParameters,
     settings: MStepSettings,
 ) -> dict[str, dict[str, float]]:
     """Score one Gaussian and a mixture of as many Gaussians as there are states.
@@ -31,10 +30,8 @@ def baselines_by_subject(
         Subjects to score.
     moments : PooledMoments
         Of the training data: the Gaussian.
-    states : GaussianHMMParameters
-        States of the model, from which the mixture starts.
-    part : PackedSegments
-        Training data that the mixture is fitted to.
+    mixture : GaussianHMMParameters
+        Fitted to the training data (`fitted_mixture`).
     settings : MStepSettings
 
     Returns
@@ -42,7 +39,7 @@ def baselines_by_subject(
     dict
         Baseline to subject to nats per observed sample; NaN where there is no density.
     """
-    mixture, alone = fitted_mixture(states, part, settings), Processes()
+    alone = Processes()
     scores: dict[str, dict[str, float]] = {GAUSSIAN: {}, MIXTURE: {}}
     for subject, segments in segments_by_subject(subset):
         own = pooled_moments([segments], len(moments.mean_C), alone)

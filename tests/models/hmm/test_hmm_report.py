@@ -5,6 +5,7 @@ import torch
 
 from dynml.dataset.dataset import MultiSubjectDataset
 from dynml.models.hmm import report
+from dynml.models.hmm.held_out import held_out_scores
 from dynml.ops.hmm.gaussian_hmm import GaussianHMMParameters, e_step
 from dynml.recording import recording_of_runs
 
@@ -57,3 +58,12 @@ def test_each_subject_is_asked_for_its_person_once(monkeypatch):
     monkeypatch.setattr(dataset, "participant", lambda subject: asked.append(subject) or participant(subject))
     assert report.occupancies_of(dataset.training_set, parameters()).people == list(arrays)
     assert asked == list(arrays)
+
+
+def test_held_out_subjects_are_scored_by_the_mixture_of_the_report(make_trainer):
+    trainer = make_trainer()
+    trainer.train_and_validate()
+    kept = held_out_scores(trainer, trainer.dataset.validation_set)
+    assert trainer.mixture is not None
+    trainer.mixture = None  # as where the run ended in another process
+    assert held_out_scores(trainer, trainer.dataset.validation_set) == kept

@@ -10,6 +10,7 @@ from dynml.batches.whole_segments import PackedSegments, SegmentPasses, part_of_
 from dynml.ops.hmm.gaussian_hmm import CovariancePrior, GaussianHMMParameters
 from dynml.training.data.baselines import (
     SamplesAlone,
+    fitted_mixture,
     gaussian_baseline,
     hmm_baseline,
     mixture_baseline,
@@ -138,7 +139,7 @@ def test_a_mixture_without_time_is_fitted_by_em_from_the_states(arrays, passes, 
     part = part_of_subset(dataset.training_set, 10_000, seed=1)
     pooled = torch.cov(doubles(arrays[:2]).T, correction=0)
     prior = CovariancePrior(pseudo_samples, pooled) if pseudo_samples else None
-    scores = mixture_baseline(passes, True, states, part, MStepSettings(covariance_prior=prior), ALONE)
+    scores = mixture_baseline(passes, True, fitted_mixture(states, part, MStepSettings(covariance_prior=prior)), ALONE)
     by_hand, curve = fitted_by_hand(doubles(arrays[:2]), states, 15, prior and (pseudo_samples, pooled))
     assert len(curve) > 2
     for name, signals in (("training", arrays[:2]), ("validation", arrays[2:])):
@@ -155,13 +156,14 @@ def test_a_mixture_takes_no_heed_of_order(arrays, passes, states):
     part = part_of_subset(dataset.training_set, 10_000, seed=1)
     order = torch.from_numpy(np.random.default_rng(0).permutation(len(part.signals)))
     shuffled = PackedSegments(part.signals[order], part.starts)
-    first, second = (mixture_baseline(passes, True, states, one, MStepSettings(), ALONE) for one in (part, shuffled))
+    mixtures = [fitted_mixture(states, one, MStepSettings()) for one in (part, shuffled)]
+    first, second = (mixture_baseline(passes, True, mixture, ALONE) for mixture in mixtures)
     assert first == pytest.approx(second, abs=1e-6)
 
 
 def test_a_mixture_is_fitted_to_the_part_alone_and_scored_on_all(arrays, passes, states):
     part = PackedSegments(torch.from_numpy(arrays[0][:300]), torch.tensor([0, 300]))
-    scores = mixture_baseline(passes, False, states, part, MStepSettings(), ALONE)
+    scores = mixture_baseline(passes, False, fitted_mixture(states, part, MStepSettings()), ALONE)
     by_hand, _ = fitted_by_hand(doubles([arrays[0][:300]]), states, 15)
     assert scores["training"] == pytest.approx(-float(by_hand.log_prob(doubles(arrays[:2])).mean()), abs=5e-3)
     assert scores["validation"] is None
@@ -210,7 +212,7 @@ def test_masked_samples_have_no_part_in_baselines(arrays, states):
     scores = gaussian_baseline(passes, True, moments, MStepSettings(), ALONE)
     assert scores["validation"] == pytest.approx(-float(gaussian.log_prob(doubles(kept[2:])).mean()), abs=1e-5)
     part = part_of_subset(dataset.training_set, 10_000, seed=1)
-    mixture = mixture_baseline(passes, True, states, part, MStepSettings(), ALONE)
+    mixture = mixture_baseline(passes, True, fitted_mixture(states, part, MStepSettings()), ALONE)
     by_hand, _ = fitted_by_hand(training, states, 15)
     for name, signals in (("training", kept[:2]), ("validation", kept[2:])):
         assert mixture[name] == pytest.approx(-float(by_hand.log_prob(doubles(signals)).mean()), abs=2e-3)
