@@ -28,6 +28,7 @@ def main() -> None:
             Path(arguments.hdf5),
             Path(arguments.ready_folder),
             Path(arguments.out_hdf5),
+            groups=arguments.groups,
             files=arguments.files,
             config_folder=None if arguments.config_folder is None else Path(arguments.config_folder),
             participants=arguments.participants,

@@ -12,6 +12,7 @@ import warnings
 from collections.abc import Iterator
 from typing import TextIO
 
+from dynml.cli.early_interruption import INTERRUPTED, INTERRUPTED_STATUS, end_at_once
 from dynml.cli.shipped import script_called
 from dynml.cli.verbosity import took
 from dynml.deferred_signals import raise_end
@@ -31,7 +32,6 @@ SMALLER = {
     "visualize": "fewer subjects at a time",
 }
 """What takes less memory, by the first word of a script's name."""
-INTERRUPTED_STATUS = 130
 OF_THE_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
 OF_NAMES, LONGEST_SHOWN = (errno.ENAMETOOLONG, errno.ELOOP, errno.EACCES), 200
 
@@ -76,7 +76,7 @@ def user_errors_in_one_sentence(debug: bool = False) -> Iterator[None]:
         except KeyboardInterrupt:
             if debug:
                 raise
-            report("Interrupted.")
+            report(INTERRUPTED)
             sys.exit(INTERRUPTED_STATUS)
         except (MemoryError, OSError, RuntimeError) as error:
             sentence = None if debug else _lack_in_words(error)
@@ -104,7 +104,7 @@ def _lack_in_words(error: MemoryError | OSError | RuntimeError) -> str | None:
 
 @contextlib.contextmanager
 def _ending_signals_raised() -> Iterator[None]:
-    """Make exceptions of the signals by which schedulers and terminals end a process, unless they are ignored."""
+    """Make exceptions of the signals by which terminals and schedulers end a process, unless they are ignored."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -114,6 +114,8 @@ def _ending_signals_raised() -> Iterator[None]:
         for number in numbers
         if signal.getsignal(number) not in (signal.SIG_IGN, None)
     }
+    if signal.getsignal(signal.SIGINT) is end_at_once:
+        before[signal.SIGINT] = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         yield
     finally:

@@ -73,7 +73,8 @@ class TimeseriesGroupConfig(CleaningConfig):
     """Bring the channels of all subjects into the same order by their names."""
 
     units: str = "arbitrary"
-    """Units of the signals before standardization. Overrides the value in the files, with a warning."""
+    """Units of the signals before standardization. Overrides the value in the files, with a warning, and converts
+    nothing; refused where the numbers can be in the files' units only."""
 
     encoding: str | None = None
     """Encoding of text in and beside the files (tables, names, annotations); by default UTF-8, or else Windows-1252."""

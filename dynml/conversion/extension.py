@@ -17,6 +17,7 @@ from dynml.conversion.sources.found import SubjectSources, check_steps, find_sou
 from dynml.conversion.sources.geometry import geometries_of
 from dynml.conversion.sources.shared_files import check_same_files, shared_files
 from dynml.conversion.sources.table import SourceTable, is_table, read_source_table
+from dynml.conversion.stored_groups import of_chosen, of_config
 from dynml.conversion.stored_preparation import StoredPreparation, read_preparation
 from dynml.conversion.subject_workers import SubjectWorkers
 from dynml.data_warnings import DataWarnings
@@ -58,7 +59,8 @@ def add_subjects(
         The store. A copy is extended and takes its place when it was verified. Where another process is writing to it,
         this one waits, so that several may be asked to add to one store at once.
     config_file : Path
-        Says the same as the one that the store was made by; `participants` may differ.
+        Says the same as the one that the store was made by; `participants` may differ. Of a store that was joined of
+        others with groups of their own, the same as that of one of these.
     lists : mapping, optional
         Subset name to a text file of the subjects to add; left out where a table has a column `subset`.
     n_jobs : int
@@ -81,6 +83,7 @@ def add_subjects(
     with warned.of_encodings(), Store(target) as store:
         stored = StoredPreparation.of_store(store)
         config, table = read_inputs(source, config_file)
+        stored = of_config(stored, config)
         _check_same_config(stored, config, table)
         subsets = chosen_subsets(source, config, table, lists or {}, None)
         _check_new(store, subsets)
@@ -105,6 +108,7 @@ def apply_preparation(
     source: Path,
     target: Path,
     *,
+    groups: Sequence[str] | None = None,
     files: Sequence[str] | None = None,
     config_folder: Path | None = None,
     participants: str | None = None,
@@ -124,6 +128,8 @@ def apply_preparation(
         Folder or table of the new subjects.
     target : Path
         The store to make.
+    groups : sequence of str, optional
+        Groups that the new subjects have; all of the other store by default.
     files : sequence of str, optional
         Patterns of the new subjects' files, instead of those of the config.
     config_folder : Path, optional
@@ -152,7 +158,7 @@ def apply_preparation(
         raise DataError(f"{target} is the store whose preparation is to be applied; give another OUT_HDF5.")
     workers, warned = SubjectWorkers(n_jobs), DataWarnings()
     with warned.of_encodings():
-        stored = read_preparation(prepared)
+        stored = of_chosen(read_preparation(prepared), groups)
         folder = prepared.parent if config_folder is None else config_folder
         config = _config_for_others(stored, folder, participants, files, of_table=is_table(source))
         table = read_source_table(source, list(config.groups)) if is_table(source) else None
@@ -192,10 +198,6 @@ def _of_table(content: dict[str, Any]) -> bool:
 
 def _check_same_config(store: StoredPreparation, config: StoreConfig, table: SourceTable | None) -> None:
     stored = _stored_config(store, store.config, config.folder, needs_files=not _of_table(store.config))
-    for name in sorted({*stored.groups, *config.groups}):
-        if name not in stored.groups or name not in config.groups:
-            only_in = "the config" if name in config.groups else str(store.path)
-            raise DataError(f"Group {name} is in {only_in} only; the config must be that of the store.")
     differences = [
         (f"{group}.{key}", value, stored.groups[group].keys.get(key))
         for group, group_config in config.groups.items()

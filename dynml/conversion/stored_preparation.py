@@ -8,7 +8,8 @@ preparation.safetensors    the arrays, as <group>/<fit>/<array>; not there where
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import dataclasses
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -45,13 +46,19 @@ class StoredPreparation:
     shared_files: SharedFiles = field(default_factory=dict)
     participants: dict[str, str] = field(default_factory=dict)
     """Person of each subject of the store; empty where nobody is named."""
+    together: tuple[frozenset[str], ...] = ()
+    """Groups that subjects have at once, each combination once; empty where every subject has all groups."""
 
     @classmethod
     def of_store(cls, store: Store) -> StoredPreparation:
         """Read what a store says of it."""
-        config, first = store.config, store.subjects[0]
-        groups = [name for name in config if name not in TOP_LEVEL_KEYS and name in store.groups(first)]
-        described = {group: store.attributes(first, group) for group in groups}
+        config, subjects = store.config, store.subjects
+        # A store that was joined of others has subjects without some of its groups.
+        own = {subject: frozenset(store.groups(subject)) for subject in subjects}
+        having = {group: [one for one in subjects if group in own[one]] for group in config}
+        groups = [group for group in config if group not in TOP_LEVEL_KEYS and having[group]]
+        described = {group: store.attributes(having[group][0], group) for group in groups}
+        together = {held & frozenset(groups) for held in own.values()}
         return cls(
             path=store.path,
             config=config,
@@ -61,7 +68,8 @@ class StoredPreparation:
             },
             fits={group: read_fits(store, group) for group in groups},
             shared_files=store.shared_files,
-            participants={name: store.participant(name) for name in store.subjects},
+            participants={name: store.participant(name) for name in subjects},
+            together=tuple(sorted(together, key=sorted)) if len(together) > 1 else (),
         )
 
     @classmethod
@@ -87,7 +95,8 @@ class StoredPreparation:
                 fits[group] = {name: _fit_of(one, arrays, f"{group}/{name}/") for name, one in described.items()}
             layouts = {group: _layout_of(one) for group, one in content["groups"].items()}
             config, shared = content["config"], content["shared_files"]
-        return cls(path=folder, config=config, layouts=layouts, fits=fits, shared_files=shared)
+            together = tuple(map(frozenset, content.get("together", ())))  # absent from files of older versions
+        return cls(path=folder, config=config, layouts=layouts, fits=fits, shared_files=shared, together=together)
 
     def save(self, folder: Path) -> None:
         """Write it into a folder, without the names of anyone whom the fits saw."""
@@ -98,6 +107,7 @@ class StoredPreparation:
             "config": self.config,
             "groups": {group: _described_layout(layout) for group, layout in self.layouts.items()},
             "shared_files": self.shared_files,
+            "together": [sorted(groups) for groups in self.together],
             "fits": {group: {name: _described(fit) for name, fit in fits.items()} for group, fits in self.fits.items()},
         }
         write_json(folder / PREPARATION, content)
@@ -109,6 +119,19 @@ class StoredPreparation:
         }
         if arrays:
             save_file(arrays, folder / ARRAYS)
+
+    def of_groups(self, groups: Collection[str]) -> StoredPreparation:
+        """Give the preparation of some groups alone."""
+        kept = {name: one for name, one in self.config.items() if name in TOP_LEVEL_KEYS or name in groups}
+        together = {held & frozenset(groups) for held in self.together} - {frozenset[str]()}
+        return dataclasses.replace(
+            self,
+            config=kept,
+            layouts={group: one for group, one in self.layouts.items() if group in groups},
+            fits={group: one for group, one in self.fits.items() if group in groups},
+            shared_files={group: one for group, one in self.shared_files.items() if group in groups},
+            together=tuple(sorted(together, key=sorted)) if len(together) > 1 else (),
+        )
 
     def seen_by_fits(self, group: str) -> list[str]:
         """Subjects that any fit of a group has seen."""

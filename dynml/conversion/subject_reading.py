@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from dynml.conversion.config import TimeseriesGroupConfig
 from dynml.conversion.sources.agreement import GroupSources, SourceFile
+from dynml.conversion.sources.units import check_stated_units
 from dynml.data_warnings import DataWarnings
 from dynml.errors import DataError
 from dynml.files import sha256_of_file
@@ -46,6 +47,7 @@ def read_recording(sources: GroupSources, config: TimeseriesGroupConfig, where: 
         run = run if sources.order is None else run[:, sources.order]
         of_run = f"{where}, run {file.run_name}"
         checks.check_no_empty_channel(run, sources.channel_names, of_run)
+        check_stated_units(run, sources.units, file.description.units, of_run)
         with stated_encoding(config.encoding), warned.of_encodings():
             cleaning = None if file.cleaning is None else file.cleaning.of_run(len(run))
         seen = _not_marked_bad(run, file.description.stretches, cleaning)

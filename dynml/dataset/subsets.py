@@ -18,7 +18,8 @@ from dynml.dataset.config import SUBSETS_BY_DATASET, DatasetConfig, key_by_datas
 from dynml.dataset.signal_source import KnowsCovariates, SignalSource
 from dynml.errors import ConfigurationError, DataError, DataWarning, first_of
 from dynml.files import read_json
-from dynml.store.layout import DATASET, PREPARATION_FITS, SUBSET_NAMES, natural_order
+from dynml.store.layout import DATASET, PREPARATION_FITS, SUBSET_NAMES, WARNINGS, natural_order
+from dynml.store.participants_table import SIMILAR, names_of_one, similar_names
 from dynml.store.reading import Store
 from dynml.store.subsets import Subsets, check_fit_saw_no_held_out, subjects_seen_by_fits
 
@@ -39,7 +40,7 @@ def subsets_in_force(
     Warns
     -----
     DataWarning
-        With those who are left out of a store.
+        With those who are left out of a store, and with people who are in it under two names.
     """
     listed = source.subset if members is None else members.__getitem__
     stored = Subsets({name: list(listed(name)) for name in SUBSET_NAMES}, source.split)
@@ -48,7 +49,26 @@ def subsets_in_force(
     datasets: dict[str, str] = {}
     if config.draws_by_dataset and isinstance(source, KnowsCovariates):
         datasets = {subject: source.covariates(subject).get(DATASET, "") for subject in participants}
-    return draw_subsets(stored, participants, config, datasets)
+    drawn = draw_subsets(stored, participants, config, datasets)
+    tell_of_spellings(source, [participants[subject] for subject in drawn.all_subjects])
+    return drawn
+
+
+def tell_of_spellings(source: SignalSource, people: Sequence[str]) -> None:
+    """Warn of one participant under two names, whom the conversion refuses today and older stores may hold."""
+    where = source.path or "The arrays"
+    alike = names_of_one(people)
+    if alike:
+        more = f", and {len(alike) - 1} more" if len(alike) > 1 else ""
+        warnings.warn(
+            f"{where} names one participant in two ways, {' and '.join(alike[0])}{more}, who counts as two people; "
+            "give each one name (the key participants of a store's config) and make it anew.",
+            DataWarning,
+            stacklevel=5,
+        )
+    similar = [names for names in similar_names(people) if names not in map(" and ".join, alike)]
+    if similar and isinstance(source, Store) and SIMILAR not in source.root_attributes().get(WARNINGS, ""):
+        warnings.warn(f"{where}: {SIMILAR}: {first_of(similar)}.", DataWarning, stacklevel=5)
 
 
 def _having(source: SignalSource, stored: Subsets, groups: Sequence[str]) -> Subsets:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from dynml.configuration import config_to_dictionary
@@ -18,18 +20,34 @@ def settled_trainer(
     configs: dict[str, Any],
     folder: tuple[str | Path, str],
     pretrained: str | None = None,
+    *,
+    asked: Mapping[str, Mapping[str, Any]] = MappingProxyType({}),
     **settings: Any,
 ) -> Any:
-    """As `trainer_of`, of what the family makes of dataset and settings; both are noted in the run's parameters."""
+    """As `trainer_of`, of what the family makes of dataset and settings; both are noted in the run's parameters.
+
+    So is what was asked for where the family settled it otherwise; `asked` has that of the run that is gone on with,
+    whose settings are settled.
+    """
+    given = _plain(configs)
     if family.dataset_of_run is not None:
         dataset = load(family.dataset_of_run)(configs, dataset, pretrained)
     if family.settle_with_data is not None:
         configs = load(family.settle_with_data)(configs, dataset, pretrained)
-    sections = {group: config_to_dictionary(config) for group, config in configs.items() if group != "dataset"}
-    settings["parameters"] = {"family": family.name, "pretrained": pretrained, **sections}
+    sections = _plain(configs)
+    before = {
+        group: {name: value for name, value in given[group].items() if value != settled[name]}
+        | {**asked.get(group, {})}
+        for group, settled in sections.items()
+    }
+    settings["parameters"] = {"family": family.name, "pretrained": pretrained, "asked": before, **sections}
     if pretrained is not None:
         settings["pretrained"] = pretrained
     return trainer_of(family, dataset, configs, folder, **settings)
+
+
+def _plain(configs: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    return {group: config_to_dictionary(config) for group, config in configs.items() if group != "dataset"}
 
 
 def trainer_of(

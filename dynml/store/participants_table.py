@@ -100,13 +100,18 @@ def check_one_spelling(names: Iterable[str], where: str) -> None:
     DataError
         Names both, and where they stand.
     """
-    alike = _spelled_twice(names, _without_prefix)
+    alike = names_of_one(names)
     if alike:
         others = f", and {len(alike) - 1} more such names" if len(alike) > 1 else ""
         raise DataError(
             f"{where} names one participant in two ways, {' and '.join(alike[0])}{others}; spell the name in one way, "
             "so that nobody counts twice."
         )
+
+
+def names_of_one(names: Iterable[str]) -> list[list[str]]:
+    """Names that are of one participant, such as `001` and `sub-001`, person by person."""
+    return _spelled_twice(names, _without_prefix)
 
 
 def similar_names(names: Iterable[str]) -> list[str]:

@@ -12,7 +12,8 @@ from dynml.batches.loader import BatchLoader
 from dynml.batches.sampler import BatchSampler
 from dynml.configuration import check_instance, config_to_dictionary
 from dynml.dataset.dataset import MultiSubjectDataset
-from dynml.errors import ConfigurationError
+from dynml.errors import ConfigurationError, DataError
+from dynml.store.participants_table import names_of_one
 from dynml.training.config import RunConfig
 from dynml.training.environment import describe_environment
 from dynml.training.processes import Processes
@@ -45,6 +46,29 @@ def check_parts(trainer: type[RunState], model: Any, sampler: Any, loader: Any, 
     conditioning = loader.dataset.conditioning
     check_takes_conditioning(type(model), None if conditioning is None else conditioning.group)
     check_takes_further_groups(type(model), loader.dataset.config.further_groups)
+    check_nobody_is_held_out_by_another_name(loader.dataset)
+
+
+def check_nobody_is_held_out_by_another_name(dataset: MultiSubjectDataset) -> None:
+    """Refuse to train on a person who is held out under another name, as `001` and `sub-001`.
+
+    Raises
+    ------
+    DataError
+        With both names and their subsets.
+    """
+    if dataset.split == "runs":
+        return
+    subsets = {"training": dataset.training_set, "validation": dataset.validation_set, "testing": dataset.testing_set}
+    home = {name: subset for subset, members in subsets.items() for name in members.participants}
+    for names in names_of_one(home):
+        if len({home[name] for name in names}) > 1:
+            where = " and ".join(f"{name} ({home[name]})" for name in names)
+            raise DataError(
+                f"{dataset.signal_source.path or 'The arrays'}: one participant is in two subsets under two names, "
+                f"{where}, so that a score would not be about new people; give each one name (the key participants of "
+                "a store's config)."
+            )
 
 
 def check_takes_further_groups(model_class: type[Any], groups: Sequence[str] | None) -> None:

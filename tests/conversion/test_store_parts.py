@@ -11,7 +11,7 @@ import pytest
 from store_making import Study, noise
 
 from dynml.conversion.creation import create_store
-from dynml.conversion.extension import add_subjects
+from dynml.conversion.extension import add_subjects, apply_preparation
 from dynml.conversion.joining import join_stores
 from dynml.conversion.parts import Part
 from dynml.dataset.dataset import MultiSubjectDataset
@@ -153,6 +153,39 @@ def test_subjects_can_be_added_to_a_joined_store(joined, tmp_path):
         assert store.subset("testing") == [*TESTING, "s-20"]
         assert store.read("s-20", "signals").shape == (50, 4)
         assert store.read("s-3", "signals").shape == (60, 4)
+
+
+@pytest.mark.parametrize("copies", [True, False])
+def test_subjects_of_each_make_can_be_added_to_a_store_joined_of_other_groups(tmp_path, copies):
+    made = {
+        group: store_of_group(tmp_path, group, [f"{group}-0", f"{group}-1"], preparation=PCA)
+        for group in ("eeg", "meg")
+    }
+    path, names = tmp_path / "all.hdf5", [f"{group}-0" for group in made] + [f"{group}-1" for group in made]
+    join_stores(path, [one.target for one in made.values()], copies=copies)
+    extra, more = tmp_path / "extra" / "new-0", tmp_path / "more.txt"
+    extra.mkdir(parents=True)
+    np.save(extra / "run-0.npy", noise(50, seed=20))
+    more.write_text("new-0\n")
+    both = tmp_path / "both.json"
+    both.write_text(json.dumps(made["eeg"].config | made["meg"].config))
+    with pytest.raises(DataError, match="no subject with all of the groups eeg, meg, but subjects with group eeg and"):
+        add_subjects(extra.parent, path, both, {"testing": more})
+    with pytest.raises(DataError, match=r"no subject with all of the groups eeg, meg.* say by --groups which"):
+        apply_preparation(path, extra.parent, tmp_path / "others.hdf5")
+    # The second group is prepared as by its own store, and the first stays as it was.
+    add_subjects(extra.parent, path, made["meg"].folder / "config.json", {"testing": more})
+    apply_preparation(path, extra.parent, tmp_path / "others.hdf5", groups=["meg"])
+    assert faults_of_store(path) == []
+    with Store(path) as store, Store(tmp_path / "others.hdf5") as others:
+        assert sorted(store.subjects) == sorted([*names, "new-0"])
+        assert (store.groups("new-0"), list(others.config)) == (["meg"], ["meg"])
+        assert store.config == {**made["meg"].config, **made["eeg"].config}
+        found = [one.read("new-0", "meg") for one in (store, others)]
+    add_subjects(extra.parent, made["meg"].target, made["meg"].folder / "config.json", {"testing": more})
+    with Store(made["meg"].target) as alone:
+        for rows in found:
+            np.testing.assert_array_equal(rows, alone.read("new-0", "meg"))
 
 
 def test_a_missing_or_other_part_is_told_in_one_sentence(joined):

@@ -7,15 +7,17 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from running_scripts import run_here
 
 from dynml.dataset.dataset import DatasetConfig, MultiSubjectDataset
 from dynml.dataset.subsets import draw_subsets
-from dynml.errors import ConfigurationError, DataError
+from dynml.errors import ConfigurationError, DataError, DataWarning
 from dynml.preparation.standardization import standardized
 from dynml.recording import recording_of_runs
 from dynml.store.participants import SubjectIdentity
 from dynml.store.subsets import Subsets
 from dynml.store.writing import new_store
+from dynml.training.parts import check_nobody_is_held_out_by_another_name
 
 
 def many(n_participants, n_sessions=2, split="participants"):
@@ -349,3 +351,39 @@ def test_a_store_says_of_which_data_set_its_subjects_are(tmp_path):
     described = dataset.describe()
     assert described["config"]["n_validation_subjects_per_dataset"] == 1
     assert described["subsets"]["validation"]["subjects"] == list(dataset.validation_set.subjects)
+
+
+@pytest.fixture
+def store_of_people(tmp_path):
+    """Make a store as before conversion compared names: {subject: person}; the last one validates."""
+
+    def made(participants):
+        path, rng = tmp_path / "store.hdf5", np.random.default_rng(0)
+        names = list(participants)
+        with new_store(path, {}, {"training": names[:-1], "validation": names[-1:]}) as writer:
+            for name in names:
+                writer.add_subject(SubjectIdentity(subject=name, participant=participants[name]))
+                recording = recording_of_runs([rng.normal(size=(50, 2)).astype(np.float32)], sampling_frequency=1.0)
+                writer.add_group(name, "signals", standardized(recording, "per_run"), 2)
+        return path
+
+    return made
+
+
+def test_a_person_under_two_names_is_told_where_a_store_is_opened(store_of_people):
+    path = store_of_people({"a": "001", "b": "sub-001", "c": "sub-002"})
+    with pytest.warns(DataWarning, match=r"names one participant in two ways, 001 and sub-001, who counts as two"):
+        dataset = MultiSubjectDataset(path)
+    check_nobody_is_held_out_by_another_name(dataset)
+    path.unlink()
+    path = store_of_people({"a": "1", "b": "01", "c": "2"})
+    with pytest.warns(DataWarning, match="differ by zeros or case alone count as different people: 1 and 01"):
+        MultiSubjectDataset(path)
+
+
+def test_nobody_trains_and_is_held_out_under_another_name(store_of_people):
+    path = store_of_people({"a": "001", "b": "sub-002", "c": "sub-001"})
+    told = run_here("dynml_train_model.py", "hmm", path.parent, "hmm", path, "signals", "--model.n_states=2", status=2)
+    refused = told.stderr.strip().splitlines()[-1]
+    assert r"in two subsets under two names, 001 (training) and sub-001 (validation), so that a score" in refused
+    assert not (path.parent / "hmm").exists()

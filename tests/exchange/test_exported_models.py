@@ -15,6 +15,8 @@ from running_scripts import run_here
 from dynml import Decoder, load_experiment
 from dynml.conversion.creation import create_store
 from dynml.conversion.extension import apply_preparation
+from dynml.conversion.joining import join_stores
+from dynml.conversion.subset_drawing import Draw
 from dynml.errors import CheckpointError, DataError, DynmlError
 from dynml.exchange.exported.exporting import About, export_experiment
 from dynml.exchange.exported.hub import pull, push
@@ -114,6 +116,34 @@ def test_its_preparation_does_to_new_recordings_what_the_store_does(study, expor
     assert summary["other_preparation"] == []
     by_experiment = next(load_experiment(study / "experiments" / "hmm").infer(tmp_path / "by_store.hdf5"))
     assert summary["free_energy"]["subjects"]["erin"] == by_experiment.free_energy
+
+
+def test_a_model_of_several_groups_takes_the_preparation_of_each_along(tmp_path):
+    steps = {
+        "eeg": [{"step": "filter", "low_frequency": 1}],
+        "meg": ["standardize", {"step": "sign_alignment", "n_embeddings": 3}],
+    }
+    recordings_of(tmp_path / "new", ["erin"], seed=5)
+    for seed, (group, own) in enumerate(steps.items()):
+        recordings_of(tmp_path / group, [f"{group}-{number}" for number in range(3)], seed=seed)
+        section = {"type": "timeseries", "files": ["run-*.npy"], "sampling_frequency": 100.0, "preparation": own}
+        (tmp_path / f"{group}.json").write_text(json.dumps({group: section}))
+        draw = Draw(validation=0.34)
+        create_store(tmp_path / group, tmp_path / f"{group}.hdf5", tmp_path / f"{group}.json", draw=draw)
+        apply_preparation(tmp_path / f"{group}.hdf5", tmp_path / "new", tmp_path / f"{group}_by_store.hdf5")
+    join_stores(tmp_path / "both.hdf5", [tmp_path / f"{group}.hdf5" for group in steps])
+    several = ("--dataset.further_groups", "meg", "--model.channel_embedding", "name", *SMALL["csm"])
+    run_here(TRAIN, "csm", tmp_path, "csm", tmp_path / "both.hdf5", "eeg", *several)
+    run_here(EXPORT, tmp_path / "csm", tmp_path / "given")
+    card = (tmp_path / "given" / "README.md").read_text()
+    for words in ("of group `eeg` go through: filter", "of group `meg` go through: standardize", "--groups eeg"):
+        assert words in card
+    for group in steps:
+        path = tmp_path / f"{group}_by_model.hdf5"
+        run_here(APPLY, tmp_path / "given", tmp_path / "new", path, "--groups", group)
+        with Store(path) as one, Store(tmp_path / f"{group}_by_store.hdf5") as other:
+            np.testing.assert_array_equal(one.read("erin", group), other.read("erin", group))
+        run_here(INFER, tmp_path / "given", path, tmp_path / f"results_{group}", "--group", group)
 
 
 def test_files_of_another_name_are_given_by_their_pattern(exported, tmp_path):

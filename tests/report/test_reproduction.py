@@ -1,16 +1,19 @@
 """The command of the page asks for the run that it tells of."""
 
+import itertools
+import json
 import shlex
 import sys
 
+import numpy as np
 import pytest
 from report_making import made_experiment, parameters_of
+from running_scripts import create_store, run_here
 
 from dynml.cli.commands import train
 from dynml.configuration import config_to_dictionary
-from dynml.models.registry import get_family
 from dynml.report.experiment import read_reported_experiment
-from dynml.report.parts.reproduction import FILLED_IN, training_command
+from dynml.report.parts.reproduction import training_command
 
 COMMANDS = {
     "hmm": "--model.n_states 3 --initialization.n_init 5 --trainer.tolerance 1e-7 --dataset.folds 3 --dataset.fold 1",
@@ -47,10 +50,35 @@ def test_the_command_asks_for_the_same_settings(family, tmp_path, monkeypatch):
     )
 
 
-def test_what_a_decoder_settles_by_itself_is_not_asked_for():
-    settled = {name.removeprefix("model.") for name in get_family("decoding").unused_settings}
-    assert settled >= {"class_names", "answer_bands", "value_moments", "n_training_trials"}
-    assert settled <= set(FILLED_IN["model"])
+def test_what_data_settled_is_not_asked_for(tmp_path):
+    generator = np.random.default_rng(0)
+    arrays = {f"s{number}": [generator.normal(size=(200, 3))] for number in range(3)}
+    store = create_store(tmp_path, arrays, {"training": ["s0", "s1"], "validation": ["s2"]}, run_by=run_here)
+    given = {
+        "--model.embedding_dim": "8",
+        "--model.channel_embedding": "name",
+        "--model.n_layers": "1",
+        "--model.n_heads": "2",
+        "--model.max_seconds": "20.0",
+        "--trainer.max_epochs": "1",
+    }
+    run_here("dynml_train_model.py", "csm", tmp_path, "run", store, "signals", *itertools.chain(*given.items()))
+
+    words = shlex.split(training_command(read_reported_experiment(tmp_path / "run")).replace("\\\n", ""))[6:]
+    assert dict(zip(words[::2], words[1::2], strict=True)) == given
+    # A run that goes on begins with settings that were settled before.
+    path = tmp_path / "run" / "parameters_latest.json"
+    asked = json.loads(path.read_text())["asked"]
+    assert asked["model"].keys() == {"channel_names", "known_channels", "time_precision"}
+    run_here("dynml_resume_training_from_checkpoint.py", tmp_path, "run", "--new_max_epochs", "2")
+    assert json.loads(path.read_text())["asked"] == asked
+
+
+def test_runs_that_do_not_note_what_was_asked_for_show_nothing_that_data_settled(tmp_path):
+    settled = {"class_names": ["a", "b"], "answer_bands": [[1.0, 4.0]], "max_seconds": 2.0, "target": "kind"}
+    parameters = parameters_of("decoding") | {"model": settled}
+    command = training_command(read_reported_experiment(made_experiment(tmp_path / "run", {"epochs": 4}, parameters)))
+    assert [word for word in command.split() if word.startswith("--model.")] == ["--model.target"]
 
 
 def test_a_run_from_arrays_has_no_command(tmp_path):

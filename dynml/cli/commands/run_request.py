@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from dynml.models.registry import Family
@@ -20,3 +21,5 @@ class RunRequest:
     configs: dict[str, Any]
     resume: Literal["refuse", "auto", "force", "anew"] = "refuse"
     pretrained: str | None = None
+    asked: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """Of a run that is gone on with: group to settings as they were asked for, before data settled them."""

@@ -163,6 +163,14 @@ def parse_application(description: str | None) -> Namespace:
     parser.add_argument("ready_folder", metavar="READY_FOLDER", help=SOURCE_HELP)
     parser.add_argument("out_hdf5", metavar="OUT_HDF5", help="Store to write; the name ends in .hdf5 or .h5.")
     parser.add_argument(
+        "--groups",
+        metavar="GROUP",
+        type=str,
+        nargs="+",
+        default=None,
+        help="Groups that the new subjects have; default: all of HDF5.",
+    )
+    parser.add_argument(
         "--files",
         metavar="PATTERN",
         type=str,

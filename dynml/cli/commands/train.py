@@ -171,6 +171,7 @@ def request_from_parameters(
         configs=configs,
         resume="force" if force else "auto",
         pretrained=parameters.get("pretrained"),
+        asked=parameters.get("asked") or {},
     )
 
 
@@ -232,9 +233,9 @@ def trainer_on(request: RunRequest, dataset: Any, **settings: Any) -> Trainer:
         configs = {**configs, "trainer": dataclasses.replace(configs["trainer"], progress=False)}
     if not dataset.training_set.n_subjects:
         raise DataError(f"{request.hdf5_file} has no training subjects.")
-    folder = request.experiments_path, request.experiment_name
+    folder, settings = (request.experiments_path, request.experiment_name), {"resume": request.resume, **settings}
     return settled_trainer(
-        request.family, dataset, configs, folder, request.pretrained, resume=request.resume, **settings
+        request.family, dataset, configs, folder, request.pretrained, asked=request.asked, **settings
     )
 
 

@@ -52,11 +52,13 @@ def run_visualization(arguments: Namespace) -> None:
     folder = Path(arguments.out_folder)
     _check_folder(folder, force=arguments.force)
 
+    from dynml.dataset.subsets import tell_of_spellings
     from dynml.store.reading import Store
 
     with Store(arguments.hdf5) as store:
         subjects, left_out = chosen_subjects(store, arguments.group, arguments.subset, arguments.subjects)
         _make_folder(folder)
+        tell_of_spellings(store, [store.participant(subject) for subject, _ in subjects])
         entries = _measured_subjects(store, subjects, arguments, folder)
         _write_page(store, entries, left_out, arguments, folder)
     _tell(entries, folder)

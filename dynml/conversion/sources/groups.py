@@ -202,7 +202,9 @@ def _units(place: Place, files: list[SourceFile]) -> str:
         return next(iter(of_files)) if same else ARBITRARY
     for found, name in of_files.items():
         if found != stated:
-            topic = f"Group {place.group}: the config's units {stated!r} override those of the files"
+            topic = (
+                f"Group {place.group}: the config's units {stated!r} override those of the files, without conversion"
+            )
             place.warned.add(topic, f"{found} in {place.folder.name}/{name}")
     return stated
 

@@ -87,7 +87,7 @@ def _of_model(name: str, config: Mapping[str, Any], n_parameters: int) -> Iterat
 
 def _of_data(config: Mapping[str, Any], preparation: StoredPreparation | None) -> Iterator[str]:
     trained = config["dataset"]
-    names, rates = _channels(config, preparation), trained.get("sampling_frequencies") or []
+    rates = trained.get("sampling_frequencies") or []
     yield "## Training data"
     yield config["data"] or f"The training data are {NOT_STATED}."
     rows = ["| subset | subjects | samples |", "|---|---|---|"]
@@ -96,9 +96,12 @@ def _of_data(config: Mapping[str, Any], preparation: StoredPreparation | None) -
             rows.append(f"| {subset} | {one['n_subjects']} | {one.get('n_samples', NOT_STATED)} |")
     if len(rows) > 2:
         yield "\n".join(rows)
-    shown = first_of(names, _MOST_CHANNELS)
     rate = ", ".join(f"{one:g}" for one in rates) or NOT_STATED
-    yield f"Channels: {len(names)} ({shown}). Sampling frequency (Hz): {rate}."
+    channels = [
+        f"Channels{_of_group(group, config)}: {len(names)} ({first_of(names, _MOST_CHANNELS)})."
+        for group, names in _channels(config, preparation).items()
+    ]
+    yield f"{' '.join(channels)} Sampling frequency (Hz): {rate}."
     yield "This folder contains no names, paths or recordings of people."
     if preparation is not None and any("sign_alignment" in name for fits in preparation.fits.values() for name in fits):
         yield (
@@ -107,13 +110,24 @@ def _of_data(config: Mapping[str, Any], preparation: StoredPreparation | None) -
         )
 
 
-def _channels(config: Mapping[str, Any], preparation: StoredPreparation | None) -> list[str]:
-    """Names of the channels that recordings must have."""
-    first = [fit for fits in (preparation.fits if preparation else {}).values() for _, fit in sorted(fits.items())]
-    if first:
-        return list(first[0].layout.channel_names)
+def _groups(config: Mapping[str, Any]) -> list[str]:
+    """Groups of signals that the model was trained on."""
+    return list(config["dataset"].get("groups") or [config["dataset"]["group"]])
+
+
+def _of_group(group: str, config: Mapping[str, Any]) -> str:
+    return f" of group `{group}`" if len(_groups(config)) > 1 else ""
+
+
+def _channels(config: Mapping[str, Any], preparation: StoredPreparation | None) -> dict[str, list[str]]:
+    """Names of the channels that recordings of each group must have."""
     trained = config["dataset"]
-    return list((trained.get("embedding") or trained)["channel_names"])
+    found = {}
+    for group in _groups(config):
+        fits = {} if preparation is None else preparation.fits.get(group, {})
+        own = (trained.get("groups") or {}).get(group) or trained.get("embedding") or trained
+        found[group] = list(fits[min(fits)].layout.channel_names if fits else own["channel_names"])
+    return found
 
 
 def _of_scores(scores: Mapping[str, Mapping[str, float]], findings: Sequence[str]) -> Iterator[str]:
@@ -140,21 +154,28 @@ def _of_use(config: Mapping[str, Any], preparation: StoredPreparation | None) ->
         )
         lines = ["dynml_infer_from_model.py THIS_FOLDER new.hdf5 results"]
     else:
-        section = preparation.config[config["dataset"]["group"]]
-        names = [step if isinstance(step, str) else step["step"] for step in section.get("preparation") or []]
-        chain = ", ".join([*names, f"standardization {section.get('standardization', 'per_run')}"])
         learnt = (
             " Fitted parameters of the steps are in `preparation.safetensors`."
             if any(preparation.fits.values())
             else ""
         )
-        yield f"Recordings go through: {chain}.{learnt}"
+        chains = [
+            f"Recordings{_of_group(group, config)} go through: {_chain(preparation.config[group])}."
+            for group in _groups(config)
+        ]
+        yield f"{' '.join(chains)}{learnt}"
+        first, *others = _groups(config)
         lines = [
-            "dynml_apply_preparation.py THIS_FOLDER new_subjects new.hdf5",
-            "dynml_infer_from_model.py THIS_FOLDER new.hdf5 results",
+            f"dynml_apply_preparation.py THIS_FOLDER new_subjects new.hdf5{f' --groups {first}' if others else ''}",
+            f"dynml_infer_from_model.py THIS_FOLDER new.hdf5 results{f' --group {first}' if others else ''}",
         ]
     yield "\n".join(["```sh", *lines, "```"])
     yield (
         "Whom the model was trained on is not told, so nothing warns of recordings that it has seen. The results of "
         "recordings that are unlike the training data say nothing; compare their free energy or scores with the above."
     )
+
+
+def _chain(section: Mapping[str, Any]) -> str:
+    names = [step if isinstance(step, str) else step["step"] for step in section.get("preparation") or []]
+    return ", ".join([*names, f"standardization {section.get('standardization', 'per_run')}"])

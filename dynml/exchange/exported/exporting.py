@@ -24,6 +24,7 @@ from torch import Tensor
 from dynml.conversion.config import store_config_from
 from dynml.conversion.stored_preparation import PREPARATION, StoredPreparation, read_preparation
 from dynml.dataset.conditioning.conditioned_source import Conditioning
+from dynml.dataset.config import DatasetConfig
 from dynml.dataset.dataset import MultiSubjectDataset
 from dynml.dataset.preparation_comparison import check_same_preparation
 from dynml.errors import CheckpointError, DataError, DataWarning, DynmlError
@@ -102,9 +103,7 @@ def export_experiment(
     preparation = _preparation_of(folder, parameters, store) if with_preparation else None
     people = people_of(parameters, preparation)
     if preparation is not None and not folder.is_exported:
-        trained = parameters["dataset"]
-        groups = [one["group"] for one in (trained, trained.get("conditioning")) if one is not None]
-        preparation = preparation_without_people(preparation, groups, people)
+        preparation = preparation_without_people(preparation, _groups(parameters["dataset"]), people)
     summary = read_json(folder.summary) if is_there(folder.summary) else {}
     findings = tuple(one for one in summary.get("findings") or () if not people.are_in(one))
     exported = Exported(
@@ -202,12 +201,22 @@ def _preparation_of(
         )
     preparation = read_preparation(path)
     conditioning = Conditioning.of_described(trained.get("conditioning"))
-    data = MultiSubjectDataset(path, group=trained["group"], conditioning=conditioning)
+    further = [group for group in trained.get("groups") or () if group != trained["group"]]
+    config = DatasetConfig(further_groups=further or None)
+    data = MultiSubjectDataset(path, group=trained["group"], config=config, conditioning=conditioning)
     check_same_preparation(trained, data, str(folder.path))
-    if not _is_of_recordings(preparation):
+    # Stores that were joined may have been made of a table here and of a folder there.
+    if not all(_is_of_recordings(preparation.of_groups([group])) for group in _groups(trained)):
         _tell(f"{path} was not made of recordings")
         return None
     return preparation
+
+
+def _groups(trained: Mapping[str, Any]) -> list[str]:
+    """Groups that a model was trained on, and the one that it is conditioned by, if there is one."""
+    conditioning = trained.get("conditioning")
+    further = () if conditioning is None else (conditioning["group"],)
+    return list(dict.fromkeys([trained["group"], *(trained.get("groups") or ()), *further]))
 
 
 def _is_of_recordings(preparation: StoredPreparation) -> bool:

@@ -9,7 +9,7 @@ from pathlib import PurePath, PureWindowsPath
 from typing import Any
 
 from dynml.conversion.stored_preparation import StoredPreparation
-from dynml.store.layout import PARTICIPANTS, TOP_LEVEL_KEYS
+from dynml.store.layout import PARTICIPANTS
 
 KEPT_SECTIONS = ("family", "model_class", "model", "sampler")
 KEPT_OF_TRAINER = ("seed", "baseline_trials", "loss")
@@ -127,30 +127,19 @@ def preparation_without_people(
     ----------
     preparation : StoredPreparation
     groups : collection of str
-        The one that the model was trained on, and the one that it is conditioned by, if there is one.
+        Those that the model was trained on, and the one that it is conditioned by, if there is one.
     people : People
     """
-    kept = {*TOP_LEVEL_KEYS, *groups} - {PARTICIPANTS}
-    config = people.left_out({key: value for key, value in preparation.config.items() if key in kept})
+    chosen = preparation.of_groups(groups)
+    config = people.left_out({key: value for key, value in chosen.config.items() if key != PARTICIPANTS})
     for section in (config.get(group) for group in groups):
         if isinstance(section, dict) and not section.get("files", True):
             del section["files"]  # patterns that named people
     fits = {
-        group: {
-            name: dataclasses.replace(fit, values=people.left_out(fit.values))
-            for name, fit in preparation.fits.get(group, {}).items()
-        }
-        for group in groups
+        group: {name: dataclasses.replace(fit, values=people.left_out(fit.values)) for name, fit in own.items()}
+        for group, own in chosen.fits.items()
     }
-    shared = {name: files for name, files in preparation.shared_files.items() if name in groups}
-    return dataclasses.replace(
-        preparation,
-        config=config,
-        layouts={group: preparation.layouts[group] for group in groups},
-        fits=fits,
-        shared_files=shared,
-        participants={},
-    )
+    return dataclasses.replace(chosen, config=config, fits=fits, participants={})
 
 
 def _chosen(values: Mapping[str, Any], keys: Collection[str]) -> dict[str, Any]:

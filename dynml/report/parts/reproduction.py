@@ -10,22 +10,10 @@ from typing import Any
 from dynml.dataset.config import DatasetConfig
 from dynml.report.experiment import ReportedExperiment
 
-FILLED_IN = {
-    "model": (
-        "class_names",
-        "class_counts",
-        "n_training_trials",
-        "value_moments",
-        "trial_length",
-        "answer_bands",
-        "backbone_settings",
-        "pretraining_overlap",
-        "time_precision",
-        "max_seconds",
-    ),
-    "trainer": ("progress", "profile", "device"),
-}
-"""Settings that follow from the data, or say nothing of the result."""
+SAY_NOTHING = {"trainer": ("progress", "profile", "device")}
+"""Settings that have no part in the result."""
+FILLED_IN = ("model.time_precision", "model.max_seconds")
+"""Settings that data filled in, beside those that no help shows, in runs that do not note what was asked for."""
 SET_BY_SEQUENCE_LENGTH = ("window_length", "strategy")
 """Settings of the sampler that a model with a sequence_length sets itself."""
 
@@ -48,11 +36,14 @@ def training_command(experiment: ReportedExperiment) -> str | None:
     }
     classes: dict[str, type[Any]] = {"dataset": DatasetConfig, **family.config_classes()}
     defaults = {"sampler": family.sampler_defaults, "loader": family.loader_defaults}
+    asked = experiment.parameters.get("asked")
+    filled_in = (*FILLED_IN, *family.unused_settings) if asked is None else ()
     for group, config_class in classes.items():
         usual = _defaults(config_class) | defaults.get(group, {})
-        skipped = FILLED_IN.get(group, ())
-        for name, value in stored[group].items():
-            if name in skipped or (name in usual and usual[name] == value):
+        for name, value in (stored[group] | (asked or {}).get(group, {})).items():
+            if name in SAY_NOTHING.get(group, ()) or f"{group}.{name}" in filled_in:
+                continue
+            if name in usual and usual[name] == value:
                 continue
             if group == "sampler" and name in SET_BY_SEQUENCE_LENGTH and "sequence_length" in experiment.model:
                 continue

@@ -8,6 +8,7 @@ mne = pytest.importorskip("mne")
 from recordings_making import Folders, raw_of, saved, volts  # noqa: E402
 from running_scripts import run_here  # noqa: E402
 
+from dynml.conversion.sources.units import check_stated_units  # noqa: E402
 from dynml.errors import ConfigurationError, DataError, DataWarning  # noqa: E402
 
 
@@ -104,6 +105,9 @@ def test_what_is_removed_from_whole_runs_would_reach_over_bad_stretches(folders)
 
 def test_a_stated_rate_and_stated_units_override_the_header_with_warnings(folders):
     folders.config |= {"sampling_frequency": 50.0, "units": "uV"}
+    for path in folders.folder.rglob("*_raw.fif"):
+        wrong = mne.io.read_raw(path, preload=True)  # microvolts that the header takes for volts
+        saved(path, wrong.apply_function(lambda signals: 1e6 * signals))
     with pytest.warns(DataWarning) as told:
         store = folders.create()
     with store:
@@ -112,7 +116,41 @@ def test_a_stated_rate_and_stated_units_override_the_header_with_warnings(folder
         assert store.events("sub-a", "eeg").onset.tolist() == [300, 400, 1300, 1400]
     texts = [str(one.message) for one in told]
     assert any("rate of 50 Hz overrides that of the files: 100 Hz in sub-a/run-0_raw.fif" in text for text in texts)
-    assert any("units 'uV' override those of the files: V in sub-a/run-0_raw.fif" in text for text in texts)
+    assert any(
+        "units 'uV' override those of the files, without conversion: V in sub-a/run-0_raw.fif" in text for text in texts
+    )
+
+
+@pytest.mark.parametrize("stated", ["uV", "mV", "\u00b5V", "microvolts"])
+def test_units_that_the_numbers_cannot_have_are_refused(folders, stated):
+    folders.config["units"] = stated
+    with pytest.raises(DataError, match=r"Subject sub-a, group eeg, run run-0_raw: the file's units are V, of which"):
+        folders.create()
+    assert not folders.target.exists()
+
+
+@pytest.mark.parametrize(
+    ("size", "stated", "declared", "is_refused"),
+    [
+        (1e-12, "fT", "T", True),
+        (500.0, "fT", "T", False),
+        (1e-12, "fT", "T (mag), T/m (grad)", True),
+        (1e-11, "fT/cm", "T/m", True),
+        (1e-5, "V", "V", False),
+        (1e-5, "volts", "V", False),
+        (1e-5, "z", "V", False),
+        (1.0, "uV", "V", False),
+        (1e-5, "uV", None, False),
+    ],
+)
+def test_stated_units_are_held_against_the_size_of_the_numbers(size, stated, declared, is_refused):
+    run = size * np.random.default_rng(0).normal(size=(1000, 3))
+    run[:10] = np.nan
+    if is_refused:
+        with pytest.raises(DataError, match="leave 'units' out"):
+            check_stated_units(run, stated, declared, "Here")
+    else:
+        check_stated_units(run, stated, declared, "Here")
 
 
 def test_tables_of_events_take_the_place_of_annotations(folders):

@@ -53,6 +53,7 @@ def parse_export(description: str | None, arguments: Sequence[str] | None = None
 def run_export(arguments: Namespace) -> None:
     """Export, or fetch, and say how the folder is used."""
     from dynml.exchange.exported.hub import ADDRESS, pull, push
+    from dynml.files import read_json
 
     out = Path(arguments.out_folder)
     if arguments.experiment_path.startswith(ADDRESS):
@@ -62,9 +63,12 @@ def run_export(arguments: Namespace) -> None:
         print(f"{_exported(arguments, out)} Results: {out}")
     if arguments.push is not None:
         print(f"Pushed: {push(out, arguments.push, public=arguments.public)}")
+    dataset = read_json(out / "config.json")["dataset"]
+    several = len(dataset.get("groups") or ()) > 1
+    of_groups, of_group = ([option, dataset["group"]] if several else [] for option in ("--groups", "--group"))
     if (out / "preparation.json").is_file():
-        say(f"Next: {shlex.join(['dynml_apply_preparation.py', str(out), 'NEW_FOLDER', 'new.hdf5'])}")
-    say(f"Next: {shlex.join(['dynml_infer_from_model.py', str(out), 'new.hdf5', 'OUT_FOLDER'])}")
+        say(f"Next: {shlex.join(['dynml_apply_preparation.py', str(out), 'NEW_FOLDER', 'new.hdf5', *of_groups])}")
+    say(f"Next: {shlex.join(['dynml_infer_from_model.py', str(out), 'new.hdf5', 'OUT_FOLDER', *of_group])}")
 
 
 def _exported(arguments: Namespace, out: Path) -> str:
