@@ -118,7 +118,7 @@ def draw_of_haxby(number: int, n_labelled: int) -> Draw:
 
 
 def scp1(folder: Path, data: Path) -> Recordings:
-    """Every trial is a subject of its own."""
+    """Every training trial is a subject of its own."""
     parts = {}
     for name in ("TRAIN", "TEST"):
         signals, labels = eeg_decoding.read_trials(data / eeg_decoding.FILES.format(name))
@@ -126,15 +126,17 @@ def scp1(folder: Path, data: Path) -> Recordings:
         parts[name] = (eeg_decoding.prepared(signals[:, :, 0]), np.array(labels))
     training = parts["TRAIN"][0]
     scale = training.mean(axis=(0, 1)), training.std(axis=(0, 1))
+    labels = parts["TRAIN"][1]
     files = {
-        f"{name.lower()}-{number:03d}-{labels[number]}": eeg_decoding.files_of(
-            signals[[number]], labels[[number]], *scale
-        )
-        for name, (signals, labels) in parts.items()
-        for number in range(len(labels))
+        f"train-{number:03d}-{label}": eeg_decoding.files_of(training[[number]], labels[[number]], *scale)
+        for number, label in enumerate(labels)
     }
-    write_subjects(folder, {eeg_decoding.GROUP: eeg_decoding.GROUP_CONFIG}, files)
-    store = make_store(folder, "trials", [name for name in files if name.startswith("train")], [])
+    write_subjects(
+        folder,
+        {eeg_decoding.GROUP: eeg_decoding.GROUP_CONFIG},
+        files | {"test": eeg_decoding.files_of(*parts["TEST"], *scale)},
+    )
+    store = make_store(folder, "trials", list(files), ["test"])
     settings = {"sampler": eeg_decoding.SAMPLER | {"window_length": 12}, "trainer": eeg_decoding.PRETRAINING}
     return Recordings(store, eeg_decoding.GROUP, eeg_decoding.TARGET, eeg_decoding.SIZES, settings, n_bins=14)
 
@@ -147,7 +149,7 @@ def draw_of_scp1(subjects: list[str], number: int, n_labelled: int) -> Draw:
         of_class = [name for name in training if name.endswith(f"-{label}")]
         drawn = generator.permutation(len(of_class))[: n_labelled // 2]
         labelled += [of_class[trial] for trial in sorted(drawn)]
-    return Draw(training, labelled, [name for name in subjects if name.startswith("test")])
+    return Draw(training, labelled, ["test"])
 
 
 def pretrained(recordings: Recordings, draw: Draw, place: Path, seed: int) -> Path:
