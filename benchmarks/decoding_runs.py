@@ -148,6 +148,17 @@ def ridge(
     return np.asarray(models[int(np.argmax(scores))].fit(inputs, truth).predict(new), dtype=np.int64)
 
 
+def paired_difference(differences: Sequence[float]) -> dict[str, Any]:
+    """Mean of paired differences, and its t interval (95 %); None of fewer than two."""
+    from scipy.stats import t
+
+    gaps = np.array(differences)
+    if len(gaps) < 2:
+        return {"mean": float(gaps.mean()), "interval": None}
+    half = float(t.ppf(0.975, len(gaps) - 1) * gaps.std(ddof=1) / np.sqrt(len(gaps)))
+    return {"mean": float(gaps.mean()), "interval": [float(gaps.mean()) - half, float(gaps.mean()) + half]}
+
+
 def write_results(name: str, report: Mapping[str, Any]) -> None:
     """Write benchmarks/results/NAME.json with date and machine."""
     RESULTS.mkdir(exist_ok=True)

@@ -43,6 +43,14 @@ SMALLEST_ENVELOPE = 0.01
 """Microvolt, added before the logarithm."""
 CHANNELS = ("potential", "change", "gamma")
 GROUP, TARGET, N_FOLDS = "eeg", "goal", 5
+GROUP_CONFIG = {
+    "type": "timeseries",
+    "files": ["trial-*.npy"],
+    "sampling_frequency": NEW_RATE,
+    "standardization": "none",
+    "channel_names": list(CHANNELS),
+    "events": "events.tsv",
+}
 TRAINING = [f"training-{fold}" for fold in range(N_FOLDS)]
 
 SIZES = {"embedding_dim": 32, "n_layers": 2, "n_heads": 4, "n_embedder_layers": 2, "dropout": 0.3, "n_positions": 20}
@@ -105,24 +113,17 @@ def write_parts(data: Path, folder: Path) -> None:
     training = parts["TRAIN"][0]
     mean, std = training.mean(axis=(0, 1)), training.std(axis=(0, 1))
     numbers = np.arange(len(training))
-    files = {name: _files(training[chosen], parts["TRAIN"][1][chosen], mean, std) for name, chosen in
+    files = {name: files_of(training[chosen], parts["TRAIN"][1][chosen], mean, std) for name, chosen in
              ((subject, numbers % N_FOLDS == fold) for fold, subject in enumerate(TRAINING))}  # fmt: skip
-    files["testing"] = _files(*parts["TEST"], mean, std)
-    group = {
-        "type": "timeseries",
-        "files": ["trial-*.npy"],
-        "sampling_frequency": NEW_RATE,
-        "standardization": "none",
-        "channel_names": list(CHANNELS),
-        "events": "events.tsv",
-    }
-    config = {"split": "runs", "participants": dict.fromkeys(files, "one-person"), GROUP: group}
+    files["testing"] = files_of(*parts["TEST"], mean, std)
+    config = {"split": "runs", "participants": dict.fromkeys(files, "one-person"), GROUP: GROUP_CONFIG}
     write_subjects(folder, config, files)
 
 
-def _files(
+def files_of(
     trials: NDArray[np.float64], labels: NDArray[np.str_], mean: NDArray[np.float64], std: NDArray[np.float64]
 ) -> dict[str, Any]:
+    """Files of a subject: a table of events, and the scaled signals of each trial."""
     names = [f"trial-{number:03d}" for number in range(len(trials))]
     rows = [["onset", "duration", "run", TARGET], *([0, 3.5, name, label] for name, label in zip(names, labels))]
     arrays = {f"{name}.npy": ((trial - mean) / std).astype(np.float32) for name, trial in zip(names, trials)}

@@ -9,7 +9,8 @@ order of the batches anew. With the same participants and settings:
 
     best_baseline   the best on the tested trials of `linear`, `functional_connectivity` and the linear answer
     scratch         the decoder with the same transformer, not pre-trained
-    linear_probe    a linear head on the pre-trained model
+    linear_probe    a linear head on the mean state of the pre-trained model
+    attentive_probe    the same on the states weighted by a learnt query
     adapted         the pre-trained model, all of it trained
     true_map        which map fits the unmixed sources better: what can be known without labels by who knows the truth
 
@@ -27,7 +28,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from decoding_runs import decoded, read_results, train, write_results
+from decoding_runs import decoded, paired_difference, read_results, train, write_results
 
 from dynml.models.sequence.decoding.baselines import fit_baselines
 from dynml.models.sequence.decoding.evaluation import signals_of_trials
@@ -45,9 +46,15 @@ PRETRAINING = {
 ARMS: dict[str, dict[str, Any]] = {
     "scratch": {"backbone": "csm", **SIZES},
     "linear_probe": {"fine_tuning": "linear_probe"},
+    "attentive_probe": {"fine_tuning": "linear_probe", "pooling": "attention"},
     "adapted": {},
 }
-PAIRS = (("adapted", "scratch"), ("adapted", "best_baseline"), ("linear_probe", "best_baseline"))
+PAIRS = (
+    ("adapted", "scratch"),
+    ("adapted", "best_baseline"),
+    ("linear_probe", "best_baseline"),
+    ("attentive_probe", "linear_probe"),
+)
 
 
 def made_store(folder: Path, data_seed: int) -> Path:
@@ -106,8 +113,6 @@ def scored(arm: str, place: Path, store: Path, experiment: Path, n_labelled: int
 
 def summarized(runs: dict[str, dict[str, float]]) -> dict[str, Any]:
     """Means over seeds by number of labelled participants, and paired differences with 95 % intervals."""
-    from scipy.stats import t
-
     by_number: dict[str, Any] = {}
     for n_labelled in sorted({int(key.split()[0]) for key in runs}):
         own = [run for key, run in runs.items() if int(key.split()[0]) == n_labelled]
@@ -117,11 +122,9 @@ def summarized(runs: dict[str, dict[str, float]]) -> dict[str, Any]:
             if values:
                 means[arm] = {"mean": float(np.mean(values)), "n_seeds": len(values)}
         for first, second in PAIRS:
-            gaps = np.array([run[first] - run[second] for run in own if first in run and second in run])
+            gaps = [run[first] - run[second] for run in own if first in run and second in run]
             if len(gaps) > 1:
-                half = t.ppf(0.975, len(gaps) - 1) * gaps.std(ddof=1) / np.sqrt(len(gaps))
-                interval = [float(gaps.mean() - half), float(gaps.mean() + half)]
-                means[f"{first} - {second}"] = {"mean": float(gaps.mean()), "interval": interval}
+                means[f"{first} - {second}"] = paired_difference(gaps)
         by_number[str(n_labelled)] = means
     return by_number
 

@@ -59,7 +59,7 @@ class DatasetConfig:
     """Seed of the folds and of the draws of participants, independent of trainer.seed."""
 
     further_groups: list[str] | None = None
-    """csm and sequence_bert: further groups of the store with channels of their own (other montages, atlases or
+    """Sequence models: further groups of the store with channels of their own (other montages, atlases or
     modalities) that the model is trained on beside the first one; needs model.channel_embedding."""
 
     conditioning_group: str | None = None

@@ -80,7 +80,8 @@ def check_takes_further_groups(model_class: type[Any], groups: Sequence[str] | N
         When there are several.
     """
     if groups and not getattr(model_class, "takes_montages", False):
-        accepted = f"null for {model_class.__name__}: the families csm and sequence_bert learn from several groups"
+        families = "csm, sequence_bert, network_bert and autoencoder"
+        accepted = f"null for {model_class.__name__}: the families {families} learn from several groups"
         raise ConfigurationError("dataset.further_groups", groups, accepted)
 
 

@@ -37,7 +37,7 @@ def test_usual_settings_fill_a_screen_and_all_others_are_shown_on_demand(name, m
     assert set(family.usual_settings) - of_all <= {"dataset.n_embeddings", "dataset.n_components", "model.masking_rate"}
     assert set(family.unused_settings) <= of_all | set(CONDITIONING)
     assert (f"--{CONDITIONING[0]} " in everything) == (name in ("csm", "decoding"))
-    assert (f"--{FURTHER_GROUPS} " in everything) == (name in ("csm", "sequence_bert", "decoding"))
+    assert (f"--{FURTHER_GROUPS} " in everything) == (name not in ("hmm", "dynemo", "decoding"))
     for setting in of_all:
         option = f"--{setting} " if setting != "trainer.deterministic" else f"--{setting}"
         assert (option in first) == (setting in family.usual_settings), setting

@@ -40,6 +40,7 @@ def store_of_groups(
     participants=None,
     missing_of=None,
     seen_as=None,
+    events=None,
     **settings,
 ):
     """A store whose groups have subjects of their own.
@@ -54,6 +55,8 @@ def store_of_groups(
         Group to the channels whose signals these have, where their names are others.
     short : sequence of int
         Subjects of 80 samples.
+    events : dict
+        Group to the text of the table of events that each of its recordings has.
     missing_of : dict
         Group to a sample that is missing in all of its recordings.
     """
@@ -64,10 +67,14 @@ def store_of_groups(
     for group in members:
         study.config[group] = {"type": "timeseries", "files": [f"{group}.npy"], "sampling_frequency": 100.0}
         study.config[group] |= {"channel_names": names[group], **settings.get(group, {})}
+        if group in (events or {}):
+            study.config[group]["events"] = f"{group}_events.tsv"
         for number in everyone:
             signals = seen_through((seen_as or names)[group], 80 if number in short else n_samples, number)
             signals[list({(missing_of or {}).get(group)} - {None})] = np.nan
             np.save(study.ready / f"sub-{number}" / f"{group}.npy", signals)
+            if group in (events or {}):
+                (study.ready / f"sub-{number}" / f"{group}_events.tsv").write_text(events[group])
     held_out = [f"sub-{number}" for number in validation]
     study.lists["training"] = [name for name in study.runs if name not in held_out]
     study.lists["validation"] = held_out

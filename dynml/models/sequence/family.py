@@ -37,7 +37,7 @@ _SHARED: dict[str, Any] = {
         *("sampler.trials", "sampler.onset_shift", "sampler.trial_length", "loader.labels"),
         *("model.channel_names", "model.known_channels", "model.channel_positions", "model.channel_space"),
         "model.montages",
-        *CONDITIONING,
+        *(name for name in CONDITIONING if name != FURTHER_GROUPS),
     ),
 }
 _OF_CSM = {
@@ -45,9 +45,6 @@ _OF_CSM = {
         *(name for name in _SHARED["unused_settings"] if name not in CONDITIONING),
         "model.conditioning_channels",
     ),
-}
-_OF_SEQUENCE_BERT = {
-    "unused_settings": tuple(name for name in _SHARED["unused_settings"] if name != FURTHER_GROUPS),
 }
 
 CSM = Family(
@@ -60,7 +57,7 @@ SEQUENCE_BERT = Family(
     name="sequence_bert",
     model_config="dynml.models.sequence.config:SequenceBertConfig",
     model="dynml.models.sequence.objectives.sequence_bert:SequenceBert",
-    **_SHARED | _OF_SEQUENCE_BERT,
+    **_SHARED,
 )
 NETWORK_BERT = Family(
     name="network_bert",

@@ -290,9 +290,7 @@ class TransformerModel(SequenceModel):
 
     def _tokens(self, inputs_BTC: Tensor, windows: Windows) -> tuple[Tensor, Windows]:
         """Inputs of tokens, (B, N, P C), and windows of them: samples, or patches of P samples."""
-        if windows.present_BC is not None:
-            inputs_BTC = inputs_BTC * windows.shares_B1C
-        length = self.config.patch_length
+        inputs_BTC, length = windows.weighted(inputs_BTC), self.config.patch_length
         return (inputs_BTC if length == 1 else in_patches(inputs_BTC, length).flatten(2)), patched(windows, length)
 
     def _samples_of_patches(self, predicted_BNF: Tensor, windows: Windows) -> Tensor:

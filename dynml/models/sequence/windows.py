@@ -83,12 +83,13 @@ class Windows:
             return self.signals_BTC
         return torch.cat([self.signals_BTC, self.conditioning_BTJ], dim=2)
 
-    @property
-    def shares_B1C(self) -> Tensor:
-        """What sums over channels are weighted by, so that they are as large however many a window has."""
-        assert self.present_BC is not None
+    def weighted(self, inputs_BTC: Tensor) -> Tensor:
+        """Weight channels so that sums over them are as large however many a window has; those that are not, by 0."""
+        if self.present_BC is None:
+            return inputs_BTC
         n_present_B1 = self.present_BC.sum(dim=1, keepdim=True).clamp(min=1)
-        return (self.present_BC * (self.present_BC.shape[1] / n_present_B1)).to(self.signals_BTC.dtype)[:, None]
+        shares_BC = self.present_BC * (self.present_BC.shape[1] / n_present_B1)
+        return inputs_BTC * shares_BC.to(self.signals_BTC.dtype)[:, None]
 
     def chosen(self, rows: Tensor, on_host: Sequence[int]) -> Windows:
         """Give some of the windows.

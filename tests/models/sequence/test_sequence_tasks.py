@@ -57,6 +57,20 @@ def test_hidden_networks_stay_hidden_over_the_window(lengths, rate, n_channels):
         assert 1 <= hidden[0].sum() < n_channels
 
 
+@given(st.lists(st.integers(1, 20), min_size=2, max_size=6).map(tuple), rates, st.integers(0, 100))
+def test_hidden_networks_are_those_of_the_recording_by_itself(lengths, rate, seed):
+    present = torch.tensor([[True] * 5 + [False] * 3, [False] * 2 + [True] * 6] * 3)[: len(lengths)]
+    together = windows(8, lengths, seed)
+    task = masked_networks_task(dataclasses.replace(together, present_BC=present), rate)
+    visible, scored, mask = full(task)
+    assert torch.equal(visible | scored, mask & present[:, None])
+    for row, length in enumerate(lengths):
+        own = present[row]
+        alone = dataclasses.replace(together, signals_BTC=together.signals_BTC[..., own])
+        assert torch.equal(scored[row][:, own], masked_networks_task(alone, rate).scored[row])
+        assert scored[row, :length].any(dim=1).all()
+
+
 @given(lengths_of_windows, st.integers(0, 50))
 def test_a_single_position_is_scored_and_only_what_is_before_it_shown(lengths, seed):
     task = single_position_task(windows(2, lengths, seed))

@@ -97,11 +97,18 @@ def _part(task: Task, rows: Tensor, listed: Sequence[int], columns: Tensor) -> T
     windows = dataclasses.replace(
         windows, signals_BTC=windows.signals_BTC[..., columns], present_BC=None, montages_on_host=None
     )
-    n_windows = len(task.windows.signals_BTC)
+    n_windows, n_hidden = len(task.windows.signals_BTC), task.n_hidden_networks
+    # Where channels are shown together, all that are there are scored, and one stands for them.
+    own = columns if task.visible.shape[2] > 1 else columns[:1]
 
     def of_part(marked: Tensor) -> Tensor:
-        # A task of several montages hides and scores all channels that are there.
         of_all = marked.expand(n_windows, -1, -1)[rows]
-        return of_all if of_all.shape[2] == 1 else of_all[..., columns[:1]]
+        return of_all if of_all.shape[2] == 1 else of_all[..., own]
 
-    return dataclasses.replace(task, windows=windows, visible=of_part(task.visible), scored=of_part(task.scored))
+    return dataclasses.replace(
+        task,
+        windows=windows,
+        visible=of_part(task.visible),
+        scored=of_part(task.scored),
+        n_hidden_networks=None if n_hidden is None else min(n_hidden, len(columns)),
+    )

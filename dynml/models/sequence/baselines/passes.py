@@ -135,10 +135,10 @@ class TrainingPasses:
     def drawn_windows(self, window_length: int, n_most: int) -> Tensor:
         """Windows from evenly drawn positions, alike in all processes, (n, T, C); NaN in padding and masked samples."""
         subset = self.subset
-        windows = drawn_windows(subset, window_length, n_most, self.seed)
-        values = torch.full((len(windows), window_length, subset.n_channels), torch.nan, device=subset.device)
+        windows = drawn_windows(subset, window_length, n_most, self.seed, self._is_taken)
+        values = torch.full((len(windows), window_length, self.n_channels), torch.nan, device=subset.device)
         for number, (subject, start, stop) in enumerate(windows.tolist()):
-            values[number, : stop - start] = subset.read(subject, start, stop)
+            values[number, : stop - start] = self._own(subset.read(subject, start, stop))
         return values
 
     def of_montage(self, number: int) -> TrainingPasses:
@@ -157,9 +157,11 @@ class TrainingPasses:
         split = self._split(window_length)
         for batch in self._passes("training"):
             for half, pieces in _pieces(batch, self._half_of_subject(split), window_length, self._is_taken):
-                rows = torch.cat([batch.signals[start:stop] for start, stop in pieces])
-                rows = (rows if self._columns is None else rows[:, self._columns]).double()
+                rows = self._own(torch.cat([batch.signals[start:stop] for start, stop in pieces])).double()
                 yield half, rows, [0, *itertools.accumulate(stop - start for start, stop in pieces)]
+
+    def _own(self, rows_TC: Tensor) -> Tensor:
+        return rows_TC if self._columns is None else rows_TC[:, self._columns]
 
     def _split(self, window_length: int) -> str:
         return next((one for one in _SPLITS if self._longest_pieces(one) >= window_length), _SPLITS[-1])
@@ -251,8 +253,16 @@ def _ranges(
                 yield from ((half, begin, end) for begin, end in stretches.tolist())
 
 
-def drawn_windows(subset: MultiSubjectSubset, window_length: int, n_most: int, seed: int) -> NDArray[np.int64]:
+def drawn_windows(
+    subset: MultiSubjectSubset,
+    window_length: int,
+    n_most: int,
+    seed: int,
+    is_taken: NDArray[np.bool_] | None = None,
+) -> NDArray[np.int64]:
     """Draw windows evenly from all positions where one fits; a shorter segment is one window.
+
+    With `is_taken`, only of those subjects.
 
     Returns
     -------
@@ -261,6 +271,8 @@ def drawn_windows(subset: MultiSubjectSubset, window_length: int, n_most: int, s
     """
     table = subset.segments
     counts = np.maximum(table.lengths - window_length, 0) + 1
+    if is_taken is not None:
+        counts = np.where(is_taken[table.subject], counts, 0)
     ends = np.cumsum(counts)
     generator = np.random.default_rng(np.random.SeedSequence((seed, WINDOWS_STREAM)))
     chosen = np.sort(generator.choice(int(ends[-1]), size=min(n_most, int(ends[-1])), replace=False))

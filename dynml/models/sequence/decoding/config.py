@@ -73,9 +73,10 @@ class DecodingConfig:
     """Which part of a pre-trained model is trained. full: everything. frozen: a hidden layer and a linear head on a
     fixed backbone, with the class token. linear_probe: a linear head only."""
 
-    pooling: Literal["class_token", "mean"] | None = None
-    """Transformers: how a trial is summarized, by a class token after its last sample, or by the mean state of its
-    samples. null: the class token of a model whose pre-training has trained it (next_sequence), else the mean."""
+    pooling: Literal["class_token", "mean", "attention"] | None = None
+    """Transformers: how a trial is summarized, by a class token after its last sample, by the mean state of its samples,
+    or (attention) by their mean with weights from a learnt query. null: the class token of a model whose pre-training
+    has trained it (next_sequence), else the mean."""
 
     layer_learning_rate_decay: float = 1.0
     """Factor of the learning rate from each layer to the one below it, from the head down to the embedder."""
@@ -183,7 +184,7 @@ class DecodingConfig:
         check_choice("model.backbone", self.backbone, (None, *BACKBONES))
         check_choice("model.target_values", self.target_values, ("classes", "numbers", "labels"))
         check_choice("model.fine_tuning", self.fine_tuning, ("full", "frozen", "linear_probe"))
-        check_choice("model.pooling", self.pooling, (None, "class_token", "mean"))
+        check_choice("model.pooling", self.pooling, (None, "class_token", "mean", "attention"))
         check_choice("model.class_weights", self.class_weights, (None, "balanced"))
         check_choice("model.unlike_input", self.unlike_input, ("refuse", "convert"))
         check_choice("model.linear_answer", self.linear_answer, ("best", "none"))
@@ -207,11 +208,14 @@ class DecodingConfig:
             if self.linear_rank != 1:  # of experiments whose default it was
                 self._refuse_without_effect(("linear_rank",))
             self.backbone_config()
-        if self.backbone in (LINEAR, "autoencoder") and self.pooling == "mean":
+        if self.backbone in (LINEAR, "autoencoder") and self.pooling in ("mean", "attention"):
             accepted = f"absent: it has no effect on the backbone {self.backbone}"
             raise ConfigurationError("model.pooling", self.pooling, accepted)
         if self.pooling == "class_token" and self.is_published and not self.backbone_config().has_class_token:
             raise ConfigurationError("model.pooling", self.pooling, f"mean: {self.backbone} has no such token")
+        if self.pooling == "attention" and self.is_published:
+            accepted = f"absent: the tokens of {self.backbone} are not those of samples"
+            raise ConfigurationError("model.pooling", self.pooling, accepted)
         if self.fine_tuning == "linear_probe" and not self.embedder_from_pretrained:
             accepted = "true for a linear_probe, which learns no embedder (fine_tuning full or frozen does)"
             raise ConfigurationError("model.embedder_from_pretrained", False, accepted)

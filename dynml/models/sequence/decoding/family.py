@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dynml.dataset.config import FURTHER_GROUPS
 from dynml.models.registry import Family
 
 FAMILY = Family(
@@ -30,17 +31,15 @@ FAMILY = Family(
         "sampler.trial_length",
         "sampler.batch_size_training",
     ),
-    unused_settings=tuple(
-        f"model.{name}"
-        for name in (
-            "class_names",
-            "class_counts",
-            "n_training_trials",
-            "value_moments",
-            "trial_length",
-            "answer_bands",
-            "backbone_settings",
-            "pretraining_overlap",
-        )
+    unused_settings=(
+        FURTHER_GROUPS,
+        "model.class_names",
+        "model.class_counts",
+        "model.n_training_trials",
+        "model.value_moments",
+        "model.trial_length",
+        "model.answer_bands",
+        "model.backbone_settings",
+        "model.pretraining_overlap",
     ),
 )

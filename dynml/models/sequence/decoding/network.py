@@ -5,7 +5,7 @@ Shapes: B trials, K classes, F features.
 
 from __future__ import annotations
 
-from typing import Any, Self
+from typing import Any, Final, Self
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +13,10 @@ from torch import Tensor, nn
 from dynml.models.sequence.decoding.backbones import CLASS_TOKEN, depth_of, make_backbone, n_features_of, n_hidden_of
 from dynml.models.sequence.decoding.config import LINEAR, DecodingConfig
 from dynml.models.sequence.windows import Windows
+
+ATTENTION: Final = "attention"
+LEAST_SCORE = -1e9
+"""Of samples that are not known: finite, for there may be no other."""
 
 
 class Network(nn.Module):
@@ -34,6 +38,9 @@ class Network(nn.Module):
         self.config = config
         self.backbone = make_backbone(config, n_channels)
         n_features = n_hidden = n_features_of(self.backbone)
+        self.query_d: nn.Parameter | None = None
+        if config.pooling == ATTENTION:
+            self.query_d = nn.Parameter(torch.zeros(n_features))
         self.hidden: nn.Module = nn.Identity()
         if config.backbone != LINEAR and config.fine_tuning != "linear_probe":
             n_hidden = n_hidden_of(self.backbone)
@@ -54,7 +61,11 @@ class Network(nn.Module):
         """What the backbone makes of trials, (B, F)."""
         if self.config.backbone == LINEAR:
             return self.backbone.pooled(windows)
-        return self.backbone.pooled(windows, self.config.pooling or "mean")
+        if self.query_d is None:
+            return self.backbone.pooled(windows, self.config.pooling or "mean")
+        states_BTd, known_BT = self.backbone.states(windows), windows.known_BT
+        weights_BT = (states_BTd @ self.query_d).masked_fill(~known_BT, LEAST_SCORE).softmax(dim=1)
+        return torch.einsum("bt,btd->bd", weights_BT * known_BT, states_BTd)
 
     def train(self, mode: bool = True) -> Self:
         """Enter training or evaluation; a fixed backbone has no dropout in either."""
@@ -68,6 +79,7 @@ class Network(nn.Module):
     def trained_parameters(self) -> list[tuple[int, nn.Parameter]]:
         """Parameters that learn, with the layers between each and the head: 0 for the head itself."""
         found = [(0, parameter) for parameter in (*self.hidden.parameters(), *self.head.parameters())]
+        found += [] if self.query_d is None else [(0, self.query_d)]
         n_layers = 0 if self.config.backbone == LINEAR else self.backbone.config.n_layers
         for name, parameter in self.backbone.named_parameters():
             if parameter.requires_grad:

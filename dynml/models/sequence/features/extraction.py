@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from dynml.models.experiment import Experiment
 
 Cut = tuple[int, int, int, int]
-Embedding = Literal["mean", "class_token", "code", "weighted_mean"]
+Embedding = Literal["mean", "class_token", "attention", "code", "weighted_mean"]
 """What a vector is: the mean state of its samples, the state of the class token, the autoencoder's code, or the
 weighted means over time of the linear decoder."""
 

@@ -29,6 +29,7 @@ class Autoencoder(SequenceModel):
     """
 
     family_name = "autoencoder"
+    takes_montages = True
 
     def __init__(self, config: AutoencoderConfig, n_channels: int) -> None:
         super().__init__(config, n_channels)
@@ -42,16 +43,16 @@ class Autoencoder(SequenceModel):
 
     def task_of(self, windows: Windows, subject_B: Tensor, dataset_B: Tensor) -> Task:
         """Reconstruct every sample."""
-        return reconstruction_task(windows)
+        return reconstruction_task(windows).of_present_channels()
 
     def code(self, windows: Windows) -> Tensor:
         """Codes of windows, (B, embedding_dim)."""
-        return self.encoder(self.embedded(windows.signals_BTC, windows), windows.lengths_to_pack_by)
+        return self.encoder(self._embedded(windows), windows.lengths_to_pack_by)
 
     def nonlinear_prediction(self, task: Task) -> Nonlinear:
         """Reconstruct windows from their codes."""
         windows = task.windows
-        embedded_BTd = self.embedded(windows.signals_BTC, windows)
+        embedded_BTd = self._embedded(windows)
         code_Bd = self.encoder(embedded_BTd, windows.lengths_to_pack_by)
         previous_BTd = None
         # The generator on the host is seeded for each batch, so the coin needs no word from the device.
@@ -66,3 +67,6 @@ class Autoencoder(SequenceModel):
     def pooled(self, windows: Windows, pooling: Pooling = "class_token") -> Tensor:
         """Codes of windows, (B, d), whatever the pooling."""
         return self.code(windows)
+
+    def _embedded(self, windows: Windows) -> Tensor:
+        return self.embedded(windows.weighted(windows.signals_BTC), windows)

@@ -29,6 +29,7 @@ class NetworkBert(MaskedModel):
 
     family_name = "network_bert"
     linear_baseline = "ridge_from_other_networks"
+    takes_montages = True
 
     def __init__(self, config: NetworkBertConfig, n_channels: int) -> None:
         super().__init__(config, n_channels)

@@ -45,7 +45,7 @@ class Task:
     before or after them in their part aside. Known on the host, so that a device need not be asked; None: unknown."""
 
     n_hidden_networks: int | None = None
-    """Networks that are hidden in every window, as far as any of its samples is known; None: unknown to the host."""
+    """Networks that are hidden in a window at most; None: unknown to the host."""
 
     def of_present_channels(self) -> Task:
         """Score only channels that a window's recording has."""
@@ -94,15 +94,21 @@ def masked_samples_task(windows: Windows, rate: float, follows_B: Tensor | None 
 
 
 def masked_networks_task(windows: Windows, rate: float, follows_B: Tensor | None = None) -> Task:
-    """Hide a share of the networks over the whole window: at least one, and never all."""
+    """Hide a share of the networks that a window has, over all of it: at least one, and never all."""
     n_windows, _, n_channels = windows.shape
-    counters = torch.arange(n_channels, device=windows.device)
-    noise_BC = keyed_uniform(derived_keys(windows.keys_B, _NETWORKS)[:, None], counters)
-    n_networks_B = torch.full((n_windows,), n_channels, device=windows.device)
-    hidden_B1C = _least(noise_BC, n_hidden(n_networks_B, rate))[:, None]
-    known_BT1 = windows.known_BT[:, :, None]
+    keys_B1 = derived_keys(windows.keys_B, _NETWORKS)[:, None]
     n_networks = _most_hidden(n_channels, rate)
-    shown, asked = known_BT1 & ~hidden_B1C, known_BT1 & hidden_B1C
+    known_BTC = windows.known_BT[:, :, None]
+    if windows.present_BC is None:
+        noise_BC = keyed_uniform(keys_B1, torch.arange(n_channels, device=windows.device))
+        n_networks_B = torch.full((n_windows,), n_channels, device=windows.device)
+    else:
+        # Counted among those that are there, so that draws are those of a recording by itself.
+        present_BC, known_BTC = windows.present_BC, known_BTC & windows.present_BC[:, None]
+        noise_BC = torch.where(present_BC, keyed_uniform(keys_B1, present_BC.cumsum(dim=1) - 1), 2.0)
+        n_networks_B = present_BC.sum(dim=1)
+    hidden_B1C = _least(noise_BC, n_hidden(n_networks_B, rate))[:, None]
+    shown, asked = known_BTC & ~hidden_B1C, known_BTC & hidden_B1C
     return Task(windows, shown, asked, follows_B=follows_B, n_hidden_networks=n_networks)
 
 

@@ -77,10 +77,28 @@ def test_a_fresh_decoder_says_how_frequent_the_classes_are(dataset):
     torch.testing.assert_close(balanced, torch.tensor([[0.5, 0.5]]))
 
 
-@pytest.mark.parametrize("pooling", ["class_token", "mean"])
+@pytest.mark.parametrize("backbone", FAMILIES[:3])
+def test_a_learnt_query_weighs_the_states_of_known_samples(dataset, backbone):
+    model = decoder(dataset, backbone, pooling="attention").eval()
+    given = windows_of_lengths([TRIAL, 7], TRIAL)
+    mean = decoder(dataset, backbone, pooling="mean").eval()
+    torch.testing.assert_close(model.features(given), mean.features(given))
+    torch.nn.init.normal_(model.query_d)
+    states = model.backbone.states(given).detach().double().numpy()
+    for trial, length in enumerate((TRIAL, 7)):
+        own = states[trial, :length]
+        weights = np.exp(own @ model.query_d.detach().double().numpy())
+        expected = (weights[:, None] * own).sum(axis=0) / weights.sum()
+        np.testing.assert_allclose(model.features(given)[trial].detach().numpy(), expected, rtol=1e-4, atol=1e-5)
+    probe = Decoding(dataclasses.replace(model.config, fine_tuning="linear_probe"), 4)
+    assert {name for name, p in probe.named_parameters() if p.requires_grad} == {"query_d", "head.weight", "head.bias"}
+    assert sum(len(parameters) for _, parameters in probe.parameter_groups()) == 3
+
+
+@pytest.mark.parametrize("pooling", ["class_token", "mean", "attention"])
 @pytest.mark.parametrize("backbone", FAMILIES)
 def test_all_that_is_trained_is_reached_by_the_loss(dataset, backbone, pooling):
-    if backbone == "autoencoder" and pooling == "mean":
+    if backbone == "autoencoder" and pooling != "class_token":
         pytest.skip("an autoencoder has a code, whatever the pooling")
     model = decoder(dataset, backbone, pooling=pooling)
     model(windows_of_lengths([TRIAL, 5], TRIAL)).square().sum().backward()

@@ -15,6 +15,8 @@ from dynml.models.sequence.decoding.settling import settle_with_data
         ({"backbone": "linaer"}, "model.backbone"),
         ({"backbone": "linear", "embedding_dim": 64}, "model.embedding_dim"),
         ({"backbone": "linear", "pooling": "mean"}, "model.pooling"),
+        ({"backbone": "autoencoder", "pooling": "attention"}, "model.pooling"),
+        ({"backbone": "cortex_mae", "pooling": "attention"}, "model.pooling"),
         ({"backbone": "csm", "linear_rank": 2}, "model.linear_rank"),
         ({"backbone": "csm", "embedding_dim": 10, "n_heads": 3}, "model.n_heads"),
         ({"fine_tuning": "linear_probe", "embedder_from_pretrained": False}, "model.embedder_from_pretrained"),
