@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 ROWS_PER_BLOCK = 4096
 BYTES_IN_CACHE = 2**19
-"""Of signals in blocks that are gone through several times: large enough that calls of NumPy cost little beside them."""
+"""Of signals in blocks that are gone through several times; in smaller ones the calls of NumPy would cost more."""
 MISSING = ("error", "segment", "mask")
 """What may be done with samples that are not finite: refuse them, cut them out, or mask them."""
 

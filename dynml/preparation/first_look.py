@@ -48,7 +48,7 @@ def suspects_of(signals: NDArray[np.floating[Any]]) -> Suspects:
     ----------
     signals : array, (T, C)
     """
-    n_samples, n_channels = signals.shape
+    n_channels = signals.shape[1]
     if not signals.size:
         return Suspects.all(n_channels)
     seen = _seen(signals)
@@ -56,7 +56,8 @@ def suspects_of(signals: NDArray[np.floating[Any]]) -> Suspects:
         return Suspects.all(n_channels)
     still = seen.n_equal >= FEWEST_EQUAL - 1
     together = bool(still.all()) or seen.n_zero_rows > 1
-    return Suspects(channels=still | _may_be_clipped(signals, seen) | _may_have_spikes(signals, seen), together=together)
+    channels = still | _may_be_clipped(signals, seen) | _may_have_spikes(signals, seen)
+    return Suspects(channels=channels, together=together)
 
 
 @dataclass(frozen=True, kw_only=True)
