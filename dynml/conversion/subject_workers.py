@@ -17,9 +17,11 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from dynml.configuration import check_at_least
+from dynml.conversion.handed_over import HandedOver, hand_over, trial
 from dynml.deferred_signals import DeferredSignals
 from dynml.errors import ConfigurationError, DynmlError
 from dynml.process_life import die_with_parent
@@ -53,7 +55,9 @@ class SubjectWorkers:
         check_at_least("n_jobs", n_jobs, 1)
         self.n_jobs = n_jobs
         self._pool: ProcessPoolExecutor | None = None
-        self._started: list[Future[None]] = []
+        self._started: list[Future[HandedOver]] = []
+        self._hands_over = True
+        self._tried: set[int] = set()
         self._signals = DeferredSignals()
 
     def __enter__(self) -> SubjectWorkers:
@@ -66,7 +70,8 @@ class SubjectWorkers:
                 initializer=_begin_as_worker,
                 initargs=(os.getpid(), of_main_thread),
             )
-            self._started = [self._pool.submit(_do_nothing) for _ in range(self.n_jobs - 1)]
+            with _scripts_left_out():
+                self._started = [self._pool.submit(hand_over, trial, None) for _ in range(self.n_jobs - 1)]
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *further: object) -> None:
@@ -101,7 +106,7 @@ class SubjectWorkers:
             for item in items:
                 self._signals.raise_noted()
                 if self._others_want_work(pending):
-                    pending.append(self._pool.submit(_on_one_thread, function, item))
+                    pending.append(self._submitted(self._pool, function, item))
                 else:
                     pending.append(_done_here(function, item))
                 while len(pending) > self.n_jobs + 1 or (pending and pending[0].done()):
@@ -118,18 +123,53 @@ class SubjectWorkers:
         n_started = 0
         for one in self._started:
             if one.done():
-                one.result()
+                self._try(one)
                 n_started += 1
         return sum(not one.done() for one in pending) < 2 * n_started
 
-    def _result_of(self, future: Future[Result]) -> Result:
+    def _try(self, started: Future[HandedOver]) -> None:
+        """See once of each other process whether arrays come through its memory."""
+        said = started.result()
+        if self._hands_over and said.process not in self._tried:
+            self._tried.add(said.process)
+            try:
+                said.take()
+            except OSError:
+                self._hands_over = False
+
+    def _submitted(self, pool: ProcessPoolExecutor, function: Callable[[Item], Result], item: Item) -> Future[Any]:
+        if self._hands_over:
+            return pool.submit(hand_over, functools.partial(_on_one_thread, function), item)
+        return pool.submit(_on_one_thread, function, item)
+
+    def _result_of(self, future: Future[Any]) -> Any:
         while not wait([future], timeout=SECONDS_BETWEEN_LOOKS).done:
             self._signals.raise_noted()
-        return future.result()
+        result = future.result()
+        if not isinstance(result, HandedOver):
+            return result
+        try:
+            return result.take()
+        except OSError as error:
+            raise BrokenProcessPool from error
 
 
-def _do_nothing() -> None:
-    """What a process does when it has started."""
+@contextlib.contextmanager
+def _scripts_left_out() -> Iterator[None]:
+    """Let processes that are started in the block not run the script of this one, where it is one of dynml's.
+
+    They would import all that its command line takes, and need nothing of it.
+    """
+    main = sys.modules["__main__"]
+    path = getattr(main, "__file__", None)
+    if path is None or not Path(path).name.startswith("dynml_"):
+        yield
+        return
+    del main.__file__
+    try:
+        yield
+    finally:
+        main.__file__ = path
 
 
 def _done_here(function: Callable[[Item], Result], item: Item) -> Future[Result]:

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from dynml.data_warnings import DataWarnings
 from dynml.errors import DataError, shortened
+from dynml.preparation.first_look import FEWEST_CLIPPED, FEWEST_EQUAL, ROWS_FOR_MEDIANS, SPIKE_SD, suspects_of
 from dynml.preparation.standardization import robust_moments
 from dynml.recording import Recording
 from dynml.stretches import source_samples_of_stretches, split_at_gaps, stretches_of
@@ -28,8 +29,6 @@ BAD_STRETCHES = (TELL, CUT, ERROR)
 """What can be done with them."""
 
 CHANNELS_PER_BLOCK, ROWS_PER_TURN = 32, 512
-FEWEST_EQUAL = 5
-"""Fewer equal neighbours are nothing, however finely a channel is resolved."""
 TYPICAL_RUNS = 20.0
 """A run of equal values is long at so many times the run that a typical sample of its channel lies in."""
 CERTAINTY = 3.0
@@ -40,14 +39,13 @@ FEWEST_TYPICAL, SMALLEST_TYPICAL_SHARE = 50, 0.05
 SMALLEST_JUMP = 1.5
 RARE = 1e-3
 """Zeros in all channels are no chance where zeros make up less than this share of each channel elsewhere."""
-FEWEST_CLIPPED, FEWEST_VALUES = 10, 20
+FEWEST_VALUES = 20
 FEWEST_CLIPPED_STRETCHES = 5
 CLIPPED_RATIO, N_BESIDE = 5.0, 5
 """A channel is clipped where its extreme value is so many times as frequent as the values next to it."""
-SPIKE_SD, QUIET_SD = 50.0, 10.0
-"""Robust standard deviations from the median: of a spike at least, and of the samples beside it at most."""
+QUIET_SD = 10.0
+"""Robust standard deviations from the median that the samples beside a spike have at most."""
 LONGEST_SPIKE, LARGEST_SPIKE_SHARE = 3, 0.005
-ROWS_FOR_MEDIANS = 5_000
 MAXIMUM_SHARE = 0.5
 """Runs that would lose more are refused."""
 
@@ -99,6 +97,9 @@ def bad_stretches_of(signals: NDArray[np.floating[Any]]) -> list[BadStretches]:
     both ends are no larger a step than the smallest of the channel does not count either.
     """
     n_samples, n_channels = signals.shape
+    suspects = suspects_of(signals)
+    if not suspects.together:
+        return _of_channels(signals, np.flatnonzero(suspects.channels))
     all_equal, all_zero = np.ones(max(n_samples - 1, 0), dtype=bool), np.ones(n_samples, dtype=bool)
     own: list[BadStretches] = []
     zeros_of: list[int] = []
@@ -128,6 +129,15 @@ def bad_stretches_of(signals: NDArray[np.floating[Any]]) -> list[BadStretches]:
     value = float(held_at.flat[0]) if (held_at == held_at.flat[0]).all() else math.nan
     everywhere = BadStretches(kind=HELD, channel=None, stretches=shared, value=value)
     return [everywhere, *(rest for one in own if (rest := _without(one, rows)) is not None)]
+
+
+def _of_channels(signals: NDArray[np.floating[Any]], channels: NDArray[np.int64]) -> list[BadStretches]:
+    """Bad stretches of some channels, each for itself."""
+    own: list[BadStretches] = []
+    if len(channels):
+        for number, column in _columns(signals[:, channels]):
+            own += _of_channel(int(channels[number]), column, column[1:] == column[:-1])
+    return own
 
 
 def rows_of(found: Sequence[BadStretches], n_samples: int) -> NDArray[np.bool_]:

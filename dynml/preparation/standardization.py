@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from dynml.configuration import check_choice
 from dynml.preparation.step import ROWS_PER_BLOCK, blocks
 from dynml.recording import Recording
-from dynml.stretches import blocks_of_rows
+from dynml.stretches import blocks_in_cache
 
 
 def standardized(recording: Recording, method: str = "per_run") -> Recording:
@@ -35,7 +35,7 @@ def standardized(recording: Recording, method: str = "per_run") -> Recording:
     check_choice("standardization", method, ["per_run", "per_subject", "none"])
     mean, std = moments(recording, method)
     signals = scaled(recording, mean, std, np.dtype(np.float32))
-    for block in blocks_of_rows(signals):
+    for _, block in blocks_in_cache(signals):
         finite = np.isfinite(block)
         if not finite.all():
             # An infinite sample is as missing as a NaN one, and says so in one way only.
@@ -92,8 +92,9 @@ def means_of_runs(recording: Recording) -> NDArray[np.float64]:
 def mean_of_segments(signals: NDArray[np.floating[Any]], segments: NDArray[np.int64]) -> NDArray[np.float64]:
     """Mean over the rows of some segments, (C,), in float64."""
     total, ones = np.zeros(signals.shape[1]), np.ones(ROWS_PER_BLOCK)
+    buffer = np.empty((ROWS_PER_BLOCK, signals.shape[1]))
     for first, last in blocks(segments):
-        total += ones[: last - first] @ signals[first:last].astype(np.float64, copy=False)
+        total += ones[: last - first] @ _as_float64(signals[first:last], buffer)
     return total / int((segments[:, 1] - segments[:, 0]).sum())
 
 

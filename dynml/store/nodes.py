@@ -12,6 +12,7 @@ from dynml.configuration import nearest_name
 from dynml.errors import DataCorruptionError, DataError
 from dynml.store import layout
 from dynml.store.faults import faults_named
+from dynml.store.integrity import Table, opened_table
 from dynml.store.own_storage import check_own_path, check_own_storage
 
 MOST_OPENED = 64
@@ -31,7 +32,7 @@ class OpenFile(Protocol):
     def subjects(self) -> list[str]:
         """All subjects."""
 
-    def read_table(self, node: h5py.Dataset) -> NDArray[Any]:
+    def read_table(self, node: Table) -> NDArray[Any]:
         """Read a small array."""
 
 
@@ -132,5 +133,5 @@ class Nodes:
             if name not in node:
                 raise DataCorruptionError(f"{self._store.path}: {where} lacks {name}.")
             with faults_named(self._store.path, f"{name} of {where}"):
-                self._arrays[name] = self._store.read_table(node[name])
+                self._arrays[name] = self._store.read_table(opened_table(node, name))
         return self._arrays[name].copy()

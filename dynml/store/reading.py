@@ -25,6 +25,7 @@ from dynml.store.integrity import (
     UNLIKE,
     FileIdentity,
     RowsDigest,
+    Table,
     has_row_of_zeros,
     identity_of,
     read_table,
@@ -139,11 +140,9 @@ class Store:
     @property
     def shared_files(self) -> layout.SharedFiles:
         """Names and SHA-256 of each group's atlas and mask, where that is known."""
-        return (
-            json_of(self.path, self.file, layout.SHARED_FILES, "the file")
-            if layout.SHARED_FILES in self.file.attrs
-            else {}
-        )
+        if layout.SHARED_FILES not in self.file.attrs:
+            return {}
+        return json_of(self.path, self.file, layout.SHARED_FILES, "the file")
 
     @property
     def split(self) -> str:
@@ -197,7 +196,7 @@ class Store:
         """
         return self._nodes.group(subject, group)
 
-    def read_table(self, node: h5py.Dataset) -> NDArray[Any]:
+    def read_table(self, node: Table) -> NDArray[Any]:
         """Read a small array of the file."""
         return read_table(node) if self._checks_digests else read_unchecked(node)
 

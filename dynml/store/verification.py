@@ -15,7 +15,7 @@ from dynml.recording import GroupDescription
 from dynml.store import layout
 from dynml.store.fits import faults_of_fits
 from dynml.store.geometry.stored import faults_of_geometry
-from dynml.store.integrity import UNLIKE, is_unlike, rows_digest
+from dynml.store.integrity import UNLIKE, is_unlike, opened_table, rows_digest
 from dynml.store.joined.checks import faults_of_parts
 from dynml.store.reading import Store
 
@@ -104,13 +104,12 @@ def _faults_of_group(store: Store, subject: str, group: str) -> list[str]:
 
 def _faults_of_tables(node: h5py.Group) -> list[str]:
     """Small arrays of a group that are not those that were written."""
-    tables = {name: node[name] for name in layout.REQUIRED_DATASETS if name != layout.DATA}
+    names = [name for name in layout.REQUIRED_DATASETS if name != layout.DATA]
     if layout.EVENTS in node:
-        events = node[layout.EVENTS]
-        tables |= {f"events/{name}": events[name] for name in (layout.ONSET, layout.DURATION)}
-        tables |= {f"events/labels/{name}": column for name, column in events[layout.LABELS].items()}
-    names = [name for name, table in tables.items() if is_unlike(table)]
-    return [f"its {name} are not those that were written: {UNLIKE}" for name in names]
+        names += [f"events/{name}" for name in (layout.ONSET, layout.DURATION)]
+        names += [f"events/labels/{name}" for name in node[layout.EVENTS][layout.LABELS]]
+    unlike = [name for name in names if is_unlike(opened_table(node, name))]
+    return [f"its {name} are not those that were written: {UNLIKE}" for name in unlike]
 
 
 def _faults_of_attributes(description: GroupDescription) -> list[str]:

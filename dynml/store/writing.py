@@ -303,11 +303,9 @@ def check_target(target: Path, overwrite: bool) -> None:
 
 def _add_array(node: h5py.Group, name: str, array: np.ndarray[Any, Any], **options: str) -> None:
     """Write a small array under a checksum, which HDF5 gives to chunks only, and a digest."""
-    if array.size:
-        node.create_dataset(name, data=array, chunks=array.shape, fletcher32=True, **options)
-    else:
-        node.create_dataset(name, data=array)
-    node[name].attrs[layout.SHA256] = _text(sha256_of_table(array))
+    chunked: dict[str, Any] = {"chunks": array.shape, "fletcher32": True, **options} if array.size else {}
+    dataset = node.create_dataset(name, data=array, **chunked)
+    dataset.attrs[layout.SHA256] = _text(sha256_of_table(array))
 
 
 def _add_events(node: h5py.Group, events: Events) -> None:

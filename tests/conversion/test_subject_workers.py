@@ -1,12 +1,19 @@
 """Subjects are worked on in turn, by this process and others, with one thread each."""
 
+import contextlib
 import os
+import pickle
+import subprocess
 import sys
 import types
+from concurrent.futures import Future
+from concurrent.futures.process import BrokenProcessPool
 
+import numpy as np
 import pytest
 
 from dynml.conversion import subject_workers
+from dynml.conversion.handed_over import HandedOver, hand_over
 from dynml.conversion.subject_workers import SubjectWorkers
 from dynml.errors import DataError
 
@@ -32,6 +39,56 @@ def test_others_take_part_once_they_have_started():
         processes = {process for _, process in workers.map(square_of, [1] * 6)}
     assert os.getpid() in processes
     assert len(processes) == 2
+
+
+def large_of(number):
+    return {"signals": np.full((300_000, 2), number, dtype=np.float32), "small": np.arange(number), "words": "text"}
+
+
+def memories():
+    """Memory without a name that this process has open."""
+    found = 0
+    for name in os.listdir("/proc/self/fd"):
+        with contextlib.suppress(OSError):  # that of the folder itself
+            found += "memfd:dynml" in os.readlink(f"/proc/self/fd/{name}")
+    return found
+
+
+def open_memories(_):
+    return memories()
+
+
+@pytest.mark.skipif(not hasattr(os, "memfd_create"), reason="the system has no memory without a name")
+@pytest.mark.parametrize("is_refused", [False, True])
+def test_large_arrays_of_other_processes_arrive_whole_and_leave_no_memory_behind(is_refused, monkeypatch):
+    def refused(self):
+        raise PermissionError
+
+    if is_refused:
+        monkeypatch.setattr(HandedOver, "take", refused)
+    with SubjectWorkers(2) as workers:
+        for started in workers._started:
+            started.result()
+        results = list(workers.map(large_of, range(6)))
+        assert workers._hands_over is not is_refused
+        # The last ones were taken, but are closed only with the next.
+        open_there = workers._pool.submit(hand_over, open_memories, None).result()
+        left = 1 if is_refused else 0
+        assert pickle.loads(open_there.content) == left
+    for number, result in enumerate(results):
+        assert (result["signals"] == number).all()
+        assert result["signals"].shape == (300_000, 2)
+        assert result["signals"].flags.writeable
+        assert result["small"].tolist() == list(range(number))
+
+
+def test_a_process_that_ends_before_its_result_was_taken_counts_as_killed():
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    future = Future()
+    future.set_result(HandedOver(ended.pid, pickle.dumps(None), ((3, 2**20),)))
+    with pytest.raises(BrokenProcessPool):
+        SubjectWorkers(2)._result_of(future)
 
 
 def test_libraries_that_come_with_the_first_subject_are_limited_as_well(monkeypatch):

@@ -6,11 +6,13 @@ import numpy as np
 import pytest
 from store_making import Study, noise
 
+from dynml import stretches
 from dynml.dataset.dataset import MultiSubjectDataset
 from dynml.datasets import haxby2001_arrays
 from dynml.errors import ConfigurationError, DataError, DataWarning
 from dynml.preparation import bad_stretches
 from dynml.preparation.bad_stretches import bad_stretches_of, rows_of
+from dynml.preparation.first_look import Suspects, suspects_of
 from dynml.store.verification import faults_of_store
 
 RATE = 250.0
@@ -219,6 +221,52 @@ def test_blocks_of_channels_do_not_show(monkeypatch):
     monkeypatch.setattr(bad_stretches, "CHANNELS_PER_BLOCK", 2)
     assert [(one.channel, one.stretches.tolist()) for one in bad_stretches_of(signals)] == expected
     assert expected == [(None, [[1000, 1100]]), (4, [[500, 900]])]
+
+
+def spoilt(kind):
+    """Signals of 5 channels with something wrong in one or all of them."""
+    signals = waves(3000, 5).astype(np.float32)
+    if kind == "held at the end":
+        signals[2990:, 3] = signals[2990, 3]
+    elif kind == "zeros in turn":
+        signals[np.arange(3000) % 5 == 0, :4] = 0.0
+    elif kind == "two rows of zeros":
+        signals[[700, 2100]] = 0.0
+    elif kind == "coarse":
+        signals = np.round(signals * 2)
+    elif kind == "clipped":
+        signals[:, 1] = np.clip(signals[:, 1], -0.5, 9.0)
+    elif kind == "rails far apart":
+        signals[np.arange(3000) % 290 == 0, 2] = signals[:, 2].max() + 1
+    elif kind == "spikes":
+        signals[[0, 2999], 4] = 500.0
+    elif kind == "infinite":
+        signals[1000:1010, 0] = np.inf
+    elif kind == "missing":
+        signals[1000:1010, 0], signals[1500:1600, 1] = np.nan, 3.0
+    return signals
+
+
+KINDS = ["nothing", "held at the end", "zeros in turn", "two rows of zeros", "coarse", "clipped", "rails far apart"]
+
+
+@pytest.mark.parametrize("kind", [*KINDS, "spikes", "infinite", "missing"])
+@pytest.mark.parametrize("bytes_in_cache", [2**19, 5 * 4 * 7])
+def test_a_first_look_row_by_row_misses_nothing_that_all_columns_show(kind, bytes_in_cache, monkeypatch):
+    signals = spoilt(kind)
+    monkeypatch.setattr(bad_stretches, "suspects_of", lambda signals: Suspects.all(signals.shape[1]))
+    expected = [(one.kind, one.channel, one.stretches.tolist(), one.value) for one in bad_stretches_of(signals)]
+    monkeypatch.undo()
+    monkeypatch.setattr(stretches, "BYTES_IN_CACHE", bytes_in_cache)
+    found = [(one.kind, one.channel, one.stretches.tolist(), one.value) for one in bad_stretches_of(signals)]
+    assert found == expected
+
+
+def test_a_first_look_leaves_sound_channels_alone():
+    signals = spoilt("held at the end")
+    suspects = suspects_of(signals)
+    assert suspects.channels.tolist() == [False, False, False, True, False]
+    assert not suspects.together
 
 
 def test_what_others_have_marked_bad_is_not_told_again(tmp_path):

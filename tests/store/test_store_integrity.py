@@ -7,6 +7,7 @@ import shutil
 import h5py
 import numpy as np
 import pytest
+from h5py.h5i import get_name
 from store_making import Study, noise
 
 from dynml.dataset.config import DatasetConfig
@@ -205,7 +206,12 @@ def test_shares_of_the_subjects_have_the_faults_of_the_whole(study):
 
 def test_small_arrays_are_read_once_a_group_and_handed_out_as_copies(study, monkeypatch):
     read, names = Store.read_table, []
-    monkeypatch.setattr(Store, "read_table", lambda self, node: names.append(node.name) or read(self, node))
+
+    def noted(self, node):
+        names.append(get_name(node).decode())
+        return read(self, node)
+
+    monkeypatch.setattr(Store, "read_table", noted)
     with Store(study.target) as store:
         first = store.segments("sub-a", "signals")
         first[:] = -1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import functools
 import importlib.metadata
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -232,18 +233,21 @@ class NiftiReader(Reader):
         signals = np.empty((image.shape[3], len(self.atlas.names)))
         for start, block in self._still_blocks(image, path):
             smoothed = block if self.config.smoothing is None else _smoothed(image, block, self.config.smoothing)
-            signals[start : start + block.shape[3]] = _extracted(image, smoothed, extraction)
+            signals[start : start + block.shape[3]] = _extracted(smoothed, extraction)
         return signals
 
     def _find_motion(self, image: Any, path: Path) -> None:
         if self.motion_correction is not None and path not in self.motions:
-            self.motions[path] = found_motion(image, lambda: _blocks(image, path), self.motion_correction, path)
+            blocks = functools.partial(_float_blocks, image, path)
+            self.motions[path] = found_motion(image, blocks, self.motion_correction, path)
 
     def _still_blocks(self, image: Any, path: Path) -> Iterator[tuple[int, NDArray[Any]]]:
-        """Blocks of volumes, without motion where that is asked for."""
-        for start, block in _blocks(image, path):
-            moved = path in self.motions
-            yield start, self.motions[path].corrected(block, start, image.affine) if moved else block
+        """Blocks of volumes, without motion where that is asked for, else in the type of the file."""
+        if path not in self.motions:
+            yield from _blocks(image, path)
+            return
+        for start, block in _float_blocks(image, path):
+            yield start, self.motions[path].corrected(block, start, image.affine)
 
     def _check_seen(self, signals: NDArray[np.float64], path: Path) -> None:
         unseen = np.flatnonzero(~signals.any(axis=0))
@@ -277,19 +281,33 @@ def _checked(image: Any, path: Path) -> Any:
     return image
 
 
-def _extracted(image: Any, block: NDArray[Any], extraction: Extraction) -> NDArray[np.float64]:
-    from nilearn.masking import apply_mask
+def _extracted(block: NDArray[Any], extraction: Extraction) -> NDArray[np.float64]:
+    """Channels of a block of volumes, (t, C); volume by volume, as they lie in memory."""
+    from scipy.sparse import csr_array, issparse
 
-    used = type(image)(extraction.voxels.astype(np.uint8), image.affine)
-    # Not finite values must stay visible: nilearn would put zeros in their place.
-    voxels_TV = apply_mask(type(image)(block, image.affine), used, dtype=block.dtype, ensure_finite=False)
-    return np.asarray((extraction.weights @ voxels_TV.T).T)
+    shape, weights = extraction.voxels.shape, extraction.weights
+    volumes_VT = block.reshape(-1, block.shape[3], order="F")
+    places = np.ravel_multi_index(np.nonzero(extraction.voxels), shape, order="F")
+    if not issparse(weights):
+        voxels_VT = np.empty((len(places), volumes_VT.shape[1]), dtype=_float_type(block))
+        for volume in range(volumes_VT.shape[1]):
+            voxels_VT[:, volume] = volumes_VT[places, volume]
+        return np.asarray((weights @ voxels_VT).T)
+    # Weights stay in their order, so that sums are the same to the last digit.
+    size = weights.shape[0], len(volumes_VT)
+    of_volumes = csr_array((weights.data, places[weights.indices], weights.indptr), shape=size)
+    return np.stack([of_volumes @ volume.astype(np.float64) for volume in volumes_VT.T])
+
+
+def _float_type(block: NDArray[Any]) -> Any:
+    return block.dtype if block.dtype in (np.float32, np.float64) else np.float64
 
 
 def _smoothed(image: Any, block: NDArray[Any], width: float) -> NDArray[Any]:
     """Smooth by a Gaussian, full width at half maximum in mm; voxels that are not finite stay so and count as 0."""
     from nilearn.image import smooth_img
 
+    block = block.astype(_float_type(block), copy=False)
     finite = np.isfinite(block)
     whole = bool(finite.all())
     smooth = smooth_img(type(image)(block if whole else np.where(finite, block, 0), image.affine), width)
@@ -321,7 +339,13 @@ def _blocks(image: Any, path: Path) -> Iterator[tuple[int, NDArray[Any]]]:
             raise DataCorruptionError(
                 f"{path} cannot be read to its end, as if damaged or truncated: {in_one_line(error)}."
             ) from error
-        yield start, block if block.dtype in (np.float32, np.float64) else block.astype(np.float64)
+        yield start, block
+
+
+def _float_blocks(image: Any, path: Path) -> Iterator[tuple[int, NDArray[Any]]]:
+    """Blocks of volumes as float32 or float64."""
+    for start, block in _blocks(image, path):
+        yield start, block.astype(_float_type(block), copy=False)
 
 
 def _brain_mask(image: Any, blocks: Iterable[tuple[int, NDArray[Any]]]) -> NDArray[np.bool_]:

@@ -63,6 +63,17 @@ def test_agrees_with_nilearn(atlas, bold):
     np.testing.assert_allclose(NiftiReader(NiftiReader.Config(atlas=atlas)).read(bold), expected, rtol=1e-6)
 
 
+@pytest.mark.parametrize("dtype", [np.int16, np.uint8, np.float32, np.float64])
+@pytest.mark.parametrize("is_fortran", [True, False])
+def test_volumes_of_any_type_and_layout_are_read_without_nilearn(tmp_path, atlas, dtype, is_fortran, monkeypatch):
+    data = np.asarray(bold_data() / 8, dtype=dtype, order="F" if is_fortran else "C")
+    path = write_image(tmp_path / "bold.nii", data)
+    monkeypatch.setitem(sys.modules, "nilearn.masking", None)  # its import costs more than many an image
+    signals = NiftiReader(NiftiReader.Config(atlas=atlas)).read(path)
+    assert signals.dtype == np.float64
+    np.testing.assert_allclose(signals, means_by_numpy(data, atlas_data()), rtol=1e-12)
+
+
 def test_reading_in_blocks_changes_nothing(atlas, bold, monkeypatch):
     whole = NiftiReader(NiftiReader.Config(atlas=atlas)).read(bold)
     monkeypatch.setattr("dynml.readers.fmri.nifti.BYTES_PER_BLOCK", 8 * 120 * 7)
