@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from dynml.analysis.groups.design import INTERCEPT, Design
 from dynml.analysis.groups.effects import Effect, effect_of
 from dynml.analysis.groups.exchangeability import Exchangeability, Integers, among
-from dynml.analysis.groups.freedman_lane import Doubles, Fit, LinearModel, p_value
+from dynml.analysis.groups.freedman_lane import Doubles, Fit, LinearModel, p_value, scaled
 from dynml.errors import DataError
 
 MEASURES_AT_ONCE = 512
@@ -133,7 +133,9 @@ def _tested_term(
     arrangements = None if flips else exchangeability.permutations(settings.n_permutations, settings.seed)
     n = len(signs) if signs is not None else len(arrangements) if arrangements is not None else 0
     gathered, maxima = _Gathered(), np.zeros(n)
-    ordered, matrix = values[exchangeability.order], design.matrix[exchangeability.order]
+    matrix = design.matrix[exchangeability.order]
+    ordered, scales = scaled(values[exchangeability.order])
+    _check_tells(_model(matrix, own, others, centred=flips), arrangements, signs, term)
     for pattern in _patterns(ordered, exchangeability):
         model = _model(matrix[pattern.left], own, others, centred=flips)
         _note(gathered, pattern, matrix[:, own])
@@ -146,7 +148,7 @@ def _tested_term(
             kept = ordered[pattern.left][:, measures]
             sizes = model.sizes(model.residuals(kept), own_arrangements, own_signs)
             maxima = np.maximum(maxima, sizes.max(axis=1))
-            _add(gathered, measures, model.fit(kept), sizes)
+            _add(gathered, measures, model.fit(kept).times(scales[measures]), sizes)
     return TermResult(
         term,
         [design.columns[column] for column in own],
@@ -155,6 +157,21 @@ def _tested_term(
         n == n_ways - 1,
         [_of_measure(gathered, number, maxima, is_mean=flips) for number in range(values.shape[1])],
     )
+
+
+def _check_tells(model: LinearModel | None, arrangements: Integers | None, signs: Doubles | None, term: str) -> None:
+    """Refuse arrangements that leave every statistic as it is: p would be 1 whatever the data."""
+    if model is None:
+        return
+    noise = np.random.default_rng(0).normal(size=(len(model.basis), 1))
+    observed = np.abs(model.fit(noise).statistic)
+    sizes = model.sizes(model.residuals(noise), arrangements, signs)
+    if np.allclose(sizes, observed, rtol=1e-6, atol=0):
+        raise DataError(
+            f"{term} cannot be tested, since no exchange that is allowed changes it, so that p would be 1 whatever the "
+            "data: --within blocks must hold rows that differ in it, --whole blocks must differ in it; --test names "
+            "the terms to test."
+        )
 
 
 def _patterns(ordered: Doubles, exchangeability: Exchangeability) -> Iterator[_Pattern]:

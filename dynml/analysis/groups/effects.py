@@ -70,9 +70,14 @@ def _d(t: float, factor: float, degrees_of_freedom: int) -> Effect:
 def _noncentrality(share_below: Callable[[float], float], wanted: float, t: float) -> float:
     from scipy.optimize import brentq
 
-    reach = 10 + abs(t)
+    def difference(c: float) -> float:
+        share = share_below(c)
+        # Far from t, where the share is 1 or 0, it comes out as NaN here and there.
+        return (float(c < t) if math.isnan(share) else share) - wanted
+
+    reach = 10 + 2 * abs(t)
     try:
-        return float(brentq(lambda c: share_below(c) - wanted, t - reach, t + reach))
+        return float(brentq(difference, t - reach, t + reach))
     except ValueError:
         return math.nan
 

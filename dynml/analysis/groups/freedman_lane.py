@@ -9,6 +9,7 @@ Shapes: R rows, M measures, A arrangements.
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 
 import numpy as np
@@ -34,6 +35,12 @@ class Fit:
     """Rows less columns of the whole model."""
     n_tested: int
     """Columns that are tested."""
+
+    def times(self, scales: Doubles) -> Fit:
+        """Give the fit of measures that are (M,) times as large."""
+        return dataclasses.replace(
+            self, coefficient=self.coefficient * scales, standard_error=self.standard_error * scales
+        )
 
 
 class LinearModel:
@@ -110,6 +117,24 @@ class LinearModel:
         return f
 
 
+def scaled(values: Doubles) -> tuple[Doubles, Doubles]:
+    """Bring columns near 1, so that squares neither overflow nor vanish, by powers of two, which round nothing.
+
+    Parameters
+    ----------
+    values : array, (R, M)
+
+    Returns
+    -------
+    array, (R, M)
+    array, (M,)
+        What they were divided by.
+    """
+    largest = np.abs(np.where(np.isfinite(values), values, 0.0)).max(axis=0, initial=0.0)
+    exponents = np.where(largest > 0, np.frexp(largest)[1], 0)
+    return np.ldexp(values, -exponents), np.ldexp(1.0, exponents - 1) * 2
+
+
 def _signed(bases: Doubles, signs: Doubles) -> Doubles:
     moved: Doubles = bases[None] * signs[:, None, :]
     return moved
@@ -134,4 +159,4 @@ def p_value(observed: Doubles, arranged: Doubles) -> Doubles:
         Of the same measure; for p-values that are corrected, the maximum over all measures.
     """
     p: Doubles = (1 + (arranged >= observed * (1 - ROUNDING)).sum(axis=0)) / (1 + len(arranged))
-    return p
+    return np.where(np.isnan(observed), np.nan, p)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -17,6 +18,9 @@ from dynml.tables import NOT_AVAILABLE
 MISSING = (NOT_AVAILABLE, "", "nan", "na")
 CODES = {sign * int(digit * n) for digit in "789" for n in (1, 2, 3, 4, 5) for sign in (-1, 1)}
 """What questionnaires write for a missing number: -9, 99, -999, 888, ..."""
+FARTHEST = 1e100
+"""Numbers farther from 0, such as 1.8e308 for a missing one, have squares that overflow; those that are all nearer than
+its inverse have squares that vanish."""
 DECIMAL_COMMA = re.compile(r"[+-]?\d[\d.]*,\d+([eE][+-]?\d+)?", re.ASCII)
 
 
@@ -59,11 +63,15 @@ def numbers_or_labels(values: Sequence[str], name: str, path: Path) -> NDArray[n
     numbers = [number_of(value) for value in values]
     if None not in numbers:
         found = np.array(numbers, dtype=np.float64)
-        if np.isinf(found).any():
-            text = values[int(np.argmax(np.isinf(found)))]
+        if (np.abs(found) > FARTHEST).any():
+            text = values[int(np.argmax(np.abs(found) > FARTHEST))]
             raise DataError(
-                f"The column {name} of {path} has {text!r}, but numbers must be finite, and missing ones n/a."
+                f"The column {name} of {path} has {text!r}, but numbers must be finite and within {FARTHEST:g} of 0, "
+                "and missing ones n/a."
             )
+        largest = np.nanmax(np.abs(found), initial=0.0)
+        if 0 < largest < 1 / FARTHEST:
+            raise DataError(f"The column {name} of {path} has no number beyond {largest:g}: give it in other units.")
         return found
     others = list(dict.fromkeys(value for value, number in zip(values, numbers) if number is None))
     with_commas = [value for value in others if DECIMAL_COMMA.fullmatch(value)]
@@ -76,6 +84,27 @@ def numbers_or_labels(values: Sequence[str], name: str, path: Path) -> NDArray[n
         f"The column {name} of {path} has {what} ({listed_names(with_commas or others)}); write decimal points, n/a "
         "for a missing number, and a word for each label."
     )
+
+
+def findings_on_column(values: Sequence[str], name: str) -> list[str]:
+    """Tell of numbers that look like codes, and of labels that are spelled in two ways or that one row alone has."""
+    code = finding_on_codes(values, name)
+    if code is not None:
+        return [code]
+    labels = Counter(value for value in values if not is_missing(value))
+    if all(number_of(label) is not None for label in labels):
+        return []
+    spellings: dict[str, list[str]] = {}
+    for label in labels:
+        spellings.setdefault(" ".join(label.casefold().split()), []).append(label)
+    alike = [" and ".join(own) for own in spellings.values() if len(own) > 1]
+    alone = [label for label, n in labels.items() if n == 1] if max(labels.values()) > 1 else []
+    found = []
+    if alike:
+        found.append(f"{name} has labels that differ by case or spaces alone: {listed_names(alike)}; they count apart.")
+    if alone:
+        found.append(f"{name} is {listed_names(alone)} in one row alone, which tells nothing of how rows vary.")
+    return found
 
 
 def finding_on_codes(values: Sequence[str], name: str) -> str | None:

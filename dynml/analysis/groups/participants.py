@@ -14,6 +14,7 @@ from dynml.analysis.groups.measures import RECORDINGS, Measures, read_any_table
 from dynml.analysis.groups.words import listed_names
 from dynml.configuration import nearest_name
 from dynml.errors import DataError
+from dynml.store.layout import natural_order
 from dynml.store.participants_table import SIMILAR, check_one_spelling, names_of_subjects, similar_names
 from dynml.tables import Table
 
@@ -201,7 +202,11 @@ def paired(found: Matched, column: str) -> tuple[Matched, str]:
 
 
 def with_columns_of_recordings(found: Matched) -> Matched:
-    """Let a design name what tells the rows of a participant apart (session, run), where the participants lack it."""
+    """Let a design name what tells the rows of a participant apart (session, run), where the participants lack it.
+
+    Rows are ordered by it, since blocks as wholes are exchanged row by row: session 1 with session 1.
+    """
+    found = _ordered(found)
     table = found.participants.table
     names = [name for name in dict.fromkeys(key for own in found.measures.recordings for key in own)]
     added = {
@@ -211,6 +216,13 @@ def with_columns_of_recordings(found: Matched) -> Matched:
         Table(table.path, {**table.columns, **added}), found.participants.who, found.participants.apart
     )
     return Matched(found.measures, participants, found.people, found.findings)
+
+
+def _ordered(found: Matched) -> Matched:
+    recordings = found.measures.recordings
+    order = sorted(range(len(recordings)), key=lambda row: [natural_order(one) for one in recordings[row].values()])
+    participants = Participants(found.participants.table.rows(order), found.participants.who, found.participants.apart)
+    return Matched(found.measures.rows(order), participants, [found.people[row] for row in order], found.findings)
 
 
 def _labels_of_rows(found: Matched, column: str) -> Sequence[str]:

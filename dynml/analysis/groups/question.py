@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from dynml.analysis.groups.design import Design, design_of, names_in, rows_with
 from dynml.analysis.groups.exchangeability import Exchangeability
 from dynml.analysis.groups.measures import Measure, read_measures, without_constants
-from dynml.analysis.groups.numbers import finding_on_codes
+from dynml.analysis.groups.numbers import findings_on_column
 from dynml.analysis.groups.participants import (
     Matched,
     Participants,
@@ -105,8 +105,8 @@ def _question(found: Matched, asked: Asked, difference: str | None) -> Question:
     for name, rows in lacking.items():
         people = list(dict.fromkeys(found.people[row] for row in rows))
         findings.append(f"{name} is missing for {listed_names(people)} ({counted(len(rows), 'row')}), left out.")
-    codes = (finding_on_codes([table.columns[name][row] for row in kept], name) for name in used)
-    findings += [finding for finding in codes if finding is not None]
+    for name in used:
+        findings += findings_on_column([table.columns[name][row] for row in kept], name) if name not in blocks else []
     if len(kept) < 2:
         raise DataError(
             f"{len(kept)} of {len(table)} participants in {table.path} have results and all of "

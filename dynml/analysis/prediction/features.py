@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from dynml.analysis.groups.freedman_lane import scaled
+
 Doubles = NDArray[np.float64]
 SHRUNK = 0.1
 """Share of the mean variance on the diagonal, for covariances that are not positive definite."""
@@ -49,7 +51,8 @@ def vectors_of_fold(features: FeatureSet, train: NDArray[np.int64], test: NDArra
     steps: list[Any] = [_Tangent()] if features.are_covariances else []
     steps += [SimpleImputer(strategy="median", keep_empty_features=True), StandardScaler()]
     pipeline = make_pipeline(*steps)
-    return pipeline.fit_transform(features.values[train]), pipeline.transform(features.values[test])
+    values = features.values if features.are_covariances else scaled(features.values)[0]
+    return pipeline.fit_transform(values[train]), pipeline.transform(values[test])
 
 
 class _Tangent:
@@ -100,7 +103,7 @@ def positive_definite(covariances: Doubles) -> tuple[Doubles, int]:
         scale = float(np.trace(one)) / len(one)
         if np.linalg.eigvalsh(one)[0] > SMALLEST_EIGENVALUE * scale:
             continue
-        flat[number] = (1 - SHRUNK) * one + SHRUNK * max(scale, 1e-12) * np.eye(len(one))
+        flat[number] = (1 - SHRUNK) * one + SHRUNK * (scale if scale > 0 else 1.0) * np.eye(len(one))
         n_shrunk += 1
     return flat.reshape(covariances.shape), n_shrunk
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from dynml.analysis.groups.numbers import finding_on_codes, is_missing, numbers_or_labels
+from dynml.analysis.groups.numbers import findings_on_column, is_missing, number_of, numbers_or_labels
 from dynml.analysis.groups.words import listed_names
 from dynml.analysis.prediction.cross_validation import Predicted, PredictionSettings, cross_validated
 from dynml.analysis.prediction.features import FeatureSet
@@ -79,9 +79,9 @@ def people_of(
     names = _complete(gathered, [target, *confounds, *together])
     known = [gathered.participants[name] for name in names]
     truth = [own[target] for own in known]
-    codes = (finding_on_codes([own[name] for own in known], name) for name in (target, *confounds))
-    gathered.findings += [finding for finding in codes if finding is not None]
-    if len(set(truth)) < 2:
+    for name in (target, *confounds):
+        gathered.findings += findings_on_column([own[name] for own in known], name)
+    if len({value if (number := number_of(value)) is None else number for value in truth}) < 2:
         raise DataError(f"The target {target} is the same for all {len(names)} participants that are left.")
     columns = [[own[name] for own in known] for name in together]
     groups = connected_groups(columns, len(names))
@@ -92,11 +92,9 @@ def people_of(
             f"together, but there are {n_groups} ({len(names)} participants)."
         )
     classes = _classes(truth, target, gathered.path)
-    nothing = np.zeros((len(names), 0))
-    numbers = np.concatenate(
-        [nothing, *(_columns_of([own[name] for own in known], name, gathered.path) for name in confounds)], axis=1
-    )
-    return People(names, target, truth, classes, numbers, tuple(confounds), groups)
+    numbers, varying = _confounds(gathered, names, confounds)
+    _check_rank(numbers, varying, len(names), settings)
+    return People(names, target, truth, classes, numbers, varying, groups)
 
 
 def _complete(gathered: Gathered, columns: Sequence[str]) -> list[str]:
@@ -130,6 +128,29 @@ def _classes(truth: list[str], target: str, path: Path) -> list[str]:
             f"({listed_names(rare or sorted(counts))}); give numbers, or classes of at least two."
         )
     return sorted(counts)
+
+
+def _confounds(gathered: Gathered, names: Sequence[str], confounds: Sequence[str]) -> tuple[Doubles, tuple[str, ...]]:
+    """Columns of the confounds that vary, (N, c), and their names."""
+    columns, varying = [np.zeros((len(names), 0))], list[str]()
+    for name in confounds:
+        own = _columns_of([gathered.participants[one][name] for one in names], name, gathered.path)
+        if own.size and np.ptp(own, axis=0).any():
+            columns.append(own)
+            varying.append(name)
+        else:
+            gathered.findings.append(f"{name} is the same for all {len(names)} participants, so it is no confound.")
+    return np.concatenate(columns, axis=1), tuple(varying)
+
+
+def _check_rank(numbers: Doubles, confounds: Sequence[str], n_people: int, settings: PredictionSettings) -> None:
+    """Refuse confounds that explain whatever the training people of a fold have."""
+    n_train = n_people - math.ceil(n_people / settings.n_folds)
+    if numbers.shape[1] and np.linalg.matrix_rank(numbers - numbers.mean(axis=0)) + 1 >= n_train:
+        raise DataError(
+            f"The confounds {listed_names(confounds)} have {numbers.shape[1]} columns for {n_train} training people of "
+            "a fold, so that they explain whatever these have; give fewer, or numbers instead of labels."
+        )
 
 
 def _columns_of(values: list[str], name: str, path: Path) -> Doubles:

@@ -15,6 +15,7 @@ from dynml.analysis.prediction.cross_validation import Predicted
 
 Doubles = NDArray[np.float64]
 N_BOOTSTRAPS = 1000
+ROUNDING = 1e-12
 
 
 @dataclass(frozen=True)
@@ -36,8 +37,10 @@ def main_score(truth: Doubles, predicted: Doubles) -> Doubles:
     if truth.shape[2] == 1:
         one, other = truth[:, :, 0], predicted[:, :, 0]
         one, other = one - one.mean(axis=0), other - other.mean(axis=0)
-        sizes = np.sqrt((one**2).sum(axis=0) * (other**2).sum(axis=0))
-        r: Doubles = np.divide((one * other).sum(axis=0), sizes, out=np.zeros(len(sizes)), where=sizes > 1e-12)
+        size, other_size = np.linalg.norm(one, axis=0), np.linalg.norm(other, axis=0)
+        # Predictions that vary by no more than rounding are all equal, in whatever unit.
+        varies = (size > 0) & (other_size > ROUNDING * size)
+        r: Doubles = np.divide((one * other).sum(axis=0), size * other_size, out=np.zeros(len(size)), where=varies)
         return r
     right = predicted.argmax(axis=2) == truth.argmax(axis=2)
     return _balanced(right, truth)

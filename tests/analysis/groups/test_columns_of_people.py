@@ -8,7 +8,7 @@ import pytest
 
 from dynml.analysis.groups.design import design_of
 from dynml.analysis.groups.measures import read_measures
-from dynml.analysis.groups.numbers import finding_on_codes, numbers_or_labels
+from dynml.analysis.groups.numbers import finding_on_codes, findings_on_column, numbers_or_labels
 from dynml.analysis.groups.participants import matched, read_participants
 from dynml.analysis.groups.question import Asked, read_question
 from dynml.analysis.prediction.cross_validation import PredictionSettings
@@ -41,6 +41,8 @@ def joined(tmp_path):
         (["43,5", "45,5", "57", "1.067,25", "n/a"], "a decimal comma"),
         (["43", "45", "unknown", "67"], "other texts .unknown"),
         (["43", "45", "inf", "67"], "must be finite"),
+        (["1e-120", "2e-120"], "no number beyond 2e-120"),
+        (["43", "45", "1.79e308", "67"], "has '1.79e308', but numbers must be finite and within 1e.100 of 0"),
     ],
 )
 def test_numbers_with_commas_or_words_among_them_are_no_labels(values, message):
@@ -74,6 +76,33 @@ def test_codes_for_missing_numbers_are_told(values, found):
     assert (told is None) if found is None else told.startswith(found)
 
 
+def test_labels_spelled_in_two_ways_or_of_one_row_are_told():
+    labels = ["Patient", "patient", "control", "control ", "patient", "control", "other"]
+    told = findings_on_column(labels, "group")
+    assert told[0].startswith("group has labels that differ by case or spaces alone: Patient and patient, control and")
+    assert told[1].startswith("group is Patient, control , other in one row alone")
+    assert findings_on_column([f"f{number}" for number in range(7)], "family") == []
+    assert findings_on_column(["1", "1", "2"], "age") == []
+
+
+def test_sessions_are_exchanged_with_their_own_whatever_the_order_of_rows(tmp_path):
+    names, sessions = np.repeat([f"sub-{n}" for n in range(8)], 2).tolist(), ["1", "2"] * 8
+    values = np.random.default_rng(0).normal(size=16)
+    people = written(tmp_path / "p.tsv", {"participant_id": names[::2], "group": list("aaaabbbb")})
+    found = []
+    for order in (range(16), [1, 0, *range(2, 16)], range(15, -1, -1)):
+        columns = {"subject": names, "session": sessions, "x": values.tolist()}
+        table = written(tmp_path / "t.tsv", {key: [column[row] for row in order] for key, column in columns.items()})
+        asked = Asked(table=table, participants=people, formula="1", sessions="separate", whole="participant_id")
+        question = read_question(asked)
+        unit = question.exchangeability.units[0][0]
+        rows = question.exchangeability.order[unit]
+        found.append(
+            [question.values[row, 0] == values[names.index(question.people[row]) + n] for n, row in enumerate(rows)]
+        )
+    assert np.all(found)
+
+
 def test_codes_are_findings_of_comparison_and_prediction(joined):
     table = written(joined.with_name("p.tsv"), {"participant_id": range(1, 7), "age": [*AGES[:5], -999], "x": AGES})
     assert any(
@@ -96,6 +125,20 @@ def test_a_confound_with_commas_is_refused_in_prediction(joined):
     gather_table(gathered, joined, read_participants(table), ["occupancy"])
     with pytest.raises(DataError, match=r"The column age of .*p.tsv has numbers with a decimal comma"):
         people_of(gathered, "sex", ["age"], [], settings)
+
+
+def test_confounds_that_tell_nothing_or_everything_are_named(joined):
+    columns = {"participant_id": range(1, 7), "x": AGES, "site": ["A"] * 6, "scanner": list("abcdef"), "one": [1] * 6}
+    table = written(joined.with_name("p.tsv"), {**columns, "same": ["1", "1.0"] * 3})
+    gathered, settings = Gathered(), PredictionSettings(n_folds=3, n_permutations=99)
+    gather_table(gathered, joined, read_participants(table), ["occupancy"])
+    people = people_of(gathered, "x", ["site", "one"], [], settings)
+    assert (people.confounds.shape, people.confound_names) == ((6, 0), ())
+    assert "site is the same for all 6 participants, so it is no confound." in gathered.findings
+    with pytest.raises(DataError, match="scanner have 5 columns for 4 training people"):
+        people_of(gathered, "x", ["scanner"], [], settings)
+    with pytest.raises(DataError, match="target same is the same for all"):
+        people_of(gathered, "same", [], [], settings)
 
 
 def test_names_that_lost_their_zeros_are_those_of_their_subjects(joined):

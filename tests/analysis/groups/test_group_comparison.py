@@ -10,7 +10,9 @@ from scipy import stats
 
 from dynml.analysis.groups.comparison import ComparisonSettings, compare
 from dynml.analysis.groups.design import Design, design_of
+from dynml.analysis.groups.effects import effect_of
 from dynml.analysis.groups.exchangeability import Exchangeability, among
+from dynml.analysis.groups.freedman_lane import p_value
 from dynml.errors import ConfigurationError, DataError
 from dynml.tables import Table
 
@@ -127,6 +129,40 @@ def test_effects_are_those_of_the_textbook():
     reference = stats.pearsonr(age, values[:, 0])
     assert (partial.kind, partial.size) == ("r", pytest.approx(reference.statistic))
     assert (partial.low, partial.high) == pytest.approx(tuple(reference.confidence_interval(0.95)))
+
+
+def test_intervals_are_those_of_the_noncentral_t_where_its_ends_are_not_numbers():
+    for t, degrees_of_freedom in ((8.588963, 18), (60.0, 1), (-40.0, 8)):
+        effect = effect_of(t, np.ones((20, 1)), degrees_of_freedom, is_mean=True)
+        ends = np.array([effect.low, effect.high]) * np.sqrt(20)
+        np.testing.assert_allclose(stats.nct.sf(t, degrees_of_freedom, ends), [0.025, 0.975], atol=1e-6)
+
+
+@pytest.mark.parametrize("scale", [1e200, 1e-200])
+def test_units_of_measures_do_not_matter(scale):
+    generator = np.random.default_rng(4)
+    values, x = generator.normal(size=(20, 3)), generator.normal(size=20)
+    values[3, 1] = np.nan
+    model, settings = design(Intercept=np.ones(20), x=x), ComparisonSettings(n_permutations=199)
+    one, other = (compare(own, model, Exchangeability.of(20), settings)[0].tested for own in (values, values * scale))
+    assert [own.p_corrected for own in one] == [own.p_corrected for own in other]
+    for mine, large in zip(one, other):
+        np.testing.assert_allclose(large.fit.coefficient, mine.fit.coefficient * scale, rtol=1e-12)
+        np.testing.assert_allclose(large.interval, np.array(mine.interval) * scale, rtol=1e-12)
+    assert np.isnan(p_value(np.array([np.nan]), np.zeros((9, 1))))
+
+
+def test_a_term_that_no_exchange_changes_is_refused():
+    people, group = np.repeat(np.arange(10), 2).astype(str), np.repeat([0.0, 1.0], 10)
+    values = np.random.default_rng(5).normal(size=(20, 2)) + 5 * group[:, None]
+    model, settings = design(Intercept=np.ones(20), group=group), ComparisonSettings(n_permutations=99)
+    for blocks in (Exchangeability.of(20, within=people), Exchangeability.of(20, whole=group.astype(str))):
+        with pytest.raises(DataError, match="group cannot be tested, since no exchange that is allowed changes it"):
+            compare(values, model, blocks, settings)
+    assert compare(values, model, Exchangeability.of(20, whole=people), settings)[0].tested[0].p == 0.01
+    session = design(Intercept=np.ones(20), session=np.tile([0.0, 1.0], 10))
+    with pytest.raises(DataError, match="session cannot be tested"):
+        compare(values, session, Exchangeability.of(20, whole=people), settings)
 
 
 def test_several_columns_are_tested_by_f():

@@ -132,6 +132,23 @@ def test_what_only_a_confound_tells_is_not_predicted():
     assert abs(predicted(features, target, confound).main) < 2 / np.sqrt(100)
 
 
+def test_units_of_targets_and_features_do_not_matter():
+    generator = np.random.default_rng(6)
+    features = generator.normal(size=(40, 3))
+    target = features[:, 0] + generator.normal(size=40)
+    one = predicted(features, target)
+    for scales in ((1e-14, 1.0), (1e60, 1.0), (1.0, 1e200), (1.0, 1e-200)):
+        other = predicted(features * scales[1], target * scales[0])
+        assert (other.main, other.p) == pytest.approx((one.main, one.p))
+        assert other.interval == pytest.approx(one.interval)
+    assert predicted(np.zeros((40, 1)), target + 1000).main == 0
+
+
+def test_singular_covariances_in_small_units_keep_their_numbers():
+    small = 1e-26 * np.stack([np.ones((2, 2)), np.diag([1.0, 3.0])])
+    np.testing.assert_allclose(positive_definite(small)[0] / 1e-26, positive_definite(small * 1e26)[0], rtol=1e-9)
+
+
 def test_families_stay_together_through_any_column():
     groups = connected_groups([["f1", "f1", "f2", "f3", "f4"], ["a", "b", "b", "c", "d"]], 5)
     assert len(set(groups)) == 3
