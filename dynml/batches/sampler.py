@@ -222,7 +222,7 @@ class BatchSampler:
         if length is not None and len(segments) and length > segments.lengths.max():
             raise self._too_long("trial_length", length)
         if self.context == "training":
-            check_training_trials(self.trials, self.subset)
+            check_training_trials(self.trials, self.subset, self.config)
         warn_of_lost_trials(self.trials, self.subset, self.context)
 
     def _check_mixture(self) -> None:

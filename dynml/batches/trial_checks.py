@@ -31,7 +31,29 @@ def check_trials_are_named(config: BatchSamplerConfig) -> None:
             raise ConfigurationError(f"sampler.{name}", getattr(config, name), accepted)
 
 
-def check_training_trials(trials: TrialTable, subset: MultiSubjectSubset) -> None:
+def check_has_trials(trials: TrialTable, subset: MultiSubjectSubset, config: BatchSamplerConfig) -> None:
+    """Refuse a training subset of whose events none makes a trial.
+
+    Raises
+    ------
+    DataError
+        Says why.
+    """
+    if not trials.n_events:
+        raise DataError(f"The training subset has no event with a label in the column {trials.column!r}.")
+    if not len(trials):
+        length = "as long as its event" if config.trial_length is None else f"of {config.trial_length} samples"
+        shift = f" from {config.onset_shift:g} s after its onset" if config.onset_shift else ""
+        longest = int(subset.segments.lengths.max(initial=0))
+        raise DataError(
+            f"The training subset has no trials: of its {trials.n_events} events with a label in the column "
+            f"{trials.column!r}, none has half of its samples in one good segment and an observed sample, where a "
+            f"trial is {length}{shift} (sampler.trial_length, sampler.onset_shift) and the longest segment has "
+            f"{longest} samples."
+        )
+
+
+def check_training_trials(trials: TrialTable, subset: MultiSubjectSubset, config: BatchSamplerConfig) -> None:
     """Refuse a training subset without trials, or one of which a process would get none.
 
     Raises
@@ -39,13 +61,7 @@ def check_training_trials(trials: TrialTable, subset: MultiSubjectSubset) -> Non
     DataError
         Says what was found instead.
     """
-    if not trials.n_events:
-        raise DataError(f"The training subset has no event with a label in the column {trials.column!r}.")
-    if not len(trials):
-        raise DataError(
-            f"The training subset has no trials: of its {trials.n_events} events with a label in the column "
-            f"{trials.column!r}, none has half of its samples in one good segment and an observed sample."
-        )
+    check_has_trials(trials, subset, config)
     n_processes = int(subset.owner.max()) + 1
     for rank in range(n_processes):
         if rank not in subset.owner[trials.subject]:

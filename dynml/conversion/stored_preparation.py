@@ -28,6 +28,8 @@ from dynml.store.reading import Store
 
 PREPARATION, ARRAYS = "preparation.json", "preparation.safetensors"
 FORMAT_VERSION = 1
+OF_EXPORTED, OF_EXPERIMENTS = "config.json", ("parameters_latest.json", "best_model")
+"""What folders of exported models have, and those of experiments."""
 _SUBJECT_WITHOUT_NAME = "unnamed training subject {}"
 
 
@@ -84,9 +86,7 @@ class StoredPreparation:
             When it cannot be read.
         """
         if not is_there(folder / PREPARATION):
-            raise DataError(
-                f"{folder} has no {PREPARATION}: the model was exported without the preparation of its recordings."
-            )
+            raise DataError(_why_none(folder))
         with as_dynml_wrote(folder):
             content = read_json(folder / PREPARATION)
             arrays = _arrays_of(folder / ARRAYS)
@@ -154,6 +154,17 @@ def read_preparation(path: Path) -> StoredPreparation:
         return StoredPreparation.of_folder(path)
     with Store(path) as store:
         return StoredPreparation.of_store(store)
+
+
+def _why_none(folder: Path) -> str:
+    if is_there(folder / OF_EXPORTED):
+        return f"{folder} has no {PREPARATION}: the model was exported without the preparation of its recordings."
+    if any(is_there(folder / name) for name in OF_EXPERIMENTS):
+        return (
+            f"{folder} is an experiment, which does not hold the preparation of its recordings: give the store that it "
+            "was trained on, or the model as dynml_export_model.py exports it."
+        )
+    return f"{folder} is a folder, but neither a store nor an exported model (it has no {PREPARATION})."
 
 
 def _described_layout(layout: Layout) -> dict[str, Any]:

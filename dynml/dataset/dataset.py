@@ -171,7 +171,7 @@ class MultiSubjectDataset(UnitedDataset, PreparedDataset, ConditionedDataset, De
         self.group = only_group(source, stored.all_subjects) if group is None else group
         together, self._subsets = united(source, self.group, stored, self.config)
         self.subjects = self._subsets.all_subjects
-        self._participants |= {subject: together.participant(subject) for subject in self.subjects}
+        self._participants |= {one: together.participant(one) for one in self.subjects if one not in self._participants}
         self.signal_source = conditioned(together, self.group, self.subjects, self._conditioning, self.config)
         for one in (*self.groups, *(() if self.conditioning is None else (self.conditioning.group,))):
             refuse_fits_that_saw_held_out(source, one, stored, self._participants)

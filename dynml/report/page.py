@@ -166,11 +166,13 @@ def findings_of(given: ReportInput) -> list[str]:
 
 
 def _settings(experiment: ReportedExperiment) -> list[tuple[str, str]]:
-    hidden = ("class_counts", "backbone_settings")
+    hidden, values = ("class_counts", "backbone_settings"), experiment.model.get("target_values")
+    # The labels of a decoder of labels are kept where another has its classes.
+    named = {"class_names": "labels"} if values == "labels" else {}
     return [
-        (name.replace("_", " "), ", ".join(map(str, value)) if isinstance(value, list) else str(value))
+        (named.get(name, name).replace("_", " "), ", ".join(map(str, value)) if isinstance(value, list) else str(value))
         for name, value in experiment.model.items()
-        if value is not None and name not in hidden
+        if value not in (None, []) and name not in hidden
     ]
 
 

@@ -19,6 +19,8 @@ QUESTIONS = {
     "network_bert": "how well can one channel be predicted from the others?",
     "autoencoder": "how well can a window be rebuilt from a short description of it?",
 }
+OF_CLASSES = "cross_entropy"
+"""Loss of decoders whose score is a share of trials; areas under curves and R^2 are none."""
 LOWER = " (lower is better)"
 
 
@@ -39,8 +41,10 @@ def asked(experiment: ReportedExperiment) -> str:
     if experiment.kind == "decoding":
         classes = listed([str(name) for name in model.get("class_names") or ()])
         of_classes = f" ({classes})" if classes else ""
-        target = model.get("target", "the class")
-        return f"A decoder was trained on {data}: can {target}{of_classes} be told from the signals?"
+        target, values = model.get("target", "the class"), model.get("target_values")
+        verb = "predicted" if values == "numbers" else "told"
+        what = f"the labels of {target}" if values == "labels" else target
+        return f"A decoder was trained on {data}: can {what}{of_classes} be {verb} from the signals?"
     name = experiment.family_name or str(experiment.parameters.get("model_class", "a model")).rpartition(":")[2]
     question = QUESTIONS.get(name)
     title = f"The model {name}" if question is None else f"A model that learns without labels ({name})"
@@ -102,7 +106,8 @@ def _found(experiment: ReportedExperiment, compared: Comparison) -> str:
     best, gain = compared.best_baseline, compared.gain
     rival = None if best is None else compared.baselines[best]
     score, of_rival = distinguishable(compared.own, compared.own if rival is None else rival)
-    if compared.higher_is_better:
+    are_shares = experiment.summary.get("loss") == OF_CLASSES
+    if are_shares:
         score, of_rival = percent(compared.own), percent(rival)
     begin = (
         f"On {counted(int(subset.get('n_subjects') or 0), 'recording')} that it was not fitted to (validation) "
@@ -110,12 +115,12 @@ def _found(experiment: ReportedExperiment, compared: Comparison) -> str:
     )
     if best is None or gain is None or rival is None:
         return f"{begin}; there is no baseline to compare it with"
-    beside = f"its best baseline ({baseline(best)}: {of_rival})"
+    beside = f"its best baseline ({baseline(best, experiment.summary.get('loss'))}: {of_rival})"
     if not compared.is_won or score == of_rival:
         verb = "as good as" if score == of_rival else "no better than"
         return f"{begin}, {verb} {beside}{_lesson(experiment)}"
     if compared.higher_is_better:
-        return f"{begin}, {100 * gain:.1f} points better than {beside}"
+        return f"{begin}, {f'{100 * gain:.1f} points' if are_shares else difference(gain)} better than {beside}"
     if experiment.kind == "components":
         return f"{begin}, {difference(gain)} nats below {beside}"
     return f"{begin}, {percent(gain / rival) if rival else difference(gain)} below {beside}"

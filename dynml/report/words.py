@@ -15,6 +15,7 @@ FAMILIES = {
     "autoencoder": "recurrent autoencoder",
     "decoding": "decoder",
 }
+SQUARED_ERROR = "squared_error"
 LOSSES = {
     "free_energy": ("free energy", "nats per sample"),
     "l1": ("mean absolute error", ""),
@@ -22,7 +23,7 @@ LOSSES = {
     "huber": ("Huber's loss", ""),
     "cross_entropy": ("accuracy", ""),
     "binary_cross_entropy": ("mean area under the ROC curve", ""),
-    "squared_error": ("R²", ""),
+    SQUARED_ERROR: ("R²", ""),
 }
 BASELINES = {
     "gaussian": "one Gaussian",
@@ -43,6 +44,7 @@ BASELINES = {
     "linear": "linear classifier",
     "functional_connectivity": "classifier of correlations",
 }
+BASELINES_OF_NUMBERS = {"linear": "linear regression", "functional_connectivity": "regression on correlations"}
 STOPPING = {
     "converged": "because it had converged",
     "max_epochs": "at the largest number of epochs",
@@ -103,9 +105,10 @@ def percent(share: Any, digits: int = 1) -> str:
     return NOT_KNOWN if share is None or not math.isfinite(share) else f"{100 * share:.{digits}f} %"
 
 
-def baseline(name: str) -> str:
-    """A baseline's name in words."""
-    return BASELINES.get(name, name.replace("_", " "))
+def baseline(name: str, loss: str | None = None) -> str:
+    """A baseline's name in words; those of decoders of numbers, which minimize the squared error, are regressions."""
+    of_numbers = BASELINES_OF_NUMBERS if loss == SQUARED_ERROR else {}
+    return of_numbers.get(name) or BASELINES.get(name, name.replace("_", " "))
 
 
 def loss(name: str | None) -> tuple[str, str]:

@@ -193,6 +193,10 @@ def test_faults_are_one_sentence(study, exported, tmp_path):
         (study / "moved.hdf5").rename(study / "store.hdf5")
     with pytest.raises(DataError, match="without the preparation"):
         apply_preparation(tmp_path / "bare", tmp_path, tmp_path / "new.hdf5")
+    with pytest.raises(DataError, match=r"hmm is an experiment, .*: give the store .* or .* dynml_export_model\.py"):
+        apply_preparation(study / "experiments" / "hmm", tmp_path, tmp_path / "new.hdf5")
+    with pytest.raises(DataError, match="neither a store nor an exported model"):
+        apply_preparation(study / "experiments", tmp_path, tmp_path / "new.hdf5")
     weights = tmp_path / "bare" / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-1] + b"!")
     with pytest.raises(CheckpointError, match="checksum"):

@@ -89,6 +89,41 @@ def test_a_decoder_is_told_with_its_interval(tmp_path, accuracy, verdict):
     assert "can trial_type (face and house) be told from the signals?" in asked(experiment)
 
 
+@pytest.mark.parametrize(
+    ("values", "own_loss", "question", "score"),
+    [
+        (
+            "numbers",
+            "squared_error",
+            "can age be predicted from",
+            "its R² is 0.300, 0.20 better than its best baseline",
+        ),
+        (
+            "labels",
+            "binary_cross_entropy",
+            "can the labels of age (a and b) be told",
+            "ROC curve is 0.300, 0.20 better",
+        ),
+        ("classes", "cross_entropy", "can age (a and b) be told", "its accuracy is 30.0 %, 20.0 points better"),
+    ],
+)
+def test_scores_of_decoders_are_told_as_what_they_are(tmp_path, values, own_loss, question, score):
+    summary = {
+        "family": "decoding",
+        "loss": own_loss,
+        "score": {"training": 0.4, "validation": 0.3},
+        "baselines": {"linear": {"training": 0.4, "validation": 0.1}},
+    }
+    names = [] if values == "numbers" else ["a", "b"]
+    model = {"target": "age", "target_values": values, "class_names": names}
+    folder = made_experiment(tmp_path / "run", summary, parameters_of("decoding", model=model))
+    experiment = read_reported_experiment(folder)
+    assert question in asked(experiment)
+    sentence = found(experiment, [])
+    assert score in sentence
+    assert ("linear regression" if values == "numbers" else "linear classifier") in sentence
+
+
 def test_starts_findings_and_states_that_never_occur_limit_the_trust(tmp_path):
     experiment = experiment_of(tmp_path)
     assert trusted(experiment, []).startswith("2 of 3 starts found the same states; the checks at the end")

@@ -8,7 +8,7 @@ from typing import Any
 from dynml.report.figures import plot_scores
 from dynml.report.parts.sections import Part, Table, cut
 from dynml.report.pictures import picture_of_figure
-from dynml.report.words import baseline, counted
+from dynml.report.words import SQUARED_ERROR, baseline, counted
 
 
 def numbers_part(metrics: Mapping[str, Any]) -> Part:
@@ -32,13 +32,15 @@ def found_in_numbers(metrics: Mapping[str, Any]) -> str:
         f"{counted(metrics['n_participants'], 'participant')}; truth and prediction correlate by "
         f"{_value(metrics['correlation'])}"
     )
+    chance = (metrics.get("permutation") or {}).get("r_squared")
+    begin += "" if chance is None else f"; with permuted numbers R² is {_value(chance['mean'])} (p {chance['p']:.2g})"
     rivals = {name: one["r_squared"] for name, one in (metrics.get("baselines") or {}).items()}
     scored = {name: value for name, value in rivals.items() if value is not None}
     if not scored or metrics["r_squared"] is None:
         return f"{begin}."
     best = max(scored, key=scored.__getitem__)
     verb = "more than" if metrics["r_squared"] > scored[best] else "no more than"
-    return f"{begin}; this is {verb} its best baseline ({baseline(best)}: {_value(scored[best])})."
+    return f"{begin}; this is {verb} its best baseline ({baseline(best, SQUARED_ERROR)}: {_value(scored[best])})."
 
 
 def _beside_baselines(metrics: Mapping[str, Any]) -> Table:
@@ -46,7 +48,7 @@ def _beside_baselines(metrics: Mapping[str, Any]) -> Table:
     for name, one in (metrics.get("baselines") or {}).items():
         interval = one.get("difference_interval")
         between = "" if interval is None else f"{interval[0]:.3f} to {interval[1]:.3f}"
-        rows.append([baseline(name), _value(one["r_squared"]), f"{one['difference']:+.3f}", between])
+        rows.append([baseline(name, SQUARED_ERROR), _value(one["r_squared"]), f"{one['difference']:+.3f}", between])
     heads = ["", "R²", "decoder better by", "95 % interval"]
     return Table(f"The decoder beside its baselines, {metrics['subset']} trials", heads, rows, marked=0)
 

@@ -85,9 +85,9 @@ def _table_of_baselines(experiment: ReportedExperiment) -> list[Table]:
     names = dict.fromkeys(name for one in found if one is not None for name in one.baselines)
     for name in names:
         values = [None if one is None else one.baselines.get(name) for one in found]
-        rows.append([baseline(name), *(show(value) for value in values)])
+        rows.append([baseline(name, summary.get("loss")), *(show(value) for value in values)])
     order = "higher" if summary.get("loss") in HIGHER_IS_BETTER else "lower"
-    caption = f"{label.capitalize()}{f' ({unit})' if unit else ''}; {order} is better"
+    caption = f"{label[:1].upper()}{label[1:]}{f' ({unit})' if unit else ''}; {order} is better"
     return [Table(caption, ["", "training", "validation"], rows, marked=0)]
 
 

@@ -86,13 +86,14 @@ def settle_with_data(configs: dict[str, Any], dataset: MultiSubjectDataset, pret
 
 
 def _with_classes(config: DecodingConfig, target: Target, sampler: Any) -> DecodingConfig:
-    found = {name: target.labelled(name, sampler) for name in SUBSET_NAMES}
+    found = target.of_subsets(sampler)
     n_labels = len(target.label_names)
     counts = {name: np.bincount(trials.truth, minlength=n_labels) for name, trials in found.items()}
     classes = np.flatnonzero(counts["training"])
     names = [target.label_names[label] for label in classes]
     if len(classes) < 2:
-        there = f"one class only ({names[0]})" if names else "no class"
+        none = "no class" if target.chosen is None else f"none of model.classes ({', '.join(target.chosen)})"
+        there = f"one class only ({names[0]})" if names else none
         raise DataError(f"The training trials have {there} in {target.column}: there is nothing to decode.")
     _refuse_values_without_classes(target, found["training"].participants, len(classes))
     _refuse_numbers_without_classes(target, names, int(counts["training"].sum()))

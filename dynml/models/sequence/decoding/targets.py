@@ -14,13 +14,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dynml.batches.sampler_config import BatchSamplerConfig
+from dynml.batches.trial_checks import check_has_trials
 from dynml.batches.window_cutting import cut_windows
 from dynml.configuration import nearest_name
 from dynml.dataset.dataset import MultiSubjectDataset
 from dynml.dataset.spans import SegmentTable
 from dynml.dataset.subset import MultiSubjectSubset
 from dynml.dataset.trials import TrialTable
-from dynml.errors import ConfigurationError
+from dynml.errors import ConfigurationError, DataError
 from dynml.models.sequence.observed_samples import with_observed
 from dynml.recording import BETWEEN_COLUMNS
 from dynml.store.layout import SUBSET_NAMES, natural_order
@@ -156,6 +157,26 @@ class Target:
             return found
         codes = [code for code, label in enumerate(self.label_names) if label in self.chosen]
         return found.take(np.isin(found.truth, codes))
+
+    def of_subsets(self, sampler: BatchSamplerConfig) -> dict[str, Trials]:
+        """All trials of each subset, as `labelled`; training has some.
+
+        Raises
+        ------
+        DataError
+            When training has none, with the reason.
+        """
+        subset = self.dataset.training_set
+        if self.of_events:
+            table = subset.trials(self.column, sampler.onset_shift, sampler.trial_length)
+            check_has_trials(table, subset, sampler)
+        elif (self.label_of_subjects(subset) == NO_CLASS).all():
+            raise DataError(f"No training subject has the covariate {self.column!r}.")
+        elif not len(windows_of_subset(subset, sampler)):
+            longest = int(subset.segments.lengths.max(initial=0))
+            accepted = f"at most {longest}, the samples of the longest training segment"
+            raise ConfigurationError("sampler.minimum_length", sampler.minimum_length, accepted)
+        return {name: self.labelled(name, sampler) for name in SUBSET_NAMES}
 
     def _all_labelled(self, name: str, sampler: BatchSamplerConfig) -> Trials:
         subset = self.dataset.subset(name)

@@ -71,6 +71,25 @@ def test_one_class_in_training_is_refused_and_an_unseen_class_in_testing_is_name
     assert configs["model"].class_names == ["face", "house"]
 
 
+@pytest.mark.parametrize("values", ["classes", "labels"])
+def test_trials_that_no_segment_holds_are_the_reason_that_is_given(values):
+    dataset = dataset_of(2, 1, 0, n_runs=1)
+    longest = int(dataset.training_set.segments.lengths.max())
+    configs = {
+        "model": DecodingConfig(target="stimulus", target_values=values),
+        "sampler": BatchSamplerConfig(trials="stimulus", strategy="trials", trial_length=2 * longest + 2),
+    }
+    told = rf"none has half of its samples .* of {2 * longest + 2} samples .* longest segment has {longest} samples"
+    with pytest.raises(DataError, match=told):
+        settle_with_data(configs, dataset, None)
+
+
+def test_chosen_classes_that_training_lacks_are_named():
+    dataset = MultiSubjectDataset.from_arrays([recording(0)], [recording(1, classes=("tool",))])
+    with pytest.raises(DataError, match=r"have none of model\.classes \(tool\) in stimulus"):
+        configs_of(dataset, classes=["tool"])
+
+
 def test_trials_of_labels_that_are_not_asked_for_are_left_out():
     dataset = dataset_of(2, 1, 0, n_runs=1, classes=("house", "face", "tool", "tool"))
     model = configs_of(dataset, classes=["tool", "face"])["model"]

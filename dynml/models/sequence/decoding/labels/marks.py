@@ -55,7 +55,7 @@ def with_labels(config: DecodingConfig, target: Target, sampler: BatchSamplerCon
     DataWarning
         When a label is of all training trials, of a single one, or of trials of other subsets alone.
     """
-    found = {name: target.labelled(name, sampler) for name in SUBSET_NAMES}
+    found = target.of_subsets(sampler)
     everything = sorted({label for name in target.label_names for label in labels_in(name)}, key=natural_order)
     counts = {name: marks_of(trials, everything).sum(axis=0).astype(int) for name, trials in found.items()}
     own, n_trials = counts["training"], len(found["training"])

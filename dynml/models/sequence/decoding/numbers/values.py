@@ -17,7 +17,6 @@ from dynml.batches.sampler_config import BatchSamplerConfig
 from dynml.errors import ConfigurationError, DataError
 from dynml.models.sequence.decoding.config import DecodingConfig
 from dynml.models.sequence.decoding.targets import Target, Trials
-from dynml.store.layout import SUBSET_NAMES
 
 Floats = NDArray[np.float64]
 N_NAMED = 3
@@ -56,7 +55,7 @@ def with_numbers(config: DecodingConfig, target: Target, sampler: BatchSamplerCo
         When training trials are too few, or all have the same number.
     """
     _check_names(target)
-    found = {name: target.labelled(name, sampler) for name in SUBSET_NAMES}
+    found = target.of_subsets(sampler)
     values = values_of(found["training"])
     n_different = len(np.unique(values))
     if len(values) < LEAST_TRIALS or n_different < 2:
