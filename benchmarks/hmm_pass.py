@@ -7,7 +7,8 @@ the same number of threads, in a process of its own, on the same data from the s
 `implementation="scaling"` (from this environment), glhmm in the environment of `--peers_python`, without its free
 energy and by the faster of its two forward-backwards. The limit is the time of 4 K C^2 FLOP a sample at the speed of a
 large float32 product, measured in the same run; a pass can beat it, because whiteners are triangular, Gram products
-symmetric, and posteriors nearly one-hot. Medians of repeats. Results: benchmarks/results/hmm_pass_<device>.{json,md}.
+symmetric, and posteriors nearly one-hot. Medians of repeats, in which passes and product take turns, so that the
+shares of the limit are medians of ratios. Results: benchmarks/results/hmm_pass_<device>.{json,md}.
 """
 
 from __future__ import annotations
@@ -112,26 +113,46 @@ def run_dynml(problem, threads, repeats, device):
         synchronize(device)
         return updated, sums.log_likelihood / len(signals)
 
-    one_pass(start)
-    result = {"first_pass": median_seconds(lambda: one_pass(start), repeats)}
     parameters = start
     for _ in range(30):
         parameters, log_likelihood = one_pass(parameters)
-    result["converged_pass"] = median_seconds(lambda: one_pass(parameters), repeats)
-    result["log_likelihood_per_sample"] = one_pass(start)[1]
-    result["converged_log_likelihood_per_sample"] = log_likelihood
     size = 8192 if device == "cuda" else 2048
     left, right = torch.randn(size, size, device=device), torch.randn(size, size, device=device)
-    torch.mm(left, right)
 
     def product():
         torch.mm(left, right)
         synchronize(device)
 
-    flops = 2 * size**3 / median_seconds(product, repeats)
+    seconds = in_turns(
+        {
+            "product": product,
+            "first_pass": lambda: one_pass(start),
+            "converged_pass": lambda: one_pass(parameters),
+        },
+        repeats,
+    )
     n_states, n_channels = start.means_KC.shape
-    result |= {"gemm_gflops": flops / 1e9, "limit": 4 * n_states * n_channels**2 * len(signals) / flops}
-    return result
+    flops = 4 * n_states * n_channels**2 * len(signals)
+    limits = seconds.pop("product") * flops / (2 * size**3)
+    result = {name: float(np.median(values)) for name, values in seconds.items()}
+    result |= {f"{name}_share": float(np.median(limits / values)) for name, values in seconds.items()}
+    result["log_likelihood_per_sample"] = one_pass(start)[1]
+    result["converged_log_likelihood_per_sample"] = log_likelihood
+    limit = float(np.median(limits))
+    return result | {"gemm_gflops": flops / limit / 1e9, "limit": limit}
+
+
+def in_turns(functions, repeats):
+    """Wall times of functions that take turns, so that their ratios hold where the speed of the machine changes."""
+    for function in functions.values():
+        function()
+    seconds = {name: [] for name in functions}
+    for _ in range(repeats):
+        for name, function in functions.items():
+            begin = time.perf_counter()
+            function()
+            seconds[name].append(time.perf_counter() - begin)
+    return {name: np.array(values) for name, values in seconds.items()}
 
 
 def run_hmmlearn(problem, threads, repeats, device):
@@ -327,6 +348,7 @@ def as_markdown(report):
     ours, rows = report["dynml"], []
     rows.append(("dynml, first pass (all states share all samples)", ours["first_pass"]))
     rows.append(("dynml, pass at convergence", ours["converged_pass"]))
+    shares = [ours["first_pass_share"], ours["converged_pass_share"]]
     rows.append((f"limit: 4 K C^2 FLOP a sample at {ours['gemm_gflops']:.0f} GFLOP/s", ours["limit"]))
     rows += [(name, report[name]["first_pass"]) for name in ("hmmlearn", "glhmm") if name in report]
     lines = [
@@ -339,9 +361,10 @@ def as_markdown(report):
         "| one pass | seconds | times dynml's first pass | times its pass at convergence | speed, limit = 100 % |",
         "|---|---|---|---|---|",
     ]
-    for name, seconds in rows:
+    shares += [ours["limit"] / seconds for _, seconds in rows[len(shares) :]]
+    for (name, seconds), share in zip(rows, shares, strict=True):
         times = f"{seconds / ours['first_pass']:.1f} | {seconds / ours['converged_pass']:.1f}"
-        lines.append(f"| {name} | {seconds:.4f} | {times} | {ours['limit'] / seconds:.0%} |")
+        lines.append(f"| {name} | {seconds:.4f} | {times} | {share:.0%} |")
     alone = report["forward_backward"]
     lines += [
         "",

@@ -30,7 +30,7 @@ from dynml.locks.writing import writes_alone
 from dynml.preparation import chain, checks
 from dynml.preparation.fitted.fitted_step import FittedStep
 from dynml.preparation.fitted.stored_fits import fits_of
-from dynml.preparation.standardization import moments, standardized
+from dynml.preparation.standardization import median_of, moments, standardized
 from dynml.preparation.step import PreparationStep
 from dynml.recording import Recording
 from dynml.store.missing.gaps import joined_over_gaps
@@ -345,7 +345,7 @@ def _rank_in_words(recording: Recording, rank: int, duplicates: Sequence[tuple[i
 
 def _typical_sd(recording: Recording) -> float:
     """Median over channels of the standard deviation of the stored signals."""
-    return float(np.median(moments(recording, "per_subject")[1][0]))
+    return float(median_of(moments(recording, "per_subject")[1][0]))
 
 
 def _gather_units(units: dict[str, float], recording: Recording, subject: str) -> None:
@@ -355,7 +355,7 @@ def _gather_units(units: dict[str, float], recording: Recording, subject: str) -
     if (deviations == 1.0).all():
         _, deviations = moments(recording, "per_run")
     names = recording.run_names if len(deviations) == len(recording.run_names) else ["all runs"]
-    units |= {f"subject {subject}, {name}": float(np.median(row)) for name, row in zip(names, deviations)}
+    units |= {f"subject {subject}, {name}": float(median_of(row)) for name, row in zip(names, deviations)}
 
 
 def check_units(units: dict[str, float], group: str) -> None:

@@ -180,15 +180,19 @@ class Gaussians:
 
     def fill_log_likelihoods(self, signals_TC: Tensor, output_TK: Tensor) -> None:
         """`log_likelihoods` into given memory, chunk by chunk; the caller sees to `full_float32_precision`."""
-        chunk = CHUNK_ROWS if signals_TC.device.type == "cpu" else smaller(GPU_CHUNK_ROWS)
+        is_on_host = signals_TC.device.type == "cpu"
+        chunk = CHUNK_ROWS if is_on_host else smaller(GPU_CHUNK_ROWS)
+        # Products go into the same memory chunk after chunk, which stays in the cache.
+        n_products = min(chunk, len(signals_TC)) * max(weight.shape[1] for weight in self.weights)
+        products = output_TK.new_empty(n_products if is_on_host and not self.is_diagonal else 0)
         for first in range(0, len(signals_TC), chunk):
             rows = signals_TC[first : first + chunk].to(output_TK.dtype)
-            self._distances(rows, output_TK[first : first + chunk])
+            self._distances(rows, output_TK[first : first + chunk], products)
 
-    def _distances(self, rows: Tensor, output: Tensor) -> None:
+    def _distances(self, rows: Tensor, output: Tensor, products: Tensor) -> None:
         for state, alone in enumerate(self.each):
             column = output.new_empty(len(rows), 1)
-            alone._distances(rows, column)
+            alone._distances(rows, column, products)
             output[:, state] = column[:, 0]
         if self.each:
             return
@@ -205,7 +209,9 @@ class Gaussians:
             values[:] = self.log_normalizers_K.numpy()
             for weight, offset in zip(self.weights, self.offsets, strict=True):
                 inputs = centred if len(weight) == self.n_channels else centred[:, : len(weight)]
-                _subtract_half_squares((inputs @ weight).numpy(), offset.numpy(), values)
+                whitened = products[: len(rows) * weight.shape[1]].view(len(rows), weight.shape[1])
+                torch.mm(inputs, weight, out=whitened)
+                _subtract_half_squares(whitened.numpy(), offset.numpy(), values)
         else:
             output.copy_(self.log_normalizers_K)
             for weight, offset in zip(self.weights, self.offsets, strict=True):

@@ -87,23 +87,35 @@ def _helpers(_process: int) -> ThreadPoolExecutor:
     return ThreadPoolExecutor(max(1, (os.cpu_count() or 1) - 1), thread_name_prefix="kernel")
 
 
+@functools.lru_cache(maxsize=1)
+def _blas_of_numpy() -> list[Any]:
+    """NumPy's own OpenBLAS; elsewhere torch's setting is NumPy's, or there is none."""
+    from threadpoolctl import ThreadpoolController
+
+    return list(ThreadpoolController().select(internal_api="openblas").lib_controllers)
+
+
 class Workers:
     """A context that maps functions over items on `n_threads` threads; with one, without any thread.
 
     Parameters
     ----------
     n_threads : int, optional
-        Default: torch's number of threads, which is 1 within the context and restored after it.
+        Default: torch's number of threads, which is 1 within the context, as NumPy's is, and restored after it.
     """
 
     def __init__(self, n_threads: int | None = None) -> None:
         self.n_threads = torch.get_num_threads() if n_threads is None else n_threads
         self._pool: ThreadPoolExecutor | None = None
         self._threads_before = torch.get_num_threads()
+        self._blas_before: list[tuple[Any, int]] = []
 
     def __enter__(self) -> Workers:
         self._threads_before = torch.get_num_threads()
         torch.set_num_threads(1)
+        self._blas_before = [(library, library.num_threads) for library in _blas_of_numpy()]
+        for library, _ in self._blas_before:
+            library.set_num_threads(1)
         if self.n_threads > 1:
             self._pool = ThreadPoolExecutor(self.n_threads, initializer=torch.set_num_threads, initargs=(1,))
         return self
@@ -115,6 +127,8 @@ class Workers:
             self._pool.shutdown(cancel_futures=True)
             self._pool = None
         torch.set_num_threads(self._threads_before)
+        for library, n_threads in self._blas_before:
+            library.set_num_threads(n_threads)
 
     def map(self, function: Callable[..., Result], *items: Iterable[Any]) -> Iterator[Result]:
         """Results in the order of the items (as the built-in `map`), with a few under way at a time."""

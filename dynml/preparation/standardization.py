@@ -114,12 +114,12 @@ def moments_of_segments(
 
 def robust_moments(values: NDArray[np.floating[Any]]) -> tuple[NDArray[Any], NDArray[Any]]:
     """Median over the last axis, and 1.4826 times the median absolute deviation from it; nothing may be missing."""
-    median = _median(values)
-    return median, 1.4826 * _median(np.abs(values - median[..., None]))
+    median = median_of(values)
+    return median, 1.4826 * median_of(np.abs(values - median[..., None]))
 
 
-def _median(values: NDArray[np.floating[Any]]) -> NDArray[Any]:
-    """As `np.median` of the last axis, which also looks for NaN, and takes three times as long."""
+def median_of(values: NDArray[np.floating[Any]]) -> NDArray[Any]:
+    """Median over the last axis; `np.median` also looks for NaN, and takes three times as long."""
     middle = values.shape[-1] // 2
     parted = np.partition(values, middle, axis=-1)
     if values.shape[-1] % 2:

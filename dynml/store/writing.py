@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dynml.errors import DataCorruptionError, DataError
-from dynml.files import ODD_BYTES, replacing, strict_json, sweep_partial
+from dynml.files import ODD_BYTES, fsync, replacing, strict_json, sweep_partial
 from dynml.geometry.geometry import Geometry
 from dynml.locks.writing import writing_to
 from dynml.reading_files import is_folder, is_there
@@ -217,7 +218,11 @@ def new_store(
             for subset in layout.SUBSET_NAMES:
                 _add_array(file, layout.subset_path(subset), _texts(subsets.get(subset, [])))
             yield StoreWriter(file, disk)
-        _check_sound(temporary, target, each)
+        with ThreadPoolExecutor(max_workers=1) as helper:
+            # Beside the check, so that little is left to wait for when the file is renamed.
+            on_disk = helper.submit(fsync, temporary)
+            _check_sound(temporary, target, each)
+            on_disk.result()
 
 
 @contextlib.contextmanager

@@ -4,6 +4,7 @@ import threading
 
 import pytest
 import torch
+from threadpoolctl import ThreadpoolController, threadpool_limits
 
 from dynml.ops.workers import Workers, one_thread, over_threads
 
@@ -23,6 +24,18 @@ def test_work_runs_on_threads_with_one_core_each():
         cores = set(workers.map(lambda _: torch.get_num_threads(), range(20)))
     assert threading.current_thread().name not in names
     assert cores == {1}
+
+
+def threads_of_numpy():
+    return {library.num_threads for library in ThreadpoolController().select(internal_api="openblas").lib_controllers}
+
+
+def test_products_of_numpy_run_on_one_core_each_and_as_before_thereafter():
+    with threadpool_limits(limits=2, user_api="blas"):
+        before = threads_of_numpy()
+        with Workers(2) as workers:
+            assert all(found <= {1} for found in workers.map(lambda _: threads_of_numpy(), range(4)))
+        assert threads_of_numpy() == before
 
 
 @pytest.mark.parametrize("n_items", [0, 1])

@@ -1,5 +1,6 @@
 """Bytes that pass HDF5's checksums and yet are not those that were written."""
 
+import errno
 import os
 import pickle
 import shutil
@@ -12,7 +13,7 @@ from store_making import Study, noise
 
 from dynml.dataset.config import DatasetConfig
 from dynml.dataset.dataset import MultiSubjectDataset
-from dynml.errors import DataCorruptionError, DataError
+from dynml.errors import DataCorruptionError, DataError, DynmlError
 from dynml.store import writing as store_writing
 from dynml.store.extraction import extract
 from dynml.store.reading import Store
@@ -34,6 +35,17 @@ def study(tmp_path, monkeypatch):
     study.lists = {"training": ["sub-a", "sub-b"], "validation": ["sub-c"], "testing": []}
     study.create().close()
     return study
+
+
+def test_a_store_that_the_disk_does_not_take_is_not_there(tmp_path, monkeypatch):
+    def refused(path):
+        raise OSError(errno.EIO, "Input/output error")
+
+    study = Study(tmp_path, {"sub-a": [noise(120)]})
+    monkeypatch.setattr(store_writing, "fsync", refused)
+    with pytest.raises(DynmlError, match=r"store\.hdf5 could not be written: Input/output error"):
+        study.create()
+    assert not [path for path in tmp_path.iterdir() if "hdf5" in path.name and ".lock" not in path.name]
 
 
 def chunk_of(path, name, number=0):

@@ -238,6 +238,10 @@ def _products(rows: Tensor, n_dimensions: int) -> Tensor:
     """Sum of the rows' products, or squares."""
     if n_dimensions == 2:
         return torch.linalg.vector_norm(rows, dim=0, dtype=torch.float64).square()
+    if rows.device.type == "cpu":
+        # NumPy asks BLAS for half of a product of a matrix with itself, for which torch has no function.
+        array = rows.numpy()
+        return torch.from_numpy(array.T @ array)
     n_channels = rows.shape[1]
     # Only blocks on and below the diagonal: half the work for many channels, but slower products for few.
     n_blocks = 4 if n_channels >= 128 else 2 if n_channels >= 64 else 1

@@ -41,6 +41,14 @@ def test_rows_left_out_cost_less_than_the_rounding_of_the_type(covariance_type, 
     torch.testing.assert_close(moments.second_KCC, exact, rtol=0, atol=scale * len(signals))
 
 
+@pytest.mark.parametrize("n_channels", [1, 7, 40, 70, 130])
+def test_products_are_symmetric_to_the_last_digit_whatever_the_channels(n_channels):
+    rows = torch.randn(700, n_channels, generator=torch.Generator().manual_seed(1))
+    products = weighted._products(rows, 3)
+    assert torch.equal(products, products.T)
+    torch.testing.assert_close(products.double(), rows.double().T @ rows.double(), rtol=0, atol=1e-3)
+
+
 def test_a_hardly_occupied_state_keeps_its_rows():
     weights, signals = weights_and_signals(torch.float64)
     weights[:, 0] = 1e-9  # below the share that would matter beside 1, but all that this state has
