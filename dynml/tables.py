@@ -43,12 +43,13 @@ def read_table(path: Path, delimiter: str = "\t") -> Table:
         When the file is missing, is not separated by tabs, has no or repeated column names, or a line of another
         length; names the line.
     """
-    text = io.StringIO(read_text_or_compressed(path), newline="")
+    text = read_text_or_compressed(path)
     try:
-        numbered = enumerate(csv.reader(text, delimiter=delimiter), start=1)
+        numbered = enumerate(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter), start=1)
         lines = [(number, line) for number, line in numbered if any(line)]
     except csv.Error as error:
         raise DataError(f"{path} could not be read as a table: {error}.") from error
+    _check_quotes(lines, text, delimiter, path)
     if not lines:
         raise DataError(f"{path} is empty, but must be a table whose first line names the columns.")
     header = [name.strip() for name in lines[0][1]]
@@ -70,6 +71,27 @@ def read_table(path: Path, delimiter: str = "\t") -> Table:
         name: [line[position].strip() or NOT_AVAILABLE for _, line in lines[1:]] for position, name in enumerate(header)
     }
     return Table(path, columns)
+
+
+def _check_quotes(lines: list[tuple[int, list[str]]], text: str, delimiter: str, path: Path) -> None:
+    """Refuse a quotation mark that is opened and takes the lines after it into its cell."""
+    broken = [(number, cell) for number, line in lines for cell in line if "\n" in cell or "\r" in cell]
+    with_tabs = [(number, cell) for number, cell in broken if delimiter == "\t" and "\t" in cell]
+    if with_tabs or (broken and _ends_within_quotes(text, delimiter)):
+        number, cell = with_tabs[0] if with_tabs else broken[-1]
+        raise DataError(
+            f"Line {number} of {path} opens a quotation mark at {cell.splitlines()[0][:60]!r} and does not close it, "
+            "so that the lines after it would be lost: remove the mark, or double it within quotes."
+        )
+
+
+def _ends_within_quotes(text: str, delimiter: str) -> bool:
+    try:
+        for _ in csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True):
+            pass
+    except csv.Error as error:
+        return "unexpected end of data" in str(error)
+    return False
 
 
 def write_table(path: Path, header: Iterable[str], rows: Iterable[Iterable[Any]], *, durable: bool = True) -> None:

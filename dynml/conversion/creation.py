@@ -277,14 +277,14 @@ def prepared(
     where = f"Subject {subject}, group {group}"
     recording = read_recording(sources, config, where, warned)
     if config.standardization == "none" and not steps:
-        recording = _as_stored(recording)
+        recording = checks.in_own_units(recording, where)
     checks.check_not_constant(recording, where)
     for name, far in checks.outlying_channels(recording):
         warned.add(f"Group {group}: some samples are extreme outliers", f"{subject}, {name}: {far:.2g} robust SD")
     if steps:
         recording = _after_steps(recording, steps, where, warned)
         if config.standardization == "none":
-            recording = _as_stored(recording)
+            recording = checks.in_own_units(recording, where)
             checks.check_not_constant(recording, where)
     recording = standardized(recording, config.standardization)
     rank, duplicates = checks.rank_and_duplicates(recording)
@@ -327,10 +327,6 @@ def _after_steps(recording: Recording, steps: Sequence[PreparationStep], where: 
         deviations = deviations[:, step.origins(layout)] if step.keeps_units else moments(recording, "per_run")[1]
     checks.check_not_constant(recording, where, deviations, resolution=resolution, cause=cause)
     return recording
-
-
-def _as_stored(recording: Recording) -> Recording:
-    return dataclasses.replace(recording, signals=recording.signals.astype(np.float32, copy=False))
 
 
 def _rank_in_words(recording: Recording, rank: int, duplicates: Sequence[tuple[int, int]]) -> str:

@@ -175,7 +175,7 @@ class ArraySource:
     def _add(self, name: str, recording: Recording, standardization: str, warned: DataWarnings, *, masks: bool) -> None:
         self._check_agreement(name, recording)
         if standardization == "none":
-            recording = dataclasses.replace(recording, signals=recording.signals.astype(np.float32))
+            recording = checks.in_own_units(recording, f"The array {name}")
         checks.check_not_constant(recording, f"The array {name}")
         recording = standardized(recording, standardization)
         rank = checks.rank_of(checks.correlations(recording))

@@ -18,7 +18,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from dynml.configuration import check_choice, check_positive
 from dynml.dataset.dataset import MultiSubjectDataset
 from dynml.errors import ConfigurationError, DataError
-from dynml.estimators.blocks import Item, is_list_of_items, item_of_array, items_of
+from dynml.estimators.blocks import Item, check_none_missing, is_list_of_items, item_of_array, items_of
 from dynml.estimators.run import configs_of, trained
 from dynml.estimators.series import TimeSeries
 from dynml.estimators.validation import check_fraction_held_out, people_held_out
@@ -114,6 +114,8 @@ class TimeSeriesEstimator(BaseEstimator):
         of_items = [None] * len(listed) if groups is None else list(groups) if several else [groups]
         if len(of_items) != len(listed):
             raise DataError(f"There are {len(of_items)} groups for {len(listed)} recordings: give one for each.")
+        if groups is not None:
+            check_none_missing(of_items)
         checked = [
             self._item(x, group, several, reset=reset and number == 0, where=f"recording {number}" if several else "X")
             for number, (x, group) in enumerate(zip(listed, of_items))

@@ -73,6 +73,9 @@ def items_of(X: Any, picks: str | Sequence[str] | None) -> tuple[list[Any], list
     """Things in X with rows and columns, objects of MNE already read; and their names where X is a mapping."""
     is_mapping = isinstance(X, Mapping) and not hasattr(X, "shape")  # a sparse array of SciPy may be a dict, too
     names = [str(name) for name in X] if is_mapping else None
+    twice = next((name for name in names or () if (names or []).count(name) > 1), None)
+    if twice is not None:
+        raise DataError(f"Two keys of X are {twice!r} as text: give each recording a name of its own.")
     listed = list(X.values()) if is_mapping else list(X) if is_list_of_items(X) else [X]
     return [item_of_mne(x, picks) if is_of_mne(x) else x for x in listed], names
 
@@ -110,6 +113,20 @@ def _channels(x: Any, picks: str | Sequence[str] | None, path: Path) -> ChosenCh
         picks = "misc"
     config = PicksConfig(picks=picks if picks is None or isinstance(picks, str) else list(picks))
     return chosen_channels(x, config, path)
+
+
+def check_none_missing(groups: Sequence[Any]) -> None:
+    """Refuse groups of which some are None or NaN: as one group they would be one participant.
+
+    Raises
+    ------
+    DataError
+        Says how many.
+    """
+    each = np.concatenate([np.ravel(np.asarray(group, dtype=object)) for group in groups])
+    n_missing = sum(group is None or type(group).__name__ in ("NAType", "NaTType") or group != group for group in each)
+    if n_missing:
+        raise DataError(f"groups has no participant for {n_missing} of {len(each)}: leave these out, or name them.")
 
 
 def item_of_array(

@@ -44,6 +44,8 @@ N_EMBEDDINGS, SAMPLING_FREQUENCY = 15, 250.0
 MOST_UNEVEN = 0.1
 """Diagonals of a block of an embedding's covariance differ by less than this share of the largest entry."""
 _SUMS_TO_ONE = 1e-3
+_ASYMMETRY = 1e-3
+"""What float32 leaves of a symmetric matrix is less, relative to its largest entry."""
 _MODEL, _PREPARATION = ("means", "covs", "trans_prob", "initial_state_probs"), ("pca_components", "template_cov", "fe")
 
 
@@ -134,6 +136,8 @@ def read_osl_hmm(folder: Path, *, n_embeddings: int = N_EMBEDDINGS) -> OslHMM:
         When the arrays are not of so many embeddings.
     """
     check_at_least("n_embeddings", n_embeddings, 1)
+    if folder.exists() and not folder.is_dir():
+        raise CheckpointError(f"{folder} is a file, but must be the folder of osl-dynamics' arrays (means.npy, ..).")
     arrays = {name: _array(folder / f"{name}.npy") for name in _MODEL}
     arrays |= {name: _array(folder / f"{name}.npy") for name in _PREPARATION if is_there(folder / f"{name}.npy")}
     parameters = _parameters(folder, arrays)
@@ -225,7 +229,11 @@ def _parameters(folder: Path, arrays: dict[str, NDArray[np.float64]]) -> Gaussia
     transitions, initial = arrays["trans_prob"], arrays["initial_state_probs"]
     _check_shape(folder / "trans_prob.npy", transitions, (n_states, n_states))
     _check_shape(folder / "initial_state_probs.npy", initial, (n_states,))
-    covariances = (covariances + covariances.swapaxes(1, 2)) / 2
+    mirrored = covariances.swapaxes(1, 2)
+    for state, (covariance, other) in enumerate(zip(covariances, mirrored)):
+        if np.abs(covariance - other).max() > _ASYMMETRY * np.abs(covariance).max():
+            raise CheckpointError(f"{folder / 'covs.npy'}: the matrix of state {state} is not symmetric.")
+    covariances = (covariances + mirrored) / 2
     for state, covariance in enumerate(covariances):
         if np.linalg.eigvalsh(covariance)[0] <= 0:
             raise CheckpointError(f"{folder / 'covs.npy'}: the matrix of state {state} is not positive definite.")

@@ -11,7 +11,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from dynml.configuration import check_at_least, check_choice, config_to_dictionary
@@ -25,6 +24,7 @@ from dynml.exchange.backbone_layouts import (
 )
 from dynml.exchange.published_weights import (
     ConvertedWeights,
+    as_float32,
     check_new_experiment,
     checked_tensors,
     dataset_unknown,
@@ -119,7 +119,7 @@ def convert_published_backbone(
         weights, left_out = cortex_mae_weights(published, config, where)
         n_channels = config.n_parcels
     config = _with_names(config, names, n_channels)
-    plain = {name: tensor.to(torch.float32).contiguous() for name, tensor in weights.items()}
+    plain = as_float32(weights, where)
     settings_here = config_to_dictionary(config)
     return ConvertedWeights(family, settings_here, n_channels, plain, tuple(left_out), None), config
 

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from dynml.configuration import check_at_least, check_choice, check_positive, config_from, config_to_dictionary
-from dynml.errors import CheckpointError, ConfigurationError, shortened
+from dynml.errors import CheckpointError, ConfigurationError, in_one_line, shortened
 from dynml.exchange.published_names import Weights, renamed_weights
 from dynml.files import sha256_of_file
 from dynml.host_memory import check_claimed_size
@@ -83,6 +83,7 @@ def read_published_file(path: Path) -> Any:
     if is_pointer:
         raise CheckpointError(f"{path} is a pointer of Git LFS, not the file itself: fetch that by git lfs pull.")
     check_claimed_size(path, _unfolded_bytes(path), "tensors")
+    _check_members(path)
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
@@ -96,9 +97,40 @@ def checked_tensors(content: object, where: str) -> Weights:
     for name, tensor in content.items():
         if not isinstance(name, str) or not isinstance(tensor, Tensor):
             raise CheckpointError(f"{where} must hold tensors by name, but {name!r} is of {type(tensor).__name__}.")
-        if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
-            raise CheckpointError(f"{where}: {name} holds values that are NaN or infinite.")
+        if tensor.is_complex():
+            raise CheckpointError(f"{where}: {name} holds complex numbers, but weights are real.")
+        if tensor.is_floating_point() and not bool(torch.isfinite(tensor.to(torch.float32)).all()):
+            raise CheckpointError(f"{where}: {name} holds values that are NaN, infinite or too large for float32.")
     return dict(content)
+
+
+def as_float32(weights: Weights, where: str) -> Weights:
+    """Weights as a model here keeps them.
+
+    Raises
+    ------
+    CheckpointError
+        Names one that is of whole numbers or truth values, as files of quantized models have them.
+    """
+    for name, tensor in weights.items():
+        if not tensor.is_floating_point():
+            raise CheckpointError(f"{where}: what becomes {name} is of the type {tensor.dtype}, but must be of float.")
+    return {name: tensor.to(torch.float32).contiguous() for name, tensor in weights.items()}
+
+
+def _check_members(path: Path) -> None:
+    """Compare the checksums of an archive, which torch does not."""
+    if not zipfile.is_zipfile(path):
+        return
+    try:
+        with zipfile.ZipFile(path) as archive:
+            damaged = archive.testzip()
+    except Exception as error:
+        raise CheckpointError(f"{path} is damaged, and was not loaded: {in_one_line(error)}.") from error
+    if damaged is not None:
+        raise CheckpointError(
+            f"{path} is damaged, and was not loaded: the checksum of its member {damaged} differs; fetch it again."
+        )
 
 
 def _unfolded_bytes(path: Path) -> int:
@@ -154,7 +186,7 @@ def convert_published_weights(
     with torch.device("meta"):
         expected = load(family_parts.model)(config, n_channels).state_dict()
     _check_shapes(weights, expected, where)
-    plain = {name: tensor.to(torch.float32).contiguous() for name, tensor in weights.items()}
+    plain = as_float32(weights, where)
     return ConvertedWeights(family, config_to_dictionary(config), n_channels, plain, left_out, CAUTIONS.get(family))
 
 
@@ -194,6 +226,8 @@ def import_published_weights(
     names = [f"network_{number}" for number in range(converted.n_channels)]
     if channel_names is not None and len(channel_names) != converted.n_channels:
         raise ConfigurationError("channel_names", f"{len(channel_names)} names", f"{converted.n_channels} names")
+    if channel_names is not None and len(set(channel_names)) < len(channel_names):
+        raise ConfigurationError("channel_names", f"{len(channel_names)} names, some of them twice", "different names")
     save_as_experiment(converted, path, folder, dataset_unknown(list(channel_names or names), seen))
     return converted
 

@@ -5,6 +5,7 @@ Shapes: T samples, C channels.
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import numpy as np
@@ -25,9 +26,11 @@ SAME_UNITS = 1e5
 RELATIVE_EIGENVALUE = 1e-10
 """Directions with less than this share of the largest variance count as absent: float32 rounding leaves some 1e-14."""
 PLAUSIBLE_SD = (1e-6, 1e6)
+"""Typical standard deviations outside of this range, left as they are, strain float32 covariances."""
+SMALLEST_SD, LARGEST_SD = 1e-19, 1e15
+"""Float32 holds squares from 1e-38 on, and sums of 1e8 squares up to 1e38."""
 LONGEST_REPETITION_TIME = 100.0
 """Seconds: no series of volumes is that slow, and one in milliseconds is above."""
-"""Typical standard deviations outside of this range, left as they are, strain float32 covariances."""
 
 
 def check_size(n_samples: int, n_channels: int, where: str) -> None:
@@ -122,6 +125,27 @@ def check_no_empty_channel(signals: NDArray[np.floating[Any]], channel_names: tu
 def resolution_of(recording: Recording) -> float:
     """Share of its size below which a variation may be the rounding of numbers."""
     return 4.0 * float(np.finfo(recording.signals.dtype).eps)
+
+
+def in_own_units(recording: Recording, where: str) -> Recording:
+    """Give a recording that is not standardized as a store keeps it, in float32.
+
+    Raises
+    ------
+    DataError
+        Names a channel whose squares float32 cannot hold.
+    """
+    with np.errstate(over="ignore", invalid="ignore"):
+        means, deviations = moments(recording, "per_run")
+        beyond = ((deviations > 0) & (deviations < SMALLEST_SD)) | (np.hypot(means, deviations) > LARGEST_SD)
+    if beyond.any():
+        run, channel = np.argwhere(beyond)[0]
+        raise DataError(
+            f"{where}, run {recording.run_names[run]}: channel {recording.channel_names[channel]} has mean "
+            f"{means[run, channel]:.3g} and standard deviation {deviations[run, channel]:.3g}, whose squares float32 "
+            "cannot hold; give it in other units, or let it be standardized."
+        )
+    return dataclasses.replace(recording, signals=recording.signals.astype(np.float32, copy=False))
 
 
 def check_not_constant(

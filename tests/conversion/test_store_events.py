@@ -101,6 +101,14 @@ def test_rows_out_of_order_are_refused(tmp_path):
         events_of(tmp_path, text, [RunOfSamples(name="run-1", n_samples=3)])
 
 
+def test_times_beyond_all_numbers_of_samples_are_cut_or_left_out(tmp_path):
+    text = "onset\tduration\ttrial_type\n1\t1e300\tlong\n2\t1\tb\n1e300\t1\tnever\n-1e300\t1\tnever\n"
+    events, warned = events_of(tmp_path, text, RUNS[:1])
+    assert events.onset.tolist() == [10, 20]
+    assert events.duration.tolist() == [RUNS[0].n_samples - 10, 10]
+    assert {topic for topic, _ in warned} >= {"events outside of their run were left out"}
+
+
 def test_events_outside_the_run_are_left_out_and_told(tmp_path):
     text = "onset\tduration\ttrial_type\n-1\t1\ta\n1\t1\tb\n3.5\t2\tc\n9\t1\td\n"
     events, warned = events_of(tmp_path, text, RUNS[:1])

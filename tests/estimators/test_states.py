@@ -144,6 +144,16 @@ def test_groups_of_another_number_are_refused():
         HMM(2).fit(SERIES[0].reshape(8, 50, 3), groups=[1, 2, 3])
 
 
+@pytest.mark.parametrize("missing", [None, np.nan, pd.NA])
+def test_groups_without_a_participant_and_keys_that_are_one_as_text_are_refused(missing):
+    with pytest.raises(DataError, match="groups has no participant for 1 of 3"):
+        HMM(2, **QUICK).fit(SERIES[:3], groups=["a", missing, "b"])
+    with pytest.raises(DataError, match="groups has no participant for 2 of 400"):
+        HMM(2, **QUICK).fit(SERIES[0], groups=pd.Series([*["a"] * 200, missing, missing, *["b"] * 198], dtype=object))
+    with pytest.raises(DataError, match="Two keys of X are '1' as text"):
+        HMM(2, **QUICK).fit({1: SERIES[0], "1": SERIES[1]})
+
+
 def test_objects_say_what_they_are(hmm):
     dataset = MultiSubjectDataset.from_arrays(SERIES, sampling_frequency=100, standardization="none")
     assert "training 5 subjects, 1700 samples (0.00472 h)" in repr(dataset)

@@ -138,6 +138,7 @@ def test_without_components_the_channels_are_the_models(folder, tmp_path):
     [
         ("means", lambda array: array[:, :-1], "covs.npy has the shape"),
         ("covs", lambda array: -array, "not positive definite"),
+        ("covs", lambda array: array + 0.1 * np.eye(N_COMPONENTS, k=1), "matrix of state 0 is not symmetric"),
         ("trans_prob", lambda array: 2 * array, "sum to 1"),
         ("initial_state_probs", lambda array: array * np.nan, "NaN"),
         ("pca_components", lambda array: array[1:], "n_embeddings"),
@@ -162,6 +163,8 @@ def test_other_faults(folder, tmp_path):
     (folder / "means.npy").write_bytes(b"\x93NUMPY no more")
     with pytest.raises(CheckpointError, match=r"means\.npy could not be read"):
         read_osl_hmm(folder, n_embeddings=N_LAGS)
+    with pytest.raises(CheckpointError, match="is a file, but must be the folder"):
+        read_osl_hmm(folder / "means.npy")
     assert "--n_heads" in imported(folder, "--n_heads", 4, status=2).stderr
 
 

@@ -243,6 +243,30 @@ class TestFaults:
             with pytest.raises(CheckpointError, match=words):
                 read_published_weights(path)
 
+    def test_a_flipped_bit_is_found(self, tmp_path):
+        path = tmp_path / "pytorch_model.bin"
+        torch.save(published("csm", **SMALL), path)
+        content = bytearray(path.read_bytes())
+        content[len(content) // 2] ^= 16
+        path.write_bytes(content)
+        with pytest.raises(CheckpointError, match="the checksum of its member .* differs"):
+            read_published_weights(path)
+
+    @pytest.mark.parametrize(
+        ("changed", "words"),
+        [
+            (lambda tensor: tensor.to(torch.complex64), "holds complex numbers"),
+            (lambda tensor: tensor.double() * 1e300, "too large for float32"),
+            (lambda tensor: (100 * tensor).to(torch.int8), "must be of float"),
+        ],
+    )
+    def test_numbers_of_other_kinds_are_refused(self, tmp_path, changed, words):
+        path, weights = tmp_path / "pytorch_model.bin", published("csm", **SMALL)
+        name = "decoder.transformer.wpe.weight"
+        torch.save(weights | {name: changed(weights[name])}, path)
+        with pytest.raises(CheckpointError, match=words):
+            convert_published_weights(read_published_weights(path), "csm", n_heads=HEADS)
+
     def test_nothing_is_written_when_something_is_wrong(self, tmp_path):
         weights = published("csm", **SMALL)
         del weights["embedder.cls_embed"]
@@ -256,3 +280,5 @@ class TestFaults:
     def test_names_must_be_as_many_as_networks(self, tmp_path):
         with pytest.raises(ConfigurationError, match="'2 names', but must be 7 names"):
             experiment_of(published("csm", **SMALL), "csm", tmp_path, channel_names=["a", "b"])
+        with pytest.raises(ConfigurationError, match="some of them twice"):
+            experiment_of(published("csm", **SMALL), "csm", tmp_path, channel_names=list("abcdefa"))

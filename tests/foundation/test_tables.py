@@ -12,6 +12,21 @@ def test_a_table_is_its_columns(tmp_path):
 
 
 @pytest.mark.parametrize(
+    "rows",
+    [
+        'on the left\tface\n2\t"open\n3\thouse\n',
+        'a\t"x\nb\ty"\nc\tz\n',
+    ],
+)
+def test_a_quotation_mark_takes_no_lines_into_its_cell(tmp_path, rows):
+    (tmp_path / "t.tsv").write_text(f"onset\tlabel\n{rows}")
+    with pytest.raises(DataError, match="opens a quotation mark at '(open|x)' and does not close it"):
+        read_table(tmp_path / "t.tsv")
+    (tmp_path / "t.tsv").write_text('onset\tlabel\n1\t"two\nlines"\n2\tsay "hi"\n')
+    assert read_table(tmp_path / "t.tsv").columns["label"] == ["two\nlines", 'say "hi"']
+
+
+@pytest.mark.parametrize(
     ("header", "words"),
     [
         ("a\ta", "two of one name: 'a', 'a'"),

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from store_making import Study, noise, two_subjects
 
+from dynml import MultiSubjectDataset
 from dynml.errors import DynmlError
 
 
@@ -25,6 +26,17 @@ def test_large_numbers_made_small_by_standardizing_are_no_constants(tmp_path):
     store = study.create()
     np.testing.assert_allclose(store.read("sub-a", "signals").std(0), 1.0, atol=0.05)
     assert [step["step"] for step in store.attributes("sub-a", "signals").preparation][:2] == ["standardize", "detrend"]
+
+
+@pytest.mark.parametrize("scale", [1e-30, 1e30])
+def test_units_whose_squares_float32_cannot_hold_are_told(tmp_path, scale):
+    run = noise(100, seed=1).astype(np.float64) * scale
+    with pytest.raises(DynmlError, match="channel_0 has mean .* whose squares float32 cannot hold"):
+        MultiSubjectDataset.from_arrays([run], standardization="none")
+    with pytest.raises(DynmlError, match="Subject sub-a.* whose squares float32 cannot hold"):
+        Study(tmp_path, {"sub-a": [run]}, standardization="none").create()
+    standardized = MultiSubjectDataset.from_arrays([run], standardization="per_run")
+    assert standardized.training_set.n_subjects == 1
 
 
 def test_standardizing_per_subject_keeps_what_differs_between_runs(tmp_path):

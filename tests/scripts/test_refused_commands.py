@@ -9,9 +9,10 @@ import pytest
 from running_hmms import switching_signals, train
 from running_scripts import FOLDER, create_store, ran_here, run_here
 
+from dynml.cli.commands.train import request_from_parameters
 from dynml.cli.outputs.features import opened_output
 from dynml.cli.outputs.folders import output_folder
-from dynml.errors import ConfigurationError
+from dynml.errors import ConfigurationError, DynmlError
 
 REFUSED = """
 dynml_apply_preparation.py hmm ready new/a.hdf5 --files absent*.npy
@@ -99,3 +100,9 @@ def test_what_was_written_before_a_fault_stays(tmp_path):
         np.save(out / "a.npy", np.zeros(1))
         raise KeyboardInterrupt
     assert os.listdir(tmp_path / "new") == ["a.npy"]
+
+
+def test_a_store_that_was_moved_is_asked_for(tmp_path):
+    parameters = {"family": "hmm", "dataset": {"hdf5_file": str(tmp_path / "gone.hdf5"), "config": {}}}
+    with pytest.raises(DynmlError, match=r"gone\.hdf5 of the run .* is not there: say by --hdf5_file where it is now"):
+        request_from_parameters(parameters, tmp_path / "run", {}, None, force=False)

@@ -21,6 +21,7 @@ from dynml.dataset.config import DatasetConfig
 from dynml.errors import CheckpointError, DataError
 from dynml.models.build import settled_trainer
 from dynml.models.registry import Family, family_names, get_family, load
+from dynml.reading_files import is_there
 from dynml.training.loggers.config import CometConfig, TensorBoardConfig
 
 if TYPE_CHECKING:
@@ -156,6 +157,11 @@ def request_from_parameters(
     if hdf5_file is None and dataset["hdf5_file"] is None:
         raise CheckpointError(
             f"The run {experiment} was made from arrays: resume it in Python, or give --hdf5_file with the same data."
+        )
+    if hdf5_file is None and not is_there(Path(dataset["hdf5_file"])):
+        raise CheckpointError(
+            f"The store {dataset['hdf5_file']} of the run {experiment} is not there: say by --hdf5_file where it is "
+            "now (a relative path counts from the current folder)."
         )
     stored = {group: dict(parameters.get(group) or {}) for group in classes if group != "dataset"}
     stored["dataset"] = dict(dataset["config"])

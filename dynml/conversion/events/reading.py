@@ -218,7 +218,8 @@ def _from_samples(table: Table, run: RunOfSamples, subject: str) -> _EventsOfRun
     if len(table) != run.n_samples:
         raise DataError(
             f"{table.path} has {len(table)} rows for run {run.name} of subject {subject}, but the run has "
-            f"{run.n_samples} samples; a table without a column 'onset' must have one row per sample."
+            f"{run.n_samples} samples; a table without a column 'onset' (it has {first_of(list(table.columns), 6)}) "
+            "must have one row per sample."
         )
     _check_count(table, run)
     columns = _label_columns(table, NO_LABELS_PER_SAMPLE)

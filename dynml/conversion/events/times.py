@@ -18,6 +18,8 @@ NO_SECONDS = {NOT_AVAILABLE, "nan", "na", "none"}
 WARNED_FROM = 0.02
 """Seconds. Onsets that rounding to samples moves by more are warned of."""
 PER_SECOND = 1000.0
+FARTHEST = 2.0**52
+"""Samples: what lies farther is as far away, and would be no whole number."""
 UNLIKE_SECONDS = 50.0
 """Onsets so many times later than the end of the run are in other units."""
 
@@ -79,8 +81,8 @@ def placed_events(table: Table, run: RunOfSamples, sampling_frequency: float, wa
     seconds, lasting = _seconds(table, ONSET), _seconds(table, DURATION)
     known = ~np.isnan(seconds)
     exact = (np.where(known, seconds, 0.0) - run.start_time) * sampling_frequency
-    onset = np.floor(exact + 0.5).astype(np.int64)
-    duration = np.floor(np.nan_to_num(lasting) * sampling_frequency + 0.5).astype(np.int64)
+    onset = np.floor(exact.clip(-FARTHEST, FARTHEST) + 0.5).astype(np.int64)
+    duration = np.floor((np.nan_to_num(lasting) * sampling_frequency).clip(max=FARTHEST) + 0.5).astype(np.int64)
     stop = onset + duration
     early = known & (onset < 0) & (stop > 0)
     inside = known & (onset < run.n_samples) & ((onset >= 0) | early)

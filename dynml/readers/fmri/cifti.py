@@ -5,6 +5,7 @@ Shapes: T samples, C channels, G grayordinates.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +24,18 @@ from dynml.readers.guard import faults_as_errors, guarded
 from dynml.readers.reader import FileDescription, Reader, ReaderConfig
 
 BYTES_PER_BLOCK = 256 * 1024**2
+NO_LABELS = (
+    "",
+    "0",
+    "none",
+    "background",
+    "unknown",
+    "unassigned",
+    "unlabeled",
+    "unlabelled",
+    "medial wall",
+    "medial_wall",
+)
 
 
 class ParcelSeriesReader(Reader):
@@ -123,7 +136,11 @@ class DenseSeriesReader(Reader):
 
         image, grayordinates = _load(path, "a dense series (.dtseries.nii)", BrainModelAxis)
         self.atlas.rows(grayordinates, path)
-        return _description(image, self.atlas.names)
+        description = _description(image, self.atlas.names)
+        if not self.atlas.left_out:
+            return description
+        warning = f"{self.atlas.path.name} gives {self.atlas.left_out!r} the key 0, which means no label: left out"
+        return dataclasses.replace(description, warned=(warning,))
 
     @guarded
     def read(self, path: Path) -> NDArray[np.float64]:
@@ -170,6 +187,9 @@ class _GrayordinateAtlas:
         self.path = path
         with faults_as_errors(path, "The atlas"):
             self.keys_G, self.grayordinates, table = _labels(path)
+        name_of_none = table[0][0] if 0 in table and (self.keys_G == 0).any() else ""
+        self.left_out = "" if name_of_none.casefold().strip(" ?_-") in NO_LABELS else name_of_none
+        """Name of a label that has the key of the background."""
         keys = [int(key) for key in np.unique(self.keys_G) if key != 0]
         unnamed = [str(key) for key in keys if key not in table]
         if unnamed or not keys:
@@ -210,7 +230,10 @@ def _labels(path: Path) -> tuple[NDArray[np.int64], Any, Any]:
     if len(axes[0]) != 1:
         raise DataError(f"The atlas {path} holds {len(axes[0])} label maps, but must hold one.")
     check_has_all_voxels(image, path)
-    return np.asarray(image.dataobj)[0].astype(np.int64), axes[1], axes[0].label[0]
+    keys = np.asarray(image.dataobj)[0]
+    if not np.isfinite(keys).all() or (keys != np.rint(keys)).any():
+        raise DataError(f"The atlas {path} holds values that are not labels: they must be whole numbers.")
+    return keys.astype(np.int64), axes[1], axes[0].label[0]
 
 
 def _keys_on(atlas: _GrayordinateAtlas, grayordinates: Any) -> NDArray[np.int64] | None:

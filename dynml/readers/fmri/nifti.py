@@ -46,6 +46,10 @@ AUTOMATIC_MASK = "auto"
 BYTES_PER_BLOCK = 256 * 1024**2
 SECONDS_PER_UNIT = {"sec": 1.0, "msec": 1e-3, "usec": 1e-6}
 PLAUSIBLE_SECONDS = (0.01, 60.0)
+NO_PLACE = (
+    "its header does not say where its voxels lie (no sform, no qform), so that the middle of the grid was taken for "
+    "the origin: check that the atlas lies upon it"
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -193,6 +197,8 @@ class NiftiReader(Reader):
         check_has_all_voxels(image, path)
         seconds, warning = _repetition_time(image)
         warned = [warning] if warning and seconds is not None else []
+        if _has_no_place(image):
+            warned.append(NO_PLACE)
         if self.atlas.names_without_voxel:
             names = self.atlas.names_without_voxel
             warned.append(f"atlas_labels names {len(names)} labels that {self.atlas.path.name} does not hold")
@@ -278,7 +284,15 @@ class NiftiReader(Reader):
 def _checked(image: Any, path: Path) -> Any:
     if len(image.shape) != 4:
         raise DataError(f"{path} has shape {image.shape}, but must be a 4D image: x, y, z, time.")
+    if image.get_data_dtype().kind not in "fiu":
+        raise DataError(f"{path} holds values of type {image.get_data_dtype()}, but must hold real numbers.")
     return image
+
+
+def _has_no_place(image: Any) -> bool:
+    """Whether the header leaves open where voxels lie: nibabel then puts the middle of the grid at the origin."""
+    codes = [image.header.get(name) for name in ("qform_code", "sform_code")]
+    return all(code is not None and int(code) == 0 for code in codes)
 
 
 def _extracted(block: NDArray[Any], extraction: Extraction) -> NDArray[np.float64]:

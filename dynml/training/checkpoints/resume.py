@@ -58,6 +58,7 @@ OF_NO_CONSEQUENCE = {
 """Settings that a run with nothing left to train need not mention."""
 
 WHOSE = {"participants", "sources"}
+FINGERPRINT = "fingerprint"
 FOLLOWING_FROM_DATA = ("dataset.preparation", "dataset.scale")
 
 
@@ -105,10 +106,23 @@ def check_resumable(old: dict[str, Any], new: dict[str, Any], *, force: bool = F
         if key not in EXPLICIT:
             refused.append(line)
     if refused and not force:
-        raise ResumeRefusedError(
-            f"The run cannot go on because it was started with other settings: {'; '.join(refused)}."
-        )
+        raise ResumeRefusedError(_refusal(refused, new))
     return changes
+
+
+def _refusal(refused: list[str], new: dict[str, Any]) -> str:
+    """Say that data have changed where their fingerprints, which are no settings, do."""
+    of_data = [line.partition(":")[0] for line in refused if FINGERPRINT in line.partition(":")[0]]
+    settings = [line for line in refused if line.partition(":")[0] not in of_data]
+    reasons = []
+    if of_data:
+        where = (new.get("dataset") or {}).get("hdf5_file")
+        reasons.append(
+            f"the data{f' in {where}' if where else ''} are not those that it began with ({', '.join(of_data)})"
+        )
+    if settings:
+        reasons.append(f"it was started with other settings: {'; '.join(settings)}")
+    return f"The run cannot go on because {', and '.join(reasons)}."
 
 
 def applied_changes(changes: list[str]) -> list[str]:

@@ -118,6 +118,20 @@ def test_faults_of_dense_series(tmp_path, dense, labels):
         DenseSeriesReader(DenseSeriesReader.Config(atlas=bad))
 
 
+def test_labels_of_the_key_of_the_background_are_told_and_fractions_are_refused(tmp_path, dense):
+    axis = grayordinates()
+    keys = keys_of(axis)
+    names = {0: "motor", 2: "visual", 9: "thalamus"}
+    atlas = write_labels(tmp_path / "zero.dlabel.nii", np.where(keys == 5, 0, keys), axis, names)
+    described = DenseSeriesReader(DenseSeriesReader.Config(atlas=atlas)).describe(dense)
+    assert described.channel_names == ("visual", "thalamus")
+    assert described.warned == ("zero.dlabel.nii gives 'motor' the key 0, which means no label: left out",)
+    for key in (2.6, np.nan):
+        atlas = write_labels(tmp_path / "odd.dlabel.nii", np.where(np.arange(len(keys)) == 0, key, keys), axis)
+        with pytest.raises(DataError, match="holds values that are not labels"):
+            DenseSeriesReader(DenseSeriesReader.Config(atlas=atlas))
+
+
 def test_files_of_another_kind_are_named(tmp_path, dense, labels):
     path = tmp_path / "dense.ptseries.nii"
     path.write_bytes(dense.read_bytes())

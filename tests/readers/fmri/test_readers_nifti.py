@@ -95,6 +95,23 @@ def test_scaled_integers_are_unscaled(tmp_path, atlas):
     )
 
 
+@pytest.mark.parametrize("dtype", ["c8", [("R", "u1"), ("G", "u1"), ("B", "u1")]])
+def test_images_of_no_real_numbers_are_refused(tmp_path, atlas, dtype):
+    image = write_image(tmp_path / "bold.nii", np.ones((*SHAPE, 4), dtype=dtype))
+    with pytest.raises(DataError, match="must hold real numbers"):
+        NiftiReader(NiftiReader.Config(atlas=atlas)).describe(image)
+
+
+def test_an_image_without_a_place_in_space_is_remarked_on(tmp_path, atlas):
+    path = write_image(tmp_path / "bold.nii", bold_data())
+    image = nibabel.load(path)
+    image.header["qform_code"] = image.header["sform_code"] = 0
+    nibabel.save(nibabel.Nifti1Image(image.get_fdata(), None, image.header), path)
+    atlas = write_image(tmp_path / "atlas.nii", atlas_data(), nibabel.load(path).affine)
+    described = NiftiReader(NiftiReader.Config(atlas=atlas)).describe(path)
+    assert any("does not say where its voxels lie" in one for one in described.warned)
+
+
 def test_nan_stays_visible(tmp_path, atlas):
     data = bold_data()
     data[0, 0, 0, 4] = np.nan
