@@ -10,7 +10,7 @@ PUBLIC = "__all__"
 """All names that the package itself calls public, but for those of sections before."""
 SECTIONS = {
     "Estimators": {
-        "dynml": "HMM DyNeMo CSM Decoder",
+        "dynml": "HMM DyNeMo CSM Decoder DecoderRegressor",
     },
     "Data, sampler, loader, trainer": {
         "dynml": PUBLIC,

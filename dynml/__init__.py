@@ -18,6 +18,7 @@ _HOMES = {
     "CSM": "dynml.estimators.csm",
     "DatasetConfig": "dynml.dataset.config",
     "Decoder": "dynml.estimators.decoder",
+    "DecoderRegressor": "dynml.estimators.decoder",
     "DyNeMo": "dynml.estimators.dynemo",
     "Dynemo": "dynml.models.dynemo.model",
     "DynemoConfig": "dynml.models.dynemo.config",

@@ -1,25 +1,25 @@
-"""The decoder of trials as a classifier.
+"""Decoders of trials: the classifier and the regressor.
 
-Shapes: n trials, T samples, C channels, K classes.
+Shapes: n trials, T samples, C channels, K classes (1 for numbers).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from sklearn.base import ClassifierMixin
+from sklearn.base import ClassifierMixin, RegressorMixin
 from sklearn.utils.validation import check_consistent_length
 
 from dynml.configuration import check_choice
 from dynml.dataset.dataset import MultiSubjectDataset
 from dynml.errors import ConfigurationError, DataError
 from dynml.estimators.base import DEFAULT_SEED, TimeSeriesEstimator, seed_of
-from dynml.estimators.labels import labels_of
+from dynml.estimators.labels import labels_of, quantities_of
 from dynml.estimators.series import LABELS
 from dynml.estimators.validation import check_fraction_held_out, trials_held_out
 from dynml.models.sequence.decoding.evaluation import TRIALS_AT_ONCE
@@ -29,7 +29,95 @@ from dynml.ops.masked_samples import observed_rows
 from dynml.store.layout import SUBSET_NAMES
 
 
-class Decoder(ClassifierMixin, TimeSeriesEstimator):  # type: ignore[misc]
+class TrialEstimator(TimeSeriesEstimator):
+    """What the classifier and the regressor share."""
+
+    _family_name = "decoding"
+    _rows_are_trials: ClassVar[bool] = True
+    _samples_to_predict: ClassVar[int] = 1
+    _target_values: ClassVar[str]
+    target: str | None
+
+    def _refuse_other_targets(self) -> None:
+        kind = (self.settings or {}).get("model.target_values", self._target_values)
+        if kind != self._target_values:
+            accepted = f"absent: {type(self).__name__} has {self._target_values}"
+            raise ConfigurationError("settings['model.target_values']", kind, accepted)
+
+    def _fitted_to_store(self, X: Any, y: Any) -> bool:
+        """Fit to a store, if X is one."""
+        check_choice("standardization", self.standardization, ("training", "none"))
+        check_fraction_held_out(self.validation_fraction)
+        self._refuse_other_targets()
+        if not isinstance(X, (str, Path, MultiSubjectDataset)):
+            return False
+        if y is not None:
+            raise DataError("y is not for a store, whose events have the labels: name their column by target.")
+        self._fitted_to(X, None, None)
+        return True
+
+    def _trials(self, X: Any, y: Any) -> Any:
+        """X as one array, where it is a list of trials; refuse it where y does not fit."""
+        if isinstance(X, (list, Mapping)) and len(X) and np.ndim(X[0] if isinstance(X, list) else 0) >= 2:
+            X = np.stack(list(X))
+        if y is None:
+            name = type(self).__name__
+            raise ValueError(f"{name} requires y to be passed, but the target y is None: one label for each trial.")
+        check_consistent_length(X, y)
+        return X
+
+    def _with_held_out(self, groups: Any, y: NDArray[Any], *, by_class: bool) -> Any:
+        """Participants of trials; where there are none, but some trials are to be held out, these."""
+        if self.validation_fraction is None or groups is not None:
+            return groups
+        seed = DEFAULT_SEED if self.random_state is None else seed_of(self.random_state)
+        return trials_held_out(y, self.validation_fraction, seed, by_class=by_class)
+
+    def _plain_parameters(self) -> dict[str, Any]:
+        own = {"target": self.target or LABELS, "target_values": self._target_values}
+        return super()._plain_parameters() | own
+
+    def _outputs(self, X: Any) -> NDArray[np.float64]:
+        """What the model says of trials in an array, (n, K)."""
+        series = self._series(X, None, None, reset=False)
+        item, _ = series.items[0]
+        return self._outputs_of(item.blocks, next(iter(series.recordings.values())).sampling_frequency)
+
+    @torch.no_grad()
+    def _outputs_of(self, blocks: list[NDArray[np.float64]], rate: float) -> NDArray[np.float64]:
+        model = self.experiment_.model.eval()
+        device = next(model.parameters()).device
+        longest = self.experiment_.model.config.trial_length  # type: ignore[union-attr]
+        if len(blocks[0]) > longest:  # type: ignore[operator]
+            raise DataError(
+                f"The trials have {len(blocks[0])} samples, but those of the training had {longest} at most."
+            )
+        found = []
+        for first in range(0, len(blocks), TRIALS_AT_ONCE):
+            signals_BTC = torch.from_numpy(np.stack(blocks[first : first + TRIALS_AT_ONCE]).astype(np.float32)).to(
+                device
+            )
+            n_trials, n_times, _ = signals_BTC.shape
+            mask_BT = torch.ones(n_trials, n_times, dtype=torch.bool, device=device)
+            seconds_BT = (torch.arange(n_times, dtype=torch.float64, device=device) / rate).expand(n_trials, n_times)
+            windows = Windows(signals_BTC, mask_BT, seconds_BT, torch.zeros(n_trials, dtype=torch.int64, device=device))
+            windows = masked_windows(windows, observed_rows(signals_BTC))
+            found.append(model(windows).double().cpu())
+        return torch.cat(found).numpy()
+
+    def _of_store(self, X: Any, wanted: Callable[[Any], NDArray[Any]]) -> dict[str, NDArray[Any]]:
+        """What is wanted of predictions, by subject."""
+        dataset = self.experiment_.open(X, group=self.group)
+        decoded: Any = decode(self.experiment_, dataset, SUBSET_NAMES)
+        found: dict[str, NDArray[Any]] = {}
+        for predictions in decoded.predictions.values():
+            subjects = np.array(predictions.trials.subjects)
+            for name in dict.fromkeys(subjects.tolist()):
+                found[name] = wanted(predictions)[subjects == name]
+        return found
+
+
+class Decoder(ClassifierMixin, TrialEstimator):  # type: ignore[misc]
     """Tells the classes of trials: a weighted mean over time of each channel, or a sequence model, below a linear head.
 
     The parameters from `sampling_frequency` on are those of `HMM`.
@@ -75,9 +163,7 @@ class Decoder(ClassifierMixin, TimeSeriesEstimator):  # type: ignore[misc]
     ['face', 'house']
     """
 
-    _family_name = "decoding"
-    _rows_are_trials: ClassVar[bool] = True
-    _samples_to_predict: ClassVar[int] = 1
+    _target_values = "classes"
 
     def __init__(
         self,
@@ -120,26 +206,13 @@ class Decoder(ClassifierMixin, TimeSeriesEstimator):  # type: ignore[misc]
         -------
         self
         """
-        check_choice("standardization", self.standardization, ("training", "none"))
-        self._refuse_other_targets()
-        if isinstance(X, (str, Path, MultiSubjectDataset)):
-            if y is not None:
-                raise DataError("y is not for a store, whose events have the labels: name their column by target.")
-            self._fitted_to(X, None, None)
+        if self._fitted_to_store(X, y):
             self.classes_ = np.array(self._class_names)
             return self
-        if isinstance(X, (list, Mapping)) and len(X) and np.ndim(X[0] if isinstance(X, list) else 0) >= 2:
-            X = np.stack(list(X))
-        if y is None:
-            raise ValueError("Decoder requires y to be passed, but the target y is None: one label for each trial.")
-        check_consistent_length(X, y)
-        labels = labels_of(y)
-        self.classes_, codes = np.unique(labels, return_inverse=True)
+        X = self._trials(X, y)
+        self.classes_, codes = np.unique(labels_of(y), return_inverse=True)
         names = self._names_of_classes()
-        check_fraction_held_out(self.validation_fraction)
-        if self.validation_fraction is not None and groups is None:
-            seed = DEFAULT_SEED if self.random_state is None else seed_of(self.random_state)
-            groups = trials_held_out(codes, self.validation_fraction, seed)
+        groups = self._with_held_out(groups, codes, by_class=True)
         return self._fitted_to(X, groups, [names[code] for code in codes])
 
     def predict(self, X: Any) -> Any:
@@ -153,18 +226,9 @@ class Decoder(ClassifierMixin, TimeSeriesEstimator):  # type: ignore[misc]
         """Give the probabilities of the classes, (n, K), in the order of `classes_`; of a store: a dict by subject."""
         self._fitted_experiment()
         if isinstance(X, (str, Path, MultiSubjectDataset)):
-            return self._probabilities_of_store(X)
-        series = self._series(X, None, None, reset=False)
-        item, _ = series.items[0]
-        names = self._names_of_classes()
-        order = [self._class_names.index(name) for name in names]
-        return self._probabilities(item.blocks, next(iter(series.recordings.values())).sampling_frequency)[:, order]
-
-    def _refuse_other_targets(self) -> None:
-        kind = (self.settings or {}).get("model.target_values", "classes")
-        if kind != "classes":
-            accepted = "absent: Decoder is a classifier (dynml_train_model.py decodes others)"
-            raise ConfigurationError("settings['model.target_values']", kind, accepted)
+            return self._of_store(X, lambda predictions: predictions.probabilities)
+        order = [self._class_names.index(name) for name in self._names_of_classes()]
+        return torch.from_numpy(self._outputs(X)).softmax(dim=1).numpy()[:, order]
 
     @property
     def _class_names(self) -> list[str]:
@@ -175,37 +239,81 @@ class Decoder(ClassifierMixin, TimeSeriesEstimator):  # type: ignore[misc]
     def _names_of_classes(self) -> list[str]:
         return [str(label) for label in self.classes_]
 
-    def _plain_parameters(self) -> dict[str, Any]:
-        return super()._plain_parameters() | {"target": self.target or LABELS}
 
-    @torch.no_grad()
-    def _probabilities(self, blocks: list[NDArray[np.float64]], rate: float) -> NDArray[np.float64]:
-        model = self.experiment_.model.eval()
-        device = next(model.parameters()).device
-        longest = self.experiment_.model.config.trial_length  # type: ignore[union-attr]
-        if len(blocks[0]) > longest:  # type: ignore[operator]
-            raise DataError(
-                f"The trials have {len(blocks[0])} samples, but those of the training had {longest} at most."
-            )
-        found = []
-        for first in range(0, len(blocks), TRIALS_AT_ONCE):
-            signals_BTC = torch.from_numpy(np.stack(blocks[first : first + TRIALS_AT_ONCE]).astype(np.float32)).to(
-                device
-            )
-            n_trials, n_times, _ = signals_BTC.shape
-            mask_BT = torch.ones(n_trials, n_times, dtype=torch.bool, device=device)
-            seconds_BT = (torch.arange(n_times, dtype=torch.float64, device=device) / rate).expand(n_trials, n_times)
-            windows = Windows(signals_BTC, mask_BT, seconds_BT, torch.zeros(n_trials, dtype=torch.int64, device=device))
-            windows = masked_windows(windows, observed_rows(signals_BTC))
-            found.append(model(windows).double().softmax(dim=1).cpu().numpy())
-        return np.concatenate(found)
+class DecoderRegressor(RegressorMixin, TrialEstimator):  # type: ignore[misc]
+    """Predicts a number for each trial (a rating, a force, an age) by least squares, with the models of `Decoder`.
 
-    def _probabilities_of_store(self, X: Any) -> dict[str, NDArray[np.float64]]:
-        dataset = self.experiment_.open(X, group=self.group)
-        found: dict[str, NDArray[np.float64]] = {}
-        decoded: Any = decode(self.experiment_, dataset, SUBSET_NAMES)
-        for predictions in decoded.predictions.values():
-            subjects = np.array(predictions.trials.subjects)
-            for name in dict.fromkeys(subjects.tolist()):
-                found[name] = predictions.probabilities[subjects == name]
-        return found
+    The parameters are those of `Decoder` without `class_weights` and `label_smoothing`. `score` is R^2.
+
+    Attributes
+    ----------
+    experiment_, summary_, n_iter_, n_features_in_, feature_names_in_, sampling_frequency_
+        As of `HMM`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from dynml import DecoderRegressor
+    >>> trials = np.random.default_rng(0).normal(size=(60, 20, 4))
+    >>> forces = np.linspace(0, 1, 60)
+    >>> trials[:, :, 0] += 4 * forces[:, None]
+    >>> regressor = DecoderRegressor(max_epochs=5).fit(trials, forces)
+    >>> bool(regressor.score(trials, forces) > 0.9)
+    True
+    """
+
+    _target_values = "numbers"
+
+    def __init__(
+        self,
+        backbone: Literal["linear", "csm", "sequence_bert", "network_bert", "autoencoder"] = "linear",
+        *,
+        target: str | None = None,
+        linear_rank: int | None = None,
+        max_epochs: int = 50,
+        learning_rate: float | str = 0.001,
+        batch_size_training: int = 32,
+        sampling_frequency: float | None = None,
+        standardization: Literal["training", "none"] = "training",
+        missing: Literal["error", "segment", "mask"] = "error",
+        picks: str | Sequence[str] | None = None,
+        group: str | None = None,
+        validation_fraction: float | None = None,
+        random_state: Any = None,
+        device: str = "auto",
+        folder: str | Path | None = None,
+        settings: Mapping[str, Any] | None = None,
+        verbose: bool = False,
+    ) -> None:
+        self._keep(locals())
+
+    def fit(self, X: Any, y: Any = None, *, groups: Any = None) -> Self:
+        """Fit the model to trials.
+
+        Parameters
+        ----------
+        X : array (n, T, C) or (n, C), table, Epochs, or path of a store
+            As for `Decoder`.
+        y : sequence of n numbers
+            Not for a store.
+        groups : sequence of n, optional
+            Participant of each trial.
+
+        Returns
+        -------
+        self
+        """
+        if self._fitted_to_store(X, y):
+            return self
+        X = self._trials(X, y)
+        numbers = quantities_of(y)
+        groups = self._with_held_out(groups, numbers, by_class=False)
+        return self._fitted_to(X, groups, [repr(number) for number in numbers.tolist()])
+
+    def predict(self, X: Any) -> Any:
+        """Give the number of each trial, (n,); of a store: a dict of these by subject."""
+        model: Any = self._fitted_experiment().model
+        if isinstance(X, (str, Path, MultiSubjectDataset)):
+            return self._of_store(X, lambda predictions: predictions.predicted)
+        mean, scale = model.config.value_moments
+        return mean + scale * self._outputs(X)[:, 0]

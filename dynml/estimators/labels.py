@@ -1,4 +1,4 @@
-"""What a decoder is given as y: a label for each trial."""
+"""What a decoder is given as y: a label, or a number, for each trial."""
 
 from __future__ import annotations
 
@@ -13,10 +13,7 @@ from dynml.errors import DataError
 from dynml.models.sequence.decoding.numbers.values import number_of
 
 N_NAMED = 3
-NO_QUANTITIES = (
-    "but Decoder tells classes; numbers of a store's events are decoded by dynml_train_model.py with "
-    "--model.target_values numbers"
-)
+NO_QUANTITIES = "but Decoder tells classes: DecoderRegressor predicts numbers"
 
 
 def labels_of(y: Any) -> NDArray[Any]:
@@ -41,6 +38,25 @@ def labels_of(y: Any) -> NDArray[Any]:
     if labels.dtype.kind != "b" and 2 * len(classes) > len(labels):
         _refuse_quantities(labels, len(classes))
     return labels
+
+
+def quantities_of(y: Any) -> NDArray[np.float64]:
+    """Read y as numbers, (n,).
+
+    Raises
+    ------
+    DataError
+        When numbers are missing, or are no numbers.
+    """
+    numbers = _of_one_type(column_or_1d(np.asarray(y), warn=True))
+    if numbers.dtype.kind not in "iuf":
+        shown = ", ".join(repr(value) for value in numbers[:N_NAMED].tolist())
+        raise DataError(f"y has labels that are no numbers ({shown} ..), but DecoderRegressor predicts numbers.")
+    found: NDArray[np.float64] = numbers.astype(np.float64)
+    missing = np.flatnonzero(~np.isfinite(found)).tolist()
+    if missing:
+        _refuse_missing(missing, found[missing[0]])
+    return found
 
 
 def _of_one_type(labels: NDArray[Any]) -> NDArray[Any]:

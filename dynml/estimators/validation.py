@@ -52,15 +52,17 @@ def people_held_out(people: Sequence[str], fraction: float, seed: int) -> frozen
     return frozenset(np.random.default_rng(seed).permutation(names)[:n_held_out].tolist())
 
 
-def trials_held_out(codes: NDArray[Any], fraction: float, seed: int) -> NDArray[np.object_]:
-    """Draw trials of each class, as `groups` that `people_held_out` knows.
+def trials_held_out(codes: NDArray[Any], fraction: float, seed: int, *, by_class: bool = True) -> NDArray[np.object_]:
+    """Draw trials, as `groups` that `people_held_out` knows.
 
     Parameters
     ----------
     codes : array, (n,)
-        Class of each trial.
+        Class of each trial, or its number.
     fraction : float
     seed : int
+    by_class : bool
+        Whether to draw this share of the trials of each class.
 
     Raises
     ------
@@ -71,7 +73,9 @@ def trials_held_out(codes: NDArray[Any], fraction: float, seed: int) -> NDArray[
 
     numbers = np.arange(len(codes))
     try:
-        _, held_out = train_test_split(numbers, test_size=fraction, random_state=seed % 2**32, stratify=codes)
+        _, held_out = train_test_split(
+            numbers, test_size=fraction, random_state=seed % 2**32, stratify=codes if by_class else None
+        )
     except ValueError as error:
         accepted = f"a share that leaves trials of each class on both sides ({str(error).partition('.')[0]})"
         raise ConfigurationError("validation_fraction", fraction, accepted) from error

@@ -13,7 +13,7 @@ TRIALS = np.random.default_rng(2).normal(size=(20, 6, 3))
 @pytest.mark.parametrize(
     ("labels", "said"),
     [
-        (np.linspace(0, 1, 20), r"continuous numbers \(0.0526316, .*--model.target_values numbers\.$"),
+        (np.linspace(0, 1, 20), r"continuous numbers \(0.0526316, .*DecoderRegressor predicts numbers\.$"),
         (np.linspace(0, 1, 20).astype(object), "continuous numbers"),
         (np.linspace(0, 1, 20).astype(str), "20 different numbers in 20 trials"),
         (np.arange(300, 320), "20 different numbers in 20 trials"),
@@ -51,5 +51,5 @@ def test_classes_come_through_as_they_are(labels):
 def test_labels_that_nobody_would_look_at_are_refused():
     with pytest.raises(DataError, match="name their column by target"):
         Decoder(target="stimulus").fit("a_store.hdf5", ["a", "b"])
-    with pytest.raises(ConfigurationError, match="Decoder is a classifier"):
+    with pytest.raises(ConfigurationError, match="absent: Decoder has classes"):
         Decoder(settings={"model.target_values": "numbers"}).fit(TRIALS, ["a", "b"] * 10)

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dynml.models.sequence.decoding.answer.choice import Problem, best_choice, coefficients
+from dynml.models.sequence.decoding.answer.choice import Problem, Variant, best_choice, coefficients
 from dynml.models.sequence.decoding.answer.folds import drawn_trials
 from dynml.models.sequence.decoding.evaluation import signals_of_trials
 from dynml.models.sequence.decoding.targets import Trials, cross_validation_groups
@@ -231,11 +231,11 @@ def _fitted_regression(
     problem: Problem,
     by: str,
 ) -> Regression | None:
-    inputs = {size: make(trials) for size, make in features.items()}
-    best = best_choice(name, list(inputs.items()), problem)
+    variants = [Variant(make(trials)) for make in features.values()]
+    best = best_choice(name, variants, problem)
     if best is None:
         return None
-    slopes, centre = coefficients(inputs[best.n_features], problem, [best.penalty])
+    slopes, centre = coefficients(variants[best.variant], problem, [best.penalty])
     settings: dict[str, Any] = {"penalty": best.penalty, "n_features": best.n_features, "chosen_by": by}
     if name == LINEAR:
         settings["n_bins"] = best.n_features // trials.subset.n_channels

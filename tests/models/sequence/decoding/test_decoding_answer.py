@@ -10,13 +10,14 @@ from dynml.batches.sampler_config import BatchSamplerConfig
 from dynml.errors import DataError, DataWarning
 from dynml.models.experiment import load_experiment
 from dynml.models.sequence.decoding.answer import network_share as network_share_module
-from dynml.models.sequence.decoding.answer.choice import Problem, coefficients, held_out_scores, standard_error
+from dynml.models.sequence.decoding.answer.choice import Problem, Variant, coefficients, held_out_scores, standard_error
 from dynml.models.sequence.decoding.answer.features import (
     FeatureLayout,
     bands_within,
     connectivity,
     course,
     log_power,
+    noise_normalizations,
     shrunk,
     spectra,
     tangent,
@@ -61,7 +62,7 @@ def test_ridges_are_those_of_scikit_learn():
     truth = np.arange(24) % 3
     for n_features in (7, 40):
         inputs = generator.normal(3.0, 2.0, size=(24, n_features))
-        weights, centre = coefficients(inputs, problem_of(truth), [0.1, 1.0])
+        weights, centre = coefficients(Variant(inputs), problem_of(truth), [0.1, 1.0])
         for number, penalty in enumerate((0.1, 1.0)):
             scaled = StandardScaler().fit_transform(inputs)
             ridge = Ridge(alpha=penalty * max(24, n_features)).fit(scaled, np.eye(3)[truth])
@@ -69,17 +70,51 @@ def test_ridges_are_those_of_scikit_learn():
             np.testing.assert_allclose((inputs - centre) @ weights[number], expected, atol=1e-10)
 
 
+def test_ridges_on_turned_channels_are_those_on_features_turned_by_hand():
+    from sklearn.linear_model import Ridge
+
+    generator = np.random.default_rng(3)
+    truth, axes = np.arange(24) % 3, generator.normal(size=(4, 4))
+    for n_parts in (2, 10):
+        inputs = generator.normal(3.0, 2.0, size=(24, n_parts, 4))
+        turned = np.stack([[axes.T @ part for part in trial] for trial in inputs]).reshape(24, -1)
+        turned /= np.sqrt(turned.var(axis=0).mean())
+        ridge = Ridge(alpha=0.1 * max(24, 4 * n_parts)).fit(turned, np.eye(3)[truth])
+        flat = inputs.reshape(24, -1)
+        weights, centre = coefficients(Variant(flat, axes), problem_of(truth), [0.1])
+        np.testing.assert_allclose((flat - centre) @ weights[0], ridge.predict(turned) - 1 / 3, atol=1e-10)
+
+
+def test_normalized_channels_have_noise_that_is_alike_whatever_their_units():
+    generator = np.random.default_rng(4)
+    mixing = generator.normal(size=(3, 3)) * np.array([1e-13, 1.0, 1e6])
+    signals = generator.normal(size=(40, 50, 3)) @ mixing + 100 * generator.normal(size=(40, 1, 3)) * mixing.diagonal()
+    signals = np.concatenate([signals, np.ones((40, 50, 1))], axis=2)
+    known = torch.arange(50) < 48
+    trials = [(torch.from_numpy(one), known, 100.0) for one in signals]
+    alone, together = (axes.numpy() for axes in noise_normalizations(trials))
+    within = signals[:, :48] - signals[:, :48].mean(axis=1, keepdims=True)
+    assert (alone[3] == 0).all()
+    assert (together[3] == 0).all()
+    np.testing.assert_allclose((within @ alone)[..., :3].reshape(-1, 3).std(axis=0), 1.0, rtol=1e-9)
+    correlations = np.corrcoef((within @ together)[..., :3].reshape(-1, 3).T)
+    assert np.abs(correlations - np.eye(3)).max() < 0.15
+    assert np.abs(np.corrcoef(within[..., :3].reshape(-1, 3).T) - np.eye(3)).max() > 0.5
+    short = [(torch.from_numpy(one[:1]), known[:1], 100.0) for one in signals]
+    np.testing.assert_allclose((signals[:, 0] @ noise_normalizations(short)[0].numpy())[:, :3].std(axis=0), 1.0)
+
+
 def test_held_out_trials_have_no_part_in_what_is_said_of_them():
     generator = np.random.default_rng(1)
     truth, inputs = np.arange(20) % 2, generator.normal(size=(20, 60))
     folds = [(np.arange(10, 20), np.arange(10)), (np.arange(10), np.arange(10, 20))]
-    before = held_out_scores(inputs, problem_of(truth, folds=folds), [0.1])[0]
+    before = held_out_scores(Variant(inputs), problem_of(truth, folds=folds), [0.1])[0]
     turned = truth.copy()
     turned[:10] = 1 - turned[:10]
-    after = held_out_scores(inputs, problem_of(turned, folds=folds), [0.1])[0]
+    after = held_out_scores(Variant(inputs), problem_of(turned, folds=folds), [0.1])[0]
     np.testing.assert_array_equal(before[:10], after[:10])
     assert not np.allclose(before[10:], after[10:])
-    in_sample = (inputs - inputs.mean(0)) @ coefficients(inputs, problem_of(truth), [1e-4])[0][0]
+    in_sample = (inputs - inputs.mean(0)) @ coefficients(Variant(inputs), problem_of(truth), [1e-4])[0][0]
     assert (in_sample.argmax(1) == truth).all()
 
 
@@ -217,6 +252,36 @@ def test_power_that_no_course_shows_is_decoded(tmp_path):
     summary = trainer.train_and_validate()
     assert summary["score"]["validation"] > 0.9
     assert summary["baselines"]["linear"]["validation"] < 0.75
+
+
+def test_classes_below_noise_that_channels_share_are_decoded_from_whitened_channels(tmp_path):
+    from sklearn.linear_model import RidgeClassifier
+
+    generator = np.random.default_rng(0)
+    mixing, pattern = 2.0 * generator.normal(size=(60, 80)), 0.3 * generator.normal(size=80)
+
+    def item(n_trials):
+        labels = np.arange(n_trials) % 2
+        signals = generator.normal(size=(n_trials, 20, 60)) @ mixing + generator.normal(size=(n_trials, 20, 80))
+        signals += (labels - 0.5)[:, None, None] * pattern
+        onset, duration = np.arange(n_trials) * 20, np.full(n_trials, 20)
+        events = Events(onset=onset, duration=duration, labels={"stimulus": labels}, names={"stimulus": ("a", "b")})
+        runs = [signals.reshape(-1, 80)]
+        return signals.mean(axis=1), labels, recording_of_runs(runs, sampling_frequency=RATE, events=events)
+
+    (means, labels, learnt), (new, truth, held_out) = item(60), item(300)
+    trainer = trainer_of(
+        MultiSubjectDataset.from_arrays({"a": learnt}, {"b": held_out}),
+        tmp_path,
+        backbone="linear",
+        linear_answer="best",
+        trainer={"inner_folds": 0},
+    )
+    trainer.initialize()
+    trainer.model.network_share.fill_(0.0)
+    plain = max(RidgeClassifier(alpha=a).fit(means, labels).score(new, truth) for a in np.geomspace(1e-3, 1e5, 9))
+    assert plain < 0.7
+    assert predictions_of(trainer.model, trainer.trials("validation")).accuracy > 0.78
 
 
 def test_rare_classes_and_imbalance_are_said():

@@ -92,7 +92,7 @@ def answers_of(truth, scores):
     choices = []
     for one in scores:
         factor, loss = problem.calibrated(one)
-        choices.append(Choice("course", 1, 1.0, factor, factor * one, loss))
+        choices.append(Choice("course", 0, 1, 1.0, factor, factor * one, loss))
     return choices, problem
 
 

@@ -12,7 +12,7 @@ from dynml.batches.sampler_config import BatchSamplerConfig
 from dynml.cli.outputs.decoding import write_decoding
 from dynml.errors import ConfigurationError, DataError
 from dynml.models.experiment import load_experiment
-from dynml.models.sequence.decoding.answer.choice import NumberProblem, coefficients
+from dynml.models.sequence.decoding.answer.choice import NumberProblem, Variant, coefficients
 from dynml.models.sequence.decoding.inference import decode
 from dynml.models.sequence.decoding.numbers.baselines import fit_number_baselines
 from dynml.models.sequence.decoding.numbers.predictions import predicted_numbers
@@ -125,7 +125,7 @@ def test_ridge_regressions_of_numbers_are_those_of_scikit_learn():
         values = (values - values.mean()) / values.std()
         zeros = np.zeros(n_trials, dtype=np.int64)
         problem = NumberProblem(zeros, np.ones(n_trials), np.zeros(1), np.arange(n_trials), (), values)
-        slopes, centre = coefficients(inputs, problem, [0.1])
+        slopes, centre = coefficients(Variant(inputs), problem, [0.1])
         scaled = (inputs - inputs.mean(axis=0)) / inputs.std(axis=0)
         ridge = Ridge(alpha=0.1 * max(n_trials, n_features)).fit(scaled, values)
         np.testing.assert_allclose((inputs - centre) @ slopes[0, :, 0], ridge.predict(scaled), atol=1e-9)

@@ -222,10 +222,42 @@ class LabelProblem(Problem):
 
 
 @dataclass(frozen=True)
+class Variant:
+    """Features of trials of one kind, in one of the ways among which is chosen."""
+
+    inputs: Floats
+    """(n, F)."""
+
+    axes: Floats | None = None
+    """What the channels are multiplied by before the regression, (C, C), where features are channels in parts of a
+    trial. These then share one scale; other features are standardized one by one."""
+
+    def part(self, chosen: NDArray[np.int64]) -> Variant:
+        """Some of the trials."""
+        return dataclasses.replace(self, inputs=self.inputs[chosen])
+
+    def turned(self) -> Floats:
+        """Features with their channels multiplied, (n, F)."""
+        return self.inputs if self.axes is None else _by_channels(self.inputs, self.axes)
+
+    def turned_back(self, weights: Floats) -> Floats:
+        """Weights (F, K) of such features as weights of the features as they are."""
+        return weights if self.axes is None else _by_channels(weights.T, self.axes.T).T
+
+
+def _by_channels(rows: Floats, axes: Floats) -> Floats:
+    """Rows (n, parts * C) with the channels of each part multiplied by axes (C, C)."""
+    return (rows.reshape(len(rows), -1, len(axes)) @ axes).reshape(rows.shape)
+
+
+@dataclass(frozen=True)
 class Choice:
     """The best regression on the features of one kind."""
 
     kind: str
+    variant: int
+    """Position among the variants of its kind."""
+
     n_features: int
     penalty: float
     factor: Floats
@@ -238,7 +270,7 @@ class Choice:
     """Mean cautious loss of the same."""
 
 
-def coefficients(inputs: Floats, problem: Problem, penalties: Sequence[float]) -> tuple[Floats, Floats]:
+def coefficients(variant: Variant, problem: Problem, penalties: Sequence[float]) -> tuple[Floats, Floats]:
     """Ridge regressions of the classes on features.
 
     Returns
@@ -247,9 +279,12 @@ def coefficients(inputs: Floats, problem: Problem, penalties: Sequence[float]) -
         Of features as they are; they are standardized within.
     centre : (F,)
     """
+    inputs = variant.turned()
     roots, share = np.sqrt(problem.weights)[:, None], problem.weights / problem.weights.sum()
     centre = share @ inputs
     scale = inputs.std(axis=0)
+    if variant.axes is not None:
+        scale = np.full_like(scale, np.sqrt(np.square(scale).mean()))
     scale = np.where(scale > 1e-9 * np.maximum(1.0, np.abs(centre)), scale, np.inf)
     rows = roots * (inputs - centre) / scale
     targets = roots * (problem.targets - share @ problem.targets)
@@ -260,38 +295,33 @@ def coefficients(inputs: Floats, problem: Problem, penalties: Sequence[float]) -
     found = []
     for penalty in penalties:
         shrunk = turned / (np.maximum(values, 0.0) + penalty * max(n_trials, n_features))[:, None]
-        found.append((rows.T @ (vectors @ shrunk) if is_wide else vectors @ shrunk) / scale[:, None])
-    return np.stack(found), centre
+        slopes = (rows.T @ (vectors @ shrunk) if is_wide else vectors @ shrunk) / scale[:, None]
+        found.append(variant.turned_back(slopes))
+    return np.stack(found), share @ variant.inputs
 
 
-def held_out_scores(inputs: Floats, problem: Problem, penalties: Sequence[float]) -> Floats:
+def held_out_scores(variant: Variant, problem: Problem, penalties: Sequence[float]) -> Floats:
     """What regressions say of trials that they were not fitted to, (A, n, K); 0 where a trial is in no fold."""
+    inputs = variant.inputs
     scores = np.zeros((len(penalties), len(inputs), len(problem.log_priors)))
     for fit, held_out in problem.folds:
-        weights, centre = coefficients(inputs[fit], problem.part(fit, ()), penalties)
+        weights, centre = coefficients(variant.part(fit), problem.part(fit, ()), penalties)
         scores[:, held_out] = (inputs[held_out] - centre) @ weights
     return scores
 
 
-def best_choice(kind: str, variants: Sequence[tuple[int, Floats]], problem: Problem) -> Choice | None:
-    """The number of features and the penalty with the least loss of held-out trials.
-
-    Parameters
-    ----------
-    kind : str
-    variants : sequence of (number of features, inputs)
-    problem : Problem
-    """
-    found = [choice for variant in variants for choice in choices_of_penalties(kind, *variant, problem)]
+def best_choice(kind: str, variants: Sequence[Variant], problem: Problem) -> Choice | None:
+    """The variant and the penalty with the least loss of held-out trials."""
+    found = [choice for number in range(len(variants)) for choice in choices_of(kind, variants, number, problem)]
     return min(found, key=lambda choice: choice.loss, default=None)
 
 
-def choices_of_penalties(kind: str, n_features: int, inputs: Floats, problem: Problem) -> list[Choice]:
-    """Regressions on the same features, one for each penalty."""
-    found = []
-    for penalty, scores in zip(PENALTIES, held_out_scores(inputs, problem, PENALTIES)):
+def choices_of(kind: str, variants: Sequence[Variant], number: int, problem: Problem) -> list[Choice]:
+    """Regressions on the variant of that number, one for each penalty."""
+    found, n_features = [], variants[number].inputs.shape[1]
+    for penalty, scores in zip(PENALTIES, held_out_scores(variants[number], problem, PENALTIES)):
         factor, loss = problem.calibrated(scores)
-        found.append(Choice(kind, n_features, penalty, factor, factor * scores, loss))
+        found.append(Choice(kind, number, n_features, penalty, factor, factor * scores, loss))
     return found
 
 

@@ -26,6 +26,9 @@ MOST_NETWORKS = 64
 MOST_NETWORKS_BY_BAND = 32
 """Covariances and connectivity of more channels are those of all frequencies together."""
 
+MOST_WHITENED = 1_000
+"""The course of more channels is not whitened."""
+
 MOST_FEATURES = 20_000
 SHORTEST = 3
 """Samples that a covariance takes."""
@@ -34,6 +37,8 @@ LEAST_SHRINKAGE = 0.05
 """Neighbouring samples are alike, so that formulas for independent ones shrink too little."""
 
 _TINY = 1e-12
+_CONSTANT = 1e-9
+"""Of a channel's largest value: what varies less is rounding."""
 
 
 def bands_within(sampling_frequencies: Sequence[float], trial_length: int) -> list[list[float]]:
@@ -180,6 +185,37 @@ def tangent(covariances_SPP: Tensor, whitening_SPP: Tensor) -> Tensor:
     rows, columns = torch.triu_indices(*logs_SPP.shape[-2:]).unbind()
     factors = torch.where(rows == columns, 1.0, 2.0**0.5).double()
     return (logs_SPP[:, rows, columns] * factors).flatten()
+
+
+def noise_normalizations(trials: Sequence[tuple[Tensor, Tensor, float]]) -> list[Tensor]:
+    """What channels are multiplied by, so that samples vary alike about the mean of their trial, (C, C).
+
+    Parameters
+    ----------
+    trials : sequence of (signals (T, C), known samples (T,), sampling frequency)
+
+    Returns
+    -------
+    list of Tensor
+        Of one channel after the other; then, unless there are very many channels, of their covariance, shrunk. Where
+        trials have one sample, or are constant, that of samples about the mean of all trials.
+    """
+    known = [signals_TC[known_T] for signals_TC, known_T, _ in trials if bool(known_T.any())]
+    samples_TC = torch.cat(known)
+    residuals_TC = torch.cat([signals_TC - signals_TC.mean(dim=0) for signals_TC in known])
+    least_C = _CONSTANT * samples_TC.abs().amax(dim=0)
+    if bool((residuals_TC.abs() <= least_C).all()):
+        residuals_TC = samples_TC - samples_TC.mean(dim=0)
+    scale_C = residuals_TC.square().mean(dim=0).sqrt()
+    inverse_C = torch.where(scale_C > least_C, 1 / scale_C, 0.0)
+    n_channels = len(inverse_C)
+    if not 1 < n_channels <= MOST_WHITENED:
+        return [inverse_C.diag()]
+    scaled_TC = residuals_TC * inverse_C
+    covariance_SCC = (scaled_TC.T @ scaled_TC / len(scaled_TC))[None]
+    n_values_S = torch.tensor([len(scaled_TC)], dtype=torch.float64)
+    found = Spectra(covariance_SCC.diagonal(dim1=1, dim2=2), covariance_SCC.to(torch.complex128), n_values_S)
+    return [inverse_C.diag(), inverse_C[:, None] * whitening(shrunk(found)[None])[0]]
 
 
 def connectivity(found: Spectra) -> Tensor:

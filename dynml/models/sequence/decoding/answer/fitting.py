@@ -17,9 +17,10 @@ from dynml.models.sequence.decoding.answer.choice import (
     Choice,
     Floats,
     Problem,
+    Variant,
     averaged,
     best_choice,
-    choices_of_penalties,
+    choices_of,
     coefficients,
 )
 from dynml.models.sequence.decoding.answer.features import (
@@ -32,6 +33,7 @@ from dynml.models.sequence.decoding.answer.features import (
     connectivity,
     course,
     log_power,
+    noise_normalizations,
     shrunk,
     spectra,
     tangent,
@@ -72,8 +74,9 @@ def fit_answer(
 ) -> OutOfFold:
     """Set the buffers of a linear answer.
 
-    For each kind of features their number is chosen by the cross-entropy (of numbers: the squared error) of held-out
-    trials. The answer is the weighted mean over kinds and penalties for which it is least.
+    For each kind of features their number, and for the course whether channels are whitened, is chosen by the
+    cross-entropy (of numbers: the squared error) of held-out trials. The answer is the weighted mean over kinds and
+    penalties for which it is least.
 
     Parameters
     ----------
@@ -110,18 +113,16 @@ def fit_answer(
     return OutOfFold(logits, _fold_of(problem), problem, report)
 
 
-def _features(answer: LinearAnswer, trials: Trials) -> dict[str, list[tuple[int, Floats]]]:
-    """Features of all trials by kind, in the numbers among which is chosen; sets what covariances are read by."""
+def _features(answer: LinearAnswer, trials: Trials) -> dict[str, list[Variant]]:
+    """Features of all trials by kind, in the ways among which is chosen; sets what covariances are read by."""
     layout = answer.layout
     if layout.n_networks < layout.n_channels:
         axes = principal_axes(trials)[:, : layout.n_networks]
         answer.axes_CP.copy_(torch.from_numpy(np.ascontiguousarray(axes)))
     read = [trial for windows in windows_of_trials(trials, torch.device("cpu")) for trial in trials_of(windows)]
-    found: dict[str, list[tuple[int, Floats]]] = {COURSE: []}
-    for size in layout.variants(COURSE):
-        n_bins = size // layout.n_channels
-        rows = torch.stack([course(signals, known, n_bins) for signals, known, _ in read])
-        found[COURSE].append((size, rows.numpy()))
+    bins = [size // layout.n_channels for size in layout.variants(COURSE)]
+    courses = [torch.stack([course(*trial[:2], n) for trial in read]).numpy() for n in bins]
+    found = {COURSE: [Variant(rows, axes.numpy()) for axes in noise_normalizations(read) for rows in courses]}
     if min(int(known.sum()) for _, known, _ in read) < SHORTEST:
         return found
     moments = [spectra(signals[known], rate, layout, answer.axes_CP) for signals, known, rate in read]
@@ -136,19 +137,19 @@ def _features(answer: LinearAnswer, trials: Trials) -> dict[str, list[tuple[int,
         CONNECTIVITY: torch.stack([connectivity(one) for one in usable]),
     }
     for kind, rows in rows_of.items():
-        found[kind] = [(size, rows[:, :size].numpy()) for size in layout.variants(kind)]
+        found[kind] = [Variant(rows[:, :size].numpy()) for size in layout.variants(kind)]
     return found
 
 
-def _choices(features: dict[str, list[tuple[int, Floats]]], problem: Problem, seed: int) -> list[Choice]:
-    """The best number of features of each kind, with each penalty; chosen on some trials where there are very many."""
+def _choices(features: dict[str, list[Variant]], problem: Problem, seed: int) -> list[Choice]:
+    """The best variant of each kind, with each penalty; chosen on some trials where there are very many."""
     part = drawn_trials(len(problem.truth), CHOICE_TRIALS, seed)
     smaller = _of_some(problem, part)
     found: list[Choice] = []
     for kind, variants in features.items():
         best = best_choice(kind, _rows(variants, part), smaller)
         if best is not None:
-            found += choices_of_penalties(kind, best.n_features, dict(variants)[best.n_features], problem)
+            found += choices_of(kind, variants, best.variant, problem)
     return found
 
 
@@ -164,13 +165,13 @@ def _of_some(problem: Problem, part: NDArray[np.int64]) -> Problem:
     return problem.part(part, [(fit, out) for fit, out in sides if len(fit) and len(out)])
 
 
-def _rows(variants: list[tuple[int, Floats]], part: NDArray[np.int64]) -> list[tuple[int, Floats]]:
-    return [(size, inputs[part]) for size, inputs in variants]
+def _rows(variants: list[Variant], part: NDArray[np.int64]) -> list[Variant]:
+    return [variant.part(part) for variant in variants]
 
 
 def _set_weights(
     answer: LinearAnswer,
-    features: dict[str, list[tuple[int, Floats]]],
+    features: dict[str, list[Variant]],
     choices: Sequence[Choice],
     weights: Floats,
     problem: Problem,
@@ -182,17 +183,16 @@ def _set_weights(
         own = [(weight, choice) for weight, choice in zip(weights.tolist(), choices) if choice.kind == kind and weight]
         if not any(np.any(choice.factor) for _, choice in own):
             continue
-        n_features = own[0][1].n_features
-        inputs = dict(features[kind])[n_features]
+        n_features, variant = own[0][1].n_features, features[kind][own[0][1].variant]
         penalties = [choice.penalty for _, choice in own]
-        slopes_of, centre = coefficients(inputs[drawn], problem.part(drawn, ()), penalties)
+        slopes_of, centre = coefficients(variant.part(drawn), problem.part(drawn, ()), penalties)
         slopes = sum(weight * choice.factor * one for (weight, choice), one in zip(own, slopes_of))
         first = answer.layout.slice_of(kind).start
         answer.weights_FK[first : first + n_features] = torch.from_numpy(slopes)
         answer.centre_F[first : first + n_features] = torch.from_numpy(centre)
         if kind == COURSE:
             answer.n_course.fill_(n_features)
-        logits += (inputs - centre) @ slopes
+        logits += (variant.inputs - centre) @ slopes
     return logits
 
 
@@ -223,5 +223,6 @@ def _report(
         }
         if kind == COURSE:
             kinds[COURSE]["n_bins"] = best.n_features // answer.layout.n_channels
+            kinds[COURSE]["whitened"] = best.variant >= len(answer.layout.variants(COURSE))
     missing = [kind for kind in KINDS if kind not in kinds]
     return {"held_out": problem.scores(logits), "held_out_by": by, "kinds": kinds, "not_for_these_trials": missing}
