@@ -29,6 +29,16 @@ from dynml.ops.masked_samples import observed_rows
 from dynml.store.layout import SUBSET_NAMES
 
 
+def _stacked(X: Any) -> Any:
+    """Trials (T, C) of a list or tuple as one array; anything else as it is."""
+    if not isinstance(X, (list, tuple)) or not len(X) or np.ndim(X[0]) < 2:
+        return X
+    shapes = {np.shape(trial) for trial in X}
+    if len(shapes) > 1:
+        raise DataError(f"The trials of X have several shapes ({', '.join(map(str, sorted(shapes)))}): give them one.")
+    return np.stack(list(X))
+
+
 class Decoder(ClassifierMixin, TimeSeriesEstimator):  # type: ignore[misc]
     """Tells the classes of trials: a weighted mean over time of each channel, or a sequence model, below a linear head.
 
@@ -128,8 +138,7 @@ class Decoder(ClassifierMixin, TimeSeriesEstimator):  # type: ignore[misc]
             self._fitted_to(X, None, None)
             self.classes_ = np.array(self._class_names)
             return self
-        if isinstance(X, (list, Mapping)) and len(X) and np.ndim(X[0] if isinstance(X, list) else 0) >= 2:
-            X = np.stack(list(X))
+        X = _stacked(X)
         if y is None:
             raise ValueError("Decoder requires y to be passed, but the target y is None: one label for each trial.")
         check_consistent_length(X, y)
@@ -154,7 +163,9 @@ class Decoder(ClassifierMixin, TimeSeriesEstimator):  # type: ignore[misc]
         self._fitted_experiment()
         if isinstance(X, (str, Path, MultiSubjectDataset)):
             return self._probabilities_of_store(X)
-        series = self._series(X, None, None, reset=False)
+        series = self._series(_stacked(X), None, None, reset=False)
+        if len(series.items) != 1:
+            raise DataError("X must be one array (n, T, C), a list of trials (T, C), a table, Epochs or a store.")
         item, _ = series.items[0]
         names = self._names_of_classes()
         order = [self._class_names.index(name) for name in names]
