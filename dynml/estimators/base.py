@@ -24,6 +24,7 @@ from dynml.estimators.series import TimeSeries
 from dynml.estimators.validation import check_fraction_held_out, people_held_out
 from dynml.models.experiment import Experiment
 from dynml.models.registry import Family, get_family
+from dynml.readers.text_table import check_no_clock
 from dynml.recording import masked_as_nan
 from dynml.training.config import TrainerConfig
 from dynml.training.environment import resolve_device
@@ -165,6 +166,8 @@ class TimeSeriesEstimator(BaseEstimator):
             ensure_all_finite=True if self.missing == "error" else "allow-nan",
             ensure_min_samples=n_needed,
         )
+        if hasattr(x, "columns"):
+            check_no_clock(f"The table {where}" if where != "X" else where, found, tuple(map(str, x.columns)))
         return found.reshape(shape) if len(shape) == 3 else found
 
     def _check_names(self, item: Item, *, reset: bool) -> None:

@@ -6,6 +6,7 @@ Shapes: n trials, T samples, C channels.
 from __future__ import annotations
 
 import sys
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +15,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from dynml.errors import DataError
+from dynml.errors import DataError, DataWarning
 from dynml.readers.meg_eeg.epochs import describe_epochs, read_epochs
 from dynml.readers.meg_eeg.picks import ChosenChannels, PicksConfig, chosen_channels
 from dynml.readers.meg_eeg.raw import RawFile, describe_raw, read_raw
@@ -95,6 +96,7 @@ def item_of_mne(x: Any, picks: str | Sequence[str] | None) -> Item:
         signals, stretches = read_raw(file), described.stretches
         blocks, joined = [signals], "end to end"
     else:
+        x = _without_bad(x)
         described = describe_epochs(x, channels, path, ())
         signals, stretches = read_epochs(x, channels), None
         blocks, joined = np.split(signals, len(x.events)), "side by side"
@@ -106,6 +108,19 @@ def item_of_mne(x: Any, picks: str | Sequence[str] | None) -> Item:
         sampling_frequency=described.sampling_frequency,
         units=described.units or "arbitrary",
     )
+
+
+def _without_bad(epochs: Any) -> Any:
+    """Epochs without those that are bad by annotations or thresholds, which MNE drops once it reads the signals."""
+    try:
+        len(epochs)
+    except RuntimeError:  # MNE does not know yet
+        n_before = len(epochs.events)
+        epochs = epochs.copy().drop_bad(verbose="error")
+        n_bad = n_before - len(epochs)
+        if n_bad:
+            warnings.warn(f"{n_bad} of {n_before} epochs are bad and are left out.", DataWarning, stacklevel=2)
+    return epochs
 
 
 def _channels(x: Any, picks: str | Sequence[str] | None, path: Path) -> ChosenChannels:

@@ -29,6 +29,16 @@ from dynml.ops.masked_samples import observed_rows
 from dynml.store.layout import SUBSET_NAMES
 
 
+def _stacked(X: Any) -> Any:
+    """Trials (T, C) of a list or tuple as one array; anything else as it is."""
+    if not isinstance(X, (list, tuple)) or not len(X) or np.ndim(X[0]) < 2:
+        return X
+    shapes = {np.shape(trial) for trial in X}
+    if len(shapes) > 1:
+        raise DataError(f"The trials of X have several shapes ({', '.join(map(str, sorted(shapes)))}): give them one.")
+    return np.stack(list(X))
+
+
 class TrialEstimator(TimeSeriesEstimator):
     """What the classifier and the regressor share."""
 
@@ -58,8 +68,7 @@ class TrialEstimator(TimeSeriesEstimator):
 
     def _trials(self, X: Any, y: Any) -> Any:
         """X as one array, where it is a list of trials; refuse it where y does not fit."""
-        if isinstance(X, (list, Mapping)) and len(X) and np.ndim(X[0] if isinstance(X, list) else 0) >= 2:
-            X = np.stack(list(X))
+        X = _stacked(X)
         if y is None:
             name = type(self).__name__
             raise ValueError(f"{name} requires y to be passed, but the target y is None: one label for each trial.")
@@ -79,7 +88,9 @@ class TrialEstimator(TimeSeriesEstimator):
 
     def _outputs(self, X: Any) -> NDArray[np.float64]:
         """What the model says of trials in an array, (n, K)."""
-        series = self._series(X, None, None, reset=False)
+        series = self._series(_stacked(X), None, None, reset=False)
+        if len(series.items) != 1:
+            raise DataError("X must be one array (n, T, C), a list of trials (T, C), a table, Epochs or a store.")
         item, _ = series.items[0]
         return self._outputs_of(item.blocks, next(iter(series.recordings.values())).sampling_frequency)
 

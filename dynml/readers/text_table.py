@@ -65,7 +65,7 @@ class TextReader(Reader):
         numbers = _numbers(path, lines if names is None else lines.without_first(), names)
         if self.config.time_axis == "first":
             if names is not None:
-                _check_no_clock(path, numbers, names)
+                check_no_clock(path, numbers, names)
             return numbers, names
         if names is not None:
             raise DataError(
@@ -177,11 +177,17 @@ def _row(path: Path, lines: _Lines, line: int, n_columns: int) -> list[float]:
     return [float("nan") if cell.lower() in NOT_AVAILABLE else float(cell) for cell in cells]
 
 
-def _check_no_clock(path: Path, numbers: NDArray[np.float64], names: tuple[str, ...]) -> None:
-    """Refuse a column of times or counts, which every model would take for a channel."""
+def check_no_clock(what: Path | str, numbers: NDArray[np.float64], names: tuple[str, ...]) -> None:
+    """Refuse a column of times or counts, which every model would take for a channel.
+
+    Raises
+    ------
+    DataError
+        Names the column.
+    """
     for column, name in enumerate(names):
         if name.lower() in CLOCKS and len(numbers) > 1 and (np.diff(numbers[:, column]) > 0).all():
-            raise DataError(f"{path} has a column {name!r} that counts the samples and is not a channel; remove it.")
+            raise DataError(f"{what} has a column {name!r} that counts the samples and is not a channel; remove it.")
 
 
 def _warned(lines: _Lines, numbers: NDArray[np.float64], names: tuple[str, ...] | None) -> tuple[str, ...]:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from dynml import CSM, HMM, Decoder
-from dynml.errors import DataError
+from dynml.errors import DataError, DataWarning
 
 mne = pytest.importorskip("mne")
 GENERATOR = np.random.default_rng(3)
@@ -56,6 +56,31 @@ def test_epochs_are_trials():
     probabilities = decoder.predict_proba(arrays[30:])
     np.testing.assert_allclose(probabilities.sum(axis=1), 1)
     np.testing.assert_allclose(probabilities[:1], decoder.predict_proba(arrays[30:31]), atol=1e-6)
+
+
+def test_bad_epochs_that_are_not_dropped_yet_are_left_out():
+    raw = raw_of()
+    raw.set_annotations(mne.Annotations([1.0], [0.5], ["BAD_movement"]))
+    lazy, clean = (mne.make_fixed_length_epochs(raw, 1.0, verbose="error") for _ in range(2))
+    clean.drop_bad(verbose="error")
+    with pytest.warns(DataWarning, match="1 of 6 epochs are bad and are left out"):
+        hmm = HMM(n_states=2, **QUICK).fit(lazy)
+    states = hmm.predict(clean)
+    assert states.shape == (5, 100)
+    np.testing.assert_array_equal(states, HMM(n_states=2, **QUICK).fit(clean).predict(clean))
+    assert len(lazy.events) == 6  # the user's object is left as it was
+
+
+def test_trials_in_a_list_are_one_array():
+    trials, labels = GENERATOR.normal(size=(40, 20, 3)), np.repeat(["a", "b"], 20)
+    trials[20:, :, 0] += 2
+    decoder = Decoder(max_epochs=3).fit(list(trials), labels)
+    for given in (list(trials), tuple(trials)):
+        np.testing.assert_array_equal(decoder.predict(given), decoder.predict(trials))
+    with pytest.raises(DataError, match=r"several shapes \(\(5, 3\), \(20, 3\)\)"):
+        decoder.predict([trials[0], trials[1][:5]])
+    with pytest.raises(DataError, match="X must be one array"):
+        decoder.predict({"a": trials[0], "b": trials[1]})
 
 
 def test_the_causal_model_predicts_what_comes_next():

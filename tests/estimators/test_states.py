@@ -79,6 +79,13 @@ def test_a_table_keeps_the_names_of_its_columns():
         fitted.predict(table[["right", "middle", "left"]])
 
 
+def test_a_column_of_times_is_no_channel():
+    table = pd.DataFrame(SERIES[0], columns=["Fz", "Cz", "Pz"])
+    with pytest.raises(DataError, match="has a column 'time' that counts the samples and is not a channel"):
+        HMM(2, **QUICK).fit(table.assign(time=np.arange(len(table)) / 250))
+    HMM(2, **QUICK).fit(table.set_index(pd.Index(np.arange(len(table)) / 250, name="time")))
+
+
 def test_model_selection_of_scikit_learn():
     search = GridSearchCV(HMM(**QUICK), {"n_states": [1, 2]}, cv=GroupKFold(2), refit=False)
     search.fit(SERIES[:3], groups=["a", "a", "b"])

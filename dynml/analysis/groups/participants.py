@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from dynml.analysis.groups.measures import RECORDINGS, Measures, read_any_table
-from dynml.analysis.groups.words import listed_names
+from dynml.analysis.groups.words import counted, listed_names
 from dynml.configuration import nearest_name
 from dynml.errors import DataError
 from dynml.store.layout import natural_order
@@ -128,7 +128,7 @@ def matched(measures: Measures, participants: Participants) -> Matched:
         )
     absent = sorted(set(participants.table.columns[participants.who]) - set(people))
     if absent:
-        findings.append(f"{len(absent)} participants have no results and were left out: {listed_names(absent)}.")
+        findings.append(f"Left out without results: {counted(len(absent), 'participant')} ({listed_names(absent)}).")
     chosen = Participants(participants.table.rows(rows), participants.who, participants.apart)
     return Matched(measures.rows(kept), chosen, people, findings)
 
@@ -195,7 +195,9 @@ def paired(found: Matched, column: str) -> tuple[Matched, str]:
     findings = [*found.findings, f"Measures are differences, {words}, of {len(whole)} participants."]
     lacking = [name for name in sides if name not in whole]
     if lacking:
-        findings.append(f"{len(lacking)} participants lack one of the pair and were left out: {listed_names(lacking)}.")
+        findings.append(
+            f"Left out without one of the pair: {counted(len(lacking), 'participant')} ({listed_names(lacking)})."
+        )
     table = found.participants.table.rows([first[0] for first, _ in whole.values()])
     participants = Participants(table, found.participants.who, found.participants.apart)
     return Matched(found.measures.with_values(list(whole), differences), participants, list(whole), findings), words

@@ -69,6 +69,8 @@ def read_epochs(epochs: Any, channels: ChosenChannels) -> NDArray[np.float64]:
     for first in range(0, n_epochs, n_at_once):
         some = epochs[first : first + n_at_once].get_data(picks=indices, verbose=LOUDNESS)
         start = first * n_samples
+        if len(some) < min(n_at_once, n_epochs - first):  # what was not filled would be whatever lay in memory
+            raise DataError("Some epochs are bad and not dropped yet: drop_bad() first.")
         signals[start : start + len(some) * n_samples] = some.transpose(0, 2, 1).reshape(-1, len(indices))
     return signals
 
