@@ -74,9 +74,9 @@ class DecodingConfig:
     fixed backbone, with the class token. linear_probe: a linear head only."""
 
     pooling: Literal["class_token", "mean", "attention"] | None = None
-    """Transformers: how a trial is summarized, by a class token after its last sample, by the mean state of its samples,
-    or (attention) by their mean with weights from a learnt query. null: the class token of a model whose pre-training
-    has trained it (next_sequence), else the mean."""
+    """Transformers: how a trial is summarized, by a class token after its last sample, by the mean state of its
+    samples, or (attention) by their mean with weights from a learnt query. null: the class token of a model whose
+    pre-training has trained it (next_sequence), else the mean."""
 
     layer_learning_rate_decay: float = 1.0
     """Factor of the learning rate from each layer to the one below it, from the head down to the embedder."""
