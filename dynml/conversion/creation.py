@@ -6,8 +6,8 @@ import dataclasses
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 
-import numpy as np
 from tqdm import tqdm
 
 from dynml.conversion.config import StoreConfig, TimeseriesGroupConfig
@@ -20,11 +20,11 @@ from dynml.conversion.sources.geometry import geometries_of
 from dynml.conversion.sources.runs import warn_of_same_contents
 from dynml.conversion.sources.shared_files import shared_files
 from dynml.conversion.sources.table import SourceTable
+from dynml.conversion.sources.units import check_units, deviations_of
 from dynml.conversion.subject_reading import read_recording
 from dynml.conversion.subject_workers import SubjectWorkers
 from dynml.conversion.subset_drawing import Draw
 from dynml.data_warnings import DataWarnings
-from dynml.errors import DataError
 from dynml.fits import Layout
 from dynml.locks.writing import writes_alone
 from dynml.preparation import chain, checks
@@ -185,9 +185,15 @@ def write_subjects(
     workers: SubjectWorkers,
     warned: DataWarnings,
     *,
+    known: Mapping[str, Mapping[str, float]] = MappingProxyType({}),
     progress: bool = False,
 ) -> dict[str, dict[str, float]]:
     """Read, prepare and write subject after subject.
+
+    Parameters
+    ----------
+    known : mapping
+        Group to typical standard deviations of runs that are in the store already, see `stored_deviations`.
 
     Returns
     -------
@@ -200,7 +206,7 @@ def write_subjects(
         For any fault of files or signals, named.
     """
     scales: dict[str, dict[str, float]] = {group: {} for group in config.groups}
-    units: dict[str, dict[str, float]] = {group: {} for group in config.groups}
+    units: dict[str, dict[str, float]] = {group: dict(known.get(group, {})) for group in config.groups}
     tasks = (_SubjectTask(sources, config.groups, chains) for sources in all_sources)
     results = workers.map(_prepared_subject, tasks)
     contents: dict[tuple[str, str], list[str]] = {}
@@ -212,7 +218,7 @@ def write_subjects(
         for group, (recording, rank) in result.groups.items():
             if config.groups[group].standardization == "none":
                 scales[group][subject] = _typical_sd(recording)
-            _gather_units(units[group], recording, subject)
+            units[group] |= deviations_of(recording, subject)
             check_units(units[group], group)
             if config.groups[group].missing == "mask":
                 # Only now: no statistic and no step may see a masked row.
@@ -342,34 +348,6 @@ def _rank_in_words(recording: Recording, rank: int, duplicates: Sequence[tuple[i
 def _typical_sd(recording: Recording) -> float:
     """Median over channels of the standard deviation of the stored signals."""
     return float(median_of(moments(recording, "per_subject")[1][0]))
-
-
-def _gather_units(units: dict[str, float], recording: Recording, subject: str) -> None:
-    """Take the typical standard deviation of each run into `units`."""
-    assert recording.std is not None
-    deviations = recording.std
-    if (deviations == 1.0).all():
-        _, deviations = moments(recording, "per_run")
-    names = recording.run_names if len(deviations) == len(recording.run_names) else ["all runs"]
-    units |= {f"subject {subject}, {name}": float(median_of(row)) for name, row in zip(names, deviations)}
-
-
-def check_units(units: dict[str, float], group: str) -> None:
-    """Refuse runs whose sizes differ so much that they must be in different units; keeps the extremes of `units`.
-
-    Raises
-    ------
-    DataError
-        Names two runs and their typical standard deviations.
-    """
-    smallest, largest = (choose(units, key=units.__getitem__) for choose in (min, max))
-    if units[largest] > checks.SAME_UNITS * units[smallest] > 0:
-        raise DataError(
-            f"Group {group}: a typical standard deviation is {units[largest]:.2g} in {largest}, but "
-            f"{units[smallest]:.2g} in {smallest}, as if they were in different units; bring all files to one unit."
-        )
-    for other in set(units) - {smallest, largest}:
-        del units[other]
 
 
 def _warn_of_scales(scales: dict[str, dict[str, float]], warned: DataWarnings) -> None:

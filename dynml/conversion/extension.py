@@ -17,6 +17,7 @@ from dynml.conversion.sources.found import SubjectSources, check_steps, find_sou
 from dynml.conversion.sources.geometry import geometries_of
 from dynml.conversion.sources.shared_files import check_same_files, shared_files
 from dynml.conversion.sources.table import SourceTable, is_table, read_source_table
+from dynml.conversion.sources.units import stored_deviations
 from dynml.conversion.stored_groups import of_chosen, of_config
 from dynml.conversion.stored_preparation import StoredPreparation, read_preparation
 from dynml.conversion.subject_workers import SubjectWorkers
@@ -93,8 +94,9 @@ def add_subjects(
         all_sources = _in_order_of_store(stored, config, all_sources)
         chains = _chains_of(stored, config, all_sources)
         content = _with_participants(store.config, config.content)
+        known = {group: stored_deviations(store, group) for group in config.groups}
     with workers, extended_store(target, subsets, content) as writer:
-        write_subjects(writer, all_sources, config, chains, workers, warned, progress=progress)
+        write_subjects(writer, all_sources, config, chains, workers, warned, known=known, progress=progress)
         writer.note_warnings(without_folder(warned, source))
     if any(fits_of(steps) for steps in chains.values()) and subsets["training"]:
         warned.add("The stored fits were applied, not made anew: they have not seen the added training subjects")

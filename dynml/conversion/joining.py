@@ -11,8 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from dynml.conversion.creation import check_units, summary
+from dynml.conversion.creation import summary
 from dynml.conversion.parts import part_note, parts_beside
+from dynml.conversion.sources.units import check_units, stored_deviations
 from dynml.errors import DataError
 from dynml.locks.writing import writes_alone
 from dynml.store import layout
@@ -229,10 +230,11 @@ def _of_each_make(stores: Sequence[Store]) -> list[Store]:
 
 
 def _scales_of_all(stores: Sequence[Store]) -> dict[str, dict[str, float]]:
-    """Smallest and largest standard deviation of each part, by group, where the parts say them."""
+    """Standard deviations of runs of each store, by group: the extremes, where a part says them, or some."""
     scales: dict[str, dict[str, float]] = {}
     for store in stores:
         note: Mapping[str, Any] = json.loads(store.root_attributes().get(layout.PART, "{}"))
-        for group, units in note.get("scales", {}).items():
+        said = note.get("scales") or {group: stored_deviations(store, group) for group in sorted(_groups(store))}
+        for group, units in said.items():
             scales.setdefault(group, {}).update(units)
     return scales

@@ -37,9 +37,10 @@ def settled_trainer(
     sections = _plain(configs)
     before = {
         group: {name: value for name, value in given[group].items() if value != settled[name]}
-        | {**asked.get(group, {})}
+        | dict(asked.get(group, {}))
         for group, settled in sections.items()
     }
+    before = {group: values for group, values in before.items() if values}
     settings["parameters"] = {"family": family.name, "pretrained": pretrained, "asked": before, **sections}
     if pretrained is not None:
         settings["pretrained"] = pretrained

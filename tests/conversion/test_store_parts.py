@@ -293,6 +293,25 @@ def test_units_are_compared_across_parts_and_with_the_first_subject_channels(tmp
         make_part(made, 3, overwrite=True)
 
 
+@pytest.mark.parametrize("standardization", ["none", "per_run"])
+def test_units_are_compared_with_those_of_a_store_that_is_there(tmp_path, standardization):
+    first, other = (
+        Study(tmp_path / name, {f"{name}-0": [scale * noise(60, seed=seed)]}, standardization=standardization)
+        for name, scale, seed in (("uv", 1.0, 1), ("v", 1e-6, 2))
+    )
+    for one in (first, other):
+        one.create().close()
+    told = r"deviation is .* in subject uv-0 of .*store.hdf5, but .* in subject v-0.*, as if they were in different"
+    with pytest.raises(DataError, match=told):
+        join_stores(tmp_path / "all.hdf5", [first.target, other.target])
+    with pytest.raises(DataError, match=told):
+        add_subjects(
+            other.ready, first.target, first.folder / "config.json", {"testing": other.folder / "training.txt"}
+        )
+    with Store(first.target) as store:
+        assert store.subjects == ["uv-0"]
+
+
 @pytest.mark.parametrize("text", ["0/3", "4/3", "3", "a/b", "-1/2"])
 def test_a_part_that_cannot_be_is_refused(text):
     with pytest.raises(DataError, match=r"must be NUMBER/OF, such as 3/8"):

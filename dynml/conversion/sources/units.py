@@ -1,4 +1,4 @@
-"""Whether the units that a config states can be those of numbers that a file declares to be in others.
+"""Whether units fit: those that a config states with a file's numbers, and those of one recording with another's.
 
 Shapes: T samples, C channels.
 """
@@ -11,10 +11,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dynml.errors import DataError
+from dynml.preparation import checks
+from dynml.preparation.standardization import median_of, moments
 from dynml.readers.meg_eeg.volts import PREFIXES, WORDS, factor_to_volts
+from dynml.recording import Recording
+from dynml.store.reading import Store
 
 TYPICAL = {"V": (1e-7, 1e-2), "T": (1e-15, 1e-9), "T/m": (1e-14, 1e-7)}
 """Typical standard deviations of recordings of brains, in the unit."""
+MOST_SUBJECTS, MOST_ROWS = 64, 4096
 _PER_METRE = {"m": 1.0, "cm": 1e2, "mm": 1e3}
 
 
@@ -50,6 +55,52 @@ def check_stated_units(run_TC: NDArray[np.floating], stated: str, declared: str 
             f"{where}: the file's units are {declared}, of which the typical standard deviation, {deviation:.2g}, is "
             f"that of a recording, but not of {stated!r} as 'units' states; leave 'units' out (it converts no number)."
         )
+
+
+def deviations_of(recording: Recording, subject: str) -> dict[str, float]:
+    """Typical standard deviation of each run of a standardized recording, before that."""
+    assert recording.std is not None
+    deviations = recording.std
+    if (deviations == 1.0).all():
+        _, deviations = moments(recording, "per_run")
+    names = recording.run_names if len(deviations) == len(recording.run_names) else ["all runs"]
+    return {f"subject {subject}, {name}": float(median_of(row)) for name, row in zip(names, deviations)}
+
+
+def stored_deviations(store: Store, group: str) -> dict[str, float]:
+    """Typical standard deviations, before standardization, of some subjects (at most 64) of a store.
+
+    These stand for all, since a store's own subjects were compared when it was made.
+    """
+    having = [subject for subject in store.subjects if group in store.groups(subject)]
+    numbers = np.unique(np.linspace(0, len(having) - 1, min(len(having), MOST_SUBJECTS)).astype(int))
+    found = {}
+    for subject in [having[number] for number in numbers]:
+        deviations = store.std(subject, group).ravel()
+        if (deviations == 1.0).all():
+            start, stop = max(store.segments(subject, group).tolist(), key=lambda one: one[1] - one[0])
+            rows = store.read(subject, group, start, min(stop, start + MOST_ROWS))
+            deviations = np.nanstd(rows, axis=0, dtype=np.float64)
+        found[f"subject {subject} of {store.path}"] = float(np.median(deviations))
+    return found
+
+
+def check_units(units: dict[str, float], group: str) -> None:
+    """Refuse runs whose sizes differ so much that they must be in different units; keeps the extremes of `units`.
+
+    Raises
+    ------
+    DataError
+        Names two runs and their typical standard deviations.
+    """
+    smallest, largest = (choose(units, key=units.__getitem__) for choose in (min, max))
+    if units[largest] > checks.SAME_UNITS * units[smallest] > 0:
+        raise DataError(
+            f"Group {group}: a typical standard deviation is {units[largest]:.2g} in {largest}, but "
+            f"{units[smallest]:.2g} in {smallest}, as if they were in different units; bring all files to one unit."
+        )
+    for other in set(units) - {smallest, largest}:
+        del units[other]
 
 
 def _in_si(unit: str) -> tuple[str, float] | None:
