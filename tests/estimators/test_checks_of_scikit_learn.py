@@ -8,7 +8,7 @@ import os
 import pytest
 from sklearn.utils.estimator_checks import estimator_checks_generator
 
-from dynml import CSM, HMM, Decoder, DyNeMo
+from dynml import CSM, HMM, Decoder, DecoderRegressor, DyNeMo
 
 NEIGHBOURS = "what a sample is taken for depends on the samples before and after it"
 EXCEPTIONS = {
@@ -33,6 +33,7 @@ OF_CLASSIFIERS = {
     "check_supervised_y_2d",
     "check_requires_y_none",
 }
+OF_REGRESSORS = {"check_regressors_int", "check_supervised_y_2d", "check_requires_y_none"}
 ESTIMATORS = [
     HMM(2, n_init=1, max_epochs=2, settings={"initialization.n_epochs": 1, "initialization.method": "random_subset"}),
     DyNeMo(
@@ -46,17 +47,18 @@ ESTIMATORS = [
     ),
     CSM(4, n_layers=1, window_length=10, max_epochs=1),
     Decoder(max_epochs=1, settings={"trainer.inner_folds": 0, "model.linear_answer": "none"}),
+    DecoderRegressor(max_epochs=1, settings={"trainer.inner_folds": 0}),
 ]
 
 
 def checks_of(estimator):
     """Checks to make of an estimator, as parameters of a test."""
-    expected = {} if isinstance(estimator, Decoder) else EXCEPTIONS
+    expected = {} if isinstance(estimator, (Decoder, DecoderRegressor)) else EXCEPTIONS
+    own = {Decoder: OF_CLASSIFIERS, DecoderRegressor: OF_REGRESSORS}.get(type(estimator), set())
     name = type(estimator).__name__
     for one, check in estimator_checks_generator(estimator, expected_failed_checks=expected, mark=None):
         called = getattr(check, "func", check).__name__
-        wanted = OF_EACH | OF_CLASSIFIERS if isinstance(estimator, Decoder) else OF_EACH
-        if called in wanted or isinstance(estimator, HMM) or os.environ.get("DYNML_ALL_CHECKS"):
+        if called in OF_EACH | own or isinstance(estimator, HMM) or os.environ.get("DYNML_ALL_CHECKS"):
             marks = [pytest.mark.xfail(reason=expected[called], strict=True)] if called in expected else []
             yield pytest.param(one, check, id=f"{name}-{called}", marks=marks)
 

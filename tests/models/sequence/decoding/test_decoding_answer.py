@@ -100,6 +100,7 @@ def test_normalized_channels_have_noise_that_is_alike_whatever_their_units():
     correlations = np.corrcoef((within @ together)[..., :3].reshape(-1, 3).T)
     assert np.abs(correlations - np.eye(3)).max() < 0.15
     assert np.abs(np.corrcoef(within[..., :3].reshape(-1, 3).T) - np.eye(3)).max() > 0.5
+    assert torch.equal(noise_normalizations([(trials[0][0], known & False, 100.0)])[0], torch.eye(4).double())
     short = [(torch.from_numpy(one[:1]), known[:1], 100.0) for one in signals]
     np.testing.assert_allclose((signals[:, 0] @ noise_normalizations(short)[0].numpy())[:, :3].std(axis=0), 1.0)
 

@@ -201,6 +201,8 @@ def noise_normalizations(trials: Sequence[tuple[Tensor, Tensor, float]]) -> list
         trials have one sample, or are constant, that of samples about the mean of all trials.
     """
     known = [signals_TC[known_T] for signals_TC, known_T, _ in trials if bool(known_T.any())]
+    if not known:
+        return [torch.eye(trials[0][0].shape[1], dtype=torch.float64)]
     samples_TC = torch.cat(known)
     residuals_TC = torch.cat([signals_TC - signals_TC.mean(dim=0) for signals_TC in known])
     least_C = _CONSTANT * samples_TC.abs().amax(dim=0)
