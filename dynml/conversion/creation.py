@@ -39,6 +39,7 @@ from dynml.store.participants_table import SubjectIdentity
 from dynml.store.writing import StoreWriter, check_target, new_store
 
 UNLIKE_SCALES = 1e3
+BYTES_OF_NUMBER = 8
 
 
 @writes_alone()
@@ -208,7 +209,7 @@ def write_subjects(
     scales: dict[str, dict[str, float]] = {group: {} for group in config.groups}
     units: dict[str, dict[str, float]] = {group: dict(known.get(group, {})) for group in config.groups}
     tasks = (_SubjectTask(sources, config.groups, chains) for sources in all_sources)
-    results = workers.map(_prepared_subject, tasks)
+    results = workers.map(_prepared_subject, tasks, _n_bytes)
     contents: dict[tuple[str, str], list[str]] = {}
     hidden = None if progress else True
     for result in tqdm(results, desc="Subjects", total=len(all_sources), unit="subject", disable=hidden):
@@ -247,6 +248,12 @@ class _PreparedSubject:
     identity: SubjectIdentity
     groups: dict[str, tuple[Recording, int]]
     warned: DataWarnings
+
+
+def _n_bytes(task: _SubjectTask) -> int:
+    """What a subject's signals take in float64."""
+    files = (file.description for sources in task.sources.groups.values() for file in sources.files)
+    return sum(BYTES_OF_NUMBER * file.n_samples * file.n_channels for file in files)
 
 
 def _prepared_subject(task: _SubjectTask) -> _PreparedSubject:

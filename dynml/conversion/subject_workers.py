@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
+from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from dynml.configuration import check_at_least
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 PACKAGES_OF_LIBRARIES = ("scipy.linalg", "sklearn", "torch")
+LARGEST_AHEAD = 2**28
+"""Bytes of an item that is worked on while another one is in memory."""
 SECONDS_BETWEEN_LOOKS = 0.2
 """At a signal, while the result of another process is waited for."""
 
@@ -59,6 +62,7 @@ class SubjectWorkers:
         self._hands_over = True
         self._tried: set[int] = set()
         self._signals = DeferredSignals()
+        self._helper = _Helper()
 
     def __enter__(self) -> SubjectWorkers:
         self._signals.__enter__()
@@ -76,8 +80,9 @@ class SubjectWorkers:
 
     def __exit__(self, kind: type[BaseException] | None, *further: object) -> None:
         pool, self._pool = self._pool, None
+        interrupted = kind is not None and issubclass(kind, (KeyboardInterrupt, SystemExit))
+        self._helper.end(wait=not interrupted)
         if pool is not None:
-            interrupted = kind is not None and issubclass(kind, (KeyboardInterrupt, SystemExit))
             if interrupted or not all(one.done() for one in self._started):
                 _end_workers(pool)
             pool.shutdown(cancel_futures=True)
@@ -88,8 +93,21 @@ class SubjectWorkers:
         """`map` where there is more than this process, which goes on as it is elsewhere."""
         return None if self.n_jobs == 1 else self.map
 
-    def map(self, function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
+    def map(
+        self,
+        function: Callable[[Item], Result],
+        items: Iterable[Item],
+        n_bytes: Callable[[Item], int] | None = None,
+    ) -> Iterator[Result]:
         """Results in the order of the items, with few under way at a time.
+
+        Parameters
+        ----------
+        function : callable
+        items : iterable
+        n_bytes : callable, optional
+            What an item takes in memory. Where there is one process only, a thread then works on the next item while a
+            result is used, if neither is large.
 
         Raises
         ------
@@ -97,9 +115,7 @@ class SubjectWorkers:
             When a process was killed.
         """
         if self._pool is None:
-            for item in items:
-                self._signals.raise_noted()
-                yield _on_one_thread(function, item)
+            yield from self._one_ahead(function, items, n_bytes or (lambda item: LARGEST_AHEAD + 1))
             return
         pending: deque[Future[Result]] = deque()
         try:
@@ -117,6 +133,22 @@ class SubjectWorkers:
             raise DynmlError(
                 f"One of {self.n_jobs} processes was killed, perhaps for memory; use a smaller --n_jobs."
             ) from error
+
+    def _one_ahead(
+        self, function: Callable[[Item], Result], items: Iterable[Item], n_bytes: Callable[[Item], int]
+    ) -> Iterator[Result]:
+        ahead: Future[Result] | None = None
+        for item in items:
+            self._signals.raise_noted()
+            is_small = n_bytes(item) <= LARGEST_AHEAD
+            following = self._helper.submit(function, item) if is_small else None
+            if ahead is not None:
+                yield self._result_of(ahead)
+            ahead = following
+            if following is None:
+                yield _on_one_thread(function, item)
+        if ahead is not None:
+            yield self._result_of(ahead)
 
     def _others_want_work(self, pending: Iterable[Future[Any]]) -> bool:
         """Say whether a process that has started has nothing to go on with after the item at hand."""
@@ -154,6 +186,36 @@ class SubjectWorkers:
             raise BrokenProcessPool from error
 
 
+class _Helper:
+    """A thread that does one thing after the other, started when it is first asked to; a process can end before it."""
+
+    def __init__(self) -> None:
+        self._work: SimpleQueue[tuple[Future[Any], Callable[[Any], Any], Any] | None] = SimpleQueue()
+        self._thread: threading.Thread | None = None
+
+    def submit(self, function: Callable[[Item], Result], item: Item) -> Future[Result]:
+        """Let a function be applied to an item, with one thread of libraries."""
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._work_on, name="works ahead", daemon=True)
+            self._thread.start()
+        future: Future[Result] = Future()
+        self._work.put((future, function, item))
+        return future
+
+    def end(self, wait: bool) -> None:
+        """End the thread, when it is done with what it is at."""
+        thread, self._thread = self._thread, None
+        if thread is not None:
+            self._work.put(None)
+            if wait:
+                thread.join()
+
+    def _work_on(self) -> None:
+        while (asked := self._work.get()) is not None:
+            future, function, item = asked
+            _settle(future, function, item)
+
+
 @contextlib.contextmanager
 def _scripts_left_out() -> Iterator[None]:
     """Let processes that are started in the block not run the script of this one, where it is one of dynml's.
@@ -175,11 +237,15 @@ def _scripts_left_out() -> Iterator[None]:
 def _done_here(function: Callable[[Item], Result], item: Item) -> Future[Result]:
     """Do an item on this process; its fault is raised when its turn comes, as those of others are."""
     future: Future[Result] = Future()
+    _settle(future, function, item)
+    return future
+
+
+def _settle(future: Future[Result], function: Callable[[Item], Result], item: Item) -> None:
     try:
         future.set_result(_on_one_thread(function, item))
     except Exception as error:
         future.set_exception(error)
-    return future
 
 
 def _on_one_thread(function: Callable[[Item], Result], item: Item) -> Result:

@@ -5,6 +5,7 @@ import os
 import pickle
 import subprocess
 import sys
+import threading
 import types
 from concurrent.futures import Future
 from concurrent.futures.process import BrokenProcessPool
@@ -14,7 +15,7 @@ import pytest
 
 from dynml.conversion import subject_workers
 from dynml.conversion.handed_over import HandedOver, hand_over
-from dynml.conversion.subject_workers import SubjectWorkers
+from dynml.conversion.subject_workers import LARGEST_AHEAD, SubjectWorkers
 from dynml.errors import DataError
 
 
@@ -89,6 +90,42 @@ def test_a_process_that_ends_before_its_result_was_taken_counts_as_killed():
     future.set_result(HandedOver(ended.pid, pickle.dumps(None), ((3, 2**20),)))
     with pytest.raises(BrokenProcessPool):
         SubjectWorkers(2)._result_of(future)
+
+
+def thread_of(item):
+    if item == "faulty":
+        raise DataError("This one is faulty.")
+    return item, threading.current_thread() is threading.main_thread()
+
+
+def test_small_items_are_begun_while_the_result_before_is_used():
+    begun, used = threading.Event(), []
+
+    def noted(item):
+        if item == "second":
+            begun.set()
+        return item
+
+    with SubjectWorkers(1) as workers:
+        for result in workers.map(noted, ["first", "second"], n_bytes=len):
+            assert begun.wait(10)
+            used.append(result)
+    assert used == ["first", "second"]
+
+
+def test_large_items_are_alone_in_memory_and_all_come_in_order():
+    sizes = {"a": 1, "large": LARGEST_AHEAD + 1, "b": 1, "c": 1}
+    with SubjectWorkers(1) as workers:
+        results = list(workers.map(thread_of, sizes, n_bytes=sizes.__getitem__))
+    assert results == [("a", False), ("large", True), ("b", False), ("c", False)]
+
+
+def test_a_fault_of_an_item_that_was_begun_early_comes_in_its_turn():
+    used = []
+    with pytest.raises(DataError, match="faulty"), SubjectWorkers(1) as workers:
+        used.extend(result for result, _ in workers.map(thread_of, ["a", "b", "faulty", "c"], n_bytes=len))
+    assert used == ["a", "b"]
+    assert "works ahead" not in [thread.name for thread in threading.enumerate()]
 
 
 def test_libraries_that_come_with_the_first_subject_are_limited_as_well(monkeypatch):
