@@ -36,6 +36,9 @@ SHORTEST = 3
 LEAST_SHRINKAGE = 0.05
 """Neighbouring samples are alike, so that formulas for independent ones shrink too little."""
 
+LEAST_NOISE = 0.1
+"""Within trials, as a share of a channel's standard deviation over all samples."""
+
 _TINY = 1e-12
 _CONSTANT = 1e-9
 """Of a channel's largest value: what varies less is rounding."""
@@ -197,26 +200,26 @@ def noise_normalizations(trials: Sequence[tuple[Tensor, Tensor, float]]) -> list
     Returns
     -------
     list of Tensor
-        Of one channel after the other; then, unless there are very many channels, of their covariance, shrunk. Where
-        trials have one sample, or are constant, that of samples about the mean of all trials.
+        Of one channel after the other; then of their covariance, shrunk, unless there are very many channels, or they
+        do not vary within trials.
     """
     known = [signals_TC[known_T] for signals_TC, known_T, _ in trials if bool(known_T.any())]
     if not known:
         return [torch.eye(trials[0][0].shape[1], dtype=torch.float64)]
     samples_TC = torch.cat(known)
     residuals_TC = torch.cat([signals_TC - signals_TC.mean(dim=0) for signals_TC in known])
-    least_C = _CONSTANT * samples_TC.abs().amax(dim=0)
-    if bool((residuals_TC.abs() <= least_C).all()):
-        residuals_TC = samples_TC - samples_TC.mean(dim=0)
-    scale_C = residuals_TC.square().mean(dim=0).sqrt()
-    inverse_C = torch.where(scale_C > least_C, 1 / scale_C, 0.0)
-    n_channels = len(inverse_C)
-    if not 1 < n_channels <= MOST_WHITENED:
-        return [inverse_C.diag()]
+    spread_C = samples_TC.std(dim=0, correction=0)
+    # What is given, and no noise, may stay the same for a trial: then the noise is not what it is measured by.
+    scale_C = torch.maximum(residuals_TC.square().mean(dim=0).sqrt(), LEAST_NOISE * spread_C)
+    inverse_C = torch.where(spread_C > _CONSTANT * samples_TC.abs().amax(dim=0), 1 / scale_C, 0.0)
     scaled_TC = residuals_TC * inverse_C
-    covariance_SCC = (scaled_TC.T @ scaled_TC / len(scaled_TC))[None]
+    n_channels = len(inverse_C)
+    if not 1 < n_channels <= MOST_WHITENED or float(scaled_TC.abs().max()) < _CONSTANT:
+        return [inverse_C.diag()]
+    covariance_CC = scaled_TC.T @ scaled_TC / len(scaled_TC)
+    covariance_CC.diagonal().fill_(1.0)
     n_values_S = torch.tensor([len(scaled_TC)], dtype=torch.float64)
-    found = Spectra(covariance_SCC.diagonal(dim1=1, dim2=2), covariance_SCC.to(torch.complex128), n_values_S)
+    found = Spectra(torch.ones(1, n_channels), covariance_CC[None].to(torch.complex128), n_values_S)
     return [inverse_C.diag(), inverse_C[:, None] * whitening(shrunk(found)[None])[0]]
 
 
