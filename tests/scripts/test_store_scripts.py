@@ -274,8 +274,8 @@ def test_an_interrupted_creation_cleans_up(tmp_path, number, n_jobs):
         command(CREATE, *inputs.arguments("--n_jobs", n_jobs)),
         stderr=subprocess.PIPE,
         env={**os.environ, "PYTHONUNBUFFERED": "1"},
-        # A process that a shell started in the background ignores SIGINT, and so would this one.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+        # A process that a shell started in the background ignores SIGINT, by nohup SIGHUP, and so would this one.
+        preexec_fn=lambda: signal.signal(number, signal.SIG_DFL),
     )
     _wait_for_partial_file(inputs, process)
     process.send_signal(number)
