@@ -74,15 +74,18 @@ def _spread_centres(columns_Fn: Array, n_clusters: int, n_restarts: int, generat
 
 def _best_centres(columns_Fn: Array, first_RKF: Array) -> Array:
     """Lloyd's iterations of all restarts; the centres (K, F) of the best. One without points stays in place."""
-    going, results = list(first_RKF), []
+    squares, results = float(np.square(columns_Fn).sum()), []
+    going = [centres.copy() for centres in first_RKF]
     for n_iterations in _ITERATIONS:
-        stage = sorted(
-            (_lloyd(columns_Fn, centres, n_iterations, _ENOUGH) for centres in going), key=lambda run: run[0]
-        )
+        stage = [(*_lloyd(columns_Fn, squares, centres, n_iterations, _ENOUGH), centres) for centres in going]
+        stage.sort(key=lambda run: run[0])
         results += stage
-        unfinished = [centres for _, centres, is_over in stage if not is_over]
+        unfinished = [centres.copy() for _, is_over, centres in stage if not is_over]
         going = unfinished[: (len(unfinished) + 1) // 2]
-    return min(results, key=lambda run: run[0])[1]
+    return min(results, key=lambda run: run[0])[2]
+
+
+# Loops rather than functions of NumPy, which take numba seconds to compile.
 
 
 @njit(**_OPTIONS)
@@ -92,28 +95,40 @@ def _spread_rows(columns, first, uniforms):  # type: ignore  # noqa
     chosen = np.empty(len(uniforms) + 1, dtype=np.int64)
     chosen[0] = first
     nearest, trial, best = np.empty(n_points), np.empty(n_points), np.empty(n_points)
-    nearest[:] = np.inf
-    _with_another_centre(columns, first, nearest, trial)
-    nearest, trial = trial, nearest
+    for t in range(n_points):
+        trial[t] = np.inf
+    total = _with_another_centre(columns, first, trial, nearest)
     for step in range(len(uniforms)):
-        cumulative = np.cumsum(nearest)
         lowest = np.inf
-        for uniform in uniforms[step]:
-            # Where all points are centres, any will do.
-            drawn = np.searchsorted(cumulative, uniform * cumulative[-1], side="right")
-            row = min(drawn if cumulative[-1] > 0 else int(uniform * n_points), n_points - 1)
-            total = _with_another_centre(columns, row, nearest, trial)
-            if total < lowest:
-                lowest, chosen[step + 1] = total, row
+        for candidate in range(uniforms.shape[1]):
+            row = _drawn(nearest, total, uniforms[step, candidate])
+            found = _with_another_centre(columns, row, nearest, trial)
+            if found < lowest:
+                lowest, chosen[step + 1] = found, row
                 best, trial = trial, best
+        total = lowest
         nearest, best = best, nearest
     return chosen
 
 
 @njit(**_OPTIONS)
+def _drawn(weights, total, uniform):  # type: ignore  # noqa
+    """Row by its weight. Where all weights are 0, any will do."""
+    if total <= 0:
+        return min(int(uniform * len(weights)), len(weights) - 1)
+    cumulative = 0.0
+    for t in range(len(weights)):
+        cumulative += weights[t]
+        if cumulative > uniform * total:
+            return t
+    return len(weights) - 1
+
+
+@njit(**_OPTIONS)
 def _with_another_centre(columns, row, nearest, output):  # type: ignore  # noqa
     """Squared distances (n,) from the nearest centre, if the point of this row is one, too; their sum."""
-    output[:] = 0.0
+    for t in range(len(output)):
+        output[t] = 0.0
     for feature in range(len(columns)):
         column, place = columns[feature], columns[feature, row]
         for t in range(len(output)):
@@ -126,18 +141,24 @@ def _with_another_centre(columns, row, nearest, output):  # type: ignore  # noqa
 
 
 @njit(**_OPTIONS)
-def _lloyd(columns, first, n_iterations, enough):  # type: ignore  # noqa
-    """Iterations of one restart: sum of squares before the last one, centres (K, F), and whether they move no more."""
-    centres, total = first.copy(), np.inf
+def _lloyd(columns, squares, centres, n_iterations, enough):  # type: ignore  # noqa
+    """Iterations of one restart, which move its centres (K, F).
+
+    Gives the sum of squared distances before the last move, and whether they move no more. `squares` is the sum of
+    squares of all points.
+    """
+    total = np.inf
     labels, nearest = np.empty(columns.shape[1], dtype=np.int64), np.empty(columns.shape[1])
-    squares = np.square(columns).sum()
+    sums, counts = np.empty((len(centres), len(columns))), np.empty(len(centres))
     for _ in range(n_iterations):
         _assign(columns, centres, labels, nearest)
-        before, total = total, squares + nearest.sum()
+        before, total = total, squares
+        for t in range(len(nearest)):
+            total += nearest[t]
         if total >= (1 - enough) * before:
-            return total, centres, True
-        _move(columns, labels, centres)
-    return total, centres, False
+            return total, True
+        _move(columns, labels, sums, counts, centres)
+    return total, False
 
 
 @njit(**_OPTIONS)
@@ -147,26 +168,29 @@ def _assign(columns, centres, labels, nearest):  # type: ignore  # noqa
     for begin in range(0, len(labels), _BLOCK):
         end = min(begin + _BLOCK, len(labels))
         label, lowest = labels[begin:end], nearest[begin:end]
-        label[:], lowest[:] = 0, np.inf
         for centre in range(len(centres)):
             square = 0.0
             for feature in range(len(columns)):
                 square += centres[centre, feature] * centres[centre, feature]
-            distances[:] = square
+            for t in range(len(label)):
+                distances[t] = square
             for feature in range(len(columns)):
                 column, factor = columns[feature, begin:end], 2 * centres[centre, feature]
                 for t in range(len(column)):
                     distances[t] -= factor * column[t]
             for t in range(len(label)):
-                is_nearer = distances[t] < lowest[t]
+                is_nearer = centre == 0 or distances[t] < lowest[t]
                 label[t] = centre if is_nearer else label[t]
                 lowest[t] = distances[t] if is_nearer else lowest[t]
 
 
 @njit(**_OPTIONS)
-def _move(columns, labels, centres):  # type: ignore  # noqa
+def _move(columns, labels, sums, counts, centres):  # type: ignore  # noqa
     """Centres to the means of their points."""
-    counts, sums = np.zeros(len(centres)), np.zeros(centres.shape)
+    for centre in range(len(centres)):
+        counts[centre] = 0.0
+        for feature in range(len(columns)):
+            sums[centre, feature] = 0.0
     for t in range(len(labels)):
         counts[labels[t]] += 1
     for feature in range(len(columns)):
@@ -175,4 +199,5 @@ def _move(columns, labels, centres):  # type: ignore  # noqa
             sums[labels[t], feature] += column[t]
     for centre in range(len(centres)):
         if counts[centre] > 0:
-            centres[centre] = sums[centre] / counts[centre]
+            for feature in range(len(columns)):
+                centres[centre, feature] = sums[centre, feature] / counts[centre]

@@ -75,10 +75,11 @@ def test_iterations_are_those_of_lloyd(n_points):
         members = [points[distances.argmin(1) == one] for one in range(5)]
         total = (distances.min(1) ** 2).sum()
         centres = np.stack([group.mean(0) if len(group) else centres[k] for k, group in enumerate(members)])
-    found = _lloyd(np.ascontiguousarray(points.T), first, 5, 0.0)
-    assert found[0] == pytest.approx(total, rel=1e-12)
-    assert not found[2]
-    np.testing.assert_allclose(found[1], centres, rtol=1e-12)
+    found = first.copy()
+    before, is_over = _lloyd(np.ascontiguousarray(points.T), np.square(points).sum(), found, 5, 0.0)
+    assert before == pytest.approx(total, rel=1e-12)
+    assert not is_over
+    np.testing.assert_allclose(found, centres, rtol=1e-12)
 
 
 def test_first_centres_are_points_that_lie_far_apart():
