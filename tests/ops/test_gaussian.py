@@ -10,7 +10,12 @@ from hmm_oracles import log_densities, random_parameters, sample_signals
 from torch.distributions import MultivariateNormal
 
 from dynml.errors import NotPositiveDefiniteError
-from dynml.ops.gaussian import Gaussians, full_float32_precision, inverse_cholesky, state_log_likelihoods
+from dynml.ops.gaussian.log_likelihoods import (
+    Gaussians,
+    full_float32_precision,
+    inverse_cholesky,
+    state_log_likelihoods,
+)
 
 pytestmark = pytest.mark.processor
 
@@ -168,3 +173,20 @@ def test_autocast_does_not_reach_inside():
 def test_no_rows_give_no_rows():
     gaussians = Gaussians.prepare(torch.zeros(2, 3), torch.eye(3).repeat(2, 1, 1), dtype=torch.float32)
     assert gaussians.log_likelihoods(torch.zeros(0, 3)).shape == (0, 2)
+
+
+@pytest.mark.parametrize("n_channels", [1, 5, 64])
+def test_rows_alone_have_the_numbers_that_they_have_among_others(n_channels):
+    """To the last digit, wherever a row stands, whatever stands beside it, and however the signals lie in memory."""
+    parameters = random_parameters(3, n_channels, seed=4)
+    gaussians = Gaussians.prepare(parameters.means_KC, parameters.covariances_KCC, dtype=torch.float32)
+    signals = sample_signals(parameters, 2500, seed=4, dtype=torch.float32)
+    signals[[3, 2047, 2499]] = torch.tensor([[math.nan], [math.inf], [1e30]])
+    whole = gaussians.log_likelihoods(signals)
+    for first, last in [(0, 3), (4, 5), (2040, 2047), (2048, 2101), (2490, 2499)]:
+        assert torch.equal(gaussians.log_likelihoods(signals[first:last]), whole[first:last])
+    assert whole[3].isnan().all()
+    assert not whole[4:2047].isnan().any()
+    across = torch.empty(n_channels, len(signals)).T
+    across.copy_(signals)
+    assert torch.equal(gaussians.log_likelihoods(across).nan_to_num(), whole.nan_to_num())

@@ -5,6 +5,7 @@ import zlib
 
 import pytest
 
+from dynml.ops.gaussian import kernels as gaussian_kernels
 from dynml.ops.lstm import kernel as lstm_kernel
 from dynml.ops.lstm import lanes as lstm_lanes
 from dynml.ops.mixture import mixture_gaussian_kernel, mixture_gaussian_lanes
@@ -12,7 +13,11 @@ from dynml.ops.mixture import mixture_gaussian_kernel, mixture_gaussian_lanes
 
 @pytest.mark.parametrize(
     ("kernel", "parts"),
-    [(lstm_kernel, (lstm_lanes, mixture_gaussian_lanes)), (mixture_gaussian_kernel, (mixture_gaussian_lanes,))],
+    [
+        (lstm_kernel, (lstm_lanes, mixture_gaussian_lanes)),
+        (gaussian_kernels, (lstm_lanes, mixture_gaussian_lanes)),
+        (mixture_gaussian_kernel, (mixture_gaussian_lanes,)),
+    ],
 )
 def test_a_kernel_states_the_checksum_of_the_files_that_are_compiled_into_it(kernel, parts):
     text = "".join(inspect.getsource(part) for part in parts)

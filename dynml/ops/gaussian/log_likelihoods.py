@@ -11,14 +11,14 @@ import itertools
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
-from numba import njit
 from torch import Tensor
 
 from dynml.errors import NotPositiveDefiniteError
+from dynml.ops.gaussian import kernels
 from dynml.ops.memory import smaller
 
 CHUNK_ROWS = 2048
@@ -119,20 +119,22 @@ def _refuse(state: int, n_states: int, fault: str) -> None:
 class Gaussians:
     """The Gaussians of K states, factored once, ready for many chunks of signals.
 
-    Full covariances: the whiteners are lower triangular, so the outputs are cut into up to four blocks of channels and
-    each block only multiplies the channels that it can depend on (a third of the work saved at 80 channels).
+    Whiteners of full covariances are lower triangular, and multiply no more channels than they can depend on.
+    float32 on a CPU goes by one compiled loop; all else by matrix products, with the outputs cut into up to four blocks
+    of channels (a third of the work saved at 80 channels).
     """
 
     n_states: int
     n_channels: int
     shift_C: Tensor | None
     weights: tuple[Tensor, ...]
-    """Full: one (inputs, K outputs) matrix a block of channels. Diagonal: the inverse standard deviations (K, C)."""
+    """Products: one (inputs, K outputs) matrix a block of channels. Compiled: the whiteners, flat. Diagonal: the
+    inverse standard deviations (K, C)."""
     offsets: tuple[Tensor, ...]
-    """What to subtract after the product: the whitened means, (K outputs) a block. Diagonal: the means (K, C). Both of
-    the means less `shift_C`."""
+    """What to subtract after the product: the whitened means, (K outputs) a block, or all of them, flat. Diagonal: the
+    means (K, C). Both of the means less `shift_C`."""
     log_normalizers_K: Tensor
-    is_diagonal: bool
+    form: Literal["compiled", "products", "diagonal"]
     each: tuple[Gaussians, ...] = ()
     """Every state by itself, where the means lie so far apart that no common shift suits all of them."""
 
@@ -144,6 +146,7 @@ class Gaussians:
         means = means_KC.double().cpu()
         n_states, n_channels = means.shape
         is_diagonal = covariances.ndim == 2
+        is_compiled = not is_diagonal and dtype == torch.float32 and torch.device(device).type == "cpu"
         whiteners = (inverse_standard_deviations if is_diagonal else inverse_cholesky)(covariances.cpu())
         shift = _common_shift(means, whiteners, dtype)
         centred = means if shift is None else means - shift
@@ -155,7 +158,8 @@ class Gaussians:
         if is_diagonal:
             weights, offsets, scales = [whiteners], [centred], whiteners
         else:
-            weights, offsets = _triangular_blocks(whiteners, whitened)
+            lay_out = _whole_triangles if is_compiled else _triangular_blocks
+            weights, offsets = lay_out(whiteners, whitened)
             scales = whiteners.diagonal(dim1=-2, dim2=-1)
         log_determinants = scales.log().sum(1)
         log_normalizers = log_determinants - 0.5 * n_channels * math.log(2 * math.pi)
@@ -166,7 +170,7 @@ class Gaussians:
             weights=tuple(weight.to(device, dtype).contiguous() for weight in weights),
             offsets=tuple(offset.to(device, dtype) for offset in offsets),
             log_normalizers_K=log_normalizers.to(device, dtype),
-            is_diagonal=is_diagonal,
+            form="diagonal" if is_diagonal else "compiled" if is_compiled else "products",
             each=each,
         )
 
@@ -183,8 +187,12 @@ class Gaussians:
         is_on_host = signals_TC.device.type == "cpu"
         chunk = CHUNK_ROWS if is_on_host else smaller(GPU_CHUNK_ROWS)
         # Products go into the same memory chunk after chunk, which stays in the cache.
-        n_products = min(chunk, len(signals_TC)) * max(weight.shape[1] for weight in self.weights)
-        products = output_TK.new_empty(n_products if is_on_host and not self.is_diagonal else 0)
+        n_products = 0
+        if self.form == "compiled":
+            n_products = kernels.workspace_size(self.n_channels)
+        elif self.form == "products" and is_on_host:
+            n_products = min(chunk, len(signals_TC)) * max(weight.shape[1] for weight in self.weights)
+        products = output_TK.new_empty(n_products)
         for first in range(0, len(signals_TC), chunk):
             rows = signals_TC[first : first + chunk].to(output_TK.dtype)
             self._distances(rows, output_TK[first : first + chunk], products)
@@ -197,56 +205,34 @@ class Gaussians:
         if self.each:
             return
         centred = rows if self.shift_C is None else rows - self.shift_C
-        if self.is_diagonal and centred.device.type == "cpu":
-            scales, means = self.weights[0].numpy(), self.offsets[0].numpy()
-            _fill_diagonal(centred.numpy(), scales, means, self.log_normalizers_K.numpy(), output.numpy())
-        elif self.is_diagonal:
+        if centred.device.type == "cpu":
+            self._distances_on_host(centred, output, products)
+        elif self.form == "diagonal":
             for state, (scale, mean) in enumerate(zip(self.weights[0], self.offsets[0], strict=True)):
                 output[:, state] = torch.linalg.vector_norm((centred - mean) * scale, dim=1)
             output.square_().mul_(-0.5).add_(self.log_normalizers_K)
-        elif centred.device.type == "cpu":
-            values = output.numpy()
-            values[:] = self.log_normalizers_K.numpy()
-            for weight, offset in zip(self.weights, self.offsets, strict=True):
-                inputs = centred if len(weight) == self.n_channels else centred[:, : len(weight)]
-                whitened = products[: len(rows) * weight.shape[1]].view(len(rows), weight.shape[1])
-                torch.mm(inputs, weight, out=whitened)
-                _subtract_half_squares(whitened.numpy(), offset.numpy(), values)
         else:
             output.copy_(self.log_normalizers_K)
             for weight, offset in zip(self.weights, self.offsets, strict=True):
                 deviations = (centred[:, : len(weight)] @ weight - offset).view(len(rows), self.n_states, -1)
                 output.sub_(torch.linalg.vector_norm(deviations, dim=2).square_(), alpha=0.5)
 
-
-@njit(cache=True, nogil=True, fastmath={"contract", "nsz", "arcp", "reassoc"})
-def _subtract_half_squares(whitened, offset, output):  # type: ignore  # noqa
-    """Subtract |whitened - offset|^2 / 2, summed over each state's share of the columns, still in the cache."""
-    n_rows, n_states = output.shape
-    half = whitened.dtype.type(0.5)
-    n_outputs = whitened.shape[1] // n_states
-    for row in range(n_rows):
-        for state in range(n_states):
-            total = whitened.dtype.type(0)
-            first = state * n_outputs
-            for i in range(n_outputs):  # counted from 0, or the compiler does not vectorise it
-                deviation = whitened[row, first + i] - offset[first + i]
-                total += deviation * deviation
-            output[row, state] -= half * total
-
-
-@njit(cache=True, nogil=True, fastmath={"contract", "nsz", "arcp", "reassoc"})
-def _fill_diagonal(signals, scales, means, log_normalizers, output):  # type: ignore  # noqa
-    """Log-densities of samples under Gaussians of diagonal covariances."""
-    half = signals.dtype.type(0.5)
-    n_channels = signals.shape[1]
-    for row in range(len(signals)):
-        for state in range(len(scales)):
-            total = signals.dtype.type(0)
-            for c in range(n_channels):
-                deviation = (signals[row, c] - means[state, c]) * scales[state, c]
-                total += deviation * deviation
-            output[row, state] = log_normalizers[state] - half * total
+    def _distances_on_host(self, centred: Tensor, output: Tensor, products: Tensor) -> None:
+        values, log_normalizers = output.numpy(), self.log_normalizers_K.numpy()
+        if self.form != "products":
+            weights, offsets = self.weights[0].numpy(), self.offsets[0].numpy()
+            if self.form == "diagonal":
+                kernels.fill_diagonal(centred.numpy(), weights, offsets, log_normalizers, values)
+            else:
+                rows = centred.contiguous().numpy()
+                kernels.fill_full(rows, weights, offsets, log_normalizers, products.numpy(), values)
+            return
+        values[:] = log_normalizers
+        for weight, offset in zip(self.weights, self.offsets, strict=True):
+            inputs = centred if len(weight) == self.n_channels else centred[:, : len(weight)]
+            whitened = products[: len(centred) * weight.shape[1]].view(len(centred), weight.shape[1])
+            torch.mm(inputs, weight, out=whitened)
+            kernels.subtract_half_squares(whitened.numpy(), offset.numpy(), values)
 
 
 def _common_shift(means: Tensor, whiteners: Tensor, dtype: torch.dtype) -> Tensor | None:
@@ -277,6 +263,13 @@ def _triangular_blocks(whiteners: Tensor, whitened_means: Tensor) -> tuple[list[
         weights.append(rows.permute(2, 0, 1).reshape(last, n_states * (last - first)))
         offsets.append(whitened_means[:, first:last].reshape(-1))
     return weights, offsets
+
+
+def _whole_triangles(whiteners: Tensor, whitened_means: Tensor) -> tuple[list[Tensor], list[Tensor]]:
+    """Whiteners and means as `kernels.fill_full` takes them: flat, channels filled up to whole tiles."""
+    n_more = kernels.whole_tiles(whiteners.shape[-1]) - whiteners.shape[-1]
+    padded = torch.nn.functional.pad(whiteners, (0, n_more, 0, n_more))
+    return [padded.reshape(-1)], [torch.nn.functional.pad(whitened_means, (0, n_more)).reshape(-1)]
 
 
 def state_log_likelihoods(signals_TC: Tensor, means_KC: Tensor, covariances: Tensor) -> Tensor:
