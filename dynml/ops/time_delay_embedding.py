@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from dynml.ops.gaussian.log_likelihoods import full_float32_precision
+from dynml.ops.gaussian import full_float32_precision
 from dynml.ops.masked_samples import observed_rows
 
 

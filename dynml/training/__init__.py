@@ -16,7 +16,7 @@ what it writes down, `trainer` what happens when; a family overrides methods of 
             BatchLoader.on_device          Batch(signals (n, C), starts (n_spans + 1,), ..)
             run_one_batch -> e_step        ops/hmm/gaussian_hmm.py
               HMMPass.parts                ops/hmm/passes.py: chunks of rows, over threads
-                Gaussians                  ops/gaussian: log-likelihoods (chunk, K)
+                Gaussians                  ops/gaussian.py: log-likelihoods (chunk, K)
                 forward_backward           compiled loops on a CPU, a two-level scan on a GPU
                 chunk_moments              weighted sums of x and x x^T, float64
             back_propagation               adds the batch's Statistics to the epoch's

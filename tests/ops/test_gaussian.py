@@ -10,12 +10,7 @@ from hmm_oracles import log_densities, random_parameters, sample_signals
 from torch.distributions import MultivariateNormal
 
 from dynml.errors import NotPositiveDefiniteError
-from dynml.ops.gaussian.log_likelihoods import (
-    Gaussians,
-    full_float32_precision,
-    inverse_cholesky,
-    state_log_likelihoods,
-)
+from dynml.ops.gaussian import Gaussians, full_float32_precision, inverse_cholesky, state_log_likelihoods
 
 pytestmark = pytest.mark.processor
 

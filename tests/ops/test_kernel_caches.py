@@ -5,7 +5,7 @@ import zlib
 
 import pytest
 
-from dynml.ops.gaussian import kernels as gaussian_kernels
+from dynml.ops import gaussian
 from dynml.ops.lstm import kernel as lstm_kernel
 from dynml.ops.lstm import lanes as lstm_lanes
 from dynml.ops.mixture import mixture_gaussian_kernel, mixture_gaussian_lanes
@@ -15,7 +15,7 @@ from dynml.ops.mixture import mixture_gaussian_kernel, mixture_gaussian_lanes
     ("kernel", "parts"),
     [
         (lstm_kernel, (lstm_lanes, mixture_gaussian_lanes)),
-        (gaussian_kernels, (lstm_lanes, mixture_gaussian_lanes)),
+        (gaussian, (lstm_lanes, mixture_gaussian_lanes)),
         (mixture_gaussian_kernel, (mixture_gaussian_lanes,)),
     ],
 )

@@ -13,7 +13,7 @@ from dynml.cli.errors import user_errors_in_one_sentence
 from dynml.dataset import residency
 from dynml.errors import ConfigurationError, DataWarning
 from dynml.ops import memory
-from dynml.ops.gaussian.log_likelihoods import Gaussians
+from dynml.ops.gaussian import Gaussians
 from dynml.ops.hmm.gaussian_hmm import e_step, log_likelihood
 from dynml.ops.hmm.statistics import GaussianHMMParameters
 from dynml.ops.mixture import mixture_gaussian_terms

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from dynml.ops.gaussian.log_likelihoods import full_float32_precision
+from dynml.ops.gaussian import full_float32_precision
 
 _LARGEST_CHUNK = 256
 

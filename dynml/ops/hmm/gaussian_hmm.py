@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from dynml.ops.devices import float64_device
-from dynml.ops.gaussian.log_likelihoods import full_float32_precision
+from dynml.ops.gaussian import full_float32_precision
 from dynml.ops.hmm.forward_backward import as_borders, most_likely_path
 from dynml.ops.hmm.m_step import CovariancePrior, EmptyStates, log_prior, m_step, revive_state
 from dynml.ops.hmm.passes import CHUNK_ROWS, HMMPass, PassSums, Signals

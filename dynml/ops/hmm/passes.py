@@ -29,7 +29,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from dynml.ops.devices import float64_device
-from dynml.ops.gaussian.log_likelihoods import Gaussians
+from dynml.ops.gaussian import Gaussians
 from dynml.ops.hmm.forward_backward import ForwardBackward, forward_backward, forward_only
 from dynml.ops.hmm.statistics import CovarianceType, GaussianHMMParameters
 from dynml.ops.masked_samples import observed_if_masked, observed_without_waiting

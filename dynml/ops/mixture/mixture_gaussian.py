@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from dynml.ops.gaussian.log_likelihoods import full_float32_precision
+from dynml.ops.gaussian import full_float32_precision
 from dynml.ops.mixture.mixture_gaussian_terms import Backend, MixtureTerms, terms_of
 
 

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dynml.ops.gaussian.log_likelihoods import full_float32_precision
+from dynml.ops.gaussian import full_float32_precision
 from dynml.ops.memory import in_smaller_pieces, smaller
 from dynml.ops.mixture.mixture_gaussian_kernel import lanes_of, mixture_kernel, packed_positions
 from dynml.ops.workers import over_threads

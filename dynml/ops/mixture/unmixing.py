@@ -24,7 +24,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dynml.ops.gaussian.log_likelihoods import inverse_cholesky
+from dynml.ops.gaussian import inverse_cholesky
 from dynml.ops.mixture.cholesky_parameters import cholesky_factors, vectors_from_covariances
 from dynml.ops.workers import one_thread
 

@@ -15,11 +15,13 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
+from numba import njit
 from torch import Tensor
 
 from dynml.errors import NotPositiveDefiniteError
-from dynml.ops.gaussian import kernels
+from dynml.ops.lstm.lanes import LANES, TILE_ROWS, product_4
 from dynml.ops.memory import smaller
+from dynml.ops.mixture.mixture_gaussian_lanes import load, splat, store
 
 CHUNK_ROWS = 2048
 """Rows per matrix product on a CPU: the (rows, K C) intermediate stays in the cache."""
@@ -28,6 +30,13 @@ GPU_CHUNK_ROWS = 65536
 
 RESIDUAL_VARIANCE_FLOOR = 1e-12
 """Smallest fraction of a channel's variance that the other channels may leave unexplained."""
+
+LANES_CHECKSUM = "cac8c8d0"
+"""CRC-32 of `lanes.py` and `mixture_gaussian_lanes.py`, which are compiled into these loops. numba's cache on disk
+looks at this file alone; a test compares, so that a change of theirs changes it too."""
+
+_SAMPLES = 4 * LANES
+"""Samples that the loop of full covariances works on together."""
 
 _MINIMUM_BLOCK_CHANNELS = 20
 _MAXIMUM_BLOCKS = 4
@@ -189,7 +198,8 @@ class Gaussians:
         # Products go into the same memory chunk after chunk, which stays in the cache.
         n_products = 0
         if self.form == "compiled":
-            n_products = kernels.workspace_size(self.n_channels)
+            n_filled = len(self.offsets[0]) // self.n_states
+            n_products = (n_filled + TILE_ROWS + 1) * _SAMPLES
         elif self.form == "products" and is_on_host:
             n_products = min(chunk, len(signals_TC)) * max(weight.shape[1] for weight in self.weights)
         products = output_TK.new_empty(n_products)
@@ -222,17 +232,95 @@ class Gaussians:
         if self.form != "products":
             weights, offsets = self.weights[0].numpy(), self.offsets[0].numpy()
             if self.form == "diagonal":
-                kernels.fill_diagonal(centred.numpy(), weights, offsets, log_normalizers, values)
+                _fill_diagonal(centred.numpy(), weights, offsets, log_normalizers, values)
             else:
                 rows = centred.contiguous().numpy()
-                kernels.fill_full(rows, weights, offsets, log_normalizers, products.numpy(), values)
+                _fill_full(rows, weights, offsets, log_normalizers, products.numpy(), values)
             return
         values[:] = log_normalizers
         for weight, offset in zip(self.weights, self.offsets, strict=True):
             inputs = centred if len(weight) == self.n_channels else centred[:, : len(weight)]
             whitened = products[: len(centred) * weight.shape[1]].view(len(centred), weight.shape[1])
             torch.mm(inputs, weight, out=whitened)
-            kernels.subtract_half_squares(whitened.numpy(), offset.numpy(), values)
+            _subtract_half_squares(whitened.numpy(), offset.numpy(), values)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _fill_full(signals, whiteners, whitened_means, log_normalizers, workspace, output):  # type: ignore  # noqa
+    """Log-densities (T, K) of samples (T, C) under Gaussians of full covariances, all float32.
+
+    As many samples at a time as four vectors have lanes are laid out channel by channel. One tile of the product with a
+    whitener is then TILE_ROWS whitened channels of all these samples. It runs along the channels that triangular rows
+    depend on, half of them in the mean, and its squares go into sums that stay in registers: a whitened channel is
+    never written to memory. The numbers of a sample do not depend on the samples beside it.
+
+    whiteners (K, D, D), lower triangular, and whitened_means (K, D), both flat, with D channels filled up to whole
+    tiles of TILE_ROWS by zeros; workspace (D + TILE_ROWS + 1, _SAMPLES), flat.
+    """
+    n_channels, n_states = signals.shape[1], output.shape[1]
+    D = -(-n_channels // TILE_ROWS) * TILE_ROWS
+    samples, tile = workspace[: D * _SAMPLES], workspace[D * _SAMPLES :]
+    samples[n_channels * _SAMPLES :] = np.float32(0)
+    sums = TILE_ROWS * 4  # where they stand in `tile`, counted in vectors
+    for first in range(0, len(signals), _SAMPLES):
+        n_samples = min(_SAMPLES, len(signals) - first)
+        for t in range(n_samples):
+            for c in range(n_channels):
+                samples[c * _SAMPLES + t] = signals[first + t, c]
+        for state in range(n_states):
+            one = two = three = four = splat(np.float32(0))
+            for row in range(state * D, (state + 1) * D, TILE_ROWS):
+                for i in range(TILE_ROWS):
+                    start = splat(-whitened_means[row + i])
+                    for vector in range(4):
+                        store(tile, 4 * i + vector, start)
+                depth = row - state * D + TILE_ROWS
+                product_4(tile, 0, _SAMPLES, whiteners, row * D, D, 1, samples, 0, _SAMPLES, depth)
+                for i in range(TILE_ROWS):
+                    deviation = load(tile, 4 * i)
+                    one = one + deviation * deviation
+                    deviation = load(tile, 4 * i + 1)
+                    two = two + deviation * deviation
+                    deviation = load(tile, 4 * i + 2)
+                    three = three + deviation * deviation
+                    deviation = load(tile, 4 * i + 3)
+                    four = four + deviation * deviation
+            store(tile, sums, one)
+            store(tile, sums + 1, two)
+            store(tile, sums + 2, three)
+            store(tile, sums + 3, four)
+            for t in range(n_samples):
+                output[first + t, state] = log_normalizers[state] - np.float32(0.5) * tile[sums * LANES + t]
+
+
+@njit(cache=True, nogil=True, fastmath={"contract", "nsz", "arcp", "reassoc"})
+def _subtract_half_squares(whitened, offset, output):  # type: ignore  # noqa
+    """Subtract |whitened - offset|^2 / 2, summed over each state's share of the columns, still in the cache."""
+    n_rows, n_states = output.shape
+    half = whitened.dtype.type(0.5)
+    n_outputs = whitened.shape[1] // n_states
+    for row in range(n_rows):
+        for state in range(n_states):
+            total = whitened.dtype.type(0)
+            first = state * n_outputs
+            for i in range(n_outputs):  # counted from 0, or the compiler does not vectorise it
+                deviation = whitened[row, first + i] - offset[first + i]
+                total += deviation * deviation
+            output[row, state] -= half * total
+
+
+@njit(cache=True, nogil=True, fastmath={"contract", "nsz", "arcp", "reassoc"})
+def _fill_diagonal(signals, scales, means, log_normalizers, output):  # type: ignore  # noqa
+    """Log-densities of samples under Gaussians of diagonal covariances."""
+    half = signals.dtype.type(0.5)
+    n_channels = signals.shape[1]
+    for row in range(len(signals)):
+        for state in range(len(scales)):
+            total = signals.dtype.type(0)
+            for c in range(n_channels):
+                deviation = (signals[row, c] - means[state, c]) * scales[state, c]
+                total += deviation * deviation
+            output[row, state] = log_normalizers[state] - half * total
 
 
 def _common_shift(means: Tensor, whiteners: Tensor, dtype: torch.dtype) -> Tensor | None:
@@ -266,8 +354,8 @@ def _triangular_blocks(whiteners: Tensor, whitened_means: Tensor) -> tuple[list[
 
 
 def _whole_triangles(whiteners: Tensor, whitened_means: Tensor) -> tuple[list[Tensor], list[Tensor]]:
-    """Whiteners and means as `kernels.fill_full` takes them: flat, channels filled up to whole tiles."""
-    n_more = kernels.whole_tiles(whiteners.shape[-1]) - whiteners.shape[-1]
+    """Whiteners and means as `_fill_full` takes them: flat, channels filled up to whole tiles."""
+    n_more = -whiteners.shape[-1] % TILE_ROWS
     padded = torch.nn.functional.pad(whiteners, (0, n_more, 0, n_more))
     return [padded.reshape(-1)], [torch.nn.functional.pad(whitened_means, (0, n_more)).reshape(-1)]
 

@@ -1,1 +1,0 @@
-"""Log-likelihoods of Gaussian states: whiteners, compiled loops on a CPU, products on a GPU."""
