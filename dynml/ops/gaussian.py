@@ -19,9 +19,9 @@ from numba import njit
 from torch import Tensor
 
 from dynml.errors import NotPositiveDefiniteError
-from dynml.ops.lstm.lanes import LANES, TILE_ROWS, product_4
+from dynml.ops.lanes.tiles import LANES, TILE_ROWS, product_4
+from dynml.ops.lanes.vectors import load, splat, store
 from dynml.ops.memory import smaller
-from dynml.ops.mixture.mixture_gaussian_lanes import load, splat, store
 
 CHUNK_ROWS = 2048
 """Rows per matrix product on a CPU: the (rows, K C) intermediate stays in the cache."""
@@ -31,9 +31,9 @@ GPU_CHUNK_ROWS = 65536
 RESIDUAL_VARIANCE_FLOOR = 1e-12
 """Smallest fraction of a channel's variance that the other channels may leave unexplained."""
 
-LANES_CHECKSUM = "cac8c8d0"
-"""CRC-32 of `lanes.py` and `mixture_gaussian_lanes.py`, which are compiled into these loops. numba's cache on disk
-looks at this file alone; a test compares, so that a change of theirs changes it too."""
+LANES_CHECKSUM = "d2490dc0"
+"""CRC-32 of `ops/lanes`, which is compiled into these loops. numba's cache on disk looks at this file alone; a test
+compares, so that a change there changes it too."""
 
 _SAMPLES = 4 * LANES
 """Samples that the loop of full covariances works on together."""

@@ -6,17 +6,18 @@ import zlib
 import pytest
 
 from dynml.ops import gaussian
+from dynml.ops.lanes import tiles, vectors
+from dynml.ops.lstm import activations
 from dynml.ops.lstm import kernel as lstm_kernel
-from dynml.ops.lstm import lanes as lstm_lanes
-from dynml.ops.mixture import mixture_gaussian_kernel, mixture_gaussian_lanes
+from dynml.ops.mixture import mixture_gaussian_kernel
 
 
 @pytest.mark.parametrize(
     ("kernel", "parts"),
     [
-        (lstm_kernel, (lstm_lanes, mixture_gaussian_lanes)),
-        (gaussian, (lstm_lanes, mixture_gaussian_lanes)),
-        (mixture_gaussian_kernel, (mixture_gaussian_lanes,)),
+        (lstm_kernel, (activations, tiles, vectors)),
+        (gaussian, (tiles, vectors)),
+        (mixture_gaussian_kernel, (vectors,)),
     ],
 )
 def test_a_kernel_states_the_checksum_of_the_files_that_are_compiled_into_it(kernel, parts):

@@ -22,23 +22,13 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from dynml.ops.lstm.lanes import (
-    LANES,
-    TILE_ROWS,
-    copy,
-    fetch,
-    hyperbolic_tangent,
-    product_1,
-    product_2,
-    product_3,
-    product_4,
-    sigmoid,
-)
-from dynml.ops.mixture.mixture_gaussian_lanes import VECTOR_BYTES, load, splat, store
+from dynml.ops.lanes.tiles import LANES, TILE_ROWS, copy, fetch, product_1, product_2, product_3, product_4
+from dynml.ops.lanes.vectors import VECTOR_BYTES, load, splat, store
+from dynml.ops.lstm.activations import hyperbolic_tangent, sigmoid
 
-LANES_CHECKSUM = "cac8c8d0"
-"""CRC-32 of `lanes.py` and `mixture_gaussian_lanes.py`, which are compiled into these kernels. numba's cache on disk
-looks at this file alone; a test compares, so that a change of theirs changes it too."""
+LANES_CHECKSUM = "7d14e65f"
+"""CRC-32 of `ops/lanes` and `activations.py`, which are compiled into these kernels. numba's cache on disk looks at
+this file alone; a test compares, so that a change of theirs changes it too."""
 
 SLICE = 8
 """Windows of a slice: a multiple of TILE_ROWS."""

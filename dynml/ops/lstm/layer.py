@@ -18,8 +18,8 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from dynml.ops.lanes.tiles import LANES
 from dynml.ops.lstm.kernel import SLICE, backward_kernel, forward_kernel, whole_vectors
-from dynml.ops.lstm.lanes import LANES
 from dynml.ops.workers import over_threads
 
 _MOST_GROUPS = 8  # of slices: each sums its own gradient by the weights

@@ -27,10 +27,10 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from dynml.ops.mixture.mixture_gaussian_lanes import VECTOR_BYTES, inverse_root, lane_sum, load, splat, store
+from dynml.ops.lanes.vectors import VECTOR_BYTES, inverse_root, lane_sum, load, splat, store
 
-LANES_CHECKSUM = "a403af78"
-"""CRC-32 of `mixture_gaussian_lanes.py`, which is compiled into these kernels; as in `ops/lstm/kernel.py`."""
+LANES_CHECKSUM = "bf9f5ffa"
+"""CRC-32 of `ops/lanes/vectors.py`, which is compiled into these kernels; as in `ops/lstm/kernel.py`."""
 
 TILE = 4
 

@@ -8,10 +8,11 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from dynml.models.dynemo import recurrent_networks
 from dynml.models.dynemo.recurrent_networks import RecurrentStack
+from dynml.ops.lanes.tiles import LANES
+from dynml.ops.lanes.vectors import load, store
+from dynml.ops.lstm.activations import hyperbolic_tangent, sigmoid
 from dynml.ops.lstm.kernel import SLICE
-from dynml.ops.lstm.lanes import LANES, hyperbolic_tangent, sigmoid
 from dynml.ops.lstm.layer import LstmWeights, lstm_layer
-from dynml.ops.mixture.mixture_gaussian_lanes import load, store
 
 pytestmark = pytest.mark.processor
 

@@ -6,8 +6,8 @@ them a type: `load` and `store` move one between an array and a register, `+`, `
 and a sum become one fused instruction). Everything here goes through numba's public extension interface and runs on
 any processor; the width is only chosen for the one at hand.
 
-numba's cache on disk knows the file of a kernel alone: after a change here, renew the checksums in
-`mixture_gaussian_kernel.py` and in `ops/lstm/kernel.py`.
+numba's cache on disk knows the file of a kernel alone: after a change here, renew the checksums in `ops/gaussian.py`,
+`ops/lstm/kernel.py` and `ops/mixture/mixture_gaussian_kernel.py`.
 """
 
 from __future__ import annotations

@@ -1,0 +1,1 @@
+"""SIMD vectors inside numba's compiled loops: values of that type, and products of small tiles."""
