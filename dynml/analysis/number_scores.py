@@ -18,7 +18,7 @@ from dynml.ops.metrics import r_squared
 def correlation(truth: ArrayLike, predicted: ArrayLike) -> float | None:
     """Pearson's correlation; None with fewer than three trials, or where one of both is constant."""
     one, other = np.asarray(truth, dtype=np.float64), np.asarray(predicted, dtype=np.float64)
-    if len(one) < 3 or np.ptp(one) == 0 or np.ptp(other) <= 1e-12 * max(1.0, float(np.abs(other).max())):
+    if len(one) < 3 or np.ptp(one) == 0 or np.ptp(other) <= 1e-12 * float(np.abs(other).max()):
         return None
     return float(np.corrcoef(one, other)[0, 1])
 

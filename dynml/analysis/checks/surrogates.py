@@ -111,7 +111,8 @@ def fitted_var(stretches: Sequence[Array], largest_order: int = LARGEST_ORDER) -
     best: tuple[float, StationaryVAR] | None = None
     for order in range(largest + 1):
         found = _of_order(targets, lags[:order], mean)
-        _, log_determinant = np.linalg.slogdet(found.noise_CC + 1e-12 * np.eye(n_channels))
+        floor = 1e-12 * float(np.diag(found.noise_CC).mean())
+        _, log_determinant = np.linalg.slogdet(found.noise_CC + floor * np.eye(n_channels))
         criterion = log_determinant + np.log(len(targets)) * order * n_channels**2 / len(targets)
         if best is None or criterion < best[0]:
             best = float(criterion), found

@@ -231,7 +231,11 @@ def _fitted_regression(
     problem: Problem,
     by: str,
 ) -> Regression | None:
-    variants = [Variant(make(trials)) for make in features.values()]
+    sizes = np.max([np.abs(signals).max(axis=0, initial=0.0) for signals in _known_signals(trials)], axis=0)
+    variants = [
+        Variant(make(trials), sizes=np.tile(sizes, n // len(sizes)) if name == LINEAR else 1.0)
+        for n, make in features.items()
+    ]
     best = best_choice(name, variants, problem)
     if best is None:
         return None

@@ -30,6 +30,7 @@ from dynml.models.sequence.decoding.answer.features import COURSE
 from dynml.models.sequence.decoding.answer.fitting import OutOfFold, fit_answer
 from dynml.models.sequence.decoding.answer.folds import trial_problem
 from dynml.models.sequence.decoding.answer.network_share import NetworkShare, epochs_at_most, network_share
+from dynml.models.sequence.decoding.answer.units import tell_of_units
 from dynml.models.sequence.decoding.backbones import LinearBackbone
 from dynml.models.sequence.decoding.baselines import BASELINE_NAMES, fit_baselines
 from dynml.models.sequence.decoding.config import DecodingTrainerConfig
@@ -98,6 +99,8 @@ class DecodingTrainer(Trainer):
         """Take over the weights of a pre-trained model, fit the linear answer, and try the network on folds."""
         if self.pretrained is not None:
             load_pretrained(self.model, self.pretrained)
+        if self.processes.is_first:
+            tell_of_units(self.trials("training"))
         if self.model.answer is None:
             return
         found = self.processes.from_first(self._fit_answer)

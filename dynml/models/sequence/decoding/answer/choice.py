@@ -232,6 +232,9 @@ class Variant:
     """What the channels are multiplied by before the regression, (C, C), where features are channels in parts of a
     trial. These then share one scale; other features are standardized one by one."""
 
+    sizes: Floats | float = 1.0
+    """Of what features are made of, (F,) where they have its units: what varies by a share of 1e-9 is rounding."""
+
     def part(self, chosen: NDArray[np.int64]) -> Variant:
         """Some of the trials."""
         return dataclasses.replace(self, inputs=self.inputs[chosen])
@@ -285,7 +288,7 @@ def coefficients(variant: Variant, problem: Problem, penalties: Sequence[float])
     scale = inputs.std(axis=0)
     if variant.axes is not None:
         scale = np.full_like(scale, np.sqrt(np.square(scale).mean()))
-    scale = np.where(scale > 1e-9 * np.maximum(1.0, np.abs(centre)), scale, np.inf)
+    scale = np.where(scale > 1e-9 * np.maximum(variant.sizes, np.abs(centre)), scale, np.inf)
     rows = roots * (inputs - centre) / scale
     targets = roots * (problem.targets - share @ problem.targets)
     n_trials, n_features = rows.shape

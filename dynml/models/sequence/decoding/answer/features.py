@@ -40,6 +40,8 @@ LEAST_NOISE = 0.1
 """Within trials, as a share of a channel's standard deviation over all samples."""
 
 _TINY = 1e-12
+"""Share of a power that is as good as none; shares alone, so that answers do not depend on units."""
+
 _CONSTANT = 1e-9
 """Of a channel's largest value: what varies less is rounding."""
 
@@ -135,9 +137,13 @@ def course(signals_TC: Tensor, known_T: Tensor, n_bins: int) -> Tensor:
 def spectra(series_TC: Tensor, sampling_frequency: float, layout: FeatureLayout, axes_CP: Tensor) -> Spectra | None:
     """Second moments of the known samples of a trial; None where these are too few, or all constant."""
     n_times = len(series_TC)
-    centred_TC = series_TC - series_TC.mean(dim=0)
-    if n_times < SHORTEST or float(centred_TC.abs().max()) < _TINY:
+    if n_times < SHORTEST:
         return None
+    centred_TC = series_TC - series_TC.mean(dim=0)
+    varies_C = centred_TC.abs().amax(dim=0) > _CONSTANT * series_TC.abs().amax(dim=0)
+    if not bool(varies_C.any()):
+        return None
+    centred_TC = torch.where(varies_C, centred_TC, 0.0)
     taper_T = torch.hann_window(n_times + 2, periodic=False, dtype=centred_TC.dtype)[1:-1]
     waves_FC = torch.fft.rfft(centred_TC * taper_T[:, None], dim=0) / taper_T.norm()
     frequencies = torch.fft.rfftfreq(n_times, 1 / sampling_frequency)
@@ -156,18 +162,22 @@ def spectra(series_TC: Tensor, sampling_frequency: float, layout: FeatureLayout,
 
 
 def log_power(found: Spectra) -> Tensor:
-    """Logarithms of power, (S C,); a channel without any has a very small one."""
-    return found.power_SC.clamp(min=_TINY).log().flatten()
+    """Logarithms of power, (S C,); a band without any has a very small share, a channel the least of the others."""
+    whole_C = found.power_SC[0]
+    whole_C = torch.where(whole_C > 0, whole_C, whole_C[whole_C > 0].min())
+    return torch.maximum(found.power_SC, _TINY * whole_C).log().flatten()
 
 
 def shrunk(found: Spectra) -> Tensor:
     """Covariances shrunk towards a multiple of the identity (oracle approximating shrinkage), (S, P, P)."""
     real_SPP = found.covariances_SPP.real
     n_networks = real_SPP.shape[-1]
-    scale_S = real_SPP.diagonal(dim1=-2, dim2=-1).mean(dim=-1).clamp(min=_TINY)
+    scale_S = real_SPP.diagonal(dim1=-2, dim2=-1).mean(dim=-1)
+    scale_S = torch.maximum(scale_S, _TINY * scale_S[0])
     square_S = real_SPP.square().mean(dim=(-2, -1))
-    divisor_S = (found.n_values_S + 1) * (square_S - scale_S.square() / n_networks).clamp(min=_TINY * _TINY)
-    share_S = ((square_S + scale_S.square()) / divisor_S).clamp(min=LEAST_SHRINKAGE, max=1.0)[:, None, None]
+    excess_S = torch.maximum(square_S - scale_S.square() / n_networks, _TINY * scale_S.square())
+    share_S = (square_S + scale_S.square()) / ((found.n_values_S + 1) * excess_S)
+    share_S = share_S.clamp(min=LEAST_SHRINKAGE, max=1.0)[:, None, None]
     identity = torch.eye(n_networks, dtype=real_SPP.dtype) * scale_S[:, None, None]
     return (1 - share_S) * real_SPP + share_S * identity
 
@@ -188,6 +198,30 @@ def tangent(covariances_SPP: Tensor, whitening_SPP: Tensor) -> Tensor:
     rows, columns = torch.triu_indices(*logs_SPP.shape[-2:]).unbind()
     factors = torch.where(rows == columns, 1.0, 2.0**0.5).double()
     return (logs_SPP[:, rows, columns] * factors).flatten()
+
+
+def network_axes(trials: Sequence[tuple[Tensor, Tensor, float]], n_networks: int) -> Tensor:
+    """What channels are projected onto for covariances, (C, P): each in its own standard deviations, whatever the unit.
+
+    Parameters
+    ----------
+    trials : sequence of (signals (T, C), known samples (T,), sampling frequency)
+    n_networks : int
+        P; if fewer than channels, these are the leading principal axes of the mean covariance within trials.
+    """
+    known = [signals_TC[known_T] for signals_TC, known_T, _ in trials if bool(known_T.any())]
+    n_channels = trials[0][0].shape[1]
+    if not known:
+        return torch.eye(n_channels, n_networks, dtype=torch.float64)
+    samples_TC = torch.cat(known)
+    inverse_C = _where_it_varies(samples_TC, samples_TC.std(dim=0, correction=0))
+    if n_networks == n_channels:
+        return inverse_C.diag()
+    total_CC = torch.zeros(n_channels, n_channels, dtype=torch.float64)
+    for signals_TC in known:
+        centred_TC = (signals_TC - signals_TC.mean(dim=0)) * inverse_C
+        total_CC += centred_TC.T @ centred_TC / len(centred_TC)
+    return inverse_C[:, None] * torch.linalg.eigh(total_CC)[1].flip(1)[:, :n_networks]
 
 
 def noise_normalizations(trials: Sequence[tuple[Tensor, Tensor, float]]) -> list[Tensor]:
@@ -211,7 +245,7 @@ def noise_normalizations(trials: Sequence[tuple[Tensor, Tensor, float]]) -> list
     spread_C = samples_TC.std(dim=0, correction=0)
     # What is given, and no noise, may stay the same for a trial: then the noise is not what it is measured by.
     scale_C = torch.maximum(residuals_TC.square().mean(dim=0).sqrt(), LEAST_NOISE * spread_C)
-    inverse_C = torch.where(spread_C > _CONSTANT * samples_TC.abs().amax(dim=0), 1 / scale_C, 0.0)
+    inverse_C = _where_it_varies(samples_TC, scale_C)
     scaled_TC = residuals_TC * inverse_C
     n_channels = len(inverse_C)
     if not 1 < n_channels <= MOST_WHITENED or float(scaled_TC.abs().max()) < _CONSTANT:
@@ -226,7 +260,9 @@ def noise_normalizations(trials: Sequence[tuple[Tensor, Tensor, float]]) -> list
 def connectivity(found: Spectra) -> Tensor:
     """Fisher's z of correlations, then of coherency in each band, real and imaginary parts: ((2 S - 1) pairs,)."""
     covariances_SPP = found.covariances_SPP
-    norms_SP = covariances_SPP.diagonal(dim1=-2, dim2=-1).real.clamp(min=_TINY).sqrt()
+    powers_SP = covariances_SPP.diagonal(dim1=-2, dim2=-1).real
+    norms_SP = torch.maximum(powers_SP, _TINY * powers_SP[0]).sqrt()
+    norms_SP = torch.where(norms_SP > 0, norms_SP, torch.inf)
     size = covariances_SPP.shape[-1]
     rows, columns = torch.triu_indices(size, size, offset=1).unbind()
     pairs = covariances_SPP[:, rows, columns] / (norms_SP[:, rows] * norms_SP[:, columns])
@@ -234,8 +270,14 @@ def connectivity(found: Spectra) -> Tensor:
     return values.clamp(-0.999, 0.999).arctanh().flatten()
 
 
+def _where_it_varies(samples_TC: Tensor, scale_C: Tensor) -> Tensor:
+    """1 / scale of channels, (C,); 0 of those that do not vary over all samples."""
+    spread_C = samples_TC.std(dim=0, correction=0)
+    return torch.where(spread_C > _CONSTANT * samples_TC.abs().amax(dim=0), 1 / scale_C, 0.0)
+
+
 def _of_eigenvalues(matrices: Tensor, function: Callable[[Tensor], Tensor], least: float | None = _TINY) -> Tensor:
     values, vectors = torch.linalg.eigh(matrices)
     if least is not None:
-        values = values.clamp(min=least)
+        values = torch.maximum(values, least * values[..., -1:])
     return (vectors * function(values)[..., None, :]) @ vectors.mH

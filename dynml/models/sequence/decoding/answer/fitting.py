@@ -33,6 +33,7 @@ from dynml.models.sequence.decoding.answer.features import (
     connectivity,
     course,
     log_power,
+    network_axes,
     noise_normalizations,
     shrunk,
     spectra,
@@ -41,7 +42,7 @@ from dynml.models.sequence.decoding.answer.features import (
 )
 from dynml.models.sequence.decoding.answer.folds import drawn_trials, trial_problem
 from dynml.models.sequence.decoding.answer.linear_answer import LinearAnswer, trials_of
-from dynml.models.sequence.decoding.baselines import CHOICE_TRIALS, principal_axes
+from dynml.models.sequence.decoding.baselines import CHOICE_TRIALS
 from dynml.models.sequence.decoding.evaluation import windows_of_trials
 from dynml.models.sequence.decoding.targets import Trials
 
@@ -116,10 +117,8 @@ def fit_answer(
 def _features(answer: LinearAnswer, trials: Trials) -> dict[str, list[Variant]]:
     """Features of all trials by kind, in the ways among which is chosen; sets what covariances are read by."""
     layout = answer.layout
-    if layout.n_networks < layout.n_channels:
-        axes = principal_axes(trials)[:, : layout.n_networks]
-        answer.axes_CP.copy_(torch.from_numpy(np.ascontiguousarray(axes)))
     read = [trial for windows in windows_of_trials(trials, torch.device("cpu")) for trial in trials_of(windows)]
+    answer.axes_CP.copy_(network_axes(read, layout.n_networks))
     bins = [size // layout.n_channels for size in layout.variants(COURSE)]
     courses = [torch.stack([course(*trial[:2], n) for trial in read]).numpy() for n in bins]
     found = {COURSE: [Variant(rows, axes.numpy()) for axes in noise_normalizations(read) for rows in courses]}
@@ -131,8 +130,9 @@ def _features(answer: LinearAnswer, trials: Trials) -> dict[str, list[Variant]]:
         return found
     covariances_NSPP = torch.stack([shrunk(one) for one in usable])
     answer.whitening_SPP.copy_(whitening(covariances_NSPP))
+    varies_C = (answer.axes_CP != 0).any(dim=1)
     rows_of = {
-        POWER: torch.stack([log_power(one) for one in usable]),
+        POWER: torch.stack([log_power(one) for one in usable]) * varies_C.repeat(1 + len(layout.bands)),
         TANGENT: torch.stack([tangent(one, answer.whitening_SPP) for one in covariances_NSPP]),
         CONNECTIVITY: torch.stack([connectivity(one) for one in usable]),
     }
