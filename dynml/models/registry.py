@@ -51,6 +51,11 @@ class Family:
     """Called as `infer(model, subset, dual_estimation=...)`, or without the last: gives an
     `dynml.models.inferred.InferredSubject` for each subject; null: the family gives no states or modes over time."""
 
+    states_of_stretch: str | None = None
+    """Called as `states_of_stretch(model, signals)` with samples (T, C) of one trial, masked ones NaN: gives the
+    probabilities of states (coefficients of modes) given these alone, (T, K), which a decoder reads as features
+    (`decoding --pretrained`); null: it cannot."""
+
     components: Components = "states"
     """What the columns of an inferred subject's alpha, and the model's covariances, are called."""
 

@@ -43,6 +43,7 @@ BASELINES = {
     "most_frequent_of_subset": "always these trials' most frequent class",
     "linear": "linear classifier",
     "functional_connectivity": "classifier of correlations",
+    "without_states": "the same linear model without states",
 }
 BASELINES_OF_NUMBERS = {"linear": "linear regression", "functional_connectivity": "regression on correlations"}
 STOPPING = {

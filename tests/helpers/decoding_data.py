@@ -85,3 +85,16 @@ def small(backbone, **settings):
 
 def without_events(item):
     return dataclasses.replace(item, events=None)
+
+
+def described(dataset):
+    """What parameters.json says of a dataset, with the participants and files of each subset."""
+    description = dataset.describe()
+    for name, subset in description["subsets"].items():
+        own = dataset.subset(name)
+        subset["participants"] = own.participants
+        subset["sources"] = {
+            subject: [source.sha256 for source in dataset.signal_source.attributes(subject, dataset.group).sources]
+            for subject in own.subjects
+        }
+    return description

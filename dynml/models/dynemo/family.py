@@ -13,6 +13,7 @@ FAMILY = Family(
     trainer_config="dynml.models.dynemo.config:DynemoTrainerConfig",
     initialization_config="dynml.models.dynemo.config:DynemoInitializationConfig",
     inference="dynml.models.dynemo.inference:infer",
+    states_of_stretch="dynml.models.dynemo.inference:states_of_stretch",
     held_out_scores="dynml.models.dynemo.held_out:held_out_scores",
     components="modes",
     settle="dynml.models.dynemo.config:settle_windows",

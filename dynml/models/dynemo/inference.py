@@ -115,6 +115,13 @@ def posterior_mean(model: Dynemo, signals: Tensor) -> Tensor:
     return theta
 
 
+@torch.no_grad()
+def states_of_stretch(model: Dynemo, signals_TC: Tensor) -> Tensor:
+    """Mixing coefficients given a stretch of samples alone, (T, J), on the CPU; masked samples are NaN."""
+    model.eval()
+    return model.alpha(posterior_mean(model, signals_TC.to(model.means))).cpu()
+
+
 def _scores_of_segment(model: Dynemo, signals: Tensor, origin: tuple[int, int, int]) -> Tensor:
     """Negative bound, negative log-likelihood and divergence at the mean, and number of transitions."""
     length, n_samples = model.config.sequence_length, len(signals)

@@ -16,6 +16,7 @@ FAMILY = Family(
     trainer_config="dynml.models.hmm.config:HMMTrainerConfig",
     initialization_config="dynml.models.hmm.config:HMMInitializationConfig",
     inference="dynml.models.hmm.inference:infer",
+    states_of_stretch="dynml.models.hmm.inference:states_of_stretch",
     held_out_scores="dynml.models.hmm.held_out:held_out_scores",
     n_free_parameters="dynml.models.hmm.inference:n_free_parameters_of",
     sampler_defaults={

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator
 
 import numpy as np
@@ -80,6 +81,31 @@ def _infer_subject(model: GaussianHMM, subset: MultiSubjectSubset, index: int) -
         means=own.means_KC.numpy(),
         covariances=_as_matrices(own.covariances_KCC).numpy(),
     )
+
+
+def states_of_stretch(model: GaussianHMM, signals_TC: torch.Tensor) -> torch.Tensor:
+    """State probabilities given a stretch of samples alone, (T, K), on the CPU; masked samples are NaN.
+
+    The chain begins as it is in the long run, since a trial need not begin as recordings do.
+    """
+    parameters = model.get_parameters()
+    initial_K = long_run_probabilities(parameters.transition_probabilities_KK)
+    parameters = dataclasses.replace(parameters, initial_probabilities_K=initial_K)
+    signals_TC = signals_TC.cpu()
+    starts = torch.tensor([0, len(signals_TC)])
+    _, _, posteriors_TK = e_step(signals_TC, starts, parameters, posteriors=True, n_threads=1)
+    assert posteriors_TK is not None
+    return posteriors_TK
+
+
+def long_run_probabilities(transitions_KK: torch.Tensor) -> torch.Tensor:
+    """Share of time that a chain spends in each state, (K,) float64: pi P = pi; of several such, the most even one."""
+    n_states = len(transitions_KK)
+    balance = torch.cat([transitions_KK.T - torch.eye(n_states, dtype=torch.float64), torch.ones(1, n_states)])
+    wanted = torch.zeros(n_states + 1, dtype=torch.float64)
+    wanted[-1] = 1.0
+    found = (torch.linalg.pinv(balance) @ wanted).clamp(min=0.0)
+    return found / found.sum()
 
 
 WEAK_PRIOR_SAMPLES = 1.0

@@ -12,7 +12,12 @@ from dynml.training.checkpoints.experiment_folder import ExperimentFolder
 
 
 def check_data_of_pretrained(
-    path: str | Path, data: MultiSubjectDataset, other_preparation: str, *, same_channels: bool = True
+    path: str | Path,
+    data: MultiSubjectDataset,
+    other_preparation: str,
+    *,
+    same_channels: bool = True,
+    same_embedding: bool = True,
 ) -> None:
     """Compare a run's data with the training data of the experiment whose weights it takes over.
 
@@ -24,6 +29,8 @@ def check_data_of_pretrained(
     other_preparation : {"refuse", "allow"}
     same_channels : bool
         False where the part of the model that reads the channels is learnt anew.
+    same_embedding : bool
+        False where the model embeds the channels itself.
 
     Raises
     ------
@@ -36,7 +43,7 @@ def check_data_of_pretrained(
     _, parameters = folder.load_model()
     trained = parameters.get("dataset") or {}
     further: list[str] = []
-    if same_channels and "n_channels" in trained:
+    if same_channels and same_embedding and "n_channels" in trained:
         described = trained.get("embedding")
         saved = None if described is None else Embedding.from_saved(described, folder.load_input_transform())
         further = list(_of_embeddings(saved, data.embedding))

@@ -22,7 +22,6 @@ from dynml.models.sequence.decoding.evaluation import signals_of_trials
 from dynml.models.sequence.decoding.targets import Trials, cross_validation_groups
 
 MAJORITY, LINEAR, CONNECTIVITY = "majority", "linear", "functional_connectivity"
-BASELINE_NAMES = (MAJORITY, LINEAR, CONNECTIVITY)
 
 N_FOLDS = 5
 CHOICE_TRIALS = 1_500

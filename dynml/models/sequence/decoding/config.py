@@ -177,6 +177,9 @@ class DecodingConfig:
     backbone_settings: dict[str, Any] | None = None
     """Set from the pre-trained model: all its settings."""
 
+    state_model: dict[str, Any] | None = None
+    """Set from the pre-trained model: family and settings of the one whose states the linear model reads."""
+
     pretraining_overlap: dict[str, Any] | None = None
     """Set from the data: participants and files of the testing subset that the pre-training saw."""
 

@@ -40,6 +40,7 @@ FAMILY = Family(
         "model.trial_length",
         "model.answer_bands",
         "model.backbone_settings",
+        "model.state_model",
         "model.pretraining_overlap",
     ),
 )

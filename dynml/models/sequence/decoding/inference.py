@@ -11,6 +11,7 @@ from dynml.configuration import config_from
 from dynml.dataset.dataset import MultiSubjectDataset
 from dynml.errors import DataError
 from dynml.models.experiment import Experiment
+from dynml.models.sequence.decoding.answer.without_states import answer_without_states
 from dynml.models.sequence.decoding.baselines import FittedBaseline, fit_baselines
 from dynml.models.sequence.decoding.evaluation import Predictions, check_trials, predictions_of
 from dynml.models.sequence.decoding.labels.baselines import LabelBaseline, fit_label_baselines
@@ -33,8 +34,8 @@ class Decoded:
     """Of each subset that has trials, at least one."""
 
     baselines: Mapping[str, FittedBaseline | None]
-    """Fitted to the training data of the experiment; None for one that these trials do not allow, and empty where the
-    dataset has other training data."""
+    """Fitted to the training data of the experiment; None for one that these trials do not allow. Where the dataset has
+    other training data, only the model's own answer without states, if it reads states."""
 
 
 @dataclass(frozen=True)
@@ -82,18 +83,22 @@ def decode(
     DataError
         When there is no trial in these subsets.
     """
-    config: Any = experiment.model.config
+    model: Any = experiment.model
+    config = model.config
     if config.tells_numbers:
         return DecodedNumbers(
             _predictions(experiment, dataset, subset_names, predicted_numbers),
-            _number_baselines(experiment, dataset),
+            {**_number_baselines(experiment, dataset), **answer_without_states(model)},
         )
     if config.tells_labels:
         return DecodedLabels(
             _predictions(experiment, dataset, subset_names, predicted_labels),
-            _label_baselines(experiment, dataset),
+            {**_label_baselines(experiment, dataset), **answer_without_states(model)},
         )
-    return Decoded(_predictions(experiment, dataset, subset_names, predictions_of), _baselines(experiment, dataset))
+    return Decoded(
+        _predictions(experiment, dataset, subset_names, predictions_of),
+        {**_baselines(experiment, dataset), **answer_without_states(model)},
+    )
 
 
 def _predictions(

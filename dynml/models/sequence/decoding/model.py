@@ -11,17 +11,21 @@ from torch import Tensor, nn
 from dynml.errors import ConfigurationError
 from dynml.models.sequence.decoding.answer.features import FeatureLayout
 from dynml.models.sequence.decoding.answer.linear_answer import LinearAnswer
+from dynml.models.sequence.decoding.answer.state_model import StateModel
 from dynml.models.sequence.decoding.config import DecodingConfig
 from dynml.models.sequence.decoding.network import Network
 from dynml.models.sequence.windows import Windows
 from dynml.training.model_summary import Summarized
 
 
-def layout_of(config: DecodingConfig, n_channels: int) -> FeatureLayout:
-    """What the linear answer of a settled config reads."""
+def linear_answer_of(config: DecodingConfig, n_channels: int, log_priors_K: Tensor) -> LinearAnswer:
+    """Make the linear answer of a settled config, not fitted."""
     assert config.trial_length is not None
     assert config.answer_bands is not None
-    return FeatureLayout(n_channels, config.trial_length, tuple((low, high) for low, high in config.answer_bands))
+    states = None if config.state_model is None else StateModel(config.state_model)
+    bands = tuple((low, high) for low, high in config.answer_bands)
+    layout = FeatureLayout(n_channels, config.trial_length, bands, 0 if states is None else states.n_states)
+    return LinearAnswer(layout, log_priors_K, states)
 
 
 class Decoding(Summarized, Network):
@@ -59,7 +63,7 @@ class Decoding(Summarized, Network):
         self.n_channels = n_channels
         self.answer: LinearAnswer | None = None
         if config.answer_bands is not None:
-            self.answer = LinearAnswer(layout_of(config, n_channels), priors_K)
+            self.answer = linear_answer_of(config, n_channels, priors_K)
             self.register_buffer("network_share", torch.ones(()))
         self.further = nn.ModuleList(Network(config, n_channels, start_K) for _ in range(config.n_networks - 1))
 

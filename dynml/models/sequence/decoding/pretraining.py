@@ -16,8 +16,14 @@ from dynml.models.sequence.backbones.published.config import CONFIGS_OF_PUBLISHE
 from dynml.models.sequence.backbones.published.input_checks import config_for_input
 from dynml.models.sequence.channels import NONE, columns_taken, with_names_and_positions, without_channels
 from dynml.models.sequence.config import CsmConfig
+from dynml.models.sequence.decoding.answer.state_model import (
+    embedding_of_trials,
+    families_with_states,
+    load_state_model,
+    tells_states,
+)
 from dynml.models.sequence.decoding.backbones import CLASS_TOKEN, PARTS_WITHOUT_USE
-from dynml.models.sequence.decoding.config import CONFIGS_OF_BACKBONES, SIZES, DecodingConfig
+from dynml.models.sequence.decoding.config import CONFIGS_OF_BACKBONES, LINEAR, SIZES, DecodingConfig
 from dynml.models.sequence.decoding.model import Decoding
 from dynml.models.sequence.settling import sampling_frequencies
 from dynml.store.layout import SUBSET_NAMES
@@ -35,6 +41,8 @@ def with_pretrained_settings(
 ) -> DecodingConfig:
     """Let the family of a pre-trained model be the backbone, and its sizes those of the backbone.
 
+    A model that tells states (an HMM, DyNeMo) is no backbone: the linear answer reads them.
+
     Parameters
     ----------
     config : DecodingConfig
@@ -48,14 +56,16 @@ def with_pretrained_settings(
     Raises
     ------
     ConfigurationError
-        When it is no sequence model, a size was given that it does not have, it has another number of channels and its
-        embedder is to be taken over, or it has seen the testing subset.
+        When it is no sequence model and tells no states, a size was given that it does not have, it has another number
+        of channels and its embedder is to be taken over, or it has seen the testing subset.
     """
     parameters = _parameters_of(path)
     family = parameters.get("family")
+    if tells_states(family):
+        return _with_states(config, parameters, dataset, path)
     if family not in {**CONFIGS_OF_BACKBONES, **CONFIGS_OF_PUBLISHED}:
         known = ", ".join([*CONFIGS_OF_BACKBONES, *CONFIGS_OF_PUBLISHED])
-        accepted = f"an experiment of one of {known} (this one is of {family})"
+        accepted = f"an experiment of one of {known}, {', '.join(families_with_states())} (this one is of {family})"
         raise ConfigurationError("pretrained", path, accepted)
     if config.backbone not in (None, family):
         raise ConfigurationError("model.backbone", config.backbone, f"absent, or {family}, the family of {path}")
@@ -93,15 +103,48 @@ def _adapting(
     **sizes: Any,
 ) -> DecodingConfig:
     """Config of a decoder on a pre-trained model that has not seen what it is to be tested on."""
-    overlap = overlap_with_testing(parameters, dataset)
-    if overlap["subjects"] and not config.allow_overlap:
-        raise ConfigurationError("pretrained", path, _unseen(overlap))
     return dataclasses.replace(
         config,
         backbone=family,
         **sizes,
         backbone_settings=config_to_dictionary(settings),
-        pretraining_overlap=overlap,
+        pretraining_overlap=_allowed_overlap(config, parameters, dataset, path),
+    )
+
+
+def _allowed_overlap(
+    config: DecodingConfig, parameters: dict[str, Any], dataset: MultiSubjectDataset, path: str
+) -> dict[str, Any]:
+    """What `overlap_with_testing` finds, if anything may be found."""
+    overlap = overlap_with_testing(parameters, dataset)
+    if overlap["subjects"] and not config.allow_overlap:
+        raise ConfigurationError("pretrained", path, _unseen(overlap))
+    return overlap
+
+
+def _with_states(
+    config: DecodingConfig, parameters: dict[str, Any], dataset: MultiSubjectDataset, path: str
+) -> DecodingConfig:
+    """Config of a decoder whose linear answer reads the states that a pre-trained model tells."""
+    family, n_channels = parameters["family"], parameters["dataset"]["n_channels"]
+    needed = {"linear_answer": "best", "fine_tuning": "full", "embedder_from_pretrained": True}
+    for name, value in needed.items():
+        if getattr(config, name) != value:
+            accepted = f"absent: {path} is of {family}, whose states the linear answer reads, and no backbone"
+            raise ConfigurationError(f"model.{name}", getattr(config, name), accepted)
+    embedding = embedding_of_trials(parameters, dataset)
+    n_expected = n_channels if embedding is None else len(embedding["channel_names"])
+    # That channels are embedded otherwise is said in full where the preparation is compared.
+    is_embedded_otherwise = embedding is None and bool(parameters["dataset"].get("embedding")) and not dataset.embedding
+    if n_expected != dataset.n_channels and not is_embedded_otherwise:
+        accepted = f"a model of {dataset.n_channels} channels as the data (it has {n_expected})"
+        raise ConfigurationError("pretrained", path, accepted)
+    described = {"family": family, "settings": parameters["model"], "n_channels": n_channels, "embedding": embedding}
+    return dataclasses.replace(
+        config,
+        backbone=config.backbone or LINEAR,
+        state_model=described,
+        pretraining_overlap=_allowed_overlap(config, parameters, dataset, path),
     )
 
 
@@ -146,8 +189,21 @@ def overlap_with_testing(parameters: dict[str, Any], dataset: MultiSubjectDatase
     }
 
 
+def check_pretrained(model: Decoding, path: str | Path) -> None:
+    """Refuse a pre-trained model whose weights a decoder cannot take over; raises what `load_pretrained` does."""
+    if model.config.state_model is None:
+        weights_of_backbone(model, path)
+    else:
+        load_pretrained(model, path)
+
+
 def load_pretrained(model: Decoding, path: str | Path) -> None:
-    """Put the weights of a pre-trained model into a decoder's backbones, each of them or none."""
+    """Put the weights of a pre-trained model into a decoder's backbones, each of them or none; or tell states by it."""
+    if model.config.state_model is not None:
+        assert model.answer is not None
+        assert model.answer.states is not None
+        load_state_model(model.answer.states, path)
+        return
     given = weights_of_backbone(model, path)
     for network in model.networks:
         network.backbone.load_state_dict(network.backbone.state_dict() | given)

@@ -36,7 +36,7 @@ def settle_with_data(configs: dict[str, Any], dataset: MultiSubjectDataset, pret
         One Config per group of settings.
     dataset : MultiSubjectDataset
     pretrained : str or None
-        Experiment whose model becomes the backbone.
+        Experiment whose model becomes the backbone, or tells the states that the linear answer reads.
 
     Returns
     -------
@@ -69,7 +69,7 @@ def settle_with_data(configs: dict[str, Any], dataset: MultiSubjectDataset, pret
     if pretrained is None:
         _refuse_without_pretrained(model)
         model = dataclasses.replace(model, backbone=model.backbone or LINEAR)
-    elif model.backbone_settings is None:
+    elif model.backbone_settings is None and model.state_model is None:
         alike: Any = getattr(configs.get("trainer"), "other_preparation", "refuse")
         model = with_pretrained_settings(model, pretrained, dataset, alike)
         if model.is_published:

@@ -31,8 +31,10 @@ from dynml.models.sequence.decoding.answer.fitting import OutOfFold, fit_answer
 from dynml.models.sequence.decoding.answer.folds import trial_problem
 from dynml.models.sequence.decoding.answer.network_share import NetworkShare, epochs_at_most, network_share
 from dynml.models.sequence.decoding.answer.units import tell_of_units
+from dynml.models.sequence.decoding.answer.without_states import answer_without_states
+from dynml.models.sequence.decoding.answer.worth_of_states import finding_of_states
 from dynml.models.sequence.decoding.backbones import LinearBackbone
-from dynml.models.sequence.decoding.baselines import BASELINE_NAMES, fit_baselines
+from dynml.models.sequence.decoding.baselines import fit_baselines
 from dynml.models.sequence.decoding.config import DecodingTrainerConfig
 from dynml.models.sequence.decoding.evaluation import predictions_of, windows_of_trials
 from dynml.models.sequence.decoding.findings import findings, share_findings, share_of_most_frequent
@@ -44,7 +46,7 @@ from dynml.models.sequence.decoding.model import Decoding
 from dynml.models.sequence.decoding.numbers.baselines import fit_number_baselines
 from dynml.models.sequence.decoding.numbers.report import number_report
 from dynml.models.sequence.decoding.numbers.values import numbers_of, values_of
-from dynml.models.sequence.decoding.pretraining import load_pretrained, weights_of_backbone
+from dynml.models.sequence.decoding.pretraining import check_pretrained, load_pretrained
 from dynml.models.sequence.decoding.targets import Target, Trials
 from dynml.models.sequence.windows import windows_of
 from dynml.ops.metrics import balanced_accuracy_chance
@@ -62,7 +64,7 @@ class DecodingTrainer(Trainer):
     Parameters
     ----------
     pretrained : str or Path, optional
-        Experiment whose best model becomes the backbone.
+        Experiment whose best model becomes the backbone, or tells the states that the linear answer reads.
     """
 
     config_class: ClassVar[type[RunConfig]] = DecodingTrainerConfig
@@ -77,8 +79,11 @@ class DecodingTrainer(Trainer):
         if pretrained is not None and not config.is_published:
             alike, settings = self.config.other_preparation, config.backbone_settings or {}
             same_channels = config.embedder_from_pretrained and settings.get("channel_embedding", NONE) == NONE
-            check_data_of_pretrained(pretrained, self.dataset, alike, same_channels=same_channels)
-            weights_of_backbone(self.model, pretrained)
+            embeds = (config.state_model or {}).get("embedding") is not None
+            check_data_of_pretrained(
+                pretrained, self.dataset, alike, same_channels=same_channels, same_embedding=not embeds
+            )
+            check_pretrained(self.model, pretrained)
         if self.batch_loader.config.collate != "padded":
             raise ConfigurationError("loader.collate", self.batch_loader.config.collate, "padded for decoding")
         self.target = Target.of(self.dataset, str(config.target), config.classes)
@@ -269,10 +274,9 @@ class DecodingTrainer(Trainer):
             balanced=config.class_weights == "balanced",
             most_trials=self.config.baseline_trials,
             seed=self.config.seed,
-        )
+        ) | answer_without_states(self.model)
         baselines: dict[str, dict[str, float | None]] = {}
-        for name in BASELINE_NAMES:
-            baseline = fitted[name]
+        for name, baseline in fitted.items():
             baselines[name] = {
                 subset: None if baseline is None else baseline.accuracy(trials[subset]) for subset in SUBSETS
             }
@@ -306,11 +310,17 @@ class DecodingTrainer(Trainer):
             "seed": self.config.seed,
         }
         if config.tells_numbers:
-            report = number_report(self.model, trials, lambda own: fit_number_baselines(own, **choices))
+            report = number_report(
+                self.model, trials, lambda own: fit_number_baselines(own, **choices) | answer_without_states(self.model)
+            )
             report["findings"] += share_findings(self._answer_report, "squared error", report["score"]["training"])
         else:
             labels = config.class_names or ()
-            report = label_report(self.model, trials, lambda own: fit_label_baselines(own, labels, **choices))
+            report = label_report(
+                self.model,
+                trials,
+                lambda own: fit_label_baselines(own, labels, **choices) | answer_without_states(self.model),
+            )
             report["findings"] += share_findings(self._answer_report, training_score=report["score"]["training"])
         report["findings"] += self._findings_of_backbone()
         own = {"linear_answer": self._answer_report, "networks": self._held_out_of_networks()}
@@ -331,9 +341,10 @@ class DecodingTrainer(Trainer):
         return held_out_of_networks(self.model, trials, self._answered["training"], problem)
 
     def _findings_of_backbone(self) -> list[str]:
-        """What is done to signals before imported weights, and how these are licensed."""
+        """What a model of states adds; what is done to signals before imported weights, and how these are licensed."""
         config = self.model.config
-        return [in_words(config.backbone_config())] if config.is_published else []
+        found = finding_of_states(self._answer_report, self.pretrained)
+        return [*found, in_words(config.backbone_config())] if config.is_published else found
 
     def _labels(self, batch: Batch) -> Tensor:
         """Label of each trial of a batch, (B,); -1 for none."""

@@ -4,7 +4,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from decoding_data import RATE, configs_of, dataset_of, recording, small, trainer_of
+from decoding_data import RATE, configs_of, dataset_of, described, recording, small, trainer_of
 
 from dynml import MultiSubjectDataset
 from dynml.configuration import config_to_dictionary
@@ -25,19 +25,6 @@ SETTINGS = {
     "network_bert": {},
     "autoencoder": {},
 }
-
-
-def described(dataset):
-    """What parameters.json says of a dataset, with the participants and files of each subset."""
-    description = dataset.describe()
-    for name, subset in description["subsets"].items():
-        own = dataset.subset(name)
-        subset["participants"] = own.participants
-        subset["sources"] = {
-            subject: [source.sha256 for source in dataset.signal_source.attributes(subject, dataset.group).sources]
-            for subject in own.subjects
-        }
-    return description
 
 
 def pretrain(folder, dataset, family="csm", name="pretraining", **settings):
@@ -172,8 +159,8 @@ def test_a_decoder_is_no_pretraining(tmp_path, others):
     path, _ = pretrain(tmp_path, others)
     folder = ExperimentFolder.at(path)
     weights, parameters = folder.load_model()
-    folder.save_best_model(weights, parameters | {"family": "hmm"}, {})
-    with pytest.raises(ConfigurationError, match="csm, .*, autoencoder, cbramod, cortex_mae \\(this one is of hmm\\)"):
+    folder.save_best_model(weights, parameters | {"family": "decoding"}, {})
+    with pytest.raises(ConfigurationError, match="csm, .*, cortex_mae, dynemo, hmm \\(this one is of decoding\\)"):
         configs_of(dataset_of(2, 1, 1), path)
 
 

@@ -1,7 +1,9 @@
 """What the linear answer reads of a trial: its course, power in bands, covariances in the tangent space, connectivity.
 
+Beside these, where a pre-trained model tells states: the course of their probabilities, and which one follows which.
+
 Shapes: T samples, C channels, P networks (channels, or their principal components), S spectra (all frequencies, then
-each band), F features.
+each band), K states, F features.
 """
 
 from __future__ import annotations
@@ -13,7 +15,8 @@ import torch
 from torch import Tensor
 
 COURSE, POWER, TANGENT, CONNECTIVITY = "course", "power", "tangent_space", "connectivity"
-KINDS = (COURSE, POWER, TANGENT, CONNECTIVITY)
+STATES, TRANSITIONS = STATE_KINDS = ("states", "state_transitions")
+KINDS = (COURSE, POWER, TANGENT, CONNECTIVITY, *STATE_KINDS)
 
 BINS = (1, 2, 4, 8, 16, 32, 64)
 BANDS = ((1.0, 4.0), (4.0, 8.0), (8.0, 13.0), (13.0, 30.0), (30.0, 45.0), (55.0, 90.0))
@@ -66,11 +69,14 @@ class FeatureLayout:
     trial_length : int
         Samples of the longest trial.
     bands : sequence of (low, high), Hz
+    n_states : int
+        K; 0 without a model that tells states.
     """
 
     n_channels: int
     trial_length: int
     bands: tuple[tuple[float, float], ...]
+    n_states: int = 0
 
     @property
     def n_networks(self) -> int:
@@ -85,9 +91,12 @@ class FeatureLayout:
     def variants(self, kind: str) -> list[int]:
         """Numbers of features among which one is chosen: always the first ones of their kind."""
         pairs = self.n_networks * (self.n_networks - 1) // 2
-        if kind == COURSE:
+        if kind in (COURSE, STATES):
             bins = sorted({1, *(n for n in (*BINS, self.trial_length) if n <= min(self.trial_length, BINS[-1]))})
-            return [n * self.n_channels for n in bins if n == 1 or n * self.n_channels <= MOST_FEATURES]
+            width = self.n_channels if kind == COURSE else self.n_states
+            return [n * width for n in bins if width and (n == 1 or n * width <= MOST_FEATURES)]
+        if kind == TRANSITIONS:
+            return [self.n_states**2] if self.n_states else []
         if kind == POWER:
             return [(1 + len(self.bands)) * self.n_channels]
         if kind == TANGENT:
@@ -132,6 +141,19 @@ def course(signals_TC: Tensor, known_T: Tensor, n_bins: int) -> Tensor:
     counts = torch.cat([torch.zeros(1, dtype=torch.int64), known_T.long().cumsum(dim=0)])
     n_known = (counts[stops] - counts[starts]).clamp(min=1)
     return ((running[stops] - running[starts]) / n_known[:, None]).flatten()
+
+
+def course_of_states(states_TK: Tensor, n_bins: int) -> Tensor:
+    """Means of state probabilities over equal parts of a trial, (n_bins K,); NaN rows do not count."""
+    return course(states_TK, states_TK.isfinite().all(dim=1), n_bins)
+
+
+def state_transitions(states_TK: Tensor) -> Tensor:
+    """Share of neighbouring samples in each pair of states, the earlier one first, (K K,)."""
+    known_T = states_TK.isfinite().all(dim=1)
+    states_TK = torch.where(known_T[:, None], states_TK, 0.0)
+    n_pairs = (known_T[:-1] & known_T[1:]).sum().clamp(min=1)
+    return (states_TK[:-1].T @ states_TK[1:] / n_pairs).flatten()
 
 
 def spectra(series_TC: Tensor, sampling_frequency: float, layout: FeatureLayout, axes_CP: Tensor) -> Spectra | None:

@@ -29,19 +29,25 @@ from dynml.models.sequence.decoding.answer.features import (
     KINDS,
     POWER,
     SHORTEST,
+    STATE_KINDS,
+    STATES,
     TANGENT,
+    TRANSITIONS,
     connectivity,
     course,
+    course_of_states,
     log_power,
     network_axes,
     noise_normalizations,
     shrunk,
     spectra,
+    state_transitions,
     tangent,
     whitening,
 )
 from dynml.models.sequence.decoding.answer.folds import drawn_trials, trial_problem
 from dynml.models.sequence.decoding.answer.linear_answer import LinearAnswer, trials_of
+from dynml.models.sequence.decoding.answer.worth_of_states import weights_without_states, worth_of_states
 from dynml.models.sequence.decoding.baselines import CHOICE_TRIALS
 from dynml.models.sequence.decoding.evaluation import windows_of_trials
 from dynml.models.sequence.decoding.targets import Trials
@@ -108,9 +114,13 @@ def fit_answer(
     held_out = _of_some(problem, in_folds)
     choices = _choices({kind: _rows(variants, in_folds) for kind, variants in features.items()}, held_out, seed)
     weights = averaged(choices, held_out)
-    logits = _set_weights(answer, features, choices, weights, problem, drawn)
+    logits = _set_weights(answer, answer.weights_FK, features, choices, weights, problem, drawn)
     logits[in_folds] = log_priors + sum(weight * choice.scores for weight, choice in zip(weights, choices))
     report = _report(choices, weights, logits[in_folds], held_out, by, answer)
+    if answer.states is not None:
+        without = weights_without_states(choices, held_out)
+        _set_weights(answer, answer.without_states_FK, features, choices, without, problem, drawn)
+        report["states"] = worth_of_states(choices, weights, held_out)
     return OutOfFold(logits, _fold_of(problem), problem, report)
 
 
@@ -122,6 +132,11 @@ def _features(answer: LinearAnswer, trials: Trials) -> dict[str, list[Variant]]:
     bins = [size // layout.n_channels for size in layout.variants(COURSE)]
     courses = [torch.stack([course(*trial[:2], n) for trial in read]).numpy() for n in bins]
     found = {COURSE: [Variant(rows, axes.numpy()) for axes in noise_normalizations(read) for rows in courses]}
+    if answer.states is not None:
+        states = [answer.states(*trial[:2]) for trial in read]
+        bins = [size // layout.n_states for size in layout.variants(STATES)]
+        found[STATES] = [Variant(torch.stack([course_of_states(one, n) for one in states]).numpy()) for n in bins]
+        found[TRANSITIONS] = [Variant(torch.stack([state_transitions(one) for one in states]).numpy())]
     if min(int(known.sum()) for _, known, _ in read) < SHORTEST:
         return found
     moments = [spectra(signals[known], rate, layout, answer.axes_CP) for signals, known, rate in read]
@@ -171,13 +186,14 @@ def _rows(variants: list[Variant], part: NDArray[np.int64]) -> list[Variant]:
 
 def _set_weights(
     answer: LinearAnswer,
+    into_FK: torch.Tensor,
     features: dict[str, list[Variant]],
     choices: Sequence[Choice],
     weights: Floats,
     problem: Problem,
     drawn: NDArray[np.int64],
 ) -> Floats:
-    """Fit to all drawn trials; logits of all trials, (n, K)."""
+    """Fit to all drawn trials, with the weights of choices; logits of all trials, (n, K)."""
     logits = np.tile(problem.log_priors, (len(problem.truth), 1))
     for kind in dict.fromkeys(choice.kind for choice in choices):
         own = [(weight, choice) for weight, choice in zip(weights.tolist(), choices) if choice.kind == kind and weight]
@@ -188,10 +204,12 @@ def _set_weights(
         slopes_of, centre = coefficients(variant.part(drawn), problem.part(drawn, ()), penalties)
         slopes = sum(weight * choice.factor * one for (weight, choice), one in zip(own, slopes_of))
         first = answer.layout.slice_of(kind).start
-        answer.weights_FK[first : first + n_features] = torch.from_numpy(slopes)
+        into_FK[first : first + n_features] = torch.from_numpy(slopes)
         answer.centre_F[first : first + n_features] = torch.from_numpy(centre)
         if kind == COURSE:
             answer.n_course.fill_(n_features)
+        if kind == STATES:
+            answer.n_state_course.fill_(n_features)
         logits += (variant.inputs - centre) @ slopes
     return logits
 
@@ -224,5 +242,8 @@ def _report(
         if kind == COURSE:
             kinds[COURSE]["n_bins"] = best.n_features // answer.layout.n_channels
             kinds[COURSE]["whitened"] = best.variant >= len(answer.layout.variants(COURSE))
-    missing = [kind for kind in KINDS if kind not in kinds]
+        if kind == STATES:
+            kinds[STATES]["n_bins"] = best.n_features // answer.layout.n_states
+    known = [kind for kind in KINDS if answer.states is not None or kind not in STATE_KINDS]
+    missing = [kind for kind in known if kind not in kinds]
     return {"held_out": problem.scores(logits), "held_out_by": by, "kinds": kinds, "not_for_these_trials": missing}

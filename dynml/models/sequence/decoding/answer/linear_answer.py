@@ -15,15 +15,21 @@ from dynml.models.sequence.decoding.answer.features import (
     COURSE,
     KINDS,
     POWER,
+    STATE_KINDS,
+    STATES,
     TANGENT,
+    TRANSITIONS,
     FeatureLayout,
     connectivity,
     course,
+    course_of_states,
     log_power,
     shrunk,
     spectra,
+    state_transitions,
     tangent,
 )
+from dynml.models.sequence.decoding.answer.state_model import StateModel
 from dynml.models.sequence.windows import Windows
 
 
@@ -38,6 +44,8 @@ class LinearAnswer(nn.Module):
     layout : FeatureLayout
     log_priors_K : Tensor
         What is answered before the fit.
+    states : StateModel, optional
+        What tells the states of a trial.
 
     Attributes
     ----------
@@ -46,6 +54,10 @@ class LinearAnswer(nn.Module):
         Features of the course in use: resolution times channels.
     axes_CP, whitening_SPP : Tensor, float64
         What covariances are projected onto and whitened by.
+    n_state_course : Tensor, int64
+        As `n_course`, of the course of states; this and the next with a model of states only.
+    without_states_FK : Tensor, float64
+        Weights of the answer that knows no states.
     """
 
     weights_FK: Tensor
@@ -54,10 +66,12 @@ class LinearAnswer(nn.Module):
     n_course: Tensor
     axes_CP: Tensor
     whitening_SPP: Tensor
+    n_state_course: Tensor
+    without_states_FK: Tensor
 
-    def __init__(self, layout: FeatureLayout, log_priors_K: Tensor) -> None:
+    def __init__(self, layout: FeatureLayout, log_priors_K: Tensor, states: StateModel | None = None) -> None:
         super().__init__()
-        self.layout = layout
+        self.layout, self.states = layout, states
         n_networks = layout.n_networks
         self.register_buffer("weights_FK", torch.zeros(layout.n_features, len(log_priors_K), dtype=torch.float64))
         self.register_buffer("centre_F", torch.zeros(layout.n_features, dtype=torch.float64))
@@ -66,11 +80,18 @@ class LinearAnswer(nn.Module):
         self.register_buffer("axes_CP", torch.eye(layout.n_channels, n_networks, dtype=torch.float64))
         identity = torch.eye(n_networks, dtype=torch.float64)
         self.register_buffer("whitening_SPP", identity.repeat(layout.n_spectra, 1, 1))
+        if states is not None:
+            self.register_buffer("n_state_course", torch.tensor(layout.n_states))
+            self.register_buffer("without_states_FK", torch.zeros_like(self.weights_FK))
 
     def forward(self, windows: Windows) -> Tensor:
         """Logits, (B, K) float32; gradients reach the signals by way of the course alone."""
-        weights_FK, centre_F, bias_K = self.weights_FK.cpu(), self.centre_F.cpu(), self.bias_K.cpu()
-        used = self.kinds
+        return self.logits(windows, self.weights_FK)
+
+    def logits(self, windows: Windows, weights_FK: Tensor) -> Tensor:
+        """Logits by weights of choice, (B, K) float32."""
+        weights_FK, centre_F, bias_K = weights_FK.cpu(), self.centre_F.cpu(), self.bias_K.cpu()
+        used = self._kinds_of(weights_FK)
         rows = []
         for trial in trials_of(windows):
             logits_K = bias_K
@@ -84,7 +105,10 @@ class LinearAnswer(nn.Module):
     @property
     def kinds(self) -> list[str]:
         """Kinds of features that have a part in the logits."""
-        return [kind for kind in KINDS if bool((self.weights_FK[self.layout.slice_of(kind)] != 0).any())]
+        return self._kinds_of(self.weights_FK)
+
+    def _kinds_of(self, weights_FK: Tensor) -> list[str]:
+        return [kind for kind in KINDS if bool((weights_FK[self.layout.slice_of(kind)] != 0).any())]
 
     def features(
         self, signals_TC: Tensor, known_T: Tensor, sampling_frequency: float, kinds: Collection[str]
@@ -94,7 +118,13 @@ class LinearAnswer(nn.Module):
         if COURSE in kinds:
             n_bins = int(self.n_course) // self.layout.n_channels
             found[COURSE] = course(signals_TC, known_T, n_bins)
-        if set(kinds) <= {COURSE}:
+        if self.states is not None and not set(kinds).isdisjoint(STATE_KINDS):
+            states_TK = self.states(signals_TC, known_T)
+            if STATES in kinds:
+                found[STATES] = course_of_states(states_TK, int(self.n_state_course) // self.layout.n_states)
+            if TRANSITIONS in kinds:
+                found[TRANSITIONS] = state_transitions(states_TK)
+        if set(kinds) <= {COURSE, *STATE_KINDS}:
             return found
         with torch.no_grad():
             moments = spectra(signals_TC[known_T], sampling_frequency, self.layout, self.axes_CP.cpu())

@@ -14,13 +14,12 @@ from typing import Any
 import numpy as np
 
 from dynml.models.sequence.decoding.answer.folds import drawn_trials, trial_problem
-from dynml.models.sequence.decoding.baselines import CONNECTIVITY, LINEAR, Regression, fitted_regressions, serves
+from dynml.models.sequence.decoding.baselines import Regression, fitted_regressions, serves
 from dynml.models.sequence.decoding.labels.marks import Floats, marks_of
 from dynml.models.sequence.decoding.targets import Trials
 from dynml.ops.metrics import macro_auc
 
 FREQUENCIES = "frequencies"
-BASELINE_NAMES = (FREQUENCIES, LINEAR, CONNECTIVITY)
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from dynml.models.sequence.decoding.findings import score_findings
-from dynml.models.sequence.decoding.labels.baselines import BASELINE_NAMES, LabelBaseline
+from dynml.models.sequence.decoding.labels.baselines import LabelBaseline
 from dynml.models.sequence.decoding.labels.predictions import predicted_labels
 from dynml.models.sequence.decoding.model import Decoding
 from dynml.models.sequence.decoding.targets import Trials
@@ -30,7 +30,7 @@ def label_report(
     fitted = fit(trials["training"])
     baselines = {
         name: {subset: None if one is None else one.macro_auc(part) for subset, part in trials.items()}
-        for name, one in ((name, fitted[name]) for name in BASELINE_NAMES)
+        for name, one in fitted.items()
     }
     return {
         "score": own,

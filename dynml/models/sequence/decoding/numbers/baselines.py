@@ -14,13 +14,12 @@ from typing import Any
 import numpy as np
 
 from dynml.models.sequence.decoding.answer.folds import drawn_trials, number_problem
-from dynml.models.sequence.decoding.baselines import CONNECTIVITY, LINEAR, fitted_regressions, serves
+from dynml.models.sequence.decoding.baselines import fitted_regressions, serves
 from dynml.models.sequence.decoding.numbers.values import Floats, values_of
 from dynml.models.sequence.decoding.targets import Trials
 from dynml.ops.metrics import r_squared
 
 MEAN = "mean"
-BASELINE_NAMES = (MEAN, LINEAR, CONNECTIVITY)
 
 
 @dataclass(frozen=True)

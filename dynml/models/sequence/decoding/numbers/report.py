@@ -7,7 +7,7 @@ from typing import Any
 
 from dynml.models.sequence.decoding.findings import score_findings
 from dynml.models.sequence.decoding.model import Decoding
-from dynml.models.sequence.decoding.numbers.baselines import BASELINE_NAMES, NumberBaseline
+from dynml.models.sequence.decoding.numbers.baselines import NumberBaseline
 from dynml.models.sequence.decoding.numbers.predictions import predicted_numbers
 from dynml.models.sequence.decoding.targets import Trials
 
@@ -30,7 +30,7 @@ def number_report(
     fitted = fit(trials["training"])
     baselines = {
         name: {subset: None if one is None else one.r_squared(part) for subset, part in trials.items()}
-        for name, one in ((name, fitted[name]) for name in BASELINE_NAMES)
+        for name, one in fitted.items()
     }
     return {
         "score": own,

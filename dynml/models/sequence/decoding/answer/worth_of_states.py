@@ -1,0 +1,96 @@
+"""What states of a pre-trained model add to the linear answer, by trials that were held out.
+
+Shapes: n trials, K classes.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dynml.models.sequence.decoding.answer.choice import Choice, Floats, Problem, averaged, standard_error
+from dynml.models.sequence.decoding.answer.features import STATE_KINDS
+
+_WORDS = {
+    "cross_entropy": "cross-entropy",
+    "binary_cross_entropy": "cross-entropy",
+    "r_squared": "R^2",
+    "macro_auc": "mean area under the ROC curve",
+}
+
+
+def weights_without_states(choices: Sequence[Choice], problem: Problem) -> Floats:
+    """Weights of choices as they would be if no states were known, 0 for these."""
+    plain = _is_plain(choices)
+    weights = np.zeros(len(choices))
+    weights[plain] = averaged([choice for choice, is_plain in zip(choices, plain) if is_plain], problem)
+    return weights
+
+
+def worth_of_states(choices: Sequence[Choice], weights: Floats, problem: Problem) -> dict[str, Any]:
+    """Weight of the states, and the paired difference of the losses of held-out trials with and without them.
+
+    The weights that a trial is answered by are those of the other folds, with states as well as without, so that more
+    kinds of features are not better by choice alone.
+    """
+    plain = _is_plain(choices)
+    without, beside = (
+        _answered([choice for choice, is_used in zip(choices, used) if is_used], problem)
+        for used in (plain, np.ones(len(choices), dtype=bool))
+    )
+    gain = problem.losses(without) - problem.losses(beside)
+    error = standard_error(gain, problem.groups)
+    return {
+        "weight": float(weights[~plain].sum()),
+        "held_out_with": problem.scores(beside),
+        "held_out_without": problem.scores(without),
+        "gain": float(gain.mean()),
+        "standard_error_of_gain": error if math.isfinite(error) else None,
+    }
+
+
+def finding_of_states(answer_report: dict[str, Any] | None, pretrained: Any) -> list[str]:
+    """Say what states have added."""
+    found = None if answer_report is None else answer_report.get("states")
+    if found is None:
+        return []
+    loss = next(iter(found["held_out_with"]))
+    others = {name: value for name, value in found["held_out_with"].items() if name != loss}
+    scores = "".join(
+        f", and the {_words(name)} from {found['held_out_without'][name]:.3f} to {value:.3f}"
+        for name, value in others.items()
+        if name in found["held_out_without"]
+    )
+    error = found["standard_error_of_gain"]
+    borne_out = error is not None and found["gain"] > error
+    return [
+        f"The states of {pretrained} {'help' if borne_out else 'do not help'} the linear answer: their weight is "
+        f"{found['weight']:.2f}, and with them the {_words(loss)} of left-out training trials goes from "
+        f"{found['held_out_without'][loss]:.3g} to {found['held_out_with'][loss]:.3g} (standard error of the "
+        f"difference {'unknown' if error is None else format(error, '.2g')}){scores}."
+    ]
+
+
+def _is_plain(choices: Sequence[Choice]) -> NDArray[np.bool_]:
+    return np.array([choice.kind not in STATE_KINDS for choice in choices])
+
+
+def _answered(choices: Sequence[Choice], problem: Problem) -> Floats:
+    """Logits of the trials of each fold, with the weights that the others choose, (n, K)."""
+    n_trials = len(problem.truth)
+    logits = np.tile(problem.log_priors, (n_trials, 1))
+    for _, out in problem.folds:
+        rest = np.setdiff1d(np.arange(n_trials), out)
+        others = [dataclasses.replace(choice, scores=choice.scores[rest]) for choice in choices]
+        weights = averaged(others, problem.part(rest, ()))
+        logits[out] = problem.log_priors + sum(weight * choice.scores[out] for weight, choice in zip(weights, choices))
+    return logits
+
+
+def _words(name: str) -> str:
+    return _WORDS.get(name, name.replace("_", " "))
