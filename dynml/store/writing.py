@@ -25,7 +25,7 @@ from dynml.store.file import FaultKeepingFile, is_replaceable, new_hdf5_file
 from dynml.store.fits import PARAMETERS, STEP, VALUES, StoredFit
 from dynml.store.geometry.stored import KIND
 from dynml.store.geometry.stored import VALUES as VALUES_OF_GEOMETRY
-from dynml.store.integrity import rows_digest, sha256_of_table
+from dynml.store.integrity import rows_digest, sha256_of_table, write_attribute, write_table
 from dynml.store.joined.parts import PartFile, described_parts
 from dynml.store.missing.masked_rows import count_masked
 from dynml.store.participants_table import SubjectIdentity
@@ -57,7 +57,7 @@ class StoreWriter:
             raise DataError(f"{identity.subject!r} cannot be the name of a subject.")
         node = self._file.create_group(layout.subject_path(identity.subject))
         for name, value in {layout.PARTICIPANT: identity.participant, **identity.covariates}.items():
-            node.attrs[name] = _text(value)
+            write_attribute(node.id, name, _text(value))
 
     def add_group(self, subject: str, group: str, recording: Recording, rank: int) -> None:
         """Write one subject's prepared signals as a group.
@@ -105,7 +105,7 @@ class StoreWriter:
         if recording.source_offset != 0.0:
             attributes[layout.SOURCE_OFFSET] = float(recording.source_offset)
         for name, value in attributes.items():
-            node.attrs[name] = value
+            write_attribute(node.id, name, np.asarray(value))
         if recording.events is not None:
             _add_events(node.create_group(layout.EVENTS), recording.events)
         self._disk.check()
@@ -307,7 +307,10 @@ def check_target(target: Path, overwrite: bool) -> None:
 
 
 def _add_array(node: h5py.Group, name: str, array: np.ndarray[Any, Any], **options: str) -> None:
-    """Write a small array under a checksum, which HDF5 gives to chunks only, and a digest."""
+    """Write a small array under a checksum and a digest; a path or options take h5py's own, slower calls."""
+    if "/" not in name and not options:
+        write_table(node, name, array)
+        return
     chunked: dict[str, Any] = {"chunks": array.shape, "fletcher32": True, **options} if array.size else {}
     dataset = node.create_dataset(name, data=array, **chunked)
     dataset.attrs[layout.SHA256] = _text(sha256_of_table(array))
