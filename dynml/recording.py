@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,6 +16,11 @@ NO_LABEL = -1
 
 BETWEEN_COLUMNS, BETWEEN_LABELS = ",", ";"
 """What joins the names of columns, and the labels that one event has at once."""
+
+
+def plain_label(text: str) -> str:
+    """A label without blanks around it, its letters composed (Unicode's NFC): what looks the same is the same."""
+    return unicodedata.normalize("NFC", text).strip()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,6 +87,17 @@ class Events:
 
     def __len__(self) -> int:
         return len(self.onset)
+
+    def with_plain_labels(self, column: str) -> Events:
+        """The same with the labels of a column as `plain_label` has them; nothing but blanks is no label."""
+        given = self.names[column]
+        plain = [plain_label(name) for name in given]
+        names = tuple(dict.fromkeys(filter(None, plain)))
+        if names == given:
+            return self
+        codes = np.array([*(names.index(name) if name else NO_LABEL for name in plain), NO_LABEL], dtype=np.int64)
+        labels = self.labels | {column: codes[self.labels[column]]}
+        return dataclasses.replace(self, labels=labels, names=self.names | {column: names})
 
     def labels_of_samples(self, column: str, n_samples: int) -> NDArray[np.int64]:
         """Label of every sample, (n_samples,); -1 outside events. Where events overlap, the later one counts."""

@@ -16,7 +16,7 @@ from dynml.dataset.montages.montages import Montages
 from dynml.dataset.rows import Residence, SubsetRows
 from dynml.dataset.signal_source import KnowsCovariates, SignalSource
 from dynml.dataset.spans import Spans, segment_table
-from dynml.dataset.trials import TrialCut, TrialTable, trial_table
+from dynml.dataset.trials import TrialCut, TrialTable, trial_table, with_joined
 from dynml.errors import DataError, first_of
 from dynml.recording import NO_LABEL
 from dynml.store.layout import DATASET
@@ -250,7 +250,7 @@ class MultiSubjectSubset(SubsetRows):
         # Each subject numbers the labels that occur in it; here they get the numbers of the whole dataset.
         names = self._dataset.label_names(column)
         n_rows, name = int(self.n_rows_of[subject]), self.subjects[subject]
-        events = self._dataset.signal_source.events(name, self._dataset.group)
+        events = with_joined(self._dataset.signal_source.events(name, self._dataset.group), column)
         if events is None or column not in events.labels:
             return np.full(n_rows, NO_LABEL, dtype=np.int32)
         common = [names.index(label) for label in events.names[column]]

@@ -16,7 +16,7 @@ from dynml.configuration import nearest_name
 from dynml.dataset.signal_source import SignalSource
 from dynml.dataset.spans import SegmentTable
 from dynml.errors import DataError
-from dynml.recording import BETWEEN_COLUMNS, BETWEEN_LABELS, NO_LABEL, Events, run_starts
+from dynml.recording import BETWEEN_COLUMNS, BETWEEN_LABELS, NO_LABEL, Events, plain_label, run_starts
 from dynml.store.layout import natural_order
 
 Integers = NDArray[np.int64]
@@ -224,10 +224,10 @@ class _TrialsOfSubject:
 
 
 def with_joined(events: Events | None, column: str) -> Events | None:
-    """Events with a column `a,b`, made of columns a and b of 0 and 1: its labels name those that are 1, as `a;b`.
+    """Events with plain labels in a column, and with a column `a,b` made of columns a and b of 0 and 1.
 
-    An event without a value in one of them has no label. Nothing changes where there is such a column already, or one
-    of them is missing.
+    Its labels name those that are 1, as `a;b`; an event without a value in one of them has no label. No column is made
+    where there is one of that name, or one of its parts is missing.
 
     Raises
     ------
@@ -235,7 +235,9 @@ def with_joined(events: Events | None, column: str) -> Events | None:
         When one of them has other values.
     """
     parts = column.split(BETWEEN_COLUMNS)
-    if events is None or column in events.labels or not set(parts) <= set(events.labels):
+    if events is not None and column in events.labels:
+        return events.with_plain_labels(column)
+    if events is None or not set(parts) <= set(events.labels):
         return events
     marks = np.stack([_marks_of(part, events.labels[part], events.names[part]) for part in parts], axis=1)
     texts = [BETWEEN_LABELS.join(np.array(parts)[row > 0]) or BETWEEN_LABELS for row in marks]
@@ -247,12 +249,13 @@ def with_joined(events: Events | None, column: str) -> Events | None:
 
 def _marks_of(column: str, codes: NDArray[np.int64], names: Sequence[str]) -> NDArray[np.int64]:
     """1, 0 or `NO_LABEL` of each event, (n_events,)."""
-    others = [name for name in names if name.lower() not in _MARKS]
+    marks = [plain_label(name).lower() for name in names]
+    others = [name for name, mark in zip(names, marks) if mark not in _MARKS]
     if others:
         raise DataError(
             f"The events' column {column!r} has the value {others[0]!r}: columns joined by commas must hold 0 and 1."
         )
-    return np.array([*(int(_MARKS[name.lower()]) for name in names), NO_LABEL], dtype=np.int64)[codes]
+    return np.array([*(int(_MARKS[mark]) for mark in marks), NO_LABEL], dtype=np.int64)[codes]
 
 
 def _segments_of(

@@ -19,7 +19,7 @@ from dynml.configuration import check_choice
 from dynml.dataset.dataset import MultiSubjectDataset
 from dynml.errors import ConfigurationError, DataError
 from dynml.estimators.base import DEFAULT_SEED, TimeSeriesEstimator, seed_of
-from dynml.estimators.labels import labels_of, quantities_of
+from dynml.estimators.labels import labels_of, plain_labels, quantities_of
 from dynml.estimators.series import LABELS
 from dynml.estimators.validation import check_fraction_held_out, trials_held_out
 from dynml.models.sequence.decoding.evaluation import TRIALS_AT_ONCE
@@ -232,6 +232,10 @@ class Decoder(ClassifierMixin, TrialEstimator):  # type: ignore[misc]
         if isinstance(probabilities, dict):
             return {name: self.classes_[found.argmax(axis=1)] for name, found in probabilities.items()}
         return self.classes_[probabilities.argmax(axis=1)]
+
+    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+        """Give the accuracy, with blanks and composed letters of labels as in `classes_`."""
+        return float(super().score(X, plain_labels(y), sample_weight))
 
     def predict_proba(self, X: Any) -> Any:
         """Give the probabilities of the classes, (n, K), in the order of `classes_`; of a store: a dict by subject."""

@@ -11,6 +11,7 @@ from sklearn.utils.validation import column_or_1d
 
 from dynml.errors import DataError
 from dynml.models.sequence.decoding.numbers.values import number_of
+from dynml.recording import plain_label
 
 N_NAMED = 3
 NO_QUANTITIES = "but Decoder tells classes: DecoderRegressor predicts numbers"
@@ -28,7 +29,10 @@ def labels_of(y: Any) -> NDArray[Any]:
         given = np.asarray(y)
     except ValueError as error:
         raise DataError("y has several labels for a trial, but Decoder tells one class of each.") from error
-    labels = _of_one_type(column_or_1d(given, warn=True))
+    labels = plain_labels(_of_one_type(column_or_1d(given, warn=True)))
+    empty = [number for number, value in enumerate(labels.tolist()) if isinstance(value, str) and not value]
+    if empty:
+        _refuse_missing(empty, "an empty text")
     if labels.dtype.kind == "f":
         _refuse_numbers(labels)
     check_classification_targets(labels)
@@ -38,6 +42,16 @@ def labels_of(y: Any) -> NDArray[Any]:
     if labels.dtype.kind != "b" and 2 * len(classes) > len(labels):
         _refuse_quantities(labels, len(classes))
     return labels
+
+
+def plain_labels(y: Any) -> Any:
+    """Texts among y as `plain_label` has them; anything else as it is."""
+    values = np.asarray(y, dtype=object)
+    plain = [plain_label(value) if isinstance(value, str) else value for value in values.ravel()]
+    if all(one is value or one == value for one, value in zip(plain, values.ravel())):
+        return y
+    is_object = np.asarray(y).dtype.kind == "O"
+    return np.array(plain, dtype=object if is_object else None).reshape(values.shape)
 
 
 def quantities_of(y: Any) -> NDArray[np.float64]:

@@ -32,6 +32,7 @@ class Onsets:
     @classmethod
     def of(cls, events: Events, column: str, conditions: tuple[str, ...], *, pooled: bool = False) -> Onsets:
         """Take the events whose label in a column is one of the conditions; pooled: as events of one condition."""
+        events = events.with_plain_labels(column)
         position = {name: 0 if pooled else number for number, name in enumerate(conditions)}
         codes = np.array([*(position.get(name, NO_LABEL) for name in events.names[column]), NO_LABEL], dtype=np.int64)
         condition = codes[events.labels[column]]

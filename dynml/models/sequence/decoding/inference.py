@@ -19,6 +19,7 @@ from dynml.models.sequence.decoding.labels.predictions import LabelPredictions, 
 from dynml.models.sequence.decoding.numbers.baselines import NumberBaseline, fit_number_baselines
 from dynml.models.sequence.decoding.numbers.predictions import NumberPredictions, predicted_numbers
 from dynml.models.sequence.decoding.targets import Target, Trials
+from dynml.recording import plain_label
 
 Found = TypeVar("Found")
 
@@ -126,7 +127,7 @@ def trials_of_subset(experiment: Experiment, dataset: MultiSubjectDataset, name:
     target = Target.of(dataset, config.target)
     if config.classes is not None:
         # New data need not have all of them.
-        present = [label for label in config.classes if label in target.label_names]
+        present = [label for label in config.classes if plain_label(label) in target.label_names]
         target = Target.of(dataset, config.target, present)
     return target.trials(name, sampler, config.class_names)
 

@@ -14,6 +14,7 @@ from dynml.errors import ConfigurationError, DataError, DataWarning
 from dynml.models.sequence.backbones.published.trial_lengths import check_published_trials
 from dynml.models.sequence.decoding.answer.features import bands_within
 from dynml.models.sequence.decoding.config import LINEAR, DecodingConfig
+from dynml.models.sequence.decoding.labels.alike import alike_labels
 from dynml.models.sequence.decoding.labels.marks import labels_in, with_labels
 from dynml.models.sequence.decoding.numbers.values import number_of, with_numbers
 from dynml.models.sequence.decoding.pretraining import with_pretrained_settings
@@ -54,7 +55,7 @@ def settle_with_data(configs: dict[str, Any], dataset: MultiSubjectDataset, pret
     -----
     DataWarning
         When validation or testing has a class that training has not: its trials count as wrong. When a class has a
-        single training trial, or nearly all.
+        single training trial, or nearly all. When labels differ by case or by ways of writing a number alone.
     """
     model, sampler = configs["model"], configs["sampler"]
     target = Target.of(dataset, model.target, model.classes)
@@ -107,7 +108,8 @@ def _with_classes(config: DecodingConfig, target: Target, sampler: Any) -> Decod
                 DataWarning,
                 stacklevel=4,
             )
-    _tell_of_balance(names, counts["training"][classes])
+    alike = alike_labels(target.label_names if target.chosen is None else target.chosen)
+    _tell_of_balance(names, counts["training"][classes], alike)
     longest = max(int(trials.spans.lengths.max(initial=1)) for trials in found.values())
     return dataclasses.replace(
         config,
@@ -117,10 +119,10 @@ def _with_classes(config: DecodingConfig, target: Target, sampler: Any) -> Decod
     )
 
 
-def _tell_of_balance(names: list[str], counts: NDArray[np.int64]) -> None:
-    """Warn of classes that next to no training trial has, and of one that nearly all have."""
+def _tell_of_balance(names: list[str], counts: NDArray[np.int64], alike: list[str]) -> None:
+    """Warn of classes that next to no training trial has, of one that nearly all have, and of such as are `alike`."""
     rare = [f"{name} ({count})" for name, count in zip(names, counts.tolist()) if count < FEW_TRIALS]
-    faults = []
+    faults = alike
     if rare:
         more = " .." if len(rare) > MOST_NAMED else ""
         faults.append(f"some classes have only one training trial: {', '.join(rare[:MOST_NAMED])}{more}")

@@ -23,7 +23,7 @@ from dynml.dataset.subset import MultiSubjectSubset
 from dynml.dataset.trials import TrialTable
 from dynml.errors import ConfigurationError, DataError
 from dynml.models.sequence.observed_samples import with_observed
-from dynml.recording import BETWEEN_COLUMNS
+from dynml.recording import BETWEEN_COLUMNS, plain_label
 from dynml.store.layout import SUBSET_NAMES, natural_order
 from dynml.tables import NOT_AVAILABLE
 
@@ -110,11 +110,12 @@ class Target:
             When there is none of that name, or no such label in it, with the nearest one.
         """
         target = cls._found(dataset, column)
-        for label in chosen or ():
+        plain = None if chosen is None else tuple(map(plain_label, chosen))
+        for label in plain or ():
             if label not in target.label_names:
                 accepted = f"labels of {column}{nearest_name(label, target.label_names)}"
                 raise ConfigurationError("model.classes", label, accepted)
-        return dataclasses.replace(target, chosen=None if chosen is None else tuple(chosen))
+        return dataclasses.replace(target, chosen=plain)
 
     @classmethod
     def _found(cls, dataset: MultiSubjectDataset, column: str) -> Target:
@@ -122,7 +123,7 @@ class Target:
         parts = set(column.split(BETWEEN_COLUMNS))
         if column in events or parts <= events:
             return cls(dataset, column, True, dataset.label_names(column))
-        values = {own[column] for own in covariates.values() if column in own} - {NOT_AVAILABLE, ""}
+        values = {plain_label(own[column]) for own in covariates.values() if column in own} - {NOT_AVAILABLE, ""}
         if not values:
             known = sorted(events | {name for own in covariates.values() for name in own})
             near = nearest_name(column, known) if known else " (the store has neither events nor covariates)"
@@ -134,12 +135,12 @@ class Target:
         """Code of each subject's covariate, (n_subjects,) int64; -1 where it has none."""
         position = {name: code for code, name in enumerate(self.label_names)}
         covariates = _covariates(self.dataset)
-        codes = [position.get(covariates[subject].get(self.column, ""), NO_CLASS) for subject in subset.subjects]
-        return np.array(codes, dtype=np.int64)
+        values = [plain_label(covariates[subject].get(self.column, "")) for subject in subset.subjects]
+        return np.array([position.get(value, NO_CLASS) for value in values], dtype=np.int64)
 
     def class_of_labels(self, class_names: Sequence[str]) -> NDArray[np.int64]:
         """Class of each label, and at the end (which is at -1) that of no label, (n_labels + 1,) int64."""
-        position = {name: index for index, name in enumerate(class_names)}
+        position = {plain_label(name): index for index, name in enumerate(class_names)}
         return np.array([*(position.get(name, NO_CLASS) for name in self.label_names), NO_CLASS], dtype=np.int64)
 
     def labelled(self, name: str, sampler: BatchSamplerConfig) -> Trials:
@@ -206,8 +207,9 @@ class Target:
     def trials(self, name: str, sampler: BatchSamplerConfig, class_names: Sequence[str]) -> Trials:
         """All trials of a subset, with the classes of a model first among the names."""
         found = self.labelled(name, sampler)
-        names = (*class_names, *(label for label in self.label_names if label not in class_names))
-        position = {label: code for code, label in enumerate(names)}
+        own = {plain_label(name) for name in class_names}
+        names = (*class_names, *(label for label in self.label_names if label not in own))
+        position = {plain_label(label): code for code, label in enumerate(names)}
         codes = np.array([position[label] for label in self.label_names], dtype=np.int64)
         return Trials(found.subset, found.spans, codes[found.truth], names, found.run, found.number)
 

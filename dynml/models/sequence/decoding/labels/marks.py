@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 from dynml.batches.sampler_config import BatchSamplerConfig
 from dynml.errors import DataError, DataWarning
 from dynml.models.sequence.decoding.config import DecodingConfig
+from dynml.models.sequence.decoding.labels.alike import alike_labels
 from dynml.models.sequence.decoding.targets import Target, Trials
-from dynml.recording import BETWEEN_LABELS
+from dynml.recording import BETWEEN_LABELS, plain_label
 from dynml.store.layout import SUBSET_NAMES, natural_order
 
 Floats = NDArray[np.float64]
@@ -28,12 +29,13 @@ LEAST_TRIALS = 3
 
 def labels_in(text: str) -> frozenset[str]:
     """Labels of a value: `face; house` has two, `;` none."""
-    return frozenset(part.strip() for part in text.split(BETWEEN_LABELS)) - {""}
+    return frozenset(map(plain_label, text.split(BETWEEN_LABELS))) - {""}
 
 
 def marks_of_names(names: Sequence[str], labels: Sequence[str]) -> Floats:
     """1 where a value has a label, else 0, (number of values, K)."""
-    rows = [[float(label in found) for label in labels] for found in map(labels_in, names)]
+    plain = list(map(plain_label, labels))
+    rows = [[float(label in found) for label in plain] for found in map(labels_in, names)]
     return np.array(rows, dtype=np.float64).reshape(len(names), len(labels))
 
 
@@ -81,7 +83,7 @@ def _tell_of_labels(labels: Sequence[str], counts: dict[str, NDArray[np.int64]],
         "a single training trial has {}, which tells nothing": (own < FEW_TRIALS) & (own > 0),
         "no training trial has {}, which are left out of the scores": (own == 0) & (others > 0),
     }
-    faults = []
+    faults = alike_labels(labels)
     for sentence, concerned in topics.items():
         named = [label for label, is_one in zip(labels, concerned) if is_one]
         if named:
