@@ -24,7 +24,6 @@ from typing import Any
 import numpy as np
 import torch
 from decoding_runs import (
-    courses,
     made,
     make_store,
     paired_difference,
@@ -38,6 +37,7 @@ from numpy.typing import NDArray
 
 from dynml.models.inferred import inferred_subjects
 from dynml.models.registry import get_family
+from dynml.models.sequence.decoding.baselines import binned_means
 from dynml.models.sequence.decoding.evaluation import windows_of_trials
 
 N_TRAINING, N_TESTING, N_TRIALS, N_SAMPLES, N_CHANNELS = 8, 8, 20, 100, 4
@@ -97,14 +97,13 @@ def with_states(
         windows = windows_of_trials(testing, torch.device("cpu"))
         with torch.no_grad():
             said[name] = np.concatenate([answer.logits(one, weights).argmax(dim=1).numpy() for one in windows])
-    longest = int(training.spans.lengths.max())
-    of_course = courses(training, min(longest, 16)), courses(testing, min(longest, 16))
-    said["ridge_of_course"] = ridge(of_course[0], training.truth, training.spans.subject, of_course[1])
-    for name, occupancies in {
+    n_parts = min(int(training.spans.lengths.max()), 16)
+    for name, features in {
+        "ridge_of_course": lambda trials: binned_means(trials, n_parts),
         "ridge_of_states_of_trial": lambda trials: _given_trial(answer, trials),
         "ridge_of_states_of_recording": lambda trials: _given_recording(hmm.model, trials),
     }.items():
-        said[name] = ridge(occupancies(training), training.truth, training.spans.subject, occupancies(testing))
+        said[name] = ridge(features(training), training.truth, training.spans.subject, features(testing))
     found = {name: predicted == testing.truth for name, predicted in said.items()}
     return {**found, "group": testing.spans.subject, "report": trainer._answer_report}
 
@@ -181,6 +180,7 @@ def haxby(folder: Path, n_states: int, targets: list[str]) -> dict[str, Any]:
             decoder = {"model": {"target": target}, "sampler": cut}
             by_run.append(with_states(place, store, "parcels", n_states, decoder))
         found[target] = summed(by_run) | {"n_states": n_states}
+        print(target, json.dumps(found[target]), flush=True)
     return found
 
 

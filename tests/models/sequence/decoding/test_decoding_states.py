@@ -20,6 +20,7 @@ from dynml.models.experiment import load_experiment
 from dynml.models.hmm.config import HMMConfig
 from dynml.models.hmm.inference import long_run_probabilities, states_of_stretch
 from dynml.models.hmm.model import GaussianHMM
+from dynml.models.sequence.decoding.answer import choice
 from dynml.models.sequence.decoding.answer.features import course_of_states, state_transitions
 from dynml.models.sequence.decoding.answer.state_model import StateModel, load_state_model
 from dynml.models.sequence.decoding.evaluation import logits_of, windows_of_trials
@@ -30,8 +31,16 @@ from dynml.training.checkpoints.experiment_folder import ExperimentFolder
 
 pytestmark = pytest.mark.filterwarnings("ignore::dynml.errors.DataWarning")
 
-LENGTH, N_TRIALS = 20, 24
+LENGTH, N_TRIALS = 12, 24
 COVARIANCES = np.array([[[1.0, 0.9], [0.9, 1.0]], [[1.0, -0.9], [-0.9, 1.0]]])
+
+
+@pytest.fixture(scope="module", autouse=True)
+def few_penalties():
+    """Fewer regressions to choose from take less time."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(choice, "PENALTIES", (1e-2, 1.0))
+        yield
 
 
 def ordered(seed, *, numbers=False):
