@@ -42,7 +42,8 @@ SECONDS_BETWEEN_LOOKS = 0.2
 class SubjectWorkers:
     """A context whose `map` runs on `n_jobs` processes, of which this one is the first.
 
-    This one also takes what the others give, and works on items itself while they start or are all busy.
+    This one also takes what the others give, and works on items itself while they start or are all busy: small ones on a
+    thread, so that what the others give is used meanwhile.
 
     A first interruption waits for the end of the subject at hand: amid the callbacks of C libraries it would be lost,
     or worse. A second one does not wait. Other processes are ended at once, and with this one, however it ends.
@@ -106,33 +107,50 @@ class SubjectWorkers:
         function : callable
         items : iterable
         n_bytes : callable, optional
-            What an item takes in memory. Where there is one process only, a thread then works on the next item while a
-            result is used, if neither is large.
+            What an item takes in memory. A thread of this process then works on small items while results are used;
+            without it, and on large ones, it works in between.
 
         Raises
         ------
         DynmlError
             When a process was killed.
         """
+        n_bytes = n_bytes or (lambda item: LARGEST_AHEAD + 1)
         if self._pool is None:
-            yield from self._one_ahead(function, items, n_bytes or (lambda item: LARGEST_AHEAD + 1))
+            yield from self._one_ahead(function, items, n_bytes)
             return
-        pending: deque[Future[Result]] = deque()
         try:
-            for item in items:
-                self._signals.raise_noted()
-                if self._others_want_work(pending):
-                    pending.append(self._submitted(self._pool, function, item))
-                else:
-                    pending.append(_done_here(function, item))
-                while len(pending) > self.n_jobs + 1 or (pending and pending[0].done()):
-                    yield self._result_of(pending.popleft())
-            while pending:
-                yield self._result_of(pending.popleft())
+            yield from self._shared_out(self._pool, function, items, n_bytes)
         except BrokenProcessPool as error:
             raise DynmlError(
                 f"One of {self.n_jobs} processes was killed, perhaps for memory; use a smaller --n_jobs."
             ) from error
+
+    def _shared_out(
+        self,
+        pool: ProcessPoolExecutor,
+        function: Callable[[Item], Result],
+        items: Iterable[Item],
+        n_bytes: Callable[[Item], int],
+    ) -> Iterator[Result]:
+        pending: deque[Future[Result]] = deque()
+        own: set[Future[Result]] = set()
+        for item in items:
+            self._signals.raise_noted()
+            is_small = n_bytes(item) <= LARGEST_AHEAD
+            while not (others_want_work := self._others_want_work(set(pending) - own)):
+                if not is_small or sum(not one.done() for one in own) < 2:
+                    break
+                yield self._result_of(pending.popleft())
+            if others_want_work:
+                pending.append(self._submitted(pool, function, item))
+            else:
+                pending.append(self._helper.submit(function, item) if is_small else _done_here(function, item))
+                own = {one for one in [*own, pending[-1]] if not one.done()}
+            while len(pending) > self.n_jobs + 1 or (pending and pending[0].done()):
+                yield self._result_of(pending.popleft())
+        while pending:
+            yield self._result_of(pending.popleft())
 
     def _one_ahead(
         self, function: Callable[[Item], Result], items: Iterable[Item], n_bytes: Callable[[Item], int]

@@ -33,11 +33,12 @@ def test_results_come_in_the_order_of_the_items(n_jobs):
             list(workers.map(square_of, range(9)))
 
 
-def test_others_take_part_once_they_have_started():
+@pytest.mark.parametrize("n_bytes", [None, abs], ids=["large", "small"])
+def test_others_take_part_once_they_have_started(n_bytes):
     with SubjectWorkers(2) as workers:
         for started in workers._started:
             started.result()
-        processes = {process for _, process in workers.map(square_of, [1] * 6)}
+        processes = {process for _, process in workers.map(square_of, [1] * 6, n_bytes)}
     assert os.getpid() in processes
     assert len(processes) == 2
 
@@ -111,6 +112,22 @@ def test_small_items_are_begun_while_the_result_before_is_used():
             assert begun.wait(10)
             used.append(result)
     assert used == ["first", "second"]
+
+
+def test_this_process_begins_small_items_while_it_uses_results_and_others_start():
+    begun, used = threading.Event(), []
+
+    def noted(item):
+        if item == "second":
+            begun.set()
+        return item
+
+    with SubjectWorkers(2) as workers:
+        workers._others_want_work = lambda pending: False
+        for result in workers.map(noted, ["first", "second", "third"], n_bytes=len):
+            assert begun.wait(10)
+            used.append(result)
+    assert used == ["first", "second", "third"]
 
 
 def test_large_items_are_alone_in_memory_and_all_come_in_order():
