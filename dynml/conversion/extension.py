@@ -31,7 +31,7 @@ from dynml.preparation.step import PreparationStep
 from dynml.reading_files import is_folder, is_there
 from dynml.store.layout import PARTICIPANTS, PREPARATION_FITS, SUBSET_NAMES, TOP_LEVEL_KEYS, SharedFiles
 from dynml.store.participants import check_split
-from dynml.store.participants_table import SubjectIdentity
+from dynml.store.participants_table import SubjectIdentity, names_of_one
 from dynml.store.reading import Store
 from dynml.store.subsets import Subsets, check_fit_saw_no_held_out
 from dynml.store.writing import check_target, extended_store, new_store
@@ -241,9 +241,15 @@ def _check_new(store: Store, subsets: Mapping[str, Sequence[str]]) -> None:
 
 def _check_participants(store: Store, subsets: Mapping[str, list[str]], sources: Sequence[SubjectSources]) -> None:
     known = {name: SubjectIdentity(subject=name, participant=store.participant(name)) for name in store.subjects}
+    alike = names_of_one(one.participant for one in known.values())
+    if alike:
+        raise DataError(
+            f"{store.path} names one participant in two ways, {' and '.join(alike[0])}, as older versions allowed: "
+            "give each one name (the key participants of its config) and make it anew before subjects are added."
+        )
     known |= {one.identity.subject: one.identity for one in sources}
     together = {name: [*store.subset(name), *subsets.get(name, [])] for name in SUBSET_NAMES}
-    check_split(together, known, store.split)
+    check_split(together, known, store.split, f"{store.path} with the subjects to add")
 
 
 def _in_order_of_store(

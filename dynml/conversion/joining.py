@@ -138,7 +138,7 @@ def _check_alike(stores: Sequence[Store]) -> None:
             home[subject] = store.path
             identified[subject] = SubjectIdentity(subject=subject, participant=store.participant(subject))
     subsets = {name: [one for store in stores for one in store.subset(name)] for name in layout.SUBSET_NAMES}
-    check_split(subsets, identified, first.split)
+    check_split(subsets, identified, first.split, "The joined store")
     for group, units in _scales_of_all(stores).items():
         check_units(units, group)
 

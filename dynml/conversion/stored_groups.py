@@ -8,7 +8,13 @@ from dynml.configuration import nearest_name
 from dynml.conversion.config import StoreConfig
 from dynml.conversion.stored_preparation import StoredPreparation
 from dynml.errors import DataError
-from dynml.store.layout import TOP_LEVEL_KEYS
+from dynml.store.layout import TOP_LEVEL_KEYS, TYPE
+
+OTHER_SOURCES = {
+    "simulation": "a simulation (dynml_simulate_data.py)",
+    "import": "tar files (dynml_import_webdataset.py)",
+}
+"""What a store was made of, by the section of its config that other scripts write."""
 
 
 def of_config(stored: StoredPreparation, config: StoreConfig) -> StoredPreparation:
@@ -19,6 +25,7 @@ def of_config(stored: StoredPreparation, config: StoreConfig) -> StoredPreparati
     DataError
         When the store lacks a group, or no subject in it has just these.
     """
+    check_is_of_recordings(stored)
     there, given = _groups(stored), list(config.groups)
     new = next((name for name in sorted(given) if name not in there), None)
     if new is not None:
@@ -49,6 +56,7 @@ def of_chosen(stored: StoredPreparation, groups: Sequence[str] | None) -> Stored
     DataError
         When there is no such group, or none is chosen where no subject of the store has all.
     """
+    check_is_of_recordings(stored)
     there = _groups(stored)
     for name in groups or ():
         if name not in there:
@@ -59,6 +67,24 @@ def of_chosen(stored: StoredPreparation, groups: Sequence[str] | None) -> Stored
             "--groups which of them the new subjects have."
         )
     return stored if groups is None else stored.of_groups(groups)
+
+
+def check_is_of_recordings(stored: StoredPreparation) -> None:
+    """Refuse a store whose config says of no group how its recordings are read.
+
+    Raises
+    ------
+    DataError
+        Says what it was made of instead.
+    """
+    sections = [name for name in stored.config if name not in TOP_LEVEL_KEYS]
+    if any(isinstance(stored.config[name], dict) and TYPE in stored.config[name] for name in sections):
+        return
+    made_of = next((words for name, words in OTHER_SOURCES.items() if name in sections), "something else")
+    raise DataError(
+        f"{stored.path} was made of {made_of} and not of recordings by a config, so that it does not say how others "
+        "are to be read and prepared; dynml_create_hdf5_dataset.py makes a store of recordings."
+    )
 
 
 def _groups(stored: StoredPreparation) -> list[str]:

@@ -33,6 +33,11 @@ other units, or signals that were not standardized. Subjects and sites differ by
 
 SAME_RATE, SAME_NUMBER, SAME_FIT = 1e-6, 1e-9, 1e-3
 _N_NAMED = 3
+ALIKE_STORE = (
+    "prepare it alike (see dynml_apply_preparation.py), or go on all the same by --other_preparation allow (in Python: "
+    'other_preparation="allow")'
+)
+ALIKE_ARRAYS = 'prepare them alike, or let the experiment infer them all the same by other_preparation="allow"'
 _CHANNEL_SETTINGS = ("bids.atlas", "bids.space", "bids.resolution", "bids.density")
 
 
@@ -77,7 +82,9 @@ def check_same_preparation(
         Where they are allowed, or where the experiment is older than the notes that are compared.
     """
     check_choice("other_preparation", other_preparation, OTHER_PREPARATION)
-    where = str(data.signal_source.path or "the arrays")
+    path = data.signal_source.path
+    where = "the arrays" if path is None else str(path)
+    differs = f"{'The arrays were' if path is None else f'{path} was'} prepared differently from"
     if trained.get("preparation") is None:
         warnings.warn(
             f"{model} does not say how its training data were prepared, so that {where} could be compared by channels "
@@ -91,13 +98,9 @@ def check_same_preparation(
     listed = "; ".join(found)
     if other_preparation == "refuse":
         raise DataError(
-            f"{where} was prepared differently from the training data of {model}: {listed}; prepare it alike (see "
-            "dynml_apply_preparation.py), or go on all the same by --other_preparation allow (in Python: "
-            'other_preparation="allow").'
+            f"{differs} the training data of {model}: {listed}; {ALIKE_ARRAYS if path is None else ALIKE_STORE}."
         )
-    warnings.warn(
-        f"{where} was prepared differently from the training data of {model}: {listed}.", DataWarning, stacklevel=3
-    )
+    warnings.warn(f"{differs} the training data of {model}: {listed}.", DataWarning, stacklevel=3)
     return found
 
 

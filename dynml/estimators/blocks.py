@@ -100,6 +100,8 @@ def item_of_mne(x: Any, picks: str | Sequence[str] | None) -> Item:
         described = describe_epochs(x, channels, path, ())
         signals, stretches = read_epochs(x, channels), None
         blocks, joined = np.split(signals, len(x.events)), "side by side"
+    for one in described.warned:
+        warnings.warn(f"{path}: {one}.", DataWarning, stacklevel=2)
     return Item(
         blocks=blocks,
         joined=joined,  # type: ignore[arg-type]
@@ -127,7 +129,7 @@ def _channels(x: Any, picks: str | Sequence[str] | None, path: Path) -> ChosenCh
     if picks is None and set(x.get_channel_types()) <= {"misc", "stim"}:
         picks = "misc"
     config = PicksConfig(picks=picks if picks is None or isinstance(picks, str) else list(picks))
-    return chosen_channels(x, config, path)
+    return chosen_channels(x, config, path, "take it out of info['bads']")
 
 
 def check_none_missing(groups: Sequence[Any]) -> None:

@@ -1,6 +1,6 @@
 """Decoders of trials: the classifier and the regressor.
 
-Shapes: n trials, T samples, C channels, K classes (1 for numbers).
+Shapes: n trials, T samples, C channels, K classes or labels (1 for numbers).
 """
 
 from __future__ import annotations
@@ -19,7 +19,14 @@ from dynml.configuration import check_choice
 from dynml.dataset.dataset import MultiSubjectDataset
 from dynml.errors import ConfigurationError, DataError
 from dynml.estimators.base import DEFAULT_SEED, TimeSeriesEstimator, seed_of
-from dynml.estimators.labels import labels_of, plain_labels, quantities_of
+from dynml.estimators.labels import (
+    has_columns,
+    labels_of,
+    marks_of_columns,
+    plain_labels,
+    quantities_of,
+    texts_of_marks,
+)
 from dynml.estimators.series import LABELS
 from dynml.estimators.validation import check_fraction_held_out, trials_held_out
 from dynml.models.sequence.decoding.evaluation import TRIALS_AT_ONCE
@@ -46,11 +53,13 @@ class TrialEstimator(TimeSeriesEstimator):
     _rows_are_trials: ClassVar[bool] = True
     _samples_to_predict: ClassVar[int] = 1
     _target_values: ClassVar[str]
+    _further_values: ClassVar[tuple[str, ...]] = ()
+    """Kinds of targets that a store's may be, too, by settings["model.target_values"]."""
     target: str | None
 
     def _refuse_other_targets(self) -> None:
         kind = (self.settings or {}).get("model.target_values", self._target_values)
-        if kind != self._target_values:
+        if kind not in (self._target_values, *self._further_values):
             accepted = f"absent: {type(self).__name__} has {self._target_values}"
             raise ConfigurationError("settings['model.target_values']", kind, accepted)
 
@@ -131,6 +140,10 @@ class TrialEstimator(TimeSeriesEstimator):
 class Decoder(ClassifierMixin, TrialEstimator):  # type: ignore[misc]
     """Tells the classes of trials: a weighted mean over time of each channel, or a sequence model, below a linear head.
 
+    Trials that have any number of labels at once are given as scikit-learn has them: y with a column of 0 and 1 for
+    each label. `predict` gives such columns, `predict_proba` the probability of each label, and `score` is the share of
+    trials all of whose labels are right.
+
     The parameters from `sampling_frequency` on are those of `HMM`.
 
     Parameters
@@ -159,6 +172,7 @@ class Decoder(ClassifierMixin, TrialEstimator):  # type: ignore[misc]
     Attributes
     ----------
     classes_ : array, (K,)
+        Of several labels: the columns' numbers, or their names in a table.
     experiment_, summary_, n_iter_, n_features_in_, feature_names_in_, sampling_frequency_
         As of `HMM`.
 
@@ -174,7 +188,7 @@ class Decoder(ClassifierMixin, TrialEstimator):  # type: ignore[misc]
     ['face', 'house']
     """
 
-    _target_values = "classes"
+    _target_values, _further_values = "classes", ("labels",)
 
     def __init__(
         self,
@@ -208,8 +222,8 @@ class Decoder(ClassifierMixin, TrialEstimator):  # type: ignore[misc]
         ----------
         X : array (n, T, C) or (n, C), table, Epochs, or path of a store
             An array (n, C) or a table has trials of one sample. Of a store, the trials that `target` labels.
-        y : sequence of n labels
-            Not for a store.
+        y : sequence of n labels, or array or table (n, K)
+            Not for a store. Of several labels per trial: 1 where a trial has the label of a column, else 0.
         groups : sequence of n, optional
             Participant of each trial; baselines are then chosen by cross-validation across participants.
 
@@ -217,33 +231,74 @@ class Decoder(ClassifierMixin, TrialEstimator):  # type: ignore[misc]
         -------
         self
         """
+        self._values_of_y = self._target_values
         if self._fitted_to_store(X, y):
             self.classes_ = np.array(self._class_names)
             return self
         X = self._trials(X, y)
+        if has_columns(y):
+            return self._fitted_to_columns(X, y, groups)
         self.classes_, codes = np.unique(labels_of(y), return_inverse=True)
         names = self._names_of_classes()
         groups = self._with_held_out(groups, codes, by_class=True)
         return self._fitted_to(X, groups, [names[code] for code in codes])
 
+    def _fitted_to_columns(self, X: Any, y: Any, groups: Any) -> Self:
+        marks, names = marks_of_columns(y)
+        self.classes_ = np.array(names) if hasattr(y, "columns") else np.arange(len(names))
+        self._values_of_y, self._shares = "labels", marks.mean(axis=0)
+        groups = self._with_held_out(groups, marks, by_class=False)
+        return self._fitted_to(X, groups, texts_of_marks(marks, names))
+
+    def _plain_parameters(self) -> dict[str, Any]:
+        return super()._plain_parameters() | {"target_values": getattr(self, "_values_of_y", self._target_values)}
+
     def predict(self, X: Any) -> Any:
-        """Give the class of each trial, (n,); of a store: a dict of these by subject."""
+        """Give the class of each trial, (n,); of a store: a dict of these by subject.
+
+        Of several labels: (n, K), 1 where a label is more likely than not.
+        """
         probabilities = self.predict_proba(X)
+        if self._tells_labels:
+            if isinstance(probabilities, dict):
+                return {name: (found > 0.5).astype(np.int64) for name, found in probabilities.items()}
+            return (probabilities > 0.5).astype(np.int64)
         if isinstance(probabilities, dict):
             return {name: self.classes_[found.argmax(axis=1)] for name, found in probabilities.items()}
         return self.classes_[probabilities.argmax(axis=1)]
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
         """Give the accuracy, with blanks and composed letters of labels as in `classes_`."""
-        return float(super().score(X, plain_labels(y), sample_weight))
+        return float(super().score(X, y if has_columns(y) else plain_labels(y), sample_weight))
 
     def predict_proba(self, X: Any) -> Any:
-        """Give the probabilities of the classes, (n, K), in the order of `classes_`; of a store: a dict by subject."""
+        """Give the probabilities of the classes, (n, K), in the order of `classes_`; of a store: a dict by subject.
+
+        Of several labels: that of each, 0 or 1 for one that no training trial has, or all.
+        """
         self._fitted_experiment()
         if isinstance(X, (str, Path, MultiSubjectDataset)):
             return self._of_store(X, lambda predictions: predictions.probabilities)
+        if self._tells_labels:
+            return self._probabilities_of_labels(self._outputs(X))
         order = [self._class_names.index(name) for name in self._names_of_classes()]
         return torch.from_numpy(self._outputs(X)).softmax(dim=1).numpy()[:, order]
+
+    def _probabilities_of_labels(self, logits: NDArray[np.float64]) -> NDArray[np.float64]:
+        found = np.tile(np.round(self._shares), (len(logits), 1))
+        names = self._names_of_classes()
+        for name, own in zip(self._class_names, torch.from_numpy(logits).sigmoid().numpy().T):
+            found[:, names.index(name)] = own
+        return found
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.classifier_tags.multi_label = True
+        return tags
+
+    @property
+    def _tells_labels(self) -> bool:
+        return bool(self.experiment_.model.config.tells_labels)  # type: ignore[union-attr]
 
     @property
     def _class_names(self) -> list[str]:

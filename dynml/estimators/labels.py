@@ -1,4 +1,7 @@
-"""What a decoder is given as y: a label, or a number, for each trial."""
+"""What a decoder is given as y: a label, a number, or a column of 0 and 1 for each of several labels, for each trial.
+
+Shapes: n trials, K labels.
+"""
 
 from __future__ import annotations
 
@@ -6,15 +9,51 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.multiclass import check_classification_targets, is_multilabel
 from sklearn.utils.validation import column_or_1d
 
 from dynml.errors import DataError
 from dynml.models.sequence.decoding.numbers.values import number_of
-from dynml.recording import plain_label
+from dynml.recording import BETWEEN_COLUMNS, BETWEEN_LABELS, plain_label
 
 N_NAMED = 3
+MARKS = ("0", "1", "0.0", "1.0", "False", "True")
 NO_QUANTITIES = "but Decoder tells classes: DecoderRegressor predicts numbers"
+
+
+def has_columns(y: Any) -> bool:
+    """Whether y has several columns: one for each of the labels that a trial may have at once."""
+    shape: tuple[int, ...] = getattr(y, "shape", None) or (np.shape(y) if is_multilabel(y) else ())
+    return len(shape) == 2 and shape[1] > 1
+
+
+def marks_of_columns(y: Any) -> tuple[NDArray[np.float64], list[str]]:
+    """Read y as columns of 0 and 1, (n, K), with the names of a table's columns, or the numbers of an array's.
+
+    Raises
+    ------
+    DataError
+        When there is another value, or a column's name cannot be a label.
+    """
+    names = [plain_label(str(name)) for name in getattr(y, "columns", range(np.shape(y)[1]))]
+    marks = np.asarray(y.toarray() if hasattr(y, "toarray") else y)
+    others = [value for value in np.unique(marks.astype(str)).tolist() if value not in MARKS]
+    if others:
+        raise DataError(
+            f"y has {len(names)} columns, which for several labels per trial must hold 0 and 1, but also the value "
+            f"{others[0]}; one label per trial is given as an array (n,)."
+        )
+    odd = [name for name in names if not name or {*name} & {BETWEEN_COLUMNS, BETWEEN_LABELS}]
+    if odd or len({*names}) < len(names):
+        fault = f"has a column {odd[0]!r}" if odd else "has two columns of one name"
+        raise DataError(f"y {fault}: the name of a label must be its own, without commas and semicolons.")
+    return marks.astype(np.float64), names
+
+
+def texts_of_marks(marks: NDArray[np.float64], names: list[str]) -> list[str]:
+    """Labels of each trial as events have them: `face;left`, and `;` where there is none."""
+    chosen = np.array(names, dtype=object)
+    return [BETWEEN_LABELS.join(chosen[row > 0]) or BETWEEN_LABELS for row in marks]
 
 
 def labels_of(y: Any) -> NDArray[Any]:
@@ -28,7 +67,10 @@ def labels_of(y: Any) -> NDArray[Any]:
     try:
         given = np.asarray(y)
     except ValueError as error:
-        raise DataError("y has several labels for a trial, but Decoder tells one class of each.") from error
+        raise DataError(
+            "y has lists of labels for trials: give a column of 0 and 1 for each label (MultiLabelBinarizer of "
+            "scikit-learn makes them)."
+        ) from error
     labels = plain_labels(_of_one_type(column_or_1d(given, warn=True)))
     empty = [number for number, value in enumerate(labels.tolist()) if isinstance(value, str) and not value]
     if empty:

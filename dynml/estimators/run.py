@@ -91,7 +91,10 @@ def trained(
             summary = trainer.train_and_validate()
         if trainer.interruption.exit_status:
             raise KeyboardInterrupt
-        return load_experiment(path, device=str(resolve_device(configs["trainer"].device))), summary
+        experiment = load_experiment(path, device=str(resolve_device(configs["trainer"].device)))
+        if folder is None:
+            experiment.name = f"the fitted {family.name} model"  # its folder is nobody's
+        return experiment, summary
     finally:
         if folder is None:
             shutil.rmtree(path.parent, ignore_errors=True)

@@ -72,7 +72,13 @@ class OwnerFile:
         record = _parsed(content)
         if record.get("machine") == machine():
             return is_alive(int(record["process"]), record.get("started"))
-        return self._seconds_since_touch() < SECONDS_WITHOUT_TOUCH
+        silence = self._seconds_since_touch()
+        if silence < -SECONDS_BETWEEN_TOUCHES:
+            # By a clock ahead of the file system's, which would lie ahead long after its owner's death: from now on
+            # it counts as touched now, and a living owner touches it again.
+            with contextlib.suppress(OSError):
+                os.utime(self._path)
+        return silence < SECONDS_WITHOUT_TOUCH
 
     def _seconds_since_touch(self) -> float:
         """By the clock of the file system: those of the machines may differ."""

@@ -41,6 +41,26 @@ READERS = {
 }
 """Extension to dotted name of the reader, imported when a file asks for it."""
 
+OTHER_FORMATS = {
+    ".gii": "a GIFTI file, of one hemisphere; join both in a CIFTI file by wb_command -cifti-create-dense-timeseries "
+    "OUT.dtseries.nii -left-metric LEFT.func.gii -right-metric RIGHT.func.gii, which a .dlabel.nii file as 'atlas' "
+    "averages by parcels",
+    ".fdt": "the samples of an EEGLAB file; name its .set file",
+    ".eeg": "the samples of a BrainVision file; name its .vhdr file",
+    ".vmrk": "the markers of a BrainVision file; name its .vhdr file",
+    **dict.fromkeys(
+        (".gdf", ".cnt", ".sqd", ".con", ".cdt", ".nxe", ".lay", ".snirf"),
+        "a format that mne reads; save it by mne.io.read_raw(FILE).save('NAME_raw.fif')",
+    ),
+    **dict.fromkeys(
+        (".img", ".hdr", ".mgh", ".mgz", ".brik", ".head"),
+        "an image; save it as NIfTI by nibabel.save(nibabel.load(FILE), 'NAME.nii.gz')",
+    ),
+    **dict.fromkeys((".xls", ".xlsx", ".ods", ".parquet", ".feather"), "a table; save it as .tsv or .csv"),
+    **dict.fromkeys((".pkl", ".pickle", ".pt", ".pth"), "a pickle, which could run code; save the array as .npy"),
+}
+"""Extension of files that there is no reader of, to what they are and what to do."""
+
 
 def known_extensions() -> list[str]:
     """Extensions that there are readers of, those of other packages last."""
@@ -59,6 +79,9 @@ def extension_of(path: Path) -> str:
     known = known_extensions()
     fitting = [extension for extension in known if path.name.lower().endswith(extension.lower())]
     if not fitting:
+        other = OTHER_FORMATS.get(path.suffix.lower())
+        if other is not None:
+            raise DataError(f"{path} cannot be read, since it is {other}.")
         raise DataError(f"{path} has a format that cannot be read; there are readers of {', '.join(known)}.")
     return max(fitting, key=len)
 

@@ -25,6 +25,8 @@ NOT_AVAILABLE = frozenset({"", "n/a", "na", "nan"})
 CLOCKS = frozenset({"time", "times", "seconds", "sample", "samples", "index", "volume", "frame"})
 NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)(e[-+]?\d+)?|[-+]?inf(inity)?", flags=re.IGNORECASE | re.ASCII)
 DECIMAL_COMMA = re.compile(r"[-+]?\d*,\d+(e[-+]?\d+)?", flags=re.IGNORECASE)
+NUMBER_WITH_COMMA = re.compile(r"[-+]?\d+,\d+", flags=re.ASCII)
+NO_WHOLE_NUMBERS = re.compile(r"[-+]0,\d+|[-+]?\d+,0\d+", flags=re.ASCII)
 SAME_STEP = 1e-3
 N_CHARACTERS_SHOWN = 40
 
@@ -121,6 +123,7 @@ def _names(path: Path, lines: _Lines) -> tuple[str, ...] | None:
     named = [cell for cell in cells if not _is_number(cell)]
     if not named:
         _check_no_counting(path, lines)
+        _check_no_decimal_comma(path, lines)
         return None
     where = f"Line {lines.numbers[0]} of {path}"
     numbers = [cell for cell in cells if NUMBER.fullmatch(cell)]
@@ -147,6 +150,18 @@ def _check_no_counting(path: Path, lines: _Lines) -> None:
         raise DataError(
             f"Line {lines.numbers[0]} of {path} looks like numbers of the columns ({', '.join(cells[:3])}, ..), not "
             "like a sample; remove it, or write names that are not numbers."
+        )
+
+
+def _check_no_decimal_comma(path: Path, lines: _Lines) -> None:
+    """Refuse one channel with decimal commas, which would pass for two: no whole number is written as -0 or 05."""
+    if lines.delimiter != "," or not all(NUMBER_WITH_COMMA.fullmatch(text.strip()) for text in lines.texts):
+        return
+    odd = next((text.strip() for text in lines.texts if NO_WHOLE_NUMBERS.fullmatch(text.strip())), None)
+    if odd is not None:
+        raise DataError(
+            f"{path} holds {_short(odd)}, which looks like one number with a decimal comma and would be read as two "
+            "channels; write decimal points."
         )
 
 

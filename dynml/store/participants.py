@@ -55,15 +55,31 @@ def identities(
     return found
 
 
-def check_split(subsets: dict[str, list[str]], identified: dict[str, SubjectIdentity], split: str) -> None:
+def check_split(
+    subsets: dict[str, list[str]],
+    identified: dict[str, SubjectIdentity],
+    split: str,
+    where: str = "The list of subjects",
+) -> None:
     """Refuse a participant in two subsets, unless the config says that runs are split, and one under two names.
+
+    Parameters
+    ----------
+    subsets : dict
+        Subset name to its subjects.
+    identified : dict
+        Subject to whose it is.
+    split : str
+        "participants" or "runs".
+    where : str
+        What names the participants, for the message.
 
     Raises
     ------
     DataError
         Names the participant, two subjects and their subsets.
     """
-    check_one_spelling((one.participant for one in identified.values()), "The list of subjects")
+    check_one_spelling((one.participant for one in identified.values()), where)
     home: dict[str, tuple[str, str]] = {}
     for subset, subjects in subsets.items():
         for subject in subjects:

@@ -11,6 +11,7 @@ from dynml.conversion.events.times import (
     NO_DURATION,
     NO_ONSET,
     OVERLAP,
+    TWICE,
     RunOfSamples,
 )
 from dynml.errors import DataError, DataWarning
@@ -216,6 +217,15 @@ def test_overlapping_events_are_kept_and_told(tmp_path):
     events, warned = events_of(tmp_path, COLUMNS + "1\t6\tblock\n2\t1\tface\n4\t1\thouse\n", ONE_RUN)
     assert (events.onset.tolist(), events.duration.tolist()) == ([10, 20, 40], [60, 10, 10])
     assert warned == [(OVERLAP, "2 of 3 of events.tsv, run task_run-1")]
+
+
+def test_an_event_that_stands_there_twice_is_taken_once_and_told(tmp_path):
+    rows = ["2\t1\ta\tleft", "0.5\t0\tb\tleft", "2\t1\ta\tleft", "2\t1\ta\tright", "9\t1\ta\tleft", "9\t1\ta\tleft"]
+    events, warned = events_of(tmp_path, "\n".join(["onset\tduration\tkind\tside", *rows]), RUNS[:1])
+    assert events.onset.tolist() == [5, 20, 20]
+    assert events.labels["kind"].tolist() == [1, 0, 0]
+    assert (TWICE, "1 of 6 of events.tsv, run run-1") in warned
+    assert (LEFT_OUT, "2 of 6 of events.tsv, run run-1") in warned
 
 
 @pytest.mark.parametrize("name", ["task_run-1_events.tsv", "other.tsv"])

@@ -14,6 +14,8 @@ from dynml.conversion.extension import add_subjects, apply_preparation
 from dynml.dataset.config import DatasetConfig
 from dynml.dataset.dataset import MultiSubjectDataset
 from dynml.errors import DataError, DataWarning, DynmlError
+from dynml.simulation import simulate_hmm
+from dynml.simulation.store import write_simulation
 from dynml.store.fits import read_fit
 from dynml.store.reading import Store
 from dynml.store.verification import faults_of_store
@@ -287,3 +289,27 @@ def test_damage_to_a_fit_is_found(study):
         file["preparation/signals/02_time_delay_embedding_pca/components"][2, 1] = np.nan
     (fault,) = faults_of_store(path)
     assert "components of the fit signals/02_time_delay_embedding_pca holds values that are not finite" in fault
+
+
+def test_a_person_under_two_names_is_looked_for_in_the_store_and_among_the_new(study):
+    study.config |= {"participants": {name: name for name in NAMES} | {"sub-f": "a"}}
+    study.config["signals"]["preparation"] = []
+    study.write_inputs()
+    path, config, lists = made_from(study), study.folder / "config.json", {"training": study.folder / "more.txt"}
+    with pytest.raises(DataError, match=r"store\.hdf5 with the subjects to add names one .* sub-a and a; spell"):
+        add_subjects(study.ready, path, config, lists)
+    with h5py.File(path, "r+") as store:  # as older versions wrote it
+        store["subjects/sub-b"].attrs["participant"] = "a"
+    with pytest.raises(DataError, match=r"store\.hdf5 names one participant in two ways, sub-a and a, .*make it anew"):
+        add_subjects(study.ready, path, config, lists)
+
+
+def test_a_simulated_store_is_no_pattern_for_recordings(study):
+    study.write_inputs()
+    write_simulation(simulate_hmm(n_subjects=2, n_samples=60, n_states=2, n_channels=3), study.target)
+    said = r"store\.hdf5 was made of a simulation \(dynml_simulate_data\.py\) and not of recordings"
+    for groups in (None, ["signals"]):
+        with pytest.raises(DataError, match=said):
+            apply_preparation(study.target, study.ready, study.target.with_name("x.hdf5"), groups=groups)
+    with pytest.raises(DataError, match=said):
+        add_subjects(study.ready, study.target, study.folder / "config.json", {"testing": study.folder / "more.txt"})

@@ -80,6 +80,13 @@ def test_every_difference_is_told_with_both_values(tmp_path, trained, given, tol
         assert check_same_preparation(described(before), now, "m", other_preparation="allow") == found
 
 
+def test_arrays_are_spoken_of_in_the_plural(tmp_path):
+    before = opened(tmp_path / "before")
+    arrays = MultiSubjectDataset.from_arrays([1e3 * noise(60)], sampling_frequency=100, standardization="none")
+    with pytest.raises(DataError, match=r"^The arrays were prepared differently from .*; prepare them alike, or let"):
+        check_same_preparation(described(before), arrays, "m")
+
+
 @pytest.mark.parametrize(
     ("trained", "given"),
     [

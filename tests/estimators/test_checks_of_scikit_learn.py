@@ -28,6 +28,7 @@ OF_EACH = {*WITHOUT_FIT, "check_estimators_pickle", "check_dict_unchanged", "che
 OF_CLASSIFIERS = {
     "check_classifiers_classes",
     "check_classifiers_one_label",
+    "check_classifiers_multilabel_output_format_predict_proba",
     "check_classifiers_regression_target",
     "check_supervised_y_no_nan",
     "check_supervised_y_2d",

@@ -92,3 +92,21 @@ def test_the_causal_model_predicts_what_comes_next():
     standard = (sines - sines.mean(axis=0)) / sines.std(axis=0)
     errors = np.abs(predicted - standard)
     assert csm.score(sines) == pytest.approx(-np.nanmean(errors), rel=1e-3)
+
+
+def test_what_is_said_of_channels_that_are_marked_bad_and_of_projections():
+    raw = raw_of()
+    raw.info["bads"] = ["Fz"]
+    with pytest.raises(DataError, match=r"Fz of 'picks' is marked bad; leave it out, or take it out of info\['bads'\]"):
+        HMM(n_states=2, picks=["Fz", "Cz"], **QUICK).fit(raw)
+    raw.info["bads"] = []
+    raw.set_eeg_reference(projection=True, verbose="error")
+    with pytest.warns(DataWarning, match="RawArray: projections .* are in the file but not applied"):
+        HMM(n_states=2, **QUICK).fit(raw)
+
+
+def test_a_fitted_model_is_spoken_of_by_no_folder_of_its_own():
+    series = GENERATOR.normal(size=(200, 3))
+    hmm = HMM(n_states=2, standardization="none", **QUICK).fit(series)
+    with pytest.raises(DataError, match=r"^The arrays were prepared differently .* of the fitted hmm model: "):
+        hmm.predict(1e6 * series)

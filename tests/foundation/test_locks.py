@@ -120,6 +120,20 @@ def test_a_dead_owner_is_known_by_its_process_or_by_its_silence(tmp_path, monkey
 
 
 @pytest.mark.filterwarnings("ignore::dynml.errors.DataWarning")
+def test_a_touch_in_the_future_keeps_nobody_out_for_ever(tmp_path, monkeypatch):
+    refuse_locks(monkeypatch, errno.ENOLCK)
+    path, owner = tmp_path / ".lock", tmp_path / ".lock.owner"
+    write_owner(owner, seconds_ago=-1e7, machine="another", process=1)  # by a clock that is ahead
+    with pytest.raises(CheckpointError, match="process 1 on n1"):
+        exclusive_lock(path).__enter__()
+    silent_since = owner.stat().st_mtime
+    assert abs(silent_since - time.time()) < 60
+    monkeypatch.setattr(owner_file, "SECONDS_WITHOUT_TOUCH", 0.0)
+    with exclusive_lock(path):
+        assert json.loads(owner.read_text())["process"] == os.getpid()
+
+
+@pytest.mark.filterwarnings("ignore::dynml.errors.DataWarning")
 def test_an_owner_file_that_is_still_empty_is_respected_for_a_while(tmp_path, monkeypatch):
     refuse_locks(monkeypatch, errno.ENOSYS)
     owner = tmp_path / ".lock.owner"

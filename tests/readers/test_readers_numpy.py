@@ -91,3 +91,20 @@ def test_readers_are_found_by_the_longest_extension(tmp_path):
     assert extension_of(tmp_path / "run-1.b.NII.GZ") == ".nii.gz"
     with pytest.raises(DataError, match=r"run\.json has a format that cannot be read; there are readers of \.npy"):
         extension_of(tmp_path / "run.json")
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("L.func.gii", r"a GIFTI file, of one hemisphere; .* -left-metric LEFT\.func\.gii .* \.dlabel\.nii"),
+        ("a.EEG", r"BrainVision file; name its \.vhdr file"),
+        ("a.fdt", r"EEGLAB file; name its \.set"),
+        ("a.gdf", r"mne\.io\.read_raw"),
+        ("a.mgz", "save it as NIfTI"),
+        ("a.xlsx", r"save it as \.tsv"),
+        ("a.pkl", "could run code"),
+    ],
+)
+def test_what_a_file_is_and_what_to_do_is_said_of_known_formats(tmp_path, name, said):
+    with pytest.raises(DataError, match=rf"{name} cannot be read, since it is .*{said}"):
+        extension_of(tmp_path / name)

@@ -86,6 +86,8 @@ def test_tables_without_samples_are_empty(tmp_path, text, n_channels):
         ("1,2\n3,rest\n", r"Line 2 of .*, column 2, holds 'rest', which is not a real number\."),
         ("1,2\n3,1+2j\n", r"column 2, holds '1\+2j', which is not a real number"),
         ("1\t2\n3,5\t1\n", r"column 1, holds '3,5', .* write a decimal point instead of a comma"),
+        ("1,5\n2,25\n-0,5\n", r"holds '-0,5', which looks like one number with a decimal comma"),
+        ("1,5\n2,05\n1,25\n", r"holds '2,05', which looks like one number with a decimal comma"),
         ("1,2\n3,4\n# gap\n", r"Line 3 of .* has 1 values"),
         ("a,1.5\n1,2\n", r"Line 1 of .* holds both names and numbers, such as 'a' and '1\.5'"),
         ("a,,c\n1,2,3\n", r"Line 1 of .* names channels, but column 2 has no name"),

@@ -5,6 +5,7 @@ Shapes: n events.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,6 +15,7 @@ from dynml.errors import DataError
 from dynml.tables import NOT_AVAILABLE, Table
 
 ONSET, DURATION = "onset", "duration"
+DECIMAL_COMMA = re.compile(r"[-+]?\d*,\d+", flags=re.ASCII)
 NO_SECONDS = {NOT_AVAILABLE, "nan", "na", "none"}
 WARNED_FROM = 0.02
 """Seconds. Onsets that rounding to samples moves by more are warned of."""
@@ -29,6 +31,7 @@ CUT_AT_START = "events that begin before their run were cut at its start"
 NO_ONSET = "events without an onset were left out"
 NO_DURATION = "events that last less than half a sample, or not at all, mark an instant: trials need a stated length"
 BETWEEN = "events that begin between two samples are stored at the nearest one, with their exact onset beside it"
+TWICE = "events that stand in their table twice, the same in all columns, were taken once"
 OVERLAP = "events overlap, so that a sample which is to have one label gets that of the later one"
 
 Warned = tuple[str, str]
@@ -91,14 +94,16 @@ def placed_events(table: Table, run: RunOfSamples, sampling_frequency: float, wa
     late = inside & (stop - run.n_samples > 1)
     onset, exact = np.where(early, 0, onset), np.where(early, 0.0, exact)
     duration = np.minimum(stop, run.n_samples) - onset
-    kept = np.flatnonzero(inside)
+    first = _first_of_equal_rows(table)
+    kept = np.flatnonzero(inside & first)
     kept = kept[np.lexsort((exact[kept], onset[kept]))]
     moved = np.abs(exact - onset)[kept] / sampling_frequency
     counts = {
         NO_ONSET: (~known).sum(),
         LEFT_OUT: (known & ~inside).sum(),
-        CUT_AT_START: early.sum(),
-        CUT_AT_END: late.sum(),
+        TWICE: (inside & ~first).sum(),
+        CUT_AT_START: (early & first).sum(),
+        CUT_AT_END: (late & first).sum(),
         NO_DURATION: (duration[kept] == 0).sum(),
         BETWEEN: (moved > WARNED_FROM).sum(),
         OVERLAP: _n_overlapping(onset[kept], duration[kept]),
@@ -117,10 +122,21 @@ def _seconds(table: Table, column: str) -> NDArray[np.float64]:
         try:
             seconds[row] = np.nan if text.lower() in NO_SECONDS else float(text)
         except ValueError as error:
-            raise DataError(f"Row {row + 1} of {table.path}: {column} is {text!r}, but must be seconds.") from error
+            hint = " with a decimal point" if DECIMAL_COMMA.fullmatch(text) else ""
+            raise DataError(
+                f"Row {row + 1} of {table.path}: {column} is {text!r}, but must be seconds{hint}."
+            ) from error
         if np.isinf(seconds[row]) or (column == DURATION and seconds[row] < 0):
             raise DataError(f"Row {row + 1} of {table.path}: {column} is {text!r}, but must be seconds.")
     return seconds
+
+
+def _first_of_equal_rows(table: Table) -> NDArray[np.bool_]:
+    """False for a row that is the same as one above it, (n,)."""
+    first = {row: number for number, row in reversed(list(enumerate(zip(*table.columns.values()))))}
+    is_first = np.zeros(len(table), dtype=bool)
+    is_first[list(first.values())] = True
+    return is_first
 
 
 def _check_units(

@@ -134,9 +134,13 @@ def _sampling_frequency(place: Place, files: list[SourceFile]) -> float:
     rates = [file.description.sampling_frequency for file in files]
     if stated is not None:
         _check_is_in_seconds(place, rates)
+        _check_is_no_reciprocal(place, rates)
         for file, found in zip(files, rates):
             if found is not None and abs(found - stated) > SAME_RATE * stated:
-                topic = f"Group {place.group}: the config's rate of {stated:g} Hz overrides that of the files"
+                topic = (
+                    f"Group {place.group}: all times and frequencies follow the config, since the config's rate of "
+                    f"{stated:g} Hz overrides that of the files"
+                )
                 place.warned.add(topic, f"{found:g} Hz in {place.folder.name}/{file.name}")
         return stated
     first = rates[0]
@@ -164,6 +168,20 @@ def _check_is_in_seconds(place: Place, rates: Sequence[float | None]) -> None:
         return
     if not any(found is not None and abs(found * seconds - 1.0) <= SAME_RATE for found in rates):
         raise ConfigurationError(f"{place.group}.repetition_time", seconds, f"in seconds ({fault})")
+
+
+def _check_is_no_reciprocal(place: Place, rates: Sequence[float | None]) -> None:
+    """Refuse a repetition time that is given as a rate, or the other way round: the files say one by the other."""
+    config = place.config
+    key = "sampling_frequency" if config.repetition_time is None else "repetition_time"
+    stated = getattr(config, key)
+    other, unit = ("repetition_time", "s") if key == "sampling_frequency" else ("sampling_frequency", "Hz")
+    for found in rates:
+        # The number that the files have in the other key's unit.
+        number = None if found is None else 1.0 / found if other == "repetition_time" else found
+        if number is not None and abs(number - stated) <= SAME_RATE * stated and abs(number - 1.0) > SAME_RATE:
+            accepted = f"given as {other!r}, or left out: by the files it is in {unit}"
+            raise ConfigurationError(f"{place.group}.{key}", stated, accepted)
 
 
 def _events(place: Place, pattern: str, files: list[SourceFile], runs: list[BidsRun], rate: float) -> Events:

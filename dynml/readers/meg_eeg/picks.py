@@ -66,7 +66,11 @@ class ChosenChannels:
     warned: tuple[str, ...]
 
 
-def chosen_channels(recording: Any, config: PicksConfig, path: Path) -> ChosenChannels:
+KEEP_BADS = 'set "include_bads": true'
+"""How channels that are marked bad are kept, where a config says what is read."""
+
+
+def chosen_channels(recording: Any, config: PicksConfig, path: Path, keep_bads: str = KEEP_BADS) -> ChosenChannels:
     """Find the channels that `picks` names: types in the order of the file, names in the order of `picks`.
 
     Parameters
@@ -75,6 +79,8 @@ def chosen_channels(recording: Any, config: PicksConfig, path: Path) -> ChosenCh
     config : PicksConfig
     path : Path
         For messages.
+    keep_bads : str
+        How channels that are marked bad could be kept, for messages.
 
     Raises
     ------
@@ -92,17 +98,15 @@ def chosen_channels(recording: Any, config: PicksConfig, path: Path) -> ChosenCh
             raise DataError(_nothing_found(pick, config, path, names, types))
         named = indices == [names.index(pick)] if pick in names else False
         if named and pick in bads:
-            raise DataError(
-                f"{path}: channel {pick} of 'picks' is marked bad; leave it out, or set \"include_bads\": true."
-            )
+            raise DataError(f"{path}: channel {pick} of 'picks' is marked bad; leave it out, or {keep_bads}.")
         if any(types[index] == STIM for index in indices):
             raise DataError(f"{path}: {pick} of 'picks' holds triggers, which are not signals; leave it out.")
         left_out.update((names[index], None) for index in indices if names[index] in bads)
         found.update((index, None) for index in indices if names[index] not in bads)
     if not found:
         raise DataError(
-            f"{path}: all channels of {', '.join(picks)} are marked bad ({_some(list(left_out))}); set "
-            "\"include_bads\": true, or choose others by 'picks'."
+            f"{path}: all channels of {', '.join(picks)} are marked bad ({_some(list(left_out))}); {keep_bads}, "
+            "or choose others by 'picks'."
         )
     warned = (f"channels marked bad were left out: {_some(list(left_out))}",) if left_out else ()
     return ChosenChannels(

@@ -114,15 +114,23 @@ def _refusal(refused: list[str], new: dict[str, Any]) -> str:
     """Say that data have changed where their fingerprints, which are no settings, do."""
     of_data = [line.partition(":")[0] for line in refused if FINGERPRINT in line.partition(":")[0]]
     settings = [line for line in refused if line.partition(":")[0] not in of_data]
+    settings = [line for line in settings if not (of_data and _of_members(line))]
     reasons = []
     if of_data:
         where = (new.get("dataset") or {}).get("hdf5_file")
+        numbers = [line for line in refused if _of_members(line) and line.partition(":")[0].endswith("n_subjects")]
         reasons.append(
-            f"the data{f' in {where}' if where else ''} are not those that it began with ({', '.join(of_data)})"
+            f"the data{f' in {where}' if where else ''} are not those that it began with "
+            f"({', '.join([*of_data, *numbers])})"
         )
     if settings:
         reasons.append(f"it was started with other settings: {'; '.join(settings)}")
     return f"The run cannot go on because {', and '.join(reasons)}."
+
+
+def _of_members(line: str) -> bool:
+    """Whether a difference is one of who is in the subsets, and of how much they hold."""
+    return line.startswith("dataset.subsets.")
 
 
 def applied_changes(changes: list[str]) -> list[str]:

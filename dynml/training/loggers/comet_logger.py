@@ -15,7 +15,13 @@ from dynml.training.loggers.comet_connection import CometSession, check_mode_is_
 from dynml.training.loggers.comet_state import FOLDER, name_archives, state_for, write_state
 from dynml.training.loggers.config import CometConfig
 from dynml.training.loggers.reported_epochs import ReportedEpochs
-from dynml.training.loggers.run_loggers import RunDescription, best_model_so_far, context_and_metric, flat
+from dynml.training.loggers.run_loggers import (
+    RunDescription,
+    best_model_so_far,
+    context_and_metric,
+    flat,
+    reported_parameters,
+)
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -55,7 +61,7 @@ class CometLogger:
             print(f"comet.ml: {self._session.experiment.url}", flush=True)
         self._messages: dict[str, Message] = {}
         self._reported = ReportedEpochs(self._note, at_the_end_only=not self._session.online)
-        parameters = flat(run.parameters)
+        parameters = reported_parameters(run.parameters)
         self._tell("parameters", lambda experiment: experiment.log_parameters(parameters))
         known = min(self._state.n_reported_epochs, run.n_finished_epochs)
         for epoch, row in enumerate(run.history[known : run.n_finished_epochs], start=known + 1):

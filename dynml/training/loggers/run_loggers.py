@@ -26,6 +26,9 @@ CONTEXTS = {"training_": "train", "validation_": "validate"}
 KEPT_HERE = {"subjects", "participants", "sources", "channel_names", "pretraining_overlap", "history"}
 """Parts of parameters.json that are not reported: names of people's recordings stay on the computer."""
 
+ASKED = "asked"
+"""Section of parameters.json that is no parameter of the run: what was asked for where something else came of it."""
+
 PATH = re.compile(r"\S*/\S*")
 
 
@@ -72,6 +75,11 @@ def context_and_metric(log: str) -> tuple[str | None, str]:
         if log.startswith(beginning):
             return context, log.removeprefix(beginning)
     return None, log
+
+
+def reported_parameters(parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """Parameters of a run as they may leave the computer, by dotted names."""
+    return flat({section: values for section, values in parameters.items() if section != ASKED})
 
 
 def flat(nested: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -10,7 +10,13 @@ from typing import TYPE_CHECKING, Any
 from dynml.errors import ConfigurationError
 from dynml.files import as_dynml_wrote, made_folder, read_json, replacing
 from dynml.training.loggers.reported_epochs import ReportedEpochs
-from dynml.training.loggers.run_loggers import RunDescription, best_model_so_far, context_and_metric, flat
+from dynml.training.loggers.run_loggers import (
+    RunDescription,
+    best_model_so_far,
+    context_and_metric,
+    flat,
+    reported_parameters,
+)
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -50,7 +56,7 @@ class TensorBoardLogger:
             str(folder), purge_step=known + 1, flush_secs=SECONDS_BETWEEN_WRITES, filename_suffix=f".from{known + 1}"
         )
         self._reported = ReportedEpochs(lambda n_epochs: _note(state, n_epochs))
-        self._tell_table("parameters", flat(run.parameters), known)
+        self._tell_table("parameters", reported_parameters(run.parameters), known)
         for epoch, row in enumerate(run.history[known : run.n_finished_epochs], start=known + 1):
             self.log_epoch(epoch, row)
         best = best_model_so_far(run.folder) if run.n_finished_epochs else None

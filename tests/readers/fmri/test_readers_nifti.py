@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from store_making import Study, noise
 
-from dynml.errors import DataCorruptionError, DataError, DataWarning
+from dynml.errors import ConfigurationError, DataCorruptionError, DataError, DataWarning
 from dynml.readers.fmri.nifti import NiftiReader
 
 SHAPE = (6, 5, 4)
@@ -180,6 +180,16 @@ def test_a_stated_repetition_time_overrides_the_header_with_a_warning(tmp_path):
     with pytest.warns(DataWarning, match=r"rate of 1 Hz overrides that of the files: 0\.5 Hz in sub-a/bold"):
         store = study.create()
     assert store.attributes("sub-a", "signals").sampling_frequency == 1.0
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "other"), [("sampling_frequency", 2.0, "repetition_time"), ("repetition_time", 0.5, "sampling")]
+)
+def test_a_repetition_time_given_as_a_rate_is_refused(tmp_path, key, value, other):
+    study = nifti_study(tmp_path)
+    study.config["signals"][key] = value
+    with pytest.raises(ConfigurationError, match=rf"signals\.{key} is {value}, .*given as '{other}"):
+        study.create()
 
 
 def test_different_repetition_times_are_refused_unless_allowed(tmp_path):

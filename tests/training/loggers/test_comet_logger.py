@@ -16,7 +16,13 @@ from dynml.training.loggers.comet_connection import ENVIRONMENT
 from dynml.training.loggers.comet_logger import CometLogger
 from dynml.training.loggers.comet_state import CometState, read_state, state_for, write_state
 from dynml.training.loggers.config import CometConfig
-from dynml.training.loggers.run_loggers import GuardedLoggers, RunDescription, context_and_metric, flat
+from dynml.training.loggers.run_loggers import (
+    GuardedLoggers,
+    RunDescription,
+    context_and_metric,
+    flat,
+    reported_parameters,
+)
 
 SECRET = "k0e1y2" * 5
 OFFLINE = CometConfig(project="dynamics", workspace="lab", mode="offline")
@@ -281,3 +287,8 @@ def test_off_and_no_project_ask_for_nothing():
 def test_names_of_subjects_and_folders_stay_here():
     nested = {"a": {"subjects": ["sub-1"], "n": 2, "none": None, "list": [1, 2]}, "f": "/home/me/store.hdf5", "e": ()}
     assert flat(nested) == {"a.n": 2, "a.list": "1, 2", "f": "store.hdf5"}
+
+
+def test_what_was_asked_for_is_no_parameter_of_the_run():
+    parameters = {"model": {"pooling": "mean"}, "asked": {"model": {"pooling": "attention"}}}
+    assert reported_parameters(parameters) == {"model.pooling": "mean"}

@@ -157,10 +157,10 @@ class DecodingConfig:
     """Recompute activations instead of storing them: less memory, about a third more time."""
 
     class_names: list[str] | None = None
-    """Set from the data: the classes that training trials have."""
+    """Set from the data: the classes, or the labels, that training trials have."""
 
     class_counts: list[int] | None = None
-    """Set from the data: training trials of each class."""
+    """Set from the data: training trials of each of them."""
 
     n_training_trials: int | None = None
     """Set from the data: number of training trials, where each may have several labels; else null."""

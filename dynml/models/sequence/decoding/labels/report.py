@@ -40,8 +40,8 @@ def label_report(
         "n_trials": {name: len(part) for name, part in trials.items()},
         "target": config.target,
         "target_values": config.target_values,
-        "class_names": config.class_names,
-        "class_counts": config.class_counts,
+        "label_names": config.class_names,
+        "label_counts": config.class_counts,
         "pretraining_overlap": config.pretraining_overlap,
         "findings": score_findings(
             own,
