@@ -23,20 +23,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from decoding_runs import (
-    made,
-    make_store,
-    paired_difference,
-    read_results,
-    ridge,
-    train,
-    write_results,
-    write_subjects,
-)
+from decoding_runs import made, make_store, paired_difference, read_results, ridge, train, write_results, write_subjects
 from numpy.typing import NDArray
 
 from dynml.models.inferred import inferred_subjects
 from dynml.models.registry import get_family
+from dynml.models.sequence.decoding.answer.features import STATE_KINDS
 from dynml.models.sequence.decoding.baselines import binned_means
 from dynml.models.sequence.decoding.evaluation import windows_of_trials
 
@@ -142,7 +134,8 @@ def summed(found: list[dict[str, Any]], *, by_trial: bool = False) -> dict[str, 
         "with_minus_without_states": compared("with_states", "without_states"),
         "with_states_minus_ridge_of_course": compared("with_states", "ridge_of_course"),
         "states_of_trial_minus_of_recording": compared("ridge_of_states_of_trial", "ridge_of_states_of_recording"),
-        "weight_of_states": float(np.mean([one["states"]["weight"] for one in reports])),
+        "times_used": sum(one["states"]["used"] for one in reports),
+        "weights": [sum(one["kinds"][kind]["weight"] for kind in STATE_KINDS) for one in reports],
         "gain_in_cross_entropy_of_left_out_training_trials": [one["states"]["gain"] for one in reports],
         "standard_errors": [one["states"]["standard_error_of_gain"] for one in reports],
     }

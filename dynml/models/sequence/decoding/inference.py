@@ -2,26 +2,36 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, TypeVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
 
 from dynml.batches.sampler_config import BatchSamplerConfig
 from dynml.configuration import config_from
 from dynml.dataset.dataset import MultiSubjectDataset
 from dynml.errors import DataError
 from dynml.models.experiment import Experiment
-from dynml.models.sequence.decoding.answer.without_states import answer_without_states
-from dynml.models.sequence.decoding.baselines import FittedBaseline, fit_baselines
-from dynml.models.sequence.decoding.evaluation import Predictions, check_trials, predictions_of
+from dynml.models.sequence.decoding.answer.choice import Floats
+from dynml.models.sequence.decoding.answer.linear_answer import LinearAnswer
+from dynml.models.sequence.decoding.baselines import FittedBaseline, Regression, fit_baselines
+from dynml.models.sequence.decoding.evaluation import Predictions, check_trials, predictions_of, windows_of_trials
 from dynml.models.sequence.decoding.labels.baselines import LabelBaseline, fit_label_baselines
 from dynml.models.sequence.decoding.labels.predictions import LabelPredictions, predicted_labels
+from dynml.models.sequence.decoding.model import Decoding
 from dynml.models.sequence.decoding.numbers.baselines import NumberBaseline, fit_number_baselines
 from dynml.models.sequence.decoding.numbers.predictions import NumberPredictions, predicted_numbers
 from dynml.models.sequence.decoding.targets import Target, Trials
 from dynml.recording import plain_label
 
 Found = TypeVar("Found")
+
+WITHOUT_STATES = "without_states"
+"""Name of the linear answer that knows no states, among the baselines of one that does."""
 
 
 @dataclass(frozen=True)
@@ -167,3 +177,37 @@ def _choices(experiment: Experiment, dataset: MultiSubjectDataset) -> dict[str, 
 def _has_training_data(experiment: Experiment, dataset: MultiSubjectDataset) -> bool:
     trained = experiment.parameters["dataset"]["subsets"]["training"]["fingerprint"]
     return bool(dataset.fingerprints["training"] == trained)
+
+
+class _Largest:
+    """Classes of the largest logits."""
+
+    def predict(self, logits: Floats) -> NDArray[np.int64]:
+        """(n,) of (n, K)."""
+        return logits.argmax(axis=1)
+
+
+def answer_without_states(model: Decoding) -> dict[str, Any]:
+    """By its name, a baseline of the kind that the target has; none where the answer reads no states."""
+    config, answer = model.config, model.answer
+    if answer is None or answer.states is None:
+        return {}
+    features = functools.partial(_logits, answer)
+    if config.tells_numbers:
+        assert config.value_moments is not None
+        mean, scale = config.value_moments
+        return {WITHOUT_STATES: NumberBaseline(WITHOUT_STATES, mean, features, np.full(1, scale), np.zeros(1))}
+    n_classes = config.n_classes
+    if config.tells_labels:
+        as_they_are = Regression(features, np.eye(n_classes), np.zeros(n_classes), {})
+        labels = tuple(config.class_names or ())
+        return {WITHOUT_STATES: LabelBaseline(WITHOUT_STATES, labels, np.zeros(n_classes), as_they_are)}
+    return {WITHOUT_STATES: FittedBaseline(WITHOUT_STATES, features, _Largest())}
+
+
+def _logits(answer: LinearAnswer, trials: Trials) -> Floats:
+    """(n, K)."""
+    windows = windows_of_trials(trials, torch.device("cpu"))
+    with torch.no_grad():
+        said = [answer.logits(one, answer.without_states_FK).double().numpy() for one in windows]
+    return np.concatenate([np.zeros((0, len(answer.bias_K))), *said])

@@ -16,7 +16,7 @@ from dynml.models.sequence.backbones.published.config import CONFIGS_OF_PUBLISHE
 from dynml.models.sequence.backbones.published.input_checks import config_for_input
 from dynml.models.sequence.channels import NONE, columns_taken, with_names_and_positions, without_channels
 from dynml.models.sequence.config import CsmConfig
-from dynml.models.sequence.decoding.answer.state_model import (
+from dynml.models.sequence.decoding.answer.pretrained_states import (
     embedding_of_trials,
     families_with_states,
     load_state_model,

@@ -31,13 +31,13 @@ from dynml.models.sequence.decoding.answer.fitting import OutOfFold, fit_answer
 from dynml.models.sequence.decoding.answer.folds import trial_problem
 from dynml.models.sequence.decoding.answer.network_share import NetworkShare, epochs_at_most, network_share
 from dynml.models.sequence.decoding.answer.units import tell_of_units
-from dynml.models.sequence.decoding.answer.without_states import answer_without_states
 from dynml.models.sequence.decoding.answer.worth_of_states import finding_of_states
 from dynml.models.sequence.decoding.backbones import LinearBackbone
 from dynml.models.sequence.decoding.baselines import fit_baselines
 from dynml.models.sequence.decoding.config import DecodingTrainerConfig
 from dynml.models.sequence.decoding.evaluation import predictions_of, windows_of_trials
 from dynml.models.sequence.decoding.findings import findings, share_findings, share_of_most_frequent
+from dynml.models.sequence.decoding.inference import answer_without_states
 from dynml.models.sequence.decoding.labels.baselines import fit_label_baselines
 from dynml.models.sequence.decoding.labels.marks import marks_of, marks_of_names
 from dynml.models.sequence.decoding.labels.report import label_report

@@ -22,7 +22,9 @@ from dynml.models.hmm.inference import long_run_probabilities, states_of_stretch
 from dynml.models.hmm.model import GaussianHMM
 from dynml.models.sequence.decoding.answer import choice
 from dynml.models.sequence.decoding.answer.features import course_of_states, state_transitions
-from dynml.models.sequence.decoding.answer.state_model import StateModel, load_state_model
+from dynml.models.sequence.decoding.answer.pretrained_states import load_state_model
+from dynml.models.sequence.decoding.answer.state_model import StateModel
+from dynml.models.sequence.decoding.answer.worth_of_states import finding_of_states
 from dynml.models.sequence.decoding.evaluation import logits_of, windows_of_trials
 from dynml.models.sequence.decoding.inference import decode
 from dynml.ops.hmm.statistics import GaussianHMMParameters
@@ -168,16 +170,14 @@ def test_an_order_of_states_that_nothing_else_shows_is_decoded(finished):
     for name in ("majority", "linear", "functional_connectivity", "without_states"):
         assert summary["baselines"][name]["validation"] < 0.8, name
     found = summary["linear_answer"]
-    assert found["kinds"]["states"]["weight"] + found["kinds"]["state_transitions"]["weight"] == pytest.approx(
-        found["states"]["weight"]
-    )
-    assert found["states"]["weight"] > 0.8
+    assert found["kinds"]["states"]["weight"] + found["kinds"]["state_transitions"]["weight"] > 0.8
+    assert found["states"]["used"]
     assert found["states"]["gain"] > 5 * found["states"]["standard_error_of_gain"]
     assert found["states"]["held_out_without"]["accuracy"] < 0.8
     assert found["states"]["held_out_with"]["accuracy"] > 0.95
     (told,) = [one for one in summary["findings"] if "states of" in one]
-    assert "help the linear answer: their weight is" in told
-    assert "do not" not in told
+    assert "gives the weight" in told
+    assert "accuracy from" in told
     assert summary["pretraining_overlap"]["subjects"] == []
 
 
@@ -188,6 +188,20 @@ def test_without_states_the_answer_is_that_of_a_decoder_that_knows_none(finished
     answer = trainer.model.answer
     (windows,) = windows_of_trials(trainer.trials("testing"), torch.device("cpu"))
     assert torch.equal(answer.logits(windows, answer.without_states_FK), plain.model.answer(windows))
+
+
+def test_states_that_gain_no_more_than_a_standard_error_are_not_used(tmp_path, others):
+    generator = np.random.default_rng(0)
+    unrelated = hmm_of(generator.normal(size=(2, 2)), np.stack([np.eye(2)] * 2), [[0.5, 0.5], [0.5, 0.5]])
+    dataset, path = ordered_dataset(), saved(tmp_path, unrelated, others)
+    trainer = trainer_of(dataset, tmp_path, linear_answer="best", pretrained=path, trainer={"inner_folds": 0})
+    trainer.initialize()
+    answer, found = trainer.model.answer, trainer._answer_report
+    assert found["states"]["gain"] <= found["states"]["standard_error_of_gain"]
+    assert not found["states"]["used"]
+    assert torch.equal(answer.weights_FK, answer.without_states_FK)
+    assert found["kinds"]["states"]["weight"] == 0
+    assert "does not use the states of here" in finding_of_states(found, "here")[0]
 
 
 def test_a_trained_decoder_needs_the_model_of_its_states_no_more(finished, tmp_path):
@@ -232,7 +246,7 @@ def test_numbers_and_labels_of_states(tmp_path, hmm, others, target_values):
     summary = trainer.train_and_validate()
     assert summary["score"]["validation"] > 0.75
     assert summary["baselines"]["without_states"]["validation"] < 0.7
-    assert any("help the linear answer" in one for one in summary["findings"])
+    assert any("gives the weight" in one for one in summary["findings"])
     decoded = decode(load_experiment(tmp_path / "run"), dataset, ["testing"])
     assert "without_states" in decoded.baselines
 

@@ -83,7 +83,7 @@ def fit_answer(
 
     For each kind of features their number, and for the course whether channels are whitened, is chosen by the
     cross-entropy (of numbers: the squared error) of held-out trials. The answer is the weighted mean over kinds and
-    penalties for which it is least.
+    penalties for which it is least; without states, if these gain no more than one standard error.
 
     Parameters
     ----------
@@ -114,13 +114,16 @@ def fit_answer(
     held_out = _of_some(problem, in_folds)
     choices = _choices({kind: _rows(variants, in_folds) for kind, variants in features.items()}, held_out, seed)
     weights = averaged(choices, held_out)
+    without, worth = weights, None
+    if answer.states is not None:
+        without, worth = weights_without_states(choices, held_out), worth_of_states(choices, held_out)
+        weights = weights if worth["used"] else without
     logits = _set_weights(answer, answer.weights_FK, features, choices, weights, problem, drawn)
     logits[in_folds] = log_priors + sum(weight * choice.scores for weight, choice in zip(weights, choices))
     report = _report(choices, weights, logits[in_folds], held_out, by, answer)
-    if answer.states is not None:
-        without = weights_without_states(choices, held_out)
+    if worth is not None:
         _set_weights(answer, answer.without_states_FK, features, choices, without, problem, drawn)
-        report["states"] = worth_of_states(choices, weights, held_out)
+        report["states"] = worth
     return OutOfFold(logits, _fold_of(problem), problem, report)
 
 

@@ -32,21 +32,21 @@ def weights_without_states(choices: Sequence[Choice], problem: Problem) -> Float
     return weights
 
 
-def worth_of_states(choices: Sequence[Choice], weights: Floats, problem: Problem) -> dict[str, Any]:
-    """Weight of the states, and the paired difference of the losses of held-out trials with and without them.
+def worth_of_states(choices: Sequence[Choice], problem: Problem) -> dict[str, Any]:
+    """Paired difference of the losses of held-out trials with states and without, by which they are used or not.
 
     The weights that a trial is answered by are those of the other folds, with states as well as without, so that more
-    kinds of features are not better by choice alone.
+    kinds of features are not better by choice alone. States are used if they gain more than one standard error.
     """
     plain = _is_plain(choices)
     without, beside = (
         _answered([choice for choice, is_used in zip(choices, used) if is_used], problem)
         for used in (plain, np.ones(len(choices), dtype=bool))
     )
-    gain = problem.losses(without) - problem.losses(beside)
+    gain = problem.cautious_losses(without) - problem.cautious_losses(beside)
     error = standard_error(gain, problem.groups)
     return {
-        "weight": float(weights[~plain].sum()),
+        "used": bool(gain.mean() > error),
         "held_out_with": problem.scores(beside),
         "held_out_without": problem.scores(without),
         "gain": float(gain.mean()),
@@ -56,9 +56,9 @@ def worth_of_states(choices: Sequence[Choice], weights: Floats, problem: Problem
 
 def finding_of_states(answer_report: dict[str, Any] | None, pretrained: Any) -> list[str]:
     """Say what states have added."""
-    found = None if answer_report is None else answer_report.get("states")
-    if found is None:
+    if answer_report is None or "states" not in answer_report:
         return []
+    found = answer_report["states"]
     loss = next(iter(found["held_out_with"]))
     others = {name: value for name, value in found["held_out_with"].items() if name != loss}
     scores = "".join(
@@ -66,13 +66,14 @@ def finding_of_states(answer_report: dict[str, Any] | None, pretrained: Any) -> 
         for name, value in others.items()
         if name in found["held_out_without"]
     )
+    weight = sum(answer_report["kinds"][kind]["weight"] for kind in STATE_KINDS)
+    use = f"gives the weight {weight:.2f} to" if found["used"] else "does not use"
     error = found["standard_error_of_gain"]
-    borne_out = error is not None and found["gain"] > error
     return [
-        f"The states of {pretrained} {'help' if borne_out else 'do not help'} the linear answer: their weight is "
-        f"{found['weight']:.2f}, and with them the {_words(loss)} of left-out training trials goes from "
-        f"{found['held_out_without'][loss]:.3g} to {found['held_out_with'][loss]:.3g} (standard error of the "
-        f"difference {'unknown' if error is None else format(error, '.2g')}){scores}."
+        f"The linear answer {use} the states of {pretrained}: with them the {_words(loss)} of "
+        f"left-out training trials goes from {found['held_out_without'][loss]:.3g} to "
+        f"{found['held_out_with'][loss]:.3g} (standard error of the difference "
+        f"{'unknown' if error is None else format(error, '.2g')}){scores}."
     ]
 
 
