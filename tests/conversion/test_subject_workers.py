@@ -6,6 +6,7 @@ import pickle
 import subprocess
 import sys
 import threading
+import time
 import types
 from concurrent.futures import Future
 from concurrent.futures.process import BrokenProcessPool
@@ -41,6 +42,25 @@ def test_others_take_part_once_they_have_started(n_bytes):
         processes = {process for _, process in workers.map(square_of, [1] * 6, n_bytes)}
     assert os.getpid() in processes
     assert len(processes) == 2
+
+
+def waited_for(item):
+    """Wait for the file that the last item makes."""
+    kind, file = item
+    if kind == "last":
+        file.touch()
+    ends = time.monotonic() + 20
+    while not file.exists() and time.monotonic() < ends:
+        time.sleep(0.01)
+    return file.exists()
+
+
+@pytest.mark.parametrize("n_bytes", [None, len], ids=["large", "small"])
+def test_towards_the_end_items_wait_behind_no_other(n_bytes, tmp_path):
+    with SubjectWorkers(2) as workers:
+        for started in workers._started:
+            started.result()
+        assert all(workers.map(waited_for, [("first", tmp_path / "made"), ("last", tmp_path / "made")], n_bytes))
 
 
 def large_of(number):
@@ -123,7 +143,7 @@ def test_this_process_begins_small_items_while_it_uses_results_and_others_start(
         return item
 
     with SubjectWorkers(2) as workers:
-        workers._others_want_work = lambda pending: False
+        workers._others_want_work = lambda pending, ahead: False
         for result in workers.map(noted, ["first", "second", "third"], n_bytes=len):
             assert begun.wait(10)
             used.append(result)
