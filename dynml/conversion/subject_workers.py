@@ -42,8 +42,8 @@ SECONDS_BETWEEN_LOOKS = 0.2
 class SubjectWorkers:
     """A context whose `map` runs on `n_jobs` processes, of which this one is the first.
 
-    This one also takes what the others give, and works on items itself while they start or are all busy: small ones on a
-    thread, so that what the others give is used meanwhile.
+    This one also takes what the others give, and works on items itself while they start or are all busy: on one at a
+    time, small ones on a thread, so that what the others give is used meanwhile.
 
     A first interruption waits for the end of the subject at hand: amid the callbacks of C libraries it would be lost,
     or worse. A second one does not wait. Other processes are ended at once, and with this one, however it ends.
@@ -140,16 +140,17 @@ class SubjectWorkers:
             # Towards the end nobody is given what another one could begin at once.
             ahead = 2 if len(left) > 2 * self.n_jobs else 1
             while left and len(pending) < self.n_jobs + 2:
+                own = {one for one in own if not one.done()}
                 is_small = n_bytes(left[0]) <= LARGEST_AHEAD
                 if self._others_want_work(set(pending) - own, ahead):
                     pending.append(self._submitted(pool, function, left.popleft()))
-                elif not is_small:
+                elif is_small and len(own) < ahead:
+                    pending.append(self._helper.submit(function, left.popleft()))
+                    own.add(pending[-1])
+                elif not is_small and not own:
                     pending.append(_done_here(function, left.popleft()))
                     if pending[0].done():
                         break
-                elif sum(not one.done() for one in own) < ahead:
-                    pending.append(self._helper.submit(function, left.popleft()))
-                    own = {one for one in [*own, pending[-1]] if not one.done()}
                 else:
                     break
             if pending[0].done():

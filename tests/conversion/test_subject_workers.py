@@ -157,6 +157,24 @@ def test_large_items_are_alone_in_memory_and_all_come_in_order():
     assert results == [("a", False), ("large", True), ("b", False), ("c", False)]
 
 
+@pytest.mark.parametrize("n_jobs", [1, 2])
+def test_a_process_works_on_one_item_at_a_time(n_jobs):
+    working, together = threading.Lock(), []
+
+    def alone(size):
+        together.append(not working.acquire(blocking=False))
+        threading.Event().wait(0.02)
+        if not together[-1]:
+            working.release()
+        return size
+
+    sizes = [1, LARGEST_AHEAD + 1, 2, 3, LARGEST_AHEAD + 2, 4]
+    with SubjectWorkers(n_jobs) as workers:
+        workers._others_want_work = lambda pending, ahead: False
+        assert list(workers.map(alone, sizes, n_bytes=int)) == sizes
+    assert not any(together)
+
+
 def test_a_fault_of_an_item_that_was_begun_early_comes_in_its_turn():
     used = []
     with pytest.raises(DataError, match="faulty"), SubjectWorkers(1) as workers:
