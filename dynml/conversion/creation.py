@@ -322,7 +322,7 @@ def before_step(
     DataError
         Names the subject, the run and the channel.
     """
-    recording = read_recording(sources, config, where, warned)
+    recording = read_recording(sources, config, where, warned, describes_files=False)
     checks.check_not_constant(recording, where)
     return _after_steps(recording, steps, where, warned) if steps else recording
 

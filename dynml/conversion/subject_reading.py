@@ -25,8 +25,25 @@ from dynml.recording import Recording, Source, recording_of_runs
 from dynml.stretches import common_stretches, good_stretches
 
 
-def read_recording(sources: GroupSources, config: TimeseriesGroupConfig, where: str, warned: DataWarnings) -> Recording:
+def read_recording(
+    sources: GroupSources,
+    config: TimeseriesGroupConfig,
+    where: str,
+    warned: DataWarnings,
+    *,
+    describes_files: bool = True,
+) -> Recording:
     """Read all runs of one subject's group into one recording, its segments free of missing samples.
+
+    Parameters
+    ----------
+    sources : GroupSources
+    config : TimeseriesGroupConfig
+    where : str
+        For messages.
+    warned : DataWarnings
+    describes_files : bool
+        Give the files' SHA-256, which what is only fitted does not ask for.
 
     Raises
     ------
@@ -37,7 +54,7 @@ def read_recording(sources: GroupSources, config: TimeseriesGroupConfig, where: 
     notes: list[dict[str, Any]] = []
     censored: dict[str, int] = {}
     moved: dict[str, float] = {}
-    hashed = _hashed_beside(sources.files)
+    hashed = _hashed_beside(sources.files if describes_files else [])
     cut: dict[str, int] = {}
     for file in sources.files:
         with stated_encoding(config.encoding), warned.of_encodings():

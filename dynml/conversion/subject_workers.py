@@ -15,7 +15,7 @@ import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ProcessPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from queue import SimpleQueue
@@ -42,8 +42,8 @@ SECONDS_BETWEEN_LOOKS = 0.2
 class SubjectWorkers:
     """A context whose `map` runs on `n_jobs` processes, of which this one is the first.
 
-    This one also takes what the others give, and works on items itself while they start or are all busy: small ones on a
-    thread, so that what the others give is used meanwhile.
+    This one also takes what the others give, and works on items itself while they start or are all busy: on one at a
+    time, small ones on a thread, so that what the others give is used meanwhile.
 
     A first interruption waits for the end of the subject at hand: amid the callbacks of C libraries it would be lost,
     or worse. A second one does not wait. Other processes are ended at once, and with this one, however it ends.
@@ -133,24 +133,31 @@ class SubjectWorkers:
         items: Iterable[Item],
         n_bytes: Callable[[Item], int],
     ) -> Iterator[Result]:
-        pending: deque[Future[Result]] = deque()
-        own: set[Future[Result]] = set()
-        for item in items:
+        left, pending = deque(items), deque[Future[Result]]()
+        own = set[Future[Result]]()
+        while left or pending:
             self._signals.raise_noted()
-            is_small = n_bytes(item) <= LARGEST_AHEAD
-            while not (others_want_work := self._others_want_work(set(pending) - own)):
-                if not is_small or sum(not one.done() for one in own) < 2:
+            # Towards the end nobody is given what another one could begin at once.
+            ahead = 2 if len(left) > 2 * self.n_jobs else 1
+            while left and len(pending) < self.n_jobs + 2:
+                own = {one for one in own if not one.done()}
+                is_small = n_bytes(left[0]) <= LARGEST_AHEAD
+                if self._others_want_work(set(pending) - own, ahead):
+                    pending.append(self._submitted(pool, function, left.popleft()))
+                elif is_small and len(own) < ahead:
+                    pending.append(self._helper.submit(function, left.popleft()))
+                    own.add(pending[-1])
+                elif not is_small and not own:
+                    pending.append(_done_here(function, left.popleft()))
+                    if pending[0].done():
+                        break
+                else:
                     break
+            if pending[0].done():
                 yield self._result_of(pending.popleft())
-            if others_want_work:
-                pending.append(self._submitted(pool, function, item))
             else:
-                pending.append(self._helper.submit(function, item) if is_small else _done_here(function, item))
-                own = {one for one in [*own, pending[-1]] if not one.done()}
-            while len(pending) > self.n_jobs + 1 or (pending and pending[0].done()):
-                yield self._result_of(pending.popleft())
-        while pending:
-            yield self._result_of(pending.popleft())
+                under_way = [one for one in [*pending, *self._started] if not one.done()]
+                wait(under_way, timeout=SECONDS_BETWEEN_LOOKS, return_when=FIRST_COMPLETED)
 
     def _one_ahead(
         self, function: Callable[[Item], Result], items: Iterable[Item], n_bytes: Callable[[Item], int]
@@ -168,14 +175,14 @@ class SubjectWorkers:
         if ahead is not None:
             yield self._result_of(ahead)
 
-    def _others_want_work(self, pending: Iterable[Future[Any]]) -> bool:
-        """Say whether a process that has started has nothing to go on with after the item at hand."""
+    def _others_want_work(self, pending: Iterable[Future[Any]], ahead: int) -> bool:
+        """Say whether a process that has started has fewer items to go on with than it may have."""
         n_started = 0
         for one in self._started:
             if one.done():
                 self._try(one)
                 n_started += 1
-        return sum(not one.done() for one in pending) < 2 * n_started
+        return sum(not one.done() for one in pending) < ahead * n_started
 
     def _try(self, started: Future[HandedOver]) -> None:
         """See once of each other process whether arrays come through its memory."""

@@ -6,6 +6,7 @@ import pickle
 import subprocess
 import sys
 import threading
+import time
 import types
 from concurrent.futures import Future
 from concurrent.futures.process import BrokenProcessPool
@@ -41,6 +42,25 @@ def test_others_take_part_once_they_have_started(n_bytes):
         processes = {process for _, process in workers.map(square_of, [1] * 6, n_bytes)}
     assert os.getpid() in processes
     assert len(processes) == 2
+
+
+def waited_for(item):
+    """Wait for the file that the last item makes."""
+    kind, file = item
+    if kind == "last":
+        file.touch()
+    ends = time.monotonic() + 20
+    while not file.exists() and time.monotonic() < ends:
+        time.sleep(0.01)
+    return file.exists()
+
+
+@pytest.mark.parametrize("n_bytes", [None, len], ids=["large", "small"])
+def test_towards_the_end_items_wait_behind_no_other(n_bytes, tmp_path):
+    with SubjectWorkers(2) as workers:
+        for started in workers._started:
+            started.result()
+        assert all(workers.map(waited_for, [("first", tmp_path / "made"), ("last", tmp_path / "made")], n_bytes))
 
 
 def large_of(number):
@@ -123,7 +143,7 @@ def test_this_process_begins_small_items_while_it_uses_results_and_others_start(
         return item
 
     with SubjectWorkers(2) as workers:
-        workers._others_want_work = lambda pending: False
+        workers._others_want_work = lambda pending, ahead: False
         for result in workers.map(noted, ["first", "second", "third"], n_bytes=len):
             assert begun.wait(10)
             used.append(result)
@@ -135,6 +155,24 @@ def test_large_items_are_alone_in_memory_and_all_come_in_order():
     with SubjectWorkers(1) as workers:
         results = list(workers.map(thread_of, sizes, n_bytes=sizes.__getitem__))
     assert results == [("a", False), ("large", True), ("b", False), ("c", False)]
+
+
+@pytest.mark.parametrize("n_jobs", [1, 2])
+def test_a_process_works_on_one_item_at_a_time(n_jobs):
+    working, together = threading.Lock(), []
+
+    def alone(size):
+        together.append(not working.acquire(blocking=False))
+        threading.Event().wait(0.02)
+        if not together[-1]:
+            working.release()
+        return size
+
+    sizes = [1, LARGEST_AHEAD + 1, 2, 3, LARGEST_AHEAD + 2, 4]
+    with SubjectWorkers(n_jobs) as workers:
+        workers._others_want_work = lambda pending, ahead: False
+        assert list(workers.map(alone, sizes, n_bytes=int)) == sizes
+    assert not any(together)
 
 
 def test_a_fault_of_an_item_that_was_begun_early_comes_in_its_turn():
