@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import math
+import re
 import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -18,9 +20,19 @@ BETWEEN_COLUMNS, BETWEEN_LABELS = ",", ";"
 """What joins the names of columns, and the labels that one event has at once."""
 
 
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
+
+
 def plain_label(text: str) -> str:
     """A label without blanks around it, its letters composed (Unicode's NFC): what looks the same is the same."""
     return unicodedata.normalize("NFC", text).strip()
+
+
+def number_of(text: str) -> float | None:
+    """The finite number that a label is; None where it is another text."""
+    own = text.strip()
+    value = float(own) if _NUMBER.fullmatch(own) else math.nan
+    return value if math.isfinite(value) else None
 
 
 @dataclass(frozen=True, kw_only=True)

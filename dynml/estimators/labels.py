@@ -13,8 +13,7 @@ from sklearn.utils.multiclass import check_classification_targets, is_multilabel
 from sklearn.utils.validation import column_or_1d
 
 from dynml.errors import DataError
-from dynml.models.sequence.decoding.numbers.values import number_of
-from dynml.recording import BETWEEN_COLUMNS, BETWEEN_LABELS, plain_label
+from dynml.recording import BETWEEN_COLUMNS, BETWEEN_LABELS, number_of, plain_label
 
 N_NAMED = 3
 MARKS = ("0", "1", "0.0", "1.0", "False", "True")

@@ -5,8 +5,7 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Iterable
 
-from dynml.models.sequence.decoding.numbers.values import number_of
-from dynml.recording import plain_label
+from dynml.recording import number_of, plain_label
 
 N_NAMED = 3
 
