@@ -156,7 +156,8 @@ class SubjectWorkers:
             if pending[0].done():
                 yield self._result_of(pending.popleft())
             else:
-                under_way = [one for one in [*pending, *self._started] if not one.done()]
+                others: list[Future[Any]] = [*self._started]
+                under_way = [one for one in [*pending, *others] if not one.done()]
                 wait(under_way, timeout=SECONDS_BETWEEN_LOOKS, return_when=FIRST_COMPLETED)
 
     def _one_ahead(

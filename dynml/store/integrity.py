@@ -54,7 +54,7 @@ def write_table(group: h5py.Group, name: str, table: NDArray[Any]) -> None:
     ----------
     group : h5py.Group
     name : str
-        Without a slash.
+        ASCII, without a slash.
     table : array
         Of numbers, or of texts of fixed length.
     """
@@ -92,7 +92,7 @@ def _space(shape: tuple[int, ...]) -> h5s.SpaceID:
 def _properties(shape: tuple[int, ...]) -> h5p.PropDCID:
     properties = h5p.create(h5p.DATASET_CREATE)
     properties.set_obj_track_times(False)
-    if 0 not in shape:
+    if shape and 0 not in shape:
         properties.set_chunk(shape)
         properties.set_fletcher32()
     return properties

@@ -307,8 +307,8 @@ def check_target(target: Path, overwrite: bool) -> None:
 
 
 def _add_array(node: h5py.Group, name: str, array: np.ndarray[Any, Any], **options: str) -> None:
-    """Write a small array under a checksum and a digest; a path or options take h5py's own, slower calls."""
-    if "/" not in name and not options:
+    """Write a small array under a checksum and a digest; paths, other letters and options take h5py's slower calls."""
+    if name.isascii() and "/" not in name and not options:
         write_table(node, name, array)
         return
     chunked: dict[str, Any] = {"chunks": array.shape, "fletcher32": True, **options} if array.size else {}

@@ -1,6 +1,7 @@
 """Bytes that pass HDF5's checksums and yet are not those that were written."""
 
 import errno
+import hashlib
 import os
 import pickle
 import shutil
@@ -16,6 +17,8 @@ from dynml.dataset.dataset import MultiSubjectDataset
 from dynml.errors import DataCorruptionError, DataError, DynmlError
 from dynml.store import writing as store_writing
 from dynml.store.extraction import extract
+from dynml.store.file import LIBRARY_VERSIONS
+from dynml.store.integrity import write_attribute, write_table
 from dynml.store.reading import Store
 from dynml.store.verification import faults_of_store
 
@@ -46,6 +49,28 @@ def test_a_store_that_the_disk_does_not_take_is_not_there(tmp_path, monkeypatch)
     with pytest.raises(DynmlError, match=r"store\.hdf5 could not be written: Input/output error"):
         study.create()
     assert not [path for path in tmp_path.iterdir() if "hdf5" in path.name and ".lock" not in path.name]
+
+
+TEXTS = np.array(["é".encode(), b"b"], dtype=h5py.string_dtype("utf-8", 2))
+
+
+@pytest.mark.parametrize(
+    "table", [np.arange(6).reshape(3, 2), np.float64(0.5), np.zeros((0, 2)), np.ones((2, 3)).T, TEXTS, TEXTS[:1]]
+)
+def test_small_arrays_are_written_as_h5py_writes_them(table, tmp_path):
+    table = np.asarray(table)
+    digest = hashlib.sha256(table.tobytes()).hexdigest().encode()
+    with h5py.File(tmp_path / "own.hdf5", "w", libver=LIBRARY_VERSIONS) as file:
+        group = file.create_group("a/b")
+        write_table(group, "table", table)
+        write_attribute(group.id, "names", TEXTS)
+    with h5py.File(tmp_path / "of_h5py.hdf5", "w", libver=LIBRARY_VERSIONS) as file:
+        group = file.create_group("a/b")
+        chunked = {"chunks": table.shape, "fletcher32": True} if table.ndim and table.size else {}
+        dataset = group.create_dataset("table", data=table, **chunked)
+        dataset.attrs["sha256"] = np.array(digest, dtype=h5py.string_dtype("utf-8", 64))
+        group.attrs["names"] = TEXTS
+    assert (tmp_path / "own.hdf5").read_bytes() == (tmp_path / "of_h5py.hdf5").read_bytes()
 
 
 def chunk_of(path, name, number=0):

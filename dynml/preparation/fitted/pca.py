@@ -22,6 +22,7 @@ from dynml.preparation.standardization import means_of_runs, moments, moments_of
 from dynml.preparation.step import trimmed
 from dynml.preparation.steps.smoothing import check_odd
 from dynml.recording import Recording
+from dynml.stretches import blocks_in_cache
 
 MOMENT, COUNT = "second_moment", "n_samples"
 COMPONENTS, VARIANCES = "components", "variances"
@@ -133,13 +134,15 @@ class PrincipalComponents(FittedStep):
         signals = np.empty((recording.n_samples, len(deviations)), dtype=_precision(deviations))
         for start, stop in _rows_between(recording.segments + np.array([margin, -margin]), recording.n_samples):
             signals[start:stop] = np.nan
-        means, before = moments(recording, "per_run")
+        means = means_of_runs(recording)
         for run, name in enumerate(recording.run_names):
             segments = recording.segments_of_run(run)
             for start, stop in segments.tolist():
                 project(recording.signals[start:stop], filters, signals[start + margin : stop - margin], means[run])
             scale = deviations if self.whiten else np.ones_like(deviations)
-            _check_variance(before[run], signals, segments + np.array([margin, -margin]), scale, name)
+            if not _surely_varies(recording.signals, signals, segments, margin, scale):
+                before = moments(recording, "per_run")[1][run]
+                _check_variance(before, signals, segments + np.array([margin, -margin]), scale, name)
         result = trimmed(recording, signals, margin, _names(len(deviations)))
         return self.noted(result, explained_variance_found=learnt.values["explained_variance"])
 
@@ -185,6 +188,31 @@ def _names(n_components: int) -> tuple[str, ...]:
     return tuple(f"component_{number}" for number in range(n_components))
 
 
+def _surely_varies(
+    before: NDArray[np.floating[Any]],
+    after: NDArray[np.floating[Any]],
+    segments: NDArray[np.int64],
+    margin: int,
+    scale_P: NDArray[np.float64],
+) -> bool:
+    """Say whether a part of a run shows that no component of it is rounding, which is nearly always so.
+
+    The whole varies at least by what a part of it contributes, and no channel by more than its largest value.
+    """
+    largest = max(_largest(before, start, stop) for start, stop in segments.tolist())
+    first, last = (segments[0] + np.array([margin, -margin])).tolist()
+    part = np.array([[first, min(last, first + ROWS_OF_A_BLOCK)]])
+    n_samples = (segments[:, 1] - segments[:, 0] - 2 * margin).sum()
+    share = (part[0, 1] - part[0, 0]) / n_samples
+    smallest = moments_of_segments(after, part)[1] * scale_P * np.sqrt(share)
+    return bool((smallest > ROUNDING * largest).all())
+
+
+def _largest(signals: NDArray[np.floating[Any]], start: int, stop: int) -> float:
+    blocks = [block for _, block in blocks_in_cache(signals[start:stop])]
+    return max(float(max(block.max(), -block.min())) for block in blocks)
+
+
 def _check_variance(
     before_C: NDArray[np.float64],
     after: NDArray[np.floating[Any]],
@@ -194,11 +222,6 @@ def _check_variance(
 ) -> None:
     """Refuse a run in which a component is nothing but rounding, which standardization would blow up."""
     smallest = ROUNDING * before_C.max()
-    # The whole varies at least by what a part of it contributes, which as a rule is far more than enough.
-    part = np.array([[segments[0, 0], min(segments[0, 1], segments[0, 0] + ROWS_OF_A_BLOCK)]])
-    share = (part[0, 1] - part[0, 0]) / (segments[:, 1] - segments[:, 0]).sum()
-    if (moments_of_segments(after, part)[1] * scale_P * np.sqrt(share) > smallest).all():
-        return
     constant = np.flatnonzero(moments_of_segments(after, segments)[1] * scale_P <= smallest)
     if len(constant):
         raise DataError(
