@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from whole_training import trained_to_the_end
 
 from dynml.cli.commands.train import LOGGERS, RunRequest, build_trainer
 from dynml.configuration import config_from
@@ -74,7 +75,7 @@ def train(
     with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
         warnings.simplefilter("ignore", DataWarning)
         trainer = build_trainer(request)
-        trainer.train_and_validate()
+        trained_to_the_end(trainer)
     return trainer
 
 

@@ -14,6 +14,7 @@ import time
 
 import numpy as np
 import torch
+from whole_training import trained_to_the_end
 
 from dynml import (
     BatchLoader,
@@ -118,7 +119,7 @@ def fit(job):
     begin = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
         trainer = make_trainer(Watched, job, folder).watch(begin, job["evaluate_every"])
-        summary = trainer.train_and_validate()
+        summary = trained_to_the_end(trainer)
         experiment = load_experiment(f"{folder}/run")
     result = next(experiment.infer(np.load(job["data"])["time_series"]))
     np.savez(job["out"], alpha=result.alpha, covariances=experiment.model.full_covariances().numpy())
@@ -141,7 +142,7 @@ def fit(job):
 def epochs(job):
     """Epochs by turns, from random modes: the start has no part in their time."""
     with tempfile.TemporaryDirectory() as folder:
-        make_trainer(ByTurns, job, folder, method="random").train_and_validate()
+        trained_to_the_end(make_trainer(ByTurns, job, folder, method="random"))
 
 
 if __name__ == "__main__":

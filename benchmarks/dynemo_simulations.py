@@ -27,6 +27,7 @@ from typing import Any
 import numpy as np
 import torch
 from hmm_pass import RESULTS, machine
+from whole_training import trained_to_the_end
 
 from dynml import BatchLoader, BatchSampler, Dynemo, DynemoConfig, DynemoTrainer, MultiSubjectDataset, load_experiment
 from dynml.ops.matching import match_posteriors
@@ -68,7 +69,7 @@ def fitted(
         begin = time.perf_counter()
         loader = BatchLoader(dataset, model)
         trainer = trainer_class(model, folder, "run", sampler, loader, seed=0, progress=False, **settings)
-        summary = trainer.train_and_validate()
+        summary = trained_to_the_end(trainer)
         seconds = time.perf_counter() - begin
         experiment = load_experiment(f"{folder}/run")
     result = next(experiment.infer(series))

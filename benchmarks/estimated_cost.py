@@ -14,6 +14,8 @@ import tempfile
 import warnings
 from pathlib import Path
 
+from whole_training import trained_to_the_end
+
 from dynml.cli.commands.estimate import estimate_cost
 from dynml.cli.commands.estimate.probe import timed_phases
 from dynml.cli.commands.train import build_trainer, parse_training
@@ -56,7 +58,7 @@ def main() -> None:
             with contextlib.redirect_stdout(io.StringIO()):
                 trainer = build_trainer(parse_training(None, [family, name, f"run_{number}", *data, *ALL, *settings]))
                 taken = timed_phases(trainer)
-                trainer.train_and_validate()
+                trained_to_the_end(trainer)
             real = sum(min(one.processor for one in taken[phase][1:]) for phase in ("training", "validation"))
             n_bytes = sum(file.stat().st_size for file in trainer.folder.path.rglob("*") if file.is_file())
             print(

@@ -20,6 +20,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from whole_training import trained_to_the_end
 
 from dynml import BatchLoader, BatchSampler, GaussianHMM, HMMConfig, HMMTrainer, MultiSubjectDataset
 from dynml.ops.matching import match_covariances
@@ -58,7 +59,7 @@ def fit(series: np.ndarray, n_states: int, seed: int, learn_means: bool) -> tupl
     loader = BatchLoader(dataset, model, collate="packed", seed=seed)
     with tempfile.TemporaryDirectory() as folder:
         trainer = HMMTrainer(model, folder, "fit", sampler, loader, seed=seed, progress=False)
-        summary = trainer.train_and_validate()
+        summary = trained_to_the_end(trainer)
     return model, summary | {"total_s": time.perf_counter() - begin}
 
 

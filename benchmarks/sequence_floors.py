@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from whole_training import trained_to_the_end
 
 from dynml import BatchLoader, BatchSampler, MultiSubjectDataset
 from dynml.configuration import config_from
@@ -58,7 +59,7 @@ def trained(
             progress=False,
         )
         begin = time.perf_counter()
-        summary = trainer.train_and_validate()
+        summary = trained_to_the_end(trainer)
     return model, summary, time.perf_counter() - begin
 
 

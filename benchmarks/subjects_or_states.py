@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 from rows_by_seed import parser_of_seeds, rows_by_seed
+from whole_training import trained_to_the_end
 
 N_PEOPLE, N_SAMPLES, N_CHANNELS, N_TRUE_STATES = 6, 400, 4, 3
 STATES_OF_MODEL = (3, 6, 8)
@@ -80,7 +81,7 @@ def checked(arrays: list[np.ndarray], n_states: int) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         loader = BatchLoader(dataset, model, collate="packed")
         trainer = HMMTrainer(model, folder, "states", BatchSampler(dataset), loader, progress=False)
-        trainer.train_and_validate()
+        trained_to_the_end(trainer)
         experiment = load_experiment(f"{folder}/states")
         found = all_checks(experiment, experiment.open(dataset), CheckSettings(checks=("occupancy",))).verdicts
     by_subject = found["occupancy_by_subject"]

@@ -158,6 +158,8 @@ class ScriptParser(ArgumentParser):
         unrecognized = re.match(r"[Uu]nrecognized arguments: (\S+)", message)
         if unrecognized:
             option = unrecognized[1].split("=")[0]
+            if option.startswith("-") and not option.startswith("--"):
+                return f"{option} is not an argument of this script (a name that begins with - stands behind --)."
             near = nearest_name(option, known) if option.startswith("--") else ""
             return f"{option} is not an argument of this script{near if 'mean' in near else ''}."
         required = re.match(r"the following arguments are required: (.+)", message)

@@ -18,7 +18,15 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from dynml.configuration import check_choice, check_positive
 from dynml.dataset.dataset import MultiSubjectDataset
 from dynml.errors import ConfigurationError, DataError
-from dynml.estimators.blocks import Item, check_none_missing, is_list_of_items, item_of_array, items_of
+from dynml.estimators.blocks import (
+    Item,
+    check_none_missing,
+    check_rows_are_samples,
+    is_list_of_items,
+    item_of_array,
+    items_of,
+    missing_told,
+)
 from dynml.estimators.run import configs_of, trained
 from dynml.estimators.series import TimeSeries
 from dynml.estimators.validation import check_fraction_held_out, people_held_out
@@ -26,6 +34,7 @@ from dynml.models.experiment import Experiment
 from dynml.models.registry import Family, get_family
 from dynml.readers.text_table import check_no_clock
 from dynml.recording import masked_as_nan
+from dynml.store.layout import SUBSET_NAMES
 from dynml.training.config import TrainerConfig
 from dynml.training.environment import resolve_device
 
@@ -65,7 +74,8 @@ class TimeSeriesEstimator(BaseEstimator):
         dataset, _ = self._dataset(X, groups, labels, configs, reset=True)
         self.experiment_, self.summary_ = trained(self._family, dataset, configs, self.folder)
         self.n_iter_ = int(self.summary_["epochs"])
-        self.sampling_frequency_ = float(dataset.sampling_frequency)
+        rates = {float(rate) for name in SUBSET_NAMES for rate in dataset.subset(name).sampling_frequencies}
+        self.sampling_frequency_ = rates.pop() if len(rates) == 1 else None
         return self
 
     def _dataset(
@@ -158,14 +168,17 @@ class TimeSeriesEstimator(BaseEstimator):
         shape: tuple[int, ...] = getattr(x, "shape", ())
         table = np.asarray(x).reshape(-1, shape[2]) if len(shape) == 3 else x
         n_needed = SAMPLES_NEEDED if reset else self._samples_to_predict
-        found: NDArray[np.float64] = validate_data(
-            self,
-            table,
-            reset=reset,
-            dtype=np.float64,
-            ensure_all_finite=True if self.missing == "error" else "allow-nan",
-            ensure_min_samples=n_needed,
-        )
+        if len(shape) == 2 and not self._rows_are_trials:
+            check_rows_are_samples(x, where)
+        with missing_told(where):
+            found: NDArray[np.float64] = validate_data(
+                self,
+                table,
+                reset=reset,
+                dtype=np.float64,
+                ensure_all_finite=True if self.missing == "error" else "allow-nan",
+                ensure_min_samples=n_needed,
+            )
         if hasattr(x, "columns"):
             check_no_clock(f"The table {where}" if where != "X" else where, found, tuple(map(str, x.columns)))
         return found.reshape(shape) if len(shape) == 3 else found
@@ -188,7 +201,8 @@ class TimeSeriesEstimator(BaseEstimator):
     def _rate_of(self, item: Item, *, reset: bool) -> float:
         stated: Any = self.sampling_frequency
         if item.sampling_frequency is None:
-            return float(stated or (1.0 if reset else getattr(self, "sampling_frequency_", 1.0)))
+            known = None if reset else getattr(self, "sampling_frequency_", None)
+            return float(stated or known or 1.0)
         if stated is not None and not np.isclose(stated, item.sampling_frequency):
             accepted = f"left out, or that of the recording ({item.sampling_frequency:g} Hz)"
             raise ConfigurationError("sampling_frequency", stated, accepted)

@@ -5,9 +5,11 @@ Shapes: n trials, T samples, C channels.
 
 from __future__ import annotations
 
+import contextlib
+import re
 import sys
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -16,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dynml.errors import DataError, DataWarning
+from dynml.preparation.checks import looks_transposed
 from dynml.readers.meg_eeg.epochs import describe_epochs, read_epochs
 from dynml.readers.meg_eeg.picks import ChosenChannels, PicksConfig, chosen_channels
 from dynml.readers.meg_eeg.raw import RawFile, describe_raw, read_raw
@@ -130,6 +133,41 @@ def _channels(x: Any, picks: str | Sequence[str] | None, path: Path) -> ChosenCh
         picks = "misc"
     config = PicksConfig(picks=picks if picks is None or isinstance(picks, str) else list(picks))
     return chosen_channels(x, config, path, "take it out of info['bads']")
+
+
+@contextlib.contextmanager
+def missing_told(where: str) -> Iterator[None]:
+    """Say of samples that are NaN or infinite what can be done with them, where scikit-learn finds some in the block.
+
+    Raises
+    ------
+    DataError
+    """
+    try:
+        yield
+    except ValueError as error:
+        found = re.search("contains (NaN|infinity)", str(error))
+        if found is None:
+            raise
+        raise DataError(
+            f'{where} contains {found[1]}: mend it, or set missing="segment" to cut such samples out, or "mask" to '
+            "keep them as masked samples (NaN, not infinite)."
+        ) from error
+
+
+def check_rows_are_samples(x: Any, where: str) -> None:
+    """Refuse an array that looks transposed; a table says by the names of its columns that it is not.
+
+    Raises
+    ------
+    DataError
+    """
+    n_samples, n_channels = x.shape
+    if looks_transposed(n_samples, n_channels) and not hasattr(x, "columns"):
+        raise DataError(
+            f"{where} has {n_samples} samples of {n_channels} channels, which looks transposed: it must be time x "
+            "channels (X.T), or a table whose columns name the channels."
+        )
 
 
 def check_none_missing(groups: Sequence[Any]) -> None:

@@ -53,22 +53,25 @@ class TrialEstimator(TimeSeriesEstimator):
     _rows_are_trials: ClassVar[bool] = True
     _samples_to_predict: ClassVar[int] = 1
     _target_values: ClassVar[str]
-    _further_values: ClassVar[tuple[str, ...]] = ()
-    """Kinds of targets that a store's may be, too, by settings["model.target_values"]."""
     target: str | None
 
-    def _refuse_other_targets(self) -> None:
-        kind = (self.settings or {}).get("model.target_values", self._target_values)
-        if kind not in (self._target_values, *self._further_values):
-            accepted = f"absent: {type(self).__name__} has {self._target_values}"
+    def _values_of(self, y: Any, *, of_store: bool) -> tuple[str, ...]:
+        """Kinds of targets that settings["model.target_values"] may say, the one by default first."""
+        return (self._target_values,)
+
+    def _refuse_other_targets(self, values: tuple[str, ...]) -> None:
+        kind = (self.settings or {}).get("model.target_values", values[0])
+        if kind not in values:
+            accepted = f"absent: {type(self).__name__} has {values[0]} here"
             raise ConfigurationError("settings['model.target_values']", kind, accepted)
 
     def _fitted_to_store(self, X: Any, y: Any) -> bool:
         """Fit to a store, if X is one."""
         check_choice("standardization", self.standardization, ("training", "none"))
         check_fraction_held_out(self.validation_fraction)
-        self._refuse_other_targets()
-        if not isinstance(X, (str, Path, MultiSubjectDataset)):
+        of_store = isinstance(X, (str, Path, MultiSubjectDataset))
+        self._refuse_other_targets(self._values_of(y, of_store=of_store))
+        if not of_store:
             return False
         if y is not None:
             raise DataError("y is not for a store, whose events have the labels: name their column by target.")
@@ -188,7 +191,7 @@ class Decoder(ClassifierMixin, TrialEstimator):  # type: ignore[misc]
     ['face', 'house']
     """
 
-    _target_values, _further_values = "classes", ("labels",)
+    _target_values = "classes"
 
     def __init__(
         self,
@@ -242,6 +245,11 @@ class Decoder(ClassifierMixin, TrialEstimator):  # type: ignore[misc]
         names = self._names_of_classes()
         groups = self._with_held_out(groups, codes, by_class=True)
         return self._fitted_to(X, groups, [names[code] for code in codes])
+
+    def _values_of(self, y: Any, *, of_store: bool) -> tuple[str, ...]:
+        if of_store:
+            return ("classes", "labels")
+        return ("labels",) if has_columns(y) else ("classes",)
 
     def _fitted_to_columns(self, X: Any, y: Any, groups: Any) -> Self:
         marks, names = marks_of_columns(y)

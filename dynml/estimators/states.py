@@ -190,7 +190,8 @@ class HMM(StatesEstimator):
     n_features_in_ : int
     feature_names_in_ : array of str
         Where the data have names of channels.
-    sampling_frequency_ : float
+    sampling_frequency_ : float or None
+        Hz; None where the subjects of a store differ.
 
     Examples
     --------

@@ -48,6 +48,11 @@ def check_size(n_samples: int, n_channels: int, where: str) -> None:
         raise DataError(f"{where} {found}; a run needs at least 2 samples. Remove the file or leave it out of 'files'.")
 
 
+def looks_transposed(n_samples: int, n_channels: int) -> bool:
+    """Whether an array has so many more columns than rows that it must be channels x time."""
+    return n_samples * TRANSPOSED_RATIO < n_channels
+
+
 def check_not_transposed(n_samples: int, n_channels: int, where: str) -> None:
     """Refuse an array with so many more columns than rows that it must be channels x time.
 
@@ -56,7 +61,7 @@ def check_not_transposed(n_samples: int, n_channels: int, where: str) -> None:
     DataError
         Says how to transpose it.
     """
-    if n_samples * TRANSPOSED_RATIO < n_channels:
+    if looks_transposed(n_samples, n_channels):
         raise DataError(
             f"{where} has {n_samples} samples of {n_channels} channels, which looks transposed: it must be time x "
             "channels; save array.T instead, or state 'channel_names' if it is right."

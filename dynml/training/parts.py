@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,9 +13,10 @@ from dynml.batches.loader import BatchLoader
 from dynml.batches.sampler import BatchSampler
 from dynml.configuration import check_instance, config_to_dictionary
 from dynml.dataset.dataset import MultiSubjectDataset
-from dynml.errors import ConfigurationError, DataError
+from dynml.errors import ConfigurationError, DataError, DataWarning
 from dynml.store.participants_table import names_of_one
 from dynml.training.config import RunConfig
+from dynml.training.data.mixed_rates import mixed_rates_in_words
 from dynml.training.environment import describe_environment
 from dynml.training.processes import Processes
 from dynml.training.run_state import RunState
@@ -47,6 +49,8 @@ def check_parts(trainer: type[RunState], model: Any, sampler: Any, loader: Any, 
     check_takes_conditioning(type(model), None if conditioning is None else conditioning.group)
     check_takes_further_groups(type(model), loader.dataset.config.further_groups)
     check_nobody_is_held_out_by_another_name(loader.dataset)
+    for sentence in mixed_rates_in_words(model, loader.dataset):
+        warnings.warn(sentence, DataWarning, stacklevel=4)
 
 
 def check_nobody_is_held_out_by_another_name(dataset: MultiSubjectDataset) -> None:

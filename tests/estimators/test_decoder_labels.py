@@ -60,6 +60,10 @@ def test_labels_that_nobody_would_look_at_are_refused():
         Decoder(target="stimulus").fit("a_store.hdf5", ["a", "b"])
     with pytest.raises(ConfigurationError, match="absent: Decoder has classes"):
         Decoder(settings={"model.target_values": "numbers"}).fit(TRIALS, ["a", "b"] * 10)
+    with pytest.raises(ConfigurationError, match="absent: Decoder has classes here"):
+        Decoder(settings={"model.target_values": "labels"}).fit(TRIALS, ["a", "b"] * 10)
+    with pytest.raises(ConfigurationError, match="absent: Decoder has labels here"):
+        Decoder(settings={"model.target_values": "classes"}).fit(TRIALS, [[0, 1], [1, 0]] * 10)
 
 
 @pytest.fixture(scope="module")

@@ -118,14 +118,14 @@ def test_the_seed_and_the_random_numbers_of_the_caller():
 def test_missing_samples():
     gappy = SERIES[0].copy()
     gappy[100:110] = np.nan
-    with pytest.raises(ValueError, match="NaN"):
+    with pytest.raises(DataError, match=r'contains NaN: mend it, or set missing="segment"'):
         HMM(2, **QUICK).fit(gappy)
     states = HMM(2, missing="mask", **QUICK).fit(gappy).predict(gappy)
     assert (states[100:110] == -1).all()
     assert (np.delete(states, np.s_[100:110]) >= 0).all()
     masked = np.ma.masked_invalid(gappy)
     masked.data[100:110] = 0.0  # what lies beneath a mask is no data
-    with pytest.raises(ValueError, match="NaN"):
+    with pytest.raises(DataError, match=r'contains NaN: mend it, or set missing="segment"'):
         HMM(2, **QUICK).fit(masked)
     np.testing.assert_array_equal(HMM(2, missing="mask", **QUICK).fit(masked).predict(masked), states)
 
@@ -180,3 +180,11 @@ def test_dynemo():
     np.testing.assert_allclose(alpha.sum(axis=1), 1, atol=1e-5)
     np.testing.assert_array_equal(dynemo.predict(SERIES[0]), alpha.argmax(axis=1))
     assert np.isfinite(dynemo.score(SERIES[2]))
+
+
+def test_transposed_arrays_are_refused_as_files_are():
+    series = np.random.default_rng(0).normal(size=(3, 400))
+    with pytest.raises(DataError, match=r"^recording 1 has 3 samples of 400 channels, which looks transposed: .*X\.T"):
+        HMM(n_states=2).fit([np.zeros((30, 400)) + series[0], series])
+    with pytest.raises(DataError, match=r"^X has 3 samples"):
+        HMM(n_states=2).fit(list(series))  # a list of channels

@@ -97,6 +97,7 @@ def checked(
     subjects = stretches_of_subset(dataset.training_set)
     if not subjects:
         raise DataError("The training subset has no subject with a stretch of 20 observed samples or more.")
+    _refuse_several_rates(subjects, settings)
     if "occupancy" in settings.checks or "covariates" in settings.checks:
         _occupancy(experiment, dataset, settings, found)
     if "covariates" in settings.checks:
@@ -110,6 +111,16 @@ def checked(
         _split_half(experiment, subjects, settings, found, tell)
     found.verdicts = {"dynamics": overall_verdict(found.verdicts, components), **found.verdicts}
     return found
+
+
+def _refuse_several_rates(subjects: Sequence[SubjectStretches], settings: CheckSettings) -> None:
+    rates = sorted({one.sampling_frequency for one in subjects})
+    if len(rates) > 1 and set(settings.checks) != {"occupancy"}:
+        raise DataError(
+            f"The training subjects have several sampling frequencies ({', '.join(f'{rate:g}' for rate in rates)} Hz), "
+            "but models are refitted and compared at one; --checks occupancy does without, and the step 'downsample' "
+            "of a store's config brings all to one rate."
+        )
 
 
 def _sees_channels(dataset: MultiSubjectDataset) -> bool:

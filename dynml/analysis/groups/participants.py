@@ -20,6 +20,8 @@ from dynml.tables import Table
 
 NAMES = ("participant_id", "participant", "subject", "subject_id")
 """Columns that name participants, the one that BIDS has first."""
+OF_RECORDING = re.compile(r"(_(ses|run)-[A-Za-z0-9]+)+$")
+"""End of a subject's name by which a table of files, whose sessions are subjects, tells those of one person apart."""
 
 
 @dataclass(frozen=True)
@@ -280,14 +282,16 @@ def _spelled_otherwise(people: Sequence[str], known: Sequence[str]) -> dict[str,
 
 
 def _whose(name: str) -> str:
-    """Participant of a name of BIDS (sub-01_ses-2); other names as they are."""
-    return re.sub(r"_.*", "", name) if name.startswith("sub-") else name
+    """Participant of a name of BIDS (sub-01_task-rest), or of a session or run (p1_ses-2); other names as they are."""
+    return re.sub(r"_.*", "", name) if name.startswith("sub-") else OF_RECORDING.sub("", name)
 
 
 def _spellings(name: str) -> list[str]:
-    """The name, and its participant where it is a name of BIDS (sub-01_ses-2), with and without `sub-`."""
+    """The name, and its participant where it names a recording (sub-01_ses-2, p1_ses-2), with and without `sub-`."""
     found = re.match(r"(?:sub-)?([A-Za-z0-9]+)(?:_|$)", name)
     names = [name, name.removeprefix("sub-"), f"sub-{name}"]
     if found and name.startswith("sub-"):
         names += [f"sub-{found[1]}", found[1]]
+    elif _whose(name) != name:
+        names += [_whose(name), f"sub-{_whose(name)}"]
     return names

@@ -72,6 +72,9 @@ class Dynemo(Summarized, torch.nn.Module):
         Channels C of the signals.
     """
 
+    goes_by_samples = True
+    """Time counts in samples, whatever the rate."""
+
     kl_annealing_factor: Tensor
 
     def __init__(self, config: DynemoConfig, n_channels: int) -> None:

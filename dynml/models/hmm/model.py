@@ -37,6 +37,9 @@ class GaussianHMM(Summarized, torch.nn.Module):
         Channels C of the signals.
     """
 
+    goes_by_samples = True
+    """Time counts in samples, whatever the rate."""
+
     means: torch.Tensor
     covariances: torch.Tensor
     initial_probabilities: torch.Tensor

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from dynml.training.costs import peak_memory
+from dynml.training.data.mixed_rates import mixed_rates_in_words
 from dynml.training.run_state import RunState
 
 TAKEN_WHILE_LEARNING = ("training_loss", "training_error_rate")
@@ -45,12 +46,16 @@ def summary_of(run: RunState, reason: str, report: dict[str, Any]) -> dict[str, 
         **peak_memory(run.device),
         "model": "best",
         **report,
-        **_with_findings(report, [*_choice_in_words(run), *_cap_in_words(run)]),
+        **_with_findings(report, [*_choice_in_words(run), *_cap_in_words(run), *_rates_in_words(run)]),
     }
 
 
 def _with_findings(report: dict[str, Any], further: list[str]) -> dict[str, list[str]]:
     return {"findings": [*report.get("findings", []), *further]} if further else {}
+
+
+def _rates_in_words(run: RunState) -> list[str]:
+    return mixed_rates_in_words(run.model, run.dataset)
 
 
 def _choice_in_words(run: RunState) -> list[str]:

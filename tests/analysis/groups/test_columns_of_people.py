@@ -9,7 +9,7 @@ import pytest
 from dynml.analysis.groups.design import design_of
 from dynml.analysis.groups.measures import read_measures
 from dynml.analysis.groups.numbers import finding_on_codes, findings_on_column, numbers_or_labels
-from dynml.analysis.groups.participants import matched, read_participants
+from dynml.analysis.groups.participants import averaged, matched, read_participants
 from dynml.analysis.groups.question import Asked, read_question
 from dynml.analysis.prediction.cross_validation import PredictionSettings
 from dynml.analysis.prediction.embeddings import mean_embeddings
@@ -148,6 +148,19 @@ def test_names_that_lost_their_zeros_are_those_of_their_subjects(joined):
     assert found.people == names[::-1]
     assert found.participants.table.columns["age"] == AGES
     assert any("6 is sub-006" in one for one in found.findings)
+
+
+def test_sessions_of_a_table_of_files_find_their_person(tmp_path):
+    people = written(tmp_path / "p.tsv", {"participant_id": ["p1", "p2"], "age": [43, 45]})
+    names = ["p1_ses-a", "p1_ses-b", "p2_ses-a_run-1", "p2"]
+    results = written(tmp_path / "r.tsv", {"subject": names, "occupancy": [0.1, 0.3, 0.5, 0.7]})
+    found = averaged(matched(read_measures(results), read_participants(people)))
+    assert found.people == ["p1", "p2"]
+    np.testing.assert_allclose(found.measures.values, [[0.2], [0.6]])
+    other = written(tmp_path / "p.tsv", {"participant_id": ["1_ses-a", "2"], "age": [43, 45]})
+    assert matched(
+        read_measures(written(results, {"subject": ["1_ses-a", "2"], "x": [1, 2]})), read_participants(other)
+    )
 
 
 @pytest.mark.parametrize("of_results", [True, False])

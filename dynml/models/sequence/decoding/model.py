@@ -12,7 +12,7 @@ from dynml.errors import ConfigurationError
 from dynml.models.sequence.decoding.answer.features import FeatureLayout
 from dynml.models.sequence.decoding.answer.linear_answer import LinearAnswer
 from dynml.models.sequence.decoding.answer.state_model import StateModel
-from dynml.models.sequence.decoding.config import DecodingConfig
+from dynml.models.sequence.decoding.config import LINEAR, DecodingConfig
 from dynml.models.sequence.decoding.network import Network
 from dynml.models.sequence.windows import Windows
 from dynml.training.model_summary import Summarized
@@ -66,6 +66,11 @@ class Decoding(Summarized, Network):
             self.answer = linear_answer_of(config, n_channels, priors_K)
             self.register_buffer("network_share", torch.ones(()))
         self.further = nn.ModuleList(Network(config, n_channels, start_K) for _ in range(config.n_networks - 1))
+
+    @property
+    def goes_by_samples(self) -> bool:
+        """Whether trials are compared sample by sample, whatever the rate: by a linear model."""
+        return self.answer is not None or self.config.backbone == LINEAR
 
     def forward(self, windows: Windows, answered_BK: Tensor | None = None) -> Tensor:
         """Logits of trials, (B, K); in training those of each network, one after another, (M B, K).
