@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from dynml.models.sequence.decoding.answer.choice import (
     Choice,
@@ -19,7 +20,6 @@ from dynml.models.sequence.decoding.answer.choice import (
     Problem,
     Variant,
     averaged,
-    best_choice,
     choices_of,
     coefficients,
 )
@@ -30,11 +30,13 @@ from dynml.models.sequence.decoding.answer.features import (
     POWER,
     SHORTEST,
     TANGENT,
+    FeatureLayout,
     connectivity,
     course,
     log_power,
     network_axes,
     noise_normalizations,
+    shares_of_parts,
     shrunk,
     spectra,
     tangent,
@@ -75,9 +77,9 @@ def fit_answer(
 ) -> OutOfFold:
     """Set the buffers of a linear answer.
 
-    For each kind of features their number, and for the course whether channels are whitened, is chosen by the
-    cross-entropy (of numbers: the squared error) of held-out trials. The answer is the weighted mean over kinds and
-    penalties for which it is least.
+    There is a regression for each kind of features, number of these, penalty, and, of the course, for channels that are
+    whitened or not. The answer is the weighted mean of all for which the cross-entropy (of numbers: the squared error)
+    of held-out trials is least; with few trials the weights are nearly equal.
 
     Parameters
     ----------
@@ -106,8 +108,7 @@ def fit_answer(
     features = _features(answer, trials)
     in_folds = _in_folds(problem)
     held_out = _of_some(problem, in_folds)
-    choices = _choices({kind: _rows(variants, in_folds) for kind, variants in features.items()}, held_out, seed)
-    weights = averaged(choices, held_out)
+    choices, weights = _choices({kind: _rows(own, in_folds) for kind, own in features.items()}, held_out, seed)
     logits = _set_weights(answer, features, choices, weights, problem, drawn)
     logits[in_folds] = log_priors + sum(weight * choice.scores for weight, choice in zip(weights, choices))
     report = _report(choices, weights, logits[in_folds], held_out, by, answer)
@@ -119,9 +120,7 @@ def _features(answer: LinearAnswer, trials: Trials) -> dict[str, list[Variant]]:
     layout = answer.layout
     read = [trial for windows in windows_of_trials(trials, torch.device("cpu")) for trial in trials_of(windows)]
     answer.axes_CP.copy_(network_axes(read, layout.n_networks))
-    bins = [size // layout.n_channels for size in layout.variants(COURSE)]
-    courses = [torch.stack([course(*trial[:2], n) for trial in read]).numpy() for n in bins]
-    found = {COURSE: [Variant(rows, axes.numpy()) for axes in noise_normalizations(read) for rows in courses]}
+    found = {COURSE: _courses(layout, read)}
     if min(int(known.sum()) for _, known, _ in read) < SHORTEST:
         return found
     moments = [spectra(signals[known], rate, layout, answer.axes_CP) for signals, known, rate in read]
@@ -141,16 +140,45 @@ def _features(answer: LinearAnswer, trials: Trials) -> dict[str, list[Variant]]:
     return found
 
 
-def _choices(features: dict[str, list[Variant]], problem: Problem, seed: int) -> list[Choice]:
-    """The best variant of each kind, with each penalty; chosen on some trials where there are very many."""
+def _courses(layout: FeatureLayout, read: list[tuple[Tensor, Tensor, float]]) -> list[Variant]:
+    """Means over parts of trials; all are means of those over the finest parts, so that weights can be added up."""
+    bins = [size // layout.n_channels for size in layout.variants(COURSE)]
+    finest = torch.stack([course(*trial[:2], bins[-1]) for trial in read]).unflatten(1, (bins[-1], -1))
+    shares = [shares_of_parts(n, bins[-1]) for n in bins]
+    rows = [torch.einsum("pr,nrc->npc", share, finest).flatten(1).numpy() for share in shares]
+    return [
+        Variant(inputs, axes.numpy(), parts=share.numpy())
+        for axes in noise_normalizations(read)
+        for inputs, share in zip(rows, shares)
+    ]
+
+
+def _choices(features: dict[str, list[Variant]], problem: Problem, seed: int) -> tuple[list[Choice], Floats]:
+    """Regressions that have a weight, and the best one of each kind; the weights are found on some of many trials."""
     part = drawn_trials(len(problem.truth), CHOICE_TRIALS, seed)
     smaller = _of_some(problem, part)
     found: list[Choice] = []
     for kind, variants in features.items():
-        best = best_choice(kind, _rows(variants, part), smaller)
-        if best is not None:
-            found += choices_of(kind, variants, best.variant, problem)
-    return found
+        rows = _rows(variants, part)
+        for number in range(len(rows)):
+            found += choices_of(kind, rows, number, smaller)
+    weights = averaged(found, smaller)
+    by_loss = sorted(range(len(found)), key=lambda number: found[number].loss, reverse=True)
+    best = {found[number].kind: number for number in by_loss}.values()
+    kept = [number for number in range(len(found)) if weights[number] or number in best]
+    chosen = [found[number] for number in kept]
+    if len(part) < len(problem.truth):
+        chosen = _on_all(chosen, features, problem)
+    return chosen, weights[kept]
+
+
+def _on_all(chosen: list[Choice], features: dict[str, list[Variant]], problem: Problem) -> list[Choice]:
+    """The same choices with what is said of all trials."""
+    used = dict.fromkeys((choice.kind, choice.variant) for choice in chosen)
+    found = {one: choices_of(one[0], features[one[0]], one[1], problem) for one in used}
+    return [
+        next(own for own in found[choice.kind, choice.variant] if own.penalty == choice.penalty) for choice in chosen
+    ]
 
 
 def _in_folds(problem: Problem) -> NDArray[np.int64]:
@@ -179,20 +207,28 @@ def _set_weights(
 ) -> Floats:
     """Fit to all drawn trials; logits of all trials, (n, K)."""
     logits = np.tile(problem.log_priors, (len(problem.truth), 1))
-    for kind in dict.fromkeys(choice.kind for choice in choices):
-        own = [(weight, choice) for weight, choice in zip(weights.tolist(), choices) if choice.kind == kind and weight]
-        if not any(np.any(choice.factor) for _, choice in own):
+    answer.weights_FK.zero_()
+    of_drawn = problem.part(drawn, ())
+    share = of_drawn.weights / of_drawn.weights.sum()
+    for kind, number in dict.fromkeys((choice.kind, choice.variant) for choice in choices):
+        own = [
+            (weight, choice)
+            for weight, choice in zip(weights.tolist(), choices)
+            if (choice.kind, choice.variant) == (kind, number) and weight and np.any(choice.factor)
+        ]
+        if not own:
             continue
-        n_features, variant = own[0][1].n_features, features[kind][own[0][1].variant]
-        penalties = [choice.penalty for _, choice in own]
-        slopes_of, centre = coefficients(variant.part(drawn), problem.part(drawn, ()), penalties)
+        variant, first = features[kind][number], answer.layout.slice_of(kind).start
+        slopes_of, centre = coefficients(variant.part(drawn), of_drawn, [choice.penalty for _, choice in own])
         slopes = sum(weight * choice.factor * one for (weight, choice), one in zip(own, slopes_of))
-        first = answer.layout.slice_of(kind).start
-        answer.weights_FK[first : first + n_features] = torch.from_numpy(slopes)
-        answer.centre_F[first : first + n_features] = torch.from_numpy(centre)
-        if kind == COURSE:
-            answer.n_course.fill_(n_features)
         logits += (variant.inputs - centre) @ slopes
+        slopes = variant.of_finest(slopes)
+        if kind == COURSE:
+            finest = features[kind][answer.layout.n_resolutions - 1]
+            centre = share @ finest.inputs[drawn]
+            answer.n_course.fill_(len(slopes))
+        answer.weights_FK[first : first + len(slopes)] += torch.from_numpy(slopes)
+        answer.centre_F[first : first + len(slopes)] = torch.from_numpy(centre)
     return logits
 
 
@@ -223,6 +259,6 @@ def _report(
         }
         if kind == COURSE:
             kinds[COURSE]["n_bins"] = best.n_features // answer.layout.n_channels
-            kinds[COURSE]["whitened"] = best.variant >= len(answer.layout.variants(COURSE))
+            kinds[COURSE]["whitened"] = best.variant >= answer.layout.n_resolutions
     missing = [kind for kind in KINDS if kind not in kinds]
     return {"held_out": problem.scores(logits), "held_out_by": by, "kinds": kinds, "not_for_these_trials": missing}
