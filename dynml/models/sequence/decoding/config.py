@@ -95,9 +95,9 @@ class DecodingConfig:
     trial (at most 8) whose means predict held-out training trials best; 1 without a linear answer."""
 
     linear_answer: Literal["best", "none"] = "best"
-    """Linear model to whose output the network's logits are added. best: one on the time course, power, covariances or
-    connectivity of the trial, chosen and fitted on training trials. none: no such model; the network starts from the
-    class frequencies."""
+    """Linear model to whose output the network's logits are added. best: the mean of those of the time course, power,
+    covariances and connectivity of the trial, weighted by training trials. none: no such model; the network starts from
+    the class frequencies."""
 
     n_networks: int = 1
     """Networks whose logits are averaged. 1: it learns from all training trials. More: each starts anew and leaves out

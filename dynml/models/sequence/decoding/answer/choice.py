@@ -34,6 +34,12 @@ COMMON_FACTORS = tuple(np.geomspace(0.3, 3.0, 25).tolist())
 SMALLEST_WEIGHT = 1e-3
 """Of an answer in their mean; smaller ones are 0."""
 
+_NO_WEIGHT = 1e-9
+"""What weights are taken to be at least while they are looked for, so that they have a logarithm."""
+
+PRIOR_TRIALS = 2.0
+"""Weights in a mean are drawn towards equal ones: their relative entropy counts as the loss of so many trials does."""
+
 Floats = NDArray[np.float64]
 Folds = Sequence[tuple[NDArray[np.int64], NDArray[np.int64]]]
 
@@ -235,6 +241,9 @@ class Variant:
     sizes: Floats | float = 1.0
     """Of what features are made of, (F,) where they have its units: what varies by a share of 1e-9 is rounding."""
 
+    parts: Floats | None = None
+    """Where features are means over parts of a trial: shares of the finest parts in each, (parts, finest parts)."""
+
     def part(self, chosen: NDArray[np.int64]) -> Variant:
         """Some of the trials."""
         return dataclasses.replace(self, inputs=self.inputs[chosen])
@@ -247,6 +256,13 @@ class Variant:
         """Weights (F, K) of such features as weights of the features as they are."""
         return weights if self.axes is None else _by_channels(weights.T, self.axes.T).T
 
+    def of_finest(self, weights: Floats) -> Floats:
+        """Weights (F, K) of features as weights of those of the finest parts."""
+        if self.parts is None:
+            return weights
+        by_part = weights.reshape(len(self.parts), -1, weights.shape[1])
+        return np.tensordot(self.parts, by_part, (0, 0)).reshape(-1, weights.shape[1])
+
 
 def _by_channels(rows: Floats, axes: Floats) -> Floats:
     """Rows (n, parts * C) with the channels of each part multiplied by axes (C, C)."""
@@ -255,7 +271,7 @@ def _by_channels(rows: Floats, axes: Floats) -> Floats:
 
 @dataclass(frozen=True)
 class Choice:
-    """The best regression on the features of one kind."""
+    """A regression on the features of one kind."""
 
     kind: str
     variant: int
@@ -345,26 +361,31 @@ def averaged(choices: Sequence[Choice], problem: Problem) -> Floats:
     """Weights of the scores of several choices whose weighted mean has the least loss, times a common factor.
 
     No weight is negative, and their sum is 1: a sum of answers that say the same is surer than each, and the best of
-    many is best by chance, too. The factor, which is for answers that say different things, is 1 unless another one
-    is better by more than one standard error of the paired difference.
+    many is best by chance, too. The fewer the trials are, the more chance there is, and the closer weights are to equal
+    ones: their relative entropy, times `PRIOR_TRIALS`, is added to the sum of the losses. The factor, which is for
+    answers that say different things, is 1 unless another one is better by more than one standard error of the paired
+    difference, and by as much.
     """
     from scipy.optimize import minimize
 
-    scores = np.stack([choice.scores for choice in choices])
+    scores, n_trials = np.stack([choice.scores for choice in choices]), len(problem.truth)
+    pull = PRIOR_TRIALS / n_trials
 
-    def mean_loss(weights: Floats) -> tuple[float, Floats]:
+    def penalized(weights: Floats) -> tuple[float, Floats]:
+        logs = np.log(weights)
         logits = problem.log_priors + np.tensordot(weights, scores, 1)
-        slopes = problem.slopes(logits) / len(logits)
-        return float(problem.cautious_losses(logits).mean()), np.tensordot(scores, slopes, 2)
+        slopes = np.tensordot(scores, problem.slopes(logits) / n_trials, 2) + pull * (logs + 1.0)
+        return float(problem.cautious_losses(logits).mean() + pull * (weights @ logs)), slopes
 
-    start, bounds = np.full(len(choices), 1.0 / len(choices)), [(0.0, 1.0)] * len(choices)
+    start, bounds = np.full(len(choices), 1.0 / len(choices)), [(_NO_WEIGHT, 1.0)] * len(choices)
     whole = {"type": "eq", "fun": lambda weights: weights.sum() - 1.0, "jac": np.ones_like}
-    found = minimize(mean_loss, start, jac=True, method="SLSQP", bounds=bounds, constraints=[whole]).x
+    options = {"ftol": 1e-8, "maxiter": 300}
+    found = minimize(penalized, start, jac=True, method="SLSQP", bounds=bounds, constraints=[whole], options=options).x
     weights = np.where(found > SMALLEST_WEIGHT, found, 0.0)
     weights /= weights.sum()
     mean = np.tensordot(weights, scores, 1)
     losses = [problem.cautious_losses(problem.log_priors + factor * mean) for factor in (1.0, *COMMON_FACTORS)]
     gain = losses[0] - min(losses, key=np.mean)
-    if gain.mean() > standard_error(gain, problem.groups):
+    if gain.mean() > standard_error(gain, problem.groups) + pull:
         weights *= (1.0, *COMMON_FACTORS)[int(np.argmin([one.mean() for one in losses]))]
     return weights

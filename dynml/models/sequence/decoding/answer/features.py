@@ -104,6 +104,11 @@ class FeatureLayout:
             return sorted({size, self.n_spectra * size})
         return sorted({pairs, (2 * self.n_spectra - 1) * pairs} - {0})
 
+    @property
+    def n_resolutions(self) -> int:
+        """Numbers of parts that the course is divided into."""
+        return len(self.variants(COURSE))
+
     def size(self, kind: str) -> int:
         """Features of a kind at most."""
         return max(self.variants(kind), default=0)
@@ -132,15 +137,27 @@ class Spectra:
 
 
 def course(signals_TC: Tensor, known_T: Tensor, n_bins: int) -> Tensor:
-    """Means over equal parts of a trial, (n_bins C,); a part has one sample at least, and is 0 without a known one."""
+    """Means over equal parts of a trial, (n_bins C,); a part has one sample at least.
+
+    One without a known sample has the mean over all known ones of the trial; 0 where there is none.
+    """
     n_times = len(signals_TC)
     starts = torch.arange(n_bins) * n_times // n_bins
     stops = torch.maximum(torch.arange(1, n_bins + 1) * n_times // n_bins, starts + 1)
     known_TC = torch.where(known_T[:, None], signals_TC, 0.0)
     running = torch.cat([torch.zeros_like(known_TC[:1]), known_TC.cumsum(dim=0)])
     counts = torch.cat([torch.zeros(1, dtype=torch.int64), known_T.long().cumsum(dim=0)])
-    n_known = (counts[stops] - counts[starts]).clamp(min=1)
-    return ((running[stops] - running[starts]) / n_known[:, None]).flatten()
+    n_known = counts[stops] - counts[starts]
+    means = (running[stops] - running[starts]) / n_known.clamp(min=1)[:, None]
+    return torch.where(n_known[:, None] > 0, means, running[-1] / counts[-1].clamp(min=1)).flatten()
+
+
+def shares_of_parts(n_parts: int, n_finest: int) -> Tensor:
+    """Shares of the finest parts of a trial in its equal parts, (n_parts, n_finest); each row adds up to 1."""
+    ends = torch.arange(n_finest + 1, dtype=torch.float64) / n_finest
+    borders = torch.arange(n_parts + 1, dtype=torch.float64)[:, None] / n_parts
+    first, last = torch.maximum(ends[:-1], borders[:-1]), torch.minimum(ends[1:], borders[1:])
+    return (last - first).clamp(min=0) * n_parts
 
 
 def course_of_states(states_TK: Tensor, n_bins: int) -> Tensor:

@@ -5,6 +5,7 @@ Shapes: n trials, K classes, F features.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,6 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from dynml.models.sequence.decoding.answer.choice import (
     Choice,
@@ -19,7 +21,6 @@ from dynml.models.sequence.decoding.answer.choice import (
     Problem,
     Variant,
     averaged,
-    best_choice,
     choices_of,
     coefficients,
 )
@@ -33,12 +34,14 @@ from dynml.models.sequence.decoding.answer.features import (
     STATES,
     TANGENT,
     TRANSITIONS,
+    FeatureLayout,
     connectivity,
     course,
     course_of_states,
     log_power,
     network_axes,
     noise_normalizations,
+    shares_of_parts,
     shrunk,
     spectra,
     state_transitions,
@@ -51,6 +54,19 @@ from dynml.models.sequence.decoding.answer.worth_of_states import weights_withou
 from dynml.models.sequence.decoding.baselines import CHOICE_TRIALS
 from dynml.models.sequence.decoding.evaluation import windows_of_trials
 from dynml.models.sequence.decoding.targets import Trials
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """Regressions that have a weight, and the best one of each kind."""
+
+    choices: list[Choice]
+    weights: Floats
+    without_states: Floats
+    """Weights as they would be if no states were known."""
+
+    worth: dict[str, Any] | None
+    """What states add; None where none are known."""
 
 
 @dataclass(frozen=True)
@@ -81,9 +97,10 @@ def fit_answer(
 ) -> OutOfFold:
     """Set the buffers of a linear answer.
 
-    For each kind of features their number, and for the course whether channels are whitened, is chosen by the
-    cross-entropy (of numbers: the squared error) of held-out trials. The answer is the weighted mean over kinds and
-    penalties for which it is least; without states, if these gain no more than one standard error.
+    There is a regression for each kind of features, number of these, penalty, and, of the course, for channels that are
+    whitened or not. The answer is the weighted mean of all for which the cross-entropy (of numbers: the squared error)
+    of held-out trials is least; with few trials the weights are nearly equal. States have no part in it if they gain no
+    more than one standard error.
 
     Parameters
     ----------
@@ -112,18 +129,16 @@ def fit_answer(
     features = _features(answer, trials)
     in_folds = _in_folds(problem)
     held_out = _of_some(problem, in_folds)
-    choices = _choices({kind: _rows(variants, in_folds) for kind, variants in features.items()}, held_out, seed)
-    weights = averaged(choices, held_out)
-    without, worth = weights, None
-    if answer.states is not None:
-        without, worth = weights_without_states(choices, held_out), worth_of_states(choices, held_out)
-        weights = weights if worth["used"] else without
-    logits = _set_weights(answer, answer.weights_FK, features, choices, weights, problem, drawn)
-    logits[in_folds] = log_priors + sum(weight * choice.scores for weight, choice in zip(weights, choices))
-    report = _report(choices, weights, logits[in_folds], held_out, by, answer)
-    if worth is not None:
-        _set_weights(answer, answer.without_states_FK, features, choices, without, problem, drawn)
-        report["states"] = worth
+    chosen = _choices(
+        {kind: _rows(own, in_folds) for kind, own in features.items()}, held_out, seed, answer.states is not None
+    )
+    logits = _set_weights(answer, answer.weights_FK, features, chosen.choices, chosen.weights, problem, drawn)
+    logits[in_folds] = log_priors + sum(w * choice.scores for w, choice in zip(chosen.weights, chosen.choices))
+    report = _report(chosen, logits[in_folds], held_out, by, answer)
+    if chosen.worth is not None:
+        without = chosen.without_states
+        _set_weights(answer, answer.without_states_FK, features, chosen.choices, without, problem, drawn)
+        report["states"] = chosen.worth
     return OutOfFold(logits, _fold_of(problem), problem, report)
 
 
@@ -132,14 +147,9 @@ def _features(answer: LinearAnswer, trials: Trials) -> dict[str, list[Variant]]:
     layout = answer.layout
     read = [trial for windows in windows_of_trials(trials, torch.device("cpu")) for trial in trials_of(windows)]
     answer.axes_CP.copy_(network_axes(read, layout.n_networks))
-    bins = [size // layout.n_channels for size in layout.variants(COURSE)]
-    courses = [torch.stack([course(*trial[:2], n) for trial in read]).numpy() for n in bins]
-    found = {COURSE: [Variant(rows, axes.numpy()) for axes in noise_normalizations(read) for rows in courses]}
+    found = {COURSE: _courses(layout, read)}
     if answer.states is not None:
-        states = [answer.states(*trial[:2]) for trial in read]
-        bins = [size // layout.n_states for size in layout.variants(STATES)]
-        found[STATES] = [Variant(torch.stack([course_of_states(one, n) for one in states]).numpy()) for n in bins]
-        found[TRANSITIONS] = [Variant(torch.stack([state_transitions(one) for one in states]).numpy())]
+        found |= _of_states([answer.states(*trial[:2]) for trial in read], layout)
     if min(int(known.sum()) for _, known, _ in read) < SHORTEST:
         return found
     moments = [spectra(signals[known], rate, layout, answer.axes_CP) for signals, known, rate in read]
@@ -159,16 +169,60 @@ def _features(answer: LinearAnswer, trials: Trials) -> dict[str, list[Variant]]:
     return found
 
 
-def _choices(features: dict[str, list[Variant]], problem: Problem, seed: int) -> list[Choice]:
-    """The best variant of each kind, with each penalty; chosen on some trials where there are very many."""
+def _courses(layout: FeatureLayout, read: list[tuple[Tensor, Tensor, float]]) -> list[Variant]:
+    """Means over parts of trials; channels scaled or whitened by their noise."""
+    bins = [size // layout.n_channels for size in layout.variants(COURSE)]
+    finest = torch.stack([course(*trial[:2], bins[-1]) for trial in read])
+    plain = _of_parts(finest, bins)
+    return [dataclasses.replace(one, axes=axes.numpy()) for axes in noise_normalizations(read) for one in plain]
+
+
+def _of_states(states: list[Tensor], layout: FeatureLayout) -> dict[str, list[Variant]]:
+    """The course of state probabilities, as that of channels, and what follows what."""
+    bins = [size // layout.n_states for size in layout.variants(STATES)]
+    finest = torch.stack([course_of_states(one, bins[-1]) for one in states])
+    transitions = torch.stack([state_transitions(one) for one in states])
+    return {STATES: _of_parts(finest, bins), TRANSITIONS: [Variant(transitions.numpy())]}
+
+
+def _of_parts(finest: Tensor, bins: list[int]) -> list[Variant]:
+    """Means over parts; all are means of those over the finest parts, so that weights can be added up."""
+    by_part = finest.unflatten(1, (bins[-1], -1))
+    shares = [shares_of_parts(n, bins[-1]) for n in bins]
+    rows = [torch.einsum("pr,nrc->npc", share, by_part).flatten(1).numpy() for share in shares]
+    return [Variant(inputs, parts=share.numpy()) for inputs, share in zip(rows, shares)]
+
+
+def _choices(features: dict[str, list[Variant]], problem: Problem, seed: int, knows_states: bool) -> Chosen:
+    """Choose by held-out trials; where there are very many, by some of them."""
     part = drawn_trials(len(problem.truth), CHOICE_TRIALS, seed)
     smaller = _of_some(problem, part)
     found: list[Choice] = []
     for kind, variants in features.items():
-        best = best_choice(kind, _rows(variants, part), smaller)
-        if best is not None:
-            found += choices_of(kind, variants, best.variant, problem)
-    return found
+        rows = _rows(variants, part)
+        for number in range(len(rows)):
+            found += choices_of(kind, rows, number, smaller)
+    weights = averaged(found, smaller)
+    without, worth = weights, None
+    if knows_states:
+        without, worth = weights_without_states(found, smaller), worth_of_states(found, weights, smaller)
+        weights = weights if worth["used"] else without
+    by_loss = sorted(range(len(found)), key=lambda number: found[number].loss, reverse=True)
+    best = {found[number].kind: number for number in by_loss}.values()
+    kept = [number for number in range(len(found)) if weights[number] or without[number] or number in best]
+    chosen = [found[number] for number in kept]
+    if len(part) < len(problem.truth):
+        chosen = _on_all(chosen, features, problem)
+    return Chosen(chosen, weights[kept], without[kept], worth)
+
+
+def _on_all(chosen: list[Choice], features: dict[str, list[Variant]], problem: Problem) -> list[Choice]:
+    """The same choices with what is said of all trials."""
+    used = dict.fromkeys((choice.kind, choice.variant) for choice in chosen)
+    found = {one: choices_of(one[0], features[one[0]], one[1], problem) for one in used}
+    return [
+        next(own for own in found[choice.kind, choice.variant] if own.penalty == choice.penalty) for choice in chosen
+    ]
 
 
 def _in_folds(problem: Problem) -> NDArray[np.int64]:
@@ -198,22 +252,28 @@ def _set_weights(
 ) -> Floats:
     """Fit to all drawn trials, with the weights of choices; logits of all trials, (n, K)."""
     logits = np.tile(problem.log_priors, (len(problem.truth), 1))
-    for kind in dict.fromkeys(choice.kind for choice in choices):
-        own = [(weight, choice) for weight, choice in zip(weights.tolist(), choices) if choice.kind == kind and weight]
-        if not any(np.any(choice.factor) for _, choice in own):
+    into_FK.zero_()
+    of_drawn = problem.part(drawn, ())
+    share = of_drawn.weights / of_drawn.weights.sum()
+    for kind, number in dict.fromkeys((choice.kind, choice.variant) for choice in choices):
+        own = [
+            (weight, choice)
+            for weight, choice in zip(weights.tolist(), choices)
+            if (choice.kind, choice.variant) == (kind, number) and weight and np.any(choice.factor)
+        ]
+        if not own:
             continue
-        n_features, variant = own[0][1].n_features, features[kind][own[0][1].variant]
-        penalties = [choice.penalty for _, choice in own]
-        slopes_of, centre = coefficients(variant.part(drawn), problem.part(drawn, ()), penalties)
+        variant, first = features[kind][number], answer.layout.slice_of(kind).start
+        slopes_of, centre = coefficients(variant.part(drawn), of_drawn, [choice.penalty for _, choice in own])
         slopes = sum(weight * choice.factor * one for (weight, choice), one in zip(own, slopes_of))
-        first = answer.layout.slice_of(kind).start
-        into_FK[first : first + n_features] = torch.from_numpy(slopes)
-        answer.centre_F[first : first + n_features] = torch.from_numpy(centre)
-        if kind == COURSE:
-            answer.n_course.fill_(n_features)
-        if kind == STATES:
-            answer.n_state_course.fill_(n_features)
         logits += (variant.inputs - centre) @ slopes
+        slopes = variant.of_finest(slopes)
+        if kind in (COURSE, STATES):
+            finest = features[kind][len(answer.layout.variants(kind)) - 1]
+            centre = share @ finest.inputs[drawn]
+            (answer.n_course if kind == COURSE else answer.n_state_course).fill_(len(slopes))
+        into_FK[first : first + len(slopes)] += torch.from_numpy(slopes)
+        answer.centre_F[first : first + len(slopes)] = torch.from_numpy(centre)
     return logits
 
 
@@ -224,14 +284,8 @@ def _fold_of(problem: Problem) -> NDArray[np.int64]:
     return fold
 
 
-def _report(
-    choices: Sequence[Choice],
-    weights: Floats,
-    logits: Floats,
-    problem: Problem,
-    by: str,
-    answer: LinearAnswer,
-) -> dict[str, Any]:
+def _report(chosen: Chosen, logits: Floats, problem: Problem, by: str, answer: LinearAnswer) -> dict[str, Any]:
+    choices, weights = chosen.choices, chosen.weights
     kinds: dict[str, dict[str, Any]] = {}
     for kind in dict.fromkeys(choice.kind for choice in choices):
         own = [number for number, choice in enumerate(choices) if choice.kind == kind]
@@ -244,7 +298,7 @@ def _report(
         }
         if kind == COURSE:
             kinds[COURSE]["n_bins"] = best.n_features // answer.layout.n_channels
-            kinds[COURSE]["whitened"] = best.variant >= len(answer.layout.variants(COURSE))
+            kinds[COURSE]["whitened"] = best.variant >= answer.layout.n_resolutions
         if kind == STATES:
             kinds[STATES]["n_bins"] = best.n_features // answer.layout.n_states
     known = [kind for kind in KINDS if answer.states is not None or kind not in STATE_KINDS]

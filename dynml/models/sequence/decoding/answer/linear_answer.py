@@ -51,7 +51,7 @@ class LinearAnswer(nn.Module):
     ----------
     weights_FK, centre_F, bias_K : Tensor, float64
     n_course : Tensor, int64
-        Features of the course in use: resolution times channels.
+        Features of the course in use: finest parts times channels.
     axes_CP, whitening_SPP : Tensor, float64
         What covariances are projected onto and whitened by.
     n_state_course : Tensor, int64
