@@ -115,7 +115,7 @@ def fit_answer(
     weights = averaged(choices, held_out)
     without, worth = weights, None
     if answer.states is not None:
-        without, worth = weights_without_states(choices, held_out), worth_of_states(choices, held_out)
+        without, worth = weights_without_states(choices, held_out), worth_of_states(choices, weights, held_out)
         weights = weights if worth["used"] else without
     logits = _set_weights(answer, answer.weights_FK, features, choices, weights, problem, drawn)
     logits[in_folds] = log_priors + sum(weight * choice.scores for weight, choice in zip(weights, choices))
