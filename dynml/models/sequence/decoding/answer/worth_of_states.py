@@ -32,11 +32,12 @@ def weights_without_states(choices: Sequence[Choice], problem: Problem) -> Float
     return weights
 
 
-def worth_of_states(choices: Sequence[Choice], problem: Problem) -> dict[str, Any]:
+def worth_of_states(choices: Sequence[Choice], weights: Floats, problem: Problem) -> dict[str, Any]:
     """Paired difference of the losses of held-out trials with states and without, by which they are used or not.
 
     The weights that a trial is answered by are those of the other folds, with states as well as without, so that more
-    kinds of features are not better by choice alone. States are used if they gain more than one standard error.
+    kinds of features are not better by choice alone. States are used if they gain more than one standard error and have
+    a part in the `weights` of all trials together.
     """
     plain = _is_plain(choices)
     without, beside = (
@@ -46,7 +47,7 @@ def worth_of_states(choices: Sequence[Choice], problem: Problem) -> dict[str, An
     gain = problem.cautious_losses(without) - problem.cautious_losses(beside)
     error = standard_error(gain, problem.groups)
     return {
-        "used": bool(gain.mean() > error),
+        "used": bool(gain.mean() > error and weights[~plain].any()),
         "held_out_with": problem.scores(beside),
         "held_out_without": problem.scores(without),
         "gain": float(gain.mean()),
