@@ -9,7 +9,9 @@ import pytest
 import scipy.signal
 from store_making import Study, noise, two_subjects
 
+from dynml.conversion import subject_reading
 from dynml.errors import ConfigurationError, DataError, DataWarning, DynmlError
+from dynml.files import sha256_of_file
 from dynml.store.reading import Store
 
 
@@ -76,6 +78,17 @@ def test_standardization_is_that_of_numpy_and_can_be_undone(tmp_path, method):
     np.testing.assert_allclose(store.mean("sub-a", "signals"), mean, rtol=1e-12)
     np.testing.assert_allclose(store.std("sub-a", "signals"), std, rtol=1e-12)
     np.testing.assert_allclose(store.read("sub-a", "signals"), expected, atol=1e-6)
+
+
+def test_each_file_is_hashed_once_whatever_is_fitted(tmp_path, monkeypatch):
+    hashed = []
+    monkeypatch.setattr(subject_reading, "sha256_of_file", lambda path: hashed.append(path) or sha256_of_file(path))
+    study = two_subjects(tmp_path, preparation=[{"step": "pca", "n_components": 3}])
+    with study.create() as store:
+        for subject in store.subjects:
+            for source in store.attributes(subject, "signals").sources:
+                assert source.sha256 == sha256_of_file(study.ready / subject / source.file)
+    assert len(hashed) == len(set(hashed)) == len(list(study.ready.glob("*/*.npy")))
 
 
 def test_large_offsets_of_float64_files_cost_no_precision(tmp_path):
