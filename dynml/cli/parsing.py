@@ -157,7 +157,7 @@ class ScriptParser(ArgumentParser):
         known = [option for action in self._actions for option in action.option_strings if option.startswith("--")]
         unrecognized = re.match(r"[Uu]nrecognized arguments: (\S+)", message)
         if unrecognized:
-            option = unrecognized[1].split("=")[0]
+            option = unrecognized[1].split("=")[0].replace(".from_experiment", ".from")
             if option.startswith("-") and not option.startswith("--"):
                 return f"{option} is not an argument of this script (a name that begins with - stands behind --)."
             near = nearest_name(option, known) if option.startswith("--") else ""

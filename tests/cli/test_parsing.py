@@ -73,3 +73,16 @@ def test_a_path_that_is_no_name_is_one_sentence(capsys):
         Path("x" * 5000).stat()
     assert ended.value.code == 2
     assert capsys.readouterr().err == f"Error: {'x' * 200} cannot be opened: File name too long.\n"
+
+
+@pytest.mark.parametrize(
+    ("option", "sentence"),
+    [
+        ("--initialization.from", "--initialization.from is not an argument of this script"),
+        ("-x", "-x is not an argument of this script (a name that begins with - stands behind --)."),
+    ],
+)
+def test_an_option_that_is_none_is_named_as_it_was_given(monkeypatch, capsys, option, sentence):
+    with pytest.raises(SystemExit):
+        parsed(monkeypatch, "hmm", option, "y")
+    assert sentence in capsys.readouterr().err

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from store_making import Study, noise
 
-from dynml.conversion.events.reading import COUNTS_BLOCKS, OTHER_RUNS, read_events
+from dynml.conversion.events.reading import COUNTS_BLOCKS, OTHER_RUNS, events_of_files, read_events
 from dynml.conversion.events.times import (
     BETWEEN,
     CUT_AT_END,
@@ -15,6 +15,7 @@ from dynml.conversion.events.times import (
     RunOfSamples,
 )
 from dynml.errors import DataError, DataWarning
+from dynml.readers.reader import FileEvents
 
 RUNS = [RunOfSamples(name="run-1", n_samples=40), RunOfSamples(name="run-2", n_samples=30)]
 
@@ -226,6 +227,17 @@ def test_an_event_that_stands_there_twice_is_taken_once_and_told(tmp_path):
     assert events.labels["kind"].tolist() == [1, 0, 0]
     assert (TWICE, "1 of 6 of events.tsv, run run-1") in warned
     assert (LEFT_OUT, "2 of 6 of events.tsv, run run-1") in warned
+
+
+def test_what_stands_in_a_recording_twice_is_taken_once_and_told():
+    marks = FileEvents(
+        onset=np.array([3, 7, 7, 7]), duration=np.array([0, 2, 2, 2]), labels={"description": ["a", "b", "b", "c"]}
+    )
+    events, warned = events_of_files([None, marks], RUNS)
+    assert events.onset.tolist() == [43, 47, 47]
+    assert [events.names["description"][code] for code in events.labels["description"]] == ["a", "b", "c"]
+    assert warned == [(TWICE, "1 of 4 of run run-2")]
+    assert events_of_files([None, None], RUNS) == (None, [])
 
 
 @pytest.mark.parametrize("name", ["task_run-1_events.tsv", "other.tsv"])

@@ -14,6 +14,7 @@ from dynml import MultiSubjectDataset
 from dynml.conversion.config import defaults_of_keys
 from dynml.conversion.extension import add_subjects, apply_preparation
 from dynml.dataset import preparation_comparison, preparation_signature
+from dynml.dataset.config import DatasetConfig
 from dynml.dataset.preparation_comparison import check_same_preparation, differences
 from dynml.dataset.preparation_signature import sketch
 from dynml.errors import DataError, DataWarning, ResumeRefusedError
@@ -199,6 +200,19 @@ def test_a_run_older_than_the_notes_can_go_on(tmp_path):
     assert check_resumable(old, now) == []
     with pytest.raises(ResumeRefusedError, match=r"the data in .* are not those that it began with \(dataset\.fing"):
         check_resumable(old, {"dataset": described(opened(tmp_path / "other", seed=7))})
+
+
+def test_what_a_run_cannot_go_on_with_is_named_and_not_what_follows_from_it(tmp_path):
+    data = opened(tmp_path / "data")
+    embedded = MultiSubjectDataset(data.signal_source.path, config=DatasetConfig(n_embeddings=3, n_components=4))
+    old, new = ({"dataset": described(one), "model": {"n_states": 2}} for one in (embedded, data))
+    with pytest.raises(ResumeRefusedError) as told:
+        check_resumable(old, new | {"model": {"n_states": 3}})
+    settings = "model.n_states: 2 -> 3; dataset.n_components: 4 -> None; dataset.n_embeddings: 3 -> None"
+    assert str(told.value) == f"The run cannot go on because it was started with other settings: {settings}."
+    larger = opened(tmp_path / "larger", names=("sub-a", "sub-b", "sub-c"))
+    with pytest.raises(ResumeRefusedError, match=r"not those .*\(dataset\.fing.*training\.n_subjects: 2 -> 3\)\.$"):
+        check_resumable({"dataset": described(data)}, {"dataset": described(larger)})
 
 
 @pytest.fixture(scope="module")

@@ -107,3 +107,6 @@ def test_a_few_subjects_are_asked_for_events_to_propose_a_command():
     dataset = SimpleNamespace(subjects=[f"sub-{number}" for number in range(5000)], signal_source=source, group="g")
     assert _column_of_events(dataset) is None
     assert len(asked) < 10
+    names = {"block": ("1",), "rating": ("1", "2", "3"), "trial_type": ("face", "house")}
+    source.events = lambda subject, group: SimpleNamespace(names=names, labels=names)
+    assert _column_of_events(dataset) == "trial_type"

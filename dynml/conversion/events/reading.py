@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dynml.conversion.bids.entities import parsed
-from dynml.conversion.events.times import DURATION, ONSET, RunOfSamples, Warned, placed_events
+from dynml.conversion.events.times import DURATION, ONSET, TWICE, RunOfSamples, Warned, placed_events
 from dynml.errors import DataError, first_of
 from dynml.readers.reader import FileEvents
 from dynml.recording import NO_LABEL, Events
@@ -94,8 +94,12 @@ def read_events(
     return _assemble(parts, runs), warned
 
 
-def events_of_files(of_files: Sequence[FileEvents | None], runs: Sequence[RunOfSamples]) -> Events | None:
+def events_of_files(
+    of_files: Sequence[FileEvents | None], runs: Sequence[RunOfSamples]
+) -> tuple[Events | None, list[Warned]]:
     """Place what the runs' files themselves say; None where no file says anything.
+
+    What stands in a file twice is taken once, and warned of.
 
     Parameters
     ----------
@@ -105,10 +109,19 @@ def events_of_files(of_files: Sequence[FileEvents | None], runs: Sequence[RunOfS
         In stored order.
     """
     if all(events is None for events in of_files):
-        return None
+        return None, []
     none = FileEvents(onset=np.empty(0, dtype=np.int64), duration=np.empty(0, dtype=np.int64), labels={})
-    known = [none if events is None else events for events in of_files]
-    return _assemble([_EventsOfRun(one.onset, one.duration, one.labels) for one in known], runs)
+    parts, warned = [], list[Warned]()
+    for events, run in zip(of_files, runs, strict=True):
+        one = none if events is None else events
+        rows = list(zip(one.onset.tolist(), one.duration.tolist(), *one.labels.values()))
+        first: dict[tuple[object, ...], int] = {}
+        kept = [number for number, row in enumerate(rows) if first.setdefault(row, number) == number]
+        if len(kept) < len(rows):
+            warned.append((TWICE, f"{len(rows) - len(kept)} of {len(rows)} of run {run.name}"))
+        labels = {name: [texts[number] for number in kept] for name, texts in one.labels.items()}
+        parts.append(_EventsOfRun(one.onset[kept], one.duration[kept], labels))
+    return _assemble(parts, runs), warned
 
 
 @dataclass(frozen=True)

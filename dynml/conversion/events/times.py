@@ -31,7 +31,7 @@ CUT_AT_START = "events that begin before their run were cut at its start"
 NO_ONSET = "events without an onset were left out"
 NO_DURATION = "events that last less than half a sample, or not at all, mark an instant: trials need a stated length"
 BETWEEN = "events that begin between two samples are stored at the nearest one, with their exact onset beside it"
-TWICE = "events that stand in their table twice, the same in all columns, were taken once"
+TWICE = "events that stand there twice, the same in all columns, were taken once"
 OVERLAP = "events overlap, so that a sample which is to have one label gets that of the later one"
 
 Warned = tuple[str, str]

@@ -11,7 +11,7 @@ from dynml.conversion.bids.derivatives import BidsRun
 from dynml.conversion.bids.run_clock import start_by_sidecar, start_of_run
 from dynml.conversion.bids.sources import bids_runs, bids_source_file
 from dynml.conversion.events.reading import events_of_files, read_events
-from dynml.conversion.events.times import RunOfSamples
+from dynml.conversion.events.times import RunOfSamples, Warned
 from dynml.conversion.sources.agreement import GroupSources, SourceFile
 from dynml.conversion.sources.cleaning import with_cleaning
 from dynml.conversion.sources.places import Place, matching, reader_of, source_file
@@ -59,7 +59,8 @@ def _group_sources(place: Place) -> GroupSources:
     elif place.table is not None:
         events = _events_of_table(place, place.table, files, rate)
     if events is None:
-        events = events_of_files([file.description.events for file in files], _runs_of_samples(files))
+        events, warned = events_of_files([file.description.events for file in files], _runs_of_samples(files))
+        _tell_of_events(place, warned)
     elif any(file.description.events is not None for file in files):
         topic = f"Group {place.group}: 'events' takes the place of the events in the files themselves"
         place.warned.add(topic, place.folder.name)
@@ -250,9 +251,13 @@ def _placed_events(
 
     of_samples = _runs_of_samples(files)
     events, warned = read_events(paths, of_samples, rate, place.folder.name, one_a_run=one_a_run, starts=starts)
+    _tell_of_events(place, warned)
+    return events
+
+
+def _tell_of_events(place: Place, warned: Sequence[Warned]) -> None:
     for topic, detail in warned:
         place.warned.add(f"Group {place.group}: {topic}", f"{place.folder.name}: {detail}")
-    return events
 
 
 def _start_of_bids_run(place: Place, run: BidsRun, file: SourceFile, rate: float) -> float:

@@ -58,7 +58,7 @@ OF_NO_CONSEQUENCE = {
 """Settings that a run with nothing left to train need not mention."""
 
 WHOSE = {"participants", "sources"}
-FINGERPRINT = "fingerprint"
+FINGERPRINT, SETTINGS_OF_DATA = "fingerprint", "dataset.config."
 FOLLOWING_FROM_DATA = ("dataset.preparation", "dataset.scale")
 
 
@@ -112,6 +112,10 @@ def check_resumable(old: dict[str, Any], new: dict[str, Any], *, force: bool = F
 
 def _refusal(refused: list[str], new: dict[str, Any]) -> str:
     """Say that data have changed where their fingerprints, which are no settings, do."""
+    if any(line.startswith(SETTINGS_OF_DATA) for line in refused):
+        # Everything else of the dataset, its fingerprint included, may follow from these.
+        refused = [line for line in refused if line.startswith(SETTINGS_OF_DATA) or not line.startswith("dataset.")]
+        refused = [line.replace(SETTINGS_OF_DATA, "dataset.", 1) for line in refused]
     of_data = [line.partition(":")[0] for line in refused if FINGERPRINT in line.partition(":")[0]]
     settings = [line for line in refused if line.partition(":")[0] not in of_data]
     settings = [line for line in settings if not (of_data and _of_members(line))]

@@ -127,11 +127,12 @@ def _next_commands(arguments: Namespace, experiment: Experiment, dataset: MultiS
 
 
 def _column_of_events(dataset: MultiSubjectDataset) -> str | None:
-    """First column of labels of a subject that has events; None where none of the first few has any."""
+    """Column of the fewest labels (at least two) of a subject with events; None where none of the first few has any."""
     for subject in dataset.subjects[:N_ASKED_FOR_EVENTS]:  # all of thousands take long for a proposal
         events = dataset.signal_source.events(subject, dataset.group)
         if events is not None and events.labels:
-            return next(iter(events.labels))
+            n_labels = {column: len(names) for column, names in events.names.items()}
+            return min(n_labels, key=lambda column: (n_labels[column] < 2, n_labels[column]))
     return None
 
 
