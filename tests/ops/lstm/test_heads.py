@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+
 from dynml.models.dynemo.recurrent_networks import GaussianHead, RecurrentStack, gaussian_of
 from dynml.ops.lstm.heads import normalized_linear
 
