@@ -43,7 +43,15 @@ SIZES = {
     "wide": {"sequence_length": 100, "batch_size": 256},
 }
 
-QUICK = {"batch_size": 8, "epochs": 32, "annealing": 12, "learning_rate": 0.015}
+QUICK = {
+    "batch_size": 8,
+    "epochs": 32,
+    "annealing": 12,
+    "sharpness": 4,
+    "learning_rate": 0.015,
+    "adam_beta_2": 0.98,
+    "weight_averaging": 0.98,
+}
 
 
 def command_of(contender, part, job, arguments):

@@ -30,6 +30,8 @@ from dynml.batches.fixed_windows import FixedWindows
 from dynml.models.dynemo.report import scores_of_subset
 from dynml.training.processes import Processes
 
+OF_TRAINER = ("learning_rate", "adam_beta_2", "weight_averaging")
+
 
 def peak_mebibytes():
     """Most memory that this process has held."""
@@ -51,7 +53,8 @@ class Watched(DynemoTrainer):
         epoch = self.progress.epoch + 1
         if epoch % self.every == 0:
             now = time.perf_counter()
-            scores = scores_of_subset(self.model, self.fixed, "training", Processes(), 1)
+            with self.averaged_weights():
+                scores = scores_of_subset(self.model, self.fixed, "training", Processes(), 1)
             self.model.train()
             self.seen.append([epoch, now - self.begin - self.paused, scores.at_mean])
             self.paused += time.perf_counter() - now
@@ -91,7 +94,7 @@ def make_trainer(trainer_class, job, folder, **initialization):
         n_modes=job["n_modes"],
         sequence_length=job["sequence_length"],
         learn_means=False,
-        kl_annealing_sharpness=10,
+        kl_annealing_sharpness=job.get("sharpness", 10),
         **given,
     )
     torch.manual_seed(job["seed"])
@@ -100,7 +103,7 @@ def make_trainer(trainer_class, job, folder, **initialization):
         dataset, window_length=job["sequence_length"], batch_size_training=job["batch_size"], seed=job["seed"]
     )
     settings = {"max_epochs": job["epochs"]} if job.get("epochs") else {}
-    settings |= {"learning_rate": job["learning_rate"]} if job.get("learning_rate") else {}
+    settings |= {name: job[name] for name in OF_TRAINER if job.get(name)}
     return trainer_class(
         model,
         folder,

@@ -29,7 +29,7 @@ from torch import Tensor
 
 from dynml.configuration import check_at_least, check_instance
 from dynml.models.dynemo.config import DynemoConfig
-from dynml.models.dynemo.recurrent_networks import GaussianHead, RecurrentStack
+from dynml.models.dynemo.recurrent_networks import GaussianHead, RecurrentStack, gaussian_of
 from dynml.ops.keyed_noise import derived_keys, keyed_normal
 from dynml.ops.mixture.cholesky_parameters import (
     covariances_from_vectors,
@@ -140,14 +140,12 @@ class Dynemo(Summarized, torch.nn.Module):
     ) -> tuple[Tensor, Tensor]:
         """Mean and standard deviation of the logits given the observed samples of whole windows, two (B, T, J)."""
         signals_BTC = signals_BTC if observed_BT is None else torch.where(observed_BT[:, :, None], signals_BTC, 0.0)
-        mean, scale = self.posterior_head(self.inference_rnn(signals_BTC, lengths))
-        return mean, scale
+        return gaussian_of(self.inference_rnn, self.posterior_head, signals_BTC, lengths)
 
     def prior(self, theta_BTJ: Tensor, lengths: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Mean and standard deviation of each logit given those before it, two (B, T, J)."""
         past = torch.nn.functional.pad(theta_BTJ[:, :-1], (0, 0, 1, 0))
-        mean, scale = self.prior_head(self.model_rnn(past, lengths))
-        return mean, scale
+        return gaussian_of(self.model_rnn, self.prior_head, past, lengths)
 
     def alpha(self, theta: Tensor) -> Tensor:
         """Mixing coefficients of logits, (..., J)."""

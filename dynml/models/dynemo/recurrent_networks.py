@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
+from dynml.ops.lstm.heads import normalized_linear
 from dynml.ops.lstm.layer import LstmWeights, lstm_layer
 from dynml.ops.mixed_precision import runnable_lstms
 
@@ -54,7 +55,7 @@ class RecurrentStack(torch.nn.Module):
         self.normalization = torch.nn.ModuleList(_normalization(normalization, self.n_outputs) for _ in sizes)
         self.activation = torch.nn.Identity() if activation is None else ACTIVATIONS[activation]()
 
-    def forward(self, inputs_BTC: Tensor, lengths: Tensor | None = None) -> Tensor:
+    def forward(self, inputs_BTC: Tensor, lengths: Tensor | None = None, *, normalizes_last: bool = True) -> Tensor:
         """Outputs (B, T, n_outputs).
 
         Parameters
@@ -63,11 +64,15 @@ class RecurrentStack(torch.nn.Module):
         lengths : Tensor, (B,), optional
             Samples of each window, where some are shorter than T; what follows is not read. An accelerator is waited
             for if they are on it.
+        normalizes_last : bool
+            False: the outputs are those of the last recurrent network, and what follows it is left to the caller.
         """
         lengths = None if lengths is None else lengths.cpu()
         hidden = self.dropout(inputs_BTC)
-        for recurrent, normalization in zip(self.recurrent, self.normalization):
+        for number, (recurrent, normalization) in enumerate(zip(self.recurrent, self.normalization), start=1):
             hidden = _run(recurrent, hidden, lengths)
+            if number == len(self.recurrent) and not normalizes_last:
+                return hidden
             padded = isinstance(normalization, BatchNormalization) and lengths is not None
             hidden = normalization(hidden, lengths) if padded else normalization(hidden)
             hidden = self.dropout(self.activation(hidden))
@@ -83,7 +88,29 @@ class GaussianHead(torch.nn.Module):
 
     def forward(self, hidden: Tensor) -> tuple[Tensor, Tensor]:
         """Two tensors (..., n_outputs)."""
-        return self.mean(hidden), torch.nn.functional.softplus(self.scale(hidden)) + 1e-6
+        return self.mean(hidden), standard_deviation(self.scale(hidden))
+
+
+def gaussian_of(
+    stack: RecurrentStack, head: GaussianHead, inputs: Tensor, lengths: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
+    """`head(stack(inputs, lengths))`, with the last normalization and the head in one pass where that is possible."""
+    normalization = stack.normalization[-1]
+    is_direct = isinstance(stack.activation, torch.nn.Identity) and stack.dropout.p == 0
+    if not (isinstance(normalization, torch.nn.LayerNorm) and is_direct and _is_plain(inputs, head.mean.weight)):
+        mean, scale = head(stack(inputs, lengths))
+        return mean, scale
+    hidden = stack(inputs, lengths, normalizes_last=False)
+    weights = torch.cat([head.mean.weight, head.scale.weight])
+    bias = torch.addmv(torch.cat([head.mean.bias, head.scale.bias]), weights, normalization.bias)
+    outputs = normalized_linear(hidden, weights * normalization.weight, bias, normalization.eps)
+    mean, scale = (part.contiguous() for part in outputs.chunk(2, dim=-1))
+    return mean, standard_deviation(scale)
+
+
+def standard_deviation(numbers: Tensor) -> Tensor:
+    """Positive values of unconstrained ones."""
+    return torch.nn.functional.softplus(numbers) + 1e-6
 
 
 class BatchNormalization(torch.nn.Module):
@@ -150,7 +177,7 @@ def _normalization(kind: str | None, n_units: int) -> torch.nn.Module:
 
 
 def _run(layer: torch.nn.Module, inputs: Tensor, lengths: Tensor | None) -> Tensor:
-    if isinstance(layer, torch.nn.LSTM) and _is_plain(inputs, layer):
+    if isinstance(layer, torch.nn.LSTM) and _is_plain(inputs, layer.weight_ih_l0):
         return lstm_layer(inputs, _weights_of(layer), lengths)
     with runnable_lstms(layer):
         if lengths is None:
@@ -164,9 +191,9 @@ def _run(layer: torch.nn.Module, inputs: Tensor, lengths: Tensor | None) -> Tens
         return outputs.index_select(0, unsort)
 
 
-def _is_plain(inputs: Tensor, layer: torch.nn.LSTM) -> bool:
-    """Whether the compiled recurrence serves: float32 on a CPU."""
-    kinds = {(tensor.device.type, tensor.dtype) for tensor in (inputs, layer.weight_ih_l0)}
+def _is_plain(inputs: Tensor, weight: Tensor) -> bool:
+    """Whether compiled loops serve: float32 on a CPU."""
+    kinds = {(tensor.device.type, tensor.dtype) for tensor in (inputs, weight)}
     return kinds == {("cpu", torch.float32)} and not (torch.is_autocast_enabled("cpu") or torch.compiler.is_compiling())
 
 

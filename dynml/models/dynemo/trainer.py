@@ -33,6 +33,7 @@ from dynml.models.dynemo.report import choosing_bound, report
 from dynml.models.dynemo.starts import modes_from_states
 from dynml.models.dynemo.windows import keys_of_draws, n_observed, ragged_lengths, ragged_mask
 from dynml.models.experiment import load_experiment
+from dynml.ops.memory import keep_freed_host_memory
 from dynml.ops.workers import one_thread
 from dynml.training.batch_result import BatchResult
 from dynml.training.checkpoints.experiment_folder import pretrained_weights
@@ -192,6 +193,7 @@ class DynemoTrainer(Trainer):
 
     def train_one_epoch(self, bars: ProgressBars) -> None:
         """As every trainer, on as many threads as the networks are worth."""
+        keep_freed_host_memory()
         with self._worthwhile_threads():
             super().train_one_epoch(bars)
 
@@ -244,14 +246,19 @@ class DynemoTrainer(Trainer):
         return BatchResult(loss, float(n_samples), metrics)
 
     def end_of_training_epoch(self) -> None:
-        """Log the weight of the prior and the temperature, and what the epoch is chosen by if nothing is held out."""
+        """Log the weight of the prior and the temperature, and what the epoch is chosen by if nothing is held out.
+
+        While the prior does not count in full the last epoch is the best one, and its own batches say how good it is.
+        """
         values: dict[str, Tensor | float] = {
             "kl_annealing_factor": self.model.kl_annealing_factor,
             "alpha_temperature": self.model.alpha_temperature.detach(),
         }
-        if not self.dataset.validation_set.n_subjects:
+        if self._is_chosen_by_training:
             with self.averaged_weights():
-                values["training_free_energy"] = self._choosing_bound()
+                values["training_free_energy"] = (
+                    self.monitors["training_bound"].mean if self._is_annealing else self._choosing_bound()
+                )
         for name, value in values.items():
             self.monitors[name] = EpochMonitor()
             self.monitors[name].add(value, 1.0)
@@ -263,7 +270,21 @@ class DynemoTrainer(Trainer):
 
     def monitored_name(self) -> str:
         """Name of the bound with the prior in full."""
-        return "validation_loss" if self.dataset.validation_set.n_subjects else "training_free_energy"
+        return "training_free_energy" if self._is_chosen_by_training else "validation_loss"
+
+    def is_best(self, row: dict[str, float]) -> bool:
+        """Whether the epoch that ends is the best so far; without validation the last one of the annealing is."""
+        if self._is_chosen_by_training and self.progress.epoch <= self.model.config.annealing_epochs:
+            return self.best.take(self.monitored_value(row), self.progress.epoch + 1)
+        return super().is_best(row)
+
+    @property
+    def _is_chosen_by_training(self) -> bool:
+        return not self.dataset.validation_set.n_subjects
+
+    @property
+    def _is_annealing(self) -> bool:
+        return self.progress.epoch < self.model.config.annealing_epochs
 
     def stopping_reason(self) -> str | None:
         """What stops any run; patience begins when the prior counts in full."""

@@ -25,6 +25,9 @@ WITHOUT_DECAY = (
 FUSED = ("adamw", "adam", "sgd")
 """Optimizers that can leave a step out by a flag on the device."""
 
+SMALL_PARAMETER = 2**14
+"""Numbers of a parameter, on average."""
+
 _rates_of = functools.lru_cache(maxsize=16, typed=True)(learning_rates_by_epoch)
 """Read once, not at every step."""
 
@@ -47,6 +50,8 @@ def build_optimizer(
         return None
     rate = _base_rate(config, 0) * _factor(config, 0, 1, config.warmup_epochs or config.warmup_steps)
     further: dict[str, Any] = {"fused": True} if fused else {}
+    if not fused and config.optimizer in FUSED and _are_small(groups):
+        further = {"foreach": True}
     if config.optimizer == "sgd":
         optimizer: torch.optim.Optimizer = torch.optim.SGD(groups, lr=rate, momentum=0.9, **further)
         if fused:
@@ -83,6 +88,16 @@ def parameter_groups(config: TrainerConfig, model: torch.nn.Module) -> list[dict
         {"params": members, "weight_decay": config.weight_decay if decays else 0.0, "learning_rate_factor": factor}
         for (factor, decays), members in groups.items()
     ]
+
+
+def _are_small(groups: list[dict[str, Any]]) -> bool:
+    """Whether parameters are better stepped together on a CPU, where calls cost more than their numbers.
+
+    What comes of it is the same, bit by bit.
+    """
+    parameters = [parameter for group in groups for parameter in group["params"]]
+    n_numbers = sum(parameter.numel() for parameter in parameters)
+    return n_numbers < SMALL_PARAMETER * len(parameters) and all(p.device.type == "cpu" for p in parameters)
 
 
 def _factors(model: torch.nn.Module) -> dict[int, float]:

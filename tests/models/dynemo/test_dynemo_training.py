@@ -174,7 +174,8 @@ def test_validation_of_an_unchanged_model_is_the_same_every_epoch(tmp_path):
 
 def test_without_validation_epochs_are_chosen_by_one_draw_of_the_same_windows(tmp_path):
     arrays = walks((130, 90, 73))
-    trainer = trainer_of(tmp_path, arrays, n_validation=0, max_epochs=3)
+    annealing = {"n_kl_annealing_epochs": 1}
+    trainer = trainer_of(tmp_path, arrays, n_validation=0, max_epochs=4, model=annealing)
     saved, close = [], trainer._close_epoch
 
     def closing():
@@ -183,9 +184,9 @@ def test_without_validation_epochs_are_chosen_by_one_draw_of_the_same_windows(tm
 
     trainer._close_epoch = closing
     summary = trainer.train_and_validate()
-    assert summary["best_value"] == pytest.approx(summary["free_energy"]["training"], rel=1e-2)
+    assert summary["best_value"] == pytest.approx(summary["free_energy"]["training"], rel=3e-2)  # of more draws
     model = trainer.model
-    for weights, found in zip(saved, trainer.history.column("training_free_energy")):
+    for weights, found in list(zip(saved, trainer.history.column("training_free_energy")))[1:]:
         model.load_state_dict(weights)
         total = 0.0
         for subject, array in enumerate(arrays):
@@ -201,8 +202,8 @@ def test_without_validation_epochs_are_chosen_by_one_draw_of_the_same_windows(tm
 def test_without_validation_an_unchanged_model_is_worth_the_same_in_every_epoch(tmp_path):
     trainer = trainer_of(tmp_path, walks(), n_validation=0, learning_rate=1e-30, max_epochs=4)
     trainer.train_and_validate()
-    assert len(set(trainer.history.column("training_free_energy"))) == 1
-    assert trainer.best.best_epoch == 1
+    assert len(set(trainer.history.column("training_free_energy")[2:])) == 1  # two epochs of annealing before
+    assert trainer.best.best_epoch == 3
 
 
 # ---------------------------------------------------------------------- best model, patience, summary
@@ -538,3 +539,22 @@ def test_epochs_of_starts_are_never_epochs_of_the_run(tmp_path):
     assert in_run
     assert not in_starts & in_run
     assert dataset.training_set.n_subjects == 2
+
+
+def test_while_the_prior_comes_in_the_last_epoch_is_the_best_one(tmp_path):
+    """A network that is soon worse: rated by its own batches until the prior counts in full, then anew."""
+    rates = {"learning_rate": "0.001 1.0*2 0.001", "learning_rate_schedule": "constant"}
+    trainer = trainer_of(tmp_path, walks(), n_validation=0, max_epochs=5, model={"n_kl_annealing_epochs": 3}, **rates)
+    bests, close = [], trainer._close_epoch
+
+    def closing():
+        close()
+        bests.append((trainer.best.best_epoch, trainer.best.best_value))
+
+    trainer._close_epoch = closing
+    trainer.train_and_validate()
+    values = trainer.history.column("training_free_energy")
+    np.testing.assert_array_equal(values[:3], trainer.history.column("training_bound")[:3])
+    assert values[1] > values[0]  # so that the first epoch would have stayed the best one
+    assert bests[:4] == [(epoch + 1, values[epoch]) for epoch in range(4)]
+    assert bests[4][1] == min(values[3:])

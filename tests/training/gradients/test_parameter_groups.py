@@ -6,6 +6,7 @@ from small_model import OneStepAhead
 
 from dynml.errors import CheckpointError, ConfigurationError
 from dynml.training.config import TrainerConfig
+from dynml.training.gradients import optimization
 from dynml.training.gradients.learning import GradientLearner
 from dynml.training.gradients.optimization import build_optimizer, set_learning_rate
 from dynml.training.processes import Processes
@@ -128,3 +129,20 @@ def test_a_restored_optimizer_keeps_its_moments_but_takes_the_settings_of_the_ru
     torch.testing.assert_close(moments, first.optimizer.state[model.linear.weight]["exp_avg"], rtol=0, atol=0)
     with pytest.raises(CheckpointError, match="groups of"):
         learner(OneStepAhead(3), weight_decay_on="matrices").load_state(first.optimizer.state_dict())
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "adamw", "sgd"])
+def test_small_parameters_are_stepped_together_to_the_numbers_of_each_alone(optimizer, monkeypatch):
+    found = []
+    for limit in (optimization.SMALL_PARAMETER, 0):
+        monkeypatch.setattr(optimization, "SMALL_PARAMETER", limit)
+        torch.manual_seed(0)
+        model = Graded()
+        made = build_optimizer(TrainerConfig(optimizer=optimizer, weight_decay=0.1), model)
+        assert made.defaults["foreach"] is (True if limit else None)
+        for _ in range(5):
+            for parameter in model.parameters():
+                parameter.grad = torch.randn(parameter.shape)
+            made.step()
+        found.append(torch.cat([parameter.detach().flatten() for parameter in model.parameters()]))
+    assert torch.equal(*found)
