@@ -10,7 +10,7 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import column_or_1d
 
 from dynml.errors import DataError
-from dynml.models.sequence.decoding.numbers.values import number_of
+from dynml.models.sequence.decoding.numbers.written import number_of
 from dynml.recording import plain_label
 
 N_NAMED = 3

@@ -16,7 +16,8 @@ from dynml.models.sequence.decoding.answer.features import bands_within
 from dynml.models.sequence.decoding.config import LINEAR, DecodingConfig
 from dynml.models.sequence.decoding.labels.alike import alike_labels
 from dynml.models.sequence.decoding.labels.marks import labels_in, with_labels
-from dynml.models.sequence.decoding.numbers.values import number_of, with_numbers
+from dynml.models.sequence.decoding.numbers.values import with_numbers
+from dynml.models.sequence.decoding.numbers.written import number_of
 from dynml.models.sequence.decoding.pretraining import with_pretrained_settings
 from dynml.models.sequence.decoding.targets import Target
 from dynml.models.sequence.settling import check_windows, sampling_frequencies, settled_model

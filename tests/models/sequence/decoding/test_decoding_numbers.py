@@ -16,7 +16,8 @@ from dynml.models.sequence.decoding.answer.choice import NumberProblem, Variant,
 from dynml.models.sequence.decoding.inference import decode
 from dynml.models.sequence.decoding.numbers.baselines import fit_number_baselines
 from dynml.models.sequence.decoding.numbers.predictions import predicted_numbers
-from dynml.models.sequence.decoding.numbers.values import number_of, values_of
+from dynml.models.sequence.decoding.numbers.values import values_of
+from dynml.models.sequence.decoding.numbers.written import number_of
 from dynml.models.sequence.decoding.targets import Target
 from dynml.report.experiment import read_reported_experiment
 from dynml.report.page import ReportInput, report_page

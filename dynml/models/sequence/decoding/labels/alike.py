@@ -5,7 +5,7 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Iterable
 
-from dynml.models.sequence.decoding.numbers.values import number_of
+from dynml.models.sequence.decoding.numbers.written import number_of
 from dynml.recording import plain_label
 
 N_NAMED = 3

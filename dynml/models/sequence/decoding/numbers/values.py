@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import re
 from collections.abc import Sequence
 
 import numpy as np
@@ -16,21 +15,13 @@ from numpy.typing import NDArray
 from dynml.batches.sampler_config import BatchSamplerConfig
 from dynml.errors import ConfigurationError, DataError
 from dynml.models.sequence.decoding.config import DecodingConfig
+from dynml.models.sequence.decoding.numbers.written import number_of
 from dynml.models.sequence.decoding.targets import Target, Trials
 
 Floats = NDArray[np.float64]
 N_NAMED = 3
 LEAST_TRIALS = 3
 """Training trials: fewer have no held-out ones."""
-
-_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
-
-
-def number_of(text: str) -> float | None:
-    """The finite number that a label is; None where it is another text."""
-    own = text.strip()
-    value = float(own) if _NUMBER.fullmatch(own) else math.nan
-    return value if math.isfinite(value) else None
 
 
 def numbers_of(names: Sequence[str]) -> Floats:
