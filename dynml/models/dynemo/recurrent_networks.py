@@ -177,7 +177,7 @@ def _normalization(kind: str | None, n_units: int) -> torch.nn.Module:
 
 
 def _run(layer: torch.nn.Module, inputs: Tensor, lengths: Tensor | None) -> Tensor:
-    if isinstance(layer, torch.nn.LSTM) and _is_plain(inputs, layer.weight_ih_l0):
+    if isinstance(layer, torch.nn.LSTM) and _is_plain(inputs, next(layer.parameters())):
         return lstm_layer(inputs, _weights_of(layer), lengths)
     with runnable_lstms(layer):
         if lengths is None:
