@@ -70,11 +70,12 @@ def finding_of_states(answer_report: dict[str, Any] | None, pretrained: Any) -> 
     weight = sum(answer_report["kinds"][kind]["weight"] for kind in STATE_KINDS)
     use = f"gives the weight {weight:.2f} to" if found["used"] else "does not use"
     error = found["standard_error_of_gain"]
+    said = "unknown" if error is None else format(error, ".2g")
     return [
         f"The linear answer {use} the states of {pretrained}: with them the {_words(loss)} of "
         f"left-out training trials goes from {found['held_out_without'][loss]:.3g} to "
-        f"{found['held_out_with'][loss]:.3g} (standard error of the difference "
-        f"{'unknown' if error is None else format(error, '.2g')}){scores}."
+        f"{found['held_out_with'][loss]:.3g}{scores}. What counts is the loss with one more trial of unknown class, "
+        f"of which they take {found['gain']:.2g} (standard error {said})."
     ]
 
 
