@@ -166,13 +166,18 @@ def findings_of(given: ReportInput) -> list[str]:
 
 
 def _settings(experiment: ReportedExperiment) -> list[tuple[str, str]]:
-    hidden, values = ("class_counts", "backbone_settings"), experiment.model.get("target_values")
     # The labels of a decoder of labels are kept where another has its classes.
-    named = {"class_names": "labels"} if values == "labels" else {}
+    named = {"class_names": "labels"} if experiment.model.get("target_values") == "labels" else {}
+    # What is made of several numbers stands elsewhere on the page; of a model within the model, its kind says enough.
+    flat = {
+        name: value.get("family") if isinstance(value, dict) else value
+        for name, value in experiment.model.items()
+        if name != "class_counts"
+    }
     return [
         (named.get(name, name).replace("_", " "), ", ".join(map(str, value)) if isinstance(value, list) else str(value))
-        for name, value in experiment.model.items()
-        if value not in (None, []) and name not in hidden
+        for name, value in flat.items()
+        if value not in (None, [])
     ]
 
 

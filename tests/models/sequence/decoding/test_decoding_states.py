@@ -29,6 +29,8 @@ from dynml.models.sequence.decoding.evaluation import logits_of, windows_of_tria
 from dynml.models.sequence.decoding.inference import decode
 from dynml.ops.hmm.statistics import GaussianHMMParameters
 from dynml.recording import Events, Source, recording_of_runs
+from dynml.report.experiment import read_reported_experiment
+from dynml.report.page import ReportInput, report_page
 from dynml.training.checkpoints.experiment_folder import ExperimentFolder
 
 pytestmark = pytest.mark.filterwarnings("ignore::dynml.errors.DataWarning")
@@ -162,6 +164,12 @@ def finished(tmp_path_factory, hmm, others):
     settings = {"max_epochs": 1, "inner_folds": 1}
     trainer = trainer_of(dataset, folder, linear_answer="best", pretrained=path, trainer=settings)
     return folder, dataset, trainer, trainer.train_and_validate()
+
+
+def test_a_report_says_of_a_model_within_the_model_what_it_is(finished):
+    page = report_page(ReportInput(experiment=read_reported_experiment(finished[2].folder.path), results=[]))
+    assert "<dt>state model</dt><dd>hmm</dd>" in page
+    assert "{&#39;" not in page
 
 
 def test_an_order_of_states_that_nothing_else_shows_is_decoded(finished):
