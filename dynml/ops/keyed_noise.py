@@ -11,12 +11,15 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 _GOLDEN_GAMMA = 0x9E3779B97F4A7C15 - 2**64
 _FIRST_FACTOR = 0xBF58476D1CE4E5B9 - 2**64
 _SECOND_FACTOR = 0x94D049BB133111EB - 2**64
+_FACTORS = np.array([_FIRST_FACTOR, _SECOND_FACTOR], np.int64).view(np.uint64)
 
 
 def derived_keys(keys: Tensor, *parts: int | Tensor) -> Tensor:
@@ -31,6 +34,8 @@ def derived_keys(keys: Tensor, *parts: int | Tensor) -> Tensor:
     -------
     Tensor, int64
     """
+    if keys.device.type == "cpu":
+        return _derived_on_host(keys, parts)
     for part in parts:
         keys = _mixed(_mixed(keys) + part)
     return keys
@@ -85,6 +90,21 @@ def keyed_normal(keys: Tensor, counters: Tensor) -> Tensor:
     radius = _shifted(bits, 32).to(torch.float32).add_(0.5).mul_(2.0**-32)
     angle = bits.bitwise_and_(0xFFFFFFFF).to(torch.float32).mul_(2.0 * math.pi * 2.0**-32)
     return radius.log_().mul_(-2.0).sqrt_().mul_(angle.cos_())
+
+
+def _derived_on_host(keys: Tensor, parts: tuple[int | Tensor, ...]) -> Tensor:
+    """NumPy's calls cost a fraction of torch's, and the keys of a batch are a few numbers."""
+    value = np.atleast_1d(keys.numpy()).view(np.uint64)
+    for part in parts:
+        added = part.numpy() if isinstance(part, Tensor) else np.array([part], np.int64)
+        value = _mixed_on_host(_mixed_on_host(value) + added.view(np.uint64))
+    return torch.from_numpy(value.view(np.int64)).reshape(value.shape if keys.ndim else value.shape[1:])
+
+
+def _mixed_on_host(value: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    value = (value ^ (value >> np.uint64(30))) * _FACTORS[0]
+    value = (value ^ (value >> np.uint64(27))) * _FACTORS[1]
+    return value ^ (value >> np.uint64(31))
 
 
 def _mixed(value: Tensor) -> Tensor:

@@ -82,3 +82,15 @@ def test_a_million_spans_have_a_million_keys():
     subject = torch.arange(1000).repeat_interleave(1000)
     keys = span_keys(0, 0, subject, torch.zeros_like(start), start, start + 200)
     assert len(torch.unique(keys)) == 1_000_000
+
+
+@pytest.mark.parametrize("key", [0, 1234567, 2**63 - 1, -5])
+def test_derived_keys_are_outputs_of_the_generator_on_the_host_as_on_a_device(key):
+    def mixed(value):
+        return splitmix64((value - 0x9E3779B97F4A7C15) % 2**64, 1)[0]
+
+    expected = key % 2**64
+    for part in (8, -3):
+        expected = mixed((mixed(expected) + part) % 2**64)
+    assert [int(value) % 2**64 for value in derived_keys(torch.tensor([key]), 8, torch.tensor([-3]))] == [expected]
+    assert int(derived_keys(torch.tensor(key), 8, -3)) % 2**64 == expected

@@ -37,6 +37,7 @@ from dynml.ops.mixture.cholesky_parameters import (
     vectors_from_covariances,
     vectors_from_variances,
 )
+from dynml.ops.mixture.coefficients import gaussian_divergence, mixing_coefficients
 from dynml.ops.mixture.mixture_gaussian import mixture_log_likelihood
 from dynml.training.model_summary import Summarized
 
@@ -149,7 +150,7 @@ class Dynemo(Summarized, torch.nn.Module):
 
     def alpha(self, theta: Tensor) -> Tensor:
         """Mixing coefficients of logits, (..., J)."""
-        return torch.softmax(theta / self.alpha_temperature, dim=-1)
+        return mixing_coefficients(theta, self.alpha_temperature)
 
     # ------------------------------------------------------------------ the bound
 
@@ -199,8 +200,7 @@ class Dynemo(Summarized, torch.nn.Module):
         """`bound_terms` with the posterior at hand."""
         theta = mean if noise_BTJ is None else mean + scale * noise_BTJ
         prior_mean, prior_scale = self.prior(theta, _lengths(mask_BT, lengths_B))
-        ratio = (scale / prior_scale).square()
-        divergence = 0.5 * (ratio + ((mean - prior_mean) / prior_scale).square() - 1.0 - ratio.log()).sum(dim=-1)
+        divergence = gaussian_divergence(mean, scale, prior_mean, prior_scale)
         counted_BT = mask_BT if observed_BT is None else observed_BT
         weights = None if counted_BT is None else counted_BT.to(signals_BTC.dtype)
         log_likelihood = mixture_log_likelihood(

@@ -51,7 +51,7 @@ def build_optimizer(
     rate = _base_rate(config, 0) * _factor(config, 0, 1, config.warmup_epochs or config.warmup_steps)
     further: dict[str, Any] = {"fused": True} if fused else {}
     if not fused and config.optimizer in FUSED and _are_small(groups):
-        further = {"foreach": True}
+        further = {"foreach": True} if config.optimizer == "sgd" else {"fused": True}
     if config.optimizer == "sgd":
         optimizer: torch.optim.Optimizer = torch.optim.SGD(groups, lr=rate, momentum=0.9, **further)
         if fused:
@@ -91,10 +91,7 @@ def parameter_groups(config: TrainerConfig, model: torch.nn.Module) -> list[dict
 
 
 def _are_small(groups: list[dict[str, Any]]) -> bool:
-    """Whether parameters are better stepped together on a CPU, where calls cost more than their numbers.
-
-    What comes of it is the same, bit by bit.
-    """
+    """Whether parameters are better stepped together on a CPU, where calls cost more than their numbers."""
     parameters = [parameter for group in groups for parameter in group["params"]]
     n_numbers = sum(parameter.numel() for parameter in parameters)
     return n_numbers < SMALL_PARAMETER * len(parameters) and all(p.device.type == "cpu" for p in parameters)
