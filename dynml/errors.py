@@ -52,6 +52,10 @@ class ResumeRefusedError(CheckpointError):
     """A run that would go on with another model, other data or another seed than it started with."""
 
 
+class NotWrittenError(DynmlError):
+    """A file that the system refused to write: a full disk, no permission."""
+
+
 class NotPositiveDefiniteError(DynmlError, ValueError):
     """A covariance without a Cholesky factor; the sentence names the state or mode."""
 

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from dynml.errors import CheckpointError, DynmlError
+from dynml.errors import CheckpointError, DynmlError, NotWrittenError
 from dynml.process_life import is_alive
 from dynml.reading_files import read_text
 
@@ -129,16 +129,16 @@ def folder_made_for(path: Path) -> Iterator[Path]:
 
 
 def raise_if_refused(error: Exception, target: Path) -> None:
-    """Raise a DynmlError if the system refused to write; otherwise do nothing.
+    """Raise a NotWrittenError if the system refused to write; otherwise do nothing.
 
     Raises
     ------
-    DynmlError
+    NotWrittenError
         Says what could not be written, and why.
     """
     reason = None if isinstance(error, DynmlError) else _refusal_of_system(error)
     if reason is not None:
-        raise DynmlError(f"{target} could not be written: {reason}.") from error
+        raise NotWrittenError(f"{target} could not be written: {reason}.") from error
 
 
 def _refusal_of_system(error: BaseException) -> str | None:

@@ -37,6 +37,9 @@ class Table:
 def read_table(path: Path, delimiter: str = "\t") -> Table:
     """Read a table whose first line names the columns; separated by tabs, unless another delimiter is given.
 
+    One whose every line has as many semicolons instead, as spreadsheets write it where the comma is for decimals, is
+    read so.
+
     Raises
     ------
     DataError
@@ -44,11 +47,11 @@ def read_table(path: Path, delimiter: str = "\t") -> Table:
         length; names the line.
     """
     text = read_text_or_compressed(path)
-    try:
-        numbered = enumerate(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter), start=1)
-        lines = [(number, line) for number, line in numbered if any(line)]
-    except csv.Error as error:
-        raise DataError(f"{path} could not be read as a table: {error}.") from error
+    lines = _lines(path, text, delimiter)
+    if lines and len(lines[0][1]) == 1 and not set(",\t") & set(lines[0][1][0]):
+        by_semicolons = _lines(path, text, ";")
+        if len({len(line) for _, line in by_semicolons}) == 1 < len(by_semicolons[0][1]):
+            lines, delimiter = by_semicolons, ";"
     _check_quotes(lines, text, delimiter, path)
     if not lines:
         raise DataError(f"{path} is empty, but must be a table whose first line names the columns.")
@@ -59,7 +62,8 @@ def read_table(path: Path, delimiter: str = "\t") -> Table:
     header = header[:n_columns] if all(len(line) <= n_columns for _, line in lines) else header
     if len(header) == 1 and any(other in header[0] for other in ",;\t"):
         name = "tabs" if delimiter == "\t" else "commas"
-        raise DataError(f"{path} is not separated by {name}: its first line is {header[0][:60]!r}.")
+        semicolons = ", nor by as many semicolons in each line" if ";" in header[0] else ""
+        raise DataError(f"{path} is not separated by {name}{semicolons}: its first line is {header[0][:60]!r}.")
     if "" in header or len(set(header)) < len(header):
         raise DataError(f"{path} has a column without a name, or two of one name: {', '.join(map(repr, header))}.")
     if max(map(len, header)) > LONGEST_NAME:
@@ -71,6 +75,15 @@ def read_table(path: Path, delimiter: str = "\t") -> Table:
         name: [line[position].strip() or NOT_AVAILABLE for _, line in lines[1:]] for position, name in enumerate(header)
     }
     return Table(path, columns)
+
+
+def _lines(path: Path, text: str, delimiter: str) -> list[tuple[int, list[str]]]:
+    """Cells of the lines that are not empty, with the lines' numbers."""
+    try:
+        numbered = enumerate(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter), start=1)
+        return [(number, line) for number, line in numbered if any(line)]
+    except csv.Error as error:
+        raise DataError(f"{path} could not be read as a table: {error}.") from error
 
 
 def _check_quotes(lines: list[tuple[int, list[str]]], text: str, delimiter: str, path: Path) -> None:

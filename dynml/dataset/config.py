@@ -179,6 +179,11 @@ class DatasetConfig:
         return self.n_embeddings is not None or self.n_components is not None
 
     @property
+    def shortest_segment(self) -> int:
+        """Samples that a segment must have to be embedded."""
+        return (self.n_embeddings or 1) + 1
+
+    @property
     def redraws(self) -> bool:
         """Whether anything but the store's own subsets is asked for."""
         drawn = any(value is not None for value in (self.subsets, self.folds, self.n_training_subjects))

@@ -18,8 +18,8 @@ from dynml.dataset.array_source import ArraySource, Series
 from dynml.dataset.conditioning.conditioned_dataset import ConditionedDataset, conditioned
 from dynml.dataset.conditioning.conditioned_source import Conditioning
 from dynml.dataset.config import DatasetConfig
-from dynml.dataset.embedded_source import EmbeddedSource
-from dynml.dataset.embedding import Embedding, fit_embedding
+from dynml.dataset.embedded_source import EmbeddedDataset
+from dynml.dataset.embedding import Embedding
 from dynml.dataset.montages.united_dataset import UnitedDataset, united, united_anew
 from dynml.dataset.montages.united_source import montages_of
 from dynml.dataset.preparation_signature import PreparedDataset, preparation_signature
@@ -31,7 +31,6 @@ from dynml.dataset.subset import MultiSubjectSubset, check_ranks, facts_of, only
 from dynml.dataset.subsets import refuse_fits_that_saw_held_out, subsets_in_force
 from dynml.dataset.trials import label_names_of
 from dynml.errors import ConfigurationError, DataError
-from dynml.fits import Layout
 from dynml.store.layout import SUBSET_NAMES
 from dynml.store.reading import Store
 from dynml.tables import Described
@@ -39,7 +38,7 @@ from dynml.tables import Described
 __all__ = ["DatasetConfig", "MultiSubjectDataset", "MultiSubjectSubset", "SegmentTable"]
 
 
-class MultiSubjectDataset(UnitedDataset, PreparedDataset, ConditionedDataset, Described):
+class MultiSubjectDataset(UnitedDataset, PreparedDataset, ConditionedDataset, EmbeddedDataset, Described):
     """Training, validation and testing subjects of one group of a store, or of several.
 
     Parameters
@@ -368,6 +367,7 @@ class MultiSubjectDataset(UnitedDataset, PreparedDataset, ConditionedDataset, De
             "sampling_frequencies": self._sampling_frequencies(),
             "split": self.split,
             "redrawn": self.config.redraws,
+            **({"left_out": self.left_out} if self.left_out else {}),
             "config": self.config.in_force(),
             **self.described_groups(self.preparations),
             **self.described_conditioning(
@@ -381,20 +381,6 @@ class MultiSubjectDataset(UnitedDataset, PreparedDataset, ConditionedDataset, De
                 for name, subset in self._by_name.items()
             },
         }
-
-    def _embed(self) -> None:
-        """Put the embedding that is asked for between the source and everybody else."""
-        if self.embedding is None and not self.config.embeds:
-            return
-        layout = Layout(sampling_frequency=self.sampling_frequency, channel_names=self.channel_names)
-        if self.embedding is None:
-            training = self._subsets.subjects["training"]
-            self.embedding = fit_embedding(self.signal_source, self.group, layout, training, self.config)
-        else:
-            where = str(self.signal_source.path or "The dataset")
-            self.embedding.check_layout(layout, where, named=self.signal_source.path is not None)
-        self.signal_source = EmbeddedSource(self.signal_source, self.group, self.subjects, self.embedding)
-        self.channel_names = common_channels(self.signal_source, self.group, self.subjects)
 
     def _sampling_frequencies(self) -> list[float]:
         return sorted({self.signal_source.attributes(name, self.group).sampling_frequency for name in self.subjects})

@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import warnings
 from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
@@ -16,11 +17,15 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from dynml.data_warnings import DataWarnings
-from dynml.dataset.embedding import Embedding, long_stretches
-from dynml.dataset.signal_source import SignalSource, SourceOfAnother
-from dynml.errors import DataError
+from dynml.dataset.config import DatasetConfig
+from dynml.dataset.embedding import Embedding, fit_embedding, long_stretches, longest_stretch
+from dynml.dataset.signal_source import SignalSource, SourceOfAnother, common_channels
+from dynml.errors import DataError, DataWarning, first_of
+from dynml.fits import Layout
 from dynml.preparation.step import blocks
 from dynml.recording import GroupDescription
+from dynml.store.layout import natural_order
+from dynml.store.subsets import Subsets
 
 ROUNDING = 4.0 * float(np.finfo(np.float32).eps)
 """Share of the largest component below which another's variation may be rounding."""
@@ -213,6 +218,70 @@ class EmbeddedSource(SourceOfAnother):
     def _read_blocks(self, subject: str, group: str, segments: NDArray[np.int64]) -> Iterator[NDArray[np.float32]]:
         for first, last in blocks(segments):
             yield self.base.read(subject, group, first, last)
+
+
+class EmbeddedDataset:
+    """The part of a dataset that knows of an embedding; there may be none.
+
+    Attributes
+    ----------
+    left_out : list of str
+        Subjects of the store whose segments are all too short to be embedded.
+    """
+
+    signal_source: SignalSource
+    group: str
+    config: DatasetConfig
+    embedding: Embedding | None
+    subjects: list[str]
+    channel_names: tuple[str, ...]
+    _subsets: Subsets
+    left_out: list[str]
+
+    @property
+    def sampling_frequency(self) -> float:
+        """Hz, of all subjects."""
+        raise NotImplementedError
+
+    def _embed(self) -> None:
+        """Put the embedding that is asked for between the source and everybody else."""
+        self.left_out = []
+        if self.embedding is None and not self.config.embeds:
+            return
+        everyone, shortest = self.subjects, (self.embedding or self.config).shortest_segment
+        self._subsets = _with_long_stretches(self.signal_source, self.group, self._subsets, shortest)
+        self.subjects = self._subsets.all_subjects
+        self.left_out = sorted({*everyone} - {*self.subjects}, key=natural_order)
+        layout = Layout(sampling_frequency=self.sampling_frequency, channel_names=self.channel_names)
+        if self.embedding is None:
+            training = self._subsets.subjects["training"]
+            self.embedding = fit_embedding(self.signal_source, self.group, layout, training, self.config)
+        else:
+            where = str(self.signal_source.path or "The dataset")
+            self.embedding.check_layout(layout, where, named=self.signal_source.path is not None)
+        self.signal_source = EmbeddedSource(self.signal_source, self.group, self.subjects, self.embedding)
+        self.channel_names = common_channels(self.signal_source, self.group, self.subjects)
+
+
+def _with_long_stretches(source: SignalSource, group: str, subsets: Subsets, shortest: int) -> Subsets:
+    """Leave out subjects of a store without any stretch of at least `shortest` samples, unless all are.
+
+    Arrays that their user listed stay, so that places in the list keep their meaning: the embedding refuses them.
+    """
+    if source.path is None:
+        return subsets
+    everyone = subsets.all_subjects
+    short = {subject for subject in everyone if longest_stretch(source, group, subject) < shortest}
+    if not short or len(short) == len(everyone):
+        return subsets
+    warnings.warn(
+        f"{source.path}: {len(short)} of {len(everyone)} subjects have no segment of at least {shortest} samples, which the "
+        f"embedding needs, and are left out ({first_of(sorted(short, key=natural_order))}).",
+        DataWarning,
+        stacklevel=6,
+    )
+    kept = {name: [one for one in subjects if one not in short] for name, subjects in subsets.subjects.items()}
+    return Subsets(kept, subsets.split)
 
 
 def _within(rows: NDArray[np.bool_], segments: NDArray[np.int64]) -> NDArray[np.bool_]:

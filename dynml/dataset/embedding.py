@@ -331,11 +331,7 @@ def long_stretches(
     DataError
         When there is none.
     """
-    stretches = source.segments(subject, group)
-    segment, without = np.arange(len(stretches)), ""
-    if source.attributes(subject, group).n_masked:
-        stretches, segment = observed_stretches(stretches, source.masked_rows(subject, group))
-        without = " without masked ones"
+    stretches, segment, without = _observed(source, group, subject)
     lengths = stretches[:, 1] - stretches[:, 0]
     kept = lengths >= shortest
     if not kept.any():
@@ -344,3 +340,16 @@ def long_stretches(
             f"{without}, but the longest has {lengths.max(initial=0)}."
         )
     return stretches[kept], segment[kept]
+
+
+def longest_stretch(source: SignalSource, group: str, subject: str) -> int:
+    """Samples of the longest stretch that lies in one segment and is all observed."""
+    return int(np.diff(_observed(source, group, subject)[0]).max(initial=0))
+
+
+def _observed(source: SignalSource, group: str, subject: str) -> tuple[NDArray[np.int64], NDArray[np.int64], str]:
+    """Stretches without masked rows, the segment that each lies in, and words on what they are without."""
+    segments: NDArray[np.int64] = source.segments(subject, group)
+    if not source.attributes(subject, group).n_masked:
+        return segments, np.arange(len(segments)), ""
+    return *observed_stretches(segments, source.masked_rows(subject, group)), " without masked ones"

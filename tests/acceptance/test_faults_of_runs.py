@@ -1,5 +1,6 @@
 """Faults of settings, numbers and checkpoints that no other test has: each is survived, or refused in one sentence."""
 
+import errno
 import hashlib
 import json
 import os
@@ -7,6 +8,7 @@ import resource
 import signal
 import struct
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -139,8 +141,37 @@ def test_a_full_disk_at_a_checkpoint_is_one_sentence_and_leaves_the_one_before(h
     resume = ("dynml_resume_training_from_checkpoint.py", tmp_path, "run", "--new_max_epochs", 60)
     done = run_script(*resume, status=2, preexec_fn=limit)
     assert "could not be written: File too large" in done.stderr
+    assert f"goes on from the checkpoint in {experiment} once it can be written: --resume auto" in done.stderr
     assert {path: path.read_bytes() for path in (experiment / "checkpoint").iterdir()} == before
     assert newest_committed(experiment / "checkpoint")[0] == experiment / "checkpoint"
+
+
+@pytest.mark.parametrize(("file", "way_on"), [("state.pt", "Nothing was kept"), ("summary.json", "--resume")])
+def test_a_disk_that_is_full_for_once_costs_no_result(tmp_path, monkeypatch, file, way_on):
+    """Whatever is written last: the same run, taken up where there is room again, comes to the same numbers."""
+    data = [switching_signals(600, 0)]
+    undisturbed = hmm_trainer(tmp_path, data, "undisturbed", seed=3).train_and_validate()
+    opening, replacement = Path.open, os.replace
+
+    def full_at_open(path, *arguments, **settings):
+        if path.name == file:
+            raise OSError(errno.ENOSPC, "No space left on device", str(path))
+        return opening(path, *arguments, **settings)
+
+    def full_at_replacement(source, target):
+        if Path(target).name == file:
+            raise OSError(errno.ENOSPC, "No space left on device", str(target))
+        return replacement(source, target)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "open", full_at_open)
+        patched.setattr(os, "replace", full_at_replacement)
+        with pytest.raises(DynmlError, match=f"No space left on device.*{way_on}"):
+            hmm_trainer(tmp_path, data, "run", seed=3).train_and_validate()
+    assert not (tmp_path / "run" / "summary.json").exists()
+    summary = hmm_trainer(tmp_path, data, "run", seed=3, resume="auto").train_and_validate()
+    assert summary["free_energy"] == undisturbed["free_energy"]
+    assert json.loads((tmp_path / "run" / "summary.json").read_text())["epochs"] == undisturbed["epochs"]
 
 
 @pytest.mark.parametrize("n_signals", [1, 2])

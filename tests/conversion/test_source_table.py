@@ -96,7 +96,7 @@ def test_lists_choose_among_the_rows_of_a_table_without_subsets(tmp_path):
         (["subjct,file", "p1,data/a.npy"], r"files\.csv has no column 'subject' \(did you mean 'subjct'"),
         (["subject,path", "p1,data/a.npy"], "has no column 'file'"),
         (["subject,file"], "has no row below"),
-        (["subject;file", "p1;data/a.npy"], "not separated by commas"),
+        (["subject;file", "p1;data/a.npy;"], "not separated by commas, nor by as many semicolons"),
         (["subject,file", "p1,data/a.npy,3"], "Line 2 of .* has 3 values"),
         (["subject,file", "p1,data/x.npy"], r"row 1: file .*x\.npy does not exist"),
         (["subject,file", f"p1,{'x' * 5000}.npy"], "row 1: file .* does not exist"),

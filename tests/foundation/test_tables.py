@@ -11,6 +11,21 @@ def test_a_table_is_its_columns(tmp_path):
     assert read_table(tmp_path / "t.tsv").columns == {"participant_id": ["sub-1", "sub-2"], "age": ["20", "n/a"]}
 
 
+@pytest.mark.parametrize("delimiter", ["\t", ","])
+def test_semicolons_separate_where_each_line_has_as_many(tmp_path, delimiter):
+    """As spreadsheets write tables in German or French; what is within quotes separates nothing."""
+    (tmp_path / "t.csv").write_text('\ufeffparticipant_id;age;note\r\nsub-1;20,5;"a;b"\r\nsub-2;;c\r\n;;\r\n')
+    found = read_table(tmp_path / "t.csv", delimiter).columns
+    assert found == {"participant_id": ["sub-1", "sub-2"], "age": ["20,5", "n/a"], "note": ["a;b", "c"]}
+
+
+@pytest.mark.parametrize("text", ["a;b\n1;2\n3\n", "a;b\n1;2;3\n", "a;b,c\n1;2,3\n"])
+def test_semicolons_that_may_be_something_else_are_named(tmp_path, text):
+    (tmp_path / "t.tsv").write_text(text)
+    with pytest.raises(DataError, match="not separated by tabs, nor by as many semicolons in each line: its first"):
+        read_table(tmp_path / "t.tsv")
+
+
 @pytest.mark.parametrize(
     "rows",
     [

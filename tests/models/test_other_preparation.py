@@ -11,6 +11,7 @@ from dynml.cli.commands.results.extract_features import parse_extraction, run_ex
 from dynml.cli.commands.results.infer import parse_inference, run_inference
 from dynml.cli.commands.train import parse_training, run_training
 from dynml.conversion.creation import create_store
+from dynml.dataset.config import DatasetConfig
 from dynml.errors import DataError, DataWarning
 from dynml.simulation import simulate_hmm
 from dynml.store.reading import Store
@@ -42,8 +43,8 @@ def place(tmp_path_factory):
     files = {name: folder / f"{name}.txt" for name in lists}
     for name, settings in (("alike", {}), ("raw", {"standardization": "none"})):
         group = {"type": "timeseries", "files": ["*.npy"], "events": "events.tsv", "sampling_frequency": 100}
-        (folder / "config.json").write_text(json.dumps({"signals": group | settings}))
-        create_store(folder / "ready", folder / f"{name}.hdf5", folder / "config.json", files)
+        (folder / f"{name}.json").write_text(json.dumps({"signals": group | settings}))
+        create_store(folder / "ready", folder / f"{name}.hdf5", folder / f"{name}.json", files)
     (folder / "experiments").mkdir()
     return folder
 
@@ -161,3 +162,33 @@ def test_a_store_is_opened_once_for_a_model_whatever_it_reads(place, train, monk
     monkeypatch.setattr("dynml.dataset.dataset.Store", Counted)
     dataset = load_experiment(trained).open(place / "alike.hdf5")
     assert (dataset.n_channels, len(opened)) == (2, 1)
+
+
+def test_a_subject_too_short_for_the_embedding_stops_nobody_else(place, train, monkeypatch):
+    """It is named, by a warning and in the results, and the others come to what they come to without it."""
+    path = train("hmm", "embedded", "alike", "--dataset.n_embeddings", "9", "--dataset.n_components", "3")
+    without = inferred(place, monkeypatch, path, "alike.hdf5")
+    assert without["left_out"] == []
+    signals = np.load(place / "ready" / "sub-1" / "run.npy")
+    (place / "ready" / "sub-7").mkdir()
+    np.save(place / "ready" / "sub-7" / "run.npy", signals[:9])
+    (place / "ready" / "sub-7" / "events.tsv").write_text("onset\tduration\ttrial_type\n0\t0.02\ta\n")
+    files = {name: place / f"{name}.txt" for name in ("training", "validation")}
+    (place / "longer.txt").write_text("sub-6\nsub-7\n")
+    create_store(place / "ready", place / "short.hdf5", place / "alike.json", files | {"testing": place / "longer.txt"})
+    named = r"1 of 7 subjects have no segment of at least 10 samples, .* and are left out \(sub-7\)"
+    with pytest.warns(DataWarning, match=named):
+        summary = inferred(place, monkeypatch, path, "short.hdf5")
+    assert summary["left_out"] == ["sub-7"]
+    assert summary["free_energy"] == without["free_energy"]
+    with pytest.warns(DataWarning, match=named):
+        again = train("hmm", "with_short", "short", "--dataset.n_embeddings", "9", "--dataset.n_components", "3")
+    assert json.loads((again / "parameters_latest.json").read_text())["dataset"]["left_out"] == ["sub-7"]
+    with pytest.raises(DataError, match="Subject testing-1, .* needs a segment of at least 10 samples"):
+        # A place in a list stands for a subject: what is left out there would give others its results.
+        MultiSubjectDataset.from_arrays(
+            [signals, signals[::-1].copy()],
+            testing=[signals[::2].copy(), signals[:9]],
+            standardization="none",
+            config=DatasetConfig(n_embeddings=9),
+        )

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from dynml.errors import ConfigurationError, DataWarning
+from dynml.errors import ConfigurationError, DataWarning, NotWrittenError
 from dynml.files import read_json, write_json
-from dynml.training.checkpoints.committed import MANIFEST
+from dynml.training.checkpoints.committed import MANIFEST, newest_committed
 from dynml.training.checkpoints.experiment_folder import WEIGHTS, Checkpoint, ExperimentFolder
 from dynml.training.loggers.run_loggers import GuardedLoggers, RunDescription, RunLogger
 from dynml.training.monitors import BestMonitor, History
@@ -66,6 +66,14 @@ class RunRecord:
                 if is_new and not self.folder.best_model.exists():
                     self.folder.clear()
                 raise
+            except NotWrittenError as error:
+                raise NotWrittenError(f"{error} {self._way_on()}") from error
+
+    def _way_on(self) -> str:
+        """What a user may do about a run that a full disk ended."""
+        if newest_committed(self.folder.checkpoint)[0] is None:
+            return "Nothing was kept of the run: repeat it once it can be written."
+        return f"The run goes on from the checkpoint in {self.folder.path} once it can be written: --resume auto."
 
     @property
     def has_saved(self) -> bool:

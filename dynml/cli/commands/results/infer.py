@@ -229,6 +229,7 @@ def _write_inference(
         "model_sha256": experiment.sha256,
         "split": dataset.split,
         "subsets": {name: list(dataset.subset(name).subjects) for name in names},
+        "left_out": dataset.left_out,
         "subjects_seen_in_training": seen,
         "other_preparation": experiment.other_preparation,
         "dual_estimation": bool(arguments.dual_estimation),
