@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
@@ -140,15 +141,22 @@ def inferred_subjects(
     model : torch.nn.Module
     subset : MultiSubjectSubset
     **options : bool
-        `dual_estimation`, if it is asked for or declined.
+        `dual_estimation`, if it is asked for or declined. Of what is declined a family need not know.
 
     Raises
     ------
     CheckpointError
-        When what `infer` gives is no `InferredSubject`, nor has its fields.
+        When what `infer` gives is no `InferredSubject`, nor has its fields, or when it does not know what is asked for.
     """
     assert family.inference is not None, family.name
-    for result in load(family.inference)(model, subset, **options):
+    infer = load(family.inference)
+    known = inspect.signature(infer).parameters
+    takes_any = any(one.kind is inspect.Parameter.VAR_KEYWORD for one in known.values())
+    given = {name: value for name, value in options.items() if takes_any or name in known}
+    for name in options.keys() - given.keys():
+        if options[name]:
+            raise CheckpointError(f"The family {family.name} has no {name}.")
+    for result in infer(model, subset, **given):
         yield result if isinstance(result, InferredSubject) else _with_fields_of(result, family)
 
 

@@ -48,7 +48,7 @@ class Family:
     sampler_config: str = "dynml.batches.sampler_config:BatchSamplerConfig"
     loader_config: str = "dynml.batches.loader_config:BatchLoaderConfig"
     inference: str | None = None
-    """Called as `infer(model, subset, dual_estimation=...)`, or without the last: gives an
+    """Called as `infer(model, subset)`, and with `dual_estimation` if it has such a parameter: gives a
     `dynml.models.inferred.InferredSubject` for each subject; null: the family gives no states or modes over time."""
 
     states_of_stretch: str | None = None

@@ -69,6 +69,11 @@ def of_kind(results: Sequence[ResultsFolder], kind: str) -> ResultsFolder | None
     return next((one for one in results if one.kind == kind), None)
 
 
+def is_results_folder(folder: str | Path) -> bool:
+    """Whether a page can show what is in a folder itself."""
+    return any(True for _ in _results_in([Path(folder)]))
+
+
 def _results_in(folders: Sequence[Path]) -> Iterator[ResultsFolder]:
     for folder in folders:
         for name in (SUMMARY, METRICS):

@@ -56,6 +56,7 @@ INFERENCE = """
     from types import SimpleNamespace
 
     import numpy as np
+    import torch
     from dynml.models.inferred import InferredSubject
 
     KIND = InferredSubject
@@ -214,6 +215,12 @@ def test_a_family_of_another_package_is_inferred_from_by_what_it_declares(hdf5_f
     assert names == {*(f"sub-{i}_alpha.npy" for i in range(4)), *(f"{table}.tsv" for table in tables)}
     assert "no means and covariances" in inferred("dual", "--dual_estimation", status=2).stderr
 
+    plain = INFERENCE.replace("def infer(model, subset, *, dual_estimation=False)", "def infer(model, subset)")
+    plain = plain.replace("    def infer", "    @torch.no_grad()\n    def infer", 1)
+    packaged(tmp_path, "one_step", {"inference": plain})
+    assert "4 subjects inferred" in inferred("plain").stdout
+    assert "one_step has no dual_estimation" in inferred("dual", "--dual_estimation", status=2).stderr
+
     inference = INFERENCE.replace("KIND = InferredSubject", "KIND = SimpleNamespace")
     packaged(tmp_path, "one_step", {"inference": inference})
     assert "4 subjects inferred" in inferred("other_class").stdout
@@ -226,5 +233,8 @@ def test_a_family_of_another_package_is_inferred_from_by_what_it_declares(hdf5_f
         "components=", 'write_inference="one_step.inference:write_inference",\n        components='
     )
     packaged(tmp_path, "one_step", {"family": declared})
-    assert f"Own words. Results: {tmp_path / 'own'}\n" in inferred("own").stdout
+    shown = inferred("own").stdout
+    assert f"Own words. Results: {tmp_path / 'own'}\n" in shown
+    assert shown.splitlines()[-1].startswith("Next: dynml_report.py")
+    assert "--results" not in shown, "a report cannot read the family's own files"
     assert json.loads((tmp_path / "own" / "own.json").read_text()) == ["training", "validation", "testing"]

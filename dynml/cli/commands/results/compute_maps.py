@@ -108,7 +108,8 @@ def run_maps(arguments: Namespace) -> None:
         store.close()
         for finding in findings:
             print(f"Note: {finding}")
-        print(f"{len(found)} kinds of maps and networks, {pictures} pictures. Results: {out}")
+        kinds = f"{len(found)} {'kind' if len(found) == 1 else 'kinds'} of maps and networks"
+        print(f"{kinds}, {pictures} {'picture' if pictures == 1 else 'pictures'}. Results: {out}")
 
 
 def _found(

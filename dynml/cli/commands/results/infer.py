@@ -111,6 +111,7 @@ def run_inference(arguments: Namespace) -> None:
 def _next_commands(arguments: Namespace, experiment: Experiment, dataset: MultiSubjectDataset) -> list[list[str]]:
     """What to do with a model and its results; the report stands last, which takes in all of them."""
     from dynml.cli.outputs.series import kind_of_values
+    from dynml.report.results import is_results_folder
 
     has_components, has_values = experiment.family.inference is not None, True
     try:
@@ -121,7 +122,9 @@ def _next_commands(arguments: Namespace, experiment: Experiment, dataset: MultiS
     of_components = [[f"dynml_compute_{what}.py", *given, f"{out}_{what}"] for what in ("spectra", "maps")]
     column = _column_of_events(dataset)
     responses = ["dynml_compute_responses.py", *given, f"{out}_responses", "--events", column or ""]
-    page = [arguments.experiment_path, "report.html", "--hdf5", arguments.hdf5_file, "--results", out]
+    page = [arguments.experiment_path, "report.html", "--hdf5", arguments.hdf5_file]
+    # The page cannot read what a family of another package writes in a form of its own.
+    page += ["--results", out] if is_results_folder(out) else []
     of_events = [responses] if has_values and column else []
     return [*(of_components if has_components else []), *of_events, ["dynml_report.py", *page]]
 
