@@ -3,6 +3,8 @@
 import contextlib
 import os
 import pickle
+import platform
+import resource
 import subprocess
 import sys
 import threading
@@ -140,6 +142,22 @@ def test_of_many_arrays_that_are_kept_most_are_copied():
     assert all((one == one[0]).all() for one in kept)
     del kept
     assert not memories()
+
+
+def pages_taken_anew(_):
+    """Pages that the system gives for arrays of the size of those before."""
+    taken = []
+    for _ in range(10):
+        arrays = [np.ones(3 * 2**20, dtype=np.uint8) for _ in range(4)]
+        taken.append(resource.getrusage(resource.RUSAGE_SELF).ru_minflt)
+        del arrays
+    return taken[-1] - taken[4]
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only the GNU C library keeps memory when asked to")
+def test_other_processes_use_the_memory_of_earlier_arrays_again():
+    with SubjectWorkers(2) as workers:
+        assert workers._pool.submit(pages_taken_anew, None).result() < 100
 
 
 def test_a_process_that_ends_before_its_result_was_taken_counts_as_killed():
