@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import os
 from pathlib import Path
 
 from dynml.errors import DataError
 
+LARGEST_KEPT, MOST_KEPT = 2**25, 2**28
+"""Bytes of an array, and in all, that `keep_freed_memory` keeps; the GNU C library takes no more than the first."""
+_TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
 SHARE = 0.9
 """Of the memory that is available; the rest is for what is made of the signals."""
 
@@ -31,6 +36,18 @@ def available_host_memory(root: Path = Path("/")) -> int | None:
         return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
     except (ValueError, OSError, AttributeError):
         return None
+
+
+def keep_freed_memory() -> None:
+    """Let this process keep what it frees, to use it for the next array: a worker's act, which makes one after another.
+
+    To get memory back that went to the system takes as long as to go through it several times. Nothing is done where
+    the C library is not GNU's.
+    """
+    with contextlib.suppress(AttributeError, OSError, TypeError):
+        library = ctypes.CDLL(None)
+        library.mallopt(_MMAP_THRESHOLD, LARGEST_KEPT)
+        library.mallopt(_TRIM_THRESHOLD, MOST_KEPT)
 
 
 def _memory_available(root: Path) -> int | None:

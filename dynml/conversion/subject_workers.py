@@ -25,6 +25,7 @@ from dynml.configuration import check_at_least
 from dynml.conversion.handed_over import HandedOver, hand_over, trial
 from dynml.deferred_signals import DeferredSignals
 from dynml.errors import ConfigurationError, DynmlError
+from dynml.host_memory import keep_freed_memory
 from dynml.process_life import die_with_parent
 
 if TYPE_CHECKING:
@@ -300,6 +301,7 @@ def _libraries(loaded: tuple[bool, ...]) -> ThreadpoolController:
 
 def _begin_as_worker(parent: int, of_main_thread: bool) -> None:
     die_with_parent(parent, of_main_thread)
+    keep_freed_memory()
     with contextlib.suppress(ValueError):
         signal.signal(signal.SIGINT, signal.SIG_IGN)
 

@@ -16,6 +16,9 @@ from dynml.preparation.step import ROWS_PER_BLOCK, blocks
 from dynml.recording import Recording
 from dynml.stretches import blocks_in_cache
 
+VALUES_AT_ONCE = 1024
+"""Of rows that are put together before NumPy goes through them."""
+
 
 def standardized(recording: Recording, method: str = "per_run") -> Recording:
     """Subtract each channel's mean and divide by its standard deviation; signals become float32.
@@ -56,8 +59,9 @@ def scaled(
         for first in range(start, stop, ROWS_PER_BLOCK):
             last = min(first + ROWS_PER_BLOCK, stop)
             part = _as_float64(recording.signals[first:last], buffer)
-            np.subtract(part, mean[row], out=part)
-            signals[first:last] = np.divide(part, std[row], out=part)
+            _to_each_row(np.subtract, part, mean[row])
+            _to_each_row(np.divide, part, std[row])
+            signals[first:last] = part
     return signals
 
 
@@ -107,7 +111,7 @@ def moments_of_segments(
     squares, buffer = np.zeros(signals.shape[1]), np.empty((ROWS_PER_BLOCK, signals.shape[1]))
     for first, last in blocks(segments):
         part = _as_float64(signals[first:last], buffer)
-        np.subtract(part, mean, out=part)
+        _to_each_row(np.subtract, part, mean)
         squares += np.einsum("tc,tc->c", part, part)
     return mean, np.sqrt(squares / count)
 
@@ -132,6 +136,16 @@ def _as_float64(rows: NDArray[np.floating[Any]], buffer: NDArray[np.float64]) ->
     part = buffer[: len(rows)]
     part[...] = rows
     return part
+
+
+def _to_each_row(operation: np.ufunc, part: NDArray[np.float64], values: NDArray[np.float64]) -> None:
+    """Apply an operation with one value a channel to rows, in place; NumPy is slow with short ones, one by one."""
+    n_channels = part.shape[1]
+    n_together = max(1, VALUES_AT_ONCE // max(1, n_channels))
+    n_whole = len(part) // n_together * n_together
+    together, rest = part[:n_whole].reshape(-1, n_together * n_channels), part[n_whole:]
+    operation(together, np.tile(values, n_together), out=together)
+    operation(rest, values, out=rest)
 
 
 def _noted(recording: Recording, step: dict[str, Any]) -> Recording:

@@ -123,6 +123,8 @@ def check_keys(values: Mapping[str, Any], others: Collection[str]) -> None:
     ConfigurationError
         For a key that no format has, with the nearest name, or a value that all formats with this key refuse.
     """
+    if not values:  # as in most configs: no reader is imported for that
+        return
     configs, faults = _own_configs(), list[str]()
     if not set(values) <= _keys(configs) or _refused(values, configs):
         of_others, faults = _readers_of_others()

@@ -14,6 +14,7 @@ import functools
 import json
 import os
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,8 @@ LIBRARY_VERSIONS = ("v110", "v110")
 """Of the file format: attributes of any size, small groups, checksummed headers; readable since HDF5 1.10 (2016)."""
 SIGNATURE = b"\x89HDF\r\n\x1a\n"
 BYTES_OF_HEAD = 64 * 1024
+BYTES_SENT = 2**26
+"""Bytes of a new file that go to the disk at a time."""
 CHUNK_CACHE_BYTES = 2**20
 """What each open array keeps of its file: one chunk."""
 
@@ -59,6 +62,9 @@ class FaultKeepingFile:
         self._position = 0
         self._size = 0
         self._kept: list[tuple[int, bytes]] = []
+        self._not_sent = 0
+        self._helper = ThreadPoolExecutor(max_workers=1)
+        self._sending: Future[None] | None = None
 
     def check(self) -> None:
         """Raise the fault, if there was one, or the signal that came while HDF5 was at work."""
@@ -68,6 +74,7 @@ class FaultKeepingFile:
 
     def close(self) -> None:
         """Close the file; what stayed in memory is lost."""
+        self._helper.shutdown()
         os.close(self._descriptor)
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
@@ -93,6 +100,7 @@ class FaultKeepingFile:
             self._kept.append((self._position, bytes(view)))
         self._position += len(view)
         self._size = max(self._size, self._position)
+        self._send(len(view))
         return len(view)
 
     def read(self, size: int) -> bytes:
@@ -124,6 +132,21 @@ class FaultKeepingFile:
 
     def flush(self) -> None:
         """Do nothing: nothing is buffered here."""
+
+    def _send(self, n_bytes: int) -> None:
+        """Let the system begin to write to the disk, beside what goes on: else all of it is waited for at the end."""
+        self._not_sent += n_bytes
+        if self._not_sent >= BYTES_SENT and (self._sending is None or self._sending.done()):
+            self._not_sent = 0
+            self._sending = self._helper.submit(self._sync)
+
+    def _sync(self) -> None:
+        try:
+            # macOS has none.
+            getattr(os, "fdatasync", os.fstat)(self._descriptor)
+        except OSError as error:
+            # The system says so once.
+            self.fault = self.fault or error
 
 
 def open_to_read(path: Path, **options: Any) -> h5py.File:

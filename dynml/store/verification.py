@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 import h5py
@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 from dynml.errors import DataError
 from dynml.recording import GroupDescription
 from dynml.store import layout
+from dynml.store.chunks.rows import blocks_of_rows
+from dynml.store.faults import faults_named
 from dynml.store.fits import faults_of_fits
 from dynml.store.geometry.stored import faults_of_geometry
 from dynml.store.integrity import UNLIKE, is_unlike, opened_table, rows_digest
@@ -200,10 +202,9 @@ def _faults_of_signals(store: Store, subject: str, group: str, description: Grou
         good[start:stop] = True
     masked = np.zeros(description.n_samples, dtype=bool)
     missing = 0
-    n_rows = _rows_of_whole_chunks(store.node(subject, group)[layout.DATA])
+    start = 0
     with rows_digest() as digest:
-        for start in range(0, description.n_samples, n_rows):
-            block = store.read(subject, group, start, start + n_rows)
+        for block in _blocks(store.file_of(subject), subject, group):
             digest.take(block, start)
             rows = slice(start, start + len(block))
             if description.n_masked:
@@ -211,6 +212,7 @@ def _faults_of_signals(store: Store, subject: str, group: str, description: Grou
             needed = good[rows] & ~masked[rows]
             finite = np.isfinite(block if needed.all() else block[needed])
             missing += finite.size - int(np.count_nonzero(finite))
+            start += len(block)
         same = digest.finish(segments) == description.sha256
     faults = [] if same else ["its data are not those that were written: the SHA-256 differs"]
     if missing:
@@ -225,12 +227,9 @@ def _faults_of_signals(store: Store, subject: str, group: str, description: Grou
     return faults
 
 
-def _rows_of_whole_chunks(signals: h5py.Dataset) -> int:
-    """Rows of a block that divides no chunk, of which each would be read and checked again."""
-    n_bytes_of_row = max(1, signals.dtype.itemsize * signals.shape[1])
-    n_rows = max(1, BYTES_PER_BLOCK // n_bytes_of_row)
-    of_chunk = signals.chunks[0] if signals.chunks else 1
-    return max(of_chunk, n_rows // of_chunk * of_chunk)
+def _blocks(store: Store, subject: str, group: str) -> Iterator[NDArray[np.float32]]:
+    with faults_named(store.path, f"the signals of subject {subject}, group {group}"):
+        yield from blocks_of_rows(store.node(subject, group)[layout.DATA], BYTES_PER_BLOCK)
 
 
 def _faults_of_subsets(store: Store) -> list[str]:

@@ -21,6 +21,7 @@ from dynml.locks.writing import writing_to
 from dynml.reading_files import is_folder, is_there
 from dynml.recording import Events, Recording
 from dynml.store import layout, verification
+from dynml.store.chunks.rows import write_rows
 from dynml.store.file import FaultKeepingFile, is_replaceable, new_hdf5_file
 from dynml.store.fits import PARAMETERS, STEP, VALUES, StoredFit
 from dynml.store.geometry.stored import KIND
@@ -79,7 +80,7 @@ class StoreWriter:
         n_rows = max(1, min(recording.n_samples, BYTES_PER_CHUNK // (4 * recording.n_channels)))
         with rows_digest() as digest:
             digest.take(signals, 0)
-            node.create_dataset(layout.DATA, data=signals, chunks=(n_rows, recording.n_channels), fletcher32=True)
+            write_rows(node, layout.DATA, signals, n_rows)
             sha256 = digest.finish(segments)
         _add_array(node, layout.SEGMENTS, segments)
         _add_array(node, layout.SEGMENT_RUNS, recording.segment_runs.astype(np.int64))

@@ -3,6 +3,8 @@
 import contextlib
 import os
 import pickle
+import platform
+import resource
 import subprocess
 import sys
 import threading
@@ -15,7 +17,7 @@ import numpy as np
 import pytest
 
 from dynml.conversion import subject_workers
-from dynml.conversion.handed_over import HandedOver, hand_over
+from dynml.conversion.handed_over import FEWEST_BYTES, MOST_LOOKED_AT, HandedOver, hand_over
 from dynml.conversion.subject_workers import LARGEST_AHEAD, SubjectWorkers
 from dynml.errors import DataError
 
@@ -67,6 +69,10 @@ def large_of(number):
     return {"signals": np.full((300_000, 2), number, dtype=np.float32), "small": np.arange(number), "words": "text"}
 
 
+def small_of(number):
+    return np.full(FEWEST_BYTES // 4, number, dtype=np.float32)
+
+
 def memories():
     """Memory without a name that this process has open."""
     found = 0
@@ -80,9 +86,12 @@ def open_memories(_):
     return memories()
 
 
-@pytest.mark.skipif(not hasattr(os, "memfd_create"), reason="the system has no memory without a name")
+NO_MEMORY = pytest.mark.skipif(not hasattr(os, "memfd_create"), reason="the system has no memory without a name")
+
+
+@NO_MEMORY
 @pytest.mark.parametrize("is_refused", [False, True])
-def test_large_arrays_of_other_processes_arrive_whole_and_leave_no_memory_behind(is_refused, monkeypatch):
+def test_large_arrays_of_other_processes_arrive_whole(is_refused, monkeypatch):
     def refused(self):
         raise PermissionError
 
@@ -93,10 +102,6 @@ def test_large_arrays_of_other_processes_arrive_whole_and_leave_no_memory_behind
             started.result()
         results = list(workers.map(large_of, range(6)))
         assert workers._hands_over is not is_refused
-        # The last ones were taken, but are closed only with the next.
-        open_there = workers._pool.submit(hand_over, open_memories, None).result()
-        left = 1 if is_refused else 0
-        assert pickle.loads(open_there.content) == left
     for number, result in enumerate(results):
         assert (result["signals"] == number).all()
         assert result["signals"].shape == (300_000, 2)
@@ -104,11 +109,62 @@ def test_large_arrays_of_other_processes_arrive_whole_and_leave_no_memory_behind
         assert result["small"].tolist() == list(range(number))
 
 
+@NO_MEMORY
+def test_memory_is_used_again_once_nobody_has_its_arrays():
+    with SubjectWorkers(2) as workers:
+        for started in workers._started:
+            started.result().take()
+        taken = [workers._pool.submit(hand_over, large_of, number).result().take() for number in range(3)]
+        while taken:
+            assert (taken.pop()["signals"] == len(taken)).all()
+        for number in range(20):
+            result = workers._pool.submit(hand_over, large_of, number).result().take()
+            result["signals"][0] = -1  # is seen here only
+            assert (result["signals"][1:] == number).all()
+            del result
+        there = pickle.loads(workers._pool.submit(hand_over, open_memories, None).result().content)
+        assert there == 3
+        # What does not fit into it takes its place.
+        workers._pool.submit(hand_over, small_of, 0).result().take()
+        assert pickle.loads(workers._pool.submit(hand_over, open_memories, None).result().content) == 1
+    assert not memories()
+
+
+@NO_MEMORY
+def test_of_many_arrays_that_are_kept_most_are_copied():
+    with SubjectWorkers(2) as workers:
+        for started in workers._started:
+            started.result().take()
+        kept = [workers._pool.submit(hand_over, small_of, number).result().take() for number in range(40)]
+        there = pickle.loads(workers._pool.submit(hand_over, open_memories, None).result().content)
+        assert there <= MOST_LOOKED_AT + 1
+    assert [int(one[0]) for one in kept] == list(range(40))
+    assert all((one == one[0]).all() for one in kept)
+    del kept
+    assert not memories()
+
+
+def pages_taken_anew(_):
+    """Pages that the system gives for arrays of the size of those before."""
+    taken = []
+    for _ in range(10):
+        arrays = [np.ones(3 * 2**20, dtype=np.uint8) for _ in range(4)]
+        taken.append(resource.getrusage(resource.RUSAGE_SELF).ru_minflt)
+        del arrays
+    return taken[-1] - taken[4]
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only the GNU C library keeps memory when asked to")
+def test_other_processes_use_the_memory_of_earlier_arrays_again():
+    with SubjectWorkers(2) as workers:
+        assert workers._pool.submit(pages_taken_anew, None).result() < 100
+
+
 def test_a_process_that_ends_before_its_result_was_taken_counts_as_killed():
     ended = subprocess.Popen([sys.executable, "-c", ""])
     ended.wait()
     future = Future()
-    future.set_result(HandedOver(ended.pid, pickle.dumps(None), ((3, 2**20),)))
+    future.set_result(HandedOver(ended.pid, pickle.dumps(None), ((3, 2**20, 2**20),)))
     with pytest.raises(BrokenProcessPool):
         SubjectWorkers(2)._result_of(future)
 

@@ -15,6 +15,7 @@ from store_making import Study, noise
 from dynml.dataset.config import DatasetConfig
 from dynml.dataset.dataset import MultiSubjectDataset
 from dynml.errors import DataCorruptionError, DataError, DynmlError
+from dynml.store import file as store_file
 from dynml.store import writing as store_writing
 from dynml.store.extraction import extract
 from dynml.store.file import LIBRARY_VERSIONS
@@ -49,6 +50,29 @@ def test_a_store_that_the_disk_does_not_take_is_not_there(tmp_path, monkeypatch)
     with pytest.raises(DynmlError, match=r"store\.hdf5 could not be written: Input/output error"):
         study.create()
     assert not [path for path in tmp_path.iterdir() if "hdf5" in path.name and ".lock" not in path.name]
+
+
+@pytest.mark.skipif(not hasattr(os, "fdatasync"), reason="the system sends no file to the disk so")
+@pytest.mark.parametrize("is_refused", [False, True])
+def test_a_store_goes_to_the_disk_while_it_is_written(is_refused, tmp_path, monkeypatch):
+    sent = []
+
+    def fdatasync(descriptor):
+        sent.append(os.fstat(descriptor).st_size)
+        if is_refused:
+            raise OSError(errno.EIO, "Input/output error")
+
+    study = Study(tmp_path, {f"sub-{name}": [noise(500)] for name in "abcd"})
+    monkeypatch.setattr(store_file, "BYTES_SENT", 2**13)
+    monkeypatch.setattr(os, "fdatasync", fdatasync)
+    if is_refused:
+        with pytest.raises(DynmlError, match=r"store\.hdf5 could not be written: Input/output error"):
+            study.create()
+        assert not study.target.exists()
+    else:
+        study.create().close()
+        assert sent
+        assert sent[0] < study.target.stat().st_size
 
 
 TEXTS = np.array(["é".encode(), b"b"], dtype=h5py.string_dtype("utf-8", 2))
