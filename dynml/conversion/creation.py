@@ -299,6 +299,8 @@ def prepared(
         if config.standardization == "none":
             recording = checks.in_own_units(recording, where)
             checks.check_not_constant(recording, where)
+    topic = f"Group {group}: signals are stored"
+    checks.warn_of_lost_digits(recording, config.standardization, subject, topic, warned)
     recording = standardized(recording, config.standardization)
     rank, duplicates = checks.rank_and_duplicates(recording)
     if rank < recording.n_channels:

@@ -177,6 +177,7 @@ class ArraySource:
         if standardization == "none":
             recording = checks.in_own_units(recording, f"The array {name}")
         checks.check_not_constant(recording, f"The array {name}")
+        checks.warn_of_lost_digits(recording, standardization, name, "Arrays are held", warned)
         recording = standardized(recording, standardization)
         rank = checks.rank_of(checks.correlations(recording))
         if rank < recording.n_channels:

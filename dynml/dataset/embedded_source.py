@@ -275,8 +275,8 @@ def _with_long_stretches(source: SignalSource, group: str, subsets: Subsets, sho
     if not short or len(short) == len(everyone):
         return subsets
     warnings.warn(
-        f"{source.path}: {len(short)} of {len(everyone)} subjects have no segment of at least {shortest} samples, which the "
-        f"embedding needs, and are left out ({first_of(sorted(short, key=natural_order))}).",
+        f"{source.path}: {len(short)} of {len(everyone)} subjects have no segment of at least {shortest} samples, "
+        f"which the embedding needs, and are left out ({first_of(sorted(short, key=natural_order))}).",
         DataWarning,
         stacklevel=6,
     )

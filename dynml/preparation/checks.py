@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from dynml.data_warnings import DataWarnings
 from dynml.errors import DataError, shortened
 from dynml.preparation.standardization import moments, robust_moments
 from dynml.recording import Recording
@@ -29,6 +30,8 @@ PLAUSIBLE_SD = (1e-6, 1e6)
 """Typical standard deviations outside of this range, left as they are, strain float32 covariances."""
 SMALLEST_SD, LARGEST_SD = 1e-19, 1e15
 """Float32 holds squares from 1e-38 on, and sums of 1e8 squares up to 1e38."""
+FAR_FROM_ZERO = 1e4
+"""Standard deviations from zero at which the rounding to float32 comes to 1e-3 of one."""
 LONGEST_REPETITION_TIME = 100.0
 """Seconds: no series of volumes is that slow, and one in milliseconds is above."""
 
@@ -194,6 +197,23 @@ def check_not_constant(
                 f"{where}, run {name}: channel {recording.channel_names[constant[0]]}{more} is constant{step}, with "
                 f"value {mean[constant[0]]:g}; remove it from the files of all subjects."
             )
+
+
+def warn_of_lost_digits(recording: Recording, method: str, where: str, topic: str, warned: DataWarnings) -> None:
+    """Tell of a channel that varies, after standardization by a method, by little more than float32 can hold there.
+
+    So it is with offsets that nothing takes away, or which runs do not share and `per_subject` leaves between them.
+    """
+    means, deviations = moments(recording, "per_run")
+    away = np.abs(means - moments(recording, method)[0])
+    if not (away > FAR_FROM_ZERO * deviations).any():
+        return
+    run, channel = np.unravel_index(int(np.argmax(away / deviations)), away.shape)
+    warned.add(
+        f"{topic} so far from zero that float32 keeps few of their digits (standardization per_run keeps them)",
+        f"{where}, run {recording.run_names[run]}: {recording.channel_names[channel]} lies "
+        f"{away[run, channel] / deviations[run, channel]:.2g} of its standard deviations away",
+    )
 
 
 def correlations(recording: Recording) -> NDArray[np.float64]:

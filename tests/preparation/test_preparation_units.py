@@ -5,7 +5,7 @@ import pytest
 from store_making import Study, noise, two_subjects
 
 from dynml import MultiSubjectDataset
-from dynml.errors import DynmlError
+from dynml.errors import DataWarning, DynmlError
 
 
 def test_a_channel_that_vanished_is_refused_before_it_is_standardized(tmp_path):
@@ -46,3 +46,32 @@ def test_standardizing_per_subject_keeps_what_differs_between_runs(tmp_path):
     together = np.concatenate(runs["sub-a"]).astype(np.float64)
     expected = (together - together.mean(0)) / together.std(0)
     np.testing.assert_allclose(store.read("sub-a", "signals"), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("method", "offsets", "is_told"),
+    [
+        ("none", (1e6, 1e6), True),
+        ("per_subject", (0.0, 1e6), True),
+        ("per_subject", (1e6, 1e6), False),
+        ("per_run", (0.0, 1e6), False),
+        ("none", (1e3, 1e3), False),
+    ],
+)
+def test_digits_that_float32_cannot_keep_are_told(tmp_path, recwarn, method, offsets, is_told):
+    """Told where what is stored is off by more than 1e-3 of a run's standard deviation, and only there."""
+    runs = [noise(100, seed=number).astype(np.float64) + offset for number, offset in enumerate(offsets)]
+    store = Study(tmp_path, {"sub-a": runs}, standardization=method).create()
+    stored, told = store.read("sub-a", "signals").astype(np.float64), [str(one.message) for one in recwarn]
+    together = np.concatenate(runs)
+    mean, std = (together.mean(0), together.std(0)) if method == "per_subject" else (0.0, 1.0)
+    if method == "per_run":
+        together = np.concatenate([(run - run.mean(0)) / run.std(0) for run in runs])
+    exact = (together - mean) / std
+    error = np.abs(stored - exact)[100:].max() / exact[100:].std(0).min()
+    assert (error > 1e-3) == is_told, error
+    assert any("float32 keeps few of their digits" in one for one in told) == is_told, told
+    if len(set(offsets)) == 1:
+        arrays = pytest.warns(DataWarning, match="held so far from zero") if is_told else pytest.MonkeyPatch.context()
+        with arrays:
+            MultiSubjectDataset.from_arrays(runs, standardization=method)

@@ -36,6 +36,7 @@ def best_baseline_in_words(baselines: Mapping[str, Mapping[str, Any]], score: st
 def about_decoding(experiment: Experiment, dataset: MultiSubjectDataset, name: str) -> dict[str, Any]:
     """Entries of metrics.json that say what was decoded, by what and of whom."""
     from dynml.models.seen_subjects import seen_before
+    from dynml.models.sequence.decoding.pretraining import seen_by_pretrained
 
     config: Any = experiment.model.config
     return {
@@ -49,6 +50,7 @@ def about_decoding(experiment: Experiment, dataset: MultiSubjectDataset, name: s
         "subjects": list(dataset.subset(name).subjects),
         "subjects_seen_in_training": seen_before(experiment.parameters["dataset"], dataset, name),
         "pretraining_overlap": config.pretraining_overlap,
+        "subjects_seen_in_pretraining": seen_by_pretrained(experiment.parameters, dataset, name),
     }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import warnings
 from pathlib import Path
 from typing import Any, Literal
 
@@ -10,8 +11,8 @@ from torch import Tensor
 
 from dynml.configuration import config_from, config_to_dictionary
 from dynml.dataset.dataset import MultiSubjectDataset
-from dynml.errors import CheckpointError, ConfigurationError
-from dynml.models.seen_subjects import overlap_with
+from dynml.errors import CheckpointError, ConfigurationError, DataWarning, first_of
+from dynml.models.seen_subjects import USED_BEFORE, overlap_with
 from dynml.models.sequence.backbones.published.config import CONFIGS_OF_PUBLISHED
 from dynml.models.sequence.backbones.published.input_checks import config_for_input
 from dynml.models.sequence.channels import NONE, columns_taken, with_names_and_positions, without_channels
@@ -119,6 +120,7 @@ def _allowed_overlap(
     overlap = overlap_with_testing(parameters, dataset)
     if overlap["subjects"] and not config.allow_overlap:
         raise ConfigurationError("pretrained", path, _unseen(overlap))
+    seen_in_pretraining(parameters, dataset, "validation", path)
     return overlap
 
 
@@ -187,6 +189,34 @@ def overlap_with_testing(parameters: dict[str, Any], dataset: MultiSubjectDatase
         "n_testing_subjects": dataset.testing_set.n_subjects,
         "files_compared": all("sources" in subset for subset in seen),
     }
+
+
+def seen_in_pretraining(
+    parameters: dict[str, Any], dataset: MultiSubjectDataset, name: str, path: str | Path
+) -> list[str]:
+    """Subjects of a held-out subset that a pre-trained model was trained (or validated) on; a warning names them."""
+    if name not in USED_BEFORE:
+        return []
+    seen = overlap_with(parameters["dataset"], dataset, dataset.subset(name), USED_BEFORE[name])["subjects"]
+    if seen:
+        warnings.warn(
+            f"{len(seen)} of {dataset.subset(name).n_subjects} {name} subjects ({first_of(seen, N_NAMED)}) were among "
+            f"those that the pre-trained model {path} has learnt from; their scores are not about new people.",
+            DataWarning,
+            stacklevel=3,
+        )
+    return seen
+
+
+def seen_by_pretrained(parameters: dict[str, Any], dataset: MultiSubjectDataset, name: str) -> list[str] | None:
+    """Do so for a decoder, by its parameters; None where what it started from can no longer be read."""
+    path = parameters.get("pretrained")
+    if path is None:
+        return []
+    try:
+        return seen_in_pretraining(_parameters_of(path), dataset, name, path)
+    except CheckpointError:
+        return None
 
 
 def check_pretrained(model: Decoding, path: str | Path) -> None:

@@ -10,9 +10,10 @@ from decoding_data import RATE, configs_of, dataset_of, described, trainer_of
 from torch.distributions import MultivariateNormal
 
 from dynml import MultiSubjectDataset
+from dynml.cli.outputs.decoders.trials import about_decoding
 from dynml.configuration import config_to_dictionary
 from dynml.dataset.config import DatasetConfig
-from dynml.errors import ConfigurationError, DataError
+from dynml.errors import ConfigurationError, DataError, DataWarning
 from dynml.models.dynemo.config import DynemoConfig
 from dynml.models.dynemo.inference import infer as infer_dynemo
 from dynml.models.dynemo.model import Dynemo
@@ -326,3 +327,23 @@ def test_a_network_from_scratch_may_stand_beside_states(tmp_path, hmm, others):
     assert (config.backbone, config.backbone_settings) == ("csm", None)
     again = configs_of(ordered_dataset(), path, **{name: getattr(config, name) for name in vars(config)})["model"]
     assert again == config
+
+
+def test_whom_the_model_of_states_has_seen_is_told_when_they_are_scored(finished, hmm, tmp_path):
+    """Training trials may be seen; validation subjects and those scored later are named, testing subjects refused."""
+    _, dataset, trainer, _ = finished
+    (held_out,) = dataset.validation_set.subjects
+    seen = MultiSubjectDataset.from_arrays({held_out: ordered(70)}, standardization="none")
+    path = saved(tmp_path, hmm, seen)
+    later = MultiSubjectDataset.from_arrays([ordered(71)], [], {held_out: ordered(72)}, standardization="none")
+    with pytest.warns(DataWarning, match=rf"1 of 1 validation subjects \({held_out}\) were among those that the pre-"):
+        configs_of(dataset, path, linear_answer="best")
+    with pytest.raises(ConfigurationError, match="has not seen the testing subset"):
+        configs_of(later, path, linear_answer="best")
+    experiment = load_experiment(trainer.folder.path)
+    assert about_decoding(experiment, dataset, "testing")["subjects_seen_in_pretraining"] == []
+    experiment.parameters["pretrained"] = path
+    with pytest.warns(DataWarning, match="1 of 1 testing subjects .* from; their scores are not about new"):
+        assert about_decoding(experiment, later, "testing")["subjects_seen_in_pretraining"] == [held_out]
+    experiment.parameters["pretrained"] = str(tmp_path / "gone")
+    assert about_decoding(experiment, later, "testing")["subjects_seen_in_pretraining"] is None
