@@ -93,7 +93,14 @@ class Asked:
                 "of a window, and no spectrum."
             )
         absent = np.asarray(np.isnan(gathered.stacked("power")).all(axis=(2, 3)))
-        for state in np.flatnonzero(absent.any(axis=0)):
+        absent_everywhere = np.flatnonzero(absent.all(axis=0))
+        if len(absent_everywhere) > 1:
+            found.append(
+                f"These {self.components} are too rare for a spectrum in all {len(gathered.subjects)} subjects: "
+                f"{', '.join(str(state + 1) for state in absent_everywhere)}."
+            )
+        alone = absent.any(axis=0) if len(absent_everywhere) < 2 else absent.any(axis=0) & ~absent.all(axis=0)
+        for state in np.flatnonzero(alone):
             names = [
                 name
                 for name, gone in zip(gathered.subjects, absent[:, state])
