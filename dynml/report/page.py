@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime
 import importlib.resources
 from collections.abc import Mapping, Sequence
@@ -17,6 +18,7 @@ from dynml.report.parts.data_facts import data_facts
 from dynml.report.parts.decoded_labels import labels_part
 from dynml.report.parts.decoded_numbers import numbers_part
 from dynml.report.parts.decoded_over_time import OVER_TIME, over_time_part
+from dynml.report.parts.methods import methods_in_words
 from dynml.report.parts.people import people_tables
 from dynml.report.parts.reproduction import fingerprints, training_command, versions
 from dynml.report.parts.sections import (
@@ -53,6 +55,8 @@ TITLES = {
     "prediction": "Predictions of people",
     "check": "Is it dynamics?",
 }
+ANSWERS = ("responses", "comparison", "prediction", "selection", "check")
+"""Results whose findings say what came out, not what limits it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,7 +107,6 @@ def _context(given: ReportInput) -> dict[str, Any]:
     experiment = given.experiment
     inference = of_kind(given.results, INFERENCE)
     inferred = None if inference is None else read_inferred(inference)
-    findings = findings_of(given)
     starts = starts_of(experiment)
     decoded = of_kind(given.results, DECODING)
     return {
@@ -112,7 +115,10 @@ def _context(given: ReportInput) -> dict[str, Any]:
         "sentences": [
             ("Asked", asked(experiment)),
             ("Found", found(experiment, given.results)),
-            ("How far to trust it", trusted(experiment, findings, [] if inferred is None else inferred.never_visited)),
+            (
+                "How far to trust it",
+                trusted(experiment, _limits(given), [] if inferred is None else inferred.never_visited),
+            ),
             *dynamics_in_short(given.results),
         ],
         "made": datetime.datetime.now().astimezone().strftime("%Y-%m-%d %H:%M"),
@@ -125,7 +131,8 @@ def _context(given: ReportInput) -> dict[str, Any]:
         "starts": starts_part(starts, experiment.component),
         "prediction": prediction_part(experiment),
         "decoding": None if decoded is None else _decoding(decoded.summary),
-        "findings": findings,
+        "findings": _findings_by_kind(given),
+        "methods": methods_in_words(experiment, given.results),
         "warnings": list(given.warnings),
         "commands": [*filter(None, [training_command(experiment)]), *given.commands],
         "seed": (experiment.parameters.get("trainer") or {}).get("seed"),
@@ -163,6 +170,26 @@ def findings_of(given: ReportInput) -> list[str]:
     for one in given.results:
         said += [str(finding) for finding in one.summary.get("findings") or ()]
     return list(dict.fromkeys(said))
+
+
+def _limits(given: ReportInput) -> list[str]:
+    """Those that limit the results; what answers a question, such as whether states respond, is a result itself."""
+    return findings_of(dataclasses.replace(given, results=[one for one in given.results if one.kind not in ANSWERS]))
+
+
+def _findings_by_kind(given: ReportInput) -> list[tuple[str, list[str]]]:
+    """Title of what the findings are of, and the findings, each once."""
+    parts = [("The run", list(given.experiment.summary.get("findings") or ()))]
+    for one in given.results:
+        title = TITLES.get(one.kind, one.kind.replace("_", " ").capitalize())
+        parts.append((title, [str(finding) for finding in one.summary.get("findings") or ()]))
+    left = findings_of(given)
+    shown = []
+    for title, said in parts:
+        own = [finding for finding in dict.fromkeys(said) if finding in left]
+        left = [finding for finding in left if finding not in own]
+        shown += [(title, own)] * bool(own)
+    return shown
 
 
 def _settings(experiment: ReportedExperiment) -> list[tuple[str, str]]:

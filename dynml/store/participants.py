@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import re
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from dynml.configuration import nearest_name
 from dynml.data_warnings import DataWarnings
-from dynml.errors import DataError
+from dynml.errors import DataError, first_of
 from dynml.reading_files import is_file
 from dynml.store import layout
 from dynml.store.participants_table import SubjectIdentity, check_one_spelling, described_subjects
 from dynml.tables import NOT_AVAILABLE
+
+RECORDING_OF = re.compile(
+    r"(?:(?P<person>.+?)[_-])?(?:ses|session|run|rec|recording|block)(?:[_-].+|\d.*)", re.IGNORECASE
+)
+"""Name of a session or run, alone or after that of a person."""
 
 
 def identities(
@@ -38,6 +46,13 @@ def identities(
         When a subject is not described, or described twice.
     """
     if participants is None:
+        several = _of_several_persons(subjects)
+        if several:
+            warned.add(
+                "These subjects are named as runs or sessions, and each counts as a person of its own, in subsets and "
+                "in tests; name the person of each by 'participants' in the config, if several are of one person",
+                first_of(several),
+            )
         return {subject: SubjectIdentity(subject=subject, participant=subject) for subject in subjects}
     if isinstance(participants, str):
         path = _find(participants, folders)
@@ -53,6 +68,13 @@ def identities(
         participant = columns.pop(layout.PARTICIPANT, subject)
         found[subject] = SubjectIdentity(subject=subject, participant=participant, covariates=columns)
     return found
+
+
+def _of_several_persons(subjects: Sequence[str]) -> list[str]:
+    """Those that look like one of several recordings of a person: run-1 and run-2, or sub-1_ses-1 and sub-1_ses-2."""
+    persons = {subject: found["person"] for subject in subjects if (found := RECORDING_OF.fullmatch(subject))}
+    n_of = Counter(persons.values())
+    return [subject for subject, person in persons.items() if n_of[person] > 1]
 
 
 def check_split(

@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 from store_making import Study, noise, two_subjects
 
+from dynml.data_warnings import DataWarnings
 from dynml.errors import ConfigurationError, DataError, DataWarning, DynmlError
+from dynml.store.participants import identities
 from dynml.store.reading import Store
 
 
@@ -108,7 +110,9 @@ def test_lists_may_have_comments_and_empty_lines(tmp_path):
 
 def test_a_pattern_without_files_and_a_missing_file_are_named(tmp_path):
     study = two_subjects(tmp_path, files=["run-*.npy", "rest*.npy"])
-    with pytest.raises(DataError, match=r"Subject sub-a, group signals: rest\*\.npy matches no file in .*sub-a"):
+    with pytest.raises(
+        DataError, match=r"Subject sub-a, group signals: rest\*\.npy matches no file in .*sub-a; every pattern must"
+    ):
         study.create()
     study.config["signals"]["files"] = ["run-1.npy"]
     with pytest.raises(DataError, match=r"Subject sub-b, group signals: run-1\.npy is missing in .*sub-b"):
@@ -348,3 +352,26 @@ def test_one_person_under_two_names_is_refused_and_similar_names_are_told(tmp_pa
     study.config["participants"] = {"001": "a", "sub-001": "A", "1": "01"}
     with pytest.warns(DataWarning, match="differ by zeros or case alone count as different people: a and A"):
         study.create()
+
+
+@pytest.mark.parametrize(
+    ("names", "told"),
+    [
+        (["run-01", "run-02", "run-10"], ["run-01", "run-02", "run-10"]),
+        (["sub-1_ses-1", "sub-1_ses-2", "sub-2_ses-1"], ["sub-1_ses-1", "sub-1_ses-2"]),
+        (["sub-1", "sub-2", "runner-1", "recovery_2"], []),
+        (["sub-1_run-1", "sub-2_run-1"], []),
+    ],
+)
+def test_folders_named_as_runs_are_not_silently_taken_for_people(tmp_path, names, told):
+    warned = DataWarnings()
+    found = identities(names, None, [tmp_path], warned)
+    assert {name: one.participant for name, one in found.items()} == {name: name for name in names}
+    lines = warned.sentences()
+    assert len(lines) == bool(told)
+    if told:
+        assert "each counts as a person of its own" in lines[0]
+        assert lines[0].endswith(f"{', '.join(told)}.")
+    described = {name: {"participant": "sub-1"} for name in names}
+    identities(names, described, [tmp_path], silent := DataWarnings())
+    assert silent.sentences() == []

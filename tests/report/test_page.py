@@ -165,6 +165,71 @@ def test_pictures_and_tables_of_other_results_have_their_places(tmp_path):
     assert "responses!" in text
 
 
+def test_what_a_state_lacks_is_told_as_it_is(tmp_path):
+    """A state of one visit was visited; one that has no spectrum has no picture of the others' spectra."""
+    results, run = tmp_path / "results", tmp_path / "run"
+    path = made_experiment(run)
+    folder = made_inference(results / "states", path, {"training": ["sub-1"]})
+    lines = (folder / "state_statistics.tsv").read_text().splitlines()
+    heads = lines[0].split("\t")
+    cells = lines[2].split("\t")
+    cells[heads.index("mean_interval")] = "n/a"
+    (folder / "state_statistics.tsv").write_text("\n".join([lines[0], lines[1], "\t".join(cells)]) + "\n")
+    made_spectra(results / "spectra", run)
+    summary = json.loads((results / "spectra" / "summary.json").read_text())
+    summary["states"][1] = {"state": 2, "resolution_Hz": None, "coherence_floor": None}
+    (results / "spectra" / "summary.json").write_text(json.dumps(summary))
+    with np.load(results / "spectra" / "spectra.npz") as archive:
+        power = archive["group_power"].copy()
+        power[1] = np.nan
+        np.savez(results / "spectra" / "spectra.npz", frequencies=archive["frequencies"], group_power=power)
+    experiment = read_reported_experiment(path)
+    page = report_page(ReportInput(experiment=experiment, results=find_results(results, experiment)))
+    rows = [Seen(row) for row in re.findall(r"<article.*?</article>", page, re.DOTALL)]
+    texts = [" ".join(row.text.split()) for row in rows]
+    assert "Mean time between visits at most one visit in a recording" in texts[1]
+    assert "Spectrum none: too rare in every recording" in texts[1]
+    assert "Spectrum none" not in texts[0]
+    with_spectrum = [any("Power spectrum" in one["alt"] for one in row.of("img")) for row in rows]
+    assert with_spectrum == [True, False]
+
+
+def test_findings_stand_by_what_they_are_of_and_answers_do_not_count_as_limits(tmp_path):
+    results, run = tmp_path / "results", tmp_path / "run"
+    for name, said in {
+        "maps": ["few edges", "of the run"],
+        "responses": ["face: no state responds", "cat: none"],
+    }.items():
+        (results / name).mkdir(parents=True)
+        summary = {"results": name, "experiment": str(run), "findings": said}
+        (results / name / "summary.json").write_text(json.dumps(summary))
+    page = page_of(tmp_path, summary={**HMM_SUMMARY, "findings": ["of the run"]}, subsets=SUBSETS)
+    text = " ".join(Seen(page).text.split())
+    titles = "The run of the run Maps and networks few edges Responses to events face: no state responds cat: none"
+    assert titles in text
+    assert "2 findings below should be read" in text
+
+
+def test_the_methods_are_drafted_from_what_was_recorded(tmp_path):
+    parameters = parameters_of()
+    parameters["model"]["learn_means"] = False
+    step = {"step": "clean", "high_pass": 0.01, "low_pass": None, "detrend": False}
+    parameters["dataset"]["preparation"]["steps"] = [step]
+    text = " ".join(Seen(page_of(tmp_path, parameters=parameters, subsets=SUBSETS)).text.split())
+    for words in (
+        "3 channels sampled at 100 Hz were divided by participant into training (2 recordings of 2 participants, 4 s)",
+        "Preparation: high-pass filter, 0.01 Hz; each channel standardized",
+        "with 2 states, each a Gaussian with a mean of zero and full covariance, was fitted to all training recordings "
+        "together, from the best of 3 starts, by expectation maximization.",
+        "Training ended after 4 epochs because it had converged; that of epoch 4, the best by validation loss, was "
+        "kept (dynml 0.1.0, seed 7).",
+        "these baselines: one Gaussian and a mixture of Gaussians.",
+        "most likely sequence by the Viterbi algorithm",
+    ):
+        assert words in text
+    assert "For the paper" not in page_of(tmp_path / "under way", summary=None)
+
+
 def test_many_recordings_stay_within_the_size_of_a_page(tmp_path):
     subsets = {"training": [f"sub-{number:03d}" for number in range(130)], "testing": ["last"]}
     path = made_experiment(tmp_path / "run")
@@ -199,7 +264,7 @@ def test_a_sequence_model_shows_its_errors_by_lag_channel_and_recording(tmp_path
     (tmp_path / "windows" / "summary.json").write_text(json.dumps(errors))
     page = Seen(report_page(ReportInput(experiment=experiment, results=find_results(tmp_path / "windows", experiment))))
     assert "Errors in validation recordings: of forecasts so many samples ahead, and of each channel" in page.text
-    assert "Mean absolute error of each recording (lower is better), the worst first" in page.text
+    assert "Mean absolute error of each recording (lower is better), the worst of each subset first" in page.text
     words = [one["alt"] for one in page.of("img")]
     assert "Error by channel: 0.400 in Frontal Pole to 0.500 in Cuneal Cortex" in words
     assert "Mean absolute error of each recording: validation median 0.450; testing median 0.520" in words
@@ -222,6 +287,15 @@ def test_the_accuracy_of_each_participant_stands_beside_that_of_the_best_baselin
     table = decoding_part(metrics).tables[-1]
     assert table.heads == ["participant", "trials", "this decoder", "linear classifier"]
     assert table.rows == [["sub-1", "4", "100.0 %", "75.0 %"], ["sub-2", "4", "75.0 %", "50.0 %"]]
+    further = {"balanced_accuracy": 0.875, "balanced_accuracy_chance": 0.5, "f1_macro": 0.871}
+    permuted = {"within": "runs", "accuracy": {"mean": 0.51, "p": 0.0099}}
+    metrics["baselines"]["linear"] |= {"interval_over": "trials"}
+    part = decoding_part(metrics | further | {"permutation": permuted})
+    assert part.sentences == [
+        "Balanced accuracy 87.5 % (chance 50.0 %), macro F1 0.871.",
+        "With labels permuted within runs the accuracy is 51.0 % on average (p = 0.0099).",
+    ]
+    assert part.tables[0].note == "Intervals are over trials, taken as independent."
     for one in metrics["baselines"].values():
         one.pop("per_participant", None)
     assert decoding_part(metrics).tables[-1].heads == ["participant", "trials", "this decoder"]

@@ -103,7 +103,10 @@ def test_locking_of_modes_is_told_of_modes_and_must_be_whole(tmp_path, experimen
     results = ResultsFolder(tmp_path, "responses", {"components": "modes"})
     table = locking_part(results).tables[0]
     assert table.caption.startswith("Are the modes locked")
-    assert (table.heads, table.rows) == (["event", "mode", "effect", "p"], [["face", "2", "0.5", "–"]])
+    assert (table.heads, table.rows) == (
+        ["event", "mode", "effect (mixing coefficient)", "p"],
+        [["face", "2", "0.5", "–"]],
+    )
     (tmp_path / "locking.tsv").write_text("participant\tcondition\tstate\teffect\np1\tface\t2\t0.5\n")
     with pytest.raises(DataError, match=r"lacks p\."):
         locking_part(results)

@@ -93,17 +93,20 @@ class Asked:
                 "of a window, and no spectrum."
             )
         absent = np.asarray(np.isnan(gathered.stacked("power")).all(axis=(2, 3)))
+        long_enough = [name not in self.short_subjects for name in gathered.subjects]
+        absent, names = absent[long_enough], [n for n, is_long in zip(gathered.subjects, long_enough) if is_long]
+        nowhere = absent.all(axis=0) if len(names) else np.zeros(absent.shape[1], dtype=bool)
+        if nowhere.sum() > 1:
+            numbers = ", ".join(str(state + 1) for state in np.flatnonzero(nowhere))
+            which = "any other subject" if self.short_subjects else f"any of {len(names)} subjects"
+            found.append(f"These {self.components} are too rare for a spectrum in {which}: {numbers}.")
+            absent = absent & ~nowhere
         for state in np.flatnonzero(absent.any(axis=0)):
-            names = [
-                name
-                for name, gone in zip(gathered.subjects, absent[:, state])
-                if gone and name not in self.short_subjects
-            ]
-            if names:
-                found.append(
-                    f"{self.component} {state + 1} is too rare for a spectrum in {len(names)} of "
-                    f"{len(gathered.subjects)} subjects ({first_of(names, N_NAMED)})."
-                )
+            without = [name for name, gone in zip(names, absent[:, state]) if gone]
+            found.append(
+                f"{self.component} {state + 1} is too rare for a spectrum in {len(without)} of "
+                f"{len(gathered.subjects)} subjects ({first_of(without, N_NAMED)})."
+            )
         return found
 
     def _of_leakage(self) -> list[str]:

@@ -78,7 +78,8 @@ def matching(folder: Path, patterns: list[str], where: str) -> list[str]:
         found = [os.path.normpath(name) for name in found if is_file(folder / name)]
         if not found:
             kind = "matches no file" if glob.has_magic(pattern) else "is missing"
-            raise DataError(f"{where}: {pattern} {kind} in {folder}.")
+            cure = "; every pattern must match in each folder, so use a table of files where formats differ"
+            raise DataError(f"{where}: {pattern} {kind} in {folder}{cure if len(patterns) > 1 else ''}.")
         names.update(
             dict.fromkeys(sorted(found, key=lambda name: natural_order(name.removesuffix(".gz").rsplit(".", 1)[0])))
         )

@@ -27,6 +27,7 @@ from dynml.training.data.baselines import (
     hmm_baseline,
     mixture_baseline,
     names_of_better,
+    words_of_better,
 )
 from dynml.training.data.em import MStepSettings, PooledMoments
 from dynml.training.data.subject_differences import Occupancies
@@ -219,6 +220,5 @@ def findings(content: dict[str, Any]) -> list[str]:
                 "states that exclude each other than like mixtures of modes, or DyNeMo was not trained long enough."
             )
         if better:
-            names = " and ".join(name.replace("_", " ") for name in better)
-            said.append(f"On {subset} data DyNeMo is no better than one of its baselines ({names}).")
+            said.append(f"On {subset} data DyNeMo is no better than {words_of_better(better)}.")
     return said

@@ -15,7 +15,7 @@ from dynml.dataset.subset import MultiSubjectSubset
 from dynml.ops.hmm.gaussian_hmm import GaussianHMMParameters, Statistics, e_step
 from dynml.ops.workers import one_thread
 from dynml.stretches import runs_of_equal
-from dynml.training.data.baselines import names_of_better
+from dynml.training.data.baselines import names_of_better, words_of_better
 from dynml.training.data.em import PooledMoments
 from dynml.training.data.run_moments import RanksOfRuns
 from dynml.training.data.subject_differences import Occupancies
@@ -46,8 +46,7 @@ def findings(statistics: Statistics, report: dict[str, Any], rank: int) -> list[
     for subset in ("training", "validation"):
         better = names_of_better(report["free_energy"], report["baselines"], subset)
         if better:
-            names = " and ".join(name.replace("_", " ") for name in better)
-            said.append(f"On {subset} data the HMM is no better than one of its baselines ({names}). {ADVICE}")
+            said.append(f"On {subset} data the HMM is no better than {words_of_better(better)}. {ADVICE}")
     return said
 
 

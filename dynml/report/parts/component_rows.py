@@ -25,6 +25,7 @@ from dynml.report.words import counted, number, percent
 MOST_CHANNELS_OF_MEANS = 8
 SLOW = 0.5
 """Hz: visits that are rarer than this in every recording are counted by the minute."""
+NO_VISIT, ONE_VISIT = "never visited", "at most one visit in a recording"
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,7 @@ def component_rows(
             name=f"{kind.capitalize()} {position + 1}",
             colour=colours[position],
             statistics=_statistics(experiment, inferred, position) + spectrum_notes(results, position),
-            pictures=[*others.get(position + 1, []), *spectra[position : position + 1], *own[position]],
+            pictures=[*others.get(position + 1, []), *spectra.get(position, []), *own[position]],
         )
         for position in range(inferred.n_components)
     ]
@@ -76,7 +77,8 @@ def _statistics(experiment: ReportedExperiment, inferred: Inferred, position: in
         said.append(("Share of the variance (training)", percent(activity[position])))
     for name, (title, unit) in STATISTICS.items():
         if name in inferred.statistics:
-            said.append(_with_unit(title, unit, inferred.statistics[name], position))
+            absent = ONE_VISIT if name == "mean_interval" and position + 1 not in inferred.never_visited else NO_VISIT
+            said.append(_with_unit(title, unit, inferred.statistics[name], position, absent))
     shares = inferred.statistics.get("fractional_occupancy")
     if shares is not None:
         n_with = int((np.nan_to_num(shares[:, position]) > 0).sum())
@@ -84,19 +86,19 @@ def _statistics(experiment: ReportedExperiment, inferred: Inferred, position: in
     return said
 
 
-def _with_unit(title: str, unit: str, values: NDArray[np.float64], position: int) -> tuple[str, str]:
+def _with_unit(title: str, unit: str, values: NDArray[np.float64], position: int, absent: str) -> tuple[str, str]:
     """Title and value; slow switching is counted by the minute."""
     known = values[np.isfinite(values)]
     if unit == "Hz" and known.size and known.max() < SLOW:
-        return "Visits per minute", _spread(60 * values[:, position], "")
-    return title, _spread(values[:, position], "" if unit == "Hz" else unit)
+        return "Visits per minute", _spread(60 * values[:, position], "", absent)
+    return title, _spread(values[:, position], "" if unit == "Hz" else unit, absent)
 
 
-def _spread(values: NDArray[np.float64], unit: str) -> str:
-    """Mean over subjects and their standard deviation."""
+def _spread(values: NDArray[np.float64], unit: str, absent: str) -> str:
+    """Mean over subjects and their standard deviation; `absent` where no subject has a value."""
     known = values[np.isfinite(values)] * (100 if unit == "%" else 1)
     if not len(known):
-        return "never visited"
+        return absent
     digits = 1 if unit == "%" or known.mean() >= 10 else 2 if known.mean() >= 1 else 3
     spread = f" (SD {number(float(known.std(ddof=1)), digits)})" if len(known) > 1 else ""
     return " ".join(filter(None, [number(float(known.mean()), digits), unit])) + spread
@@ -158,7 +160,7 @@ def _add_variances(
     variances = np.diagonal(np.asarray(covariances), axis1=1, axis2=2)
     for position, own in enumerate(variances):
         values = _by_name(own, names)
-        figure = plot_bars(values, "Variance", colour=colours[position])
+        figure = plot_bars(values, f"Variance{_unit(experiment, '²')}", colour=colours[position])
         alt = f"Variances of channels in {experiment.component} {position + 1}: {_largest(values)}"
         pictures[position].append(picture_of_figure(figure, alt))
 
@@ -172,9 +174,21 @@ def _add_means(
 ) -> None:
     for position, own in enumerate(np.asarray(means)):
         values = _by_name(own, names)
-        figure = plot_bars(values, "Mean, strongest channels", colour=colours[position], most=MOST_CHANNELS_OF_MEANS)
+        label = f"Mean{_unit(experiment)}, strongest channels"
+        figure = plot_bars(values, label, colour=colours[position], most=MOST_CHANNELS_OF_MEANS)
         alt = f"Means of channels in {experiment.component} {position + 1}: {_largest(values)}"
         pictures[position].append(picture_of_figure(figure, alt))
+
+
+def _unit(experiment: ReportedExperiment, power: str = "") -> str:
+    """Unit of the stored signals behind a label: standard deviations of the channel, where it was standardized."""
+    preparation = experiment.dataset.get("preparation") or {}
+    if experiment.dataset.get("embedding"):
+        return ""
+    if preparation.get("standardization") in ("per_run", "per_subject"):
+        return f" (SD{power})"
+    units = preparation.get("units")
+    return f" ({units}{power})" if isinstance(units, str) and units not in ("", "arbitrary") else ""
 
 
 def _by_name(values: NDArray[Any], names: Sequence[str]) -> dict[str, float]:

@@ -70,6 +70,16 @@ def _filter(step: Step) -> str:
     return f"high-pass filter, {low:g} Hz" if low else f"low-pass filter, {high:g} Hz"
 
 
+def _clean(step: Step) -> str:
+    """What went out of the signals in one fit: confounds, slow and fast frequencies, trends."""
+    low, high = step.get("high_pass"), step.get("low_pass")
+    parts = [_filter({"low_frequency": low, "high_frequency": high})] if low or high else []
+    parts += ["linear trends removed"] if step.get("detrend") else []
+    confounds = step.get("confounds")
+    parts += [f"confounds removed ({_value(confounds)})"] if confounds else []
+    return ", ".join(parts) or "confounds and frequencies removed"
+
+
 def _components(step: Step) -> str:
     n_components, share = step.get("n_components"), step.get("explained_variance")
     kept = f"{n_components} principal components" if n_components else "principal components"
@@ -82,6 +92,7 @@ def _components(step: Step) -> str:
 _WORDS: dict[str, Callable[[Step], str]] = {
     "detrend": lambda step: "linear trends removed",
     "filter": _filter,
+    "clean": _clean,
     "notch": lambda step: f"notch filter at {_value(step.get('frequency'))} Hz",
     "downsample": lambda step: f"downsampled to {_value(step.get('sampling_frequency'))} Hz",
     "amplitude_envelope": lambda step: "amplitude envelope",

@@ -21,6 +21,12 @@ from dynml.report.words import baseline, loss, number, percent
 from dynml.store.layout import SUBSET_NAMES
 
 MOST_ROWS = 40
+EFFECTS = {
+    "states": "effect (probability)",
+    "modes": "effect (mixing coefficient)",
+    "predictions": "effect (error)",
+}
+"""What the effect of an event is measured in."""
 CURVES_OF_DECODERS = {
     "cross_entropy": ("cross-entropy", "nats per trial"),
     "binary_cross_entropy": ("cross-entropy", "nats per trial and label"),
@@ -146,7 +152,7 @@ def _scores(
         for subject, value in sorted(own.items(), key=lambda one: -one[1])
     ]
     title = f"{name[0].upper()}{name[1:]} of each recording"
-    caption = f"{title} ({f'{unit}; ' if unit else ''}lower is better), the worst first"
+    caption = f"{title} ({f'{unit}; ' if unit else ''}lower is better), the worst of each subset first"
     return Part(
         [cut(Table(caption, ["recording", "subset", name], rows))],
         [picture_of_figure(figure, f"{title}: {'; '.join(medians)}")],
@@ -207,7 +213,25 @@ def decoding_part(metrics: Mapping[str, Any]) -> Part:
         own = list(values[str(metrics["subset"])].values())
         alt = f"Accuracy by participant: {percent(min(own))} to {percent(max(own))} in {len(own)} participants"
         pictures.append(picture_of_figure(figure, alt))
-    return Part([*_table_of_differences(metrics), *_table_of_people(metrics)], pictures)
+    return Part([*_table_of_differences(metrics), *_table_of_people(metrics)], pictures, _beside_accuracy(metrics))
+
+
+def _beside_accuracy(metrics: Mapping[str, Any]) -> list[str]:
+    """Balanced accuracy and macro F1, and what permuted labels score."""
+    said = []
+    if metrics.get("balanced_accuracy") is not None:
+        scores = [f"Balanced accuracy {percent(metrics['balanced_accuracy'])}"]
+        if metrics.get("balanced_accuracy_chance") is not None:
+            scores[0] += f" (chance {percent(metrics['balanced_accuracy_chance'])})"
+        scores += [f"macro F1 {number(metrics['f1_macro'])}"] if metrics.get("f1_macro") is not None else []
+        said.append(f"{', '.join(scores)}.")
+    permuted = (metrics.get("permutation") or {}).get("accuracy") or {}
+    if permuted.get("p") is not None:
+        said.append(
+            f"With labels permuted within {metrics['permutation'].get('within', 'runs')} the accuracy is "
+            f"{percent(permuted.get('mean'))} on average (p = {permuted['p']:.3g})."
+        )
+    return said
 
 
 def _table_of_differences(metrics: Mapping[str, Any]) -> list[Table]:
@@ -218,7 +242,11 @@ def _table_of_differences(metrics: Mapping[str, Any]) -> list[Table]:
         gain = "" if one.get("difference") is None else f"{100 * one['difference']:+.1f}"
         rows.append([baseline(name), percent(one.get("accuracy")), gain, between])
     heads = ["", "accuracy", "decoder better by (points)", "95 % interval"]
-    return [Table(f"The decoder beside its baselines, {metrics['subset']} trials", heads, rows, marked=0)]
+    over = next(
+        (one["interval_over"] for one in (metrics.get("baselines") or {}).values() if one.get("interval_over")), ""
+    )
+    note = f"Intervals are over {over}{', taken as independent' if over == 'trials' else ''}." if over else ""
+    return [Table(f"The decoder beside its baselines, {metrics['subset']} trials", heads, rows, note, marked=0)]
 
 
 def _table_of_people(metrics: Mapping[str, Any]) -> list[Table]:
@@ -250,9 +278,10 @@ def locking_part(results: ResultsFolder) -> Part:
     ]
     what = str(results.summary.get("components") or "states")
     titles = {"condition": "event", "state": what.removesuffix("s")}
-    heads = [*(titles.get(name, name) for name in names), "effect", "p"]
+    effect = EFFECTS.get("predictions" if results.summary.get("of") == "predictions" else what, "effect")
+    heads = [*(titles.get(name, name) for name in names), effect, "p"]
     what = "prediction errors" if results.summary.get("of") == "predictions" else what
-    caption = f"Are the {what} locked to the events? The smallest p first; corrected over {what}"
+    caption = f"Are the {what} locked to the events? The smallest p first; corrected over {what}, not over events"
     return Part([cut(Table(caption, heads, shown))])
 
 

@@ -20,8 +20,10 @@ from dynml.report.words import number
 SPECTRA, ARCHIVE = "spectra", "spectra.npz"
 
 
-def spectrum_pictures(results: Sequence[ResultsFolder], n_components: int, colours: Sequence[str]) -> list[Picture]:
-    """Mean power over channels of each component, beside that of the others; [] without spectra.
+def spectrum_pictures(
+    results: Sequence[ResultsFolder], n_components: int, colours: Sequence[str]
+) -> dict[int, list[Picture]]:
+    """Mean power over channels of each component that has a spectrum, by its number from 0, beside that of the others.
 
     Raises
     ------
@@ -30,7 +32,7 @@ def spectrum_pictures(results: Sequence[ResultsFolder], n_components: int, colou
     """
     spectra = of_kind(results, SPECTRA)
     if spectra is None or not (spectra.path / ARCHIVE).is_file():
-        return []
+        return {}
     path = spectra.path / ARCHIVE
     try:
         with np.load(path, allow_pickle=False) as archive:
@@ -44,24 +46,28 @@ def spectrum_pictures(results: Sequence[ResultsFolder], n_components: int, colou
 
 def _drawn(
     frequencies: NDArray[np.float64], power_KF: NDArray[np.float64], colours: Sequence[str], unit: str
-) -> list[Picture]:
-    pictures = []
+) -> dict[int, list[Picture]]:
+    pictures = {}
     for position, own in enumerate(power_KF):
+        if not np.isfinite(own).any():
+            continue
         figure = plot_spectrum(
             frequencies, power_KF, position, colours[position], f"Power ({unit})" if unit else "Power"
         )
-        peak = "nowhere" if not np.isfinite(own).any() else f"at {frequencies[np.nanargmax(own)]:.3g} Hz"
+        peak = f"at {frequencies[np.nanargmax(own)]:.3g} Hz"
         alt = f"Power spectrum of component {position + 1}, mean over channels: largest {peak}; grey: the others"
-        pictures.append(picture_of_figure(figure, alt))
+        pictures[position] = [picture_of_figure(figure, alt)]
     return pictures
 
 
 def spectrum_notes(results: Sequence[ResultsFolder], position: int) -> list[tuple[str, str]]:
-    """Resolution and floor of a component's spectrum, by its number from 0."""
+    """Resolution and floor of a component's spectrum, by its number from 0; a word where it has none."""
     spectra = of_kind(results, SPECTRA)
     listed: list[dict[str, Any]] = [] if spectra is None else list(spectra.summary.get("states") or ())
     own: dict[str, Any] = next((one for one in listed if one.get("state") == position + 1), {})
     titles = {"resolution_Hz": ("Resolution of the spectrum", " Hz"), "coherence_floor": ("Floor of the coherence", "")}
+    if own and all(own.get(key) is None for key in titles):
+        return [("Spectrum", "none: too rare in every recording")]
     return [
         (title, f"{number(own[key], 2)}{unit}") for key, (title, unit) in titles.items() if own.get(key) is not None
     ]

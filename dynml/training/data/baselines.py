@@ -6,7 +6,7 @@ All are free energies in nats per observed sample on the same data, so they stan
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -123,3 +123,11 @@ def names_of_better(own: Mapping[str, float | None], baselines: Mapping[str, Sco
         return []
     scores = {name: scores_of[subset] for name, scores_of in baselines.items()}
     return [name for name, score in scores.items() if score is not None and score <= value]
+
+
+def words_of_better(names: Sequence[str]) -> str:
+    """`its baseline gaussian`, or `its baselines gaussian, gaussian mixture and hmm`."""
+    said = [name.replace("_", " ") for name in names]
+    if len(said) == 1:
+        return f"its baseline {said[0]}"
+    return f"its baselines {', '.join(said[:-1])} and {said[-1]}"

@@ -1,8 +1,11 @@
-"""Envelope and sliding correlations of signals whose amplitudes go together."""
+"""Envelope and sliding correlations of signals whose amplitudes go together, and what is said of absent spectra."""
+
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
+from dynml.analysis.spectra.findings import Asked
 from dynml.analysis.spectra.settings import Band
 from dynml.analysis.spectra.static import amplitude_envelope_correlation, sliding_correlations
 from dynml.errors import DataError
@@ -35,3 +38,23 @@ def test_sliding_correlations_are_numpys_within_stretches():
     np.testing.assert_allclose(found[3], np.corrcoef(signals[150:250].T))
     with pytest.raises(DataError, match="100 samples"):
         sliding_correlations(signals, np.array([[0, 90]]), 100, 50)
+
+
+@pytest.mark.parametrize(("short", "which"), [([], "any of 3 subjects"), (["c"], "any other subject")])
+def test_states_without_a_spectrum_anywhere_are_one_finding(short, which):
+    power = np.ones((3, 4, 2, 5))
+    power[:, [1, 3]] = np.nan
+    power[0, 2] = np.nan
+    if short:
+        power[2] = np.nan
+    gathered = SimpleNamespace(subjects=["a", "b", "c"], stacked=lambda name: power)
+    settled = SimpleNamespace(window=100)
+    own = SimpleNamespace(short_subjects=short, components="states", component="State", settled=settled)
+    said = Asked._of_absent(own, gathered)[len(short) :]
+    assert said == [
+        f"These states are too rare for a spectrum in {which}: 2, 4.",
+        "State 3 is too rare for a spectrum in 1 of 3 subjects (a).",
+    ]
+    power[:, 3] = 1.0
+    alone = Asked._of_absent(own, gathered)[len(short) :]
+    assert alone[0].startswith(f"State 2 is too rare for a spectrum in {3 - len(short)} of 3 subjects")

@@ -79,8 +79,8 @@ def test_findings_say_what_wins_and_which_modes_are_hardly_active():
     assert "On training data an HMM with as many states has the lower free energy" in said
     of_hmm, of_mixture = findings(scores(3.5, 4.0, 3.0, 2.0))
     assert "an HMM" in of_hmm
-    assert "no better than one of its baselines (gaussian mixture)" in of_mixture
+    assert "no better than its baseline gaussian mixture." in of_mixture
     (said,) = findings(scores(4.5, 4.0, 3.0, 2.0))
-    assert "(gaussian and gaussian mixture and hmm)" in said
+    assert "no better than its baselines gaussian, gaussian mixture and hmm." in said
     (said,) = findings(scores(1.0, None, 3.0, 2.0, activity=(0.9905, 0.005, 0.0045)))
     assert "These modes are hardly active: 2 (0.50%), 3 (0.45%)" in said
