@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import TypeAlias
 
 import h5py
 import numpy as np
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 from dynml.errors import DataError
 from dynml.recording import GroupDescription
 from dynml.store import layout
-from dynml.store.chunks.rows import blocks_of_rows
+from dynml.store.chunks.rows import Checksums, blocks_of_rows
 from dynml.store.faults import faults_named
 from dynml.store.fits import faults_of_fits
 from dynml.store.geometry.stored import faults_of_geometry
@@ -21,13 +22,17 @@ from dynml.store.integrity import UNLIKE, is_unlike, opened_table, rows_digest
 from dynml.store.joined.checks import faults_of_parts
 from dynml.store.reading import Store
 
-ShareMapper = Callable[[Callable[[Sequence[str]], list[str]], Iterable[Sequence[str]]], Iterable[list[str]]]
+Written: TypeAlias = Mapping[str, Mapping[str, Checksums]]
+"""Subject to group to the checksums of its signals."""
+Share: TypeAlias = tuple[Sequence[str], Written]
+"""Subjects, and what was written of them."""
+ShareMapper = Callable[[Callable[[Share], list[str]], Iterable[Share]], Iterable[list[str]]]
 MOST_SUBJECTS_OF_SHARE, FEWEST_SHARES = 64, 8
 BYTES_PER_BLOCK = 2**22
 """Of signals: what is looked at twice stays in a cache."""
 
 
-def faults_of_store(path: str | Path, each: ShareMapper | None = None) -> list[str]:
+def faults_of_store(path: str | Path, each: ShareMapper | None = None, written: Written | None = None) -> list[str]:
     """Check a whole store: checksums, structure, segments, events, subsets.
 
     Parameters
@@ -36,6 +41,8 @@ def faults_of_store(path: str | Path, each: ShareMapper | None = None) -> list[s
         The HDF5 file.
     each : callable, optional
         Maps a function over shares of the subjects as `map` does, on several processes.
+    written : mapping, optional
+        Checksums that the one who wrote the store knows, which then are not worked out anew beside the SHA-256.
 
     Returns
     -------
@@ -47,15 +54,17 @@ def faults_of_store(path: str | Path, each: ShareMapper | None = None) -> list[s
     DataError
         When the file cannot be opened at all.
     """
+    written = written or {}
     # Contradictions are reported as such, beside digests that differ.
     with Store(path, check_digests=False) as store:
         faults = [*_faults_of_subsets(store), *faults_of_parts(store)]
         if each is None:
-            faults += _faults_of_subjects(store, store.subjects)
+            faults += _faults_of_subjects(store, (store.subjects, written))
         else:
             n_subjects = max(1, min(MOST_SUBJECTS_OF_SHARE, len(store.subjects) // FEWEST_SHARES))
             starts = range(0, len(store.subjects), n_subjects)
-            shares = (store.subjects[start : start + n_subjects] for start in starts)
+            of_shares = (store.subjects[start : start + n_subjects] for start in starts)
+            shares = ((subjects, {one: written[one] for one in subjects if one in written}) for subjects in of_shares)
             for found in each(functools.partial(_faults_of_share, Path(path)), shares):
                 faults += found
         faults += faults_of_fits(store)
@@ -63,16 +72,17 @@ def faults_of_store(path: str | Path, each: ShareMapper | None = None) -> list[s
     return faults
 
 
-def _faults_of_share(path: Path, subjects: Sequence[str]) -> list[str]:
+def _faults_of_share(path: Path, share: Share) -> list[str]:
     with Store(path, check_digests=False) as store:
-        return _faults_of_subjects(store, subjects)
+        return _faults_of_subjects(store, share)
 
 
-def _faults_of_subjects(store: Store, subjects: Sequence[str]) -> list[str]:
-    return [fault for subject in subjects for fault in _faults_of_subject(store, subject)]
+def _faults_of_subjects(store: Store, share: Share) -> list[str]:
+    subjects, written = share
+    return [fault for subject in subjects for fault in _faults_of_subject(store, subject, written.get(subject, {}))]
 
 
-def _faults_of_subject(store: Store, subject: str) -> list[str]:
+def _faults_of_subject(store: Store, subject: str, written: Mapping[str, Checksums]) -> list[str]:
     try:
         groups = store.groups(subject)
     except DataError as error:
@@ -82,7 +92,7 @@ def _faults_of_subject(store: Store, subject: str) -> list[str]:
     faults = []
     for group in groups:
         try:
-            found = _faults_of_group(store, subject, group)
+            found = _faults_of_group(store, subject, group, written.get(group))
         except DataError as error:
             faults.append(str(error))
         except (ValueError, IndexError, TypeError) as error:
@@ -92,7 +102,7 @@ def _faults_of_subject(store: Store, subject: str) -> list[str]:
     return faults
 
 
-def _faults_of_group(store: Store, subject: str, group: str) -> list[str]:
+def _faults_of_group(store: Store, subject: str, group: str, written: Checksums | None) -> list[str]:
     description = store.attributes(subject, group)
     return [
         *_faults_of_attributes(description),
@@ -100,7 +110,7 @@ def _faults_of_group(store: Store, subject: str, group: str) -> list[str]:
         *_faults_of_moments(store, subject, group, description),
         *_faults_of_events(store, subject, group, description),
         *_faults_of_tables(store.node(subject, group)),
-        *_faults_of_signals(store, subject, group, description),
+        *_faults_of_signals(store, subject, group, description, written),
     ]
 
 
@@ -195,7 +205,9 @@ def _faults_of_events(store: Store, subject: str, group: str, description: Group
     return faults
 
 
-def _faults_of_signals(store: Store, subject: str, group: str, description: GroupDescription) -> list[str]:
+def _faults_of_signals(
+    store: Store, subject: str, group: str, description: GroupDescription, written: Checksums | None
+) -> list[str]:
     segments = store.segments(subject, group)
     good = np.zeros(description.n_samples, dtype=bool)
     for start, stop in segments.tolist():
@@ -204,7 +216,7 @@ def _faults_of_signals(store: Store, subject: str, group: str, description: Grou
     missing = 0
     start = 0
     with rows_digest() as digest:
-        for block in _blocks(store.file_of(subject), subject, group):
+        for block in _blocks(store.file_of(subject), subject, group, written):
             digest.take(block, start)
             rows = slice(start, start + len(block))
             if description.n_masked:
@@ -227,9 +239,9 @@ def _faults_of_signals(store: Store, subject: str, group: str, description: Grou
     return faults
 
 
-def _blocks(store: Store, subject: str, group: str) -> Iterator[NDArray[np.float32]]:
+def _blocks(store: Store, subject: str, group: str, written: Checksums | None) -> Iterator[NDArray[np.float32]]:
     with faults_named(store.path, f"the signals of subject {subject}, group {group}"):
-        yield from blocks_of_rows(store.node(subject, group)[layout.DATA], BYTES_PER_BLOCK)
+        yield from blocks_of_rows(store.node(subject, group)[layout.DATA], BYTES_PER_BLOCK, written)
 
 
 def _faults_of_subsets(store: Store) -> list[str]:

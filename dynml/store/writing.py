@@ -21,7 +21,7 @@ from dynml.locks.writing import writing_to
 from dynml.reading_files import is_folder, is_there
 from dynml.recording import Events, Recording
 from dynml.store import layout, verification
-from dynml.store.chunks.rows import write_rows
+from dynml.store.chunks.rows import Checksums, write_rows
 from dynml.store.file import FaultKeepingFile, is_replaceable, new_hdf5_file
 from dynml.store.fits import PARAMETERS, STEP, VALUES, StoredFit
 from dynml.store.geometry.stored import KIND
@@ -46,6 +46,8 @@ class StoreWriter:
         self._file = file
         self._disk = disk
         self._parts: list[PartFile] = []
+        self.written: dict[str, dict[str, Checksums]] = {}
+        """Subject to group to the checksums of its signals."""
 
     @property
     def file(self) -> h5py.File:
@@ -80,7 +82,7 @@ class StoreWriter:
         n_rows = max(1, min(recording.n_samples, BYTES_PER_CHUNK // (4 * recording.n_channels)))
         with rows_digest() as digest:
             digest.take(signals, 0)
-            write_rows(node, layout.DATA, signals, n_rows)
+            self.written.setdefault(subject, {})[group] = write_rows(node, layout.DATA, signals, n_rows)
             sha256 = digest.finish(segments)
         _add_array(node, layout.SEGMENTS, segments)
         _add_array(node, layout.SEGMENT_RUNS, recording.segment_runs.astype(np.int64))
@@ -218,11 +220,12 @@ def new_store(
             file.create_group(layout.SUBJECTS)
             for subset in layout.SUBSET_NAMES:
                 _add_array(file, layout.subset_path(subset), _texts(subsets.get(subset, [])))
-            yield StoreWriter(file, disk)
+            writer = StoreWriter(file, disk)
+            yield writer
         with ThreadPoolExecutor(max_workers=1) as helper:
             # Beside the check, so that little is left to wait for when the file is renamed.
             on_disk = helper.submit(fsync, temporary)
-            _check_sound(temporary, target, each)
+            _check_sound(temporary, target, each, writer.written)
             on_disk.result()
 
 
@@ -261,8 +264,9 @@ def extended_store(target: Path, subsets: Mapping[str, list[str]], config: Mappi
             note = {"date": _now(), layout.DYNML_VERSION: __version__, layout.SUBJECTS: added}
             file.attrs[layout.EXTENDED] = _json([*earlier, note])
             disk.check()
-            yield StoreWriter(file, disk)
-        _check_sound(temporary, target)
+            writer = StoreWriter(file, disk)
+            yield writer
+        _check_sound(temporary, target, written=writer.written)
 
 
 def _copy_all(old: Store, file: h5py.File, target: Path) -> None:
@@ -275,8 +279,13 @@ def _copy_all(old: Store, file: h5py.File, target: Path) -> None:
         raise DataCorruptionError(f"{target} could not be copied: {error}.") from error
 
 
-def _check_sound(temporary: Path, target: Path, each: verification.ShareMapper | None = None) -> None:
-    faults = verification.faults_of_store(temporary, each)
+def _check_sound(
+    temporary: Path,
+    target: Path,
+    each: verification.ShareMapper | None = None,
+    written: verification.Written | None = None,
+) -> None:
+    faults = verification.faults_of_store(temporary, each, written)
     if faults:
         raise DataError(f"{target} was not written, because its copy did not verify: {faults[0]}")
 

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from store_making import Study, noise
 
+from dynml.errors import DataError
 from dynml.store import verification
 from dynml.store import writing as store_writing
 from dynml.store.chunks import rows
@@ -84,21 +85,59 @@ def study(tmp_path, monkeypatch):
     return Study(tmp_path, {"sub-a": [noise(330)]})
 
 
-@pytest.mark.parametrize("place", [0, 799, 800, 803], ids=["first byte", "last byte", "checksum", "end of checksum"])
-@pytest.mark.parametrize("chunk", [0, 3, 6])
-def test_each_flipped_bit_of_a_chunk_is_found(place, chunk, study):
-    study.create().close()
-    assert not faults_of_store(study.target)
-    with h5py.File(study.target) as file:
+def flip(path, chunk, place):
+    with h5py.File(path) as file:
         offset = file["subjects/sub-a/signals/data"].id.get_chunk_info(chunk).byte_offset
-    with study.target.open("r+b") as stream:
+    with path.open("r+b") as stream:
         stream.seek(offset + place)
         byte = stream.read(1)[0]
         stream.seek(offset + place)
         stream.write(bytes([byte ^ 16]))
+
+
+PLACES = pytest.mark.parametrize(
+    "place", [0, 799, 800, 803], ids=["first byte", "last byte", "checksum", "end of checksum"]
+)
+
+
+@PLACES
+@pytest.mark.parametrize("chunk", [0, 3, 6])
+def test_each_flipped_bit_of_a_chunk_is_found(place, chunk, study):
+    study.create().close()
+    assert not faults_of_store(study.target)
+    flip(study.target, chunk, place)
     (fault,) = faults_of_store(study.target)
     assert "the signals of subject sub-a, group signals cannot be read" in fault
     assert "do not match their checksum" in fault
+
+
+@PLACES
+@pytest.mark.parametrize("each", [None, map], ids=["one process", "several"])
+def test_each_bit_that_flips_before_a_new_store_is_verified_is_found(place, each, study, monkeypatch):
+    def flipped_then_verified(path, _, written):
+        assert [len(checksums) for checksums in written["sub-a"].values()] == [7]
+        flip(path, 1, place)
+        return faults_of_store(path, each, written)
+
+    monkeypatch.setattr(verification, "faults_of_store", flipped_then_verified)
+    with pytest.raises(DataError, match=r"was not written, because its copy did not verify: .*sub-a"):
+        study.create()
+    assert not study.target.exists()
+
+
+def test_checksums_that_were_written_are_not_worked_out_anew(study, monkeypatch):
+    worked_out = []
+
+    class Counted(Fletcher32):
+        def __call__(self, content):
+            worked_out.append(len(content))
+            return super().__call__(content)
+
+    monkeypatch.setattr(rows, "Fletcher32", Counted)
+    study.create().close()
+    assert worked_out == [800] * 7
+    assert not faults_of_store(study.target)
+    assert worked_out == [800] * 14
 
 
 def test_chunks_are_read_without_hdf5s_own_way(study, monkeypatch):

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from typing import TypeAlias
 
 import h5py
 import numpy as np
@@ -18,12 +19,13 @@ from numpy.typing import NDArray
 
 from dynml.store.chunks.checksum import BYTES, Fletcher32
 
+Checksums: TypeAlias = NDArray[np.uint32]
 FLOAT32 = np.dtype("<f4")
 LARGEST_CHUNK = 2**26
 """Bytes; what is larger is not one of dynml's, and nothing is set aside for it."""
 
 
-def write_rows(group: h5py.Group, name: str, rows: NDArray[np.float32], n_rows: int) -> None:
+def write_rows(group: h5py.Group, name: str, rows: NDArray[np.float32], n_rows: int) -> Checksums:
     """Write a new array of signals in chunks of rows, each with its checksum; the file is as h5py would write it.
 
     Parameters
@@ -34,6 +36,11 @@ def write_rows(group: h5py.Group, name: str, rows: NDArray[np.float32], n_rows: 
     rows : array, (T, C)
     n_rows : int
         Of each chunk.
+
+    Returns
+    -------
+    array, (n_chunks,), uint32
+        What `blocks_of_rows` can compare with.
     """
     properties = h5p.create(h5p.DATASET_CREATE)
     properties.set_obj_track_times(False)
@@ -44,15 +51,20 @@ def write_rows(group: h5py.Group, name: str, rows: NDArray[np.float32], n_rows: 
     )
     n_bytes = n_rows * rows.shape[1] * FLOAT32.itemsize
     checksum, content = Fletcher32(), np.empty(n_bytes + BYTES, dtype=np.uint8)
-    for start in range(0, len(rows), n_rows):
+    written = np.empty(-(-len(rows) // n_rows), dtype=np.uint32)
+    for number, start in enumerate(range(0, len(rows), n_rows)):
         block = np.ascontiguousarray(rows[start : start + n_rows], dtype=FLOAT32).reshape(-1).view(np.uint8)
         content[: len(block)] = block
         content[len(block) : n_bytes] = 0
-        content[n_bytes:].view("<u4")[0] = checksum(content[:n_bytes])
+        written[number] = checksum(content[:n_bytes])
+        content[n_bytes:].view("<u4")[0] = written[number]
         dataset.write_direct_chunk((start, 0), content)
+    return written
 
 
-def blocks_of_rows(signals: h5py.Dataset, n_bytes: int) -> Iterator[NDArray[np.float32]]:
+def blocks_of_rows(
+    signals: h5py.Dataset, n_bytes: int, written: Checksums | None = None
+) -> Iterator[NDArray[np.float32]]:
     """Read signals from the first row on, in blocks of whole chunks, and compare each with its checksum.
 
     Parameters
@@ -60,6 +72,9 @@ def blocks_of_rows(signals: h5py.Dataset, n_bytes: int) -> Iterator[NDArray[np.f
     signals : h5py.Dataset, (T, C), float32
     n_bytes : int
         Of a block, about.
+    written : array, (n_chunks,), uint32, optional
+        Checksums that were written, with which those of the file are compared instead of with the rows: for one who
+        compares a digest of the rows.
 
     Yields
     ------
@@ -74,7 +89,7 @@ def blocks_of_rows(signals: h5py.Dataset, n_bytes: int) -> Iterator[NDArray[np.f
     n_of_chunk = signals.chunks[0] if signals.chunks else 1
     n_bytes_of_row = max(1, signals.dtype.itemsize * signals.shape[1])
     n_chunks = max(1, n_bytes // (n_of_chunk * n_bytes_of_row))
-    reader = _ChunkReader(signals, n_chunks) if _is_laid_out_so(signals) else None
+    reader = _ChunkReader(signals, n_chunks, written) if _is_laid_out_so(signals) else None
     for start in range(0, len(signals), n_chunks * n_of_chunk):
         stop = min(start + n_chunks * n_of_chunk, len(signals))
         block = None if reader is None else reader.read(start, stop)
@@ -84,8 +99,8 @@ def blocks_of_rows(signals: h5py.Dataset, n_bytes: int) -> Iterator[NDArray[np.f
 class _ChunkReader:
     """Reads chunks into memory of its own, in which two blocks take turns."""
 
-    def __init__(self, signals: h5py.Dataset, n_chunks: int) -> None:
-        self._dataset = signals.id
+    def __init__(self, signals: h5py.Dataset, n_chunks: int, written: Checksums | None) -> None:
+        self._dataset, self._written = signals.id, written
         self._n_rows, self._n_channels = signals.chunks
         self._n_bytes = self._n_rows * self._n_channels * FLOAT32.itemsize
         self._checksum = Fletcher32()
@@ -112,7 +127,9 @@ class _ChunkReader:
         except (OSError, RuntimeError, ValueError):
             return False
         stored = int(content[self._n_bytes :].view("<u4")[0])
-        return left_out == 0 and stored == self._checksum(content[: self._n_bytes])
+        if self._written is None:
+            return left_out == 0 and stored == self._checksum(content[: self._n_bytes])
+        return left_out == 0 and stored == int(self._written[first // self._n_rows])
 
 
 def _is_laid_out_so(signals: h5py.Dataset) -> bool:
