@@ -61,6 +61,7 @@ def read_recording(
             run = file.reader.read(file.path)
         if run.shape != (file.description.n_samples, file.description.n_channels):
             raise DataError(f"{where}: {file.path} changed while it was read.")
+        run = run if file.columns is None else run[:, file.columns]
         run = run if sources.order is None else run[:, sources.order]
         of_run = f"{where}, run {file.run_name}"
         checks.check_no_empty_channel(run, sources.channel_names, of_run)

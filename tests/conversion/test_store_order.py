@@ -108,3 +108,32 @@ def test_other_names_stay_refused(tmp_path, kind):
     file.write_text(file.read_text().replace("Fz", "Gz"))
     with pytest.raises(DataError, match="'Fz' is in one of them only" if "all" in kind else "but 'Pz' in"):
         apply_preparation(path, tmp_path / "others", tmp_path / "applied.hdf5")
+
+
+def test_runs_of_one_subject_may_have_channels_in_any_order_where_they_are_matched(tmp_path):
+    """Signals go by the names in each file; in the order of columns, channels of run 2 would be those of others."""
+    for subject in ("a", "b"):
+        save(tmp_path / "ready", subject, STORED_ORDER)
+        save(tmp_path / "second", subject, (4, 3, 2, 1, 0), number=ord(subject) + 10)
+        (tmp_path / "second" / subject / "rest.csv").rename(tmp_path / "ready" / subject / "task.csv")
+    (tmp_path / "list.txt").write_text("a\nb\n")
+
+    def make(**settings):
+        group = {"type": "timeseries", "files": ["*.csv"], "sampling_frequency": 100, **settings}
+        (tmp_path / "config.json").write_text(json.dumps({"signals": group}))
+        files = {"training": tmp_path / "list.txt"}
+        create_store(tmp_path / "ready", tmp_path / "store.hdf5", tmp_path / "config.json", files, overwrite=True)
+
+    with pytest.raises(
+        DataError, match="run task has the channels of run rest in another order .'Tz' in the place of '"
+    ):
+        make()
+    make(match_channels=True, standardization="none")
+    names, rows = rows_of(tmp_path / "store.hdf5", "a")
+    assert names == tuple(NAMES[place] for place in STORED_ORDER)
+    expected = np.concatenate([signals_of(ord("a")), signals_of(ord("a") + 10)])[:, STORED_ORDER]
+    np.testing.assert_allclose(rows, expected, atol=1e-4)
+    task = tmp_path / "ready" / "b" / "task.csv"
+    task.write_text(task.read_text().replace("Fz", "Gz"))
+    with pytest.raises(DataError, match="runs rest and task have different channel names: Fz, Gz in one of them only"):
+        make(match_channels=True)

@@ -27,6 +27,8 @@ class SourceFile:
     reader: Reader
     cleaning: CleaningPlan | None = None
     """What is removed from the run after it was read."""
+    columns: tuple[int, ...] | None = None
+    """Column of the file for each channel of the first run, where it has them in another order."""
 
 
 @dataclass(frozen=True, kw_only=True)

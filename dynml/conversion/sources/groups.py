@@ -17,7 +17,7 @@ from dynml.conversion.sources.cleaning import with_cleaning
 from dynml.conversion.sources.places import Place, matching, reader_of, source_file
 from dynml.conversion.sources.runs import files_of_patterns
 from dynml.conversion.sources.table import SourceTable, TableRun
-from dynml.errors import ConfigurationError, DataError
+from dynml.errors import ConfigurationError, DataError, shortened
 from dynml.preparation.checks import check_not_transposed, other_unit_of_time
 from dynml.reading_files import read_text, stated_encoding
 from dynml.recording import Events
@@ -48,7 +48,7 @@ def _group_sources(place: Place) -> GroupSources:
         files = [_table_source_file(place, run) for run in place.table.runs_of(place.folder.name, place.group)]
     else:
         files = files_of_patterns(place)
-    _check_runs(files, str(place))
+    files = _of_the_same_channels(files, place)
     channel_names = _channel_names(place, files)
     rate = _sampling_frequency(place, files)
     events = None
@@ -84,7 +84,9 @@ def _events_of_table(place: Place, table: SourceTable, files: list[SourceFile], 
     return None if None in paths else _placed_events(place, list(dict.fromkeys(paths)), files, [], rate)
 
 
-def _check_runs(files: list[SourceFile], where: str) -> None:
+def _of_the_same_channels(files: list[SourceFile], place: Place) -> list[SourceFile]:
+    """Refuse runs of other channels than the first; in another order, too, unless they are to be matched by name."""
+    where = str(place)
     counts = Counter(file.run_name for file in files)
     twice = next((name for name, count in counts.items() if count > 1), None)
     if twice is not None:
@@ -98,8 +100,26 @@ def _check_runs(files: list[SourceFile], where: str) -> None:
                 f"{first.description.n_channels} in run {first.run_name}"
                 f"{'; it looks transposed: save array.T instead' if transposed else ''}."
             )
-        if file.description.channel_names != first.description.channel_names:
-            raise DataError(f"{where}: runs {first.run_name} and {file.run_name} have different channel names.")
+    return [_ordered_as(first, file, place) for file in files]
+
+
+def _ordered_as(first: SourceFile, file: SourceFile, place: Place) -> SourceFile:
+    names, wanted = file.description.channel_names, first.description.channel_names
+    if names == wanted:
+        return file
+    if names is None or wanted is None or set(names) != set(wanted):
+        others = sorted(set(names or ()) ^ set(wanted or ()))
+        raise DataError(
+            f"{place}: runs {first.run_name} and {file.run_name} have different channel names: {shortened(others)} in "
+            "one of them only."
+        )
+    if not place.config.match_channels:
+        one, other = next(pair for pair in zip(wanted, names) if pair[0] != pair[1])
+        raise DataError(
+            f"{place}: run {file.run_name} has the channels of run {first.run_name} in another order ({other!r} in "
+            f'the place of {one!r}); "match_channels": true brings them into one order.'
+        )
+    return dataclasses.replace(file, columns=tuple(names.index(name) for name in wanted))
 
 
 def _channel_names(place: Place, files: list[SourceFile]) -> tuple[str, ...]:
