@@ -20,8 +20,8 @@ participants and settings:
     true_dynamics   under which map the trial is likelier, given all that the simulation knows: no one does better
 
 Dropout and epochs are those of the pre-training; without dropout it predicts other participants better. All decoders
-have the default settings. Results are added to benchmarks/results/pretraining.json as they come; what is
-there is not measured again, unless `--again` is given.
+have the default settings. Results are added to benchmarks/results/pretraining.json as they come; what is there is not
+measured again, unless `--again` is given.
 """
 
 from __future__ import annotations
@@ -201,12 +201,12 @@ def summarized(runs: dict[str, dict[str, float]]) -> dict[str, Any]:
 
 
 def cells_of(arguments: argparse.Namespace) -> Iterator[Cell]:
-    """Those to measure, a seed at a time, without those where all participants would be labelled."""
+    """Those to measure, a seed at a time, without those where more participants would be labelled than there are."""
     for seed in arguments.seeds:
         for share in arguments.nonlinear_share:
             for n_unlabelled in arguments.n_unlabelled:
                 for n_labelled in arguments.n_labelled:
-                    if n_labelled < n_unlabelled:
+                    if n_labelled <= n_unlabelled:
                         pretraining = (share, n_unlabelled, arguments.dropout, arguments.epochs)
                         yield Cell(*pretraining, n_labelled, arguments.data_seed, seed)
 
