@@ -8,7 +8,7 @@
     python benchmarks/compact_networks.py dynamics --peer_python PEER/bin/python --folder FOLDER
 
 simulations    the trials of decoding_simulations.py, beside what that file found
-scp1           the official split of eeg_decoding.py: the one derivation that the file holds, at 256 Hz
+scp1           the official split of eeg_decoding.py: the derivation that the file holds, at 256 Hz
 haxby          category of a block of haxby_decoding.py, each run left out; trials of nine volumes, to which networks
                had to be cut
 dynamics       the labelled and the tested participants of pretraining.py, whose store is in FOLDER
@@ -48,6 +48,9 @@ NETWORKS = ("EEGNet", "ShallowFBCSPNet")
 TANGENT_SPACES = ("tangent_space", "tangent_space_by_bands")
 RATE_OF_SIMULATIONS = 100.0
 """Of the networks' input; all that the classes differ in is below half of it."""
+
+ENDS = [0, 5]
+"""Channels of scp1: the others lie between them, and the published networks take no single one."""
 
 Arrays = dict[str, NDArray]
 
@@ -117,8 +120,8 @@ def scp1(peer: str, data: Path) -> dict[str, Any]:
     classes, truth = (np.array([names.index(label) for label in labels]) for _, labels in parts)
     (training, _), (testing, _) = parts
     arrays = {
-        "training": training[:, :, :1],
-        "testing": testing[:, :, :1],
+        "training": training[:, :, ENDS],
+        "testing": testing[:, :, ENDS],
         "classes": classes,
         "groups": np.full(len(classes), -1),
     }
