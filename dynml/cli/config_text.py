@@ -7,6 +7,7 @@ stands twice, the last silently wins. So its events are counted first, which mak
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +17,9 @@ from dynml.errors import DataError
 from dynml.reading_files import read_text
 
 DEEPEST, MOST_VALUES, LONGEST_NUMBER, LONG_ARGUMENT = 50, 100_000, 1000, 200
+OCTAL = re.compile(r"[-+]?0\d[\d_]*")
+"""YAML reads 010 as 8."""
+NUMBER = re.compile(r"[-+]?\d[\d_.]*(e[-+]?\d+)?", flags=re.IGNORECASE)
 TAGS = {f"tag:yaml.org,2002:{name}" for name in ("str", "int", "float", "bool", "null", "seq", "map")}
 
 
@@ -100,17 +104,24 @@ def _check_events(path: Path, events: Iterator[Any]) -> None:
         elif isinstance(event, yaml.ScalarEvent):
             if len(event.value) > LONGEST_NUMBER and event.value.lstrip("+-").isdigit():
                 raise DataError(f"{path}, line {line}: a number has {len(event.value)} digits.")
-            _check_key(path, line, opened, event.value)
+            if event.style is None and OCTAL.fullmatch(event.value):
+                raise DataError(f"{path}, line {line}: write {event.value[:80]} without zeros before it, or in quotes.")
+            _check_key(path, line, opened, event.value, is_plain=event.style is None)
             _note(opened, 1, event.anchor, sizes)
         if opened and opened[-1].n_values > MOST_VALUES:
             raise DataError(f"{path}, line {line}: it unfolds to more than {MOST_VALUES} values.")
 
 
-def _check_key(path: Path, line: int, opened: list[_Collection], text: str) -> None:
+def _check_key(path: Path, line: int, opened: list[_Collection], text: str, *, is_plain: bool) -> None:
     if not opened or not opened[-1].is_mapping or opened[-1].n_children % 2:
         return
     if text in opened[-1].keys:
         raise DataError(f"{path}, line {line}: the key {text[:80]!r} is repeated.")
+    if is_plain and NUMBER.fullmatch(text):
+        raise DataError(
+            f"{path}, line {line}: {text[:80]} stands where a setting's name is due; numbers have decimal points, and "
+            "lists brackets."
+        )
     opened[-1].keys.add(text)
 
 

@@ -17,7 +17,7 @@ from typing import Any, NoReturn, Union, get_args, get_origin
 
 from jsonargparse import ArgumentParser, Namespace, set_parsing_settings
 
-from dynml.cli.config_text import check_argument, config_text
+from dynml.cli.config_text import OCTAL, check_argument, config_text
 from dynml.cli.errors import EXIT_STATUS, report
 from dynml.cli.help import HELP_ALL, HelpFormatter, only_shown
 from dynml.cli.verbosity import set_verbosity
@@ -74,7 +74,7 @@ class ScriptParser(ArgumentParser):
 
     def parse_args(self, args: Sequence[str] | None = None, namespace: Any = None, **settings: Any) -> Namespace:  # type: ignore[override]
         """Parse the command line; a mistake ends the process with one sentence and status 2."""
-        given = list(sys.argv[1:] if args is None else args)
+        given = [_at_home(argument) for argument in (sys.argv[1:] if args is None else args)]
         if HELP_ALL in given:
             self._usual, given = None, ["--help"]
         for argument in given:
@@ -121,7 +121,7 @@ class ScriptParser(ArgumentParser):
 
     def _value_of(self, option: str, typehint: Any, value: str) -> str:
         kinds = get_args(typehint) if get_origin(typehint) in (Union, UnionType) else (typehint,)
-        if {int, float}.intersection(kinds) and SIXTIES.fullmatch(value):
+        if {int, float}.intersection(kinds) and (SIXTIES.fullmatch(value) or OCTAL.fullmatch(value)):
             self.error(f"{option.lstrip('-')} is {value}, but must be a number.")
         lists = [kind for kind in kinds if get_origin(kind) in (list, tuple)]
         scalars = [kind for kind in kinds if kind not in lists and kind is not NoneType]
@@ -176,6 +176,12 @@ class ScriptParser(ArgumentParser):
         if typed:
             return f"{typed[1]}: {_type_in_words(typed[2])}"
         return " ".join(message.split()).rstrip(".") + "."
+
+
+def _at_home(argument: str) -> str:
+    """A path from ~ on, as shells give it; they leave it as it is behind an equals sign, or in quotes."""
+    option, equals, value = argument.partition("=") if argument.startswith("--") else ("", "", argument)
+    return option + equals + os.path.expanduser(value) if value.startswith("~/") else argument
 
 
 def _plain(value: Any) -> Any:

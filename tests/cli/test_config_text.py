@@ -30,6 +30,8 @@ def written(tmp_path, text, encoding="utf-8"):
         ("trainer:\n\tmax_epochs: 1\n", "is not valid YAML: line 2, column 1"),
         ("? [a, b]\n: 1\n", "unhashable key"),
         ("a: 1\n---\nb: 2\n", "another document"),
+        ("model:\n  n_states: 010\n", "line 2: write 010 without zeros before it"),  # YAML has 8 there
+        ("trainer: {max_epochs: 2, tolerance: 1,5}\n", "line 1: 5 stands where a setting's name is due"),
         ("- 1\n", "must hold settings by name"),
         (" \n", "is empty"),
         (bytes(range(256)), "is not text in UTF-8"),

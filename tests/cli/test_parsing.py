@@ -57,6 +57,7 @@ def test_a_value_in_a_yaml_file_is_read_as_the_guide_writes_it(monkeypatch, tmp_
     [
         ("sampler.window_length", "10 50", "Expected a whole number or list or null; given: 10 50."),
         ("sampler.window_length", "10:50", "sampler.window_length is 10:50, but must be a number."),
+        ("trainer.max_epochs", "010", "trainer.max_epochs is 010, but must be a number."),
         ("trainer.max_time", "1:30", "trainer.max_time is 1:30, but must be a number."),
         ("trainer.max_epochs", "two", "Expected a whole number or null; given: two."),
     ],
@@ -86,3 +87,14 @@ def test_an_option_that_is_none_is_named_as_it_was_given(monkeypatch, capsys, op
     with pytest.raises(SystemExit):
         parsed(monkeypatch, "hmm", option, "y")
     assert sentence in capsys.readouterr().err
+
+
+def test_a_path_from_home_is_found_where_no_shell_has_written_it_out(monkeypatch, tmp_path):
+    """As behind an equals sign, in quotes, and from a notebook; else a folder called ~ would be made."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    found = parsed(monkeypatch, "hmm", "--model.n_states=2", "--dataset.subsets=~/subsets.json")
+    assert found["dataset"].subsets == str(tmp_path / "subsets.json")
+    monkeypatch.setattr(
+        "sys.argv", ["train", "hmm", "~/experiments", "run", "store.hdf5", "s", "--model.n_states", "2"]
+    )
+    assert parse_training("Train.").experiments_path == str(tmp_path / "experiments")
