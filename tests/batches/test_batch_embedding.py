@@ -223,5 +223,7 @@ def test_data_that_cannot_be_embedded_so_are_refused(stores):
         opened(stores[0], n_embeddings=5, n_components=16)
     with pytest.raises(DataError, match="cache_embedded needs the series in memory"):
         opened(stores[0], "lazy", **SETTINGS, cache_embedded=True)
-    with pytest.raises(DataError, match="Subject b, group signals: .* at least 302 samples, but the longest has 180"):
-        opened(stores[0], n_embeddings=301)
+    with pytest.warns(DataWarning, match=r"no segment of at least 302 samples, .* left out \(.*\bb\b"):
+        dataset = opened(stores[0], n_embeddings=301)
+    assert "b" in dataset.left_out
+    assert "b" not in dataset.subjects

@@ -215,9 +215,10 @@ def test_embedding_masks_what_a_masked_row_enters_and_gives_the_rest_as_ever(sto
         assert rows.sum() == found.n_masked_of[0]
 
 
-def test_a_subject_without_stretches_long_enough_to_embed_is_refused(stores):
-    with pytest.raises(DataError, match="Subject v, .* at least 52 samples without masked ones, .* has 50"):
-        opened(stores["mask"], n_embeddings=51)
+def test_a_subject_without_stretches_long_enough_to_embed_is_left_out(stores):
+    with pytest.warns(DataWarning, match=r"no segment of at least 52 samples, .* left out \(v"):
+        dataset = opened(stores["mask"], n_embeddings=51)
+    assert dataset.left_out == ["v"]
 
 
 def test_trials_count_their_masked_samples(stores):

@@ -37,8 +37,7 @@ from dynml.ops.mixture.cholesky_parameters import (
     vectors_from_covariances,
     vectors_from_variances,
 )
-from dynml.ops.mixture.coefficients import gaussian_divergence, mixing_coefficients
-from dynml.ops.mixture.mixture_gaussian import mixture_log_likelihood
+from dynml.ops.mixture.mixture_gaussian import gaussian_divergence, mixing_coefficients, mixture_log_likelihood
 from dynml.training.model_summary import Summarized
 
 DRAWS_SEED = 0

@@ -10,6 +10,10 @@ Gradients come in closed form. With r = x - m and y = M^-1 r,
 
     d alpha_j = <G, D_j> + y . mu_j,    d D_j = sum_n alpha_nj G_n,    d mu_j = sum_n alpha_nj y_n.
 
+The mixing coefficients are alpha = softmax(theta / tau), and the logits' Gaussian N(n, r^2) is away from its prior by
+
+    KL(N(n, r^2) || N(m, s^2)) = 1/2 sum_j [(r_j / s_j)^2 + ((n_j - m_j) / s_j)^2 - 1 - log (r_j / s_j)^2].
+
 No (C, C) matrix of a sample is kept: they are made and used chunk by chunk, see `mixture_gaussian_terms`.
 """
 
@@ -189,3 +193,75 @@ def _diagonal(signals: Tensor, alpha: Tensor, means: Tensor | None, variances_JC
         values = -0.5 * (mixed.log() + residuals.square() / mixed).sum(1)
         values = values - 0.5 * signals.shape[1] * math.log(2 * math.pi)
         return torch.where(sound & torch.isfinite(values), values, torch.nan)
+
+
+def mixing_coefficients(theta: Tensor, temperature: Tensor) -> Tensor:
+    """Softmax over the last dimension.
+
+    Parameters
+    ----------
+    theta : Tensor, (..., J)
+    temperature : Tensor, ()
+
+    Returns
+    -------
+    Tensor, (..., J)
+    """
+    coefficients: Tensor = _MixingCoefficients.apply(theta, temperature)
+    return coefficients
+
+
+def gaussian_divergence(mean: Tensor, scale: Tensor, prior_mean: Tensor, prior_scale: Tensor) -> Tensor:
+    """Kullback-Leibler divergence between diagonal Gaussians, summed over the last dimension, in nats.
+
+    Parameters
+    ----------
+    mean, scale, prior_mean, prior_scale : Tensor, (..., J)
+        Standard deviations are above 0.
+
+    Returns
+    -------
+    Tensor, (...)
+    """
+    divergence: Tensor = _GaussianDivergence.apply(mean, scale, prior_mean, prior_scale)
+    return divergence
+
+
+class _MixingCoefficients(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, theta: Tensor, temperature: Tensor) -> Tensor:
+        logits = theta / temperature
+        # torch's own softmax is slow along a few numbers.
+        alpha = (logits - logits.amax(dim=-1, keepdim=True)).exp_()
+        alpha.div_(alpha.sum(dim=-1, keepdim=True))
+        ctx.save_for_backward(alpha, logits, temperature)
+        return alpha
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:
+        alpha, logits, temperature = ctx.saved_tensors
+        slopes = upstream * alpha
+        slopes.sub_(alpha * slopes.sum(dim=-1, keepdim=True)).div_(temperature)
+        by_temperature = -(slopes * logits).sum().to(temperature.dtype) if ctx.needs_input_grad[1] else None
+        return slopes, by_temperature
+
+
+class _GaussianDivergence(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, mean: Tensor, scale: Tensor, prior_mean: Tensor, prior_scale: Tensor) -> Tensor:
+        ratio, distance = scale / prior_scale, (mean - prior_mean) / prior_scale
+        squares = ratio.square()
+        ctx.save_for_backward(scale, prior_scale, squares, distance)
+        return torch.addcmul(squares - squares.log(), distance, distance).sub_(1.0).sum(dim=-1).mul_(0.5)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor, ...]:
+        scale, prior_scale, squares, distance = ctx.saved_tensors
+        over_prior = upstream.unsqueeze(-1) / prior_scale
+        excess = squares - 1.0
+        by_mean = over_prior * distance
+        by_scale = excess * upstream.unsqueeze(-1) / scale
+        by_prior_scale = torch.addcmul(excess, distance, distance).mul_(over_prior).neg_()
+        return by_mean, by_scale, -by_mean, by_prior_scale

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.distributions import Normal, kl_divergence
 
-from dynml.ops.mixture.coefficients import gaussian_divergence, mixing_coefficients
+from dynml.ops.mixture.mixture_gaussian import gaussian_divergence, mixing_coefficients
 
 
 def drawn(*shape, seed=0, dtype=torch.float64):
