@@ -14,7 +14,6 @@ from dynml.models.sequence.decoding.answer.choice import Problem, Variant, coeff
 from dynml.models.sequence.decoding.answer.features import (
     FeatureLayout,
     bands_within,
-    component_axes,
     connectivity,
     course,
     log_power,
@@ -285,46 +284,6 @@ def test_classes_below_noise_that_channels_share_are_decoded_from_whitened_chann
     plain = max(RidgeClassifier(alpha=a).fit(means, labels).score(new, truth) for a in np.geomspace(1e-3, 1e5, 9))
     assert plain < 0.7
     assert predictions_of(trainer.model, trainer.trials("validation")).accuracy > 0.78
-
-
-def test_a_wave_at_other_times_is_decoded_from_the_component_that_all_trials_share(tmp_path):
-    generator = np.random.default_rng(3)
-    pattern, times = generator.normal(size=24), np.arange(32)
-
-    def item(n_trials):
-        labels = np.arange(n_trials) % 4
-        waves = np.exp(-0.5 * ((times - 9 - 4 * labels[:, None]) / 1.5) ** 2)
-        signals = generator.normal(size=(n_trials, 32, 24)) + 0.3 * waves[:, :, None] * pattern
-        onset, duration = np.arange(n_trials) * 32, np.full(n_trials, 32)
-        names = {"stimulus": tuple("abcd")}
-        events = Events(onset=onset, duration=duration, labels={"stimulus": labels}, names=names)
-        return recording_of_runs([signals.reshape(-1, 24)], sampling_frequency=RATE, events=events)
-
-    trainer = trainer_of(
-        MultiSubjectDataset.from_arrays({"a": item(80)}, {"b": item(400)}),
-        tmp_path,
-        backbone="linear",
-        linear_answer="best",
-        trainer={"inner_folds": 0},
-    )
-    trainer.initialize()
-    trainer.model.network_share.fill_(0.0)
-    assert trainer._answer_report["kinds"]["course"]["n_components"] in (1, 2)
-    assert predictions_of(trainer.model, trainer.trials("validation")).accuracy > 0.75
-
-
-def test_components_are_those_of_the_mean_trial_after_normalization():
-    generator = torch.Generator().manual_seed(0)
-    patterns = torch.randn(2, 6, generator=generator, dtype=torch.float64)
-    courses = torch.randn(20, 2, generator=generator, dtype=torch.float64) * torch.tensor([3.0, 1.0])
-    normalization = torch.randn(6, 6, generator=generator, dtype=torch.float64)
-    one, two, four = component_axes(courses @ patterns + 5.0, normalization)
-    assert [one.shape[1], two.shape[1], four.shape[1]] == [1, 2, 4]
-    centred = (courses - courses.mean(dim=0)) @ patterns
-    values = torch.linalg.svdvals(centred @ normalization)
-    torch.testing.assert_close((centred @ one).norm(), values[0])
-    torch.testing.assert_close((centred @ two).norm(), values[:2].norm())
-    assert component_axes(courses[:1] @ patterns, normalization) == []
 
 
 def test_rare_classes_and_imbalance_are_said():

@@ -235,11 +235,8 @@ class Variant:
     """(n, F)."""
 
     axes: Floats | None = None
-    """What the channels are multiplied by before the regression, (C, C) or (C, components), where features are channels
-    in parts of a trial. These then share one scale; other features are standardized one by one."""
-
-    is_extra: bool = False
-    """Whether it is chosen from only where it gains more than one standard error on all others."""
+    """What the channels are multiplied by before the regression, (C, C), where features are channels in parts of a
+    trial. These then share one scale; other features are standardized one by one."""
 
     sizes: Floats | float = 1.0
     """Of what features are made of, (F,) where they have its units: what varies by a share of 1e-9 is rounding."""
@@ -247,22 +244,16 @@ class Variant:
     parts: Floats | None = None
     """Where features are means over parts of a trial: shares of the finest parts in each, (parts, finest parts)."""
 
-    @property
-    def n_components(self) -> int | None:
-        """To which channels are reduced; None where they are not."""
-        is_reduced = self.axes is not None and self.axes.shape[1] < len(self.axes)
-        return self.axes.shape[1] if self.axes is not None and is_reduced else None
-
     def part(self, chosen: NDArray[np.int64]) -> Variant:
         """Some of the trials."""
         return dataclasses.replace(self, inputs=self.inputs[chosen])
 
     def turned(self) -> Floats:
-        """Features with their channels multiplied, (n, parts * components)."""
+        """Features with their channels multiplied, (n, F)."""
         return self.inputs if self.axes is None else _by_channels(self.inputs, self.axes)
 
     def turned_back(self, weights: Floats) -> Floats:
-        """Weights of such features, of as many rows, as weights (F, K) of the features as they are."""
+        """Weights (F, K) of such features as weights of the features as they are."""
         return weights if self.axes is None else _by_channels(weights.T, self.axes.T).T
 
     def of_finest(self, weights: Floats) -> Floats:
@@ -274,8 +265,8 @@ class Variant:
 
 
 def _by_channels(rows: Floats, axes: Floats) -> Floats:
-    """Rows (n, parts * C) with the channels of each part multiplied by axes (C, D): (n, parts * D)."""
-    return (rows.reshape(len(rows), -1, len(axes)) @ axes).reshape(len(rows), -1)
+    """Rows (n, parts * C) with the channels of each part multiplied by axes (C, C)."""
+    return (rows.reshape(len(rows), -1, len(axes)) @ axes).reshape(rows.shape)
 
 
 @dataclass(frozen=True)
@@ -296,9 +287,6 @@ class Choice:
 
     loss: float
     """Mean cautious loss of the same."""
-
-    n_components: int | None = None
-    """Of channels, where these are reduced."""
 
 
 def coefficients(variant: Variant, problem: Problem, penalties: Sequence[float]) -> tuple[Floats, Floats]:
@@ -352,8 +340,7 @@ def choices_of(kind: str, variants: Sequence[Variant], number: int, problem: Pro
     found, n_features = [], variants[number].inputs.shape[1]
     for penalty, scores in zip(PENALTIES, held_out_scores(variants[number], problem, PENALTIES)):
         factor, loss = problem.calibrated(scores)
-        own = Choice(kind, number, n_features, penalty, factor, factor * scores, loss, variants[number].n_components)
-        found.append(own)
+        found.append(Choice(kind, number, n_features, penalty, factor, factor * scores, loss))
     return found
 
 

@@ -39,9 +39,6 @@ SHORTEST = 3
 LEAST_SHRINKAGE = 0.05
 """Neighbouring samples are alike, so that formulas for independent ones shrink too little."""
 
-N_COMPONENTS = (1, 2, 4)
-"""Of the mean trial, to which the course may be reduced."""
-
 LEAST_NOISE = 0.1
 """Within trials, as a share of a channel's standard deviation over all samples."""
 
@@ -297,26 +294,6 @@ def noise_normalizations(trials: Sequence[tuple[Tensor, Tensor, float]]) -> list
     n_values_S = torch.tensor([len(scaled_TC)], dtype=torch.float64)
     found = Spectra(torch.ones(1, n_channels), covariance_CC[None].to(torch.complex128), n_values_S)
     return [inverse_C.diag(), inverse_C[:, None] * whitening(shrunk(found)[None])[0]]
-
-
-def component_axes(course_RC: Tensor, normalization_CC: Tensor) -> list[Tensor]:
-    """What channels are multiplied by to be the leading components of the mean trial, (C, components) each.
-
-    A response that is alike in all trials, but for its time or size, has few of them, and what channels have in common
-    need not be learnt for each part of a trial. They are found without classes, as xDAWN's are with them (Rivet et al.
-    2009).
-
-    Parameters
-    ----------
-    course_RC : Tensor
-        Means over parts of a trial, averaged over trials.
-    normalization_CC : Tensor
-        What makes the noise of channels alike, of `noise_normalizations`.
-    """
-    centred_RC = (course_RC - course_RC.mean(dim=0)) @ normalization_CC
-    axes_CC = torch.linalg.svd(centred_RC, full_matrices=True)[2].T
-    n_most = min(len(course_RC), len(axes_CC)) - 1
-    return [normalization_CC @ axes_CC[:, :number] for number in N_COMPONENTS if number <= n_most]
 
 
 def connectivity(found: Spectra) -> Tensor:

@@ -23,7 +23,6 @@ from dynml.models.sequence.decoding.answer.choice import (
     averaged,
     choices_of,
     coefficients,
-    standard_error,
 )
 from dynml.models.sequence.decoding.answer.features import (
     CONNECTIVITY,
@@ -36,7 +35,6 @@ from dynml.models.sequence.decoding.answer.features import (
     TANGENT,
     TRANSITIONS,
     FeatureLayout,
-    component_axes,
     connectivity,
     course,
     course_of_states,
@@ -172,14 +170,11 @@ def _features(answer: LinearAnswer, trials: Trials) -> dict[str, list[Variant]]:
 
 
 def _courses(layout: FeatureLayout, read: list[tuple[Tensor, Tensor, float]]) -> list[Variant]:
-    """Means over parts of trials; channels scaled or whitened by their noise, then few components of the mean trial."""
+    """Means over parts of trials; channels scaled or whitened by their noise."""
     bins = [size // layout.n_channels for size in layout.variants(COURSE)]
     finest = torch.stack([course(*trial[:2], bins[-1]) for trial in read])
     plain = _of_parts(finest, bins)
-    normalizations = noise_normalizations(read)
-    reduced = component_axes(finest.mean(dim=0).unflatten(0, (bins[-1], -1)), normalizations[-1])
-    found = [dataclasses.replace(one, axes=axes.numpy()) for axes in normalizations for one in plain]
-    return found + [dataclasses.replace(one, axes=axes.numpy(), is_extra=True) for axes in reduced for one in plain]
+    return [dataclasses.replace(one, axes=axes.numpy()) for axes in noise_normalizations(read) for one in plain]
 
 
 def _of_states(states: list[Tensor], layout: FeatureLayout) -> dict[str, list[Variant]]:
@@ -207,7 +202,6 @@ def _choices(features: dict[str, list[Variant]], problem: Problem, seed: int, kn
         rows = _rows(variants, part)
         for number in range(len(rows)):
             found += choices_of(kind, rows, number, smaller)
-    found = _worthwhile(found, features, smaller)
     weights = averaged(found, smaller)
     without, worth = weights, None
     if knows_states:
@@ -220,25 +214,6 @@ def _choices(features: dict[str, list[Variant]], problem: Problem, seed: int, kn
     if len(part) < len(problem.truth):
         chosen = _on_all(chosen, features, problem)
     return Chosen(chosen, weights[kept], without[kept], worth)
-
-
-def _worthwhile(found: list[Choice], features: dict[str, list[Variant]], problem: Problem) -> list[Choice]:
-    """Choices without extra ones, unless the best of these alone gains more than one standard error on all others.
-
-    Then those that have as many components as the best one stay.
-    """
-    is_extra = [features[choice.kind][choice.variant].is_extra for choice in found]
-    plain = [choice for choice, extra in zip(found, is_extra) if not extra]
-    if len(plain) == len(found):
-        return found
-    best = min((choice for choice, extra in zip(found, is_extra) if extra), key=lambda choice: choice.loss)
-    others = [choice for choice in plain if choice.kind not in STATE_KINDS]
-    mean = sum(weight * choice.scores for weight, choice in zip(averaged(others, problem), others))
-    losses = [problem.cautious_losses(problem.log_priors + scores) for scores in (mean, best.scores)]
-    gain = losses[0] - losses[1]
-    if gain.mean() <= standard_error(gain, problem.groups):
-        return plain
-    return [choice for choice in found if choice.n_components in (None, best.n_components)]
 
 
 def _on_all(chosen: list[Choice], features: dict[str, list[Variant]], problem: Problem) -> list[Choice]:
@@ -323,9 +298,7 @@ def _report(chosen: Chosen, logits: Floats, problem: Problem, by: str, answer: L
         }
         if kind == COURSE:
             kinds[COURSE]["n_bins"] = best.n_features // answer.layout.n_channels
-            is_reduced = best.n_components is not None
-            kinds[COURSE]["whitened"] = is_reduced or best.variant >= answer.layout.n_resolutions
-            kinds[COURSE]["n_components"] = best.n_components
+            kinds[COURSE]["whitened"] = best.variant >= answer.layout.n_resolutions
         if kind == STATES:
             kinds[STATES]["n_bins"] = best.n_features // answer.layout.n_states
     known = [kind for kind in KINDS if answer.states is not None or kind not in STATE_KINDS]
