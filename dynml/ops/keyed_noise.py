@@ -94,11 +94,12 @@ def keyed_normal(keys: Tensor, counters: Tensor) -> Tensor:
 
 def _derived_on_host(keys: Tensor, parts: tuple[int | Tensor, ...]) -> Tensor:
     """NumPy's calls cost a fraction of torch's, and the keys of a batch are a few numbers."""
+    tensors = [keys, *(part for part in parts if isinstance(part, Tensor))]
     value = np.atleast_1d(keys.numpy()).view(np.uint64)
     for part in parts:
         added = part.numpy() if isinstance(part, Tensor) else np.array([part], np.int64)
         value = _mixed_on_host(_mixed_on_host(value) + added.view(np.uint64))
-    return torch.from_numpy(value.view(np.int64)).reshape(value.shape if keys.ndim else value.shape[1:])
+    return torch.from_numpy(value.view(np.int64)).reshape(torch.broadcast_shapes(*(one.shape for one in tensors)))
 
 
 def _mixed_on_host(value: NDArray[np.uint64]) -> NDArray[np.uint64]:

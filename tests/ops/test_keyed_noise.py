@@ -94,3 +94,11 @@ def test_derived_keys_are_outputs_of_the_generator_on_the_host_as_on_a_device(ke
         expected = mixed((mixed(expected) + part) % 2**64)
     assert [int(value) % 2**64 for value in derived_keys(torch.tensor([key]), 8, torch.tensor([-3]))] == [expected]
     assert int(derived_keys(torch.tensor(key), 8, -3)) % 2**64 == expected
+
+
+def test_one_key_and_many_parts_make_many_keys():
+    parts = torch.tensor([[1, 2, 3]])
+    found = derived_keys(torch.tensor(7), parts)
+    assert found.shape == (1, 3)
+    assert found[0].tolist() == [int(derived_keys(torch.tensor(7), part)) for part in (1, 2, 3)]
+    assert derived_keys(torch.tensor([[7], [8]]), parts).shape == (2, 3)
