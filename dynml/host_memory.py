@@ -39,10 +39,10 @@ def available_host_memory(root: Path = Path("/")) -> int | None:
 
 
 def keep_freed_memory() -> None:
-    """Let this process keep what it frees, to use it for the next array: a worker's act, which makes one after another.
+    """Let this process keep what it frees for its next array: for one that makes alike arrays one after another.
 
-    To get memory back that went to the system takes as long as to go through it several times. Nothing is done where
-    the C library is not GNU's.
+    The GNU C library maps large blocks anew, page by page, which takes as long as to go through them several times.
+    Nothing is done where the C library is another.
     """
     with contextlib.suppress(AttributeError, OSError, TypeError):
         library = ctypes.CDLL(None)

@@ -27,9 +27,6 @@ _IN_WORDS = re.compile(
 _SIZE = re.compile(r"(?:tried to allocate|unable to allocate) ([\d.]+) ?(bytes|B|[KMGTPE]i?B)\b", flags=re.IGNORECASE)
 _UNITS = {"b": 1, "k": 2**10, "m": 2**20, "g": 2**30, "t": 2**40, "p": 2**50, "e": 2**60}
 
-_LARGEST_MAPPED_BLOCK = 32 * 2**20 - 2**16
-"""Bytes: just below what glibc's limits rise to, with room for its own numbers."""
-
 _divisor: ContextVar[int] = ContextVar("what sizes of internal pieces are divided by", default=1)
 _learnt: dict[str, int] = {}
 """Divisors that a function was found to need: the rest of a process goes on with them."""
@@ -92,19 +89,6 @@ def _with_divisor(divisor: int, function: Callable[[], Result]) -> Result:
         return function()
     finally:
         _divisor.reset(token)
-
-
-@functools.cache
-def keep_freed_host_memory() -> None:
-    """Let the C library keep blocks of some megabytes that are freed and asked for again at every step.
-
-    glibc maps large blocks anew, page by page, and gives the end of its heap back to the system when more than a limit
-    is free there. Both limits rise to the largest mapped block that was freed so far, 32 MiB at most: one is freed here
-    that nothing was written to. Elsewhere this does nothing.
-    """
-    import torch
-
-    torch.empty(_LARGEST_MAPPED_BLOCK, dtype=torch.uint8)
 
 
 def release_device_memory() -> None:

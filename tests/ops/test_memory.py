@@ -167,8 +167,8 @@ def test_blocks_that_are_freed_at_every_step_are_mapped_once():
     code = """
 import resource
 import torch
-from dynml.ops.memory import keep_freed_host_memory
-keep_freed_host_memory()
+from dynml.host_memory import keep_freed_memory
+keep_freed_memory()
 def faults_of_a_step():
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
     blocks = [torch.zeros(2**21) for _ in range(4)]

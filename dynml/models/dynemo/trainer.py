@@ -26,6 +26,7 @@ from dynml.batches.fixed_windows import FixedWindows
 from dynml.batches.sampler import Span
 from dynml.configuration import check_instance, config_to_dictionary
 from dynml.errors import ConfigurationError, DataWarning
+from dynml.host_memory import keep_freed_memory
 from dynml.models.dynemo.annealing import kl_weight
 from dynml.models.dynemo.config import DynemoInitializationConfig, DynemoTrainerConfig
 from dynml.models.dynemo.model import Dynemo
@@ -33,7 +34,6 @@ from dynml.models.dynemo.report import choosing_bound, report
 from dynml.models.dynemo.starts import modes_from_states
 from dynml.models.dynemo.windows import keys_of_draws, n_observed, ragged_lengths, ragged_mask
 from dynml.models.experiment import load_experiment
-from dynml.ops.memory import keep_freed_host_memory
 from dynml.ops.workers import one_thread
 from dynml.training.batch_result import BatchResult
 from dynml.training.checkpoints.experiment_folder import pretrained_weights
@@ -193,7 +193,7 @@ class DynemoTrainer(Trainer):
 
     def train_one_epoch(self, bars: ProgressBars) -> None:
         """As every trainer, on as many threads as the networks are worth."""
-        keep_freed_host_memory()
+        keep_freed_memory()
         with self._worthwhile_threads():
             super().train_one_epoch(bars)
 
