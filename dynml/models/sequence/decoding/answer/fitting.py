@@ -31,7 +31,6 @@ from dynml.models.sequence.decoding.answer.features import (
     OSCILLATIONS,
     POWER,
     SHORTEST,
-    STATE_KINDS,
     STATES,
     TANGENT,
     TRANSITIONS,
@@ -318,8 +317,12 @@ def _report(chosen: Chosen, logits: Floats, problem: Problem, by: str, answer: L
         if kind == COURSE:
             kinds[COURSE]["n_bins"] = best.n_features // answer.layout.n_channels
             kinds[COURSE]["whitened"] = best.variant >= answer.layout.n_resolutions
+        if kind == OSCILLATIONS:
+            number = bands_with_sources(answer.sources_APJ)[best.variant]
+            kinds[kind]["band"] = list(answer.layout.bands[number])
+            kinds[kind]["n_sources"] = int((answer.sources_APJ[number] != 0).any(dim=0).sum())
         if kind == STATES:
             kinds[STATES]["n_bins"] = best.n_features // answer.layout.n_states
-    known = [kind for kind in KINDS if answer.states is not None or kind not in STATE_KINDS]
+    known = [kind for kind in KINDS if answer.layout.size(kind)]
     missing = [kind for kind in known if kind not in kinds]
     return {"held_out": problem.scores(logits), "held_out_by": by, "kinds": kinds, "not_for_these_trials": missing}

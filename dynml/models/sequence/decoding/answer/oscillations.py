@@ -37,7 +37,7 @@ def source_axes(trials: Sequence[Trial], layout: FeatureLayout, axes_CP: Tensor)
     """Weights of networks that make the sources of every band, (A, P, J); 0 for sources that are not there.
 
     Covariances of a trial count relative to its power in the band and beside it, so that no trial outweighs the others.
-    Each source has the mean share of power 1 in its band.
+    All sources of a band have the same power over all trials.
 
     Parameters
     ----------
@@ -49,7 +49,7 @@ def source_axes(trials: Sequence[Trial], layout: FeatureLayout, axes_CP: Tensor)
     n_networks = axes_CP.shape[1]
     found = torch.zeros(len(layout.bands), n_networks, layout.n_sources, dtype=torch.float64)
     sums = torch.zeros(2, len(layout.bands), n_networks, n_networks, dtype=torch.float64)
-    counts = torch.zeros(2, len(layout.bands), dtype=torch.float64)
+    n_values = torch.zeros(2, len(layout.bands), dtype=torch.float64)
     for signals_TC, known_T, rate in trials:
         waves = waves_of(signals_TC[known_T], rate)
         if waves is None:
@@ -57,17 +57,16 @@ def source_axes(trials: Sequence[Trial], layout: FeatureLayout, axes_CP: Tensor)
         waves_FP = waves.values_FC @ axes_CP.to(waves.values_FC.dtype)
         for number, band in enumerate(layout.bands):
             sides = [waves_FP[chosen] for chosen in _inside_and_beside(waves, band)]
-            power = sum(float(side.abs().square().sum()) for side in sides)
-            if not power or not all(len(side) for side in sides):
+            powers = [side.abs().square().sum(dim=1) for side in sides]
+            if not all(bool(power_F.any()) for power_F in powers):
                 continue
-            for which, side in enumerate(sides):
-                sums[which, number] += (side.mH @ side).real / power
-                counts[which, number] += len(side)
-    for number in range(len(layout.bands)):
-        if bool((counts[:, number] > 0).all()):
-            axes_PJ = _standing_out(*(sums[:, number] / counts[:, number, None, None]), *counts[:, number].tolist())
-            n_sources = min(axes_PJ.shape[1], layout.n_sources)
-            found[number, :, :n_sources] = axes_PJ[:, :n_sources]
+            for which, (side, power_F) in enumerate(zip(sides, powers)):
+                sums[which, number] += (side.mH @ side).real / sum(power_F.sum() for power_F in powers)
+                n_values[which, number] += 2 / _BINS_OF_TAPER * power_F.sum().square() / power_F.square().sum()
+    for number in torch.nonzero(n_values[0]).flatten().tolist():
+        axes_PJ = _standing_out(*sums[:, number], *n_values[:, number].tolist())
+        n_sources = min(axes_PJ.shape[1], layout.n_sources)
+        found[number, :, :n_sources] = axes_PJ[:, :n_sources]
     return found
 
 
@@ -107,12 +106,13 @@ def _inside_and_beside(waves: Waves, band: tuple[float, float]) -> tuple[Tensor,
 def _standing_out(inside_PP: Tensor, beside_PP: Tensor, n_inside: float, n_beside: float) -> Tensor:
     """Axes with a larger r than noise has by chance, the largest first, (P, sources); r of noise is the median one.
 
-    Its largest value is that of a ratio of two covariances of unrelated series, from so many values (Wachter 1980).
+    Its largest value is that of a ratio of two covariances of unrelated series, from so many values (Wachter 1980): of
+    frequencies, as many as there would be if all had the same power.
     """
     values, vectors = torch.linalg.eigh(beside_PP)
     vectors = vectors[:, values > _DEPENDENT * values[-1]] / values[values > _DEPENDENT * values[-1]].sqrt()
     size = vectors.shape[1]
-    shares = [size * _BINS_OF_TAPER / (2 * n) for n in (n_inside, n_beside)]
+    shares = [size / n_inside, size / n_beside]
     if size < FEWEST or shares[1] >= 1:
         return vectors[:, :0]
     ratios, turned = torch.linalg.eigh(vectors.T @ inside_PP @ vectors)
