@@ -62,7 +62,7 @@ def source_axes(trials: Sequence[Trial], layout: FeatureLayout, axes_CP: Tensor)
                 continue
             for which, (side, power_F) in enumerate(zip(sides, powers)):
                 sums[which, number] += (side.mH @ side).real / sum(power_F.sum() for power_F in powers)
-                n_values[which, number] += 2 / _BINS_OF_TAPER * power_F.sum().square() / power_F.square().sum()
+                n_values[which, number] += 2 / _BINS_OF_TAPER * len(side)
     for number in torch.nonzero(n_values[0]).flatten().tolist():
         axes_PJ = _standing_out(*sums[:, number], *n_values[:, number].tolist())
         n_sources = min(axes_PJ.shape[1], layout.n_sources)
@@ -106,8 +106,9 @@ def _inside_and_beside(waves: Waves, band: tuple[float, float]) -> tuple[Tensor,
 def _standing_out(inside_PP: Tensor, beside_PP: Tensor, n_inside: float, n_beside: float) -> Tensor:
     """Axes with a larger r than noise has by chance, the largest first, (P, sources); r of noise is the median one.
 
-    Its largest value is that of a ratio of two covariances of unrelated series, from so many values (Wachter 1980): of
-    frequencies, as many as there would be if all had the same power.
+    Its largest value is that of a ratio of two covariances of unrelated series, from so many values (Wachter 1980). A
+    steep spectrum holds fewer than it has frequencies, so that noise may pass: held-out trials tell it from sources,
+    and a weak source that did not pass would be lost.
     """
     values, vectors = torch.linalg.eigh(beside_PP)
     vectors = vectors[:, values > _DEPENDENT * values[-1]] / values[values > _DEPENDENT * values[-1]].sqrt()
