@@ -39,6 +39,7 @@ FAMILY = Family(
         "model.value_moments",
         "model.trial_length",
         "model.answer_bands",
+        "model.answer_sources",
         "model.backbone_settings",
         "model.state_model",
         "model.pretraining_overlap",

@@ -24,7 +24,8 @@ def linear_answer_of(config: DecodingConfig, n_channels: int, log_priors_K: Tens
     assert config.answer_bands is not None
     states = None if config.state_model is None else StateModel(config.state_model)
     bands = tuple((low, high) for low, high in config.answer_bands)
-    layout = FeatureLayout(n_channels, config.trial_length, bands, 0 if states is None else states.n_states)
+    n_states, n_sources = 0 if states is None else states.n_states, config.answer_sources or 0
+    layout = FeatureLayout(n_channels, config.trial_length, bands, n_states, n_sources)
     return LinearAnswer(layout, log_priors_K, states)
 
 

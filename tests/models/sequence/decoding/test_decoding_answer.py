@@ -21,6 +21,7 @@ from dynml.models.sequence.decoding.answer.features import (
     shrunk,
     spectra,
     tangent,
+    waves_of,
     whitening,
 )
 from dynml.models.sequence.decoding.answer.network_share import decided, folds_to_try
@@ -158,7 +159,7 @@ def test_features_against_what_they_are_by_hand():
     signals[:, 1] += torch.sin(2 * torch.pi * 10 * times)
     known = torch.ones(200, dtype=torch.bool)
     np.testing.assert_allclose(course(signals, known, 4), signals.reshape(4, 50, 3).mean(1).flatten(), atol=1e-12)
-    found = spectra(signals, 100.0, layout, torch.eye(3, dtype=torch.float64))
+    found = spectra(waves_of(signals, 100.0), layout, torch.eye(3, dtype=torch.float64))
     powers = log_power(found).reshape(2, 3)
     np.testing.assert_allclose(powers[0], np.log(np.var(signals.numpy(), axis=0)), atol=1e-9)
     assert powers[1, 0] - powers[1, 2] > 5
@@ -169,7 +170,8 @@ def test_features_against_what_they_are_by_hand():
     covariance = shrunk(found)
     values = tangent(covariance, whitening(covariance[None]))
     np.testing.assert_allclose(values, 0.0, atol=1e-8)
-    assert spectra(signals[:2], 100.0, layout, torch.eye(3, dtype=torch.float64)) is None
+    assert waves_of(signals[:2], 100.0) is None
+    assert spectra(waves_of(signals[:4], 100.0), layout, torch.eye(3, dtype=torch.float64)) is None
 
 
 def test_bands_are_those_that_rates_and_trials_allow():

@@ -17,6 +17,7 @@ from dynml.models.sequence.decoding.answer.features import (
     shrunk,
     spectra,
     tangent,
+    waves_of,
     whitening,
 )
 from dynml.models.sequence.decoding.answer.fitting import fit_answer
@@ -84,7 +85,7 @@ def test_features_of_channels_in_units_of_their_own(scale):
     def features(values):
         trials = [(torch.from_numpy(one), torch.ones(200, dtype=torch.bool), 100.0) for one in values]
         axes = network_axes(trials, 3)
-        found = [spectra(one, 100.0, layout, axes) for one, _, _ in trials]
+        found = [spectra(waves_of(one, 100.0), layout, axes) for one, _, _ in trials]
         covariances = torch.stack([shrunk(one) for one in found])
         whitened = whitening(covariances)
         return [

@@ -241,6 +241,9 @@ class Variant:
     sizes: Floats | float = 1.0
     """Of what features are made of, (F,) where they have its units: what varies by a share of 1e-9 is rounding."""
 
+    first: int = 0
+    """Position of the first feature among those of the kind."""
+
     parts: Floats | None = None
     """Where features are means over parts of a trial: shares of the finest parts in each, (parts, finest parts)."""
 

@@ -15,8 +15,9 @@ import torch
 from torch import Tensor
 
 COURSE, POWER, TANGENT, CONNECTIVITY = "course", "power", "tangent_space", "connectivity"
+OSCILLATIONS = "oscillations"
 STATES, TRANSITIONS = STATE_KINDS = ("states", "state_transitions")
-KINDS = (COURSE, POWER, TANGENT, CONNECTIVITY, *STATE_KINDS)
+KINDS = (COURSE, POWER, TANGENT, CONNECTIVITY, OSCILLATIONS, *STATE_KINDS)
 
 BINS = (1, 2, 4, 8, 16, 32, 64)
 BANDS = ((1.0, 4.0), (4.0, 8.0), (8.0, 13.0), (13.0, 30.0), (30.0, 45.0), (55.0, 90.0))
@@ -28,6 +29,9 @@ HIGHEST_SHARE = 0.45
 MOST_NETWORKS = 64
 MOST_NETWORKS_BY_BAND = 32
 """Covariances and connectivity of more channels are those of all frequencies together."""
+
+MOST_SOURCES = 8
+"""Of oscillations in a band."""
 
 MOST_WHITENED = 1_000
 """The course of more channels is not whitened."""
@@ -71,12 +75,15 @@ class FeatureLayout:
     bands : sequence of (low, high), Hz
     n_states : int
         K; 0 without a model that tells states.
+    n_sources : int
+        Of oscillations in a band at most; 0 in decoders that do not read them.
     """
 
     n_channels: int
     trial_length: int
     bands: tuple[tuple[float, float], ...]
     n_states: int = 0
+    n_sources: int = 0
 
     @property
     def n_networks(self) -> int:
@@ -89,7 +96,7 @@ class FeatureLayout:
         return 1 + (len(self.bands) if self.n_channels <= MOST_NETWORKS_BY_BAND else 0)
 
     def variants(self, kind: str) -> list[int]:
-        """Numbers of features among which one is chosen: always the first ones of their kind."""
+        """Numbers of features among which one is chosen: the first of their kind, or those of a band."""
         pairs = self.n_networks * (self.n_networks - 1) // 2
         if kind in (COURSE, STATES):
             bins = sorted({1, *(n for n in (*BINS, self.trial_length) if n <= min(self.trial_length, BINS[-1]))})
@@ -102,6 +109,8 @@ class FeatureLayout:
         if kind == TANGENT:
             size = pairs + self.n_networks
             return sorted({size, self.n_spectra * size})
+        if kind == OSCILLATIONS:
+            return [self.n_sources**2] * len(self.bands)
         return sorted({pairs, (2 * self.n_spectra - 1) * pairs} - {0})
 
     @property
@@ -111,7 +120,8 @@ class FeatureLayout:
 
     def size(self, kind: str) -> int:
         """Features of a kind at most."""
-        return max(self.variants(kind), default=0)
+        sizes = self.variants(kind)
+        return sum(sizes) if kind == OSCILLATIONS else max(sizes, default=0)
 
     @property
     def n_features(self) -> int:
@@ -122,6 +132,16 @@ class FeatureLayout:
         """Where a kind lies among all features."""
         first = sum(self.size(other) for other in KINDS[: KINDS.index(kind)])
         return slice(first, first + self.size(kind))
+
+
+@dataclass(frozen=True)
+class Waves:
+    """Fourier coefficients of a trial without its mean, under a Hann window of norm 1."""
+
+    centred_TC: Tensor
+    values_FC: Tensor
+    frequencies_F: Tensor
+    """Hz."""
 
 
 @dataclass(frozen=True)
@@ -173,8 +193,8 @@ def state_transitions(states_TK: Tensor) -> Tensor:
     return (states_TK[:-1].T @ states_TK[1:] / n_pairs).flatten()
 
 
-def spectra(series_TC: Tensor, sampling_frequency: float, layout: FeatureLayout, axes_CP: Tensor) -> Spectra | None:
-    """Second moments of the known samples of a trial; None where these are too few, or all constant."""
+def waves_of(series_TC: Tensor, sampling_frequency: float) -> Waves | None:
+    """Fourier coefficients of the known samples of a trial; None where these are too few, or all constant."""
     n_times = len(series_TC)
     if n_times < SHORTEST:
         return None
@@ -184,16 +204,21 @@ def spectra(series_TC: Tensor, sampling_frequency: float, layout: FeatureLayout,
         return None
     centred_TC = torch.where(varies_C, centred_TC, 0.0)
     taper_T = torch.hann_window(n_times + 2, periodic=False, dtype=centred_TC.dtype)[1:-1]
-    waves_FC = torch.fft.rfft(centred_TC * taper_T[:, None], dim=0) / taper_T.norm()
-    frequencies = torch.fft.rfftfreq(n_times, 1 / sampling_frequency)
-    parts = [centred_TC / n_times**0.5]
+    values_FC = torch.fft.rfft(centred_TC * taper_T[:, None], dim=0) / taper_T.norm()
+    return Waves(centred_TC, values_FC, torch.fft.rfftfreq(n_times, 1 / sampling_frequency))
+
+
+def spectra(waves: Waves, layout: FeatureLayout, axes_CP: Tensor) -> Spectra | None:
+    """Second moments of a trial; None where it is too short for a band."""
+    n_times, frequencies_F = len(waves.centred_TC), waves.frequencies_F
+    parts = [waves.centred_TC / n_times**0.5]
     n_values = [n_times]
     for low, high in layout.bands:
-        inside = (frequencies >= low) & (frequencies < high)
-        n_values.append(2 * int(inside.sum()))
+        inside_F = (frequencies_F >= low) & (frequencies_F < high)
+        n_values.append(2 * int(inside_F.sum()))
         if not n_values[-1]:
             return None
-        parts.append(waves_FC[inside] / inside.sum().sqrt())
+        parts.append(waves.values_FC[inside_F] / inside_F.sum().sqrt())
     power_SC = torch.stack([part.abs().square().sum(dim=0) for part in parts])
     networks = [part @ axes_CP.to(part.dtype) for part in parts[: layout.n_spectra]]
     covariances_SPP = torch.stack([(part.mH @ part).to(torch.complex128) for part in networks])

@@ -28,13 +28,14 @@ from dynml.models.sequence.decoding.answer.features import (
     CONNECTIVITY,
     COURSE,
     KINDS,
+    OSCILLATIONS,
     POWER,
     SHORTEST,
-    STATE_KINDS,
     STATES,
     TANGENT,
     TRANSITIONS,
     FeatureLayout,
+    Waves,
     connectivity,
     course,
     course_of_states,
@@ -46,10 +47,12 @@ from dynml.models.sequence.decoding.answer.features import (
     spectra,
     state_transitions,
     tangent,
+    waves_of,
     whitening,
 )
 from dynml.models.sequence.decoding.answer.folds import drawn_trials, trial_problem
 from dynml.models.sequence.decoding.answer.linear_answer import LinearAnswer, trials_of
+from dynml.models.sequence.decoding.answer.oscillations import bands_with_sources, oscillations, source_axes
 from dynml.models.sequence.decoding.answer.worth_of_states import weights_without_states, worth_of_states
 from dynml.models.sequence.decoding.baselines import CHOICE_TRIALS
 from dynml.models.sequence.decoding.evaluation import windows_of_trials
@@ -152,7 +155,8 @@ def _features(answer: LinearAnswer, trials: Trials) -> dict[str, list[Variant]]:
         found |= _of_states([answer.states(*trial[:2]) for trial in read], layout)
     if min(int(known.sum()) for _, known, _ in read) < SHORTEST:
         return found
-    moments = [spectra(signals[known], rate, layout, answer.axes_CP) for signals, known, rate in read]
+    all_waves = [waves_of(signals[known], rate) for signals, known, rate in read]
+    moments = [None if waves is None else spectra(waves, layout, answer.axes_CP) for waves in all_waves]
     usable = [one for one in moments if one is not None]
     if len(usable) < len(moments):
         return found
@@ -166,7 +170,20 @@ def _features(answer: LinearAnswer, trials: Trials) -> dict[str, list[Variant]]:
     }
     for kind, rows in rows_of.items():
         found[kind] = [Variant(rows[:, :size].numpy()) for size in layout.variants(kind)]
+    if layout.n_sources:
+        answer.sources_APJ.copy_(source_axes(read, layout, answer.axes_CP))
+        found |= _of_oscillations(answer, [waves for waves in all_waves if waves is not None])
     return found
+
+
+def _of_oscillations(answer: LinearAnswer, all_waves: list[Waves]) -> dict[str, list[Variant]]:
+    """Each band by itself: classes differ in few, and there are too many features in all."""
+    layout, bands = answer.layout, bands_with_sources(answer.sources_APJ)
+    if not bands:
+        return {}
+    rows = torch.stack([oscillations(one, layout.bands, answer.axes_CP, answer.sources_APJ) for one in all_waves])
+    size = layout.n_sources**2
+    return {OSCILLATIONS: [Variant(rows[:, n * size : (n + 1) * size].numpy(), first=n * size) for n in bands]}
 
 
 def _courses(layout: FeatureLayout, read: list[tuple[Tensor, Tensor, float]]) -> list[Variant]:
@@ -263,7 +280,8 @@ def _set_weights(
         ]
         if not own:
             continue
-        variant, first = features[kind][number], answer.layout.slice_of(kind).start
+        variant = features[kind][number]
+        first = answer.layout.slice_of(kind).start + variant.first
         slopes_of, centre = coefficients(variant.part(drawn), of_drawn, [choice.penalty for _, choice in own])
         slopes = sum(weight * choice.factor * one for (weight, choice), one in zip(own, slopes_of))
         logits += (variant.inputs - centre) @ slopes
@@ -299,8 +317,12 @@ def _report(chosen: Chosen, logits: Floats, problem: Problem, by: str, answer: L
         if kind == COURSE:
             kinds[COURSE]["n_bins"] = best.n_features // answer.layout.n_channels
             kinds[COURSE]["whitened"] = best.variant >= answer.layout.n_resolutions
+        if kind == OSCILLATIONS:
+            number = bands_with_sources(answer.sources_APJ)[best.variant]
+            kinds[kind]["band"] = list(answer.layout.bands[number])
+            kinds[kind]["n_sources"] = int((answer.sources_APJ[number] != 0).any(dim=0).sum())
         if kind == STATES:
             kinds[STATES]["n_bins"] = best.n_features // answer.layout.n_states
-    known = [kind for kind in KINDS if answer.states is not None or kind not in STATE_KINDS]
+    known = [kind for kind in KINDS if answer.layout.size(kind)]
     missing = [kind for kind in known if kind not in kinds]
     return {"held_out": problem.scores(logits), "held_out_by": by, "kinds": kinds, "not_for_these_trials": missing}

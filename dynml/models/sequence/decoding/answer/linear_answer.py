@@ -14,6 +14,7 @@ from dynml.models.sequence.decoding.answer.features import (
     CONNECTIVITY,
     COURSE,
     KINDS,
+    OSCILLATIONS,
     POWER,
     STATE_KINDS,
     STATES,
@@ -28,7 +29,9 @@ from dynml.models.sequence.decoding.answer.features import (
     spectra,
     state_transitions,
     tangent,
+    waves_of,
 )
+from dynml.models.sequence.decoding.answer.oscillations import oscillations
 from dynml.models.sequence.decoding.answer.state_model import StateModel
 from dynml.models.sequence.windows import Windows
 
@@ -54,6 +57,8 @@ class LinearAnswer(nn.Module):
         Features of the course in use: finest parts times channels.
     axes_CP, whitening_SPP : Tensor, float64
         What covariances are projected onto and whitened by.
+    sources_APJ : Tensor, float64
+        Sources of oscillations in each band, of the same; in decoders that read them.
     n_state_course : Tensor, int64
         As `n_course`, of the course of states; this and the next with a model of states only.
     without_states_FK : Tensor, float64
@@ -66,6 +71,7 @@ class LinearAnswer(nn.Module):
     n_course: Tensor
     axes_CP: Tensor
     whitening_SPP: Tensor
+    sources_APJ: Tensor
     n_state_course: Tensor
     without_states_FK: Tensor
 
@@ -80,6 +86,9 @@ class LinearAnswer(nn.Module):
         self.register_buffer("axes_CP", torch.eye(layout.n_channels, n_networks, dtype=torch.float64))
         identity = torch.eye(n_networks, dtype=torch.float64)
         self.register_buffer("whitening_SPP", identity.repeat(layout.n_spectra, 1, 1))
+        if layout.n_sources:
+            sources_APJ = torch.zeros(len(layout.bands), n_networks, layout.n_sources, dtype=torch.float64)
+            self.register_buffer("sources_APJ", sources_APJ)
         if states is not None:
             self.register_buffer("n_state_course", torch.tensor(layout.n_states))
             self.register_buffer("without_states_FK", torch.zeros_like(self.weights_FK))
@@ -127,8 +136,9 @@ class LinearAnswer(nn.Module):
         if set(kinds) <= {COURSE, *STATE_KINDS}:
             return found
         with torch.no_grad():
-            moments = spectra(signals_TC[known_T], sampling_frequency, self.layout, self.axes_CP.cpu())
-            if moments is None:
+            waves = waves_of(signals_TC[known_T], sampling_frequency)
+            moments = None if waves is None else spectra(waves, self.layout, self.axes_CP.cpu())
+            if waves is None or moments is None:
                 return found
             if POWER in kinds:
                 found[POWER] = log_power(moments)
@@ -136,6 +146,9 @@ class LinearAnswer(nn.Module):
                 found[TANGENT] = tangent(shrunk(moments), self.whitening_SPP.cpu())
             if CONNECTIVITY in kinds:
                 found[CONNECTIVITY] = connectivity(moments)
+            if OSCILLATIONS in kinds:
+                axes_CP, sources_APJ = self.axes_CP.cpu(), self.sources_APJ.cpu()
+                found[OSCILLATIONS] = oscillations(waves, self.layout.bands, axes_CP, sources_APJ)
         return found
 
 
