@@ -36,7 +36,7 @@ from dynml.models.sequence.decoding.backbones import LinearBackbone
 from dynml.models.sequence.decoding.baselines import fit_baselines
 from dynml.models.sequence.decoding.config import DecodingTrainerConfig
 from dynml.models.sequence.decoding.evaluation import predictions_of, windows_of_trials
-from dynml.models.sequence.decoding.findings import findings, share_findings, share_of_most_frequent
+from dynml.models.sequence.decoding.findings import absent_classes, findings, share_findings, share_of_most_frequent
 from dynml.models.sequence.decoding.inference import answer_without_states
 from dynml.models.sequence.decoding.labels.baselines import fit_label_baselines
 from dynml.models.sequence.decoding.labels.marks import marks_of, marks_of_names
@@ -297,6 +297,7 @@ class DecodingTrainer(Trainer):
             "linear_answer": self._answer_report,
             "networks": self._held_out_of_networks(),
             "findings": findings(accuracy, baselines, commonest["validation"])
+            + absent_classes("validation", trials["validation"], config.class_names or ())
             + share_findings(self._answer_report, training_score=accuracy["training"])
             + self._findings_of_backbone(),
         }
