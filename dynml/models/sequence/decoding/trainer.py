@@ -254,7 +254,19 @@ class DecodingTrainer(Trainer):
     def final_report(self) -> dict[str, Any]:
         """Accuracies of the best model and of the baselines, and findings; the first process alone works it out."""
         report: dict[str, Any] = self.processes.from_first(self._report)
-        return report
+        kept = self._kept_in_words()
+        return report if kept is None else report | {"kept": kept}
+
+    def _kept_in_words(self) -> str | None:
+        """Say what is kept, where no value of an epoch has chosen it."""
+        if not self.model.has_network:
+            return "the linear answer alone, whose weights no epoch changes"
+        if self._chosen_epochs is None or self.best.best_epoch is None:
+            return None
+        return (
+            f"the model after epoch {self.best.best_epoch}, as folds of the training trials chose how long to train "
+            f"({self._chosen_epochs} epoch{'s' if self._chosen_epochs > 1 else ''})"
+        )
 
     def trials(self, name: str) -> Trials:
         """All trials of a subset."""
