@@ -167,7 +167,7 @@ def request_from_parameters(
     stored["dataset"] = dict(dataset["config"])
     for group, values in changes.items():
         stored[group] |= {name: value for name, value in values.items() if value is not None}
-    configs = {group: config_from(config_class, stored[group], group) for group, config_class in classes.items()}
+    configs = {group: config_from(kind, stored[group], group, parameters) for group, kind in classes.items()}
     return RunRequest(
         family=family,
         experiments_path=str(experiment.parent),
