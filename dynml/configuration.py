@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any, TypeVar
 
 from dynml.errors import ConfigurationError
+from dynml.version import __version__
 
 ConfigType = TypeVar("ConfigType")
 N_SHOWN = 20
@@ -31,7 +33,12 @@ def nearest_name(name: str, known: Iterable[str]) -> str:
     return f" (there are: {', '.join(names)})"
 
 
-def config_from(config_class: type[ConfigType], values: Mapping[str, Any], prefix: str) -> ConfigType:
+def config_from(
+    config_class: type[ConfigType],
+    values: Mapping[str, Any],
+    prefix: str,
+    parameters: Mapping[str, Any] | None = None,
+) -> ConfigType:
     """Build a Config from plain values and refuse keys that it does not know.
 
     Parameters
@@ -42,23 +49,46 @@ def config_from(config_class: type[ConfigType], values: Mapping[str, Any], prefi
         Field names to values, as read from JSON or YAML.
     prefix : str
         Where the values stand, for the message (`model`); empty where they stand alone.
+    parameters : mapping, optional
+        Of the run that they were read from, which say by which version of dynml.
 
     Raises
     ------
     ConfigurationError
-        For an unknown key, with the nearest valid name, or a value that the Config refuses.
+        For an unknown key, with the nearest valid name or the newer version that wrote it, or a value that the Config
+        refuses.
     """
     known = {field.name for field in dataclasses.fields(config_class)}  # type: ignore[arg-type]
     for key in values:
         if key not in known:
             full_key = f"{prefix}.{key}" if prefix else key
-            raise ConfigurationError(full_key, values[key], f"a known setting{nearest_name(key, known)}")
+            newer = _newer_version(parameters)
+            accepted = f"a known setting{nearest_name(key, known)}"
+            if newer is not None:
+                accepted = (
+                    f"a setting that dynml {__version__} knows, and it was written by dynml {newer}: use that version, "
+                    "or a later one, to read it"
+                )
+            raise ConfigurationError(full_key, values[key], accepted)
     try:
         return config_class(**values)
     except ConfigurationError as error:
         if not prefix:
             raise
         raise with_group(error, config_class, prefix) from error
+
+
+def _newer_version(parameters: Mapping[str, Any] | None) -> str | None:
+    """Version of dynml that wrote a run, if it is newer than this one."""
+    environment = (parameters or {}).get("environment")
+    written = environment.get("dynml") if isinstance(environment, Mapping) else None
+    return written if isinstance(written, str) and _release(written) > _release(__version__) else None
+
+
+def _release(version: str) -> list[int]:
+    """Numbers that a version begins with: [1, 10, 0] of 1.10.0.dev1."""
+    found = re.match(r"\d+(\.\d+)*", version)
+    return [] if found is None else [int(part) for part in found[0].split(".")]
 
 
 def with_group(error: ConfigurationError, config_class: type[Any], group: str) -> ConfigurationError:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import multiprocessing
 import os
 import signal
 import socket
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 SECONDS_BETWEEN_CHECKS = 1.0
@@ -74,6 +76,16 @@ def die_with_parent(parent: int, of_main_thread: bool = True) -> None:
 
 
 def _watch(parent: int) -> None:
-    while os.getppid() == parent:
+    lives = _by_fork_server(parent) or (lambda: os.getppid() == parent)
+    while lives():
         time.sleep(SECONDS_BETWEEN_CHECKS)
     os._exit(1)
+
+
+def _by_fork_server(parent: int) -> Callable[[], bool] | None:
+    """What says whether the parent lives, where a fork server has made this process for it.
+
+    The system then calls the server its parent; so it is on Linux from Python 3.14 on, where no other way is asked for.
+    """
+    known = multiprocessing.parent_process()
+    return known.is_alive if known is not None and known.pid == parent != os.getppid() else None

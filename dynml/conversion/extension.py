@@ -95,7 +95,7 @@ def add_subjects(
         chains = _chains_of(stored, config, all_sources)
         content = _with_participants(store.config, config.content)
         known = {group: stored_deviations(store, group) for group in config.groups}
-    with workers, extended_store(target, subsets, content) as writer:
+    with workers, extended_store(target, subsets, content, each=workers.each) as writer:
         write_subjects(writer, all_sources, config, chains, workers, warned, known=known, progress=progress)
         writer.note_warnings(without_folder(warned, source))
     if any(fits_of(steps) for steps in chains.values()) and subsets["training"]:
@@ -170,7 +170,7 @@ def apply_preparation(
         _check_not_seen(stored, config, subsets, all_sources)
         all_sources = _in_order_of_store(stored, config, all_sources)
         chains = _chains_of(stored, config, all_sources)
-    with workers, new_store(target, config.content, subsets, overwrite=overwrite) as writer:
+    with workers, new_store(target, config.content, subsets, overwrite=overwrite, each=workers.each) as writer:
         writer.note_shared_files(shared)
         write_subjects(writer, all_sources, config, chains, workers, warned, progress=progress)
         for group, steps in chains.items():

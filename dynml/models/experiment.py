@@ -305,7 +305,7 @@ def _rebuilt(path: Path, family: Family | None, parameters: dict[str, Any]) -> t
             f"{path} holds no settings of its model, which did not keep its Config as model.config; build it yourself "
             "and give it: load_experiment(path, model=...)."
         )
-    config = config_from(family.config_classes()["model"], parameters["model"], "model")
+    config = config_from(family.config_classes()["model"], parameters["model"], "model", parameters)
     return family, load(family.model)(config, parameters["dataset"]["n_channels"])
 
 

@@ -32,6 +32,8 @@ SMALLEST_SD, LARGEST_SD = 1e-19, 1e15
 """Float32 holds squares from 1e-38 on, and sums of 1e8 squares up to 1e38."""
 FAR_FROM_ZERO = 1e4
 """Standard deviations from zero at which the rounding to float32 comes to 1e-3 of one."""
+ROUNDING_OF_MOMENTS = 1e-12
+"""Share of its value that the standard deviation of equal samples may come to, worked out in float64."""
 LONGEST_REPETITION_TIME = 100.0
 """Seconds: no series of volumes is that slow, and one in milliseconds is above."""
 
@@ -164,7 +166,7 @@ def check_not_constant(
     resolution: float | None = None,
     cause: str = "detrending",
 ) -> None:
-    """Refuse a channel that does not vary within a run, or varies by less than its numbers can hold.
+    """Refuse a channel that does not vary within a run, or varies by less than its numbers can hold so far from zero.
 
     Parameters
     ----------
@@ -182,7 +184,7 @@ def check_not_constant(
     Raises
     ------
     DataError
-        Names the run and the channel.
+        Names the run and the channel, and which of both it is.
     """
     resolution = resolution_of(recording) if resolution is None else resolution
     means, deviations = moments(recording, "per_run")
@@ -193,9 +195,19 @@ def check_not_constant(
         if len(constant):
             more = f" (and {len(constant) - 1} more channels)" if len(constant) > 1 else ""
             step = "" if original_sd is None else f" after {cause}"
+            channel = f"{where}, run {name}: channel {recording.channel_names[constant[0]]}{more}"
+            value, sd = float(mean[constant[0]]), float(std[constant[0]])
+            before = 0.0 if original_sd is None else float(original_sd[run, constant[0]])
+            if sd > ROUNDING_OF_MOMENTS * abs(value) and abs(value) > FAR_FROM_ZERO * before:
+                kind = "float32" if resolution > np.finfo(np.float32).eps else "float64"
+                raise DataError(
+                    f"{channel} varies{step}, but lies too far from zero: with mean {value:g} and standard deviation "
+                    f"{sd:.3g} it is {abs(value) / sd:.2g} of them away, where rounding to {kind} hides what varies; "
+                    "subtract the offset before the files are written as float32, or, where they are float64, by "
+                    "'detrend' or a high-pass as the first step."
+                )
             raise DataError(
-                f"{where}, run {name}: channel {recording.channel_names[constant[0]]}{more} is constant{step}, with "
-                f"value {mean[constant[0]]:g}; remove it from the files of all subjects."
+                f"{channel} is constant{step}, with value {value:g}; remove it from the files of all subjects."
             )
 
 

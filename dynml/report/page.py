@@ -127,7 +127,9 @@ def _context(given: ReportInput) -> dict[str, Any]:
         "data": data_facts(experiment, given.hdf5),
         "settings": _settings(experiment),
         "training": _training_in_words(experiment),
-        "curves": curves_part(experiment, experiment.summary.get("best_epoch")),
+        "curves": curves_part(
+            experiment, None if experiment.summary.get("kept") else experiment.summary.get("best_epoch")
+        ),
         "starts": starts_part(starts, experiment.component),
         "prediction": prediction_part(experiment),
         "decoding": None if decoded is None else _decoding(decoded.summary),
@@ -215,12 +217,11 @@ def _training_in_words(experiment: ReportedExperiment) -> str:
     reason = str(summary.get("stopping_reason"))
     why = STOPPING.get(reason, f"by {reason.replace('_', ' ')}")
     seconds = sum(float(value) for value in (summary.get("seconds") or {}).values() if value is not None)
-    best = summary.get("best_epoch")
-    kept = (
-        f" The best model is that of epoch {best} (by {str(summary.get('monitored')).replace('_', ' ')})."
-        if best
-        else ""
-    )
+    best, kept = summary.get("best_epoch"), ""
+    if summary.get("kept"):
+        kept = f" Kept is {summary['kept']}."
+    elif best:
+        kept = f" The best model is that of epoch {best} (by {str(summary.get('monitored')).replace('_', ' ')})."
     epochs = counted(int(summary.get("epochs") or 0), "epoch")
     return f"Training took {duration(seconds)} and {epochs}, and ended {why}.{kept}"
 

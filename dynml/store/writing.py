@@ -230,7 +230,13 @@ def new_store(
 
 
 @contextlib.contextmanager
-def extended_store(target: Path, subsets: Mapping[str, list[str]], config: Mapping[str, Any]) -> Iterator[StoreWriter]:
+def extended_store(
+    target: Path,
+    subsets: Mapping[str, list[str]],
+    config: Mapping[str, Any],
+    *,
+    each: verification.ShareMapper | None = None,
+) -> Iterator[StoreWriter]:
     """Copy a store and open the copy for writing; it takes the place of the old one when it was verified.
 
     Parameters
@@ -241,6 +247,8 @@ def extended_store(target: Path, subsets: Mapping[str, list[str]], config: Mappi
         Subjects to add to each subset; they must be written in the block.
     config : mapping
         What the store is said to be made from.
+    each : callable, optional
+        What verifies it on several processes, see `faults_of_store`.
 
     Raises
     ------
@@ -266,7 +274,7 @@ def extended_store(target: Path, subsets: Mapping[str, list[str]], config: Mappi
             disk.check()
             writer = StoreWriter(file, disk)
             yield writer
-        _check_sound(temporary, target, written=writer.written)
+        _check_sound(temporary, target, each, writer.written)
 
 
 def _copy_all(old: Store, file: h5py.File, target: Path) -> None:

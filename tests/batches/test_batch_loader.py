@@ -194,10 +194,22 @@ def test_workers_read_the_same_batches(store, collate, sampler, n_workers):
     assert_same(alone[2:], epoch_of(store, "lazy", sampler, collate, n_workers=n_workers, start=2, **ALL_NOISE))
 
 
-def test_workers_may_be_spawned(store, monkeypatch):
+@pytest.mark.parametrize(
+    "method",
+    [
+        "spawn",
+        pytest.param(
+            "forkserver",  # what Linux has by default since Python 3.14: a worker's parent is a server then
+            marks=pytest.mark.skipif(
+                "forkserver" not in multiprocessing.get_all_start_methods(), reason="this system has no fork server"
+            ),
+        ),
+    ],
+)
+def test_workers_may_be_spawned(store, method, monkeypatch):
     alone = epoch_of(store, "lazy", "packs", "packed", **ALL_NOISE)
     before = multiprocessing.get_start_method()
-    multiprocessing.set_start_method("spawn", force=True)
+    multiprocessing.set_start_method(method, force=True)
     try:
         assert_same(alone, epoch_of(store, "lazy", "packs", "packed", n_workers=1, **ALL_NOISE))
     finally:

@@ -1,6 +1,7 @@
 import json
 import os
 import pickle
+import re
 import warnings
 
 import h5py
@@ -203,6 +204,37 @@ def test_a_channel_that_is_a_trend_only_is_constant_after_detrending(tmp_path):
     study.save("sub-b", 0, ramp)
     with pytest.raises(DataError, match="sub-b.* channel_0 is constant after detrending"):
         study.create()
+
+
+def test_a_signal_too_far_from_zero_for_float32_is_not_called_constant(tmp_path):
+    study = two_subjects(tmp_path)
+    far = (noise(80, seed=3).astype(np.float64) + np.array([0.0, 1e7, 0.0, 0.0])).astype(np.float32)
+    study.save("sub-b", 0, far)
+    deviation = far[:, 1].astype(np.float64).std()
+    words = (
+        "sub-b, group signals, run run-0: channel channel_1 varies, but lies too far from zero: with mean 1e+07 and "
+        f"standard deviation {deviation:.3g} it is {1e7 / deviation:.2g} of them away"
+    )
+    with pytest.raises(DataError, match=rf"{re.escape(words)}, .* float32 .*subtract the offset"):
+        study.create()
+
+
+def test_what_downsampling_leaves_too_far_from_zero_is_not_called_constant(tmp_path):
+    fast = noise(400).astype(np.float32)
+    study = Study(
+        tmp_path,
+        {"sub-a": [(fast + 8e5).astype(np.float32)]},
+        preparation=[{"step": "downsample", "sampling_frequency": 10.0}],
+    )
+    with pytest.raises(DataError, match=r"channel_0 .*varies after preparation, but lies too far from zero"):
+        study.create()
+    # What the message says to do helps.
+    steps = ["detrend", {"step": "downsample", "sampling_frequency": 10.0}]
+    apart = Study(tmp_path / "apart", {"sub-a": [fast.astype(np.float64) + 8e5]}, preparation=steps)
+    near = Study(tmp_path / "near", {"sub-a": [fast]}, preparation=steps)
+    np.testing.assert_allclose(
+        apart.create().read("sub-a", "signals"), near.create().read("sub-a", "signals"), atol=1e-4
+    )
 
 
 def test_a_small_signal_on_a_large_offset_is_not_constant(tmp_path):

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import shutil
 import warnings
 
 import h5py
@@ -281,6 +282,26 @@ def test_a_table_may_name_the_subjects_that_a_preparation_is_applied_to(study):
             apply_preparation(path, study.ready, with_list, subjects_list=study.folder / "more.txt")
         with Store(with_list) as other:
             assert store.attributes("sub-f", "signals").sha256 == other.attributes("sub-f", "signals").sha256
+
+
+def test_what_was_added_or_prepared_is_verified_by_all_processes(study, monkeypatch):
+    def noted(path, each=None, written=None):
+        mappers.append(each)
+        return faults_of_store(path, each, written)
+
+    path, mappers = made_from(study), []
+    monkeypatch.setattr("dynml.store.writing.verification.faults_of_store", noted)
+    more, config = study.folder / "more.txt", study.folder / "config.json"
+    for n_jobs, name in ((1, "one.hdf5"), (2, "two.hdf5")):
+        target = path.with_name(name)
+        shutil.copy(path, target)
+        add_subjects(study.ready, target, config, {"testing": more}, n_jobs=n_jobs)
+        with pytest.warns(DataWarning, match="in no list"):
+            apply_preparation(path, study.ready, target.with_name(f"of_{name}"), subjects_list=more, n_jobs=n_jobs)
+    assert [mapper is not None for mapper in mappers] == [False, False, True, True]
+    assert content_of(path.with_name("two.hdf5"), ("created", "extended")) == content_of(
+        path.with_name("one.hdf5"), ("created", "extended")
+    )
 
 
 def test_damage_to_a_fit_is_found(study):

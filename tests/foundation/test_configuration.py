@@ -1,9 +1,11 @@
 """Configs refuse what they do not know, and say what was meant."""
 
+import re
 from dataclasses import dataclass
 
 import pytest
 
+from dynml import configuration
 from dynml.configuration import check_at_least, check_choice, check_fraction, config_from, nearest_name
 from dynml.errors import ConfigurationError
 
@@ -16,6 +18,27 @@ class Example:
 def test_unknown_key_names_the_nearest_one():
     with pytest.raises(ConfigurationError, match=r"model\.n_sttes.*did you mean 'n_states'"):
         config_from(Example, {"n_sttes": 4}, "model")
+
+
+@pytest.mark.parametrize(
+    ("written", "is_newer"),
+    [
+        ("0.1.0", False),
+        ("0.0.9", False),
+        ("0.2.0.dev1", True),
+        ("0.10", True),
+        ("1.0", True),
+        ("odd", False),
+        (None, False),
+    ],
+)
+def test_a_setting_of_a_newer_version_is_told_with_the_version_that_wrote_it(written, is_newer, monkeypatch):
+    monkeypatch.setattr(configuration, "__version__", "0.1.0")
+    words = (
+        f"a setting that dynml 0.1.0 knows, and it was written by dynml {written}" if is_newer else "a known setting"
+    )
+    with pytest.raises(ConfigurationError, match=f"^model.n_sttes is 4, but must be {re.escape(words)}"):
+        config_from(Example, {"n_sttes": 4}, "model", {"environment": {"dynml": written}})
 
 
 def test_a_name_that_resembles_nothing_lists_what_there_is():

@@ -48,6 +48,44 @@ def test_a_worker_ends_with_its_killed_parent(of_main_thread):
         time.sleep(0.02)
 
 
+OF_SERVER = """
+import multiprocessing, os, time
+from dynml.process_life import die_with_parent
+
+def work(parent, connection):
+    die_with_parent(parent, {of_main_thread})
+    time.sleep(1.5)  # longer than until the first look at the parent
+    connection.send(os.getpid())
+    time.sleep(600)
+
+if __name__ == "__main__":
+    context = multiprocessing.get_context("forkserver")
+    own, other = context.Pipe()
+    process = context.Process(target=work, args=(os.getpid(), other))
+    process.start()
+    other.close()
+    print(own.recv(), flush=True)
+    process.join()
+"""
+
+
+@pytest.mark.skipif(not os.path.exists("/proc/self/stat"), reason="needs /proc")
+@pytest.mark.parametrize("of_main_thread", [True, False])
+def test_a_worker_of_a_fork_server_lives_and_ends_with_the_process_that_asked_for_it(of_main_thread, tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text(OF_SERVER.format(of_main_thread=of_main_thread))
+    parent = subprocess.Popen([sys.executable, script], stdout=subprocess.PIPE, text=True)
+    worker = int(parent.stdout.readline())
+    started = started_at(worker)
+    assert not has_ended(worker, started)
+    parent.kill()
+    parent.wait()
+    deadline = time.monotonic() + 120
+    while not has_ended(worker, started):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
 @pytest.mark.parametrize(
     ("number", "kind", "code"),
     [

@@ -230,6 +230,14 @@ def test_the_methods_are_drafted_from_what_was_recorded(tmp_path):
     assert "For the paper" not in page_of(tmp_path / "under way", summary=None)
 
 
+def test_what_no_epoch_has_chosen_is_not_called_best(tmp_path):
+    text = " ".join(Seen(page_of(tmp_path, summary=HMM_SUMMARY | {"kept": "the linear answer alone"})).text.split())
+    assert "Kept is the linear answer alone." in text
+    assert "; the linear answer alone, was kept" in text
+    assert "best model is that of epoch" not in text
+    assert "the best by" not in text
+
+
 def test_many_recordings_stay_within_the_size_of_a_page(tmp_path):
     subsets = {"training": [f"sub-{number:03d}" for number in range(130)], "testing": ["last"]}
     path = made_experiment(tmp_path / "run")

@@ -13,6 +13,8 @@ from dynml.cli.commands.train import request_from_parameters
 from dynml.cli.outputs.features import opened_output
 from dynml.cli.outputs.folders import output_folder
 from dynml.errors import ConfigurationError, DynmlError
+from dynml.models.experiment import _rebuilt
+from dynml.models.registry import get_family
 
 REFUSED = """
 dynml_apply_preparation.py hmm ready new/a.hdf5 --files absent*.npy
@@ -100,6 +102,21 @@ def test_what_was_written_before_a_fault_stays(tmp_path):
         np.save(out / "a.npy", np.zeros(1))
         raise KeyboardInterrupt
     assert os.listdir(tmp_path / "new") == ["a.npy"]
+
+
+def test_a_run_of_a_newer_version_is_told_with_what_it_has_more(tmp_path):
+    (tmp_path / "store.hdf5").touch()
+    parameters = {
+        "family": "hmm",
+        "dataset": {"hdf5_file": str(tmp_path / "store.hdf5"), "config": {}, "group": "signals"},
+        "model": {"n_states": 3, "n_moods": 2},
+        "environment": {"dynml": "99.1"},
+    }
+    with pytest.raises(ConfigurationError, match=r"model\.n_moods is 2, .* written by dynml 99\.1: use that version"):
+        request_from_parameters(parameters, tmp_path / "run", {}, None, force=False)
+    path = tmp_path / "run"
+    with pytest.raises(ConfigurationError, match=r"model\.n_moods is 2, .* written by dynml 99\.1: use that version"):
+        _rebuilt(path, get_family("hmm"), parameters)
 
 
 def test_a_store_that_was_moved_is_asked_for(tmp_path):

@@ -73,11 +73,11 @@ def meeting_additions(monkeypatch):
     monkeypatch.setattr(writing, "SECONDS_BETWEEN_TRIES", 0.01)
     both, extended_store = threading.Barrier(2), store_extension.extended_store
 
-    def meeting(*arguments):
+    def meeting(*arguments, **settings):
         # Without a lock both come here with the same old store in their hands.
         with contextlib.suppress(threading.BrokenBarrierError):
             both.wait(timeout=1)
-        return extended_store(*arguments)
+        return extended_store(*arguments, **settings)
 
     monkeypatch.setattr(store_extension, "extended_store", meeting)
 

@@ -167,7 +167,7 @@ def request_from_parameters(
     stored["dataset"] = dict(dataset["config"])
     for group, values in changes.items():
         stored[group] |= {name: value for name, value in values.items() if value is not None}
-    configs = {group: config_from(config_class, stored[group], group) for group, config_class in classes.items()}
+    configs = {group: config_from(kind, stored[group], group, parameters) for group, kind in classes.items()}
     return RunRequest(
         family=family,
         experiments_path=str(experiment.parent),
@@ -301,7 +301,9 @@ def _dataset_summary(dataset: Any) -> str:
 
 def _last_words(summary: dict[str, Any], path: Path) -> str:
     lines = [f"Stopped: {summary['stopping_reason']}, after {summary['epochs']} epochs."]
-    if summary.get("best_epoch") is not None:
+    if summary.get("kept"):
+        lines.append(f"Kept: {summary['kept']}.")
+    elif summary.get("best_epoch") is not None:
         lines.append(f"Best {summary['monitored']}: {summary['best_value']:.6g} (epoch {summary['best_epoch']}).")
     if "free_energy" in summary:
         lines += _comparison(summary, summary["free_energy"], "nats per sample, lower is better")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -45,12 +46,17 @@ def write_decoding(
     ------
     DataError
         When there is no trial in these subsets.
+
+    Warns
+    -----
+    DataWarning
+        For classes of the decoder that a subset has no trial of.
     """
     from dynml.cli.outputs.decoders.labels import write_decoded_labels
     from dynml.cli.outputs.decoders.numbers import write_decoded_numbers
     from dynml.cli.outputs.decoders.over_time import write_over_time
     from dynml.cli.outputs.decoders.trials import FROM_MOST_TO_LEAST_NEW
-    from dynml.errors import ConfigurationError
+    from dynml.errors import ConfigurationError, DataWarning
     from dynml.files import write_json
     from dynml.models.registry import load
     from dynml.plotting.confusion import plot_confusion
@@ -66,6 +72,8 @@ def write_decoding(
         return write(experiment, dataset, decoded, out)
     found, baselines = decoded.predictions, decoded.baselines
     metrics = {name: _metrics(experiment, dataset, name, found[name], baselines) for name in found}
+    for said in dict.fromkeys(finding for own in metrics.values() for finding in own["findings"]):
+        warnings.warn(said, DataWarning, stacklevel=2)
     first = next(name for name in FROM_MOST_TO_LEAST_NEW if name in found)
     _write_tables(out, list(found.values()), baselines)
     for name, own in metrics.items():
@@ -114,6 +122,7 @@ def _metrics(
     from dynml.analysis.classification import classification_metrics, most_frequent_of_counts, share_per_group
     from dynml.analysis.label_permutations import chance_of_classes
     from dynml.cli.outputs.decoders.trials import about_decoding, runs_of
+    from dynml.models.sequence.decoding.findings import absent_classes
 
     config: Any = experiment.model.config
     trials, predicted = predictions.trials, predictions.predicted
@@ -125,6 +134,7 @@ def _metrics(
     commonest = [config.class_names[number] for number in most_frequent_of_counts(config.class_counts)]
     metrics |= about_decoding(experiment, dataset, name)
     metrics |= {
+        "findings": absent_classes(name, trials, config.class_names),
         "permutation": chance_of_classes(trials.truth, predicted, trials.participants, runs_of(trials)),
         "majority": float(majority.mean()),
         "majority_class": commonest[0],

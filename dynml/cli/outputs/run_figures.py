@@ -20,7 +20,9 @@ def figures_of_run(trainer: Any, *, components: Components = "states") -> Mappin
     history = trainer.history
     losses = {name.removesuffix("_loss"): history.column(name) for name in history.names if name.endswith("_loss")}
     label = trainer.loss_name.replace("_", " ").capitalize()
-    figures = {"loss": plot_free_energy(losses, best_epoch=trainer.best.best_epoch, y_label=label)}
+    # What folds of training trials have chosen is not the best by these curves.
+    best = None if trainer.progress.stopping_reason == "inner_folds" else trainer.best.best_epoch
+    figures = {"loss": plot_free_energy(losses, best_epoch=best, y_label=label)}
     arrays = trainer.model.arrays() if isinstance(trainer.model, ModelWithArrays) else {}
     if "covariances" in arrays:
         names = [str(name) for name in trainer.dataset.channel_names]

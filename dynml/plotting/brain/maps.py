@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 DIVERGING, SEQUENTIAL = "RdBu_r", "viridis"
-MOST_BARS, N_SLICES = 60, 6
+MOST_BARS, N_SLICES, N_TICKS = 60, 6, 5
 SMALLEST_SHARE = 1e-6
 """Of the colour scale: nilearn draws nothing below, so that what lies outside of all channels stays white."""
 TITLE_HEIGHT = 0.12
@@ -140,9 +140,23 @@ def quiet_nilearn() -> Iterator[None]:
 
 
 def put_words(figure: Figure, title: str, label: str) -> None:
-    """Put a title at the top left, and what the colours are beside the colour bar."""
+    """Put a title at the top left, and what the colours are beside the colour bar, whose ticks become round numbers."""
+    for axes in figure.axes:
+        bar = getattr(axes, "_colorbar", None)
+        if bar is not None:
+            ticks = round_ticks(bar.norm.vmin, bar.norm.vmax)
+            bar.set_ticks(ticks, labels=[f"{tick:.6g}".replace("-", "\N{MINUS SIGN}") for tick in ticks])
     figure.text(0.01, 0.99, title, size=TEXT_SIZE + 1, color=INK, ha="left", va="top")
     figure.text(0.995, 0.5, label, size=SMALL_TEXT_SIZE + 1, color=INK, ha="right", va="center", rotation=90)
+
+
+def round_ticks(low: float, high: float) -> list[float]:
+    """Few round numbers between two, these included; nilearn divides the scale evenly, and adds its threshold."""
+    from matplotlib.ticker import MaxNLocator
+
+    slack = 1e-9 * (high - low)
+    values = MaxNLocator(N_TICKS, steps=[1, 2, 5, 10]).tick_values(low, high)
+    return [0.0 if abs(value) <= slack else float(value) for value in values if low - slack <= value <= high + slack]
 
 
 def _on_brain(

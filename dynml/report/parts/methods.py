@@ -123,12 +123,11 @@ def _training(experiment: ReportedExperiment) -> str:
     summary = experiment.summary
     why = WHY.get(str(summary.get("stopping_reason")), "")
     epochs = counted(int(summary.get("epochs") or 0), "epoch")
-    best = summary.get("best_epoch")
-    kept = (
-        f"; that of epoch {best}, the best by {str(summary.get('monitored')).replace('_', ' ')}, was kept"
-        if best
-        else ""
-    )
+    best, kept = summary.get("best_epoch"), ""
+    if summary.get("kept"):
+        kept = f"; {summary['kept']}, was kept"
+    elif best:
+        kept = f"; that of epoch {best}, the best by {str(summary.get('monitored')).replace('_', ' ')}, was kept"
     seed = (experiment.parameters.get("trainer") or {}).get("seed")
     version = (experiment.parameters.get("environment") or {}).get("dynml")
     made = ", ".join(filter(None, [f"dynml {version}" if version else "", "" if seed is None else f"seed {seed}"]))

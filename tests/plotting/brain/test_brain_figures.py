@@ -46,6 +46,26 @@ def test_maps_are_drawn_where_channels_lie(tmp_path, geometry, way):
     assert pyplot.get_fignums() == []
 
 
+@pytest.mark.parametrize(
+    ("limits", "expected"),
+    [
+        ((-1.96, 1.96), ["−1", "0", "1"]),
+        ((0.0, 1.96), ["0", "0.5", "1", "1.5"]),
+        ((-0.0123, 0.0123), ["−0.01", "−0.005", "0", "0.005", "0.01"]),
+        ((0.0, 2500.0), ["0", "500", "1000", "1500", "2000", "2500"]),
+    ],
+)
+@pytest.mark.parametrize("standard", [True, False])
+def test_ticks_of_colour_bars_are_round_numbers_at_their_place(limits, expected, standard):
+    values = np.array([0.5, -1.0, 0.1]) * limits[1]
+    figure = plot_map(values, labels(standard), ["a", "b", "c"], limits=limits, label="Mean (SD)", title="State 1")
+    figure.canvas.draw()
+    (bar,) = [axes for axes in figure.axes if hasattr(axes, "_colorbar")]
+    said = [text.get_text() for text in bar.get_yticklabels()]
+    assert said == expected
+    np.testing.assert_allclose(bar.get_yticks(), [float(one.replace("−", "-")) for one in said])
+
+
 def test_sensors_are_drawn_on_the_head(tmp_path):
     geometry = sensors()
     assert way_to_draw(geometry) == "head"

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
+from dynml.errors import shortened
 from dynml.models.sequence.decoding.targets import Trials
 
 
@@ -14,6 +16,34 @@ def share_of_most_frequent(trials: Trials) -> float | None:
     return float(np.bincount(trials.truth).max() / len(trials)) if len(trials) else None
 
 
+def absent_classes(subset: str, trials: Trials, class_names: Sequence[str]) -> list[str]:
+    """Say which classes of the decoder no trial of a subset has, and what scores then are; nothing without trials.
+
+    Parameters
+    ----------
+    subset : str
+    trials : Trials
+        Whose names begin with the classes.
+    class_names : sequence of str
+        Of the decoder.
+    """
+    if not len(trials):
+        return []
+    counts = np.bincount(trials.truth, minlength=len(class_names))
+    absent = [str(name) for name, count in zip(class_names, counts) if not count]
+    if not absent:
+        return []
+    n_left = np.count_nonzero(counts)
+    left = "the one class" if n_left == 1 else f"the {n_left} classes"
+    return [
+        f"No {subset} trial is of the class{'es' if len(absent) > 1 else ''} {shortened(absent, N_NAMED)}: balanced "
+        f"accuracy is the mean over {left} that occur (chance {1 / n_left:.3g}), and macro F1 counts an absent class "
+        "as 0 where it is predicted, so that neither compares with scores of trials of all classes."
+    ]
+
+
+N_NAMED = 5
+"""Classes."""
 FAR_BELOW_FOLDS = 0.05
 """A network may score training trials so much lower than networks of folds score those that they have not seen."""
 

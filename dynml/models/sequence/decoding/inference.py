@@ -133,7 +133,7 @@ def _predictions(
 def trials_of_subset(experiment: Experiment, dataset: MultiSubjectDataset, name: str) -> Trials:
     """All trials of a subset, cut as those of the training."""
     config: Any = experiment.model.config
-    sampler = config_from(BatchSamplerConfig, experiment.parameters["sampler"], "sampler")
+    sampler = config_from(BatchSamplerConfig, experiment.parameters["sampler"], "sampler", experiment.parameters)
     target = Target.of(dataset, config.target)
     if config.classes is not None:
         # New data need not have all of them.

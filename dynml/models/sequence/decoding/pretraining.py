@@ -73,7 +73,7 @@ def with_pretrained_settings(
     if family in CONFIGS_OF_PUBLISHED:
         settings = _published_settings(config, family, parameters, dataset, path, other_preparation)
         return _adapting(config, family, settings, parameters, dataset, path)
-    settings = config_from(CONFIGS_OF_BACKBONES[family], parameters["model"], "model")
+    settings = config_from(CONFIGS_OF_BACKBONES[family], parameters["model"], "model", parameters)
     sizes = {name: getattr(settings, name) for name in SIZES}
     _refuse_other_sizes(config, sizes, path)
     settings = _with_channels(settings, dataset, anew=not config.embedder_from_pretrained)
@@ -162,7 +162,7 @@ def _published_settings(
     if not config.embedder_from_pretrained:
         accepted = f"true for {family}, whose first layers belong to its weights"
         raise ConfigurationError("model.embedder_from_pretrained", False, accepted)
-    settings = config_from(CONFIGS_OF_PUBLISHED[family], parameters["model"], "model")
+    settings = config_from(CONFIGS_OF_PUBLISHED[family], parameters["model"], "model", parameters)
     return config_for_input(
         settings, dataset, pretrained=path, unlike_input=config.unlike_input, other_preparation=other_preparation
     )

@@ -36,7 +36,7 @@ from dynml.models.sequence.decoding.backbones import LinearBackbone
 from dynml.models.sequence.decoding.baselines import fit_baselines
 from dynml.models.sequence.decoding.config import DecodingTrainerConfig
 from dynml.models.sequence.decoding.evaluation import predictions_of, windows_of_trials
-from dynml.models.sequence.decoding.findings import findings, share_findings, share_of_most_frequent
+from dynml.models.sequence.decoding.findings import absent_classes, findings, share_findings, share_of_most_frequent
 from dynml.models.sequence.decoding.inference import answer_without_states
 from dynml.models.sequence.decoding.labels.baselines import fit_label_baselines
 from dynml.models.sequence.decoding.labels.marks import marks_of, marks_of_names
@@ -254,7 +254,19 @@ class DecodingTrainer(Trainer):
     def final_report(self) -> dict[str, Any]:
         """Accuracies of the best model and of the baselines, and findings; the first process alone works it out."""
         report: dict[str, Any] = self.processes.from_first(self._report)
-        return report
+        kept = self._kept_in_words()
+        return report if kept is None else report | {"kept": kept}
+
+    def _kept_in_words(self) -> str | None:
+        """Say what is kept, where no value of an epoch has chosen it."""
+        if not self.model.has_network:
+            return "the linear answer alone, whose weights no epoch changes"
+        if self._chosen_epochs is None or self.best.best_epoch is None:
+            return None
+        return (
+            f"the model after epoch {self.best.best_epoch}, as folds of the training trials chose how long to train "
+            f"({self._chosen_epochs} epoch{'s' if self._chosen_epochs > 1 else ''})"
+        )
 
     def trials(self, name: str) -> Trials:
         """All trials of a subset."""
@@ -297,6 +309,7 @@ class DecodingTrainer(Trainer):
             "linear_answer": self._answer_report,
             "networks": self._held_out_of_networks(),
             "findings": findings(accuracy, baselines, commonest["validation"])
+            + absent_classes("validation", trials["validation"], config.class_names or ())
             + share_findings(self._answer_report, training_score=accuracy["training"])
             + self._findings_of_backbone(),
         }

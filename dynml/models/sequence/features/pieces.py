@@ -145,7 +145,8 @@ def pieces_of_subset(experiment: Experiment, dataset: MultiSubjectDataset, name:
         truth = np.full(len(spans), NO_CLASS, dtype=np.int64)
     else:
         assert cut.covariate is not None
-        spans = windows_of_subset(subset, config_from(BatchSamplerConfig, experiment.parameters["sampler"], "sampler"))
+        sampler = config_from(BatchSamplerConfig, experiment.parameters["sampler"], "sampler", experiment.parameters)
+        spans = windows_of_subset(subset, sampler)
         spans = with_observed(subset, spans)
         target = Target.of(dataset, cut.covariate)
         truth, names = target.label_of_subjects(subset)[spans.subject], target.label_names

@@ -7,6 +7,8 @@ from decoding_data import RATE, TRIAL, configs_of, dataset_of, recording, small,
 
 from dynml import MultiSubjectDataset
 from dynml.batches.sampler_config import BatchSamplerConfig
+from dynml.cli.commands.train import _last_words as last_words
+from dynml.cli.outputs.run_figures import figures_of_run
 from dynml.errors import DataError, DataWarning
 from dynml.models.experiment import load_experiment
 from dynml.models.sequence.decoding.answer import network_share as network_share_module
@@ -356,6 +358,24 @@ def test_more_epochs_than_folds_had_are_said_to_have_no_effect(tmp_path):
     more = trainer_of(dataset, tmp_path / "b", linear_answer="best", trainer={"max_epochs": 9}, **small("csm"))
     with pytest.warns(DataWarning, match="More epochs are not used"):
         more.load_family_state(state)
+
+
+@pytest.mark.parametrize(("share", "kept"), [(0.0, "the linear answer alone"), (0.5, "the model after epoch 2, as")])
+def test_what_no_epochs_value_has_chosen_is_not_called_best(share, kept, tmp_path, monkeypatch):
+    report = {"share": share, "n_trials": 24, "gain": 0.0, "standard_error_of_gain": 0.1, "held_out_score": None}
+    found = network_share_module.NetworkShare(2, share, report)
+    monkeypatch.setattr("dynml.models.sequence.decoding.trainer.network_share", lambda *given: found)
+    settings = {"max_epochs": 2, "inner_folds": 2}
+    data = dataset_of(3, 0, 0)
+    trainer = trainer_of(data, tmp_path, linear_answer="best", trainer=settings, **small("csm"))
+    summary = trainer.train_and_validate()
+    assert summary["kept"].startswith(kept)
+    assert summary["best_epoch"] == (2 if share else 1)
+    assert not [said for said in summary["findings"] if "best epoch" in said]
+    words = last_words(summary, tmp_path)
+    assert f"Kept: {kept}" in words
+    assert "Best" not in words
+    assert len(figures_of_run(trainer)["loss"].axes[0].lines) == 1
 
 
 def test_what_became_of_the_network_is_a_finding():

@@ -138,6 +138,29 @@ def test_constant_answers_are_those_of_the_training_and_those_of_the_scored_tria
     assert "(chance 0.500)" in line
 
 
+def test_a_class_that_no_scored_trial_has_is_named_with_what_scores_then_are(run, tmp_path):
+    _, path = run
+    other = MultiSubjectDataset.from_arrays([], [], {"new": recording(9, classes=("house",))})
+    with pytest.warns(DataWarning, match=r"No testing trial is of the class face: .* the one class .*chance 1\)"):
+        write_decoding(load_experiment(path), other, ["testing"], tmp_path)
+    metrics = json.loads((tmp_path / "metrics.json").read_text())
+    assert len(metrics["findings"]) == 1
+    found = np.mean([row["predicted"] == "house" for row in table(tmp_path / "predictions.tsv")])
+    assert metrics["balanced_accuracy"] == pytest.approx(found)
+    assert metrics["f1_macro"] == pytest.approx(found / (1 + found) if found < 1 else 1)  # face counts as 0
+
+
+def test_a_class_that_no_validation_trial_has_is_a_finding_of_the_run(tmp_path):
+    validation = recording(9, classes=("house", "animal"))
+    classes = ("house", "face", "animal")
+    dataset = MultiSubjectDataset.from_arrays([recording(seed, classes=classes) for seed in range(2)], [validation])
+    trainer = trainer_of(dataset, tmp_path, trainer=SETTINGS | {"max_epochs": 1}, backbone="linear")
+    trainer.train_and_validate()
+    said = json.loads((tmp_path / "run" / "summary.json").read_text())["findings"]
+    assert len([one for one in said if "No validation trial is of the class face: balanced" in one]) == 1
+    assert len([one for one in said if "mean over the 2 classes that occur (chance 0.5)" in one]) == 1
+
+
 def test_a_subset_without_trials_is_refused(run, tmp_path):
     _, path = run
     with pytest.raises(DataError, match="no trials of stimulus in the testing subset"):
