@@ -165,6 +165,24 @@ def test_a_term_that_no_exchange_changes_is_refused():
         compare(values, session, Exchangeability.of(20, whole=people), settings)
 
 
+def test_a_term_that_no_exchange_changes_is_not_tested_beside_a_covariate_that_they_do_change():
+    generator = np.random.default_rng(6)
+    people, session, motion = (
+        np.repeat(np.arange(12), 2).astype(str),
+        np.tile([0.0, 1.0], 12),
+        generator.normal(size=24),
+    )
+    values = generator.normal(size=(24, 1)) + 5 * session[:, None]
+    model, whole = design(Intercept=np.ones(24), session=session, motion=motion), Exchangeability.of(24, whole=people)
+    found = compare(values, model, whole, ComparisonSettings(n_permutations=99))
+    assert [result.term for result in found] == ["motion"]
+    with pytest.raises(DataError, match="session cannot be tested"):
+        compare(values, model, whole, ComparisonSettings(n_permutations=99, terms=("motion", "session")))
+    within = compare(values, model, Exchangeability.of(24, within=people), ComparisonSettings(n_permutations=99))
+    assert within[0].term == "session"
+    assert within[0].tested[0].p == 0.01
+
+
 def test_several_columns_are_tested_by_f():
     generator = np.random.default_rng(5)
     sites = np.repeat(["a", "b", "c"], 8)
