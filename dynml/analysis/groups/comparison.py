@@ -101,7 +101,7 @@ def terms_to_test(design: Design, settings: ComparisonSettings) -> list[str]:
 def compare(
     values: Doubles, design: Design, exchangeability: Exchangeability, settings: ComparisonSettings
 ) -> list[TermResult]:
-    """Test the terms.
+    """Test the terms; of those that nobody named, the ones that no exchange changes are left out, if others are left.
 
     Parameters
     ----------
@@ -115,27 +115,42 @@ def compare(
     Raises
     ------
     DataError
-        When nothing can be exchanged.
+        When nothing can be exchanged, or no exchange changes a term: with another covariate that it does change, p
+        would tell of that one, however large the effect of the term.
     """
-    return [_tested_term(values, design, exchangeability, settings, name) for name in terms_to_test(design, settings)]
+    names = terms_to_test(design, settings)
+    found = [_tested_term(values, design, exchangeability, settings, name) for name in names]
+    results = [result for result in found if result is not None]
+    if len(results) == len(names) or (results and not settings.terms):
+        return results
+    term = names[found.index(None)]
+    raise DataError(
+        f"{term} cannot be tested, since no exchange that is allowed changes it, so that p would be 1 whatever the "
+        "data: --within blocks must hold rows that differ in it, --whole blocks must differ in it; --test names "
+        "the terms to test."
+    )
 
 
 def _tested_term(
     values: Doubles, design: Design, exchangeability: Exchangeability, settings: ComparisonSettings, term: str
-) -> TermResult:
+) -> TermResult | None:
+    """None where no exchange changes the term."""
     own = design.terms[term]
     others = [column for column in range(design.matrix.shape[1]) if column not in own]
     flips = term == INTERCEPT
     n_ways = exchangeability.n_flips() if flips else exchangeability.n_permutations()
     if n_ways < 2:
         raise DataError(f"Nothing can be exchanged to test {term}: every block has one unit, or units of its own size.")
+    matrix = design.matrix[exchangeability.order]
+    if not flips and not exchangeability.changes(matrix[:, own]):
+        return None
     signs = exchangeability.flips(settings.n_permutations, settings.seed) if flips else None
     arrangements = None if flips else exchangeability.permutations(settings.n_permutations, settings.seed)
     n = len(signs) if signs is not None else len(arrangements) if arrangements is not None else 0
     gathered, maxima = _Gathered(), np.zeros(n)
-    matrix = design.matrix[exchangeability.order]
     ordered, scales = scaled(values[exchangeability.order])
-    _check_tells(_model(matrix, own, others, centred=flips), arrangements, signs, term)
+    if not _tells(_model(matrix, own, others, centred=flips), arrangements, signs):
+        return None
     for pattern in _patterns(ordered, exchangeability):
         model = _model(matrix[pattern.left], own, others, centred=flips)
         _note(gathered, pattern, matrix[:, own])
@@ -159,19 +174,14 @@ def _tested_term(
     )
 
 
-def _check_tells(model: LinearModel | None, arrangements: Integers | None, signs: Doubles | None, term: str) -> None:
-    """Refuse arrangements that leave every statistic as it is: p would be 1 whatever the data."""
+def _tells(model: LinearModel | None, arrangements: Integers | None, signs: Doubles | None) -> bool:
+    """Whether any arrangement changes a statistic: if none does, p is 1 whatever the data."""
     if model is None:
-        return
+        return True
     noise = np.random.default_rng(0).normal(size=(len(model.basis), 1))
     observed = np.abs(model.fit(noise).statistic)
     sizes = model.sizes(model.residuals(noise), arrangements, signs)
-    if np.allclose(sizes, observed, rtol=1e-6, atol=0):
-        raise DataError(
-            f"{term} cannot be tested, since no exchange that is allowed changes it, so that p would be 1 whatever the "
-            "data: --within blocks must hold rows that differ in it, --whole blocks must differ in it; --test names "
-            "the terms to test."
-        )
+    return not np.allclose(sizes, observed, rtol=1e-6, atol=0)
 
 
 def _patterns(ordered: Doubles, exchangeability: Exchangeability) -> Iterator[_Pattern]:

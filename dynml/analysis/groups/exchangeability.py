@@ -87,6 +87,10 @@ class Exchangeability:
         """Rows or blocks that are exchanged."""
         return sum(len(own) for own in self.units)
 
+    def changes(self, columns: NDArray[np.float64]) -> bool:
+        """Whether any permutation changes columns (R, r), whose rows are in `order`: exchanged units differ."""
+        return any((columns[positions] != columns[own[0]]).any() for own in self.units for positions in own[1:])
+
     def permutations(self, n: int, seed: int) -> Integers:
         """Arrangements (A, R) of positions, never the data as they are where all are gone through."""
         if self.n_permutations() - 1 <= min(n, ENUMERATED):

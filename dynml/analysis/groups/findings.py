@@ -14,10 +14,11 @@ LEVEL = 0.05
 EFFECTS = {"d": "d", "r": "partial r", "eta2": "partial eta squared"}
 
 
-def findings_of_comparison(question: Question, results: Sequence[TermResult]) -> list[str]:
+def findings_of_comparison(question: Question, asked: Sequence[str], results: Sequence[TermResult]) -> list[str]:
     """Say what differs, what was left out, and what limits the tests."""
     return [
         *(_of_term(result, question.measures) for result in results),
+        *_of_untested(asked, results),
         *question.findings,
         *_of_missing(results[0].tested, question.measures, len(question.people)),
         *_of_few_arrangements(results),
@@ -53,6 +54,13 @@ def _of_term(result: TermResult, measures: Sequence[Measure]) -> str:
     shown = "; ".join(f"{measures[number].name}: {said_of(result.tested[number])}" for number in found[:3])
     more = f"; and {len(found) - 3} more" if len(found) > 3 else ""
     return f"{what}: {len(found)} of {counted(len(usable), 'measure')} differ: {shown}{more} ({how})."
+
+
+def _of_untested(asked: Sequence[str], results: Sequence[TermResult]) -> Iterator[str]:
+    tested = {result.term for result in results}
+    without = [term for term in asked if term not in tested]
+    if without:
+        yield f"Not tested, since no exchange within or of blocks changes it: {listed_names(without)}."
 
 
 def _of_missing(tested: Sequence[Tested], measures: Sequence[Measure], n_rows: int) -> Iterator[str]:

@@ -161,8 +161,16 @@ def averaged(found: Matched) -> Matched:
     )
 
 
-def paired(found: Matched, column: str) -> tuple[Matched, str]:
+def paired(found: Matched, column: str, used: Sequence[str] = ()) -> tuple[Matched, str]:
     """Give one row per participant: the difference between the two values of a column.
+
+    Parameters
+    ----------
+    found : Matched
+    column : str
+    used : sequence of str
+        Columns of the participants that the design uses: the first row's value stands for both, which a finding tells
+        where they differ.
 
     Returns
     -------
@@ -200,7 +208,20 @@ def paired(found: Matched, column: str) -> tuple[Matched, str]:
         findings.append(
             f"Left out without one of the pair: {counted(len(lacking), 'participant')} ({listed_names(lacking)})."
         )
-    table = found.participants.table.rows([first[0] for first, _ in whole.values()])
+    table = found.participants.table
+    changing = [
+        name
+        for name in used
+        if name != column
+        and any(len({table.columns[name][row] for row in (*one, *two)}) > 1 for one, two in whole.values())
+    ]
+    if changing:
+        findings.append(
+            f"{listed_names(changing)} changes between {column} {kinds[0]} and {column} {kinds[1]}: the value of "
+            f"{kinds[0]} is used, so that effects of its change are not removed. For these, give a column of "
+            "differences."
+        )
+    table = table.rows([first[0] for first, _ in whole.values()])
     participants = Participants(table, found.participants.who, found.participants.apart)
     return Matched(found.measures.with_values(list(whole), differences), participants, list(whole), findings), words
 

@@ -76,7 +76,7 @@ def read_question(asked: Asked) -> Question:
     found = matched(measures, participants)
     difference = None
     if asked.paired is not None:
-        found, difference = paired(found, asked.paired)
+        found, difference = paired(found, asked.paired, known)
     elif asked.sessions == "mean":
         found = averaged(found)
     else:

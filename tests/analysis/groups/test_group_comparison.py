@@ -13,6 +13,7 @@ from dynml.analysis.groups.design import Design, design_of
 from dynml.analysis.groups.effects import effect_of
 from dynml.analysis.groups.exchangeability import Exchangeability, among
 from dynml.analysis.groups.freedman_lane import p_value
+from dynml.analysis.groups.question import Asked, read_question
 from dynml.errors import ConfigurationError, DataError
 from dynml.tables import Table
 
@@ -163,6 +164,42 @@ def test_a_term_that_no_exchange_changes_is_refused():
     session = design(Intercept=np.ones(20), session=np.tile([0.0, 1.0], 10))
     with pytest.raises(DataError, match="session cannot be tested"):
         compare(values, session, Exchangeability.of(20, whole=people), settings)
+
+
+def test_a_term_that_no_exchange_changes_is_not_tested_beside_a_covariate_that_they_do_change():
+    generator = np.random.default_rng(6)
+    people, session, motion = (
+        np.repeat(np.arange(12), 2).astype(str),
+        np.tile([0.0, 1.0], 12),
+        generator.normal(size=24),
+    )
+    values = generator.normal(size=(24, 1)) + 5 * session[:, None]
+    model, whole = design(Intercept=np.ones(24), session=session, motion=motion), Exchangeability.of(24, whole=people)
+    found = compare(values, model, whole, ComparisonSettings(n_permutations=99))
+    assert [result.term for result in found] == ["motion"]
+    with pytest.raises(DataError, match="session cannot be tested"):
+        compare(values, model, whole, ComparisonSettings(n_permutations=99, terms=("motion", "session")))
+    within = compare(values, model, Exchangeability.of(24, within=people), ComparisonSettings(n_permutations=99))
+    assert within[0].term == "session"
+    assert within[0].tested[0].p == 0.01
+
+
+def test_a_covariate_that_changes_between_the_two_of_a_pair_is_told(tmp_path):
+    results, people = tmp_path / "results.tsv", tmp_path / "participants.tsv"
+    motion = {"a": [1, 2, 3, 4], "b": [2, 4, 3, 7]}
+    rows = [(f"p{n}", session, motion[session][n], 60 + n * n) for n in range(4) for session in "ab"]
+    results.write_text("subject\tsession\tpower\n" + "".join(f"{who}\t{ses}\t{2 * m}\n" for who, ses, m, _ in rows))
+    people.write_text(
+        "participant_id\tsession\tmotion\tage\n" + "".join("\t".join(map(str, row)) + "\n" for row in rows)
+    )
+    found = read_question(Asked(table=results, participants=people, formula="1 + motion + age", paired="session"))
+    np.testing.assert_array_equal(found.values[:, 0], [2, 4, 0, 6])
+    np.testing.assert_array_equal(found.design.matrix[:, 1], motion["a"])
+    told = [one for one in found.findings if "changes between session a and session b" in one]
+    assert len(told) == 1
+    assert told[0].startswith("motion changes")
+    unchanged = read_question(Asked(table=results, participants=people, formula="1 + age", paired="session"))
+    assert not any("changes between" in one for one in unchanged.findings)
 
 
 def test_several_columns_are_tested_by_f():

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from dynml.analysis.groups.comparison import ComparisonSettings, TermResult
+from dynml.analysis.groups.comparison import ComparisonSettings, TermResult, terms_to_test
 from dynml.analysis.groups.findings import LEVEL, findings_of_comparison, significant
 from dynml.analysis.groups.question import Asked, Question
 from dynml.analysis.tidy import KIND, Column, write_tidy
@@ -20,7 +20,7 @@ def write_comparison(
     out: Path, asked: Asked, question: Question, settings: ComparisonSettings, results: Sequence[TermResult]
 ) -> list[str]:
     """Write all files and give the findings."""
-    findings = findings_of_comparison(question, results)
+    findings = findings_of_comparison(question, terms_to_test(question.design, settings), results)
     keys = list(dict.fromkeys(key for measure in question.measures for key, _ in measure.of))
     about = {"formula": asked.formula, "difference": question.difference, "seed": settings.seed}
     write_tidy(out / TABLE, _columns(keys), _rows(question, results, keys), **about)
