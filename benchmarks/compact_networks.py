@@ -4,7 +4,7 @@
     PEER/bin/pip install torch==2.13.0 braindecode==1.8.1 pyriemann==0.12
     python benchmarks/compact_networks.py simulations --peer_python PEER/bin/python [--seeds 0 1 2 3 4 5]
     python benchmarks/compact_networks.py scp1 --peer_python PEER/bin/python --data FOLDER
-    python benchmarks/compact_networks.py haxby --peer_python PEER/bin/python [--groups parcels voxels]
+    python benchmarks/compact_networks.py haxby --peer_python PEER/bin/python [--groups parcels voxels] [--runs 1 2 3]
     python benchmarks/compact_networks.py dynamics --peer_python PEER/bin/python --folder FOLDER
 
 simulations    the trials of decoding_simulations.py, beside what that file found
@@ -51,6 +51,9 @@ RATE_OF_SIMULATIONS = 100.0
 
 ENDS = [0, 5]
 """Channels of scp1: the others lie between them, and the published networks take no single one."""
+
+PEOPLE = pretraining.Cell(0.95, pretraining.N_UNLABELLED, 0.0, 20, n_labelled=10, data_seed=1, seed=0)
+"""Of dynamics: the simulation and the pre-training whose decoders the networks stand beside."""
 
 Arrays = dict[str, NDArray]
 
@@ -149,7 +152,7 @@ def dynamics(peer: str, store: Path, n_labelled: int, seed: int) -> dict[str, An
     config = DatasetConfig(n_training_subjects=n_labelled, seed=seed)
     arrays, truth = trials_of(store, "signals", "trial_type", config)
     job = {"rate": 100.0, "n_seeds": 2, "dropout": 0.25, "methods": ["tangent_space", *NETWORKS]}
-    own = read_results("pretraining")["runs"].get(f"{n_labelled} labelled, people 1, seed {seed}", {})
+    own = read_results("pretraining")["runs"].get(str(PEOPLE._replace(n_labelled=n_labelled, seed=seed)), {})
     ours = {"dynml": own.get("adapted"), "scratch": own.get("scratch"), "best_baseline": own.get("best_baseline")}
     return {name: value for name, value in ours.items() if value is not None} | asked(peer, arrays, truth, job)
 
@@ -201,6 +204,7 @@ def main() -> None:
     parser.add_argument("--kinds", nargs="+", choices=list(decoding_simulations.STRENGTHS), help="of simulations")
     parser.add_argument("--networks", nargs="+", choices=NETWORKS, default=list(NETWORKS), help="of simulations")
     parser.add_argument("--groups", nargs="+", choices=["parcels", "voxels"], default=["parcels", "voxels"])
+    parser.add_argument("--runs", type=int, nargs="+", default=list(range(1, 13)), help="of haxby, left out in turn")
     parser.add_argument("--n_labelled", type=int, nargs="+", default=[2, 5, 10, 20])
     arguments = parser.parse_args()
     torch.set_num_threads(1)
@@ -215,10 +219,10 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as place:
             haxby_decoding.write_files(Path(place) / "files")
             for group in arguments.groups:
-                for left_out in range(len(haxby_decoding.RUNS)):
-                    add(section, f"{group} {left_out + 1}", haxby(peer, group, Path(place), left_out))
+                for run in arguments.runs:
+                    add(section, f"{group} {run}", haxby(peer, group, Path(place), run - 1))
     else:
-        store = pretraining.made_store(arguments.folder, 1)
+        store = pretraining.made_store(arguments.folder, PEOPLE)
         for seed in arguments.seeds:
             for n_labelled in arguments.n_labelled:
                 add(section, f"{n_labelled} labelled {seed}", dynamics(peer, store, n_labelled, seed))
