@@ -52,6 +52,8 @@ class FileDescription:
     """Why the file does not say, where that cannot be passed over."""
     further_files: tuple[Path, ...] = ()
     """Files beside this one, in its folder, that the signals are read from."""
+    bad_channels: tuple[str, ...] = ()
+    """Channels of the file that are left out because it marks them bad."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -35,7 +35,9 @@ class WithoutChannels(ReaderOfReader):
         description = self.reader.describe(path)
         if description.channel_names is None:
             raise DataError(f"{path} names no channels, so that 'exclude_channels' cannot be used on it.")
-        check_names(list(description.channel_names), self.excluded, f"channels of {path}")
+        # A channel that one person's file marks bad is left out there already: it is excluded for the others' sake.
+        asked = [name for name in self.excluded if name not in description.bad_channels]
+        check_names(list(description.channel_names), asked, f"channels of {path}")
         names = tuple(name for name in description.channel_names if name not in self.excluded)
         return dataclasses.replace(description, n_channels=len(names), channel_names=names)
 

@@ -58,6 +58,7 @@ def describe_epochs(epochs: Any, channels: ChosenChannels, path: Path, parts: tu
         ),
         units=channels.units,
         further_files=parts,
+        bad_channels=channels.bads,
     )
 
 

@@ -64,6 +64,8 @@ class ChosenChannels:
     names: tuple[str, ...]
     units: str
     warned: tuple[str, ...]
+    bads: tuple[str, ...] = ()
+    """Those of `picks` that are left out because they are marked bad."""
 
 
 KEEP_BADS = 'set "include_bads": true'
@@ -114,6 +116,7 @@ def chosen_channels(recording: Any, config: PicksConfig, path: Path, keep_bads: 
         names=tuple(names[index] for index in found),
         units=_units(recording, list(found), types),
         warned=warned,
+        bads=tuple(left_out),
     )
 
 

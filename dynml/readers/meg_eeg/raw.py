@@ -118,6 +118,7 @@ def describe_raw(file: RawFile, path: Path) -> FileDescription:
         units=scaling.units,
         units_fault=scaling.fault,
         further_files=further_files(raw, path),
+        bad_channels=channels.bads,
     )
 
 

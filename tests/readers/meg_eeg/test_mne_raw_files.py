@@ -13,6 +13,7 @@ from dynml.errors import DataCorruptionError, DataError  # noqa: E402
 from dynml.readers import extension_of  # noqa: E402
 from dynml.readers.meg_eeg.raw import good_stretches  # noqa: E402
 from dynml.readers.meg_eeg.reader import MneReader  # noqa: E402
+from dynml.readers.without_channels import WithoutChannels  # noqa: E402
 
 
 def described(path, **settings):
@@ -428,3 +429,16 @@ def test_all_files_of_a_recording_stand_in_its_sources(tmp_path, split):
     with folders.create() as store:
         sources = store.attributes("sub-a", "eeg").sources
     assert [source.file for source in sources] == ["a_raw.fif", "a_raw-1.fif", "a_raw-2.fif", "a_raw-3.fif"]
+
+
+def test_a_channel_that_is_bad_in_some_files_can_be_excluded_from_all(tmp_path):
+    signals = volts(3, seed=4)
+    for name, bads in (("marked", ["A1"]), ("unmarked", [])):
+        raw = raw_of(signals)
+        raw.info["bads"] = bads
+        path = saved(tmp_path / f"{name}_raw.fif", raw)
+        reader = WithoutChannels(MneReader(MneReader.Config()), ("A1",))
+        assert reader.describe(path).channel_names == ("A0", "A2")
+        np.testing.assert_allclose(reader.read(path), signals[[0, 2]].T, rtol=1e-5)
+        with pytest.raises(DataError, match="exclude_channels names 'A7'"):
+            WithoutChannels(MneReader(MneReader.Config()), ("A1", "A7")).describe(path)
