@@ -174,8 +174,8 @@ class DecodingConfig:
     answer_bands: list[list[float]] | None = None
     """Set from the data: frequency bands (Hz) of the linear model; null without one."""
 
-    answer_sources: int | None = None
-    """Set from the data: sources of oscillations in a band that the linear model reads at most; null: none."""
+    answer_source_bands: list[list[float]] | None = None
+    """Set from the data: frequency bands (Hz) in which the linear model reads sources of oscillations; null: none."""
 
     backbone_settings: dict[str, Any] | None = None
     """Set from the pre-trained model: all its settings."""

@@ -39,7 +39,7 @@ FAMILY = Family(
         "model.value_moments",
         "model.trial_length",
         "model.answer_bands",
-        "model.answer_sources",
+        "model.answer_source_bands",
         "model.backbone_settings",
         "model.state_model",
         "model.pretraining_overlap",

@@ -24,8 +24,9 @@ def linear_answer_of(config: DecodingConfig, n_channels: int, log_priors_K: Tens
     assert config.answer_bands is not None
     states = None if config.state_model is None else StateModel(config.state_model)
     bands = tuple((low, high) for low, high in config.answer_bands)
-    n_states, n_sources = 0 if states is None else states.n_states, config.answer_sources or 0
-    layout = FeatureLayout(n_channels, config.trial_length, bands, n_states, n_sources)
+    source_bands = tuple((low, high) for low, high in config.answer_source_bands or [])
+    n_states = 0 if states is None else states.n_states
+    layout = FeatureLayout(n_channels, config.trial_length, bands, n_states, source_bands)
     return LinearAnswer(layout, log_priors_K, states)
 
 

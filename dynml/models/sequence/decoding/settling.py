@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from dynml.dataset.dataset import MultiSubjectDataset
 from dynml.errors import ConfigurationError, DataError, DataWarning
 from dynml.models.sequence.backbones.published.trial_lengths import check_published_trials
-from dynml.models.sequence.decoding.answer.features import MOST_SOURCES, bands_within
+from dynml.models.sequence.decoding.answer.features import BANDS, BANDS_OF_SOURCES, bands_within
 from dynml.models.sequence.decoding.config import LINEAR, DecodingConfig
 from dynml.models.sequence.decoding.labels.alike import alike_labels
 from dynml.models.sequence.decoding.labels.marks import labels_in, with_labels
@@ -82,10 +82,11 @@ def settle_with_data(configs: dict[str, Any], dataset: MultiSubjectDataset, pret
         model = _with_pooling(model)
     if model.linear_answer != "none":
         assert model.trial_length is not None
-        bands = bands_within(sampling_frequencies(dataset), model.trial_length)
+        rates = sampling_frequencies(dataset)
+        bands, finer = (bands_within(rates, model.trial_length, some) for some in (BANDS, BANDS_OF_SOURCES))
         # A decoder of before goes on without what it did not read.
-        n_sources = (MOST_SOURCES if bands else 0) if model.answer_bands is None else model.answer_sources
-        model = dataclasses.replace(model, answer_bands=bands, answer_sources=n_sources)
+        source_bands = finer if model.answer_bands is None else model.answer_source_bands
+        model = dataclasses.replace(model, answer_bands=bands, answer_source_bands=source_bands)
     return configs | {"model": model, "sampler": sampler}
 
 

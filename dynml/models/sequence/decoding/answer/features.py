@@ -23,6 +23,9 @@ BINS = (1, 2, 4, 8, 16, 32, 64)
 BANDS = ((1.0, 4.0), (4.0, 8.0), (8.0, 13.0), (13.0, 30.0), (30.0, 45.0), (55.0, 90.0))
 """Hz; mains frequencies are left out."""
 
+BANDS_OF_SOURCES = (*BANDS, (4.0, 6.0), (6.0, 8.0), (8.0, 10.0), (10.0, 13.0), (13.0, 20.0), (20.0, 30.0))
+"""Hz; of oscillations, of which each has a frequency that a wide band holds little else of."""
+
 HIGHEST_SHARE = 0.45
 """Bands end below this share of the sampling frequency."""
 
@@ -53,12 +56,14 @@ _CONSTANT = 1e-9
 """Of a channel's largest value: what varies less is rounding."""
 
 
-def bands_within(sampling_frequencies: Sequence[float], trial_length: int) -> list[list[float]]:
+def bands_within(
+    sampling_frequencies: Sequence[float], trial_length: int, bands: Sequence[tuple[float, float]] = BANDS
+) -> list[list[float]]:
     """Bands that all recordings have, and that a trial of so many samples resolves, in Hz."""
     lowest, highest = min(sampling_frequencies), max(sampling_frequencies)
     return [
         [low, high]
-        for low, high in BANDS
+        for low, high in bands
         if high <= HIGHEST_SHARE * lowest and (high - low) * trial_length / highest >= 2
     ]
 
@@ -75,15 +80,15 @@ class FeatureLayout:
     bands : sequence of (low, high), Hz
     n_states : int
         K; 0 without a model that tells states.
-    n_sources : int
-        Of oscillations in a band at most; 0 in decoders that do not read them.
+    source_bands : sequence of (low, high), Hz
+        Of oscillations; none in decoders of before, which do not read them.
     """
 
     n_channels: int
     trial_length: int
     bands: tuple[tuple[float, float], ...]
     n_states: int = 0
-    n_sources: int = 0
+    source_bands: tuple[tuple[float, float], ...] = ()
 
     @property
     def n_networks(self) -> int:
@@ -110,7 +115,7 @@ class FeatureLayout:
             size = pairs + self.n_networks
             return sorted({size, self.n_spectra * size})
         if kind == OSCILLATIONS:
-            return [self.n_sources**2] * len(self.bands)
+            return [MOST_SOURCES**2] * len(self.source_bands)
         return sorted({pairs, (2 * self.n_spectra - 1) * pairs} - {0})
 
     @property

@@ -28,6 +28,7 @@ from dynml.models.sequence.decoding.answer.features import (
     CONNECTIVITY,
     COURSE,
     KINDS,
+    MOST_SOURCES,
     OSCILLATIONS,
     POWER,
     SHORTEST,
@@ -170,7 +171,7 @@ def _features(answer: LinearAnswer, trials: Trials) -> dict[str, list[Variant]]:
     }
     for kind, rows in rows_of.items():
         found[kind] = [Variant(rows[:, :size].numpy()) for size in layout.variants(kind)]
-    if layout.n_sources:
+    if layout.source_bands:
         answer.sources_APJ.copy_(source_axes(read, layout, answer.axes_CP))
         found |= _of_oscillations(answer, [waves for waves in all_waves if waves is not None])
     return found
@@ -181,8 +182,10 @@ def _of_oscillations(answer: LinearAnswer, all_waves: list[Waves]) -> dict[str, 
     layout, bands = answer.layout, bands_with_sources(answer.sources_APJ)
     if not bands:
         return {}
-    rows = torch.stack([oscillations(one, layout.bands, answer.axes_CP, answer.sources_APJ) for one in all_waves])
-    size = layout.n_sources**2
+    rows = torch.stack(
+        [oscillations(one, layout.source_bands, answer.axes_CP, answer.sources_APJ) for one in all_waves]
+    )
+    size = MOST_SOURCES**2
     return {OSCILLATIONS: [Variant(rows[:, n * size : (n + 1) * size].numpy(), first=n * size) for n in bands]}
 
 
@@ -319,7 +322,7 @@ def _report(chosen: Chosen, logits: Floats, problem: Problem, by: str, answer: L
             kinds[COURSE]["whitened"] = best.variant >= answer.layout.n_resolutions
         if kind == OSCILLATIONS:
             number = bands_with_sources(answer.sources_APJ)[best.variant]
-            kinds[kind]["band"] = list(answer.layout.bands[number])
+            kinds[kind]["band"] = list(answer.layout.source_bands[number])
             kinds[kind]["n_sources"] = int((answer.sources_APJ[number] != 0).any(dim=0).sum())
         if kind == STATES:
             kinds[STATES]["n_bins"] = best.n_features // answer.layout.n_states

@@ -14,6 +14,7 @@ from dynml.models.sequence.decoding.answer.features import (
     CONNECTIVITY,
     COURSE,
     KINDS,
+    MOST_SOURCES,
     OSCILLATIONS,
     POWER,
     STATE_KINDS,
@@ -86,8 +87,8 @@ class LinearAnswer(nn.Module):
         self.register_buffer("axes_CP", torch.eye(layout.n_channels, n_networks, dtype=torch.float64))
         identity = torch.eye(n_networks, dtype=torch.float64)
         self.register_buffer("whitening_SPP", identity.repeat(layout.n_spectra, 1, 1))
-        if layout.n_sources:
-            sources_APJ = torch.zeros(len(layout.bands), n_networks, layout.n_sources, dtype=torch.float64)
+        if layout.source_bands:
+            sources_APJ = torch.zeros(len(layout.source_bands), n_networks, MOST_SOURCES, dtype=torch.float64)
             self.register_buffer("sources_APJ", sources_APJ)
         if states is not None:
             self.register_buffer("n_state_course", torch.tensor(layout.n_states))
@@ -148,7 +149,7 @@ class LinearAnswer(nn.Module):
                 found[CONNECTIVITY] = connectivity(moments)
             if OSCILLATIONS in kinds:
                 axes_CP, sources_APJ = self.axes_CP.cpu(), self.sources_APJ.cpu()
-                found[OSCILLATIONS] = oscillations(waves, self.layout.bands, axes_CP, sources_APJ)
+                found[OSCILLATIONS] = oscillations(waves, self.layout.source_bands, axes_CP, sources_APJ)
         return found
 
 

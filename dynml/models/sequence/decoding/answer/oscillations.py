@@ -19,7 +19,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from dynml.models.sequence.decoding.answer.features import FeatureLayout, Waves, waves_of
+from dynml.models.sequence.decoding.answer.features import MOST_SOURCES, FeatureLayout, Waves, waves_of
 
 FEWEST = 2
 """Sources that go together, or not."""
@@ -47,15 +47,15 @@ def source_axes(trials: Sequence[Trial], layout: FeatureLayout, axes_CP: Tensor)
         Of networks.
     """
     n_networks = axes_CP.shape[1]
-    found = torch.zeros(len(layout.bands), n_networks, layout.n_sources, dtype=torch.float64)
-    sums = torch.zeros(2, len(layout.bands), n_networks, n_networks, dtype=torch.float64)
-    n_values = torch.zeros(2, len(layout.bands), dtype=torch.float64)
+    found = torch.zeros(len(layout.source_bands), n_networks, MOST_SOURCES, dtype=torch.float64)
+    sums = torch.zeros(2, len(layout.source_bands), n_networks, n_networks, dtype=torch.float64)
+    n_values = torch.zeros(2, len(layout.source_bands), dtype=torch.float64)
     for signals_TC, known_T, rate in trials:
         waves = waves_of(signals_TC[known_T], rate)
         if waves is None:
             continue
         waves_FP = waves.values_FC @ axes_CP.to(waves.values_FC.dtype)
-        for number, band in enumerate(layout.bands):
+        for number, band in enumerate(layout.source_bands):
             sides = [waves_FP[chosen] for chosen in _inside_and_beside(waves, band)]
             powers = [side.abs().square().sum(dim=1) for side in sides]
             if not all(bool(power_F.any()) for power_F in powers):
@@ -65,27 +65,27 @@ def source_axes(trials: Sequence[Trial], layout: FeatureLayout, axes_CP: Tensor)
                 n_values[which, number] += 2 / _BINS_OF_TAPER * len(side)
     for number in torch.nonzero(n_values[0]).flatten().tolist():
         axes_PJ = _standing_out(*sums[:, number], *n_values[:, number].tolist())
-        n_sources = min(axes_PJ.shape[1], layout.n_sources)
+        n_sources = min(axes_PJ.shape[1], MOST_SOURCES)
         found[number, :, :n_sources] = axes_PJ[:, :n_sources]
     return found
 
 
 def oscillations(waves: Waves, bands: Sequence[tuple[float, float]], axes_CP: Tensor, sources_APJ: Tensor) -> Tensor:
-    """Shares of the sources' power in each band, then real and imaginary parts of their cross-spectra, (A J^2,).
+    """Power of the sources in each band, then real and imaginary parts of their cross-spectra, (A J^2,).
 
-    All are relative to the power of the sources together; 0 where there is none.
+    All are relative to the power of the sources together, in the band and beside it; 0 where there is none.
     """
     found = []
     size = sources_APJ.shape[2]
     rows, columns = torch.triu_indices(size, size, offset=1).unbind()
     for band, axes_PJ in zip(bands, sources_APJ):
-        inside, _ = _inside_and_beside(waves, band)
-        sources_FJ = waves.values_FC[inside] @ (axes_CP @ axes_PJ).to(waves.values_FC.dtype)
-        together_JJ = sources_FJ.mH @ sources_FJ
-        power_J = together_JJ.diagonal().real
-        total = power_J.sum()
+        inside_F, beside_F = _inside_and_beside(waves, band)
+        sources_FJ = waves.values_FC @ (axes_CP @ axes_PJ).to(waves.values_FC.dtype)
+        together_JJ = sources_FJ[inside_F].mH @ sources_FJ[inside_F]
         pairs = together_JJ[rows, columns]
-        found.append(torch.cat([power_J, pairs.real, pairs.imag]) / torch.where(total > 0, total, 1.0))
+        total = sources_FJ[inside_F | beside_F].abs().square().sum()
+        parts = [together_JJ.diagonal().real, pairs.real, pairs.imag]
+        found.append(torch.cat(parts) / torch.where(total > 0, total, 1.0))
     return torch.cat(found)
 
 
