@@ -238,3 +238,12 @@ def test_a_family_of_another_package_is_inferred_from_by_what_it_declares(hdf5_f
     assert shown.splitlines()[-1].startswith("Next: dynml_report.py")
     assert "--results" not in shown, "a report cannot read the family's own files"
     assert json.loads((tmp_path / "own" / "own.json").read_text()) == ["training", "validation", "testing"]
+    run_script(
+        "dynml_report.py",
+        tmp_path / "run",
+        tmp_path / "own.html",
+        "--hdf5",
+        hdf5_file,
+        environment=environment,
+    )
+    assert "one_step" in (tmp_path / "own.html").read_text(encoding="utf-8")

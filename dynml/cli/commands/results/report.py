@@ -113,7 +113,7 @@ def _warnings_noted() -> Iterator[list[str]]:
 
 def _results(arguments: Namespace, experiment: ReportedExperiment, stack: contextlib.ExitStack) -> list[ResultsFolder]:
     """Those that are given, and what a store allows to infer beside them."""
-    from dynml.report.results import DECODING, INFERENCE, PREDICTIONS, find_results, of_kind
+    from dynml.report.results import DECODING, INFERENCE, METRICS, PREDICTIONS, SUMMARY, find_results, of_kind
 
     results = [] if arguments.results is None else find_results(arguments.results, experiment)
     if arguments.hdf5 is None:
@@ -124,6 +124,8 @@ def _results(arguments: Namespace, experiment: ReportedExperiment, stack: contex
         return results
     folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="dynml_report_"))) / "inferred"
     _infer(arguments, folder)
+    if not any((folder / name).is_file() for name in (SUMMARY, METRICS)):
+        return results  # A family of another package wrote files of its own, which no page can show.
     inferred = [replace(one, is_kept=False) for one in find_results(folder, experiment)]
     return [*inferred, *results]
 
