@@ -128,7 +128,8 @@ def _difference(one: GroupSources, other: GroupSources) -> str:
     if not lacking and not more:
         return ""
     named = lacking or more
-    return f": it {'lacks' if lacking else 'has'} {', '.join(named[:3])}{', ..' if len(named) > 3 else ''}"
+    said = f": it {'lacks' if lacking else 'has'} {', '.join(named[:3])}{', ..' if len(named) > 3 else ''}"
+    return f'{said}; "exclude_channels" leaves channels out of all, such as those that some files mark bad'
 
 
 def _odd_one_out(values: Mapping[str, Hashable]) -> tuple[str, str] | None:

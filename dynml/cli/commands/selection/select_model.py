@@ -45,7 +45,7 @@ def parse_selection(description: str | None) -> SelectionRequest:
         parser.parse_args(sys.argv[1:])
         raise AssertionError("a command line without a family does not parse")
     if family.held_out_scores is None:
-        raise ConfigurationError("FAMILY", family.name, "a family whose runs are compared by scores of held-out people")
+        raise ConfigurationError("FAMILY", family.name, "a family with `held_out_scores`, by which runs are compared")
     alone = ScriptParser(description=description)
     _add_own_options(alone)
     options = alone.parse_args([one for key, one in own if key != "--grid"])
