@@ -80,6 +80,19 @@ def share_findings(
     return [f"Nothing of the network is added to the linear answer: {why}."]
 
 
+def unread_finding(answer_report: dict[str, Any] | None) -> list[str]:
+    """Say of how many training trials the linear answer reads the course alone."""
+    if not (answer_report or {}).get("n_without_spectrum"):
+        return []
+    assert answer_report is not None
+    n_without, n_trials = answer_report["n_without_spectrum"], answer_report["n_trials"]
+    what = "so these say nothing of them" if answer_report["spectra_used"] else "so that these are not used at all"
+    return [
+        f"{n_without} of {n_trials} training trials have no power, covariances or connectivity (too short for a band, "
+        f"or constant), {what}."
+    ]
+
+
 def findings(
     accuracy: dict[str, float | None],
     baselines: dict[str, dict[str, float | None]],

@@ -36,7 +36,13 @@ from dynml.models.sequence.decoding.backbones import LinearBackbone
 from dynml.models.sequence.decoding.baselines import fit_baselines
 from dynml.models.sequence.decoding.config import DecodingTrainerConfig
 from dynml.models.sequence.decoding.evaluation import predictions_of, windows_of_trials
-from dynml.models.sequence.decoding.findings import absent_classes, findings, share_findings, share_of_most_frequent
+from dynml.models.sequence.decoding.findings import (
+    absent_classes,
+    findings,
+    share_findings,
+    share_of_most_frequent,
+    unread_finding,
+)
 from dynml.models.sequence.decoding.inference import answer_without_states
 from dynml.models.sequence.decoding.labels.baselines import fit_label_baselines
 from dynml.models.sequence.decoding.labels.marks import marks_of, marks_of_names
@@ -311,7 +317,7 @@ class DecodingTrainer(Trainer):
             "findings": findings(accuracy, baselines, commonest["validation"])
             + absent_classes("validation", trials["validation"], config.class_names or ())
             + share_findings(self._answer_report, training_score=accuracy["training"])
-            + self._findings_of_backbone(),
+            + self._findings_of_parts(),
         }
 
     def _report_of_others(self) -> dict[str, Any]:
@@ -335,7 +341,7 @@ class DecodingTrainer(Trainer):
                 lambda own: fit_label_baselines(own, labels, **choices) | answer_without_states(self.model),
             )
             report["findings"] += share_findings(self._answer_report, training_score=report["score"]["training"])
-        report["findings"] += self._findings_of_backbone()
+        report["findings"] += self._findings_of_parts()
         own = {"linear_answer": self._answer_report, "networks": self._held_out_of_networks()}
         return report | own | {"pretrained": self.pretrained}
 
@@ -353,10 +359,10 @@ class DecodingTrainer(Trainer):
         )
         return held_out_of_networks(self.model, trials, self._answered["training"], problem)
 
-    def _findings_of_backbone(self) -> list[str]:
-        """What a model of states adds; what is done to signals before imported weights, and how these are licensed."""
+    def _findings_of_parts(self) -> list[str]:
+        """What the answer could not read, what states add, what imported weights need and how they are licensed."""
         config = self.model.config
-        found = finding_of_states(self._answer_report, self.pretrained)
+        found = unread_finding(self._answer_report) + finding_of_states(self._answer_report, self.pretrained)
         return [*found, in_words(config.backbone_config())] if config.is_published else found
 
     def _labels(self, batch: Batch) -> Tensor:

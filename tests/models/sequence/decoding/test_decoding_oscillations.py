@@ -14,6 +14,7 @@ from dynml.models.sequence.decoding.answer.features import FeatureLayout, waves_
 from dynml.models.sequence.decoding.answer.fitting import fit_answer
 from dynml.models.sequence.decoding.answer.oscillations import bands_with_sources, oscillations, source_axes
 from dynml.models.sequence.decoding.evaluation import predictions_of
+from dynml.models.sequence.decoding.findings import unread_finding
 from dynml.models.sequence.decoding.model import Decoding
 from dynml.models.sequence.decoding.targets import Target
 from dynml.recording import Events, recording_of_runs
@@ -144,3 +145,22 @@ def test_coupling_is_decoded_from_few_trials(reads_sources):
     if reads_sources:
         assert found.report["kinds"]["oscillations"]["band"] in ([8.0, 13.0], [10.0, 13.0])
         assert found.report["kinds"]["oscillations"]["weight"] > 0.3
+
+
+def test_trials_without_a_spectrum_do_not_take_it_from_the_others():
+    silent = coupled(13)
+    for trial in range(0, N_TRIALS, 6):
+        silent.signals[trial * LENGTH : (trial + 1) * LENGTH] = 0.0
+    dataset = MultiSubjectDataset.from_arrays({"a": silent}, {}, {"b": coupled(11)})
+    configs = configs_of(dataset, backbone="linear", linear_answer="best")
+    model, target = Decoding(configs["model"], N_CHANNELS), Target.of(dataset, "stimulus")
+    names = configs["model"].class_names
+    training, testing = (target.trials(name, configs["sampler"], names) for name in ("training", "testing"))
+    found = fit_answer(model.answer, training, by_runs=False, balanced=False, most_trials=1000, seed=0)
+    model.network_share.fill_(0.0)
+    assert predictions_of(model, testing).accuracy > 0.8
+    assert found.report["n_without_spectrum"] == 10
+    assert unread_finding(found.report) == [
+        "10 of 60 training trials have no power, covariances or connectivity (too short for a band, or constant), so "
+        "these say nothing of them."
+    ]

@@ -31,7 +31,6 @@ from dynml.models.sequence.decoding.answer.features import (
     MOST_SOURCES,
     OSCILLATIONS,
     POWER,
-    SHORTEST,
     STATES,
     TANGENT,
     TRANSITIONS,
@@ -58,6 +57,9 @@ from dynml.models.sequence.decoding.answer.worth_of_states import weights_withou
 from dynml.models.sequence.decoding.baselines import CHOICE_TRIALS
 from dynml.models.sequence.decoding.evaluation import windows_of_trials
 from dynml.models.sequence.decoding.targets import Trials
+
+LEAST_SHARE_READ = 0.5
+"""Of trials that have a spectrum; where fewer do, none is read."""
 
 
 @dataclass(frozen=True)
@@ -130,7 +132,7 @@ def fit_answer(
     problem, by = trial_problem(
         trials, log_priors, by_runs=by_runs, balanced=balanced, drawn=drawn, values=values, marks=marks
     )
-    features = _features(answer, trials)
+    features, n_without_spectrum = _features(answer, trials)
     in_folds = _in_folds(problem)
     held_out = _of_some(problem, in_folds)
     chosen = _choices(
@@ -139,6 +141,8 @@ def fit_answer(
     logits = _set_weights(answer, answer.weights_FK, features, chosen.choices, chosen.weights, problem, drawn)
     logits[in_folds] = log_priors + sum(w * choice.scores for w, choice in zip(chosen.weights, chosen.choices))
     report = _report(chosen, logits[in_folds], held_out, by, answer)
+    spectra_used = POWER in features
+    report |= {"n_trials": len(trials), "n_without_spectrum": n_without_spectrum, "spectra_used": spectra_used}
     if chosen.worth is not None:
         without = chosen.without_states
         _set_weights(answer, answer.without_states_FK, features, chosen.choices, without, problem, drawn)
@@ -146,21 +150,24 @@ def fit_answer(
     return OutOfFold(logits, _fold_of(problem), problem, report)
 
 
-def _features(answer: LinearAnswer, trials: Trials) -> dict[str, list[Variant]]:
-    """Features of all trials by kind, in the ways among which is chosen; sets what covariances are read by."""
+def _features(answer: LinearAnswer, trials: Trials) -> tuple[dict[str, list[Variant]], int]:
+    """Features of all trials by kind, in the ways among which is chosen; sets what covariances are read by.
+
+    And the number of trials without a spectrum.
+    """
     layout = answer.layout
     read = [trial for windows in windows_of_trials(trials, torch.device("cpu")) for trial in trials_of(windows)]
     answer.axes_CP.copy_(network_axes(read, layout.n_networks))
     found = {COURSE: _courses(layout, read)}
     if answer.states is not None:
         found |= _of_states([answer.states(*trial[:2]) for trial in read], layout)
-    if min(int(known.sum()) for _, known, _ in read) < SHORTEST:
-        return found
     all_waves = [waves_of(signals[known], rate) for signals, known, rate in read]
     moments = [None if waves is None else spectra(waves, layout, answer.axes_CP) for waves in all_waves]
+    is_read = np.array([one is not None for one in moments])
+    n_without = int((~is_read).sum())
+    if is_read.mean() < LEAST_SHARE_READ:
+        return found, n_without
     usable = [one for one in moments if one is not None]
-    if len(usable) < len(moments):
-        return found
     covariances_NSPP = torch.stack([shrunk(one) for one in usable])
     answer.whitening_SPP.copy_(whitening(covariances_NSPP))
     varies_C = (answer.axes_CP != 0).any(dim=1)
@@ -170,14 +177,24 @@ def _features(answer: LinearAnswer, trials: Trials) -> dict[str, list[Variant]]:
         CONNECTIVITY: torch.stack([connectivity(one) for one in usable]),
     }
     for kind, rows in rows_of.items():
-        found[kind] = [Variant(rows[:, :size].numpy()) for size in layout.variants(kind)]
+        found[kind] = [Variant(_of_all(rows[:, :size], is_read)) for size in layout.variants(kind)]
     if layout.source_bands:
         answer.sources_APJ.copy_(source_axes(read, layout, answer.axes_CP))
-        found |= _of_oscillations(answer, [waves for waves in all_waves if waves is not None])
+        usable_waves = [waves for waves, one in zip(all_waves, moments) if waves is not None and one is not None]
+        found |= _of_oscillations(answer, usable_waves, is_read)
+    return found, n_without
+
+
+def _of_all(rows: Tensor, is_read: NDArray[np.bool_]) -> Floats:
+    """Features of all trials (n, F) from those that have them; the others have their mean, which says nothing."""
+    found = np.tile(rows.mean(dim=0).numpy(), (len(is_read), 1))
+    found[is_read] = rows.numpy()
     return found
 
 
-def _of_oscillations(answer: LinearAnswer, all_waves: list[Waves]) -> dict[str, list[Variant]]:
+def _of_oscillations(
+    answer: LinearAnswer, all_waves: list[Waves], is_read: NDArray[np.bool_]
+) -> dict[str, list[Variant]]:
     """Each band by itself: classes differ in few, and there are too many features in all."""
     layout, bands = answer.layout, bands_with_sources(answer.sources_APJ)
     if not bands:
@@ -186,7 +203,8 @@ def _of_oscillations(answer: LinearAnswer, all_waves: list[Waves]) -> dict[str, 
         [oscillations(one, layout.source_bands, answer.axes_CP, answer.sources_APJ) for one in all_waves]
     )
     size = MOST_SOURCES**2
-    return {OSCILLATIONS: [Variant(rows[:, n * size : (n + 1) * size].numpy(), first=n * size) for n in bands]}
+    of_bands = [_of_all(rows[:, n * size : (n + 1) * size], is_read) for n in bands]
+    return {OSCILLATIONS: [Variant(inputs, first=n * size) for inputs, n in zip(of_bands, bands)]}
 
 
 def _courses(layout: FeatureLayout, read: list[tuple[Tensor, Tensor, float]]) -> list[Variant]:
