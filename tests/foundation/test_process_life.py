@@ -32,11 +32,7 @@ def has_ended(process, started):
         return stream.read().rpartition(")")[2].split()[0] == "Z"
 
 
-@pytest.mark.skipif(not os.path.exists("/proc/self/stat"), reason="needs /proc")
-@pytest.mark.parametrize("of_main_thread", [True, False])
-def test_a_worker_ends_with_its_killed_parent(of_main_thread):
-    code = textwrap.dedent(PARENT.format(of_main_thread=of_main_thread))
-    parent = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+def check_that_its_worker_ends_when_killed(parent):
     worker = int(parent.stdout.readline())
     started = started_at(worker)
     assert not has_ended(worker, started)
@@ -46,6 +42,14 @@ def test_a_worker_ends_with_its_killed_parent(of_main_thread):
     while not has_ended(worker, started):
         assert time.monotonic() < deadline
         time.sleep(0.02)
+
+
+@pytest.mark.skipif(not os.path.exists("/proc/self/stat"), reason="needs /proc")
+@pytest.mark.parametrize("of_main_thread", [True, False])
+def test_a_worker_ends_with_its_killed_parent(of_main_thread):
+    code = textwrap.dedent(PARENT.format(of_main_thread=of_main_thread))
+    parent = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+    check_that_its_worker_ends_when_killed(parent)
 
 
 OF_SERVER = """
@@ -75,15 +79,7 @@ def test_a_worker_of_a_fork_server_lives_and_ends_with_the_process_that_asked_fo
     script = tmp_path / "script.py"
     script.write_text(OF_SERVER.format(of_main_thread=of_main_thread))
     parent = subprocess.Popen([sys.executable, script], stdout=subprocess.PIPE, text=True)
-    worker = int(parent.stdout.readline())
-    started = started_at(worker)
-    assert not has_ended(worker, started)
-    parent.kill()
-    parent.wait()
-    deadline = time.monotonic() + 120
-    while not has_ended(worker, started):
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
+    check_that_its_worker_ends_when_killed(parent)
 
 
 @pytest.mark.parametrize(
