@@ -139,6 +139,10 @@ class GradientLearner:
         result.loss, result.n = torch.nan_to_num(result.loss) * 0.0, 0.0
         return result
 
+    def wrap_anew(self) -> None:
+        """Exchange other gradients between processes from now on: other parameters learn."""
+        self._parallel = None
+
     def learn(self, result: Any, position: int, n_batches: int) -> Step | None:
         """Backward, and after the last batch of an accumulated group clip, step, and clear the gradients.
 

@@ -283,6 +283,10 @@ class DecodingTrainerConfig(SequenceTrainerConfig):
     """Value that chooses the best epoch and that patience monitors: the cross-entropy (of numbers: the squared error)
     or the accuracy of validation trials (of training trials if there are no others)."""
 
+    head_epochs: int | None = None
+    """Epochs in which the head of a pre-trained model learns alone, before all of it does (fine_tuning full): it then
+    does not spoil what was learnt without labels. null: 10, but at most a fifth of the epochs."""
+
     baseline_trials: int = 4000
     """Maximum number of training trials to which the baselines and the linear model are fitted."""
 
@@ -300,6 +304,7 @@ class DecodingTrainerConfig(SequenceTrainerConfig):
                 accepted = "false: for a decoder, model.fine_tuning sets what is trained"
                 raise ConfigurationError(f"trainer.{name}", True, accepted)
         check_at_least("trainer.inner_folds", self.inner_folds, 0)
+        check_at_least("trainer.head_epochs", self.head_epochs, 0, optional=True)
         check_choice("trainer.monitor", self.monitor, ("cross_entropy", "accuracy"))
         check_at_least("trainer.baseline_trials", self.baseline_trials, 2)
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from dynml.errors import shortened
+from dynml.errors import DataWarning, shortened
 from dynml.models.sequence.decoding.targets import Trials
 
 
@@ -155,3 +156,23 @@ def score_findings(
     return [
         f"On validation trials decoding ({score} {value:.3f}) is no better than its baselines ({'; '.join(named)})."
     ]
+
+
+def tell_of_unused_folds(n_folds: int) -> None:
+    """Warn that on several processes no folds are trained on."""
+    warnings.warn(
+        f"On several processes no folds are trained on, so that trainer.inner_folds ({n_folds}) is not used: all of "
+        "the network is added to the linear answer, whether it helps or not.",
+        DataWarning,
+        stacklevel=3,
+    )
+
+
+def tell_of_unused_epochs(n_chosen: int) -> None:
+    """Warn that a run which goes on for longer does not learn for longer."""
+    warnings.warn(
+        f"More epochs are not used: folds of the training trials have chosen {n_chosen} (trainer.inner_folds). A run "
+        "of another name tries more.",
+        DataWarning,
+        stacklevel=3,
+    )

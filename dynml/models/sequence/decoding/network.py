@@ -50,7 +50,11 @@ class Network(nn.Module):
         nn.init.zeros_(self.head.weight)
         with torch.no_grad():
             self.head.bias.copy_(start_K)
-        self._fix_parameters()
+        self._fix_parameters(config.fine_tuning == "full")
+
+    def hold_backbone(self, holds: bool) -> None:
+        """Fix a backbone that is trained in full for a while, so that the head alone learns; or no longer."""
+        self._fix_parameters(self.config.fine_tuning == "full" and not holds)
 
     def added(self, windows: Windows) -> Tensor:
         """Logits of trials, (B, K)."""
@@ -86,12 +90,12 @@ class Network(nn.Module):
                 found.append((depth_of(name, n_layers), parameter))
         return found
 
-    def _fix_parameters(self) -> None:
+    def _fix_parameters(self, learns_in_full: bool) -> None:
         # The class token is fixed in families that never read it.
-        self.backbone.requires_grad_(self.config.fine_tuning == "full")
-        if self.config.fine_tuning == "full":
+        self.backbone.requires_grad_(learns_in_full)
+        if learns_in_full:
             return
         if not self.config.embedder_from_pretrained:
             self.backbone.embedder.requires_grad_(True)
-        if self.config.fine_tuning == "frozen" and CLASS_TOKEN in self.backbone._parameters:
+        if self.config.fine_tuning != "linear_probe" and CLASS_TOKEN in self.backbone._parameters:
             getattr(self.backbone, CLASS_TOKEN).requires_grad_(True)

@@ -87,7 +87,14 @@ def settle_with_data(configs: dict[str, Any], dataset: MultiSubjectDataset, pret
         # A decoder of before goes on without what it did not read.
         source_bands = finer if model.answer_bands is None else model.answer_source_bands
         model = dataclasses.replace(model, answer_bands=bands, answer_source_bands=source_bands)
+    _check_head_epochs(getattr(configs.get("trainer"), "head_epochs", None), model)
     return configs | {"model": model, "sampler": sampler}
+
+
+def _check_head_epochs(head_epochs: int | None, model: DecodingConfig) -> None:
+    if head_epochs is not None and (model.backbone_settings is None or model.fine_tuning != "full"):
+        accepted = "absent: it is for a pre-trained backbone that is trained in full (fine_tuning full)"
+        raise ConfigurationError("trainer.head_epochs", head_epochs, accepted)
 
 
 def _with_classes(config: DecodingConfig, target: Target, sampler: Any) -> DecodingConfig:

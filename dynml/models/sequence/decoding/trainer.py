@@ -11,7 +11,6 @@ report          accuracies (areas under ROC curves, R^2) of the best model and o
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator
 from typing import Any, ClassVar
 
@@ -20,7 +19,7 @@ import torch
 from torch import Tensor
 
 from dynml.batches.batch import Batch
-from dynml.errors import ConfigurationError, DataWarning
+from dynml.errors import ConfigurationError
 from dynml.models.sequence.backbones.published.input_checks import in_words
 from dynml.models.sequence.channels import NONE
 from dynml.models.sequence.decoding.answer.answered_trials import AnsweredTrials
@@ -29,7 +28,12 @@ from dynml.models.sequence.decoding.answer.choice import Floats
 from dynml.models.sequence.decoding.answer.features import COURSE
 from dynml.models.sequence.decoding.answer.fitting import OutOfFold, fit_answer
 from dynml.models.sequence.decoding.answer.folds import trial_problem
-from dynml.models.sequence.decoding.answer.network_share import NetworkShare, epochs_at_most, network_share
+from dynml.models.sequence.decoding.answer.network_share import (
+    NetworkShare,
+    epochs_at_most,
+    head_epochs_of,
+    network_share,
+)
 from dynml.models.sequence.decoding.answer.units import tell_of_units
 from dynml.models.sequence.decoding.answer.worth_of_states import finding_of_states
 from dynml.models.sequence.decoding.backbones import LinearBackbone
@@ -41,6 +45,8 @@ from dynml.models.sequence.decoding.findings import (
     findings,
     share_findings,
     share_of_most_frequent,
+    tell_of_unused_epochs,
+    tell_of_unused_folds,
     unread_finding,
 )
 from dynml.models.sequence.decoding.inference import answer_without_states
@@ -59,6 +65,7 @@ from dynml.ops.metrics import balanced_accuracy_chance
 from dynml.training.batch_result import BatchResult
 from dynml.training.config import RunConfig
 from dynml.training.data.pretrained_data import check_data_of_pretrained
+from dynml.training.progress_bar import ProgressBars
 from dynml.training.trainer import Trainer
 
 SUBSETS = ("training", "validation")
@@ -100,6 +107,7 @@ class DecodingTrainer(Trainer):
             # It reads trials one by one on the host, which compiling makes slower.
             self.model.answer.forward = torch.compiler.disable(self.model.answer.forward)  # type: ignore[method-assign]
         self._answered: dict[str, AnsweredTrials] = {}
+        self.head_epochs = 0
         self._chosen_epochs: int | None = None
         self._chosen_among: int | None = None
         self._answer_report: dict[str, Any] | None = None
@@ -110,6 +118,7 @@ class DecodingTrainer(Trainer):
         """Take over the weights of a pre-trained model, fit the linear answer, and try the network on folds."""
         if self.pretrained is not None:
             load_pretrained(self.model, self.pretrained)
+        self.head_epochs = head_epochs_of(self, self.model)
         if self.processes.is_first:
             tell_of_units(self.trials("training"))
         if self.model.answer is None:
@@ -119,7 +128,8 @@ class DecodingTrainer(Trainer):
         if not self.config.inner_folds:
             return
         if self.processes.are_several:
-            self._tell_of_several_processes()
+            if self.processes.is_first:
+                tell_of_unused_folds(self.config.inner_folds)
             return
         trials, n_folds = self.trials("training"), self.config.inner_folds
         self._decide(network_share(self, self.model, trials, found[0], n_folds))
@@ -156,6 +166,14 @@ class DecodingTrainer(Trainer):
         loss = torch.where(known_B, loss_B, 0.0).sum() / n_known.clamp(min=1)
         return BatchResult(loss, n_known, self._loss.metrics(logits_BK, label_B, known_B))
 
+    def train_one_epoch(self, bars: ProgressBars) -> None:
+        """As every trainer; in the first epochs a pre-trained backbone does not learn."""
+        for network in self.model.networks:
+            network.hold_backbone(self.progress.epoch < self.head_epochs)
+        if self.learner is not None and self.progress.epoch == self.head_epochs:
+            self.learner.wrap_anew()
+        super().train_one_epoch(bars)
+
     def inner_batches(self, epoch: int) -> Iterator[Batch]:
         """Training batches of an epoch, for the folds."""
         self.batch_sampler.set_context("training")
@@ -175,6 +193,8 @@ class DecodingTrainer(Trainer):
     def stopping_reason(self) -> str | None:
         """Why the run is over: also when it has trained for as long as the folds have chosen."""
         if self._chosen_epochs is None:
+            if self.progress.epoch <= self.head_epochs:
+                self.best.n_epochs_without_improvement = 0
             return super().stopping_reason()
         return "inner_folds" if self.progress.epoch >= self._chosen_epochs else self.limit_reached()
 
@@ -184,6 +204,7 @@ class DecodingTrainer(Trainer):
             "chosen_epochs": self._chosen_epochs,
             "chosen_among": self._chosen_among,
             "linear_answer": self._answer_report,
+            "head_epochs": self.head_epochs,
         }
         return state | {"answered": {name: one.state() for name, one in self._answered.items()}}
 
@@ -193,24 +214,9 @@ class DecodingTrainer(Trainer):
         self._answered = {
             name: AnsweredTrials.of_state(one, self.device) for name, one in state.get("answered", {}).items()
         }
-        self._chosen_among = state.get("chosen_among")
+        self._chosen_among, self.head_epochs = state.get("chosen_among"), state.get("head_epochs", 0)
         if self._chosen_epochs is not None and epochs_at_most(self) > (self._chosen_among or self._chosen_epochs):
-            warnings.warn(
-                f"More epochs are not used: folds of the training trials have chosen {self._chosen_epochs} "
-                "(trainer.inner_folds). A run of another name tries more.",
-                DataWarning,
-                stacklevel=2,
-            )
-
-    def _tell_of_several_processes(self) -> None:
-        if self.processes.is_first:
-            warnings.warn(
-                f"On several processes no folds are trained on, so that trainer.inner_folds "
-                f"({self.config.inner_folds}) is not used: all of the network is added to the linear answer, whether "
-                "it helps or not.",
-                DataWarning,
-                stacklevel=2,
-            )
+            tell_of_unused_epochs(self._chosen_epochs)
 
     def _fit_answer(self) -> tuple[OutOfFold, dict[str, Any], Any]:
         """What is known of training trials, the weights of the answer, and what it says of validation trials."""
@@ -323,11 +329,8 @@ class DecodingTrainer(Trainer):
     def _report_of_others(self) -> dict[str, Any]:
         """Of numbers, or of labels."""
         config, trials = self.model.config, {name: self.trials(name) for name in SUBSETS}
-        choices: dict[str, Any] = {
-            "by_runs": self.dataset.split == "runs",
-            "most_trials": self.config.baseline_trials,
-            "seed": self.config.seed,
-        }
+        choices: dict[str, Any] = {"by_runs": self.dataset.split == "runs", "seed": self.config.seed}
+        choices["most_trials"] = self.config.baseline_trials
         if config.tells_numbers:
             report = number_report(
                 self.model, trials, lambda own: fit_number_baselines(own, **choices) | answer_without_states(self.model)

@@ -7,14 +7,17 @@ import torch
 from decoding_data import RATE, configs_of, dataset_of, described, recording, small, trainer_of
 
 from dynml import MultiSubjectDataset
+from dynml.batches.sampler_config import BatchSamplerConfig
 from dynml.configuration import config_to_dictionary
 from dynml.errors import ConfigurationError, DataWarning
 from dynml.models.registry import load
 from dynml.models.sequence import channels
+from dynml.models.sequence.decoding.answer.network_share import head_epochs_of
 from dynml.models.sequence.decoding.backbones import MODELS
-from dynml.models.sequence.decoding.config import CONFIGS_OF_BACKBONES
+from dynml.models.sequence.decoding.config import CONFIGS_OF_BACKBONES, DecodingConfig, DecodingTrainerConfig
 from dynml.models.sequence.decoding.model import Decoding
 from dynml.models.sequence.decoding.pretraining import load_pretrained, overlap_with_testing
+from dynml.models.sequence.decoding.settling import settle_with_data
 from dynml.models.sequence.settling import settled_model
 from dynml.models.sequence.windows import Windows
 from dynml.training.checkpoints.experiment_folder import ExperimentFolder
@@ -108,6 +111,66 @@ def test_a_run_starts_from_the_weights_and_its_settings_need_the_experiment_no_m
     configs = configs_of(dataset, path)
     again = configs_of(dataset, "/gone", **dataclasses.asdict(configs["model"]))
     assert again == configs
+
+
+def test_the_head_of_a_pretrained_model_learns_before_the_backbone_does(tmp_path, others):
+    path, pretrained = pretrain(tmp_path, others)
+    dataset = dataset_of(2, 1, 1)
+    begin = pretrained.transformer.state_dict()
+    for n_epochs, learns in ((2, False), (3, True)):
+        settings = {"max_epochs": n_epochs, "head_epochs": 2, "inner_folds": 0, "warmup_steps": 1}
+        run = trainer_of(dataset, tmp_path, f"epochs-{n_epochs}", pretrained=path, trainer=settings)
+        run.train_and_validate()
+        moved = [not torch.equal(own, begin[name]) for name, own in run.model.backbone.transformer.state_dict().items()]
+        assert any(moved) is learns
+        assert run.model.head.weight.abs().sum() > 0
+    schedule = {"schedule_by": "epoch", "warmup_steps": 0, "learning_rate_schedule": "constant"}
+    settings = settings | schedule
+    whole = trainer_of(dataset, tmp_path, "whole", pretrained=path, trainer=settings)
+    whole.train_and_validate()
+    trainer_of(dataset, tmp_path, "part", pretrained=path, trainer=settings | {"max_epochs": 1}).train_and_validate()
+    rest = trainer_of(dataset, tmp_path, "part", pretrained=path, trainer=settings, resume="auto")
+    rest.train_and_validate()
+    for name, tensor in whole.model.state_dict().items():
+        assert torch.equal(tensor, rest.model.state_dict()[name]), name
+
+
+@pytest.mark.parametrize(
+    ("settings", "max_epochs", "n_epochs"),
+    [
+        ({}, 50, 10),
+        ({}, 20, 4),
+        ({}, 4, 0),
+        ({"fine_tuning": "frozen"}, 50, 0),
+        ({"fine_tuning": "linear_probe"}, 50, 0),
+    ],
+)
+def test_a_fifth_of_the_epochs_and_at_most_ten_are_for_the_head(tmp_path, others, settings, max_epochs, n_epochs):
+    path, _ = pretrain(tmp_path, others)
+    run = trainer_of(dataset_of(2, 1, 1), tmp_path, pretrained=path, trainer={"max_epochs": max_epochs}, **settings)
+    assert head_epochs_of(run, run.model) == n_epochs
+    alone = trainer_of(dataset_of(2, 1, 1), tmp_path, name="alone", backbone="csm", trainer={"max_epochs": max_epochs})
+    assert head_epochs_of(alone, alone.model) == 0
+
+
+def test_folds_hold_the_backbone_as_the_run_does(tmp_path, others, monkeypatch):
+    path, _ = pretrain(tmp_path, others)
+    settings = {"max_epochs": 4, "head_epochs": 3, "patience": 1, "patience_delta": 100.0}
+    run = trainer_of(dataset_of(3, 1, 1), tmp_path, pretrained=path, linear_answer="best", trainer=settings)
+    held, hold = [], Decoding.hold_backbone
+    monkeypatch.setattr(Decoding, "hold_backbone", lambda model, holds: (held.append(holds), hold(model, holds)))
+    run.initialize()
+    # Nothing is ever better by 100: patience begins after the epochs of the head, and each of both folds sees all four.
+    assert held == [True] * 6 + [False] * 2
+
+
+def test_head_epochs_without_a_backbone_to_hold_are_refused(tmp_path, others):
+    path, _ = pretrain(tmp_path, others)
+    dataset, trainer = dataset_of(2, 1, 1), DecodingTrainerConfig(head_epochs=3)
+    for pretrained, settings in ((None, {}), (path, {"fine_tuning": "frozen"})):
+        configs = {"model": DecodingConfig(target="stimulus", **settings), "sampler": BatchSamplerConfig()}
+        with pytest.raises(ConfigurationError, match="trainer.head_epochs is 3, but must be absent"):
+            settle_with_data(configs | {"trainer": trainer}, dataset, pretrained)
 
 
 def test_another_number_of_channels_needs_an_embedder_learnt_anew(tmp_path, others):

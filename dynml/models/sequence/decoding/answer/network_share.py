@@ -33,6 +33,7 @@ from dynml.training.monitors import BestMonitor
 from dynml.training.progress import Progress, batch_seed
 
 SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)
+MOST_HEAD_EPOCHS = 10
 FEW_TRIALS = 1_000
 ENOUGH_GROUPS = 4
 """With more trials than `FEW_TRIALS`, folds that have so many participants (or runs) together are enough to tell."""
@@ -53,6 +54,8 @@ class InnerRun(Protocol):
     config: Any
     processes: Any
     progress: Progress
+    head_epochs: int
+    """In which the backbone does not learn."""
 
     def result_of(self, model: Decoding, batch: Batch, left_out: int | None) -> BatchResult:
         """Loss of a batch without the trials of a fold."""
@@ -98,6 +101,8 @@ def network_share(run: InnerRun, model: Decoding, trials: Trials, answered: OutO
             added[rows] = next(logits)
         by_epoch.append(added)
         monitor.update(_least_loss(added, answered.logits[tried_trials], problem), epoch + 1)
+        if epoch < run.head_epochs:
+            monitor.n_epochs_without_improvement = 0
         if run.config.patience is not None and monitor.n_epochs_without_improvement >= run.config.patience:
             break
     fold = answered.fold[tried_trials] if len(folds) > 1 else np.unique(problem.groups, return_inverse=True)[1] % 2
@@ -203,6 +208,15 @@ def epochs_at_most(run: InnerRun) -> int:
     return max(1, min(limit for limit in limits if limit is not None))
 
 
+def head_epochs_of(run: InnerRun, model: Decoding) -> int:
+    """Epochs in which the head learns alone: those that are set, or a few; none without a pre-trained backbone."""
+    if model.config.backbone_settings is None or model.config.fine_tuning != "full":
+        return 0
+    if run.config.head_epochs is not None:
+        return int(run.config.head_epochs)
+    return min(MOST_HEAD_EPOCHS, epochs_at_most(run) // 5)
+
+
 def _one_fold(run: InnerRun, model: Decoding, held_out: Trials, fold: int, n_epochs: int) -> Iterator[Floats]:
     """Logits of the network alone for the trials of a fold, after each epoch without them, (n, K)."""
     inner = copy.deepcopy(model)
@@ -213,6 +227,7 @@ def _one_fold(run: InnerRun, model: Decoding, held_out: Trials, fold: int, n_epo
     progress = Progress(schedule_length=run.progress.schedule_length, steps_per_epoch=run.progress.steps_per_epoch)
     for epoch in range(n_epochs):
         progress.epoch = epoch
+        inner.hold_backbone(epoch < run.head_epochs)
         learner.start_of_epoch(progress)
         inner.train()
         for position, batch in enumerate(run.inner_batches(epoch)):
