@@ -34,6 +34,8 @@ class ExperimentLogs:
     """Metric to its values, (n_epochs,) each; lengths may differ while the run writes."""
     best_epoch: int | None = None
     """From 1; of a running experiment the best so far. None where no epoch had a finite value, or it is unknown."""
+    kept: str | None = None
+    """What is kept, where no value of an epoch has chosen it; there is no best epoch then."""
     running: bool = False
     """The run has not written its summary yet, or has gone on since."""
     loss_name: str | None = None
@@ -96,10 +98,13 @@ def read_experiment(path: str | Path, name: str | None = None) -> ExperimentLogs
     running = not summary or (isinstance(epochs, int) and n_epochs > epochs)
     best = _best_so_far(folder, logs) if running or "best_epoch" not in summary else summary["best_epoch"]
     parameters = _json_if_there(folder / "parameters_latest.json")
+    # Of the manifest while the run goes on, which has no summary yet.
+    kept = (_json_if_there(folder / "best_model" / "manifest.json") if running else summary).get("kept")
     return ExperimentLogs(
         name=name if name is not None else folder.resolve().name,
         logs=logs,
-        best_epoch=best,
+        best_epoch=None if kept else best,
+        kept=kept,
         running=running,
         loss_name=summary.get("loss"),
         fingerprint=(parameters.get("dataset") or {}).get("fingerprint"),

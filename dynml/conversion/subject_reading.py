@@ -15,7 +15,7 @@ from dynml.conversion.config import TimeseriesGroupConfig
 from dynml.conversion.sources.agreement import GroupSources, SourceFile
 from dynml.conversion.sources.units import check_stated_units
 from dynml.data_warnings import DataWarnings
-from dynml.errors import DataError
+from dynml.errors import DataError, shortened
 from dynml.files import sha256_of_file
 from dynml.preparation import checks
 from dynml.preparation.bad_stretches import cut_note, rows_to_cut
@@ -72,7 +72,7 @@ def read_recording(
         bad = rows_to_cut(seen, sources.channel_names, config.bad_stretches, of_run, warned)
         cut[file.run_name] = int(bad.sum())
         if cleaning is not None:
-            run = _cleaned(run, cleaning, sources, config, of_run, bad)
+            run = _cleaned(run, cleaning, sources, config, of_run, bad, warned)
             censored[file.run_name] = int((~cleaning.confounds.kept | bad).sum())
             if cleaning.confounds.mean_displacement is not None:
                 moved[file.run_name] = cleaning.confounds.mean_displacement
@@ -126,12 +126,20 @@ def _cleaned(
     config: TimeseriesGroupConfig,
     where: str,
     bad: NDArray[np.bool_],
+    warned: DataWarnings,
 ) -> NDArray[np.floating]:
     kept = cleaning.confounds.kept
     if config.missing == "error":
         checks.check_finite(np.where(kept[:, None], run, 0.0), sources.channel_names, where)
     finite = np.isfinite(run).all(axis=1) & ~bad
-    return cleaning(run, finite, sources.sampling_frequency, sources.channel_names, where)
+    cleaned = cleaning(run, finite, sources.sampling_frequency, sources.channel_names, where)
+    constant = cleaning.constant_confounds(finite)
+    if constant:
+        warned.add(
+            "A confound is constant in a run, so that nothing is removed for it there; see whether its table is right",
+            f"{where}: {shortened(constant)}",
+        )
+    return cleaned
 
 
 def _not_marked_bad(

@@ -77,7 +77,7 @@ def plot_logs(
         _draw_panel(axes, graph, experiments, own, colours, settings)
     drawn = sorted({position for own in curves for position, _ in own})
     panels[-1].set_xlim(limits_of_x([curve for own in curves for curve in own.values()], settings))
-    panels[-1].set_xlabel("Epoch (dot: best)")
+    panels[-1].set_xlabel("Epoch" if all(one.kept for one in experiments) else "Epoch (dot: best)")
     for axes in panels:
         plain_axes(axes)
     figure.suptitle(
@@ -103,7 +103,9 @@ def default_title(experiments: Sequence[ExperimentLogs]) -> str:
 
 
 def legend_name(experiment: ExperimentLogs) -> str:
-    """Name of an experiment with its best epoch."""
+    """Name of an experiment with its best epoch, or with what is kept, to the first comma, where there is none."""
+    if experiment.kept:
+        return f"{experiment.name} ({'running; ' * experiment.running}kept: {experiment.kept.partition(',')[0]})"
     best = "best epoch unknown" if experiment.best_epoch is None else f"best epoch {experiment.best_epoch}"
     return f"{experiment.name} (running; {best} so far)" if experiment.running else f"{experiment.name} ({best})"
 

@@ -108,8 +108,7 @@ def read_table(node: Table) -> NDArray[Any]:
     """
     dataset = _identifier(node)
     table = read_unchecked(dataset)
-    stored = _digest_of(dataset)
-    if stored is not None and sha256_of_table(table) != stored:
+    if is_other_than_written(dataset, table):
         raise ValueError(UNLIKE)
     return table
 
@@ -123,6 +122,12 @@ def is_unlike(table: Table) -> bool:
     except (OSError, RuntimeError, KeyError):
         return False
     return False
+
+
+def is_other_than_written(node: Table, table: NDArray[Any]) -> bool:
+    """Say whether what was read of a small array is not what was written."""
+    stored = _digest_of(_identifier(node))
+    return stored is not None and sha256_of_table(table) != stored
 
 
 def read_unchecked(node: Table) -> NDArray[Any]:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import functools
 import hashlib
 import json
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -182,8 +182,7 @@ class Store:
             return self
         with faults_named(self.path, f"subject {subject}"):
             file = self.parts.file_of(self.file[layout.SUBJECTS], subject)
-        reopened = functools.partial(Store, check_digests=self._checks_digests)
-        return self if file is None else self.parts.opened(file, reopened)
+        return self if file is None else self.parts.opened(file, partial(Store, check_digests=self._checks_digests))
 
     @where_it_lies
     def node(self, subject: str, group: str) -> h5py.Group:
@@ -238,6 +237,11 @@ class Store:
             with faults_named(self.path, where):
                 self._descriptions[subject, group] = described_group(self.path, node, where)
         return self._descriptions[subject, group]
+
+    @where_it_lies
+    def array(self, subject: str, group: str, name: str) -> NDArray[Any]:
+        """Read a small array by its name, once while nothing of another group is asked for."""
+        return self._nodes.array(subject, group, name)
 
     @where_it_lies
     def segments(self, subject: str, group: str) -> NDArray[np.int64]:
@@ -302,8 +306,7 @@ class Store:
             group.
         """
         rows = self._rows(subject, group, start, stop)
-        digest = self._digests.get((subject, group))
-        if digest is not None:
+        if (digest := self._digests.get((subject, group))) is not None:
             first = start if start >= 0 else start + self.attributes(subject, group).n_samples
             self._take(digest, subject, group, up_to=first)
             digest.take(rows, first)
@@ -352,11 +355,10 @@ class Store:
     @where_it_lies
     def masked_rows(self, subject: str, group: str) -> NDArray[np.bool_]:
         """Say of every row whether it is masked, (T,): within a segment, and NaN in all channels."""
-        described = self.attributes(subject, group)
+        described, segments = self.attributes(subject, group), self.segments(subject, group)
         if not described.n_masked:
             return np.zeros(described.n_samples, dtype=bool)
-        read = functools.partial(self.read, subject, group)
-        return masked_rows(read, self.segments(subject, group), described.n_samples)
+        return masked_rows(partial(self.read, subject, group), segments, described.n_samples)
 
     def fingerprint(self, group: str, subjects: Iterable[str]) -> str:
         """SHA-256 over names, participants and data of some subjects, in the order given; reads no signals."""
@@ -392,8 +394,7 @@ class Store:
         except DataError as error:
             self.close()
             self._identity, self._descriptions = before, known
-            reason = str(error).rstrip(".")
             raise DataCorruptionError(
-                f"{self.path} was replaced or changed while it was in use ({reason}); start the run anew, or put the "
-                "file back that it began with."
+                f"{self.path} was replaced or changed while it was in use ({str(error).rstrip('.')}); start the run "
+                "anew, or put the file back that it began with."
             ) from error

@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TypeAlias
 
-import h5py
 import numpy as np
 from numpy.typing import NDArray
 
@@ -18,7 +17,7 @@ from dynml.store.chunks.rows import Checksums, blocks_of_rows
 from dynml.store.faults import faults_named
 from dynml.store.fits import faults_of_fits
 from dynml.store.geometry.stored import faults_of_geometry
-from dynml.store.integrity import UNLIKE, is_unlike, opened_table, rows_digest
+from dynml.store.integrity import UNLIKE, is_other_than_written, is_unlike, opened_table, rows_digest
 from dynml.store.joined.checks import faults_of_parts
 from dynml.store.reading import Store
 
@@ -109,18 +108,23 @@ def _faults_of_group(store: Store, subject: str, group: str, written: Checksums 
         *_faults_of_segments(store, subject, group, description),
         *_faults_of_moments(store, subject, group, description),
         *_faults_of_events(store, subject, group, description),
-        *_faults_of_tables(store.node(subject, group)),
+        *_faults_of_tables(store, subject, group),
         *_faults_of_signals(store, subject, group, description, written),
     ]
 
 
-def _faults_of_tables(node: h5py.Group) -> list[str]:
+def _faults_of_tables(store: Store, subject: str, group: str) -> list[str]:
     """Small arrays of a group that are not those that were written."""
+    node, events = store.node(subject, group), list[str]()
     names = [name for name in layout.REQUIRED_DATASETS if name != layout.DATA]
     if layout.EVENTS in node:
-        names += [f"events/{name}" for name in (layout.ONSET, layout.DURATION)]
-        names += [f"events/labels/{name}" for name in node[layout.EVENTS][layout.LABELS]]
-    unlike = [name for name in names if is_unlike(opened_table(node, name))]
+        events += [f"events/{name}" for name in (layout.ONSET, layout.DURATION)]
+        events += [f"events/labels/{name}" for name in node[layout.EVENTS][layout.LABELS]]
+    # The store has those of `names` at hand: a short subject is little else.
+    unlike = [
+        name for name in names if is_other_than_written(opened_table(node, name), store.array(subject, group, name))
+    ]
+    unlike += [name for name in events if is_unlike(opened_table(node, name))]
     return [f"its {name} are not those that were written: {UNLIKE}" for name in unlike]
 
 

@@ -66,7 +66,7 @@ class RecordedRun(RunState):
         training_weights = contextlib.nullcontext() if self.average is None else self.average.out_of_model()
         with self.progress.timed("saving"), training_weights:
             checkpoint = Checkpoint(self.weights(), state_of(self), self.parameters)
-            self.record.save(checkpoint, self._best_weights, self.best, self.history, information)
+            self.record.save(checkpoint, self._best_weights, self.best, self.history, information, self.kept_in_words())
         self._best_weights = None
 
     # ------------------------------------------------------------------ the end

@@ -91,6 +91,10 @@ class RunState:
         """Whether the epoch that ends, with these metrics, is the best so far; remember it if so."""
         return self.best.update(self.monitored_value(row), self.progress.epoch + 1)
 
+    def kept_in_words(self) -> str | None:
+        """Say what is kept where no value of an epoch has chosen it; None where the best epoch is."""
+        return None
+
     def stopping_reason(self) -> str | None:
         """Why the run is over after this epoch, or None."""
         if self.config.patience is not None and self.best.n_epochs_without_improvement >= self.config.patience:

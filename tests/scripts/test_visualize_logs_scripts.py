@@ -115,6 +115,21 @@ def test_graphs_hold_what_was_asked_for(runs, monkeypatch):
     np.testing.assert_array_equal([float(row["value"]) for row in rows], expected)
 
 
+def test_without_an_output_the_last_values_are_printed_and_what_can_be_asked(runs):
+    status, printed, warned = ran_here(LOGS, "a/run", "a/other", "--logs", "training_loss", "gradient_norm")
+    last = {path: f"{read_log(path, 'training_loss')[-1]:.6g}" for path in runs}
+    best = [int(np.argmin(read_log(path, "validation_loss"))) + 1 for path in runs]
+    assert (status, "a/run" not in warned) == (0, True)
+    assert printed.splitlines() == [
+        f"run (best epoch {best[0]}): last of 20 epochs",
+        f"  training_loss  {last['a/run']}",
+        f"other (running; best epoch {best[1]} so far): last of 12 epochs",
+        f"  training_loss  {last['a/other']}",
+        "  gradient_norm  11",
+        "Draw them: --save_figures PREFIX or --show_now; all values: --save_to_csv FILE; which: --logs, --graph.",
+    ]
+
+
 @pytest.mark.parametrize("ending", ["png", "pdf", "svg", "eps", "jpg", "tif"])
 def test_figures_are_saved_in_the_format_of_the_prefix(runs, ending):
     assert ran_here(LOGS, *runs, "--logs", "training_loss", "--save_figures", f"out/run_0.5.{ending}")[:2] == (
@@ -149,7 +164,6 @@ def test_show_now_without_a_screen_says_so(runs, monkeypatch):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["a/run"], "Nothing to do: give --save_figures, --save_to_csv or --show_now"),
         (["nowhere", "--save_figures", "f"], "nowhere does not exist"),
         (["a", "--save_figures", "f"], "a is not an experiment: give the experiments in it (a/other, a/run)"),
         (["empty", "--save_figures", "f"], "empty is not an experiment"),

@@ -16,6 +16,8 @@ from dynml.dataset.config import DatasetConfig
 from dynml.dataset.dataset import MultiSubjectDataset
 from dynml.errors import DataCorruptionError, DataError, DynmlError
 from dynml.store import file as store_file
+from dynml.store import integrity
+from dynml.store import reading as store_reading
 from dynml.store import writing as store_writing
 from dynml.store.extraction import extract
 from dynml.store.file import LIBRARY_VERSIONS
@@ -39,6 +41,19 @@ def study(tmp_path, monkeypatch):
     study.lists = {"training": ["sub-a", "sub-b"], "validation": ["sub-c"], "testing": []}
     study.create().close()
     return study
+
+
+def test_verification_reads_each_small_table_of_a_subject_once(study, monkeypatch):
+    read, known = [], integrity.read_unchecked
+    for module in (integrity, store_reading):
+        monkeypatch.setattr(module, "read_unchecked", lambda node: read.append(get_name(_id(node))) or known(node))
+    assert faults_of_store(study.target) == []
+    tables = [f"/subjects/sub-{subject}/signals/{name}".encode() for subject in "abc" for name in TABLES]
+    assert [read.count(table) for table in tables] == [1] * len(tables)
+
+
+def _id(node):
+    return node if isinstance(node, h5py.h5d.DatasetID) else node.id
 
 
 def test_a_store_that_the_disk_does_not_take_is_not_there(tmp_path, monkeypatch):

@@ -14,7 +14,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from dynml.analysis.groups.numbers import number_of, numbers_or_labels
+from dynml.analysis.groups.keys import KEYS, NO_MEASURES, is_number_column, keys_of
+from dynml.analysis.groups.numbers import number_of
 from dynml.configuration import nearest_name
 from dynml.errors import ConfigurationError, DataError
 from dynml.tables import Table, read_table
@@ -23,13 +24,6 @@ PEOPLE = ("participant", "participant_id", "subject", "subject_id")
 """Columns that say whose a row is, the one that is preferred first."""
 RECORDINGS = ("subject", "session", "session_id", "ses", "run", "run_id")
 """Columns that tell the rows of one person apart."""
-KEYS = (
-    *("state", "mode", "component", "feature", "band", "channel", "channel_1", "channel_2", "from", "to", "other"),
-    *("network", "region", "parcel", "condition", "label", "quantity", "kind", "frequency", "lag"),
-)
-"""Columns that say what a measure is of."""
-NO_MEASURES = ("most_visited", "kept", "censored", "subset", "n_samples", "duration")
-"""Columns of dynml's tables that hold labels or amounts of data."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +54,7 @@ class Measures:
     values: NDArray[np.float64]
     """(R, M), NaN where there is none."""
     ignored: tuple[str, ...] = ()
-    """Columns of text that are no measure."""
+    """Columns of text or of amounts of data that are no measure."""
     known: tuple[str, ...] = ()
     """Columns of numbers that are no measure either, since they are asked about."""
 
@@ -101,8 +95,7 @@ def read_measures(
     chosen : sequence of str, optional
         Columns to take; default: all numbers.
     keys : sequence of str, optional
-        Columns that say what a measure is of; default: those of dynml's tables, and of text where a subject has
-        several rows.
+        Columns that say what a measure is of; default: those that tell the rows of a subject apart.
     within : str, optional
         A further column that tells the rows of one person apart.
     known : sequence of str
@@ -131,15 +124,18 @@ def read_measures(
     left_out = {name for name in known if name not in (*KEYS, *(keys or ()))}
     named = [name for name in table.columns if name not in (*PEOPLE, *apart, *left_out)]
     units = list(zip(*(table.columns[name] for name in (who, *apart))))
-    own_keys, ignored = _keys(table, named, units, keys, chosen)
+    own_keys, ignored = keys_of(table, named, units, keys, chosen)
     quantities = [name for name in named if name not in (*own_keys, *ignored) and (chosen is None or name in chosen)]
     if chosen is None:
-        quantities = [name for name in quantities if name not in NO_MEASURES]
+        ignored += [name for name in quantities if name in NO_MEASURES]
+        quantities = [name for name in quantities if name not in (*NO_MEASURES, *known)]
     if not quantities:
         raise DataError(f"{path} has no column of numbers beside {', '.join([who, *apart, *own_keys])}.")
     measures = _pivoted(table, units, ["", *apart], own_keys, quantities, tuple(ignored))
     numbers = [
-        name for name in table.columns if name in left_out and name not in apart and _is_number_column(table, name)
+        name
+        for name in table.columns
+        if name in known and name not in (*apart, *own_keys) and is_number_column(table, name)
     ]
     return replace(measures, known=tuple(numbers) if chosen is None else ())
 
@@ -156,34 +152,6 @@ def _check_names(table: Table, names: Sequence[str]) -> None:
         if name not in table.columns:
             known = list(table.columns)
             raise DataError(f"{table.path} has no column {name!r}{nearest_name(name, known)}.")
-
-
-def _keys(
-    table: Table,
-    named: list[str],
-    units: list[tuple[str, ...]],
-    asked: Sequence[str] | None,
-    chosen: Sequence[str] | None,
-) -> tuple[list[str], list[str]]:
-    """Columns that say what a measure is of, and those of text that are neither."""
-    texts = [name for name in named if not _is_number_column(table, name) and name not in (chosen or ())]
-    for name in texts:
-        if chosen is None and name not in (*KEYS, *NO_MEASURES, *(asked or ())):
-            numbers_or_labels(table.columns[name], name, table.path)
-    if asked is not None:
-        return list(asked), [name for name in texts if name not in asked]
-    known = [name for name in named if name in KEYS and name not in (chosen or ())]
-    is_long = len(set(units)) < len(units)
-    varying = [
-        name for name in texts if is_long and name not in NO_MEASURES and _varies_within(table.columns[name], units)
-    ]
-    keys = [name for name in named if name in known or name in varying]
-    return keys, [name for name in texts if name not in keys]
-
-
-def _varies_within(values: list[str], units: list[tuple[str, ...]]) -> bool:
-    first: dict[tuple[str, ...], str] = {}
-    return any(first.setdefault(unit, value) != value for unit, value in zip(units, values))
 
 
 def _pivoted(
@@ -221,10 +189,6 @@ def _entities(name: str) -> dict[str, str]:
     """Session and run of a subject that is named as BIDS names files: sub-01_ses-2."""
     found = re.findall(r"_(ses|run)-([A-Za-z0-9]+)", name)
     return {"session" if key == "ses" else key: value for key, value in found}
-
-
-def _is_number_column(table: Table, name: str) -> bool:
-    return all(number_of(value) is not None for value in table.columns[name])
 
 
 def _number(table: Table, name: str, line: int) -> float:

@@ -122,6 +122,11 @@ def matched(measures: Measures, participants: Participants) -> Matched:
             f"Not taken as measures of {measures.path.name}, since they are what is asked about: "
             f"{listed_names(measures.known)}."
         )
+    if measures.ignored:
+        findings.append(
+            f"Columns of {measures.path.name} with text or amounts of data were not taken as measures: "
+            f"{listed_names(measures.ignored)}."
+        )
     if unknown:
         unknown = list(dict.fromkeys(unknown))
         findings.append(

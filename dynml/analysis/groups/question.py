@@ -120,7 +120,9 @@ def _question(found: Matched, asked: Asked, difference: str | None) -> Question:
         # A difference that is the same for all is no constant unless it is 0 for all.
         varies = varies | (np.nan_to_num(values) != 0).any(axis=0)
     if not varies.any():
-        raise DataError(f"No measure of {asked.table} varies between the {len(kept)} rows that are left.")
+        keys = list(dict.fromkeys(key for measure in found.measures.measures for key, _ in measure.of))
+        advice = f"; each is taken to be of one {', '.join(keys)}, unless --keys names others" if keys else ""
+        raise DataError(f"No measure of {asked.table} varies between the {len(kept)} rows that are left{advice}.")
     people = [found.people[row] for row in kept]
     chosen = Participants(table.rows(kept), found.participants.who, found.participants.apart)
     return Question(

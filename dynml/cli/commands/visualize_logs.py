@@ -62,9 +62,7 @@ def parse_visualization(description: str | None) -> Namespace:
 
 
 def run_visualization(arguments: Namespace) -> None:
-    """Read logs, save and show what was asked for."""
-    if not (arguments.save_figures or arguments.save_to_csv or arguments.show_now):
-        raise DynmlError("Nothing to do: give --save_figures, --save_to_csv or --show_now.")
+    """Read logs, save and show what was asked for; print where they end if nothing was."""
     _refuse_what_only_figures_use(arguments)
     settings, size = _axis_settings(arguments), _figure_size(arguments)
 
@@ -95,6 +93,26 @@ def run_visualization(arguments: Namespace) -> None:
         print(path)
     if arguments.show_now:
         show_figures(figures)
+    if not (pictures or tables or arguments.show_now):
+        _print_last_values(experiments, [expression for graph in graphs for expression in graph.expressions])
+
+
+def _print_last_values(experiments: Sequence[ExperimentLogs], expressions: Sequence[LogExpression]) -> None:
+    import numpy as np
+
+    from dynml.plotting.logs import legend_name
+
+    texts = list(dict.fromkeys(expression.text for expression in expressions))
+    by_text = {expression.text: expression for expression in expressions}
+    for experiment in experiments:
+        print(f"{legend_name(experiment)}: last of {experiment.n_epochs} epoch{'s' if experiment.n_epochs > 1 else ''}")
+        for text in texts:
+            if by_text[text].missing_in(experiment.logs):
+                continue
+            values = by_text[text].values(experiment.logs)
+            known = values[np.isfinite(values)]
+            print(f"  {text:<{max(map(len, texts))}}  {f'{known[-1]:.6g}' if len(known) else 'n/a'}")
+    print("Draw them: --save_figures PREFIX or --show_now; all values: --save_to_csv FILE; which: --logs, --graph.")
 
 
 def _refuse_what_only_figures_use(arguments: Namespace) -> None:

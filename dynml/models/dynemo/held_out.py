@@ -5,8 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from dynml.dataset.subset import MultiSubjectSubset
-from dynml.models.dynemo.report import fitted_baseline_states
-from dynml.training.data.baselines import fitted_mixture
 from dynml.training.data.baselines_by_subject import baselines_by_subject
 
 
@@ -14,7 +12,5 @@ def held_out_scores(trainer: Any, subset: MultiSubjectSubset) -> dict[str, dict[
     """Score the baselines of a finished run of a DynemoTrainer: nats per observed sample, by baseline and subject."""
     moments = trainer.moments
     assert moments is not None
-    part, states, settings = fitted_baseline_states(
-        trainer.model, trainer.dataset, moments, trainer.processes, trainer.config.seed
-    )
-    return baselines_by_subject(subset, moments, fitted_mixture(states, part, settings), settings)
+    fitted = trainer.fitted_baselines()
+    return baselines_by_subject(subset, moments, fitted.mixture, fitted.settings)

@@ -10,7 +10,7 @@ import torch
 
 from dynml.batches.batch import Batch
 from dynml.batches.fixed_windows import FixedWindows
-from dynml.batches.whole_segments import PackedSegments, SegmentPasses, part_of_subset
+from dynml.batches.whole_segments import SegmentPasses, part_of_subset
 from dynml.dataset.dataset import MultiSubjectDataset
 from dynml.dataset.subset import MultiSubjectSubset
 from dynml.models.dynemo.model import Dynemo
@@ -126,13 +126,24 @@ def choosing_bound(model: Dynemo, windows: FixedWindows, processes: Processes, n
     return bound / n_observed_samples
 
 
+@dataclass(frozen=True)
+class FittedBaselines:
+    """Baselines that are fitted to a part of the training data, which is ample for models of their size."""
+
+    states: GaussianHMMParameters
+    """HMM of as many states as there are modes."""
+    mixture: GaussianHMMParameters
+    settings: MStepSettings
+    """How both were learnt."""
+
+
 def report(
     model: Dynemo,
     dataset: MultiSubjectDataset,
     moments: PooledMoments,
     processes: Processes,
     n_draws: int,
-    seed: int,
+    fitted: FittedBaselines,
 ) -> dict[str, Any]:
     """Entries of summary.json for the best model.
 
@@ -144,7 +155,7 @@ def report(
     windows = FixedWindows(dataset, model.config.sequence_length)
     subsets = [name for name in ("training", "validation") if dataset.subset(name).n_subjects]
     scores = {name: scores_of_subset(model, windows, name, processes, n_draws) for name in subsets}
-    compared = baselines_of(model, dataset, moments, processes, seed)
+    compared = baselines_of(model, dataset, moments, processes, fitted)
     activity = relative_activity(model, scores["training"].mean_alpha)
     content: dict[str, Any] = {
         "free_energy": {name: scores[name].bound if name in scores else None for name in ("training", "validation")},
@@ -160,29 +171,25 @@ def report(
 
 
 def baselines_of(
-    model: Dynemo, dataset: MultiSubjectDataset, moments: PooledMoments, processes: Processes, seed: int
+    model: Dynemo, dataset: MultiSubjectDataset, moments: PooledMoments, processes: Processes, fitted: FittedBaselines
 ) -> dict[str, Scores]:
-    """Free energies of one Gaussian, a mixture and an HMM of as many states, nats per sample.
-
-    Mixture and HMM are fitted to a part of the training data, which is ample for models of their size.
-    """
+    """Free energies of one Gaussian, a mixture and an HMM of as many states, nats per sample."""
     passes, has_validation = SegmentPasses(dataset), bool(dataset.validation_set.n_subjects)
-    part, states, settings = fitted_baseline_states(model, dataset, moments, processes, seed)
-    gaussian = gaussian_baseline(passes, has_validation, moments, settings, processes)
+    gaussian = gaussian_baseline(passes, has_validation, moments, fitted.settings, processes)
     if max(int(dataset.training_set.ranks.max()), moments.rank) < model.n_channels:
         # What float32 sums leave in the missing dimensions would look like a density.
         gaussian = dict.fromkeys(gaussian)
     return {
         GAUSSIAN: gaussian,
-        MIXTURE: mixture_baseline(passes, has_validation, fitted_mixture(states, part, settings), processes),
-        HMM: hmm_baseline(passes, has_validation, states, processes),
+        MIXTURE: mixture_baseline(passes, has_validation, fitted.mixture, processes),
+        HMM: hmm_baseline(passes, has_validation, fitted.states, processes),
     }
 
 
-def fitted_baseline_states(
+def fitted_baselines(
     model: Dynemo, dataset: MultiSubjectDataset, moments: PooledMoments, processes: Processes, seed: int
-) -> tuple[PackedSegments, GaussianHMMParameters, MStepSettings]:
-    """Fit an HMM of as many states to a part of the training data; that part, the states, and how they were learnt."""
+) -> FittedBaselines:
+    """Fit an HMM of as many states, and a mixture that starts from it; they depend on no weight of the model."""
     part = part_of_subset(dataset.training_set, BASELINE_SAMPLES, seed)
     generator = np.random.default_rng(np.random.SeedSequence((seed, BASELINE_STREAM)))
     states = processes.from_first(
@@ -192,7 +199,7 @@ def fitted_baseline_states(
         learn_means=model.config.learn_means,
         covariance_prior=prior_of_states(moments, model.config),
     )
-    return part, states, settings
+    return FittedBaselines(states, fitted_mixture(states, part, settings), settings)
 
 
 def relative_activity(model: Dynemo, mean_alpha: list[float]) -> list[float]:

@@ -30,7 +30,7 @@ from dynml.host_memory import keep_freed_memory
 from dynml.models.dynemo.annealing import kl_weight
 from dynml.models.dynemo.config import DynemoInitializationConfig, DynemoTrainerConfig
 from dynml.models.dynemo.model import Dynemo
-from dynml.models.dynemo.report import choosing_bound, report
+from dynml.models.dynemo.report import FittedBaselines, choosing_bound, fitted_baselines, report
 from dynml.models.dynemo.starts import modes_from_states
 from dynml.models.dynemo.windows import keys_of_draws, n_observed, ragged_lengths, ragged_mask
 from dynml.models.experiment import load_experiment
@@ -92,6 +92,7 @@ class DynemoTrainer(Trainer):
         self.n_starts_done = 0
         self.start_bounds: list[float] = []
         self.best_start: tuple[float, dict[str, Tensor]] | None = None
+        self._fitted_baselines: FittedBaselines | None = None
         self._faulty_B: Tensor | None = None
         self._check_modes()
         self._check_windows()
@@ -329,9 +330,19 @@ class DynemoTrainer(Trainer):
     def final_report(self) -> dict[str, Any]:
         """Bound and free energy at the mean of the best model, its baselines, and findings."""
         assert self.moments is not None
-        found = report(self.model, self.dataset, self.moments, self.processes, self.config.n_draws, self.config.seed)
+        fitted = self.fitted_baselines()
+        found = report(self.model, self.dataset, self.moments, self.processes, self.config.n_draws, fitted)
         starts = [{"objective": bound} for bound in self.start_bounds]
         return {**found, "starts": starts} if starts else found
+
+    def fitted_baselines(self) -> FittedBaselines:
+        """Baselines of these training data; a run's report and scores of other people share one fit."""
+        if self._fitted_baselines is None:
+            assert self.moments is not None
+            self._fitted_baselines = fitted_baselines(
+                self.model, self.dataset, self.moments, self.processes, self.config.seed
+            )
+        return self._fitted_baselines
 
     # ------------------------------------------------------------------ small helpers
 

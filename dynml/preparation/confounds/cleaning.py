@@ -116,10 +116,22 @@ class Cleaning:
             return cleaned
         _check_varies(signals[kept], channel_names, where)
         inner = slice(positions[0], positions[-1] + 1)
-        confounds = self.confounds.values[inner]
+        # A constant is no regressor, yet what filters leave of its rounding would be one.
+        confounds = self.confounds.values[inner][:, _varies(self.confounds.values[kept])]
         cleaned[kept] = self._by_nilearn(signals[inner], confounds, kept[inner], sampling_frequency, where)
         _check_left(signals[kept], cleaned[kept], channel_names, where)
         return cleaned
+
+    def constant_confounds(self, finite: NDArray[np.bool_]) -> list[str]:
+        """Names of confounds that do not vary over the volumes that are left, so that nothing is removed for them.
+
+        Parameters
+        ----------
+        finite : array, (T,)
+            False where samples are missing.
+        """
+        varies = _varies(self.confounds.values[self.confounds.kept & finite])
+        return [name for name, does in zip(self.confounds.names, varies) if not does]
 
     def _by_nilearn(
         self,
@@ -188,15 +200,28 @@ def _bridged(values: NDArray[np.float64], kept: NDArray[np.bool_]) -> NDArray[np
     return bridged
 
 
+def _varies(confounds: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Which confounds vary by more than rounding, (n,)."""
+    return np.ptp(confounds, axis=0) > RELATIVE_REST * np.abs(confounds).max(axis=0)
+
+
 def _check_varies(signals: NDArray[np.floating[Any]], names: tuple[str, ...], where: str) -> None:
     mean, std = signals.mean(axis=0, dtype=np.float64), signals.std(axis=0, dtype=np.float64)
-    constant = np.flatnonzero(std <= 4.0 * np.finfo(signals.dtype).eps * np.abs(mean))
-    if len(constant):
-        more = f" (and {len(constant) - 1} more channels)" if len(constant) > 1 else ""
+    faulty = np.flatnonzero(std <= 4.0 * np.finfo(signals.dtype).eps * np.abs(mean))
+    if not len(faulty):
+        return
+    first = faulty[0]
+    of = f"of the volumes that are left, channel {names[first]}"
+    of += f" (and {len(faulty) - 1} more channels)" if len(faulty) > 1 else ""
+    if np.ptp(signals[:, first]):
         raise DataError(
-            f"{where}: channel {names[constant[0]]}{more} is constant, with value {mean[constant[0]]:g}; leave it out "
-            "in all subjects."
+            f"{where}: {of} varies by no more than the rounding of its numbers, with mean {mean[first]:g} and standard "
+            f"deviation {std[first]:.3g}; subtract the offset before the files are written as {signals.dtype}."
         )
+    raise DataError(
+        f"{where}: {of} has the value {mean[first]:g} in all; name it in 'exclude_channels', which leaves it out "
+        "everywhere, or leave the subject out."
+    )
 
 
 def _check_left(

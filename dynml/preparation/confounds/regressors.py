@@ -171,6 +171,10 @@ def _regressor(table: Table, name: str) -> NDArray[np.float64]:
     if len(values) > 1 and np.isnan(values[0]):
         values[0] = values[1]
     missing = np.flatnonzero(~np.isfinite(values))
+    if len(missing) == len(values):
+        raise DataError(
+            f"{table.path} has no number at all in column {name!r}; leave out this run, or the confound for all."
+        )
     if len(missing):
         raise DataError(f"Row {missing[0] + 1} of {table.path} has no number in column {name!r}.")
     return values

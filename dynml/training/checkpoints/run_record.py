@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from dynml.errors import ConfigurationError, DataWarning, NotWrittenError
-from dynml.files import read_json, write_json
-from dynml.training.checkpoints.committed import MANIFEST, newest_committed
-from dynml.training.checkpoints.experiment_folder import WEIGHTS, Checkpoint, ExperimentFolder
+from dynml.files import write_json
+from dynml.training.checkpoints.committed import newest_committed
+from dynml.training.checkpoints.experiment_folder import Checkpoint, ExperimentFolder
 from dynml.training.loggers.run_loggers import GuardedLoggers, RunDescription, RunLogger
 from dynml.training.monitors import BestMonitor, History
 from dynml.training.processes import Processes
@@ -119,26 +119,26 @@ class RunRecord:
         best: BestMonitor,
         history: History,
         information: dict[str, Any],
+        kept: str | None = None,
     ) -> None:
-        """Commit the best model if there is a new one, the checkpoint and the logs."""
+        """Commit the best model if there is a new one, the checkpoint and the logs; `kept` says what no epoch chose."""
         begin = time.monotonic()
         if self.processes.is_first:
             if best_weights is not None:
-                self._save_best(best_weights, checkpoint.parameters, best)
+                self._save_best(best_weights, checkpoint.parameters, best, kept)
             self.folder.save_checkpoint(checkpoint, information)
             history.save(self.folder.logs)
         self.last_saved = time.monotonic()
         self._seconds_of_last_save = self.last_saved - begin
         self._seconds_saving += self._seconds_of_last_save
 
-    def _save_best(self, weights: dict[str, torch.Tensor], parameters: dict[str, Any], best: BestMonitor) -> None:
+    def _save_best(
+        self, weights: dict[str, torch.Tensor], parameters: dict[str, Any], best: BestMonitor, kept: str | None
+    ) -> None:
         values = {"best_epoch": best.best_epoch, "best_value": best.best_value}
-        self.folder.save_best_model(weights, parameters, values)
+        self.folder.save_best_model(weights, parameters, values if kept is None else values | {"kept": kept})
         if self.loggers:
-            assert best.best_epoch is not None
-            assert best.best_value is not None
-            sha256 = read_json(self.folder.best_model / MANIFEST)["files"][WEIGHTS]["sha256"]
-            self.loggers.log_best_model(best.best_epoch, best.best_value, self.folder.best_model / WEIGHTS, sha256)
+            self.loggers.log_best_model(self.folder.path)
 
     def end(self, summary: dict[str, Any], figures: Callable[[], Mapping[str, Figure]] | None) -> None:
         """Write summary.json and close the loggers; figures are made only if a logger will show them."""

@@ -28,8 +28,8 @@ def costs_of_epoch(run: RunState) -> dict[str, float]:
 def summary_of(run: RunState, reason: str, report: dict[str, Any]) -> dict[str, Any]:
     """Entries of summary.json; those of the family's report come last and win."""
     progress, best = run.progress, run.best
-    # A report that says what is kept says that no value of an epoch has chosen it.
-    choice = [] if "kept" in report else _choice_in_words(run)
+    kept = run.kept_in_words()
+    choice = [] if kept else _choice_in_words(run)
     rates = run.history.column("training_samples_per_second")
     return {
         "family": run.parameters.get("family"),
@@ -47,6 +47,7 @@ def summary_of(run: RunState, reason: str, report: dict[str, Any]) -> dict[str, 
         "training_samples_per_second": float(np.median(rates)) if len(rates) else None,
         **peak_memory(run.device),
         "model": "best",
+        **({} if kept is None else {"kept": kept}),
         **report,
         **_with_findings(report, [*choice, *_cap_in_words(run), *_rates_in_words(run)]),
     }

@@ -17,10 +17,10 @@ from dynml.training.loggers.config import CometConfig
 from dynml.training.loggers.reported_epochs import ReportedEpochs
 from dynml.training.loggers.run_loggers import (
     RunDescription,
-    best_model_so_far,
     context_and_metric,
-    flat,
     reported_parameters,
+    reported_summary,
+    tell_best_model,
 )
 
 if TYPE_CHECKING:
@@ -66,9 +66,8 @@ class CometLogger:
         known = min(self._state.n_reported_epochs, run.n_finished_epochs)
         for epoch, row in enumerate(run.history[known : run.n_finished_epochs], start=known + 1):
             self.log_epoch(epoch, row)
-        best = best_model_so_far(run.folder) if run.n_finished_epochs else None
-        if best is not None:
-            self.log_best_model(*best)
+        if run.n_finished_epochs:
+            tell_best_model(self, run.folder)
 
     def log_epoch(self, epoch: int, metrics: Mapping[str, float]) -> None:
         """Tell the metrics of an epoch, in the contexts train and validate."""
@@ -81,6 +80,11 @@ class CometLogger:
         best = {"best_epoch": epoch, "best_value": value, "best_model": model, "best_model_sha256": sha256}
         self._tell("best model", lambda experiment: experiment.log_others(best))
 
+    def log_kept_model(self, kept: str, path: Path, sha256: str) -> None:
+        """Tell which model is kept, and name and checksum of its weights."""
+        best = {"kept": kept, "best_model": f"{path.parent.name}/{path.name}", "best_model_sha256": sha256}
+        self._tell("best model", lambda experiment: experiment.log_others(best))
+
     def log_figures(self, figures: Mapping[str, Figure], epoch: int) -> None:
         """Send figures; comet.ml keeps those of one name side by side, by epoch."""
         for name, figure in figures.items():
@@ -88,7 +92,7 @@ class CometLogger:
 
     def finish(self, summary: Mapping[str, Any]) -> None:
         """Tell the summary, and wait at most a minute until all has arrived or lies in an archive."""
-        values = {f"summary.{name}": value for name, value in flat(summary).items()}
+        values = {f"summary.{name}": value for name, value in reported_summary(summary).items()}
         self._tell("summary", lambda experiment: experiment.log_others(values))
         fault = self._session.close()
         if fault is not None and self._session.online:

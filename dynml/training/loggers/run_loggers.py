@@ -29,6 +29,8 @@ KEPT_HERE = {"subjects", "participants", "sources", "channel_names", "pretrainin
 ASKED = "asked"
 """Section of parameters.json that is no parameter of the run: what was asked for where something else came of it."""
 
+BEST = ("best_epoch", "best_value")
+
 PATH = re.compile(r"\S*/\S*")
 
 
@@ -61,6 +63,9 @@ class RunLogger(Protocol):
 
     def log_best_model(self, epoch: int, value: float, path: Path, sha256: str) -> None:
         """Report that the model of `epoch` is the best so far and where its weights lie."""
+
+    def log_kept_model(self, kept: str, path: Path, sha256: str) -> None:
+        """Report in words which model is kept where no value of an epoch has chosen it, and where its weights lie."""
 
     def log_figures(self, figures: Mapping[str, Figure], epoch: int) -> None:
         """Report figures by name."""
@@ -101,14 +106,25 @@ def flat(nested: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return values
 
 
-def best_model_so_far(folder: Path) -> tuple[int, float, Path, str] | None:
-    """Epoch, value, weights and SHA-256 of the best model in an experiment's folder; None before there is one."""
+def reported_summary(summary: Mapping[str, Any]) -> dict[str, Any]:
+    """Content of summary.json by dotted names, without a best epoch where no epoch's value has chosen the model."""
+    return flat({name: None if summary.get("kept") and name in BEST else value for name, value in summary.items()})
+
+
+def tell_best_model(logger: RunLogger, folder: Path, after: int = 0) -> None:
+    """Report the best model in an experiment's folder to one logger, if it is of an epoch later than `after`."""
     path, _ = newest_committed(folder / "best_model")
     if path is None:
-        return None
+        return
     manifest = read_json(path / MANIFEST)
+    if manifest["best_epoch"] <= after:
+        return
     name, entry = next((name, entry) for name, entry in manifest["files"].items() if name.endswith(".safetensors"))
-    return manifest["best_epoch"], manifest["best_value"], folder / "best_model" / name, entry["sha256"]
+    weights, kept = folder / "best_model" / name, manifest.get("kept")
+    if kept is None:
+        logger.log_best_model(manifest["best_epoch"], manifest["best_value"], weights, entry["sha256"])
+    else:
+        logger.log_kept_model(kept, weights, entry["sha256"])
 
 
 class GuardedLoggers:
@@ -133,9 +149,9 @@ class GuardedLoggers:
         """Report a finished epoch."""
         self._tell(lambda logger: logger.log_epoch(epoch, metrics))
 
-    def log_best_model(self, epoch: int, value: float, path: Path, sha256: str) -> None:
-        """Report a new best model."""
-        self._tell(lambda logger: logger.log_best_model(epoch, value, path, sha256))
+    def log_best_model(self, folder: Path) -> None:
+        """Report the best model in an experiment's folder, which is new."""
+        self._tell(lambda logger: tell_best_model(logger, folder))
 
     def log_figures(self, make: Callable[[], Mapping[str, Figure]], epoch: int) -> None:
         """Make figures, if there is a logger to show them, and report them."""

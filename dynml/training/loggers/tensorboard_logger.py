@@ -12,10 +12,10 @@ from dynml.files import as_dynml_wrote, made_folder, read_json, replacing
 from dynml.training.loggers.reported_epochs import ReportedEpochs
 from dynml.training.loggers.run_loggers import (
     RunDescription,
-    best_model_so_far,
     context_and_metric,
-    flat,
     reported_parameters,
+    reported_summary,
+    tell_best_model,
 )
 
 if TYPE_CHECKING:
@@ -59,9 +59,8 @@ class TensorBoardLogger:
         self._tell_table("parameters", reported_parameters(run.parameters), known)
         for epoch, row in enumerate(run.history[known : run.n_finished_epochs], start=known + 1):
             self.log_epoch(epoch, row)
-        best = best_model_so_far(run.folder) if run.n_finished_epochs else None
-        if best is not None and best[0] > known:
-            self.log_best_model(*best)
+        if run.n_finished_epochs:
+            tell_best_model(self, run.folder, after=known)
 
     def log_epoch(self, epoch: int, metrics: Mapping[str, float]) -> None:
         """Write the metrics of an epoch; loss/train and loss/validate stand beside each other."""
@@ -77,6 +76,11 @@ class TensorBoardLogger:
         model = f"{path.parent.name}/{path.name}"
         self._tell_table("best model", {"epoch": epoch, "value": value, "file": model, "sha256": sha256}, epoch)
 
+    def log_kept_model(self, kept: str, path: Path, sha256: str) -> None:
+        """Write which model is kept, and name and checksum of its weights."""
+        model = f"{path.parent.name}/{path.name}"
+        self._tell_table("kept model", {"kept": kept, "file": model, "sha256": sha256}, 0)
+
     def log_figures(self, figures: Mapping[str, Figure], epoch: int) -> None:
         """Write figures as images."""
         for name, figure in figures.items():
@@ -84,7 +88,7 @@ class TensorBoardLogger:
 
     def finish(self, summary: Mapping[str, Any]) -> None:
         """Write the summary and close the event file."""
-        self._tell_table("summary", flat(summary), int(summary["epochs"]))
+        self._tell_table("summary", reported_summary(summary), int(summary["epochs"]))
         self._writer.close()
         self._reported.arrived()
 

@@ -184,6 +184,47 @@ def test_what_is_asked_about_is_no_measure(joined):
         read_question(Asked(table=joined, participants=joined, formula="age", measures=["age", "occupancy"]))
 
 
+PEOPLE = [f"sub-{number}" for number in range(1, 7)]
+NUMBERS = ["0.3", "0.1", "0.4", "0.15", "0.9", "0.2"]
+
+
+@pytest.mark.parametrize("name", ["other", "label", "kind", "lag", "frequency", "state"])
+def test_in_a_wide_table_a_measure_may_have_the_name_of_a_key(tmp_path, name):
+    table = written(tmp_path / "t.tsv", {"subject": PEOPLE, name: NUMBERS, "power": AGES})
+    found = read_measures(table)
+    assert [measure.name for measure in found.measures] == [name, "power"]
+    np.testing.assert_array_equal(found.values[:, 0], np.array(NUMBERS, dtype=float))
+    assert read_measures(table, known=[name]).known == (name,)
+
+
+@pytest.mark.parametrize(
+    ("columns", "names"),
+    [
+        ({"state": [1, 2] * 3, "lag": NUMBERS}, ["lag, state 1", "lag, state 2"]),
+        ({"lag": NUMBERS, "region": ["a", "b"] * 3}, ["lag, region a", "lag, region b"]),
+        ({"lag": [-1, 1] * 3, "power": NUMBERS}, ["power, lag -1", "power, lag 1"]),
+        ({"from": [1, 2] * 3, "to": [2, 1] * 3, "p": NUMBERS}, ["p, from 1, to 2", "p, from 2, to 1"]),
+        ({"channel": [1, 2] * 3, "parcel": ["a", "b"] * 3, "x": NUMBERS}, ["x, channel 1, parcel a"]),
+    ],
+)
+def test_in_a_long_table_keys_are_what_tells_rows_apart_and_comes_again(tmp_path, columns, names):
+    subjects = [person for person in PEOPLE[:3] for _ in range(2)]
+    found = read_measures(written(tmp_path / "t.tsv", {"subject": subjects, **columns}))
+    assert [measure.name for measure in found.measures][: len(names)] == names
+    np.testing.assert_array_equal(found.values, np.array(NUMBERS, dtype=float).reshape(3, 2))
+
+
+def test_texts_and_amounts_that_are_no_measures_are_told_and_one_row_each_needs_no_key(tmp_path):
+    columns = {"participant_id": PEOPLE, "label": list("abcdef"), "duration": AGES, "power": NUMBERS}
+    table = written(tmp_path / "t.tsv", columns)
+    people = written(tmp_path / "p.tsv", {"participant_id": PEOPLE, "age": AGES})
+    question = read_question(Asked(table=table, participants=people, formula="age"))
+    assert [measure.name for measure in question.measures] == ["power"]
+    assert any(one.endswith("not taken as measures: label, duration.") for one in question.findings)
+    with pytest.raises(DataError, match="each is taken to be of one label, unless --keys names others"):
+        read_question(Asked(table=table, participants=people, formula="age", keys=["label"]))
+
+
 def test_the_target_is_no_feature(joined):
     gathered = Gathered()
     gather_table(gathered, joined, read_participants(joined), None, known=["age"])

@@ -10,7 +10,9 @@ from dynemo_oracles import dataset_of, terms_of_window, trainer_of, walks
 from interrupting import interrupt_at
 
 from dynml.errors import ConfigurationError, DataWarning, DynmlError, NonFiniteLossError
+from dynml.models.dynemo import report as report_module
 from dynml.models.dynemo.annealing import kl_weight
+from dynml.models.dynemo.held_out import held_out_scores
 from dynml.ops.keyed_noise import derived_keys, span_keys
 from dynml.training.costs import COST_ENDINGS
 
@@ -273,6 +275,20 @@ def test_the_summary_says_what_the_best_model_reaches(tmp_path):
     traces = np.trace(trainer.model.arrays()["covariances"], axis1=1, axis2=2)
     assert summary["relative_activity"] == pytest.approx(mean_alpha * traces / (mean_alpha * traces).sum(), abs=1e-5)
     assert summary["baselines"].keys() == {"gaussian", "gaussian_mixture", "hmm"}
+
+
+def test_a_run_and_its_scores_of_other_people_share_one_fit_of_the_baselines(tmp_path, monkeypatch):
+    fits, fit = [], report_module.fitted_mixture
+    monkeypatch.setattr(report_module, "fitted_mixture", lambda *given: fits.append(given) or fit(*given))
+    trainer = trainer_of(tmp_path, walks(), max_epochs=1)
+    summary = trainer.train_and_validate()
+    found = held_out_scores(trainer, trainer.dataset.validation_set)
+    assert len(fits) == 1
+    trainer._fitted_baselines = None
+    assert held_out_scores(trainer, trainer.dataset.validation_set) == found
+    assert len(fits) == 2
+    (score,) = found["gaussian_mixture"].values()
+    assert score == pytest.approx(summary["baselines"]["gaussian_mixture"]["validation"], rel=1e-6)
 
 
 def test_without_validation_subjects_their_values_are_absent(tmp_path):

@@ -41,6 +41,11 @@ def confounds(seed=0, outliers=OUTLIERS):
     return columns
 
 
+def make_confounds(csf):
+    """Columns of which one is given."""
+    return confounds() | ({} if csf is None else {"csf": csf})
+
+
 def write_confounds(path, columns):
     rows = zip(*columns.values())
     lines = ["\t".join("n/a" if np.isnan(value) else repr(float(value)) for value in row) for row in rows]
@@ -207,7 +212,11 @@ def test_columns_by_name_and_pattern(run):
         ({"rot_y": None}, ["motion"], r"has no column 'rot_y', which the confounds strategy 'motion' needs"),
         ({"std_dvars": None}, ["scrub"], "has no column 'std_dvars', which the confounds strategy 'scrub'"),
         ({}, ["whitematter"], r"has no column 'whitematter' \(did you mean 'white_matter'\?\)"),
-        ({"csf": np.full(N_VOLUMES, np.nan)}, ["wm_csf"], r"Row \d+ of .* has no number in column 'csf'"),
+        (
+            {"csf": np.where(np.arange(N_VOLUMES) == 7, np.nan, 1.0)},
+            ["wm_csf"],
+            r"Row 8 of .* has no number in column 'csf'",
+        ),
     ],
 )
 def test_faulty_tables(run, change, strategy, sentence):
@@ -254,8 +263,31 @@ def test_runs_that_leave_too_little(run):
     with pytest.raises(DataError, match="here: 8 volumes could not be cleaned"):
         CleaningPlan(low_pass=0.1, high_pass=0.01).of_run(8)(signals, everywhere, 0.4, ("a", "b"), "here")
     signals[:, 1] = 7
-    with pytest.raises(DataError, match="here: channel b is constant, with value 7"):
+    with pytest.raises(DataError, match="of the volumes that are left, channel b has the value 7 in all; name it"):
         CleaningPlan(low_pass=0.1).of_run(8)(signals, everywhere, 0.4, ("a", "b"), "here")
+    signals = signals.astype(np.float32)
+    signals[:, 1] = 1e8 + 8.0 * np.arange(8)
+    with pytest.raises(DataError, match=r"channel b varies by no more than the rounding .* mean 1e\+08 .*float32"):
+        CleaningPlan(low_pass=0.1).of_run(8)(signals, everywhere, 0.4, ("a", "b"), "here")
+
+
+@pytest.mark.parametrize("high_pass", [None, 0.01])
+def test_a_confound_that_is_constant_in_a_run_removes_nothing_and_is_told(run, high_pass):
+    rounding = 1e-13 * np.random.default_rng(1).normal(size=N_VOLUMES)
+    alone, beside = (make_confounds(csf) for csf in (None, 500.0 * (1 + rounding)))
+    signals = np.random.default_rng(2).normal(size=(N_VOLUMES, 2))
+    cleaned = []
+    for columns, strategy in ((alone, ["white_matter"]), (beside, ["white_matter", "csf"])):
+        write_confounds(run / TABLE, columns)
+        plan = CleaningPlan(table=run / TABLE, strategy=tuple(strategy), high_pass=high_pass)
+        cleaning = plan.of_run(N_VOLUMES)
+        cleaned.append(cleaning(signals, np.ones(N_VOLUMES, dtype=bool), 0.4, ("a", "b"), "here"))
+    np.testing.assert_array_equal(*cleaned)
+    with pytest.warns(DataWarning, match="A confound is constant in a run, .*: Subject sub-01, .*: csf"):
+        make_store(run.parents[1], confounds_strategy=["white_matter", "csf"])
+    write_confounds(run / TABLE, make_confounds(np.full(N_VOLUMES, np.nan)))
+    with pytest.raises(DataError, match=r"timeseries\.tsv has no number at all in column 'csf'; leave out this run"):
+        read_confounds(run / TABLE, ["csf"], {}, N_VOLUMES)
 
 
 @pytest.mark.parametrize(

@@ -134,6 +134,15 @@ def test_an_archive_holds_what_the_run_logged(make_trainer):
     assert archive.experiment["resume_strategy"] == "get_or_create"
 
 
+def test_what_is_kept_is_told_where_no_epoch_was_best(make_trainer):
+    trainer = make_trainer(max_epochs=2, loggers=[CometLogger(OFFLINE)])
+    trainer.kept_in_words = lambda: "the model after epoch 2, as folds chose"
+    summary = trainer.train_and_validate()
+    (archive,) = archives_of(trainer.folder.path)
+    assert archive.others["kept"] == archive.others["summary.kept"] == summary["kept"]
+    assert not {"best_epoch", "best_value", "summary.best_epoch", "summary.best_value"} & set(archive.others)
+
+
 def test_nothing_leaves_the_computer_that_was_not_reported(make_trainer):
     trainer = make_trainer(max_epochs=1, loggers=[CometLogger(OFFLINE)])
     trainer.train_and_validate()

@@ -59,6 +59,17 @@ def test_event_files_hold_what_the_run_logged(make_trainer):
     assert (image.step, image.encoded_image_string[1:4]) == (3, b"PNG")
 
 
+def test_what_is_kept_is_told_where_no_epoch_was_best(make_trainer):
+    trainer = make_trainer(max_epochs=2, loggers=[TensorBoardLogger()])
+    trainer.kept_in_words = lambda: "the model after epoch 2, as folds chose"
+    summary = trainer.train_and_validate()
+    assert summary["kept"] == "the model after epoch 2, as folds chose"
+    assert "best_epoch" not in scalars_of(trainer.folder.path)
+    events = events_of(trainer.folder.path)
+    assert "| kept | the model after epoch 2, as folds chose |" in text_of(events, "kept model")
+    assert "best_epoch" not in text_of(events, "summary")
+
+
 def test_a_resumed_run_goes_on_in_the_same_folder(make_trainer):
     make_trainer(max_epochs=2, loggers=[TensorBoardLogger()]).train_and_validate()
     trainer = make_trainer(max_epochs=4, loggers=[TensorBoardLogger()], resume="auto")

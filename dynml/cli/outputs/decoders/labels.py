@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dynml.cli.outputs.decoders.trials import best_baseline_in_words, number_in_words
+from dynml.errors import DataWarning
 
 if TYPE_CHECKING:
     from dynml.dataset.dataset import MultiSubjectDataset
@@ -48,6 +50,8 @@ def write_decoded_labels(
         rivals = {key: one["auc"] for key, one in own["baselines"].items()}
         save_figure(plot_labels(areas, rivals, title=title), out / f"labels{ending}.png")
     write_json(out / "metrics.json", {**metrics[first], "subsets": metrics})
+    for said in dict.fromkeys(finding for own in metrics.values() for finding in own["findings"]):
+        warnings.warn(said, DataWarning, stacklevel=3)
     return f"{sum(len(one.trials) for one in found.values())} trials decoded; {_in_words(metrics[first])}."
 
 
@@ -73,10 +77,12 @@ def _metrics(
     from dynml.analysis.tidy import KIND
     from dynml.cli.outputs.decoders.trials import about_decoding, runs_of
     from dynml.models.sequence.decoding.baselines import serves
+    from dynml.models.sequence.decoding.findings import untold_labels
 
     trials, marks, logits = predictions.trials, predictions.marks, predictions.logits
     metrics = {KIND: "decoding", **label_scores(marks, logits, predictions.labels, trials.participants)}
     metrics |= about_decoding(experiment, dataset, name)
+    metrics["findings"] = untold_labels(name, marks, predictions.labels)
     metrics["permutation"] = chance_of_labels(marks, logits, trials.participants, runs_of(trials))
     metrics["baselines"] = {
         key: _compared(one, predictions) for key, one in baselines.items() if one is not None and serves(key, trials)

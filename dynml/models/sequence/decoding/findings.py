@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from dynml.errors import DataWarning, shortened
 from dynml.models.sequence.decoding.targets import Trials
@@ -43,8 +44,32 @@ def absent_classes(subset: str, trials: Trials, class_names: Sequence[str]) -> l
     ]
 
 
+def untold_labels(subset: str, marks: NDArray[np.float64], labels: Sequence[str]) -> list[str]:
+    """Say which labels all trials of a subset have, or none, so that no area tells of them; nothing without trials.
+
+    Parameters
+    ----------
+    subset : str
+    marks : array, (n, K)
+        1 where a trial has a label, else 0.
+    labels : sequence of K str
+        Of the decoder.
+    """
+    counts = marks.sum(axis=0)
+    found, n_left = [], int(((counts > 0) & (counts < len(marks))).sum())
+    for who, concerned in (("No", counts == 0), ("Every", counts == len(marks))):
+        named = [str(label) for label, is_one in zip(labels, concerned) if is_one]
+        if len(marks) and named:
+            found.append(
+                f"{who} {subset} trial has the label{'s' if len(named) > 1 else ''} {shortened(named, N_NAMED)}: mean "
+                f"area and mean average precision are over the {n_left} of {len(labels)} labels that some trials have "
+                "and others have not, and do not compare with scores of other labels."
+            )
+    return found
+
+
 N_NAMED = 5
-"""Classes."""
+"""Classes, or labels."""
 FAR_BELOW_FOLDS = 0.05
 """A network may score training trials so much lower than networks of folds score those that they have not seen."""
 

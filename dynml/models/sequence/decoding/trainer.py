@@ -266,10 +266,9 @@ class DecodingTrainer(Trainer):
     def final_report(self) -> dict[str, Any]:
         """Accuracies of the best model and of the baselines, and findings; the first process alone works it out."""
         report: dict[str, Any] = self.processes.from_first(self._report)
-        kept = self._kept_in_words()
-        return report if kept is None else report | {"kept": kept}
+        return report
 
-    def _kept_in_words(self) -> str | None:
+    def kept_in_words(self) -> str | None:
         """Say what is kept, where no value of an epoch has chosen it."""
         if not self.model.has_network:
             return "the linear answer alone, whose weights no epoch changes"

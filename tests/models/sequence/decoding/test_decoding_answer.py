@@ -6,6 +6,8 @@ import torch
 from decoding_data import RATE, TRIAL, configs_of, dataset_of, recording, small, trainer_of
 
 from dynml import MultiSubjectDataset
+from dynml.analysis.log_expressions import parse_log_expression
+from dynml.analysis.log_reading import read_experiment
 from dynml.batches.sampler_config import BatchSamplerConfig
 from dynml.cli.commands.train import _last_words as last_words
 from dynml.cli.outputs.run_figures import figures_of_run
@@ -34,6 +36,7 @@ from dynml.models.sequence.decoding.model import Decoding
 from dynml.models.sequence.decoding.targets import Target
 from dynml.models.sequence.features.attribution import attribution_maps
 from dynml.models.sequence.windows import Windows
+from dynml.plotting.logs import LogGraph, plot_logs
 from dynml.recording import Events, recording_of_runs
 
 pytestmark = pytest.mark.filterwarnings("ignore::dynml.errors.DataWarning")
@@ -376,6 +379,11 @@ def test_what_no_epochs_value_has_chosen_is_not_called_best(share, kept, tmp_pat
     assert f"Kept: {kept}" in words
     assert "Best" not in words
     assert len(figures_of_run(trainer)["loss"].axes[0].lines) == 1
+    logs = read_experiment(trainer.folder.path)
+    assert (logs.best_epoch, logs.kept) == (None, summary["kept"])
+    figure = plot_logs([logs], [LogGraph(title="", expressions=(parse_log_expression("training_loss", ""),))])
+    assert figure.axes[0].get_xlabel() == "Epoch"
+    assert figure.legends[0].get_texts()[0].get_text() == f"run (kept: {kept.removesuffix(', as')})"
 
 
 def test_what_became_of_the_network_is_a_finding():

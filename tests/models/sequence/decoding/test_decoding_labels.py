@@ -184,6 +184,29 @@ def test_baselines_know_the_training_trials_alone(trained):
     assert fitted["functional_connectivity"].settings["chosen_by"] == "participants"
 
 
+def test_labels_that_a_subset_lacks_or_has_throughout_are_named(tmp_path):
+    def without_tool(n_trials):
+        return ["face;left", "left"] * (n_trials // 2) + ["left"] * (n_trials % 2)
+
+    others = iter((10, 11))
+    parts = [{f"sub-{name}": with_labels(seed)} for seed, name in enumerate("ab")]
+    people = [{f"sub-{name}": with_labels(next(others), values=without_tool)} for name in "cd"]
+    dataset = MultiSubjectDataset.from_arrays({**parts[0], **parts[1]}, *people)
+    settings = {"target": "what", "target_values": "labels", "linear_answer": "best"}
+    trainer = trainer_of(dataset, tmp_path, trainer={"inner_folds": 0, "max_epochs": 1}, **settings)
+    summary = trainer.train_and_validate()
+    of = "mean area and mean average precision are over the 1 of 3 labels that"
+    for subset, found in (("validation", summary["findings"]), ("testing", None)):
+        if found is None:
+            experiment = load_experiment(trainer.folder.path)
+            (tmp_path / "out").mkdir()
+            with pytest.warns(DataWarning, match="No testing trial has the label tool"):
+                write_decoding(experiment, dataset, ["testing"], tmp_path / "out")
+            found = json.loads((tmp_path / "out/metrics.json").read_text())["findings"]
+        assert [one for one in found if one.startswith(f"No {subset} trial has the label tool: {of}")]
+        assert [one for one in found if one.startswith(f"Every {subset} trial has the label left: {of}")]
+
+
 def test_labels_that_tell_nothing_are_said_or_refused():
     def once(n_trials):
         return ["face;all"] + ["all", "tool;all"] * ((n_trials - 1) // 2) + ["all"] * ((n_trials - 1) % 2)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from dynml.models.sequence.decoding.findings import score_findings
+from dynml.models.sequence.decoding.findings import score_findings, untold_labels
 from dynml.models.sequence.decoding.labels.baselines import LabelBaseline
 from dynml.models.sequence.decoding.labels.predictions import predicted_labels
 from dynml.models.sequence.decoding.model import Decoding
@@ -26,7 +26,9 @@ def label_report(
         Fits the baselines to training trials.
     """
     config = model.config
-    own = {name: predicted_labels(model, part).macro_auc for name, part in trials.items()}
+    predicted = {name: predicted_labels(model, part) for name, part in trials.items()}
+    own = {name: one.macro_auc for name, one in predicted.items()}
+    untold = untold_labels("validation", predicted["validation"].marks, config.class_names or ())
     fitted = fit(trials["training"])
     baselines = {
         name: {subset: None if one is None else one.macro_auc(part) for subset, part in trials.items()}
@@ -49,5 +51,6 @@ def label_report(
             len(trials["validation"]),
             score="mean area under the ROC curve",
             undefined="All validation trials have the same labels, so that areas under ROC curves say nothing of them.",
-        ),
+        )
+        + untold,
     }
