@@ -73,6 +73,14 @@ def package_of(point: EntryPoint) -> str:
     return point.dist.name
 
 
+def release_of(group: str, name: str) -> str | None:
+    """Name and version of the package that has an entry; None where no package has it, or it says none."""
+    for point in _points(group, tuple(sys.path)):
+        if point.name == name and point.dist is not None:
+            return f"{point.dist.name} {point.dist.version}"
+    return None
+
+
 @functools.cache
 def _points(group: str, folders: tuple[str, ...]) -> tuple[EntryPoint, ...]:
     # Looking through all packages takes long, and readers are looked up for each file.

@@ -8,7 +8,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from dynml.configuration import config_to_dictionary
-from dynml.models.registry import Family, load
+from dynml.models.registry import Family, load, package_of_family
 
 if TYPE_CHECKING:
     from dynml.dataset.dataset import MultiSubjectDataset
@@ -33,7 +33,8 @@ def settled_trainer(
     if family.dataset_of_run is not None:
         dataset = load(family.dataset_of_run)(configs, dataset, pretrained)
     if family.settle_with_data is not None:
-        configs = load(family.settle_with_data)(configs, dataset, pretrained)
+        settle = load(family.settle_with_data)
+        configs = family.given_back("settle_with_data", configs, settle(configs, dataset, pretrained))
     sections = _plain(configs)
     before = {
         group: {name: value for name, value in given[group].items() if value != settled[name]}
@@ -42,6 +43,8 @@ def settled_trainer(
     }
     before = {group: values for group, values in before.items() if values}
     settings["parameters"] = {"family": family.name, "pretrained": pretrained, "asked": before, **sections}
+    if (package := package_of_family(family.name)) is not None:
+        settings["parameters"]["family_package"] = package
     if pretrained is not None:
         settings["pretrained"] = pretrained
     return trainer_of(family, dataset, configs, folder, **settings)
@@ -77,6 +80,7 @@ def trainer_of(
     from dynml.training.environment import resolve_device
     from dynml.training.progress import seed_generators
 
+    family.check_trainer()
     seed = configs["trainer"].seed
     seed_generators(seed, resolve_device(configs["trainer"].device))
     model = load(family.model)(configs["model"], dataset.n_channels)

@@ -9,13 +9,14 @@ its own by the entry point `dynml.families`:
 
 from __future__ import annotations
 
+import dataclasses
 import importlib
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from dynml.configuration import nearest_name
-from dynml.entry_points import loaded_entry, names_of_group, unusable_entry
-from dynml.errors import ConfigurationError
+from dynml.entry_points import loaded_entry, names_of_group, release_of, unusable_entry
+from dynml.errors import CheckpointError, ConfigurationError, DataError, in_one_line
 
 ENTRY_POINT_GROUP = "dynml.families"
 Components = Literal["states", "modes"]
@@ -61,7 +62,8 @@ class Family:
 
     n_free_parameters: str | None = None
     """Called as `n_free_parameters(model)`, for families whose log-likelihood is exact: AIC and BIC of the training
-    data are made of it; null: there are none."""
+    data are made of it, and of `{"free_energy": {"training": nats per sample}}` in the trainer's `final_report`; null:
+    there are none."""
 
     held_out_scores: str | None = None
     """Called as `held_out_scores(trainer, subset)` after a run, for families whose settings can be compared by held-out
@@ -116,7 +118,44 @@ class Family:
             "sampler": self.sampler_config,
             "loader": self.loader_config,
         }
-        return {group: load(name) for group, name in names.items() if name is not None}
+        classes = {group: load(name) for group, name in names.items() if name is not None}
+        for group, kind in classes.items():
+            if not (isinstance(kind, type) and dataclasses.is_dataclass(kind)):
+                raise self._unusable(f"{group}_config", names[group], "a dataclass of settings")
+        for group, defaults in (("sampler", self.sampler_defaults), ("loader", self.loader_defaults)):
+            known = [one.name for one in dataclasses.fields(classes[group])]
+            for name in defaults:
+                if name not in known:
+                    raise self._unusable(f"{group}_defaults", name, f"a known setting{nearest_name(name, known)}")
+        return classes
+
+    def check_trainer(self) -> None:
+        """Refuse a trainer whose settings are not those that the command line has.
+
+        Raises
+        ------
+        DataError
+            Names both.
+        """
+        trainer, config = load(self.trainer), load(self.trainer_config)
+        if not issubclass(config, trainer.config_class):
+            accepted = f"{trainer.config_class.__name__}, which {trainer.__name__} takes (its config_class)"
+            raise self._unusable("trainer_config", self.trainer_config, accepted)
+
+    def given_back(self, hook: str, given: dict[str, Any], found: Any) -> dict[str, Any]:
+        """Refuse what `settle` or `settle_with_data` gives, where that is not the groups that it was given.
+
+        Raises
+        ------
+        DataError
+            Names the function.
+        """
+        if not isinstance(found, dict) or found.keys() != given.keys():
+            raise self._unusable(hook, type(found).__name__, "a function that gives back all groups it was given")
+        return found
+
+    def _unusable(self, field: str, found: object, accepted: str) -> DataError:
+        return DataError(f"The family {self.name} cannot be used: its {field} is {found!r}, but must be {accepted}.")
 
 
 FAMILIES = {
@@ -161,7 +200,30 @@ def get_family(name: str) -> Family:
     family: Any = loaded_entry(ENTRY_POINT_GROUP, name)
     if not isinstance(family, Family):
         raise unusable_entry(ENTRY_POINT_GROUP, name, family, "a dynml.models.registry.Family")
+    if family.name != name:
+        raise unusable_entry(ENTRY_POINT_GROUP, name, f"the Family {family.name!r}", "one whose name is the entry's")
     return family
+
+
+def package_of_family(name: str) -> str | None:
+    """Name and version of the package that a family is of; None for those of this package."""
+    return None if name in FAMILIES else release_of(ENTRY_POINT_GROUP, name)
+
+
+def recorded_family(parameters: dict[str, Any]) -> Family:
+    """Find the family that a run recorded.
+
+    Raises
+    ------
+    CheckpointError
+        When the package that it is of is not installed.
+    """
+    name = parameters["family"]
+    if name not in IMPORTED_BACKBONES and name not in family_names():
+        package = parameters.get("family_package")
+        where = "that it was trained with" if package is None else f"it was trained with ({package})"
+        raise CheckpointError(f"No installed package has the family {name!r} of this run: install the one {where}.")
+    return get_family(name)
 
 
 def family_of_run(parameters: dict[str, Any]) -> Family | None:
@@ -173,7 +235,7 @@ def family_of_run(parameters: dict[str, Any]) -> Family | None:
         Content of parameters.json.
     """
     if parameters.get("family") is not None:
-        return get_family(parameters["family"])
+        return recorded_family(parameters)
     model_class = str(parameters.get("model_class"))
     package = model_class.partition(":")[0].partition(".")[0]  # others may be broken, and have no part in this
     names = names_of_group(ENTRY_POINT_GROUP, package)
@@ -182,6 +244,20 @@ def family_of_run(parameters: dict[str, Any]) -> Family | None:
 
 
 def load(dotted_name: str) -> Any:
-    """Import what "package.module:Name" names."""
+    """Import what "package.module:Name" names.
+
+    Raises
+    ------
+    DataError
+        When another package names what cannot be imported; a fault of this package keeps its traceback.
+    """
     module, _, attribute = dotted_name.partition(":")
-    return getattr(importlib.import_module(module), attribute)
+    try:
+        return getattr(importlib.import_module(module), attribute)
+    except (ImportError, AttributeError, ValueError) as error:
+        if module.partition(".")[0] == "dynml":
+            raise
+        raise DataError(
+            f"{dotted_name!r}, which a family names, could not be imported: {in_one_line(error)} "
+            f"({type(error).__name__})."
+        ) from error

@@ -53,6 +53,11 @@ def find_results(folder: str | Path, experiment: ReportedExperiment) -> list[Res
     if not root.is_dir():
         raise DataError(f"The folder of results {root} {'is not a folder' if root.exists() else 'does not exist'}.")
     found = list(_results_in([root, *sorted(path for path in root.iterdir() if path.is_dir())]))
+    if not found and experiment.family is not None and experiment.family.write_inference is not None:
+        raise DataError(
+            f"{root} holds files that only the family {experiment.family.name} can read; leave --results out, or give "
+            "results of another script of dynml."
+        )
     if not found:
         raise DataError(
             f"{root} holds no results: neither it nor one of its subfolders has a {SUMMARY} or {METRICS} that a script "

@@ -102,8 +102,15 @@ def check_takes_conditioning(model_class: type[Any], group: str | None) -> None:
         raise ConfigurationError("dataset.conditioning_group", group, accepted)
 
 
-def check_own_model(model: torch.nn.Module, dataset: MultiSubjectDataset) -> None:
+def check_own_model(model: torch.nn.Module, dataset: MultiSubjectDataset, *, own_step: bool) -> None:
     """Refuse a model of a user's own that does not say what its loss is, or that it knows masked samples.
+
+    Parameters
+    ----------
+    model : torch.nn.Module
+    dataset : MultiSubjectDataset
+    own_step : bool
+        Whether its trainer computes the loss itself.
 
     Raises
     ------
@@ -111,7 +118,9 @@ def check_own_model(model: torch.nn.Module, dataset: MultiSubjectDataset) -> Non
         Says what is missing.
     """
     kind = type(model).__name__
-    if not callable(getattr(model, "compute_loss", None)):
+    if own_step and type(model).__module__.startswith("dynml."):
+        return
+    if not own_step and not callable(getattr(model, "compute_loss", None)):
         raise ConfigurationError("model", kind, "a module with compute_loss(outputs, batch)")
     n_masked = dataset.training_set.n_masked + dataset.validation_set.n_masked
     if n_masked and not getattr(model, "knows_masked_samples", False):

@@ -114,8 +114,8 @@ class Trainer(RecordedRun):
         self.record = RunRecord(self.folder, self.processes, loggers, self.config.saving_share)
         self.figures = figures
         self.device = resolve_device(self.config.device)
-        if type(self).run_one_batch is Trainer.run_one_batch:
-            check_own_model(model, batch_loader.dataset)
+        own_step = type(self).run_one_batch is not Trainer.run_one_batch
+        check_own_model(model, batch_loader.dataset, own_step=own_step)
         self.model = model.to(self.device)
         if getattr(self.config, "compile", False):
             self.model.compile()
@@ -255,8 +255,7 @@ class Trainer(RecordedRun):
         model: Any = self.model
         with self.autocast():
             outputs = model(batch.signals)
-        loss, n = model.compute_loss(outputs, batch)
-        return BatchResult(loss, n if isinstance(n, torch.Tensor) else float(n))
+        return BatchResult.of(model.compute_loss(outputs, batch))
 
     def back_propagation(self, result: BatchResult) -> None:
         """Learn from one batch: backward, clip, step, and clear the gradients."""

@@ -177,6 +177,8 @@ def test_a_family_of_another_package_trains_and_resumes_from_the_command_line(hd
     run_script("dynml_train_model.py", *arguments, "--model.bias", "true", environment=environment)
     summary = json.loads((tmp_path / "run" / "summary.json").read_text())
     assert (summary["family"], summary["epochs"]) == ("one_step", 3)
+    parameters = json.loads((tmp_path / "run" / "parameters_latest.json").read_text())
+    assert parameters["family_package"] == "one-step 1.0"
     run_script(
         "dynml_resume_training_from_checkpoint.py", tmp_path, "run", "--new_max_epochs", 5, environment=environment
     )

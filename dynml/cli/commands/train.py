@@ -20,7 +20,7 @@ from dynml.configuration import config_from
 from dynml.dataset.config import DatasetConfig
 from dynml.errors import CheckpointError, DataError
 from dynml.models.build import settled_trainer
-from dynml.models.registry import Family, family_names, get_family, load
+from dynml.models.registry import Family, family_names, get_family, load, recorded_family
 from dynml.reading_files import is_there
 from dynml.training.loggers.config import CometConfig, TensorBoardConfig
 
@@ -101,7 +101,7 @@ def _parsed_training(
     assert family is not None, "a command line without a family does not parse"
     configs = {group: parser.build(namespace, group, config_class) for group, config_class in groups.items()}
     if family.settle is not None:
-        configs = load(family.settle)(configs)
+        configs = family.given_back("settle", configs, load(family.settle)(configs))
     experiment = {} if of_estimate else {key: namespace[key] for key in ("experiments_path", "experiment_name")}
     return RunRequest(
         family,
@@ -151,7 +151,7 @@ def request_from_parameters(
             f"The run {experiment} trains a model that was built in Python: go on there, by the same objects and "
             'resume="auto" of the trainer.'
         )
-    family = get_family(parameters["family"])
+    family = recorded_family(parameters)
     classes: dict[str, type[Any]] = {"dataset": DatasetConfig, **family.config_classes(), **LOGGERS}
     dataset = parameters["dataset"]
     if hdf5_file is None and dataset["hdf5_file"] is None:

@@ -10,9 +10,9 @@ from dynml.analysis.selection.ranking import STATIONARY
 from dynml.cli.commands.run_request import RunRequest
 from dynml.cli.commands.selection.planned_run import ALPHA, ROW, PlannedRun
 from dynml.cli.commands.train import trainer_on
-from dynml.errors import DynmlError
+from dynml.errors import DataError, DynmlError
 from dynml.files import write_json
-from dynml.models.registry import load
+from dynml.models.registry import Family, load
 
 if TYPE_CHECKING:
     from dynml.dataset.dataset import MultiSubjectDataset
@@ -95,12 +95,13 @@ def _criteria(run: PlannedRun, trainer: Trainer, summary: dict[str, Any]) -> dic
     from dynml.analysis.model_selection import information_criteria
 
     count = run.request.family.n_free_parameters
-    if count is None:
+    on_training = (summary.get("free_energy") or {}).get("training")
+    if count is None or on_training is None:
         n_parameters = sum(tensor.numel() for tensor in trainer.model.parameters() if tensor.requires_grad)
         return {"n_parameters": n_parameters, "aic": None, "bic": None}
     training = trainer.dataset.training_set
     n_samples = training.n_samples - training.n_masked
-    log_likelihood = -summary["free_energy"]["training"] * n_samples
+    log_likelihood = -on_training * n_samples
     found = information_criteria(log_likelihood, load(count)(trainer.model), n_samples)
     return {"n_parameters": found.n_parameters, "aic": found.aic, "bic": found.bic}
 
@@ -126,6 +127,23 @@ def _inferred(run: PlannedRun, trainer: Trainer) -> dict[str, tuple[float, int]]
     return scores
 
 
+def _of_every_subject(found: Any, family: Family, subjects: list[str]) -> dict[str, dict[str, float]]:
+    """Refuse scores of another form than a family's `held_out_scores` is to give, or without the model's own.
+
+    Raises
+    ------
+    DataError
+        Says what they must be.
+    """
+    form = "{predictor: {subject: value}}" + (f" with {MODEL!r} among the predictors" * (family.inference is None))
+    is_of_form = isinstance(found, dict) and all(isinstance(values, dict) for values in found.values())
+    if is_of_form and family.inference is None:
+        is_of_form = MODEL in found and set(subjects) <= set(found[MODEL])
+    if not is_of_form:
+        raise DataError(f"held_out_scores of the family {family.name} must give {form}, for every subject.")
+    return {name: dict(values) for name, values in found.items()}
+
+
 def _scores(run: PlannedRun, trainer: Trainer, of_model: dict[str, tuple[float, int]]) -> dict[str, dict[str, Any]]:
     """Score of the model and of its baselines, by held-out subject."""
     import math
@@ -133,7 +151,7 @@ def _scores(run: PlannedRun, trainer: Trainer, of_model: dict[str, tuple[float, 
     subset = trainer.dataset.testing_set
     family = run.request.family
     assert family.held_out_scores is not None, family.name
-    found = load(family.held_out_scores)(trainer, subset)
+    found = _of_every_subject(load(family.held_out_scores)(trainer, subset), family, subset.subjects)
     lengths = {
         name: int(subset.segments.lengths[subset.segments.subject == index].sum())
         for index, name in enumerate(subset.subjects)
