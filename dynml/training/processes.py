@@ -6,8 +6,13 @@ what was read from disk) goes through this room; a run of one process passes thr
 
 from __future__ import annotations
 
+import contextlib
+import gc
 import os
+import threading
+import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
@@ -16,6 +21,7 @@ import torch.distributed as dist
 from dynml.errors import DataError, DynmlError
 from dynml.ops.devices import accelerator
 
+SECONDS_BETWEEN_LOOKS = 0.05
 Value = TypeVar("Value")
 
 
@@ -127,6 +133,38 @@ def _backends(device: str) -> str:
 
 
 def leave_processes() -> None:
-    """Let go of the others at the end of a script."""
+    """Let go of the others at the end of a script.
+
+    Gloo's threads end with the group, but torch keeps a group that DistributedDataParallel has used. Such a thread lets
+    go of a tensor only after its result has been taken; where Python has begun to end by then, it aborts the process,
+    as if the run had failed. Hence the wait for it.
+    """
     if dist.is_initialized():
+        gc.collect()
         dist.destroy_process_group()
+        wait_for_threads()
+
+
+def wait_for_threads(at_most: float = 10.0) -> None:
+    """Wait until no other thread of this process computes, or is kept from it by other processes.
+
+    Parameters
+    ----------
+    at_most : float
+        In seconds.
+    """
+    end = time.monotonic() + at_most
+    time.sleep(SECONDS_BETWEEN_LOOKS)  # lets those go on that wait for the interpreter
+    while _other_threads_compute() and time.monotonic() < end:
+        time.sleep(SECONDS_BETWEEN_LOOKS)
+
+
+def _other_threads_compute() -> bool:
+    """As Linux says; elsewhere the one wait has to do."""
+    own = threading.get_native_id()
+    for path in Path("/proc/self/task").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            state = path.read_text().rpartition(")")[2].split()[0]
+            if int(path.parent.name) != own and state in "RD":
+                return True
+    return False

@@ -250,15 +250,20 @@ def run_training(request: RunRequest) -> int:
     from dynml.training.processes import leave_processes
 
     try:
-        trainer = build_trainer(request)
-        with compilation_told() if trainer.processes.is_first else contextlib.nullcontext():
-            summary = trainer.train_and_validate()
-        if trainer.processes.is_first:
-            print(_last_words(summary, trainer.folder.path))
-            say(_next_command(request, trainer.folder.path))
-        return trainer.interruption.exit_status
+        return _trained(request)
     finally:
         leave_processes()
+
+
+def _trained(request: RunRequest) -> int:
+    """Keep the trainer within a function that has returned when the processes part."""
+    trainer = build_trainer(request)
+    with compilation_told() if trainer.processes.is_first else contextlib.nullcontext():
+        summary = trainer.train_and_validate()
+    if trainer.processes.is_first:
+        print(_last_words(summary, trainer.folder.path))
+        say(_next_command(request, trainer.folder.path))
+    return trainer.interruption.exit_status
 
 
 def _without_alias(argument: str) -> str:
