@@ -2,14 +2,16 @@
 
     python benchmarks/pretraining.py [--folder FOLDER] [--nonlinear_share 0.95 0.8 0.5] [--n_unlabelled 20 50 200]
         [--n_labelled 2 5 10] [--dropout 0] [--epochs 20] [--seeds 0 1 2 3 4] [--data_seed 1] [--again]
+        [--kind maps | amplitudes]
 
-Trials of `phase_multiplication`: two classes with the same distribution, covariances and spectra, in which the sources
-follow another nonlinear map; the rest of the variance is white noise, which tells nothing. A causal model is trained on
-the unlabelled participants, some of whom are labelled, and 40 others are tested, 800 trials. Each seed draws labelled
-participants, initial weights and order of the batches anew, and where not all 200 are unlabelled, these, too. Labelled
-participants of a seed are the same whatever the number of unlabelled ones, the tested ones always; pre-training takes
-as many steps with few as with many, and keeps the epoch that is best on 10 other participants. With the same
-participants and settings:
+Trials of `phase_multiplication` (`maps`): two classes with the same distribution, covariances and spectra, in which the
+sources follow another nonlinear map; or of amplitude_trials.py (`amplitudes`), in which a fast oscillation is largest
+at another phase of a slow one. The rest of the variance is white noise, which tells nothing. A causal model is trained
+on the unlabelled participants, some of whom are labelled, and 40 others are tested, 800 trials. Each seed draws
+labelled participants, initial weights and order of the batches anew, and where not all 200 are unlabelled, these, too.
+Labelled participants of a seed are the same whatever the number of unlabelled ones, the tested ones always; pre-
+training takes as many steps with few as with many, and keeps the epoch that is best on 10 other participants. With the
+same participants and settings:
 
     best_baseline   the best on the tested trials of `linear`, `functional_connectivity` and the linear answer
     scratch         the decoder with the same transformer, not pre-trained
@@ -18,23 +20,26 @@ participants and settings:
     adapted         the pre-trained model, all of it trained
     true_map        which map fits the unmixed sources better
     true_dynamics   under which map the trial is likelier, given all that the simulation knows: no one does better
+    true_coupling   which phase of the slow oscillation fits the squared fast one better, sources and phases known
 
 Dropout and epochs are those of the pre-training; without dropout it predicts other participants better. All decoders
-have the default settings. Results are added to benchmarks/results/pretraining.json as they come; what is there is not
-measured again, unless `--again` is given.
+have the default settings. Results are added to benchmarks/results/pretraining.json, or pretraining_amplitudes.json, as
+they come; what is there is not measured again, unless `--again` is given.
 """
 
 from __future__ import annotations
 
 import argparse
+import functools
 import json
 import re
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import amplitude_trials
 import numpy as np
 import torch
 from decoding_runs import decoded, paired_difference, read_results, train, write_results
@@ -43,16 +48,16 @@ from dynml.models.sequence.decoding.answer.choice import Floats
 from dynml.models.sequence.decoding.baselines import fit_baselines
 from dynml.models.sequence.decoding.evaluation import signals_of_trials
 from dynml.models.sequence.decoding.targets import Trials
-from dynml.simulation import read_truth, simulate_phase_multiplication, write_simulation
+from dynml.simulation import Simulation, read_truth, simulate_phase_multiplication, write_simulation
 
 SIMULATION = {"n_samples": 600, "n_channels": 4, "n_sources": 2}
 N_UNLABELLED, N_VALIDATION, N_TESTED = 200, 10, 40
 SIZES = {"embedding_dim": 32, "n_layers": 2}
-SAMPLER = {"window_length": 20, "batch_size_training": 32}
 LEARNING_RATE = 0.003
 """Of the pre-training."""
 N_PHASES = 180
 """Of the grid on which trials are filtered under the true dynamics."""
+TRUTHS = ("true_map", "true_dynamics", "true_coupling")
 ARMS: dict[str, dict[str, Any]] = {
     "scratch": {"backbone": "csm", **SIZES},
     "linear_probe": {"fine_tuning": "linear_probe"},
@@ -65,6 +70,21 @@ PAIRS = (
     ("linear_probe", "best_baseline"),
     ("attentive_probe", "linear_probe"),
 )
+
+
+class Kind(NamedTuple):
+    """Of simulation: what makes people, what is known of their trials, and how models of them are trained."""
+
+    results: str
+    settings: dict[str, Any]
+    simulate: Callable[..., Simulation]
+    known_by_truth: Callable[[Path, Trials], dict[str, float]]
+    window_length: int
+
+    @property
+    def sampler(self) -> dict[str, int]:
+        """Settings of the batches of pre-training."""
+        return {"window_length": self.window_length, "batch_size_training": 32}
 
 
 class Cell(NamedTuple):
@@ -95,21 +115,21 @@ class Cell(NamedTuple):
         return cls(share, int(n_unlabelled), dropout, *numbers)
 
 
-def made_store(folder: Path, cell: Cell) -> Path:
+def made_store(folder: Path, cell: Cell, kind: Kind) -> Path:
     """The simulated people; a store that is there is taken."""
-    path = folder / f"people_{cell.data_seed}_share_{cell.nonlinear_share:g}.hdf5"
+    path = folder / f"{kind.results}_{cell.data_seed}_share_{cell.nonlinear_share:g}.hdf5"
     if not path.exists():
-        settings = SIMULATION | {"nonlinear_share": cell.nonlinear_share, "seed": cell.data_seed}
+        drawn = {"nonlinear_share": cell.nonlinear_share, "seed": cell.data_seed}
         n_subjects = N_UNLABELLED + N_VALIDATION + N_TESTED
-        simulation = simulate_phase_multiplication(n_subjects=n_subjects, **settings).standardize()
+        simulation = kind.simulate(n_subjects=n_subjects, **drawn).standardize()
         write_simulation(simulation, path, n_validation_subjects=N_VALIDATION, n_testing_subjects=N_TESTED)
     return path
 
 
-def pretrained(folder: Path, store: Path, cell: Cell) -> Path:
+def pretrained(folder: Path, store: Path, cell: Cell, kind: Kind) -> Path:
     """The experiment of a model of the unlabelled participants; a finished one is taken."""
     drawn, trainer = "", {"max_epochs": cell.epochs, "learning_rate": LEARNING_RATE}
-    settings = {"model": SIZES | {"dropout": cell.dropout}, "sampler": SAMPLER, "trainer": trainer}
+    settings = {"model": SIZES | {"dropout": cell.dropout}, "sampler": kind.sampler, "trainer": trainer}
     if cell.n_unlabelled < N_UNLABELLED:
         drawn = f"_seed_{cell.seed}"
         # Smaller draws by a seed are part of larger ones: the labelled participants are among the unlabelled.
@@ -121,7 +141,7 @@ def pretrained(folder: Path, store: Path, cell: Cell) -> Path:
     return place
 
 
-def known_by_truth(store: Path, trials: Trials) -> dict[str, float]:
+def known_by_map(store: Path, trials: Trials) -> dict[str, float]:
     """Shares of trials whose class has the map that explains most of the unmixed sources, and the likelier map."""
     truth = read_truth(store)
     assert truth.source_weights is not None
@@ -155,7 +175,7 @@ def log_likelihood(sources: Floats, variances: Floats, multiplier: int, phase_no
     return total
 
 
-def scored(arm: str, place: Path, store: Path, experiment: Path | None, cell: Cell) -> dict[str, float]:
+def scored(arm: str, place: Path, store: Path, experiment: Path | None, cell: Cell, kind: Kind) -> dict[str, float]:
     """Accuracy on the tested participants of one decoder, and with the arm `scratch` of the baselines."""
     begin = time.process_time()
     settings = {
@@ -175,7 +195,7 @@ def scored(arm: str, place: Path, store: Path, experiment: Path | None, cell: Ce
         scores = [decoded(trainer, "testing").accuracy]
         scores += [one.accuracy(testing) for name, one in fitted.items() if one is not None and name != "majority"]
         found["best_baseline"] = max(score for score in scores if score is not None)
-        found |= known_by_truth(store, testing)
+        found |= kind.known_by_truth(store, testing)
     return found | {f"processor_seconds_of_{arm}": time.process_time() - begin}
 
 
@@ -187,7 +207,7 @@ def summarized(runs: dict[str, dict[str, float]]) -> dict[str, Any]:
         own = [key for key, cell in cells.items() if cell[:5] == known]
         first_cell, own_runs = cells[own[0]], [runs[key] for key in own]
         means: dict[str, Any] = {}
-        for arm in (*ARMS, "best_baseline", "true_map", "true_dynamics"):
+        for arm in (*ARMS, "best_baseline", *TRUTHS):
             values = [run[arm] for run in own_runs if arm in run]
             if values:
                 means[arm] = {"mean": float(np.mean(values)), "n_seeds": len(values)}
@@ -211,25 +231,40 @@ def cells_of(arguments: argparse.Namespace) -> Iterator[Cell]:
                         yield Cell(*pretraining, n_labelled, arguments.data_seed, seed)
 
 
-def measured(cell: Cell, arm: str, folder: Path, runs: dict[str, dict[str, float]]) -> dict[str, float]:
+def measured(cell: Cell, arm: str, folder: Path, runs: dict[str, dict[str, float]], kind: Kind) -> dict[str, float]:
     """Accuracies of one decoder; one from scratch is the same whatever the pre-training."""
     others = (run for key, run in runs.items() if _without_pretraining(Cell.of(key)) == _without_pretraining(cell))
     if arm == "scratch" and (same := next((one for one in others if arm in one), None)) is not None:
-        names = ("share_of_scratch", "best_baseline", "true_map", "true_dynamics", "processor_seconds_of_scratch")
+        names = ("share_of_scratch", "best_baseline", *TRUTHS, "processor_seconds_of_scratch")
         return {name: same[name] for name in (arm, *names) if name in same}
-    store = made_store(folder, cell)
-    experiment = None if arm == "scratch" else pretrained(folder, store, cell)
+    store = made_store(folder, cell, kind)
+    experiment = None if arm == "scratch" else pretrained(folder, store, cell, kind)
     with tempfile.TemporaryDirectory() as place:
-        return scored(arm, Path(place) / "run", store, experiment, cell)
+        return scored(arm, Path(place) / "run", store, experiment, cell, kind)
 
 
 def _without_pretraining(cell: Cell) -> Cell:
     return cell._replace(n_unlabelled=0, dropout=0, epochs=0)
 
 
+KINDS = {
+    "maps": Kind(
+        "pretraining", SIMULATION, functools.partial(simulate_phase_multiplication, **SIMULATION), known_by_map, 20
+    ),
+    "amplitudes": Kind(
+        "pretraining_amplitudes",
+        amplitude_trials.SETTINGS,
+        amplitude_trials.simulate,
+        amplitude_trials.known_by_truth,
+        100,
+    ),
+}
+
+
 def main() -> None:
     """Simulate, pre-train, decode, print, write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--kind", choices=list(KINDS), default="maps")
     parser.add_argument("--folder", type=Path, help="keeps stores and pre-training")
     parser.add_argument("--nonlinear_share", type=float, nargs="+", default=[0.95], help="of the variance")
     parser.add_argument("--n_unlabelled", type=int, nargs="+", default=[N_UNLABELLED], help=f"at most {N_UNLABELLED}")
@@ -242,19 +277,20 @@ def main() -> None:
     parser.add_argument("--again", action="store_true", help="measure what was measured before")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
+    kind = KINDS[arguments.kind]
     folder = arguments.folder or Path(tempfile.mkdtemp())
     folder.mkdir(exist_ok=True)
     for cell in cells_of(arguments):
         for arm in arguments.arms:
-            runs = read_results("pretraining").get("runs", {})
+            runs = read_results(kind.results).get("runs", {})
             if arm in runs.get(str(cell), {}) and not arguments.again:
                 continue
-            found = measured(cell, arm, folder, {} if arguments.again else runs)
+            found = measured(cell, arm, folder, {} if arguments.again else runs, kind)
             print(cell, json.dumps(found), flush=True)
             runs[str(cell)] = runs.get(str(cell), {}) | found
-            pretraining = {"model": SIZES, "sampler": SAMPLER, "learning_rate": LEARNING_RATE}
-            report = {"simulation": SIMULATION, "pretraining": pretraining}
-            write_results("pretraining", report | {"by_cell": summarized(runs), "runs": runs})
+            pretraining = {"model": SIZES, "sampler": kind.sampler, "learning_rate": LEARNING_RATE}
+            report = {"simulation": kind.settings, "pretraining": pretraining}
+            write_results(kind.results, report | {"by_cell": summarized(runs), "runs": runs})
 
 
 if __name__ == "__main__":

@@ -256,7 +256,7 @@ class DecodingTrainer(Trainer):
         self._chosen_epochs, self._chosen_among = found.epochs if found.share else 1, epochs_at_most(self)
         self.model.network_share.fill_(found.share)
         assert self._answer_report is not None
-        self._answer_report["network"] = found.report
+        self._answer_report["network"] = found.report | {"head_epochs": self.head_epochs}
 
     def monitored_name(self) -> str:
         """Name of the value that chooses the best model."""
