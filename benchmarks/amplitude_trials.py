@@ -12,12 +12,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
+import h5py
 import numpy as np
 from numpy.typing import NDArray
 
 from dynml.models.sequence.decoding.evaluation import signals_of_trials
 from dynml.models.sequence.decoding.targets import Trials
-from dynml.simulation.kinds.trials import TrialsSimulation, TrialsSimulationConfig
+from dynml.simulation.kinds.trials import SourcesSimulation, TrialsSimulationConfig
 
 SLOW, FAST = 4.0, 25.0
 """Hz."""
@@ -27,6 +28,8 @@ PHASE_NOISE = 0.1
 """Standard deviation of noise added to each phase at every sample, radians."""
 LARGEST_AT = (0.0, np.pi)
 """Slow phase at which the fast amplitude is largest, by class."""
+SAMPLES_OF_A_REST = 50
+"""After which its phase is drawn anew."""
 SETTINGS: dict[str, Any] = {
     "n_samples": 3000,
     "sampling_frequencies": [100.0],
@@ -51,20 +54,14 @@ class AmplitudeSimulationConfig(TrialsSimulationConfig):
 
 
 @dataclass(frozen=True, kw_only=True)
-class AmplitudeSimulation(TrialsSimulation):
+class AmplitudeSimulation(SourcesSimulation):
     """What was simulated."""
 
     kind: ClassVar[str] = "phase_amplitude"
-    parameters: ClassVar[tuple[str, ...]] = ("source_weights", "offsets", "noise_deviations")
     courses: ClassVar[tuple[str, ...]] = ("trials", "phases")
-    source_weights: NDArray[np.float64]
-    """(C, S)."""
     phases: list[NDArray[np.float64]]
     """Of the slow oscillations, (T, S) a subject."""
     config: AmplitudeSimulationConfig
-
-    def _rescaled(self, mean: NDArray[np.float64], std: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
-        return {"source_weights": self.source_weights / std[:, None], **super()._rescaled(mean, std)}
 
 
 def simulate(n_subjects: int, nonlinear_share: float, seed: int) -> AmplitudeSimulation:
@@ -80,9 +77,8 @@ def simulate(n_subjects: int, nonlinear_share: float, seed: int) -> AmplitudeSim
         n_samples = config.number_of_samples(subject, generator)
         own = config.trials_of_run(n_samples, rate, generator)
         slow, fast = (_phases(frequency / rate, n_samples, n_sources, own, generator) for frequency in (SLOW, FAST))
-        largest_at = np.repeat(generator.uniform(0, 2 * np.pi, (n_samples // 50 + 1, n_sources)), 50, axis=0)[
-            :n_samples
-        ]
+        at_rest = generator.uniform(0, 2 * np.pi, (n_samples // SAMPLES_OF_A_REST + 1, n_sources))
+        largest_at = at_rest.repeat(SAMPLES_OF_A_REST, axis=0)[:n_samples]
         for onset, duration, label in own.tolist():
             largest_at[onset : onset + duration] = LARGEST_AT[label]
         sources = np.cos(slow) + (1 + DEPTH * np.cos(slow - largest_at)) * np.cos(fast)
@@ -112,21 +108,16 @@ def _phases(
 
 def known_by_truth(store: Path, trials: Trials) -> dict[str, float]:
     """Share of trials whose squared fast part follows the slow phase as in their class, sources and phases known."""
-    import h5py
-
     with h5py.File(store) as file:
         truth = file["truth"]
-        weights, offsets = truth["source_weights"][()], truth["offsets"][()]
-        phases = {name: truth["phases"][name][()] for name in truth["phases"]}
-        onsets = {name: truth["trials"][name][()] for name in truth["trials"]}
-    unmixing, right = np.linalg.pinv(weights), []
-    subjects = sorted(onsets)[-(len(trials) // len(onsets[min(onsets)])) :]
-    slow = [phases[name][onset : onset + length] for name in subjects for onset, length, _ in onsets[name].tolist()]
-    classes = [label for name in subjects for label in onsets[name][:, 2].tolist()]
-    assert list(trials.truth) == classes, "the trials are those of the last subjects, in order"
-    for number, own in enumerate(slow):
-        (signals,) = signals_of_trials(trials, np.array([number]))
-        fast = (signals - offsets) @ unmixing.T - np.cos(own)
-        fit = [(fast**2 * np.cos(own - phase)).sum() for phase in LARGEST_AT]
-        right.append(int(np.argmax(fit)) == classes[number])
+        unmixing, offsets = np.linalg.pinv(truth["source_weights"][()]), truth["offsets"][()]
+        onsets, phases = ({name: course[()] for name, course in truth[kind].items()} for kind in ("trials", "phases"))
+    right = []
+    for position, (subject, number) in enumerate(zip(trials.subjects, trials.number.tolist())):
+        onset, duration, label = onsets[subject][number].tolist()
+        slow = phases[subject][onset : onset + duration]
+        (signals,) = signals_of_trials(trials, np.array([position]))
+        fast = (signals - offsets) @ unmixing.T - np.cos(slow)
+        fit = [(fast**2 * np.cos(slow - phase)).sum() for phase in LARGEST_AT]
+        right.append(int(np.argmax(fit)) == label)
     return {"true_coupling": float(np.mean(right))}

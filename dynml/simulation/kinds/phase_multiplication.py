@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from dynml.configuration import check_at_least, check_fraction, check_positive
 from dynml.errors import ConfigurationError
-from dynml.simulation.kinds.trials import TrialsSimulation, TrialsSimulationConfig
+from dynml.simulation.kinds.trials import SourcesSimulation, TrialsSimulationConfig
 from dynml.simulation.result import simulator
 
 
@@ -60,21 +60,15 @@ class PhaseMultiplicationSimulationConfig(TrialsSimulationConfig):
 
 
 @dataclass(frozen=True, kw_only=True)
-class PhaseMultiplicationSimulation(TrialsSimulation):
+class PhaseMultiplicationSimulation(SourcesSimulation):
     """Trials of many subjects whose class lies in a nonlinear map, and the truth behind them."""
 
     kind: ClassVar[str] = "phase_multiplication"
-    parameters: ClassVar[tuple[str, ...]] = ("source_weights", "offsets", "noise_deviations")
     courses: ClassVar[tuple[str, ...]] = ("trials", "sources")
 
-    source_weights: NDArray[np.float64]
-    """(C, S), what a source adds to each channel."""
     sources: list[NDArray[np.float64]]
     """Cosines of the phases, one (T, S) array per subject."""
     config: PhaseMultiplicationSimulationConfig
-
-    def _rescaled(self, mean: NDArray[np.float64], std: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
-        return {"source_weights": self.source_weights / std[:, None], **super()._rescaled(mean, std)}
 
 
 @simulator(PhaseMultiplicationSimulationConfig)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -70,3 +71,16 @@ class TrialsSimulation(Simulation):
 
     def _rescaled(self, mean: NDArray[np.float64], std: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
         return {"offsets": (self.offsets - mean) / std, "noise_deviations": self.noise_deviations / std}
+
+
+@dataclass(frozen=True, kw_only=True)
+class SourcesSimulation(TrialsSimulation):
+    """Trials of sources that reach all channels by the same weights in all subjects, under white noise."""
+
+    parameters: ClassVar[tuple[str, ...]] = ("source_weights", "offsets", "noise_deviations")
+
+    source_weights: NDArray[np.float64]
+    """(C, S), what a source adds to each channel."""
+
+    def _rescaled(self, mean: NDArray[np.float64], std: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
+        return {"source_weights": self.source_weights / std[:, None], **super()._rescaled(mean, std)}
