@@ -4,23 +4,45 @@ import hashlib
 import threading
 import time
 from pathlib import Path
+from unittest import mock
 
 import pytest
+import torch.distributed as dist
 
-from dynml.training.processes import wait_for_threads
+from dynml.training.processes import leave_processes, wait_for_threads
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="threads are looked at in /proc")
-N_ROUNDS = 400_000
+N_ROUNDS = 1_000_000
+
+
+class Computing(threading.Thread):
+    """Works without the interpreter, as gloo's threads do, for about a second."""
+
+    def run(self):
+        self.begin = time.monotonic()
+        hashlib.pbkdf2_hmac("sha512", b"key", b"salt", N_ROUNDS)
+        self.end = time.monotonic()
+
+    def was_waited_for(self, returned):
+        # It notes its end a moment after it; without a wait nearly all of its time would be left.
+        self.join()
+        return self.end - returned < 0.5 * (self.end - self.begin)
 
 
 def test_threads_that_compute_are_waited_for():
-    # Works without the interpreter, as gloo's threads do.
-    thread = threading.Thread(target=hashlib.pbkdf2_hmac, args=("sha512", b"key", b"salt", N_ROUNDS))
+    thread = Computing()
     thread.start()
     wait_for_threads(at_most=600)
-    # Between its last instruction outside of the interpreter and its end, it has a look's time.
-    thread.join(timeout=1)
-    assert not thread.is_alive()
+    assert thread.was_waited_for(time.monotonic())
+
+
+def test_processes_part_when_threads_have_finished():
+    dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
+    thread = Computing()
+    thread.start()
+    leave_processes()
+    assert thread.was_waited_for(time.monotonic())
+    assert not dist.is_initialized()
 
 
 def test_threads_that_wait_are_not_waited_for():
@@ -36,8 +58,6 @@ def test_threads_that_wait_are_not_waited_for():
 
 
 def test_a_thread_without_end_is_given_up():
-    thread = threading.Thread(target=hashlib.pbkdf2_hmac, args=("sha512", b"key", b"salt", N_ROUNDS))
-    thread.start()
-    wait_for_threads(at_most=0)
-    assert thread.is_alive()
-    thread.join()
+    with mock.patch("dynml.training.processes._other_threads_compute", return_value=True) as look:
+        wait_for_threads(at_most=0)
+    assert look.called
