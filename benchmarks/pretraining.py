@@ -9,9 +9,9 @@ sources follow another nonlinear map; or of amplitude_trials.py (`amplitudes`), 
 at another phase of a slow one. The rest of the variance is white noise, which tells nothing. A causal model is trained
 on the unlabelled participants, some of whom are labelled, and 40 others are tested, 800 trials. Each seed draws
 labelled participants, initial weights and order of the batches anew, and where not all 200 are unlabelled, these, too.
-Labelled participants of a seed are the same whatever the number of unlabelled ones, the tested ones always; pre-
-training takes as many steps with few as with many, and keeps the epoch that is best on 10 other participants. With the
-same participants and settings:
+Labelled participants of a seed are the same whatever the number of unlabelled ones, the tested ones always;
+pre-training takes as many steps with few as with many, and keeps the epoch that is best on 10 other participants. With
+the same participants and settings:
 
     best_baseline   the best on the tested trials of `linear`, `functional_connectivity` and the linear answer
     scratch         the decoder with the same transformer, not pre-trained

@@ -113,8 +113,8 @@ def test_a_model_of_no_family_has_its_curves(tmp_path):
 def test_how_a_pretrained_decoder_learnt_is_told(tmp_path, head_epochs, told):
     model = {"target": "trial_type", "class_names": ["face", "house"], "backbone": {"family": "csm"}}
     parameters = parameters_of("decoding", model=model, pretrained="/experiments/before")
-    answer = {"kinds": [], "network": {"share": 0.5, "head_epochs": head_epochs}}
-    summary = {**HMM_SUMMARY, "free_energy": None, "baselines": {}, "linear_answer": answer}
+    answer = {"linear_answer": {"kinds": [], "network": {"share": 0.5}}, "head_epochs": head_epochs}
+    summary = {**HMM_SUMMARY, "free_energy": None, "baselines": {}, **answer}
     text = " ".join(Seen(page_of(tmp_path, summary=summary, parameters=parameters)).text.split())
     assert "a network (backbone csm, pre-trained without labels" in text
     alone = f"; its head learnt alone in the first {head_epochs} epoch{'s' * (head_epochs > 1)}) that folds"

@@ -100,8 +100,7 @@ def _decoder(experiment: ReportedExperiment) -> str:
     backbone = model.get("backbone")
     name = backbone.get("family") if isinstance(backbone, Mapping) else backbone
     pretrained = ", pre-trained without labels" if experiment.parameters.get("pretrained") else ""
-    linear = experiment.summary.get("linear_answer")
-    head_epochs = ((linear or {}).get("network") or {}).get("head_epochs")
+    linear, head_epochs = experiment.summary.get("linear_answer"), experiment.summary.get("head_epochs")
     alone = f"; its head learnt alone in the first {counted(head_epochs, 'epoch')}" if head_epochs else ""
     network = f"a network (backbone {name}{pretrained}{alone})"
     if linear:

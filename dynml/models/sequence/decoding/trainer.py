@@ -256,7 +256,7 @@ class DecodingTrainer(Trainer):
         self._chosen_epochs, self._chosen_among = found.epochs if found.share else 1, epochs_at_most(self)
         self.model.network_share.fill_(found.share)
         assert self._answer_report is not None
-        self._answer_report["network"] = found.report | {"head_epochs": self.head_epochs}
+        self._answer_report["network"] = found.report
 
     def monitored_name(self) -> str:
         """Name of the value that chooses the best model."""
@@ -313,6 +313,7 @@ class DecodingTrainer(Trainer):
             "class_names": config.class_names,
             "class_counts": config.class_counts,
             "pretrained": self.pretrained,
+            "head_epochs": self.head_epochs,
             "pretraining_overlap": config.pretraining_overlap,
             "most_frequent_of_subset": commonest,
             "balanced_accuracy": {name: predictions[name].balanced_accuracy for name in SUBSETS},
@@ -345,7 +346,7 @@ class DecodingTrainer(Trainer):
             report["findings"] += share_findings(self._answer_report, training_score=report["score"]["training"])
         report["findings"] += self._findings_of_parts()
         own = {"linear_answer": self._answer_report, "networks": self._held_out_of_networks()}
-        return report | own | {"pretrained": self.pretrained}
+        return report | own | {"pretrained": self.pretrained, "head_epochs": self.head_epochs}
 
     def _held_out_of_networks(self) -> dict[str, Any] | None:
         if self.model.answer is None or self.model.config.n_networks == 1:

@@ -120,7 +120,7 @@ def test_the_head_of_a_pretrained_model_learns_before_the_backbone_does(tmp_path
     for n_epochs, learns in ((2, False), (3, True)):
         settings = {"max_epochs": n_epochs, "head_epochs": 2, "inner_folds": 0, "warmup_steps": 1}
         run = trainer_of(dataset, tmp_path, f"epochs-{n_epochs}", pretrained=path, trainer=settings)
-        run.train_and_validate()
+        assert run.train_and_validate()["head_epochs"] == 2
         moved = [not torch.equal(own, begin[name]) for name, own in run.model.backbone.transformer.state_dict().items()]
         assert any(moved) is learns
         assert run.model.head.weight.abs().sum() > 0
